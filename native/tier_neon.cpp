@@ -1,0 +1,1 @@
+// Kernels of tier neon.
