@@ -1,0 +1,134 @@
+// An integer weight matrix packed into panels of 16 outputs (docs/numerics.md, section 1).
+//
+// Element (n, k) of block b = k / block has the exact value
+//     (T[code] - zero) * scale[n, b] * 2^scale_exp[n] + minimum[n, b] * 2^minimum_exp[n].
+//
+// codes: [panel][block32][bits * 64 bytes]. A group g in 0..7 of a block32 is its inputs 4g..4g+3; in a line of 64
+// bytes, byte output * 4 + j belongs to input j of a group.
+//     bits 8             line g holds group g, one code a byte
+//     4-bit plane        (bits 4, 5, 6) line l in 0..3: low nibbles group 2l, high nibbles group 2l + 1
+//     2-bit plane        (bits 2, 3) line l in 0..1: bits 2j, 2j+1 of a byte hold group 4l + j
+//     high plane         after the base plane; bits 5 and 3: eight little-endian u64 masks, bit i of mask g is the top
+//                        bit of code byte i of group g; bits 6: a 2-bit plane of the top two bits
+// scales:  int16, block 32: [panel][block32][16]; block 16: [panel][block32][16][2], the two halves adjacent.
+// minima:  int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded.
+// Outputs beyond `rows` have zero codes, scales, minima and exponents.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace intact {
+
+// Uninitialised, aligned, owned bytes; large ones ask for huge pages, so that first touch costs little.
+class Buffer {
+public:
+    Buffer() = default;
+    explicit Buffer(std::size_t size) : size_(size), alignment_(size >= kHuge ? kHuge : kLine) {
+        if (size == 0) return;
+        data_ = static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{alignment_}));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+        if (size >= kHuge) (void)::madvise(data_, size & ~(kHuge - 1), MADV_HUGEPAGE);
+#endif
+    }
+    Buffer(Buffer&& other) noexcept { swap(other); }
+    Buffer& operator=(Buffer&& other) noexcept {
+        swap(other);
+        return *this;
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() {
+        if (data_ != nullptr) ::operator delete(data_, std::align_val_t{alignment_});
+    }
+
+    std::uint8_t* data() const { return data_; }
+    std::size_t size() const { return size_; }
+
+private:
+    static constexpr std::size_t kLine = 64;
+    static constexpr std::size_t kHuge = std::size_t{1} << 21;
+
+    void swap(Buffer& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(alignment_, other.alignment_);
+    }
+
+    std::uint8_t* data_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t alignment_ = kLine;
+};
+
+struct Weight {
+    static constexpr int kPanel = 16;  // outputs of a panel
+    static constexpr int kBlock = 32;  // inputs of a block of codes
+
+    std::int64_t rows = 0;     // N: outputs
+    std::int64_t columns = 0;  // K: inputs, before padding to a multiple of 32
+    int bits = 0;              // 2, 3, 4, 5, 6 or 8
+    int block = 0;             // inputs that share a scale: 32 or 16
+    int zero = 0;
+    int shift = 0;             // r: the block's sum is rounded right by it
+    bool has_min = false;
+    bool has_table = false;
+    std::int16_t table[16] = {};  // T where has_table; otherwise T is the identity
+
+    std::uint8_t* codes = nullptr;
+    std::int16_t* scales = nullptr;
+    std::int16_t* minima = nullptr;             // null without has_min
+    std::int32_t* scale_exp = nullptr;          // [panels() * 16]
+    std::int32_t* minimum_exp = nullptr;        // [panels() * 16]; null without has_min
+
+    Buffer storage;
+
+    Weight() = default;
+    Weight(Weight&&) noexcept = default;
+    Weight& operator=(Weight&&) noexcept = default;
+
+    std::int64_t panels() const { return (rows + kPanel - 1) / kPanel; }
+    std::int64_t blocks() const { return (columns + kBlock - 1) / kBlock; }            // blocks of 32 inputs
+    std::int64_t scale_blocks() const { return blocks() * (kBlock / block); }          // blocks that own a scale
+    std::int64_t minimum_pairs() const { return (scale_blocks() + 1) / 2; }
+    std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }               // codes of 16 x 32
+    std::int64_t block_scales() const { return std::int64_t{kPanel} * (kBlock / block); }
+
+    std::uint8_t* panel_codes(std::int64_t panel) const { return codes + panel * blocks() * block_bytes(); }
+    std::int16_t* panel_scales(std::int64_t panel) const { return scales + panel * blocks() * block_scales(); }
+    std::int16_t* panel_minima(std::int64_t panel) const { return minima + panel * minimum_pairs() * 2 * kPanel; }
+
+    // Index in panel_scales of block b (of `block` inputs) of the panel's output i.
+    std::int64_t scale_index(std::int64_t b, int i) const {
+        return block == 32 ? b * kPanel + i : (b / 2) * 2 * kPanel + 2 * i + b % 2;
+    }
+    // Index in panel_minima of the same.
+    static std::int64_t minimum_index(std::int64_t b, int i) { return (b / 2) * 2 * kPanel + 2 * i + b % 2; }
+
+    std::size_t nbytes() const { return storage.size(); }
+
+    // Sets the storage for the fields above; contents are undefined.
+    void allocate() {
+        const auto round = [](std::int64_t n) { return static_cast<std::size_t>((n + 63) & ~std::int64_t{63}); };
+        const std::size_t code_bytes = round(panels() * blocks() * block_bytes());
+        const std::size_t scale_bytes = round(panels() * blocks() * block_scales() * 2);
+        const std::size_t minimum_bytes = has_min ? round(panels() * minimum_pairs() * 2 * kPanel * 2) : 0;
+        const std::size_t exp_bytes = round(panels() * kPanel * 4);
+        storage = Buffer(code_bytes + scale_bytes + minimum_bytes + exp_bytes * (has_min ? 2 : 1));
+        std::uint8_t* at = storage.data();
+        const auto take = [&at](std::size_t size) { return std::exchange(at, at + size); };
+        codes = take(code_bytes);
+        scales = reinterpret_cast<std::int16_t*>(take(scale_bytes));
+        minima = has_min ? reinterpret_cast<std::int16_t*>(take(minimum_bytes)) : nullptr;
+        scale_exp = reinterpret_cast<std::int32_t*>(take(exp_bytes));
+        minimum_exp = has_min ? reinterpret_cast<std::int32_t*>(take(exp_bytes)) : nullptr;
+    }
+};
+
+}  // namespace intact
