@@ -1,0 +1,17 @@
+"""Every error that the package raises on purpose: each message names what was wrong, where, and what would be right."""
+
+
+class IntactError(ValueError):
+    """Base of all errors raised on purpose."""
+
+
+class FormatError(IntactError):
+    """A file that cannot be read: missing, truncated, damaged, hostile, or of a kind that is not supported."""
+
+
+class ModelError(IntactError):
+    """A file that was read but is no model that can run: architecture, hyper-parameters, tensors, tokenizer."""
+
+
+class ParameterError(IntactError):
+    """An argument that makes no sense."""

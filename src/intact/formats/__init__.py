@@ -1,0 +1,6 @@
+"""Files in: GGUF and safetensors, mapped into memory, as metadata and named tensors."""
+
+from intact.formats.checkpoint import Checkpoint, open_checkpoint
+from intact.formats.tensor import Tensor
+
+__all__ = ["Checkpoint", "Tensor", "open_checkpoint"]

@@ -1,0 +1,120 @@
+"""A model as it lies on disk, whatever its format."""
+
+import re
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, Self
+
+from intact.errors import FormatError
+from intact.formats.gguf import MAGIC, read_gguf
+from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
+from intact.formats.tensor import Tensor, map_file
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+_EXPECTED = "a .gguf file, a .safetensors file beside a config.json, or a folder of these"
+
+
+class Checkpoint:
+    """Metadata and tensors of a model. A context manager: leaving it closes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a folder if the tensors are spread over shards.
+    format : {'gguf', 'safetensors'}
+        Which the file is.
+    metadata : mapping
+        The keys of a GGUF file (see `intact.formats.gguf.Contents`), or the parsed config.json.
+    tensors : mapping of str to Tensor
+        By name, in the order of the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format: Literal["gguf", "safetensors"],  # noqa: A002
+        metadata: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> None:
+        self.path = path
+        self.format = format
+        self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata))
+        self.tensors: Mapping[str, Tensor] = MappingProxyType(dict(tensors))
+
+    @property
+    def folder(self) -> Path:
+        """Where files that belong to it lie, such as tokenizer.json."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def close(self) -> None:
+        """Let the tensors go; a file is unmapped with the last view of it, so views taken before stay valid."""
+        self.tensors = MappingProxyType({})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.path)!r}, {self.format}, {len(self.tensors)} tensors)"
+
+
+def _main_file(folder: Path) -> Path:
+    """Choose the one file of a folder to open: a whole file before an index, safetensors before GGUF."""
+    for name in ("model.safetensors", "model" + INDEX_SUFFIX):
+        if (folder / name).is_file():
+            return folder / name
+    names = sorted(item.name for item in folder.iterdir())
+    for suffix in (INDEX_SUFFIX, ".safetensors", ".gguf"):
+        found = [name for name in names if name.endswith(suffix)]
+        if len(found) > 1:
+            raise FormatError(
+                f"{folder}: holds {len(found)} {suffix} files ({', '.join(found)[:200]}); expected the path of one"
+            )
+        if found:
+            return folder / found[0]
+    raise FormatError(f"{folder}: holds no model; expected {_EXPECTED}")
+
+
+def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Open a model, without reading its tensors.
+
+    Parameters
+    ----------
+    path : path
+        A GGUF file; a safetensors file, or the index of shards, beside its config.json; or a folder with one of these.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file, or it is truncated, damaged or not supported.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise FormatError(f"{path}: no such file or folder; expected {_EXPECTED}")
+        main = _main_file(path) if path.is_dir() else path
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error}); expected {_EXPECTED}") from error
+    if main.name.endswith(INDEX_SUFFIX):
+        return Checkpoint(main.parent, "safetensors", _config(main), read_shards(main))
+    if main.suffix == ".safetensors":
+        if _SHARD.search(main.name):
+            raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
+        return Checkpoint(main, "safetensors", _config(main), read_safetensors(main))
+    if main.suffix == ".gguf" or map_file(main)[:4] == MAGIC:
+        contents = read_gguf(main)
+        return Checkpoint(main, "gguf", contents.metadata, contents.tensors)
+    raise FormatError(f"{main}: is neither GGUF nor safetensors; expected {_EXPECTED}")
+
+
+def _config(main: Path) -> dict[str, Any]:
+    config = main.parent / "config.json"
+    if not config.is_file():
+        raise FormatError(f"{config}: is missing; expected the model's config.json beside {main.name}")
+    return read_json(config, "the configuration")

@@ -1,0 +1,203 @@
+"""Safetensors: a JSON header, then the tensors' bytes; one file, or shards listed by an index.
+
+The header is parsed here rather than by the `safetensors` library because tensors must stay views into the mapped file:
+for NumPy the library (0.8) copies every tensor into new memory and has no type for BF16, in which most models come.
+Tests hold this reader to the library's.
+
+Source: the format, https://github.com/huggingface/safetensors#format.
+"""
+
+import json
+import struct
+from os import PathLike
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from intact.errors import FormatError
+from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map_file, shown
+
+INDEX_SUFFIX: Final = ".safetensors.index.json"
+LONGEST_JSON: Final = 16 << 20
+_NODE_COST, _TENSOR_COST = 100, 1024
+_SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
+
+
+def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
+    """Parse a JSON object within the memory that a header may take.
+
+    Parameters
+    ----------
+    text : bytes
+        UTF-8.
+    path : Path
+        The file it came from, for messages.
+    what : str
+        What the text is, for messages.
+
+    Raises
+    ------
+    FormatError
+        If it is too long, no JSON, no object, too deep, or gives a key twice.
+    """
+    nodes = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if len(text) > LONGEST_JSON or nodes * _NODE_COST + len(text) * (2 if text.isascii() else 5) > HEADER_MEMORY:
+        raise FormatError(
+            f"{path}: {what} has {len(text)} bytes and {nodes} entries; expected what fits {HEADER_MEMORY >> 20} MiB of memory"
+        )
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise FormatError(f"{path}: {what} gives the key {shown(twice)} twice; expected every key once")
+        return result
+
+    try:
+        value = json.loads(text.decode(), object_pairs_hook=once)
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: {what} is no JSON ({error}); expected a JSON object in UTF-8") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{path}: {what} is a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, unreadable, or holds anything else.
+    """
+    buffer = map_file(path)
+    if len(buffer) > LONGEST_JSON:
+        raise FormatError(f"{path}: {what} has {len(buffer)} bytes; expected at most {LONGEST_JSON}")
+    return parse_json(bytes(buffer[:]), path, what)
+
+
+class _Description(NamedTuple):
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _naturals(value: object) -> tuple[int, ...] | None:
+    if isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value):
+        return tuple(value)
+    return None
+
+
+def _description(name: str, value: object, path: Path, size: int) -> _Description:
+    """Check one entry of the header; `size` is the number of bytes of data."""
+    where = f"{path}: tensor {shown(name)}"
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: the entry is a {type(value).__name__}; expected dtype, shape and data_offsets")
+    kind, shape, offsets = value.get("dtype"), _naturals(value.get("shape")), _naturals(value.get("data_offsets"))
+    if not isinstance(kind, str) or kind not in _SUPPORTED:
+        raise FormatError(
+            f"{where}: the dtype is {kind!r:.80}, which is not supported; expected one of {', '.join(_SUPPORTED)}"
+        )
+    if shape is None or len(shape) > 32:
+        raise FormatError(f"{where}: the shape is {value.get('shape')!r:.80}; expected a list of at most 32 sizes")
+    if offsets is None or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
+        raise FormatError(
+            f"{where}: data_offsets is {value.get('data_offsets')!r:.80}; "
+            f"expected [begin, end] within the {size} bytes of data (is the file truncated?)"
+        )
+    begin, end = offsets
+    length = byte_length(kind, shape)
+    if length != end - begin:
+        raise FormatError(
+            f"{where}: {end - begin} bytes at offset {begin}; expected {length} for {kind} with shape {shape}"
+        )
+    return _Description(name, kind, shape, begin, end)
+
+
+def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Map one file and parse its header.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, is truncated or damaged, or holds a tensor of a type that is not supported.
+    """
+    path = Path(path)
+    buffer = map_file(path)
+    if len(buffer) < 8:
+        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file, at least 8")
+    (length,) = struct.unpack_from("<Q", buffer)
+    start = 8 + length
+    if start > len(buffer):
+        raise FormatError(
+            f"{path}: the header at byte 8 has {length} bytes; expected at most the {len(buffer) - 8} that remain "
+            "(truncated, or no safetensors file?)"
+        )
+    if length > LONGEST_JSON:
+        raise FormatError(f"{path}: the header at byte 8 has {length} bytes; expected at most {LONGEST_JSON}")
+    header = parse_json(buffer[8:start], path, "the header")
+    header.pop("__metadata__", None)
+    if len(header) * _TENSOR_COST > HEADER_MEMORY:
+        raise FormatError(f"{path}: {len(header)} tensors; expected at most {HEADER_MEMORY // _TENSOR_COST}")
+    size = len(buffer) - start
+    descriptions = [_description(name, value, path, size) for name, value in header.items()]
+    data = np.frombuffer(buffer, np.uint8)
+    data.flags.writeable = False
+    reached = 0
+    for name, _, _, begin, end in sorted(descriptions, key=lambda description: (description.begin, description.end)):
+        if begin != reached:
+            raise FormatError(
+                f"{path}: tensor {shown(name)} begins at offset {begin}; expected {reached}, where the one before ends"
+            )
+        reached = end
+    if reached != size:
+        raise FormatError(f"{path}: the tensors end at offset {reached}; expected {size}, the end of the file")
+    return {
+        name: Tensor(name, kind, shape, data[start + begin : start + end])
+        for name, kind, shape, begin, end in descriptions
+    }
+
+
+def _shard_path(folder: Path, name: object, index: Path) -> Path:
+    """Where a shard lies; nothing but a plain file name beside the index will do."""
+    plain = (
+        isinstance(name, str) and name == PurePosixPath(name).name == PureWindowsPath(name).name and "\0" not in name
+    )
+    if not isinstance(name, str) or not plain or not name.endswith(".safetensors"):
+        raise FormatError(
+            f"{index}: the shard name {name!r:.80} is refused; expected the name of a .safetensors file beside the index"
+        )
+    return folder / name
+
+
+def read_shards(index: str | PathLike[str]) -> dict[str, Tensor]:
+    """Read the tensors that an index (`*.safetensors.index.json`) lists, each from the shard it names.
+
+    Raises
+    ------
+    FormatError
+        If the index or a shard cannot be read, a shard lies elsewhere than beside the index, or lacks a tensor.
+    """
+    index = Path(index)
+    weights = read_json(index, "the index").get("weight_map")
+    if not isinstance(weights, dict) or not weights:
+        raise FormatError(f"{index}: weight_map is missing or empty; expected an object of tensor names to file names")
+    for shard in weights.values():
+        _shard_path(index.parent, shard, index)
+    shards = {
+        shard: read_safetensors(_shard_path(index.parent, shard, index)) for shard in dict.fromkeys(weights.values())
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, shard in weights.items():
+        if name not in shards[shard]:
+            raise FormatError(
+                f"{index.parent / shard}: tensor {shown(name)} is missing; expected it there by {index.name}"
+            )
+        tensors[name] = shards[shard][name]
+    return tensors

@@ -1,0 +1,115 @@
+"""What a checkpoint holds: tensors as read-only views into a mapped file, and the rules common to both formats."""
+
+import mmap
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intact.errors import FormatError
+
+HEADER_MEMORY: Final = 96 << 20
+"""Bytes that the objects made from one header may take. The largest vocabularies need some 60 million."""
+
+
+class Kind(NamedTuple):
+    """How the elements of a tensor are stored."""
+
+    elements: int
+    """Elements a block, consecutive along the last axis."""
+    bytes: int
+    """Bytes a block."""
+
+
+KINDS: Final = {
+    "F64": Kind(1, 8),
+    "F32": Kind(1, 4),
+    "F16": Kind(1, 2),
+    "BF16": Kind(1, 2),
+    "I64": Kind(1, 8),
+    "I32": Kind(1, 4),
+    "I16": Kind(1, 2),
+    "I8": Kind(1, 1),
+    "U64": Kind(1, 8),
+    "U32": Kind(1, 4),
+    "U16": Kind(1, 2),
+    "U8": Kind(1, 1),
+    "BOOL": Kind(1, 1),
+    "Q4_0": Kind(32, 18),
+    "Q4_1": Kind(32, 20),
+    "Q5_0": Kind(32, 22),
+    "Q5_1": Kind(32, 24),
+    "Q8_0": Kind(32, 34),
+    "Q2_K": Kind(256, 84),
+    "Q3_K": Kind(256, 110),
+    "Q4_K": Kind(256, 144),
+    "Q5_K": Kind(256, 176),
+    "Q6_K": Kind(256, 210),
+    "IQ4_NL": Kind(32, 18),
+    "IQ4_XS": Kind(256, 136),
+    "TQ1_0": Kind(256, 54),
+    "TQ2_0": Kind(256, 66),
+    "MXFP4": Kind(32, 17),
+}
+"""Every kind of tensor that can be read. What can be computed with is decided further up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named tensor, still as its file stores it."""
+
+    name: str
+    kind: str
+    """A key of `KINDS`."""
+    shape: tuple[int, ...]
+    """NumPy order: a matrix is outputs N by inputs K."""
+    data: npt.NDArray[np.uint8]
+    """The bytes, one-dimensional and read-only; a view into the mapped file, of exactly the right length."""
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name!r}, {self.kind}, {self.shape})"
+
+
+def byte_length(kind: str, shape: tuple[int, ...]) -> int | None:
+    """Bytes of a tensor; None if its last axis is no whole number of blocks.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `KINDS`.
+    shape : tuple of int
+        Sizes in NumPy order; none for a scalar. Python integers, so that nothing overflows.
+    """
+    elements, size = KINDS[kind]
+    if elements > 1 and (not shape or shape[-1] % elements):
+        return None
+    return prod(shape) // elements * size
+
+
+def map_file(path: Path) -> mmap.mmap | bytes:
+    """Map a whole file, read-only; an empty file, which no system maps, gives empty bytes.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing or unreadable.
+    """
+    try:
+        if path.is_dir():
+            raise FormatError(f"{path}: is a folder; expected a file")
+        with path.open("rb") as file:
+            if file.seek(0, 2) == 0:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: cannot be read ({error}); expected a readable file") from error
+
+
+def shown(name: str) -> str:
+    """Quote a name out of a file for a message: escaped, and cut when it is long."""
+    return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"
