@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Proves that `pip install .` needs Python and nothing else: installs into a fresh environment whose PATH holds no compiler, CMake, Ninja,
+# make or binutils, then computes something with the extension.
+#   scripts/bare_install.sh [PYTHON]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$(command -v "${1:-python3}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+mkdir "$work/bin"
+hidden='^(.*-)?(c\+\+|g\+\+|cc|gcc|clang|clang\+\+|cpp|c89|c99|ld|ld\.[a-z]+|as|ar|ranlib|strip|nm|objcopy|cmake|ninja|make|gmake|zig)(-[0-9.]+)?$'
+for folder in /usr/local/bin /usr/bin /bin; do
+    for tool in "$folder"/*; do
+        name=${tool##*/}
+        [[ $name =~ $hidden ]] || ln -sf "$tool" "$work/bin/$name"
+    done
+done
+"$python" -m venv "$work/venv"
+
+bare() { env -u CXX -u CC -u CXXFLAGS -u CMAKE_ARGS PATH="$work/venv/bin:$work/bin" "$@"; }
+if bare sh -c 'command -v c++ g++ gcc cc clang++ cmake ninja make ld ar'; then
+    echo "bare_install: a build tool is still visible" >&2
+    exit 1
+fi
+SECONDS=0
+bare pip install --quiet --disable-pip-version-check .
+echo "bare_install: installed in $SECONDS s without a compiler"
+cd "$work"
+bare python -c 'import intact, intact._native as native; print("bare_install:", intact.__version__, native.__file__)'
