@@ -1,4 +1,4 @@
-"""scikit-build-core, plus what a bare machine lacks: a C++ compiler (package ``ziglang``) and, on Debian, Python's headers.
+"""scikit-build-core, plus what a bare machine lacks: a C++ compiler (package ``ziglang``), and Debian Python's headers.
 
 A compiler that works is left alone: ``$CXX`` if it is set, else what CMake would find by itself.
 """
@@ -24,7 +24,7 @@ PROBE = "#include <bit>\n#include <vector>\nint main() { return std::popcount(0u
 
 
 def have_compiler() -> bool:
-    """Tell whether CMake will find a C++20 compiler; one named by ``$CXX`` is the caller's choice and is not doubted."""
+    """Tell whether CMake will find a C++20 compiler; one named by ``$CXX`` is the caller's choice, not doubted."""
     if "CXX" in os.environ:
         return True
     found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
@@ -33,12 +33,14 @@ def have_compiler() -> bool:
 
 
 def python_headers(scratch: Path) -> Path | None:
-    """Return a root with Python's headers under usr/include taken from Debian's package, or None where Python has its own."""
+    """Return a root with the headers of Debian's package under usr/include, or None where Python has its own."""
     if Path(sysconfig.get_path("include"), "Python.h").exists():
         return None
     package = f"libpython3.{sys.version_info.minor}-dev"
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise SystemExit(f"intact: Python.h is missing from {sysconfig.get_path('include')}; install Python's headers ({package})")
+        raise SystemExit(
+            f"intact: Python.h is missing from {sysconfig.get_path('include')}; install Python's headers ({package})"
+        )
     # Downloaded and unpacked, not installed: this needs no rights.
     if subprocess.run(["apt-get", "download", "-qq", package], cwd=scratch).returncode != 0:
         raise SystemExit(f"intact: Python.h is missing; run: apt-get update && apt-get install {package}")
@@ -58,11 +60,16 @@ def toolchain() -> Iterator[None]:
                 script = scratch / tool
                 script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ziglang {command} "$@"\n')
                 script.chmod(0o755)
-            arguments = [f"-DCMAKE_{tool}={scratch / name}" for tool, name in
-                         {"CXX_COMPILER": "c++", "AR": "ar", "RANLIB": "ranlib"}.items()]
+            arguments = [
+                f"-DCMAKE_{tool}={scratch / name}"
+                for tool, name in {"CXX_COMPILER": "c++", "AR": "ar", "RANLIB": "ranlib"}.items()
+            ]
         if headers := python_headers(scratch):
             include = headers / "usr/include"
-            arguments += [f"-DPython_INCLUDE_DIR={include / f'python3.{sys.version_info.minor}'}", f"-DCMAKE_CXX_FLAGS=-I{include}"]
+            arguments += [
+                f"-DPython_INCLUDE_DIR={include / f'python3.{sys.version_info.minor}'}",
+                f"-DCMAKE_CXX_FLAGS=-I{include}",
+            ]
         before = os.environ.get("CMAKE_ARGS")
         os.environ["CMAKE_ARGS"] = shlex.join([*shlex.split(before or ""), *arguments])
         try:
@@ -74,19 +81,26 @@ def toolchain() -> Iterator[None]:
                 os.environ["CMAKE_ARGS"] = before
 
 
-def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
-    return [*base.get_requires_for_build_wheel(config_settings), *([] if have_compiler() else ["ziglang>=0.14"])]
+Settings = dict[str, Any] | None
 
 
-def get_requires_for_build_editable(config_settings: dict[str, Any] | None = None) -> list[str]:
-    return [*base.get_requires_for_build_editable(config_settings), *([] if have_compiler() else ["ziglang>=0.14"])]
+def compiler_package() -> list[str]:
+    return [] if have_compiler() else ["ziglang>=0.14"]
 
 
-def build_wheel(wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None) -> str:
+def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
+    return [*base.get_requires_for_build_wheel(config_settings), *compiler_package()]
+
+
+def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
+    return [*base.get_requires_for_build_editable(config_settings), *compiler_package()]
+
+
+def build_wheel(folder: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     with toolchain():
-        return base.build_wheel(wheel_directory, config_settings, metadata_directory)
+        return base.build_wheel(folder, config_settings, metadata_directory)
 
 
-def build_editable(wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None) -> str:
+def build_editable(folder: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     with toolchain():
-        return base.build_editable(wheel_directory, config_settings, metadata_directory)
+        return base.build_editable(folder, config_settings, metadata_directory)

@@ -1,3 +1,50 @@
-"""Language-model reasoning whose answers are facts: the same weights, prompt and seed give the same bits."""
+"""Language-model reasoning whose answers are facts: the same weights, prompt and seed give the same bits.
+
+Importing this package is cheap; a public name brings its module in when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intact.errors import FormatError, IntactError, ModelError, ParameterError
+    from intact.library import Chunk, Completion, Model, load
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Chunk": "intact.library",
+    "Completion": "intact.library",
+    "FormatError": "intact.errors",
+    "IntactError": "intact.errors",
+    "Model": "intact.library",
+    "ModelError": "intact.errors",
+    "ParameterError": "intact.errors",
+    "load": "intact.library",
+}
+
+__all__ = [
+    "Chunk",
+    "Completion",
+    "FormatError",
+    "IntactError",
+    "Model",
+    "ModelError",
+    "ParameterError",
+    "__version__",
+    "load",
+]
+
+
+if not TYPE_CHECKING:  # type checkers shall know the names above, and no others
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'intact' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,38 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from support.models import real_model
+
+# Deterministic: the same examples everywhere. `few` is for emulated and sanitised runs (--hypothesis-profile=few).
+settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", parent=settings.get_profile("default"), max_examples=10)
+settings.load_profile("default")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the test data; tests are skipped where it is absent."""
+    folder = Path(os.environ.get("INTACT_DATA", ROOT.parent / "shared" / "data")).expanduser()
+    if not folder.is_dir():
+        pytest.skip(f"needs the test data in {folder} (INTACT_DATA names the folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Callable[[str], Path]:
+    """Give the path of a real model by name, such as "smollm2-135m"; the test is skipped where the file is absent."""
+    return real_model
