@@ -1,6 +1,6 @@
 """A small writer of GGUF files for tests: any metadata, any tensors, any bytes.
 
-The file is made of pieces (one for every integer, string or block of data), so that a fuzzer can change it by structure.
+The file is made of pieces (one for every integer, string or block of data), so that a fuzzer can change its structure.
 """
 
 import struct
@@ -86,7 +86,7 @@ def gguf_bytes(metadata: Mapping[str, Any], tensors: Tensors, version: int = 3) 
 def write_gguf(path: Path, metadata: Mapping[str, Any], tensors: Tensors, version: int = 3) -> Path:
     """Write a GGUF file.
 
-    metadata: str, bool, int (u32 if it fits), float (f32), NumPy scalars of any type, NumPy arrays, lists (also nested).
+    metadata: str, bool, int (u32 if it fits), float (f32), NumPy scalars and arrays of any type, (nested) lists.
     tensors: name -> (kind such as "Q4_0", shape in NumPy order, bytes); the bytes are written as given.
     """
     path.write_bytes(gguf_bytes(metadata, tensors, version))

@@ -20,7 +20,9 @@ from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
-_NODE_COST, _TENSOR_COST = 100, 1024
+# What objects cost in memory: values, further for objects, tensors; characters, which a wide one makes wide.
+_VALUE_COST, _OBJECT_COST, _TENSOR_COST = 120, 200, 1024
+_ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
 
 
@@ -41,18 +43,21 @@ def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
     FormatError
         If it is too long, no JSON, no object, too deep, or gives a key twice.
     """
-    nodes = text.count(b",") + text.count(b"[") + text.count(b"{")
-    if len(text) > LONGEST_JSON or nodes * _NODE_COST + len(text) * (2 if text.isascii() else 5) > HEADER_MEMORY:
+    objects = text.count(b"{")
+    values = text.count(b",") + text.count(b"[") + objects
+    memory = len(text) * (_ASCII_COST if text.isascii() else _WIDE_COST) + values * _VALUE_COST + objects * _OBJECT_COST
+    if len(text) > LONGEST_JSON or memory > HEADER_MEMORY:
         raise FormatError(
-            f"{path}: {what} has {len(text)} bytes and {nodes} entries; expected what fits {HEADER_MEMORY >> 20} MiB of memory"
+            f"{path}: {what} has {len(text)} bytes and {values} values; "
+            f"expected what fits {HEADER_MEMORY >> 20} MiB of memory"
         )
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise FormatError(f"{path}: {what} gives the key {shown(twice)} twice; expected every key once")
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                raise FormatError(f"{path}: {what} gives the key {shown(key)} twice; expected every key once")
+            result[key] = value
         return result
 
     try:
@@ -166,12 +171,11 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 def _shard_path(folder: Path, name: object, index: Path) -> Path:
     """Where a shard lies; nothing but a plain file name beside the index will do."""
-    plain = (
-        isinstance(name, str) and name == PurePosixPath(name).name == PureWindowsPath(name).name and "\0" not in name
-    )
-    if not isinstance(name, str) or not plain or not name.endswith(".safetensors"):
+    plain = isinstance(name, str) and name == PurePosixPath(name).name == PureWindowsPath(name).name
+    if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(".safetensors"):
         raise FormatError(
-            f"{index}: the shard name {name!r:.80} is refused; expected the name of a .safetensors file beside the index"
+            f"{index}: the shard name {name!r:.80} is refused; "
+            "expected the plain name of a .safetensors file beside the index"
         )
     return folder / name
 

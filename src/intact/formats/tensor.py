@@ -98,8 +98,8 @@ def map_file(path: Path) -> mmap.mmap | bytes:
         If the file is missing or unreadable.
     """
     try:
-        if path.is_dir():
-            raise FormatError(f"{path}: is a folder; expected a file")
+        if path.exists() and not path.is_file():
+            raise FormatError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}; expected a file")
         with path.open("rb") as file:
             if file.seek(0, 2) == 0:
                 return b""
