@@ -46,7 +46,8 @@ Converted convert(const SourceKind& kind, const std::uint8_t* source, std::int64
 
 // Decodes row n: T[code] - zero for every padded column, and the row's scales and minima (blocks of `weight.block`).
 // Null outputs are skipped.
-void unpack_row(const Weight& weight, std::int64_t n, std::int32_t* centred, std::int16_t* scales, std::int16_t* minima);
+void unpack_row(const Weight& weight, std::int64_t n, std::int32_t* centred, std::int16_t* scales,
+                std::int16_t* minima);
 
 // Decodes row n's codes as stored (before T and zero), one byte a padded column.
 void unpack_codes(const Weight& weight, std::int64_t n, std::uint8_t* codes);

@@ -22,7 +22,7 @@
 #include <utility>
 
 #if defined(__linux__)
-#include <sys/mman.h>
+#    include <sys/mman.h>
 #endif
 
 namespace intact {
@@ -76,16 +76,16 @@ struct Weight {
     int bits = 0;              // 2, 3, 4, 5, 6 or 8
     int block = 0;             // inputs that share a scale: 32 or 16
     int zero = 0;
-    int shift = 0;             // r: the block's sum is rounded right by it
+    int shift = 0;  // r: the block's sum is rounded right by it
     bool has_min = false;
     bool has_table = false;
     std::int16_t table[16] = {};  // T where has_table; otherwise T is the identity
 
     std::uint8_t* codes = nullptr;
     std::int16_t* scales = nullptr;
-    std::int16_t* minima = nullptr;             // null without has_min
-    std::int32_t* scale_exp = nullptr;          // [panels() * 16]
-    std::int32_t* minimum_exp = nullptr;        // [panels() * 16]; null without has_min
+    std::int16_t* minima = nullptr;       // null without has_min
+    std::int32_t* scale_exp = nullptr;    // [panels() * 16]
+    std::int32_t* minimum_exp = nullptr;  // [panels() * 16]; null without has_min
 
     Buffer storage;
 
@@ -94,10 +94,10 @@ struct Weight {
     Weight& operator=(Weight&&) noexcept = default;
 
     std::int64_t panels() const { return (rows + kPanel - 1) / kPanel; }
-    std::int64_t blocks() const { return (columns + kBlock - 1) / kBlock; }            // blocks of 32 inputs
-    std::int64_t scale_blocks() const { return blocks() * (kBlock / block); }          // blocks that own a scale
+    std::int64_t blocks() const { return (columns + kBlock - 1) / kBlock; }    // blocks of 32 inputs
+    std::int64_t scale_blocks() const { return blocks() * (kBlock / block); }  // blocks that own a scale
     std::int64_t minimum_pairs() const { return (scale_blocks() + 1) / 2; }
-    std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }               // codes of 16 x 32
+    std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }  // codes of 16 x 32
     std::int64_t block_scales() const { return std::int64_t{kPanel} * (kBlock / block); }
 
     std::uint8_t* panel_codes(std::int64_t panel) const { return codes + panel * blocks() * block_bytes(); }

@@ -11,7 +11,7 @@ LIMIT = (1 << 31) - 1
 
 
 def bitlen(x: ArrayLike) -> Int:
-    """Number of bits of each x >= 0, with ``bitlen(0) = 0``.
+    """Count the bits of each x >= 0, with ``bitlen(0) = 0``.
 
     Parameters
     ----------
