@@ -1,0 +1,121 @@
+"""A small stand-in of the hub on loopback: HEAD with digest and commit, redirect to a store, ranges, errors."""
+
+import hashlib
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """What the server offers, how it misbehaves, and what it was asked.
+
+    Attributes
+    ----------
+    files
+        Content by (repository, file name).
+    cut
+        For each download to come: the bytes after which the connection breaks, or None.
+    """
+
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    gated: bool = False
+    ignores_ranges: bool = False
+    plain_etag: bool = False
+    lies: dict[tuple[str, str], str] = field(default_factory=dict)
+    cut: list[int | None] = field(default_factory=list)
+    ranges: list[str | None] = field(default_factory=list)
+    endpoint: str = ""
+
+    def digest(self, key: tuple[str, str]) -> str:
+        return self.lies.get(key) or hashlib.sha256(self.files[key]).hexdigest()
+
+
+@contextmanager
+def serve(hub: Hub):
+    """Serve a hub while the block runs; ``hub.endpoint`` is its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server.daemon_threads = True
+    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self.answer()
+
+        def do_GET(self):
+            self.answer()
+
+        def answer(self):
+            if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
+                self.resolve((match[1], match[3]), match[2])
+            elif match := re.fullmatch(r"/store/([^/]+/[^/]+)/(.+)", self.path):
+                self.download(hub.files[match[1], match[2]])
+            else:
+                self.empty(404)
+
+        def resolve(self, key, revision):
+            """Answer as the hub does for a large file: its digest and size here, its bytes on another host."""
+            if hub.gated:
+                self.empty(403, {"X-Error-Code": "GatedRepo"})
+            elif key[0] not in {repo for repo, _ in hub.files}:
+                self.empty(404, {"X-Error-Code": "RepoNotFound"})
+            elif key not in hub.files:
+                self.empty(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            elif revision not in ("main", COMMIT):
+                self.empty(404, {"X-Error-Code": "RevisionNotFound"})
+            elif hub.plain_etag:
+                self.empty(200, {"X-Repo-Commit": COMMIT, "ETag": '"abc"'})
+            else:
+                elsewhere = hub.endpoint.replace("127.0.0.1", "localhost")
+                headers = {
+                    "X-Repo-Commit": COMMIT,
+                    "X-Linked-Etag": f'"{hub.digest(key)}"',
+                    "X-Linked-Size": str(len(hub.files[key])),
+                    "Location": f"{elsewhere}/store/{key[0]}/{key[1]}",
+                }
+                self.empty(302, headers)
+
+        def download(self, content):
+            hub.ranges.append(self.headers.get("Range"))
+            start = 0
+            if (wanted := self.headers.get("Range")) and not hub.ignores_ranges:
+                start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            else:
+                self.send_response(200)
+            body = content[start:]
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            cut = hub.cut.pop(0) if hub.cut else None
+            self.wfile.write(body[:cut])
+            if cut is not None:
+                self.close_connection = True
+
+        def empty(self, status, headers=None):
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
