@@ -1,0 +1,1 @@
+"""Measuring a model: perplexity of a text, and what later issues add."""
