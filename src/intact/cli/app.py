@@ -1,0 +1,120 @@
+"""The application: its commands, and what becomes of errors, Ctrl-C and closed pipes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import intact
+from intact.cli import chat, info, models, perplexity, pull, run, selftest
+from intact.cli.output import examples, fail
+from intact.errors import IntactError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it (128 + SIGINT)."""
+
+BROKEN_PIPE = 141
+"""Exit status when the reader of our output has gone (128 + SIGPIPE)."""
+
+
+class Command(TyperCommand):
+    """A command whose help ends in examples."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Show the metavar of repeated arguments as it is written, without braces or dots around it."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.removesuffix("...").removeprefix("{").removesuffix("}") for piece in pieces]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the examples as they are written."""
+        epilog, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)
+        examples(epilog or "")
+
+
+class Commands(TyperGroup):
+    """The group of commands; errors end here as one line, without a traceback."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the examples as they are written."""
+        epilog, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)
+        examples(epilog or "")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            # the cursor stands behind ^C
+            sys.stderr.write("\n")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _silence_stdout()
+            raise typer.Exit(BROKEN_PIPE) from None
+        except (IntactError, OSError, MemoryError) as error:
+            fail(str(error) or "not enough memory")
+            raise typer.Exit(2) from None
+        return result
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, or the interpreter would complain when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"intact {intact.__version__}")
+        raise typer.Exit
+
+
+EXAMPLES = """\
+A first answer; the default model (98 MB) is fetched once
+  intact run "Why is the sky blue?"
+A conversation
+  intact chat
+What else there is
+  intact models
+  intact pull qwen3-0.6b
+More examples
+  intact run --help
+"""
+
+app = typer.Typer(
+    cls=Commands,
+    name="intact",
+    help="Language models whose answers are facts: the same weights, prompt and seed give the same bits, anywhere.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for module in (run, chat, pull, models, info, perplexity, selftest):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the installed script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="intact")

@@ -1,0 +1,202 @@
+"""``intact chat``: a conversation. Ctrl-C ends the answer, Ctrl-D the chat."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.options import (
+    JsonOption,
+    MaxTokensOption,
+    MinPOption,
+    ProfileOption,
+    SeedOption,
+    StopOption,
+    SystemOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    complete_model,
+)
+from intact.cli.output import fail, note, say
+from intact.cli.run import decode
+from intact.errors import IntactError, ParameterError
+
+EXAMPLES = """\
+With the default model
+  intact chat
+With another one, sampled
+  intact chat qwen3-0.6b --temperature 0.7 --seed 1
+From a program: a message a line in, an answer a line out
+  printf 'Hello!\\nAnd in German?\\n' | intact chat --json
+
+In the chat: /new starts over, /system TEXT sets the system message, /help, /exit
+Ctrl-C ends the answer, Ctrl-D leaves
+"""
+
+HELP = "/new start over   /system TEXT set the system message   /exit leave   Ctrl-C ends an answer, Ctrl-D leaves"
+
+Message = dict[str, str]
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model)
+    ] = DEFAULT,
+    max_tokens: MaxTokensOption = 1024,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    top_k: TopKOption = 0,
+    min_p: MinPOption = 0.0,
+    seed: SeedOption = 0,
+    stop: StopOption = None,
+    system: SystemOption = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Talk with an instruct model."""
+    loaded = fetch.load(model, profile, threads)
+    if loaded.tokenizer.chat_template is None:
+        raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
+    sampling: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "seed": seed,
+        "stop": tuple(stop or ()),
+    }
+    talk = Conversation(loaded, system, sampling)
+    if json:
+        _answer_lines(talk)
+    else:
+        if sys.stdin.isatty():
+            note(f"{model}. {HELP}")
+        _converse(talk)
+
+
+class Conversation:
+    """The messages so far, and the model that continues them."""
+
+    def __init__(self, model: Any, system: str | None, sampling: dict[str, Any]) -> None:
+        self.model = model
+        self.sampling = sampling
+        self.system = system
+        self.messages: list[Message] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all but the system message."""
+        self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
+
+    def answer(self, text: str) -> Iterator[Any]:
+        """Yield the chunks of the answer. What was said stays in the conversation, even if the answer is cut short.
+
+        A message that the model refuses (too long, say) is taken back.
+        """
+        self.messages.append({"role": "user", "content": text})
+        said: list[str] = []
+        try:
+            for chunk in self.model.chat_stream(self.messages, **self.sampling):
+                said.append(chunk.text)
+                yield chunk
+        except IntactError:
+            self.messages.pop()
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            self.messages.append({"role": "assistant", "content": "".join(said)})
+            raise
+        self.messages.append({"role": "assistant", "content": "".join(said)})
+
+    def obey(self, line: str) -> str | None:
+        """Carry out a /command; return what to tell the user, or None to leave."""
+        name, _, rest = line.partition(" ")
+        if name in ("/exit", "/quit"):
+            return None
+        if name == "/new":
+            self.restart()
+            return "started over"
+        if name == "/system":
+            self.system = rest.strip() or None
+            self.restart()
+            return "started over with this system message" if self.system else "started over without a system message"
+        return HELP if name == "/help" else f"no command {name}. {HELP}"
+
+
+def _converse(talk: Conversation) -> None:
+    for line in _lines():
+        if line.startswith("/"):
+            told = talk.obey(line)
+            if told is None:
+                return
+            note(told)
+            continue
+        try:
+            for chunk in talk.answer(line):
+                say(chunk.text)
+            say("\n")
+        except KeyboardInterrupt:
+            say("\n")
+            note("(cut short)")
+        except IntactError as error:
+            fail(f"{error} (/new starts over)")
+
+
+def _lines() -> Iterator[str]:
+    """Yield what the user types, until Ctrl-D. Ctrl-C drops the line."""
+    asked = sys.stdin.isatty()
+    if asked:
+        _enable_editing()
+    while True:
+        try:
+            line = input("\n> ") if asked else _read_line()
+        except EOFError:
+            if asked:
+                say("\n")
+            return
+        except KeyboardInterrupt:
+            if not asked:
+                raise
+            say("\n")
+            note("(Ctrl-D leaves)")
+            continue
+        if line.strip():
+            yield decode(line.strip().encode("utf-8", "surrogateescape"), "the line")
+
+
+def _read_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def _enable_editing() -> None:
+    with suppress(ImportError):
+        import readline  # noqa: F401  (importing it gives input() a history and cursor keys)
+
+
+def _answer_lines(talk: Conversation) -> None:
+    """Read a message a line, write an answer a line."""
+    for line in sys.stdin.buffer:
+        text = decode(line, "standard input").strip()
+        if not text:
+            continue
+        chunks = list(talk.answer(text))
+        answer = {
+            "role": "assistant",
+            "content": "".join(chunk.text for chunk in chunks),
+            "tokens": [chunk.token for chunk in chunks],
+        }
+        sys.stdout.write(json_module.dumps(answer, ensure_ascii=False) + "\n")
+        sys.stdout.flush()

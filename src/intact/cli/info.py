@@ -1,0 +1,154 @@
+"""``intact info``: what this installation is, or what a model is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, complete_model
+from intact.cli.output import emit, out, size
+
+EXAMPLES = """\
+Version, numerics version, instruction set, cores, memory
+  intact info
+With another tier: scalar, avx2, avx512 or neon
+  INTACT_ISA=scalar intact info
+Architecture, layers, weight formats, context
+  intact info smollm2-135m-instruct
+  intact info ./model.gguf --json
+"""
+
+
+def command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Catalogue name or path; without it, this installation.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell about this installation, or about a model."""
+    facts = installation() if model is None else describe(fetch.locate(model))
+    if json:
+        emit(facts)
+        return
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for key, value in facts.items():
+        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", _shown(key, value))
+    out().print(table)
+
+
+def installation() -> dict[str, Any]:
+    """Return version, numerics version, tier, cores, threads and memory."""
+    import intact
+    import intact._native as native
+    from intact.numerics import VERSION
+
+    return {
+        "version": intact.__version__,
+        "numerics_version": VERSION,
+        "tier": native.tier(),
+        "tiers": list(native.tiers()),
+        "threads": native.threads(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory": _memory(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def _memory() -> int | None:
+    """Return the bytes this process may use: the machine's, or its control group's if that is less."""
+    limits = []
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(OSError, ValueError):
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits, default=None)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint's header says; no weights are read."""
+    from intact.formats import open_checkpoint
+
+    with open_checkpoint(path) as checkpoint:
+        kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        parameters = 0
+        for tensor in checkpoint.tensors.values():
+            kinds[tensor.kind][0] += 1
+            kinds[tensor.kind][1] += tensor.data.nbytes
+            count = 1
+            for extent in tensor.shape:
+                count *= extent
+            parameters += count
+        facts = _gguf(checkpoint.metadata) if checkpoint.format == "gguf" else _config(checkpoint.metadata)
+        return {
+            "path": str(path),
+            "format": checkpoint.format,
+            **facts,
+            "parameters": parameters,
+            "bytes": sum(total for _, total in kinds.values()),
+            "formats": {
+                kind: {"tensors": number, "bytes": total}
+                for kind, (number, total) in sorted(kinds.items(), key=lambda item: -item[1][1])
+            },
+        }
+
+
+def _gguf(metadata: Any) -> dict[str, Any]:
+    architecture = metadata.get("general.architecture")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    return {
+        "name": metadata.get("general.name"),
+        "architecture": architecture,
+        "layers": metadata.get(f"{architecture}.block_count"),
+        "width": metadata.get(f"{architecture}.embedding_length"),
+        "heads": metadata.get(f"{architecture}.attention.head_count"),
+        "kv_heads": metadata.get(f"{architecture}.attention.head_count_kv"),
+        "context": metadata.get(f"{architecture}.context_length"),
+        "vocabulary": None if tokens is None else len(tokens),
+        "tokenizer": metadata.get("tokenizer.ggml.pre") or metadata.get("tokenizer.ggml.model"),
+        "chat_template": "tokenizer.chat_template" in metadata,
+        "licence": metadata.get("general.license"),
+    }
+
+
+def _config(config: Any) -> dict[str, Any]:
+    return {
+        "architecture": config.get("model_type"),
+        "layers": config.get("num_hidden_layers"),
+        "width": config.get("hidden_size"),
+        "heads": config.get("num_attention_heads"),
+        "kv_heads": config.get("num_key_value_heads"),
+        "context": config.get("max_position_embeddings"),
+        "vocabulary": config.get("vocab_size"),
+    }
+
+
+def _shown(key: str, value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return "[dim]-[/dim]"
+    if key in ("bytes", "memory"):
+        return size(value)
+    if key == "formats":
+        return ", ".join(f"{kind} x {part['tensors']} ({size(part['bytes'])})" for kind, part in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return escape(" ".join(str(item) for item in value))
+    return f"{value:,}" if key == "parameters" else escape(str(value))

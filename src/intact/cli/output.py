@@ -1,0 +1,93 @@
+"""What reaches the terminal: JSON, errors, sizes, progress bars. Answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+def out() -> Console:
+    """Return a console on stdout; colours only on a terminal, and not with NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Return a console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def emit(value: Any) -> None:
+    """Write a value to stdout as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def fail(message: str) -> None:
+    """Write ``error: ...`` to stderr, on one line."""
+    from rich.text import Text
+
+    line = " ".join(message.split())
+    err().print(Text.assemble(("error:", "bold red"), " ", (line, "red")), soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Write a dim remark to stderr."""
+    from rich.text import Text
+
+    err().print(Text(message, "dim"), soft_wrap=True)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people say it: ``98 MB``, ``1.12 GB``."""
+    if count >= 10**9:
+        return f"{count / 1e9:.2f} GB"
+    if count >= 10**6:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e3:.0f} kB" if count >= 1000 else f"{count} B"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def printable(text: str, stream: TextIO) -> str:
+    """Return text with control characters made visible if the stream is a terminal: a model must not steer it."""
+    return _CONTROL.sub("\ufffd", text) if stream.isatty() else text
+
+
+def examples(text: str) -> None:
+    """Print the examples of a help page: indented lines are commands, never wrapped, so that they can be copied."""
+    from rich.text import Text
+
+    console = out()
+    for line in text.splitlines():
+        console.print(Text(line, "green" if line.startswith("  ") else ""), soft_wrap=True)
+    console.print()
+
+
+def say(text: str) -> None:
+    """Write a piece of an answer to stdout at once."""
+    sys.stdout.write(printable(text, sys.stdout))
+    sys.stdout.flush()
+
+
+@contextmanager
+def bar(*columns: Any) -> Iterator[Progress]:
+    """Show a progress bar on stderr while the block runs; none where stderr is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = err()
+    shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
+    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress

@@ -1,0 +1,96 @@
+"""``intact perplexity``: how well a model predicts a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, out
+from intact.cli.run import decode
+from intact.evaluate.perplexity import SCALE, Perplexity, perplexity
+
+EXAMPLES = """\
+A text, in windows of 512 tokens
+  intact perplexity smollm2-135m-instruct wiki.test.txt
+The first 40 windows of 1024
+  intact perplexity ./model.gguf book.txt --context 1024 --windows 40
+The yardstick
+  intact perplexity ./model.gguf book.txt --profile fp32 --json
+
+The second half of each window is scored, as llama.cpp's perplexity tool does it.
+Where the model wants a first token, it replaces the first token of each window.
+"""
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Catalogue name or path.", autocompletion=complete_model)
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
+    context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
+    windows: Annotated[
+        int | None, typer.Option("--windows", help="Read only so many windows.", show_default=False)
+    ] = None,
+    all_positions: Annotated[
+        bool, typer.Option("--all-positions", help="Score every token of a window, not only its second half.")
+    ] = False,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the perplexity of a model on a text."""
+    text = decode(file.read_bytes(), str(file))
+    loaded = fetch.load(model, profile, threads)
+    tokens, bos = tokenise(loaded.tokenizer, text)
+    whole = len(tokens) // context if context > 0 else 0
+    from rich.progress import MofNCompleteColumn, TextColumn
+
+    with bar(MofNCompleteColumn(), TextColumn("perplexity {task.fields[value]}")) as progress:
+        task = progress.add_task("windows", total=whole if windows is None else min(whole, windows), value="")
+
+        def show(so_far: Perplexity) -> None:
+            progress.update(task, completed=so_far.windows, value=f"{so_far.perplexity:.4f}")
+
+        result = perplexity(
+            loaded, tokens, context, bos=bos, all_positions=all_positions, windows=windows, progress=show
+        )
+    positions = "all" if all_positions else "second half"
+    if json:
+        emit(
+            {
+                "model": model,
+                "profile": profile,
+                "file": str(file),
+                "context": context,
+                "positions": positions,
+                "bos": bos,
+                "windows": result.windows,
+                "tokens": result.tokens,
+                "logprob_total": result.total,
+                "logprob_scale": SCALE,
+                "nats": result.nats,
+                "perplexity": result.perplexity,
+                "error": result.error,
+            }
+        )
+        return
+    first = "no first token added" if bos is None else f"token {bos} first in each window"
+    console = out()
+    console.print(f"perplexity {result.perplexity:.4f} +- {result.error:.4f}")
+    console.print(
+        f"{result.tokens} tokens scored in {result.windows} windows of {context} ({positions}; {first}), "
+        f"{result.nats:.6f} nats a token",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def tokenise(tokenizer: Any, text: str) -> tuple[list[int], int | None]:
+    """Return the tokens of a text, names of special tokens taken as plain text, and the first token the model wants."""
+    tokens: list[int] = tokenizer.encode(text, special=False)
+    adds_bos = tokenizer.bos_id is not None and tokens[:1] == [tokenizer.bos_id]
+    return tokens, tokenizer.bos_id if adds_bos else None

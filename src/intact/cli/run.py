@@ -1,0 +1,206 @@
+"""``intact run``: one prompt, one answer (or several), as it is written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from intact.catalogue import CATALOGUE, DEFAULT, looks_like_path
+from intact.cli import fetch
+from intact.cli.options import (
+    JsonOption,
+    MaxTokensOption,
+    MinPOption,
+    ProfileOption,
+    SeedOption,
+    StopOption,
+    SystemOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    complete_model,
+)
+from intact.cli.output import emit, note, printable, say
+from intact.errors import IntactError, ParameterError
+from intact.evaluate.perplexity import SCALE
+
+EXAMPLES = """\
+A first answer; the default model is fetched once
+  intact run "Why is the sky blue?"
+Another model, by its catalogue name or its path
+  intact run qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
+Five samples, the same ones on any machine
+  intact run "Name a colour." -n 5 --temperature 1 --seed 7
+The text as it is, without the chat template
+  intact run ./model.gguf "Once upon a time" --raw
+The prompt from standard input
+  git diff | intact run --system "Summarise this change." -
+A digest that is the same everywhere
+  intact run "2 + 2 =" --json --logprobs | sha256sum
+"""
+
+
+def command(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] PROMPT",
+            help=f"The prompt (-: from standard input); before it a catalogue name or a path (by default {DEFAULT}).",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ],
+    n: Annotated[int, typer.Option("-n", "--samples", help="Answers to one prompt.")] = 1,
+    max_tokens: MaxTokensOption = 512,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    top_k: TopKOption = 0,
+    min_p: MinPOption = 0.0,
+    seed: SeedOption = 0,
+    stop: StopOption = None,
+    system: SystemOption = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
+    logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a prompt, token by token.
+
+    An instruct model gets its chat template. The default model is fetched on first use.
+    """
+    model_name, prompt = parse(words)
+    if raw and system is not None:
+        raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
+    sampling: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "seed": seed,
+        "stop": tuple(stop or ()),
+    }
+    model = fetch.load(model_name, profile, threads)
+    request = as_prompt(model, prompt, system, raw)
+    started = time.perf_counter()
+    if json or n != 1:
+        (completions,) = model.generate(request, n=n, logprobs=logprobs, **sampling)
+        if json:
+            emit(_document(model_name, profile, n, sampling, completions))
+        else:
+            _print_all(model, completions, logprobs)
+        count = sum(len(completion.tokens) for completion in completions)
+    else:
+        count = _stream(model, request, logprobs, sampling)
+    if stats:
+        seconds = time.perf_counter() - started
+        note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
+
+
+def parse(words: list[str]) -> tuple[str, str]:
+    """Return (model, prompt) from the arguments: a single one is the prompt for the default model.
+
+    Raises
+    ------
+    ParameterError
+        More than two arguments, a model without a prompt, or a prompt that is not UTF-8.
+    """
+    if len(words) > 2:
+        raise ParameterError(f"run takes [MODEL] PROMPT, got {len(words)} arguments: quote the prompt")
+    if len(words) == 1 and (words[0] in CATALOGUE or (looks_like_path(words[0]) and words[0].endswith(".gguf"))):
+        raise ParameterError(f'PROMPT is missing: intact run {words[0]} "your prompt", or intact chat {words[0]}')
+    model, prompt = words if len(words) == 2 else (DEFAULT, words[0])
+    data = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
+    return model, decode(data, "standard input" if prompt == "-" else "PROMPT")
+
+
+def decode(data: bytes, where: str) -> str:
+    """Return bytes as text.
+
+    Raises
+    ------
+    ParameterError
+        Invalid UTF-8, with the place.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f"{where} is not valid UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
+        ) from None
+
+
+def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | list[int]:
+    """Return what the engine is given: the text itself, or the tokens of the chat template around it."""
+    template = model.tokenizer.chat_template
+    if raw or (template is None and system is None):
+        return prompt
+    if template is None:
+        raise ParameterError("this model has no chat template, so --system has no place: write it into the prompt")
+    messages = [{"role": "user", "content": prompt}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    # templates write the first token themselves
+    tokens: list[int] = model.tokenizer.encode(template.render(messages, add_generation_prompt=True), bos=False)
+    return tokens
+
+
+def _stream(model: Any, request: str | list[int], logprobs: bool, sampling: dict[str, Any]) -> int:
+    pairs = []
+    try:
+        for chunk in model.stream(request, **sampling):
+            say(chunk.text)
+            pairs.append((chunk.token, chunk.logprob))
+    except IntactError:
+        say("\n")
+        raise
+    say("\n")
+    if logprobs:
+        _print_logprobs(model, pairs)
+    return len(pairs)
+
+
+def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
+    from rich.rule import Rule
+
+    from intact.cli.output import out
+
+    for index, completion in enumerate(completions):
+        if index:
+            out().print(Rule(style="dim"))
+        say(completion.text + "\n")
+        if logprobs:
+            _print_logprobs(model, list(zip(completion.tokens, completion.logprobs, strict=True)))
+
+
+def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
+    for token, logprob in pairs:
+        piece = printable(repr(model.tokenizer.token_bytes(token).decode("utf-8", "replace")), sys.stdout)
+        say(f"{logprob / SCALE:12.6f}  {token:7d}  {piece}\n")
+
+
+def _document(model: str, profile: str, n: int, sampling: dict[str, Any], completions: Any) -> dict[str, Any]:
+    """Return the answer as a value; nothing in it may differ from machine to machine."""
+    return {
+        "model": model,
+        "profile": profile,
+        "n": n,
+        **sampling,
+        "prompt_tokens": completions[0].prompt_tokens,
+        "logprob_scale": SCALE,
+        "completions": [
+            {
+                "text": completion.text,
+                "tokens": list(completion.tokens),
+                "logprobs": None if completion.logprobs is None else list(completion.logprobs),
+                "finish": completion.finish,
+            }
+            for completion in completions
+        ],
+    }

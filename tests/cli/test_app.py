@@ -1,0 +1,155 @@
+"""What holds for the whole command line: quick help, one-line errors, signals, pipes, colours, completion."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import intact
+from intact.catalogue import CATALOGUE, DEFAULT
+from support import speaker as speaker_module
+
+COMMANDS = ["run", "chat", "pull", "models", "info", "perplexity", "selftest"]
+HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
+
+
+def start(*arguments, module="intact.cli", **environment):
+    root = Path(speaker_module.__file__).parents[1]
+    paths = os.pathsep.join([str(root), str(Path(intact.__file__).parents[1])])
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_json_and_teaches_by_examples(intact_command, command):
+    result = intact_command(command, "--help")
+    assert result.code == 0
+    assert "--json" in result.out
+    assert f"  intact {command}" in result.out.split("╯")[-1]
+
+
+def test_examples_are_not_wrapped(intact_command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    from intact.cli import run
+
+    assert run.EXAMPLES in intact_command("run", "--help").out
+
+
+def test_no_command_shows_the_help(intact_command):
+    assert "Commands" in intact_command().out
+
+
+def test_version(intact_command):
+    assert intact_command("--version").out == f"intact {intact.__version__}\n"
+
+
+def test_help_and_completion_import_nothing_heavy():
+    script = (
+        "import sys\nfrom intact.cli import app\n"
+        "try:\n    app(['--help'], prog_name='intact')\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_is_quick():
+    """0.4 s of processor time; the clock would measure the neighbours."""
+    script = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'intact.cli', '--help'], stdout=subprocess.DEVNULL, check=True)\n"
+        "usage = resource.getrusage(resource.RUSAGE_CHILDREN)\nprint(usage.ru_utime + usage.ru_stime)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(times) < 0.4
+
+
+def test_the_shell_is_offered_commands_and_models(default_here):
+    def complete(words):
+        variables = {"_INTACT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()))}
+        process = start(module="support.completion", **variables)
+        return process.communicate(timeout=20)[0].decode().split()
+
+    assert complete("intact ") == COMMANDS
+    assert complete("intact pull ") == list(CATALOGUE)
+    assert complete("intact run ") == list(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "a", "b", "c"), "got 3 arguments: quote the prompt"),
+        (("run", DEFAULT), "PROMPT is missing"),
+        (("run", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
+        (("run", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
+        (("run", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),
+        (("pull", "qwen"), "did you mean qwen2.5-coder-0.5b-instruct or"),
+        (("info", "nothing"), "no model of the catalogue"),
+        (("perplexity", DEFAULT, "nowhere.txt"), "nowhere.txt"),
+        (("run", "--system", "x", "--raw", "hello"), "--raw leaves out"),
+        (("run", "--top-p", "7", "hello"), "top_p must lie in (0, 1], got 7"),
+    ],
+)
+def test_errors_are_one_line_on_stderr(intact_command, speaker, arguments, message):
+    result = intact_command(*arguments)
+    assert result.code == 2
+    assert result.out.strip() == ""
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    assert message in result.err
+
+
+def test_a_bug_keeps_its_traceback(intact_command, monkeypatch, speaker):
+    monkeypatch.setattr(speaker, "stream", lambda *_, **__: 1 / 0)
+    assert isinstance(intact_command("run", "hello").raw.exception, ZeroDivisionError)
+
+
+def test_ctrl_c_stops_an_answer_without_a_traceback(default_here):
+    process = start("run", "hello", module="support.speaker", SPEAKER_DELAY="0.05")
+    first = process.stdout.read(3)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert first == b"The"
+    assert errors == b"\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(default_here):
+    process = start("run", "hello", module="support.speaker", SPEAKER_DELAY="0.02")
+    process.stdout.read(3)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(20) == 141
+    assert errors == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
+def test_errors_are_red_on_a_terminal_unless_no_color(no_colour, coloured):
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": no_colour}
+    environment.pop("COLORTERM", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "intact.cli", "pull", "nothing"], stderr=theirs, stdout=theirs, env=environment
+    )
+    assert process.wait(20) == 2
+    os.close(theirs)
+    time.sleep(0.05)
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "error:" in text
+    assert ("\x1b[1;31m" in text) == coloured
+    assert ("31m" in text) == coloured

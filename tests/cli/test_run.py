@@ -1,0 +1,129 @@
+"""``intact run``: streaming, templates, samples, JSON; and with the engine, a real answer."""
+
+import hashlib
+import json
+
+import pytest
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch, output
+from support.models import real_model
+from support.speaker import SENTENCE, Tokenizer
+
+
+def test_a_single_argument_is_the_prompt_for_the_default_model(intact_command, speaker, default_here):
+    result = intact_command("run", "Why?")
+    assert (result.code, result.out, result.err) == (0, SENTENCE + "\n", "")
+    assert speaker.loaded == [(default_here, {"profile": "int8", "threads": None})]
+
+
+def test_options_reach_the_engine(intact_command, speaker):
+    options = "--max-tokens 5 --temperature 0.5 --top-p 0.9 --top-k 4 --min-p 0.1 --seed 9 --stop a --stop b"
+    assert intact_command("run", "x", *options.split(), "--threads", "2", "--profile", "fp32").out == "The s\n"
+    ((_, parameters),) = speaker.asked
+    assert parameters == {
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 4,
+        "min_p": 0.1,
+        "seed": 9,
+        "stop": ("a", "b"),
+    }
+    assert speaker.loaded[0][1] == {"profile": "fp32", "threads": 2}
+
+
+def test_an_instruct_model_gets_its_template_unless_raw(intact_command, speaker):
+    intact_command("run", "Why?")
+    intact_command("run", "Why?", "--system", "Be brief.")
+    intact_command("run", "Why?", "--raw")
+    speaker.tokenizer.chat_template = None
+    intact_command("run", "Why?")
+    assert [prompt for prompt, _ in speaker.asked] == [
+        list(b"<user>Why?<assistant>"),
+        list(b"<system>Be brief.<user>Why?<assistant>"),
+        "Why?",
+        "Why?",
+    ]
+    assert "no chat template" in intact_command("run", "Why?", "--system", "Be brief.").err
+
+
+def test_the_template_writes_the_first_token_itself(intact_command, speaker):
+    speaker.tokenizer = Tokenizer(adds_bos=True)
+    intact_command("run", "Why?")
+    assert speaker.asked[0][0] == list(b"<user>Why?<assistant>")
+
+
+def test_a_dash_reads_the_prompt_from_standard_input(intact_command, speaker):
+    intact_command("run", "-", "--raw", stdin="Grüße\n")
+    assert speaker.asked[0][0] == "Grüße\n"
+    result = intact_command("run", "-", "--raw", stdin=b"ab\xff")
+    assert "standard input is not valid UTF-8: byte 0xff at offset 2" in result.err
+
+
+def test_an_argument_that_is_not_utf8_is_an_error(intact_command, speaker):
+    result = intact_command("run", "caf\udce9")
+    assert result.code == 2
+    assert "PROMPT is not valid UTF-8: byte 0xe9 at offset 3" in result.err
+
+
+def test_several_samples_are_told_apart(intact_command, speaker):
+    assert intact_command("run", "x", "-n", "3").out.count(SENTENCE + "\n") == 3
+
+
+def test_json_holds_the_whole_answer_and_nothing_that_varies(intact_command, speaker):
+    first, second = (intact_command("run", "x", "-n", "2", "--json", "--logprobs", "--stats") for _ in range(2))
+    assert first.out == second.out
+    assert first.json["model"] == DEFAULT
+    assert first.json["logprob_scale"] == 2**24
+    assert [answer["text"] for answer in first.json["completions"]] == [SENTENCE] * 2
+    assert first.json["completions"][0]["logprobs"][2] == -2 * 2**24
+    assert "tokens/s" in first.err
+
+
+def test_logprobs_are_told_token_by_token(intact_command, speaker):
+    lines = intact_command("run", "x", "--logprobs", "--max-tokens", "2").out.splitlines()
+    assert lines[0] == "Th"
+    assert lines[1].split() == ["0.000000", "84", "'T'"]
+    assert lines[2].split() == ["-1.000000", "104", "'h'"]
+
+
+def test_a_model_cannot_steer_the_terminal():
+    class Terminal:
+        def isatty(self):
+            return True
+
+    assert output.printable("a\x1b[2Jb\n\tc\x9b", Terminal()) == "a\ufffd[2Jb\n\tc\ufffd"
+
+
+def test_the_default_model_is_pulled_on_first_use_and_others_are_not(
+    intact_command, speaker, default_here, monkeypatch
+):
+    default_here.unlink()
+    pulled = []
+
+    def pull(entry):
+        pulled.append(entry.name)
+        default_here.touch()
+        return type("Pulled", (), {"path": default_here})
+
+    monkeypatch.setattr(fetch, "pull_with_progress", pull)
+    result = intact_command("run", "hello")
+    assert result.out == SENTENCE + "\n"
+    assert "fetching smollm2-135m-instruct (98 MB, Apache-2.0)" in result.err
+    assert intact_command("run", "qwen3-0.6b", "hello").code == 2
+    assert pulled == [DEFAULT]
+
+
+def test_a_real_model_answers(intact_command):
+    pytest.importorskip("intact.library", reason="needs the engine")
+    path = real_model("smollm2-135m")
+    arguments = ("run", path, "What is the capital of France?", "--max-tokens", "16")
+    streamed = intact_command(*arguments)
+    assert streamed.code == 0, streamed.err
+    assert "Paris" in streamed.out
+    whole = intact_command(*arguments, "--json", "--logprobs", "--threads", "1")
+    assert whole.json["completions"][0]["text"] + "\n" == streamed.out
+    again = intact_command(*arguments, "--json", "--logprobs", "--threads", "2")
+    assert hashlib.sha256(whole.out.encode()).digest() == hashlib.sha256(again.out.encode()).digest()
+    assert json.loads(again.out)["completions"][0]["logprobs"]
