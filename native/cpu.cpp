@@ -1,0 +1,46 @@
+#include "cpu.h"
+
+#if defined(__x86_64__)
+#    include <cpuid.h>
+#endif
+
+#include <cstdint>
+
+namespace intact {
+#if defined(__x86_64__)
+namespace {
+
+bool has(std::uint32_t word, std::uint32_t bits) { return (word & bits) == bits; }
+
+// Extended control register 0: the register states that the operating system saves.
+std::uint32_t saved_states() {
+    std::uint32_t low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+}  // namespace
+
+bool cpu_supports(std::string_view tier) noexcept {
+    if (tier == "scalar") return true;
+    if (tier != "avx2" && tier != "avx512") return false;
+    std::uint32_t a, b, c, d;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !has(c, bit_OSXSAVE | bit_AVX)) return false;
+    const std::uint32_t saved = saved_states();
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+    if (tier == "avx2") return has(saved, 0x6) && has(b, bit_AVX2);
+    return has(saved, 0xe6) && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL) &&
+           has(c, bit_AVX512VNNI);
+}
+
+#else
+
+bool cpu_supports(std::string_view tier) noexcept {
+#    if defined(__aarch64__)
+    if (tier == "neon") return true;
+#    endif
+    return tier == "scalar";
+}
+
+#endif
+}  // namespace intact

@@ -1,0 +1,114 @@
+// Kernels of the fp32 profile: IEEE binary32 in one fixed order (docs/numerics_fp32.md). Each tier has a table of them,
+// and all tables give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace intact {
+
+// How a matrix is stored; the numbers are GGUF's.
+enum class FloatKind : std::int32_t {
+    kF32 = 0,
+    kF16 = 1,
+    kQ4_0 = 2,
+    kQ4_1 = 3,
+    kQ5_0 = 6,
+    kQ5_1 = 7,
+    kQ8_0 = 8,
+    kQ2_K = 10,
+    kQ3_K = 11,
+    kQ4_K = 12,
+    kQ5_K = 13,
+    kQ6_K = 14,
+    kIQ4_NL = 20,
+    kIQ4_XS = 23,
+    kBF16 = 30,
+    kTQ1_0 = 34,
+    kTQ2_0 = 35,
+    kMXFP4 = 39,
+};
+
+struct FloatFormat {
+    std::string_view name;
+    FloatKind kind;
+    int values;  // values of one block; a row holds a whole number of blocks
+    int bytes;   // bytes of one block
+};
+
+// The formats above: by name (null if unknown), and by kind.
+const FloatFormat* float_format(std::string_view name) noexcept;
+const FloatFormat& float_format(FloatKind kind) noexcept;
+
+// A matrix as the checkpoint stores it, row after row; block formats are decoded where they are used.
+struct FloatWeight {
+    FloatKind kind = FloatKind::kF32;
+    std::int64_t rows = 0;               // N: outputs
+    std::int64_t columns = 0;            // K: inputs
+    const std::uint8_t* data = nullptr;  // any alignment
+    const float* bias = nullptr;         // [rows], or null
+};
+
+// Keys and values of one head: page p of the list holds positions p * page_size and following, row after row.
+struct FloatPages {
+    const float* const* keys;
+    const float* const* values;
+    std::int64_t offset;     // floats from the start of a page to this head's first row
+    std::int64_t page_size;  // positions
+};
+
+enum class FloatGate : std::int32_t { kSilu = 0, kGeluTanh = 1 };
+
+// Strides are in floats. Rows, outputs and heads are independent: callers may split them over threads at will.
+struct Fp32Kernels {
+    // y[m, n] = sum over k of x[m, k] * weight[n, k], + bias[n]; outputs n0 to n1 - 1 of every row.
+    void (*linear)(const FloatWeight& weight, const float* x, std::int64_t m, std::int64_t x_stride, float* y,
+                   std::int64_t y_stride, std::int64_t n0, std::int64_t n1);
+    // Each of `slices` consecutive runs of `width` floats of each row is a norm of its own; gain[width]. y may be x.
+    void (*rmsnorm)(const float* x, std::int64_t m, std::int64_t x_stride, std::int64_t slices, std::int64_t width,
+                    const float* gain, float epsilon, float* y, std::int64_t y_stride);
+    // In place on `heads` runs of `width` floats of each row; cosine and sine [m, pairs], 2 * pairs <= width.
+    void (*rope)(float* x, std::int64_t m, std::int64_t x_stride, std::int64_t heads, std::int64_t width,
+                 const float* cosine, const float* sine, std::int64_t pairs, bool interleaved);
+    // One row of queries: `heads` runs of `width` floats that share a key-value head; positions first to last - 1, at
+    // least one. scratch holds attend_scratch(heads, first, last) floats; out has `heads` runs of `width` floats.
+    void (*attend)(const float* q, std::int64_t heads, std::int64_t width, const FloatPages& pages, std::int64_t first,
+                   std::int64_t last, float scale, float* scratch, float* out);
+    // y = activation(g) * u. y may be g or u.
+    void (*gate)(FloatGate kind, const float* g, const float* u, float* y, std::int64_t n);
+    // y = a + b. y may be a or b.
+    void (*add)(const float* a, const float* b, float* y, std::int64_t n);
+    // y[i] = weight[ids[i]] * scale.
+    void (*embed)(const FloatWeight& weight, const std::int32_t* ids, std::int64_t m, float scale, float* y,
+                  std::int64_t y_stride);
+    // y = exp(x). y may be x.
+    void (*exp)(const float* x, float* y, std::int64_t n);
+    // y = x / 2^30, rounded to nearest.
+    void (*from_q30)(const std::int32_t* x, float* y, std::int64_t n);
+    // Values of rows row0 to row1 - 1 of the matrix at `source`, to out[0] and following.
+    void (*dequantize)(FloatKind kind, const std::uint8_t* source, std::int64_t columns, std::int64_t row0,
+                       std::int64_t row1, float* out);
+};
+
+// Floats of scratch that attend needs.
+constexpr std::int64_t attend_scratch(std::int64_t heads, std::int64_t first, std::int64_t last) {
+    return heads * (((last + 15) / 16 - first / 16) * 16);
+}
+
+#if defined(INTACT_TIER_SCALAR)
+extern const Fp32Kernels fp32_scalar;
+#endif
+#if defined(INTACT_TIER_AVX2)
+extern const Fp32Kernels fp32_avx2;
+#endif
+#if defined(INTACT_TIER_AVX512)
+extern const Fp32Kernels fp32_avx512;
+#endif
+#if defined(INTACT_TIER_NEON)
+extern const Fp32Kernels fp32_neon;
+#endif
+
+// The table of a tier by its name; null where the build or this processor lacks it.
+const Fp32Kernels* fp32_kernels(std::string_view tier) noexcept;
+
+}  // namespace intact

@@ -1,0 +1,189 @@
+"""The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding an operation, every sum in one fixed order.
+
+Each function defines (with ``docs/numerics_fp32.md``) a kernel of ``native/fp32.inl``, which equals it bit for bit.
+The order of sums is LayerCast's idea carried to its end: 16 lanes by index mod 16, multiply then add, a fixed tree.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Activation: TypeAlias = Literal["silu", "gelu_tanh"]
+
+LANES = 16
+
+_EXP_LOW = np.float32(-87.0)
+_EXP_HIGH = np.float32(float.fromhex("0x1.62e42ep6"))
+_LOG2_E = np.float32(float.fromhex("0x1.715476p0"))
+_LN2_HIGH = np.float32(float.fromhex("0x1.63p-1"))
+_LN2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
+_ROUNDER = np.float32(12582912.0)
+_EXP_TERMS = tuple(
+    np.float32(float.fromhex(term))
+    for term in ("0x1.6a23cep-10", "0x1.123a2p-7", "0x1.5558f2p-5", "0x1.555492p-3", "0x1.fffffcp-2")
+)
+_GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
+_GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
+_ONE = np.float32(1.0)
+
+
+def tree(lanes: Floats) -> Floats:
+    """Sum the last axis of 16 lanes: lane l plus lane l + 8, then + 4, + 2, + 1."""
+    for half in (8, 4, 2, 1):
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]
+
+
+def lane_sum(x: Floats) -> Floats:
+    """Sum the last axis: lane l adds x[l], x[l + 16], ... to +0 in this order; then the tree."""
+    lanes = np.zeros((*x.shape[:-1], LANES), np.float32)
+    for start in range(0, x.shape[-1], LANES):
+        part = x[..., start : start + LANES]
+        lanes[..., : part.shape[-1]] += part
+    return tree(lanes)
+
+
+def dot(x: Floats, y: Floats) -> Floats:
+    """Sum the rounded products x * y over the last axis, in the order of :func:`lane_sum` (shapes broadcast)."""
+    width = x.shape[-1]
+    shape = np.broadcast_shapes(x.shape[:-1], y.shape[:-1])
+    lanes = np.zeros((*shape, LANES), np.float32)
+    for start in range(0, width, LANES):
+        part = x[..., start : start + LANES] * y[..., start : start + LANES]
+        lanes[..., : part.shape[-1]] += part
+    return tree(lanes)
+
+
+def linear(x: Floats, weight: Floats, bias: Floats | None = None, block: int = 1024) -> Floats:
+    """Matrix product y[m, n] = dot(x[m], weight[n]) + bias[n].
+
+    Parameters
+    ----------
+    x : float32 (M, K)
+    weight : float32 (N, K), 16-bit weights converted exactly
+    bias : float32 (N,), optional; added last
+    block : outputs computed at a time (memory only; the result does not depend on it)
+    """
+    outputs = weight.shape[0]
+    y = np.empty((x.shape[0], outputs), np.float32)
+    for start in range(0, outputs, block):
+        y[:, start : start + block] = dot(x[:, None, :], weight[None, start : start + block, :])
+    return y if bias is None else y + bias
+
+
+def rmsnorm(x: Floats, gain: Floats, epsilon: float) -> Floats:
+    """Root-mean-square norm over the last axis: (x * r) * gain, r = 1 / sqrt(sum(x * x) / n + epsilon)."""
+    mean = dot(x, x) / np.float32(x.shape[-1])
+    r = _ONE / np.sqrt(mean + np.float32(epsilon))
+    y: Floats = (x * r[..., None]) * gain
+    return y
+
+
+def exp(x: Floats) -> Floats:
+    """Exponential, within 1 ulp: +0 below -87, +infinity above 88.72283, NaN for NaN.
+
+    Cody and Waite's reduction with ln 2 in two parts (the first has 10 bits, so that n times it is exact), a polynomial
+    of degree 6, and n added to the exponent field.
+    """
+    # np.where, not np.minimum, whose NaN rule differs from the kernels' compare and select.
+    clipped = np.where(x < _EXP_LOW, _EXP_LOW, np.where(x > _EXP_HIGH, _EXP_HIGH, x)).astype(np.float32)
+    shifted = clipped * _LOG2_E + _ROUNDER
+    n = shifted - _ROUNDER
+    r = (clipped - n * _LN2_HIGH) - n * _LN2_LOW
+    polynomial = np.full_like(r, _EXP_TERMS[0])
+    for term in _EXP_TERMS[1:]:
+        polynomial = polynomial * r + term
+    y = (polynomial * (r * r) + r) + _ONE
+    bits = np.ascontiguousarray(y).view(np.uint32) + (np.ascontiguousarray(shifted).view(np.uint32) << np.uint32(23))
+    y = bits.view(np.float32).reshape(x.shape)
+    y = np.where(x < _EXP_LOW, np.float32(0.0), np.where(x > _EXP_HIGH, np.float32(np.inf), y))
+    return np.where(np.isnan(x), x, y).astype(np.float32)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
+    e = exp(-np.abs(x))
+    y: Floats = np.where(x < 0, e, _ONE) / (_ONE + e)
+    return y
+
+
+def silu(x: Floats) -> Floats:
+    """Swish, x * sigmoid(x)."""
+    y: Floats = x * sigmoid(x)
+    return y
+
+
+def gelu_tanh(x: Floats) -> Floats:
+    """GELU in its tanh form, as x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
+    with np.errstate(over="ignore"):
+        inner = x * (_GELU_LINEAR + _GELU_CUBIC * (x * x))
+    y: Floats = x * sigmoid(inner)
+    return y
+
+
+def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
+    """Gated activation: silu(g) * u or gelu_tanh(g) * u."""
+    y: Floats = (silu(g) if kind == "silu" else gelu_tanh(g)) * u
+    return y
+
+
+def rope(x: Floats, cosine: Floats, sine: Floats, interleaved: bool) -> Floats:
+    """Rotate pairs: (a, b) becomes (a * c - b * s, b * c + a * s).
+
+    Parameters
+    ----------
+    x : float32 (M, heads, d)
+    cosine, sine : float32 (M, r / 2), r <= d; components r and above stay as they are
+    interleaved : pairs are (2i, 2i + 1) if true, (i, i + r / 2) if false
+    """
+    half = cosine.shape[-1]
+    first, second = (
+        (slice(0, 2 * half, 2), slice(1, 2 * half, 2)) if interleaved else (slice(half), slice(half, 2 * half))
+    )
+    a, b = x[..., first], x[..., second]
+    c, s = cosine[:, None, :], sine[:, None, :]
+    y = x.copy()
+    y[..., first] = a * c - b * s
+    y[..., second] = b * c + a * s
+    return y
+
+
+def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0) -> Floats:
+    """Attention of query heads that share one key-value head, over positions first, ..., last - 1.
+
+    Parameters
+    ----------
+    q : float32 (heads, d)
+    k, v : float32 (last, d), row j for position j
+    scale : factor of the scores, rounded to float32
+    first : first visible position (sliding windows)
+
+    Returns
+    -------
+    float32 (heads, d)
+        o / s with o = sum of e[j] * v[j] in order of j from +0, and s = lane_sum of e by position, where e is 0
+        before ``first`` and exp(score - largest score) from there on.
+    """
+    score = dot(q[:, None, :], k[None, first:, :]) * np.float32(scale)
+    e = np.zeros((q.shape[0], k.shape[0]), np.float32)
+    e[:, first:] = exp(score - score.max(axis=1, keepdims=True))
+    o = np.zeros_like(q)
+    for j in range(first, k.shape[0]):
+        o += e[:, j, None] * v[None, j, :]
+    return o / lane_sum(e)[:, None]
+
+
+def embed(weight: Floats, ids: npt.NDArray[np.integer], scale: float = 1.0) -> Floats:
+    """Rows ``ids`` of the embedding matrix times ``scale`` (float32)."""
+    y: Floats = weight[ids] * np.float32(scale)
+    return y
+
+
+def from_q30(x: npt.NDArray[np.int32]) -> Floats:
+    """Q30 integers (rotary tables) as float32, rounded to nearest, ties to even."""
+    y: Floats = x.astype(np.float32) * np.float32(2.0**-30)
+    return y
