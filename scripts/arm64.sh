@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The package on aarch64: cross-compiles the extension and runs tests under qemu.
+#   scripts/arm64.sh build              builds it into $INTACT_ARM64/site
+#   scripts/arm64.sh test [ARG...]      builds, then runs the tests marked `native` there, then the comparison in tests/arm64 here
+#   scripts/arm64.sh run ARG...         runs the emulated Python, which sees the package
+# $INTACT_ARM64 (default ~/.cache/intact-arm64) is an aarch64 Python with NumPy: its `python` runs it, usr/include holds its headers
+# and site its packages (docs/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja, ziglang and the test dependencies.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/site.sh
+machine=${INTACT_ARM64:-$HOME/.cache/intact-arm64}
+python=$(command -v "${PYTHON:-python3}")
+build=build/arm64
+PATH="$(dirname "$python"):$PATH"
+if [ ! -x "$machine/python" ]; then
+    echo "arm64: no emulated Python at $machine/python; docs/building.md says how to set one up (INTACT_ARM64 names the folder)" >&2
+    exit 2
+fi
+
+build() {
+    local version soabi
+    version=$(cd "$machine/usr/include" && ls -d python3.*)
+    mkdir -p "$build/bin"
+    printf '#!/bin/sh\nexec "%s" -m ziglang c++ -target aarch64-linux-gnu.2.36 -mcpu=generic "$@"\n' "$python" >"$build/bin/c++"
+    printf '#!/bin/sh\nexec "%s" -m ziglang ar "$@"\n' "$python" >"$build/bin/ar"
+    printf '#!/bin/sh\nexec "%s" -m ziglang ranlib "$@"\n' "$python" >"$build/bin/ranlib"
+    chmod +x "$build"/bin/*
+    soabi=$("$machine/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
+    site "$machine/site"
+    cmake -G Ninja -S . -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_CXX_COMPILER="$PWD/$build/bin/c++" -DCMAKE_AR="$PWD/$build/bin/ar" -DCMAKE_RANLIB="$PWD/$build/bin/ranlib" \
+        -DCMAKE_CXX_FLAGS="-I$machine/usr/include" -DPython_EXECUTABLE="$python" -DPython_INCLUDE_DIR="$machine/usr/include/$version" \
+        -DSKBUILD_SOABI="$soabi" -DINTACT_WERROR=ON \
+        -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$machine/site/intact" >"$build/configure.log" || { cat "$build/configure.log" >&2; exit 1; }
+    cmake --build "$build" -- --quiet
+    "$machine/python" -c 'import platform, intact._native as native; print("arm64:", platform.machine(), native.__file__)'
+}
+
+packages() {
+    "$machine/python" -c 'import hypothesis, jinja2, pytest, safetensors, tokenizers' 2>/dev/null && return
+    local version
+    version=$("$machine/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "$python" -m pip install -q --disable-pip-version-check --upgrade --target "$machine/site" --only-binary=:all: --implementation cp \
+        --python-version "$version" --platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux_2_28_aarch64 \
+        hypothesis jinja2 pytest safetensors tokenizers
+}
+
+case ${1:-} in
+    build)
+        build
+        ;;
+    test)
+        shift
+        build
+        packages
+        # shellcheck disable=SC2046
+        "$machine/python" -m pytest -q -m "native and not slow" --hypothesis-profile=few -p no:cacheprovider $(grep -rl 'mark\.native' tests --include='test_*.py') "$@"
+        "$python" -m pytest -q tests/arm64
+        ;;
+    run)
+        shift
+        exec "$machine/python" "$@"
+        ;;
+    *)
+        sed -n '2,8s/^# \?//p' "$0" >&2
+        exit 2
+        ;;
+esac
