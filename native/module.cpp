@@ -1,7 +1,10 @@
 #include <nanobind/nanobind.h>
 
-namespace nb = nanobind;
+#include "bind_model.h"
+#include "bind_weight.h"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native executor of intact.";
+    intact::bind_weights(m);
+    intact::bind_model(m);
 }

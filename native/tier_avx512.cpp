@@ -1,1 +1,4 @@
-// Kernels of tier avx512.
+#define INTACT_TIER kAvx512
+#define INTACT_TIER_NAME "avx512"
+#include "simd_avx512.h"
+#include "tier.inl"

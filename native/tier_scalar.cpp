@@ -1,1 +1,4 @@
-// Kernels of tier scalar.
+#define INTACT_TIER kScalar
+#define INTACT_TIER_NAME "scalar"
+#include "simd_scalar.h"
+#include "tier.inl"

@@ -47,7 +47,10 @@ class BlockWeight(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Source blocks (N, S): codes (N, S, values), scales D and minima M (N, S, scales), integers in units of 2^-24."""
+    """Codes, scales D and re-centred minima M: exact integers, D and M in units of 2^-24.
+
+    For MXFP4 `scale` is the block's exponent byte x instead, for a scale of 2^(x - 128).
+    """
 
     codes: Bytes
     scale: Int
@@ -71,14 +74,19 @@ class BlockKind(NamedTuple):
     table: tuple[int, ...] | None = None
 
 
-def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
-    """Re-express a GGUF tensor of a block format.
+def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
+    """Decode a GGUF tensor of a block format to exact integers.
 
     Parameters
     ----------
     kind : name of the format, a key of `BLOCK_KINDS`
     data : the tensor's bytes, uint8
     shape : (N, K)
+
+    Returns
+    -------
+    Decoded
+        Row-major: codes (N, K), scales and minima (N, blocks of the integer weight).
 
     Raises
     ------
@@ -104,19 +112,21 @@ def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
     for half in bits:
         infinite |= half & 0x7C00 == 0x7C00
     _check_finite(kind, infinite, spec.values)
+    codes, scale, minimum = spec.decode(source, [_half_value(half) for half in bits])
+    minimum = None if minimum is None else minimum.reshape(rows, -1)
+    return Decoded(codes.reshape(rows, columns), scale.reshape(rows, -1), minimum)
 
-    decoded = spec.decode(source, [_half_value(half) for half in bits])
-    if kind == "MXFP4":
-        scale, scale_exp = _powers_of_two(decoded.scale.reshape(rows, -1))
-    else:
-        scale, scale_exp = _to_int16(decoded.scale.reshape(rows, -1))
-    minimum, minimum_exp = None, None
-    if decoded.minimum is not None:
-        minimum, minimum_exp = _to_int16(decoded.minimum.reshape(rows, -1))
+
+def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
+    """Re-express a GGUF tensor of a block format; parameters and errors are those of `decode`."""
+    exact = decode(kind, data, shape)
+    spec = BLOCK_KINDS[kind]
+    scale, scale_exp = (_powers_of_two if kind == "MXFP4" else _to_int16)(exact.scale)
+    minimum, minimum_exp = (None, None) if exact.minimum is None else _to_int16(exact.minimum)
     table = None if spec.table is None else np.array(spec.table, np.int16)
     return BlockWeight(
-        decoded.codes.reshape(rows, columns), spec.bits, spec.block, spec.zero, spec.shift, table,
-        scale, scale_exp, minimum, minimum_exp, columns,
+        exact.codes, spec.bits, spec.block, spec.zero, spec.shift, table,
+        scale, scale_exp, minimum, minimum_exp, shape[1],
     )  # fmt: skip
 
 
@@ -223,7 +233,7 @@ def _int8(x: Int) -> tuple[Int, Int, Int]:
 
 
 def _int4(x: Int) -> tuple[Int, Int, Int]:
-    """Quantise integers of at most 2^18 in size to codes about 8, by the first candidate scale of least squared error."""
+    """Quantise like `_int8`, from 2^18, to codes about 8: the first candidate scale of least squared error."""
     largest = np.abs(x).max(axis=2, initial=0)
     at = np.abs(x).argmax(axis=2)[..., None] if x.size else np.zeros((*x.shape[:2], 1), np.int64)
     sign = np.where(np.take_along_axis(x, at, axis=2)[..., 0] < 0, -1, 1)

@@ -1,0 +1,236 @@
+// The matrix product (docs/numerics.md, section 4): tiles of T rows by NV panels of 16 outputs, eight blocks a group.
+
+#define INTACT_INLINE __attribute__((always_inline))
+
+template <class F, int... G>
+INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
+    (f.template operator()<G>(), ...);
+}
+template <int N, class F>
+INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
+
+// Codes of group G (4 inputs of 16 outputs) of a block in the panel layout of weight.h.
+template <int BITS, int G>
+INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
+    if constexpr (BITS == 8) {
+        return load(block + 64 * G);
+    } else if constexpr (BITS >= 4) {
+        const Lanes line = load(block + 64 * (G / 2));
+        const Lanes low = G % 2 ? high_nibbles(line) : low_nibbles(line);
+        if constexpr (BITS == 5) {
+            std::uint64_t mask;
+            __builtin_memcpy(&mask, block + 256 + 8 * G, 8);
+            return add_bits<4>(low, mask);
+        } else if constexpr (BITS == 6) {
+            return or_shifted<4>(low, bit_pairs<G % 4>(load(block + 256 + 64 * (G / 4))));
+        } else {
+            return low;
+        }
+    } else {
+        const Lanes low = bit_pairs<G % 4>(load(block + 64 * (G / 4)));
+        if constexpr (BITS == 3) {
+            std::uint64_t mask;
+            __builtin_memcpy(&mask, block + 128 + 8 * G, 8);
+            return add_bits<2>(low, mask);
+        } else {
+            return low;
+        }
+    }
+}
+
+// Rows of activations as a tile sees them.
+struct TileRows {
+    const std::int8_t* codes;
+    std::int64_t stride;
+    const std::int32_t* scale;   // [t][blocks]; for blocks of 16 twice in a lane
+    const std::int32_t* start;   // [t][blocks * 32 / BLOCK]: -zero * sum, plus half of the rounded shift
+};
+
+template <int BITS, int BLOCK, bool TABLE, int T, int NV>
+void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_t* out) {
+    constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;  // of untabled codes
+    constexpr int kHalves = 32 / BLOCK;
+    const std::int64_t blocks = w.blocks;
+    const std::uint8_t* codes = w.codes + panel * blocks * (BITS * 64);
+    const std::int16_t* scales = w.scales + panel * blocks * 16 * kHalves;
+    const std::int64_t code_step = blocks * (BITS * 64), scale_step = blocks * 16 * kHalves;
+    Lanes table{};
+    if constexpr (TABLE) table = load_table(w.table);
+    Lanes total[NV][T];
+    for (int v = 0; v < NV; v++)
+        for (int t = 0; t < T; t++) total[v][t] = zero();
+    for (std::int64_t first = 0; first < blocks; first += 8) {
+        Lanes group[NV][T];
+        for (int v = 0; v < NV; v++)
+            for (int t = 0; t < T; t++) group[v][t] = zero();
+        for (std::int64_t b = first; b < smaller<std::int64_t>(first + 8, blocks); b++) {
+            Lanes acc[kHalves][NV][T];
+            for (int h = 0; h < kHalves; h++)
+                for (int t = 0; t < T; t++)
+                    for (int v = 0; v < NV; v++)
+                        acc[h][v][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
+            repeat<8>([&]<int G>() INTACT_INLINE {
+                Lanes part[NV];
+                for (int v = 0; v < NV; v++) {
+                    part[v] = unpack<BITS, G>(codes + v * code_step + b * (BITS * 64));
+                    if constexpr (TABLE) part[v] = look_up(table, part[v]);
+                    if constexpr (T == 1) prefetch(codes + v * code_step + b * (BITS * 64) + G * (BITS * 8) + 4096);
+                }
+                for (int t = 0; t < T; t++) {
+                    std::int32_t four;
+                    __builtin_memcpy(&four, rows.codes + t * rows.stride + b * 32 + G * 4, 4);
+                    const Lanes x = broadcast(four);
+                    for (int v = 0; v < NV; v++) {
+                        Lanes& a = acc[G * 4 / BLOCK][v][t];
+                        a = (BITS == 8 || TABLE) ? dot_bytes(a, part[v], x) : dot_codes(a, part[v], x);
+                    }
+                }
+            });
+            for (int v = 0; v < NV; v++) {
+                const std::int16_t* line = scales + v * scale_step + b * 16 * kHalves;
+                const Lanes s = BLOCK == 32 ? widen_unsigned16(line) : load(line);
+                for (int t = 0; t < T; t++) {
+                    Lanes h[kHalves];
+                    for (int i = 0; i < kHalves; i++) {
+                        h[i] = acc[i][v][t];
+                        if constexpr (TABLE) h[i] = shift_right(h[i], w.shift);
+                        else if constexpr (kShift > 0) h[i] = shift_right<kShift>(h[i]);
+                    }
+                    if constexpr (BLOCK == 16) h[0] = blend_halves(h[0], shift_left<16>(h[1]));
+                    const Lanes c = multiply_round15(s, broadcast(rows.scale[t * blocks + b]));
+                    group[v][t] = dot_pairs(group[v][t], h[0], c);
+                }
+            }
+        }
+        for (int v = 0; v < NV; v++)
+            for (int t = 0; t < T; t++)
+                total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
+    }
+    for (int t = 0; t < T; t++)
+        for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
+}
+
+// The minima's own sum: block sums (pairs of int16) times minima, four pairs a group.
+template <int T, int NV>
+void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride, std::int32_t* out) {
+    const std::int16_t* minima = w.minima + panel * w.minimum_pairs * 32;
+    Lanes total[NV][T];
+    for (int v = 0; v < NV; v++)
+        for (int t = 0; t < T; t++) total[v][t] = zero();
+    for (std::int64_t first = 0; first < w.minimum_pairs; first += 4) {
+        Lanes group[NV][T];
+        for (int v = 0; v < NV; v++)
+            for (int t = 0; t < T; t++) group[v][t] = zero();
+        for (std::int64_t p = first; p < smaller<std::int64_t>(first + 4, w.minimum_pairs); p++) {
+            Lanes m[NV];
+            for (int v = 0; v < NV; v++) m[v] = load(minima + (v * w.minimum_pairs + p) * 32);
+            for (int t = 0; t < T; t++) {
+                std::int32_t pair;
+                __builtin_memcpy(&pair, sums + t * stride + 2 * p, 4);
+                for (int v = 0; v < NV; v++) group[v][t] = dot_pairs(group[v][t], m[v], broadcast(pair));
+            }
+        }
+        for (int v = 0; v < NV; v++)
+            for (int t = 0; t < T; t++)
+                total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
+    }
+    for (int t = 0; t < T; t++)
+        for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
+}
+
+// Sums to results: rescaled, biased, saturated or added.
+inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t n0, std::int64_t n1,
+                   const std::int32_t* main, const std::int32_t* minima, const Output& out) {
+    const std::int64_t left = 22 + w.shift + out.fraction + a.exponent[row];
+    const std::int64_t count = n1 - n0;
+    std::int64_t result[kMaxPanels * 16];
+    const std::int32_t* exponents = w.scale_exp + n0;
+    for (std::int64_t i = 0; i < count; i++) result[i] = shift_small(main[i], -(left + exponents[i]));
+    if (minima) {
+        const std::int32_t own = w.block == 16 ? a.minima16_exp[row] : a.minima32_exp[row];
+        const std::int64_t min_left = 7 + out.fraction + a.exponent[row] + own;
+        const std::int32_t* min_exponents = w.minimum_exp + n0;
+        for (std::int64_t i = 0; i < count; i++) result[i] += shift_small(minima[i], -(min_left + min_exponents[i]));
+    }
+    if (out.bias)
+        for (std::int64_t i = 0; i < count; i++) result[i] += out.bias[n0 + i];
+    if (out.narrow) {
+        std::int32_t* to = out.narrow + row * out.stride + n0;
+        for (std::int64_t i = 0; i < count; i++) to[i] = static_cast<std::int32_t>(saturate(result[i]));
+    } else {
+        std::int64_t* to = out.wide + row * out.stride + n0;
+        for (std::int64_t i = 0; i < count; i++) to[i] = (out.accumulate ? to[i] : 0) + result[i];
+    }
+}
+
+template <int BITS, int BLOCK, bool TABLE, int T, int NV>
+void rows_by_panels(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t panel, const TileRows& rows,
+                    const Output& out) {
+    alignas(64) std::int32_t main[T * NV * 16], minima[T * NV * 16];
+    tile<BITS, BLOCK, TABLE, T, NV>(w, panel, rows, main);
+    if (w.has_min) {
+        const std::int64_t stride = BLOCK == 16 ? 2 * a.minima_stride : a.minima_stride;
+        minima_tile<T, NV>(w, panel, (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride, stride, minima);
+    }
+    const std::int64_t n0 = panel * 16, n1 = smaller(n0 + NV * 16, w.rows);
+    for (int t = 0; t < T; t++)
+        finish(w, a, row + t, n0, n1, main + t * NV * 16, w.has_min ? minima + t * NV * 16 : nullptr, out);
+}
+
+// Splits a block of rows into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
+template <int BITS, int BLOCK, bool TABLE, int NV>
+void panels_of_rows(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel,
+                    const TileRows& block, const Output& out) {
+    constexpr std::int64_t kHalves = 32 / BLOCK;
+    const std::int64_t count = row1 - row0, tiles = (count + kMaxRows - 1) / kMaxRows;
+    for (std::int64_t i = 0; i < tiles; i++) {
+        const std::int64_t begin = count * i / tiles, height = count * (i + 1) / tiles - begin;
+        const TileRows rows{block.codes + begin * block.stride, block.stride, block.scale + begin * w.blocks,
+                            block.start + begin * w.blocks * kHalves};
+        repeat<kMaxRows>([&]<int T>() {
+            if (height == T + 1) rows_by_panels<BITS, BLOCK, TABLE, T + 1, NV>(w, a, row0 + begin, panel, rows, out);
+        });
+    }
+}
+
+template <int BITS, int BLOCK, bool TABLE>
+void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+               std::int64_t panel1, const Output& out, std::int32_t* scratch) {
+    constexpr std::int64_t kHalves = 32 / BLOCK;
+    const std::int32_t half = (1 << w.shift) >> 1;
+    for (std::int64_t first = row0; first < row1; first += kRowBlock) {
+        const std::int64_t last = smaller(first + kRowBlock, row1);
+        std::int32_t* start = scratch;
+        std::int32_t* doubled = scratch + kRowBlock * w.blocks * 2;
+        for (std::int64_t m = first; m < last; m++) {
+            const std::int32_t* sums = a.half_sums + m * w.blocks * 2;
+            std::int32_t* to = start + (m - first) * w.blocks * kHalves;
+            if constexpr (BLOCK == 16) {
+                for (std::int64_t b = 0; b < 2 * w.blocks; b++) to[b] = half - w.zero * sums[b];
+                for (std::int64_t b = 0; b < w.blocks; b++)
+                    doubled[(m - first) * w.blocks + b] = a.scale[m * w.blocks + b] * 0x10001;
+            } else {
+                for (std::int64_t b = 0; b < w.blocks; b++) to[b] = half - w.zero * (sums[2 * b] + sums[2 * b + 1]);
+            }
+        }
+        const TileRows rows{a.codes + first * a.stride, a.stride, BLOCK == 16 ? doubled : a.scale + first * w.blocks, start};
+        std::int64_t panel = panel0;
+        for (; panel + kMaxPanels <= panel1; panel += kMaxPanels)
+            panels_of_rows<BITS, BLOCK, TABLE, kMaxPanels>(w, a, first, last, panel, rows, out);
+        if constexpr (kMaxPanels > 1)
+            for (; panel < panel1; panel++) panels_of_rows<BITS, BLOCK, TABLE, 1>(w, a, first, last, panel, rows, out);
+    }
+}
+
+void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+            std::int64_t panel1, const Output& out, std::int32_t* scratch) {
+    const auto run = w.has_table      ? matmul_of<4, 32, true>
+                     : w.bits == 8    ? matmul_of<8, 32, false>
+                     : w.bits == 6    ? matmul_of<6, 16, false>
+                     : w.bits == 5    ? matmul_of<5, 32, false>
+                     : w.bits == 4    ? matmul_of<4, 32, false>
+                     : w.bits == 3    ? matmul_of<3, 16, false>
+                     : w.block == 32  ? matmul_of<2, 32, false>
+                                      : matmul_of<2, 16, false>;
+    run(w, a, row0, row1, panel0, panel1, out, scratch);
+}

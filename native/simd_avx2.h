@@ -1,0 +1,106 @@
+// Sixteen 32-bit lanes on AVX2, as two vectors.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace {
+
+constexpr int kMaxRows = 2;
+constexpr int kMaxPanels = 1;
+constexpr int kQueryRows = 2;
+
+struct Lanes {
+    __m256i a, b;
+};
+
+inline const __m256i* at(const void* p, int i) { return static_cast<const __m256i*>(p) + i; }
+inline Lanes load(const void* p) { return {_mm256_loadu_si256(at(p, 0)), _mm256_loadu_si256(at(p, 1))}; }
+inline void store(void* p, Lanes x) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), x.a);
+    _mm256_storeu_si256(static_cast<__m256i*>(p) + 1, x.b);
+}
+inline Lanes zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Lanes broadcast(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline Lanes add(Lanes x, Lanes y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+template <int S>
+Lanes shift_right(Lanes x) { return {_mm256_srai_epi32(x.a, S), _mm256_srai_epi32(x.b, S)}; }
+inline Lanes shift_right(Lanes x, int s) {
+    const __m128i n = _mm_cvtsi32_si128(s);
+    return {_mm256_sra_epi32(x.a, n), _mm256_sra_epi32(x.b, n)};
+}
+template <int S>
+Lanes shift_left(Lanes x) { return {_mm256_slli_epi32(x.a, S), _mm256_slli_epi32(x.b, S)}; }
+inline Lanes blend_halves(Lanes x, Lanes y) {
+    return {_mm256_blend_epi16(x.a, y.a, 0xAA), _mm256_blend_epi16(x.b, y.b, 0xAA)};
+}
+
+// maddubs saturates beyond 32,767: codes below 64 give at most 2 * 63 * 127 = 16,002.
+inline __m256i dot4(__m256i acc, __m256i codes, __m256i x) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)));
+}
+inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) {
+    return {dot4(acc.a, codes.a, x.a), dot4(acc.b, codes.b, x.b)};
+}
+// Any byte: its low seven bits (at most 2 * 127 * 127 = 32,258), then the top one as twice 64 (2 * 64 * 127 = 16,256).
+inline __m256i dot4_any(__m256i acc, __m256i codes, __m256i x) {
+    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(codes, _mm256_set1_epi8(127)), x);
+    const __m256i top = _mm256_and_si256(_mm256_srli_epi16(codes, 1), _mm256_set1_epi8(64));
+    const __m256i high = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(2));
+    return _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi16(1)), high));
+}
+inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) {
+    return {dot4_any(acc.a, codes.a, x.a), dot4_any(acc.b, codes.b, x.b)};
+}
+inline Lanes dot_pairs(Lanes acc, Lanes x, Lanes y) {
+    return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)), _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
+}
+inline Lanes multiply_round15(Lanes x, Lanes y) {
+    return {_mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b)};
+}
+inline __m128i half(const void* p, int i) { return _mm_loadu_si128(static_cast<const __m128i*>(p) + i); }
+inline Lanes widen_unsigned16(const void* p) {
+    return {_mm256_cvtepu16_epi32(half(p, 0)), _mm256_cvtepu16_epi32(half(p, 1))};
+}
+inline Lanes widen_signed8(const void* p) {
+    return {_mm256_cvtepi8_epi16(half(p, 0)), _mm256_cvtepi8_epi16(half(p, 1))};
+}
+
+inline Lanes mask(Lanes x, char bits) {
+    const __m256i m = _mm256_set1_epi8(bits);
+    return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+}
+inline Lanes low_nibbles(Lanes x) { return mask(x, 15); }
+inline Lanes high_nibbles(Lanes x) {
+    return mask({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)}, 15);
+}
+template <int J>
+Lanes bit_pairs(Lanes x) { return mask({_mm256_srli_epi16(x.a, 2 * J), _mm256_srli_epi16(x.b, 2 * J)}, 3); }
+template <int B>
+__m256i spread_bits(std::uint32_t bits) {  // byte i becomes 2^B where bit i is set
+    const __m256i bytes = _mm256_shuffle_epi8(
+        _mm256_set1_epi32(static_cast<int>(bits)),
+        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+    const __m256i select = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, select), select);
+    return _mm256_and_si256(set, _mm256_set1_epi8(1 << B));
+}
+template <int B>
+Lanes add_bits(Lanes codes, std::uint64_t bits) {
+    return {_mm256_or_si256(codes.a, spread_bits<B>(static_cast<std::uint32_t>(bits))),
+            _mm256_or_si256(codes.b, spread_bits<B>(static_cast<std::uint32_t>(bits >> 32)))};
+}
+template <int B>
+Lanes or_shifted(Lanes codes, Lanes high) {
+    return {_mm256_or_si256(codes.a, _mm256_slli_epi16(high.a, B)), _mm256_or_si256(codes.b, _mm256_slli_epi16(high.b, B))};
+}
+inline Lanes look_up(Lanes table, Lanes codes) {
+    return {_mm256_shuffle_epi8(table.a, codes.a), _mm256_shuffle_epi8(table.b, codes.b)};
+}
+inline Lanes load_table(const std::uint8_t* p) {
+    const __m256i t = _mm256_broadcastsi128_si256(half(p, 0));
+    return {t, t};
+}
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+}  // namespace

@@ -1,0 +1,130 @@
+// Sixteen 32-bit lanes in plain C++: the tier that runs anywhere.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+constexpr int kMaxRows = 1;
+constexpr int kMaxPanels = 1;
+constexpr int kQueryRows = 1;
+
+struct Lanes {
+    alignas(64) std::int32_t v[16];
+};
+
+// The 64 bytes of the lanes, as lanes are on a little-endian machine.
+template <class T>
+struct View {
+    T v[64 / sizeof(T)];
+};
+template <class T>
+View<T> view(Lanes x) {
+    View<T> out;
+    std::memcpy(&out, &x, 64);
+    return out;
+}
+template <class T>
+Lanes lanes(const View<T>& x) {
+    Lanes out;
+    std::memcpy(&out, &x, 64);
+    return out;
+}
+template <class T, class F>
+Lanes map(F f) {
+    View<T> out;
+    for (int i = 0; i < static_cast<int>(64 / sizeof(T)); i++) out.v[i] = static_cast<T>(f(i));
+    return lanes(out);
+}
+
+inline Lanes load(const void* p) {
+    Lanes x;
+    std::memcpy(&x, p, 64);
+    return x;
+}
+inline void store(void* p, Lanes x) { std::memcpy(p, &x, 64); }
+inline Lanes broadcast(std::int32_t x) {
+    return map<std::int32_t>([&](int) { return x; });
+}
+inline Lanes zero() { return broadcast(0); }
+inline Lanes add(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i])); });
+}
+inline Lanes shift_right(const Lanes& a, int s) {
+    return map<std::int32_t>([&](int i) { return a.v[i] >> s; });
+}
+template <int S>
+Lanes shift_right(const Lanes& a) { return shift_right(a, S); }
+template <int S>
+Lanes shift_left(const Lanes& a) {
+    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << S); });
+}
+inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
+    const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
+    return map<std::int16_t>([&](int i) { return i % 2 ? y.v[i] : x.v[i]; });
+}
+
+inline Lanes dot_bytes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
+    const auto c = view<std::uint8_t>(codes);
+    const auto a = view<std::int8_t>(x);
+    return map<std::int32_t>([&](int i) {
+        std::int32_t sum = acc.v[i];
+        for (int j = 4 * i; j < 4 * i + 4; j++) sum += c.v[j] * a.v[j];
+        return sum;
+    });
+}
+inline Lanes dot_codes(const Lanes& acc, const Lanes& codes, const Lanes& x) { return dot_bytes(acc, codes, x); }
+inline Lanes dot_pairs(const Lanes& acc, const Lanes& a, const Lanes& b) {
+    const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
+    return map<std::int32_t>([&](int i) {
+        return acc.v[i] + x.v[2 * i] * y.v[2 * i] + x.v[2 * i + 1] * y.v[2 * i + 1];
+    });
+}
+inline Lanes multiply_round15(const Lanes& a, const Lanes& b) {
+    const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
+    return map<std::int16_t>([&](int i) { return (x.v[i] * y.v[i] + (1 << 14)) >> 15; });
+}
+inline Lanes widen_unsigned16(const void* p) {
+    std::uint16_t h[16];
+    std::memcpy(h, p, 32);
+    return map<std::int32_t>([&](int i) { return h[i]; });
+}
+inline Lanes widen_signed8(const void* p) {
+    std::int8_t b[32];
+    std::memcpy(b, p, 32);
+    return map<std::int16_t>([&](int i) { return b[i]; });
+}
+
+inline Lanes low_nibbles(const Lanes& x) {
+    const auto b = view<std::uint8_t>(x);
+    return map<std::uint8_t>([&](int i) { return b.v[i] & 15; });
+}
+inline Lanes high_nibbles(const Lanes& x) {
+    const auto b = view<std::uint8_t>(x);
+    return map<std::uint8_t>([&](int i) { return b.v[i] >> 4; });
+}
+template <int J>
+Lanes bit_pairs(const Lanes& x) {
+    const auto b = view<std::uint8_t>(x);
+    return map<std::uint8_t>([&](int i) { return (b.v[i] >> (2 * J)) & 3; });
+}
+template <int B>
+Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
+    const auto b = view<std::uint8_t>(codes);
+    return map<std::uint8_t>([&](int i) { return b.v[i] + (((mask >> i) & 1) << B); });
+}
+template <int B>
+Lanes or_shifted(const Lanes& codes, const Lanes& high) {
+    const auto b = view<std::uint8_t>(codes), h = view<std::uint8_t>(high);
+    return map<std::uint8_t>([&](int i) { return b.v[i] | (h.v[i] << B); });
+}
+inline Lanes look_up(const Lanes& table, const Lanes& codes) {
+    const auto t = view<std::uint8_t>(table), c = view<std::uint8_t>(codes);
+    return map<std::uint8_t>([&](int i) { return t.v[c.v[i] & 15]; });
+}
+inline Lanes load_table(const std::uint8_t* p) {
+    return map<std::uint8_t>([&](int i) { return p[i % 16]; });
+}
+inline void prefetch(const void*) {}
+
+}  // namespace

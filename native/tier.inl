@@ -1,0 +1,22 @@
+// One tier: included by tier_<name>.cpp after its simd header. INTACT_TIER and INTACT_TIER_NAME are defined there.
+#include <cstdint>
+#include <utility>
+
+#include "kernels.h"
+
+namespace intact {
+namespace {
+
+#include "integer.inl"
+#include "matmul.inl"
+#include "rows.inl"
+#include "attention.inl"
+
+}  // namespace
+
+const Kernels INTACT_TIER = {
+    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul, norm_narrow, norm_wide, sine_cosine,
+    rotate,           gate,       append,          attend,        weights,
+};
+
+}  // namespace intact

@@ -1,0 +1,162 @@
+"""The C++ executor: one call a step, the interpreter's lock released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact import _native
+from intact.errors import ModelError, ParameterError
+from intact.executors.base import (
+    TIERS,
+    Chunk,
+    Profile,
+    bias_values,
+    choose_threads,
+    choose_tier,
+    embed_multiplier,
+    fixed_logits,
+    gain_values,
+    integer_bias,
+    integer_gain,
+)
+from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
+from intact.numerics.attention import score_scale
+from intact.numerics.sampling import Sampling
+
+
+def available_tiers() -> list[str]:
+    """The tiers that this build and this machine have, best first."""
+    return [tier for tier in TIERS if _native.available(tier)]
+
+
+class NativeExecutor:
+    """Holds a Program's weights in the profile's form and runs it.
+
+    Parameters
+    ----------
+    profile : {'int8', 'fp32'}
+        The fp32 profile keeps the checkpoint's own bytes, mapped.
+    bits : {8, 4}
+        Codes of matrices that the checkpoint stores as floats (int8 profile).
+    page_size : int
+        Positions a page of the KV cache holds, a multiple of 16.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        profile: Profile = "int8",
+        threads: int | None = None,
+        tier: str | None = None,
+        bits: int = 8,
+        page_size: int = 32,
+    ) -> None:
+        self.profile, self.page_size, self.program = profile, page_size, program
+        tier = tier or choose_tier(available_tiers())
+        self._model = _native.Model(
+            profile, tier, choose_threads(threads), program.layers, program.kv_heads, program.head_width, page_size
+        )
+        self._bits = bits
+        self._weights: dict[str, int] = {}
+        self._add_program()
+
+    @property
+    def description(self) -> dict[str, object]:
+        """Executor, tier, threads, bytes of weights in memory."""
+        model = self._model
+        return {"executor": "native", "tier": model.tier, "threads": model.threads, "weight_bytes": model.weight_bytes}
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the steps so far did."""
+        counters = self._model.counters
+        return {name: getattr(counters, name) for name in ("steps", "rows", "largest_step", "chunks")}
+
+    def _weight(self, name: str) -> int:
+        if name not in self._weights:
+            tensor = self.program.tensors[name]
+            rows, columns = tensor.shape
+            try:
+                self._weights[name] = self._model.add_weight(tensor.kind, tensor.data, rows, columns, self._bits)
+            except ValueError as error:
+                raise ModelError(f"tensor {name} ({tensor.kind}, {rows} x {columns}): {error}") from error
+        return self._weights[name]
+
+    def _add_program(self) -> None:
+        program, model = self.program, self._model
+        ids = {name: model.add_buffer(buffer.width, buffer.wide) for name, buffer in program.buffers.items()}
+        for turns in program.rotations:
+            model.add_rotation(turns)
+        for op in program.ops:
+            match op:
+                case Embed():
+                    weight = self._weight(op.weight)
+                    if self.profile == "int8" and model.smallest_scale_shift(weight) < 0:
+                        raise ModelError(f"tensor {op.weight}: its scales are too large for an embedding")
+                    model.embed(ids[op.target], weight, embed_multiplier(op.scale), float(op.scale))
+                case Norm():
+                    gain = integer_gain(program, op)
+                    values = gain_values(program, op)
+                    gain_id = model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
+                    model.norm(ids[op.source], ids[op.target], gain_id, op.heads, op.accumulate)
+                case Linear():
+                    targets = []
+                    for t in op.targets:
+                        bias = -1 if t.bias is None else model.add_bias(integer_bias(program, t), bias_values(program, t))
+                        targets.append((ids[t.buffer], self._weight(t.weight), bias, t.accumulate))
+                    model.linear(ids[op.source], targets)
+                case Rope():
+                    model.rope(ids[op.buffer], op.rotation, op.heads, op.width, op.interleaved)
+                case Attend():
+                    s = score_scale(op.scale)
+                    buffers = (ids[op.query], ids[op.key], ids[op.value], ids[op.target])
+                    shape = (op.layer, op.heads, op.kv_heads, op.width, op.window)
+                    model.attend(*buffers, *shape, s.mantissa, s.exponent, float(op.scale))
+                case Gate():
+                    model.gate(ids[op.gate], ids[op.up], ids[op.target], op.kind == "gelu")
+                case Logits():
+                    model.logits(ids[op.source], self._weight(op.weight))
+
+    def reserve_pages(self, count: int) -> None:
+        """Have at least so many pages."""
+        self._model.reserve_pages(count)
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copy one page onto another."""
+        self._model.copy_page(source, target)
+
+    def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        tokens = np.ascontiguousarray(np.concatenate([c.tokens for c in chunks]), np.int32)
+        spans = [(c.position, len(c.tokens)) for c in chunks]
+        try:
+            return np.asarray(self._model.step(tokens, spans, [c.pages for c in chunks], np.asarray(wanted, np.int64)))
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+
+    def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        raw = self._step(chunks, wanted)
+        return raw if self.profile == "int8" else fixed_logits(raw.view(np.float32))
+
+    def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits as float32 (wanted, vocabulary)."""
+        raw = self._step(chunks, wanted)
+        return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
+
+    def draw(
+        self,
+        logits: NDArray[np.int32],
+        sampling: Sequence[Sampling],
+        keys: NDArray[np.uint64],
+        positions: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens and their log-probabilities (Q24), one of each row."""
+        tokens, logprobs = self._model.draw(logits, [tuple(s) for s in sampling], keys, positions)
+        return tokens, logprobs
+
+    def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Log-probabilities (nats, Q24) of one token of each row."""
+        return np.asarray(self._model.log_probabilities(logits, np.asarray(tokens, np.int64)))

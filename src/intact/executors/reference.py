@@ -1,0 +1,199 @@
+"""The NumPy executor: runs a Program by the normative arithmetic, slowly and readably."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ModelError
+from intact.executors.base import (
+    LOGIT_FRACTION,
+    Chunk,
+    Profile,
+    embed_multiplier,
+    integer_bias,
+    integer_gain,
+)
+from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
+from intact.numerics import sampling as draws
+from intact.numerics.activations import quantize
+from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
+from intact.numerics.fixed import rshift, sat32
+from intact.numerics.gate import gated
+from intact.numerics.matmul import matmul
+from intact.numerics.norm import Gain, rmsnorm
+from intact.numerics.rope import rotate, sine_cosine
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
+
+Rows = NDArray[np.int64]
+
+
+class ReferenceExecutor:
+    """The int8 profile, one operation after the other, on whole rows of int64."""
+
+    profile: Profile = "int8"
+
+    def __init__(self, program: Program, bits: int = 8, page_size: int = 32) -> None:
+        self.program, self.page_size, self.bits = program, page_size, bits
+        self._weights: dict[str, BlockWeight] = {}
+        self._gains: dict[str, Gain] = {}
+        # per layer: keys, their scales, values, their scales; the first axis is the slot, page * page_size + place
+        self._cache: list[list[Rows]] = [[] for _ in range(program.layers)]
+        self.reserve_pages(0)
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What is in use."""
+        return {"executor": "reference", "tier": "numpy", "threads": 1}
+
+    def reserve_pages(self, count: int) -> None:
+        """Have at least so many pages."""
+        p, slots = self.program, count * self.page_size
+        for layer in range(p.layers):
+            shapes = [(p.kv_heads, p.head_width), (p.kv_heads,)] * 2
+            old = self._cache[layer] or [np.zeros((0, *shape), np.int64) for shape in shapes]
+            if len(old[0]) < slots or not self._cache[layer]:
+                grown = [np.zeros((max(slots, len(old[0])), *shape), np.int64) for shape in shapes]
+                for new, before in zip(grown, old, strict=True):
+                    new[: len(before)] = before
+                self._cache[layer] = grown
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copy one page onto another."""
+        size = self.page_size
+        for arrays in self._cache:
+            for array in arrays:
+                array[target * size : (target + 1) * size] = array[source * size : (source + 1) * size]
+
+    def _weight(self, name: str) -> BlockWeight:
+        if name not in self._weights:
+            tensor = self.program.tensors[name]
+            shape = (tensor.shape[0], tensor.shape[1])
+            try:
+                if tensor.kind in ("F32", "F16", "BF16"):
+                    self._weights[name] = from_floats(_floats(tensor.kind, tensor.data).reshape(shape), self.bits)
+                else:
+                    self._weights[name] = from_blocks(tensor.kind, tensor.data, shape)
+            except ModelError as error:
+                raise ModelError(f"tensor {name}: {error}") from error
+        return self._weights[name]
+
+    def _gain(self, op: Norm) -> Gain:
+        if op.gain not in self._gains:
+            self._gains[op.gain] = integer_gain(self.program, op)
+        return self._gains[op.gain]
+
+    def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        tokens = np.concatenate([c.tokens for c in chunks])
+        positions = np.concatenate([c.position + np.arange(len(c.tokens)) for c in chunks])
+        angles = [sine_cosine(positions, turns) for turns in self.program.rotations]
+        rows: dict[str, Rows] = {}
+        fraction = {name: 20 if buffer.wide else 16 for name, buffer in self.program.buffers.items()}
+        for op in self.program.ops:
+            match op:
+                case Embed():
+                    rows[op.target] = _embed(self._weight(op.weight), tokens, embed_multiplier(op.scale))
+                case Norm():
+                    self._norm(op, rows, fraction)
+                case Linear():
+                    a = quantize(rows[op.source], fraction[op.source])
+                    for t in op.targets:
+                        wide = self.program.buffers[t.buffer].wide
+                        fraction[t.buffer] = 20 if wide else 16
+                        y = matmul(a, self._weight(t.weight), fraction[t.buffer])
+                        y += 0 if t.bias is None else integer_bias(self.program, t)
+                        y = y if wide else sat32(y)
+                        rows[t.buffer] = rows[t.buffer] + y if t.accumulate else y
+                case Rope():
+                    heads = rows[op.buffer].reshape(len(tokens), op.heads, op.width)
+                    rows[op.buffer] = rotate(heads, *angles[op.rotation], op.interleaved).reshape(len(tokens), -1)
+                case Attend():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._attend(op, rows, chunks, positions)
+                case Gate():
+                    rows[op.target] = gated(rows[op.gate], rows[op.up], op.kind)
+                case Logits():
+                    a = quantize(rows[op.source][wanted], fraction[op.source])
+                    logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
+        return logits.astype(np.int32)
+
+    def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits as float32 (wanted, vocabulary)."""
+        return self.step(chunks, wanted).astype(np.float32) / np.float32(1 << LOGIT_FRACTION)
+
+    def _norm(self, op: Norm, rows: dict[str, Rows], fraction: dict[str, int]) -> None:
+        gain, x = self._gain(op), rows[op.source]
+        if op.heads:
+            heads = rmsnorm(x.reshape(-1, len(gain.factor)), fraction[op.source], gain, 16)
+            rows[op.target] = sat32(heads).reshape(x.shape)
+            return
+        wide = self.program.buffers[op.target].wide
+        fraction[op.target] = 20 if wide else gain.fraction
+        y = rmsnorm(x, 20, gain, fraction[op.target])
+        rows[op.target] = rows[op.target] + y if op.accumulate else y
+
+    def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[Chunk], positions: Rows) -> Rows:
+        keys, key_scales, values, value_scales = self._cache[op.layer]
+        count, scale = len(positions), score_scale(op.scale)
+        new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
+        new_values = quantize_values(rows[op.value].reshape(count, op.kv_heads, op.width))
+        queries = rows[op.query].reshape(count, op.heads, op.width)
+        out = np.zeros((count, op.heads, op.width), np.int64)
+        group, row = op.heads // op.kv_heads, 0
+        for chunk in chunks:
+            slots = (chunk.pages.astype(np.int64)[:, None] * self.page_size + np.arange(self.page_size)).reshape(-1)
+            part = slice(row, row + len(chunk.tokens))
+            own = slots[positions[part]]
+            keys[own], key_scales[own] = new_keys.codes[part], new_keys.scale[part]
+            values[own], value_scales[own] = new_values.codes[part], new_values.scale[part]
+            for m in range(part.start, part.stop):
+                first = max(0, int(positions[m]) - op.window + 1) if op.window else 0
+                visible = slots[first : int(positions[m]) + 1]
+                for h in range(op.heads):
+                    kv = h // group
+                    out[m, h] = attend(
+                        quantize_query(queries[m, h], scale),
+                        Heads(keys[visible, kv], key_scales[visible, kv]),
+                        Heads(values[visible, kv], value_scales[visible, kv]),
+                    )
+            row = part.stop
+        return out.reshape(count, -1)
+
+    def draw(
+        self,
+        logits: NDArray[np.int32],
+        sampling: Sequence[draws.Sampling],
+        keys: NDArray[np.uint64],
+        positions: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens and their log-probabilities (Q24), one of each row."""
+        pairs = zip(logits, sampling, keys, positions, strict=True)
+        tokens = np.array([draws.draw(row, s, int(key), int(p)) for row, s, key, p in pairs], np.int64)
+        return tokens, self.log_probabilities(logits, tokens)
+
+    def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Log-probabilities (nats, Q24) of one token of each row."""
+        return np.array([draws.log_probability(row, int(t)) for row, t in zip(logits, tokens, strict=True)], np.int64)
+
+
+def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
+    """Rows of the embedding in Q20: codes times scale times the factor in Q24, rounded once, plus the minima likewise."""
+    table = np.arange(1 << w.bits) if w.table is None else w.table
+    codes = np.asarray(table, np.int64)[w.codes[tokens]] - w.zero
+    scale = np.repeat(w.scale[tokens].astype(np.int64), w.block, axis=1)
+    x = rshift(codes * scale * multiplier, 4 - w.scale_exp[tokens, None].astype(np.int64))
+    if w.minimum is not None and w.minimum_exp is not None:
+        minimum = np.repeat(w.minimum[tokens].astype(np.int64), w.block, axis=1)
+        x = x + rshift(minimum * multiplier, 4 - w.minimum_exp[tokens, None].astype(np.int64))
+    return x[:, : w.columns]
+
+
+def _floats(kind: str, data: NDArray[np.uint8]) -> NDArray[np.float32]:
+    if kind == "F32":
+        return data.view(np.float32)
+    if kind == "F16":
+        return data.view(np.float16).astype(np.float32)
+    return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)

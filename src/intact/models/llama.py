@@ -1,0 +1,20 @@
+"""Llama, and what shares its graph (SmolLM2, TinyLlama): pre-norm, rotary attention, SwiGLU (arXiv 2302.13971)."""
+
+from intact.models.decoder import Decoder
+
+
+class Llama(Decoder):
+    """GGUF files hold query and key rows in the order of neighbouring rotary pairs; safetensors half a head apart."""
+
+    gguf = "llama"
+    hf = ("LlamaForCausalLM",)
+    head_norms = False
+    gguf_interleaves = True
+
+    def layer(self, i: int) -> None:
+        """Norm, attention, residual; norm, feed-forward, residual."""
+        self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
+        self.attention(i, interleaved=self.gguf_interleaves and self.config.from_gguf, head_norms=self.head_norms)
+        self.project(i, "x", accumulate=True)
+        self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")
+        self.feed_forward(i, "x", accumulate=True)

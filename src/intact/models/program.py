@@ -1,0 +1,136 @@
+"""A model as a short list of typed operations on named row buffers; executors run it (DESIGN: one program, several executors)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.formats import Tensor
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A row vector that operations read and write: `wide` is the residual stream's int64 in Q20, otherwise int32 in Q16."""
+
+    width: int
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Embed:
+    """target = scale * weight[token]."""
+
+    target: str
+    weight: str
+    scale: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
+
+    The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one).
+    """
+
+    source: str
+    target: str
+    gain: str
+    eps: float
+    heads: int = 0
+    accumulate: bool = False
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one matrix of a Linear puts its result: set, or added where `accumulate`."""
+
+    buffer: str
+    weight: str
+    bias: str | None = None
+    accumulate: bool = False
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Products of one row with several matrices, so that the row is quantised once."""
+
+    source: str
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
+
+    buffer: str
+    rotation: int
+    heads: int
+    width: int
+    interleaved: bool
+
+
+@dataclass(frozen=True)
+class Attend:
+    """Causal attention; appends key and value to the cache first. `window` limits the visible positions (0: all)."""
+
+    query: str
+    key: str
+    value: str
+    target: str
+    layer: int
+    heads: int
+    kv_heads: int
+    width: int
+    scale: Fraction
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """target = activation(gate) * up."""
+
+    gate: str
+    up: str
+    target: str
+    kind: Literal["silu", "gelu"]
+
+
+@dataclass(frozen=True)
+class Logits:
+    """The head, computed only for the rows that are asked for."""
+
+    source: str
+    weight: str
+
+
+Op: TypeAlias = Embed | Norm | Linear | Rope | Attend | Gate | Logits
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operations, the buffers and tensors that they name, and the shape of the KV cache.
+
+    Attributes
+    ----------
+    rotations : arrays of uint64
+        For each kind of rotary layer the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
+    context : int
+        The most positions that the model was made for.
+    """
+
+    architecture: str
+    buffers: Mapping[str, Buffer]
+    ops: tuple[Op, ...]
+    tensors: Mapping[str, Tensor]
+    rotations: tuple[NDArray[np.uint64], ...]
+    layers: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    context: int

@@ -1,0 +1,12 @@
+"""Qwen3: Llama's graph with a norm over each head of query and key, heads of a width of their own (arXiv 2505.09388)."""
+
+from intact.models.llama import Llama
+
+
+class Qwen3(Llama):
+    """Head norms replace Qwen2's biases."""
+
+    gguf = "qwen3"
+    hf = ("Qwen3ForCausalLM",)
+    head_norms = True
+    gguf_interleaves = False

@@ -1,0 +1,48 @@
+"""The matrix product of quantised activations and block weights (docs/numerics.md, section 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from intact.numerics.activations import BLOCK, Quantized, block_sums
+from intact.numerics.fixed import rshift, shift
+from intact.numerics.weights import BlockWeight
+
+GROUP = 8  # blocks of 32 inputs (for minima: entries) that share one 32-bit sum
+FOLD = 7
+
+
+def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
+    """Rows times weights: int64 (M, N) with `fraction` fraction bits, neither saturated nor biased.
+
+    Every partial sum stays below 2^31 (bounds in docs/numerics.md); blocks are visited one group at a time to keep
+    memory small, and float32 products of small integers are exact.
+    """
+    rows, outputs = len(a.codes), len(w.codes)
+    table = np.arange(1 << w.bits) if w.table is None else w.table
+    centred = (np.asarray(table, np.int64)[w.codes] - w.zero).astype(np.float32)
+    total = np.zeros((rows, outputs), np.int64)
+    span = GROUP * BLOCK
+    for start in range(0, centred.shape[1], span):
+        group = np.zeros((rows, outputs), np.int64)
+        for k in range(start, min(start + span, centred.shape[1]), w.block):
+            acc = (a.codes[:, k : k + w.block].astype(np.float32) @ centred[:, k : k + w.block].T).astype(np.int64)
+            c = rshift(w.scale[:, k // w.block].astype(np.int64) * a.scale[:, k // BLOCK, None].astype(np.int64), 15)
+            group += rshift(acc, w.shift) * c
+        total += rshift(group, FOLD)
+    left = 22 + w.shift + fraction + w.scale_exp[None, :].astype(np.int64) + a.exponent[:, None]
+    result = shift(total, -left)
+    if w.minimum is not None and w.minimum_exp is not None:
+        left = FOLD + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
+        sums, exponent = block_sums(a, w.block)
+        result += shift(_minima(sums, w.minimum), -(left + exponent[:, None]))
+    return result
+
+
+def _minima(sums: np.ndarray, minimum: np.ndarray) -> np.ndarray:
+    """Sum over groups of eight of the products of block sums (M, B) and minima (N, B), each group folded."""
+    total = np.zeros((len(sums), len(minimum)), np.int64)
+    for b in range(0, sums.shape[1], GROUP):
+        group = sums[:, b : b + GROUP].astype(np.float64) @ minimum[:, b : b + GROUP].astype(np.float64).T
+        total += rshift(group.astype(np.int64), FOLD)
+    return total

@@ -1,0 +1,65 @@
+"""Root-mean-square normalisation in integers (docs/numerics.md, section 5)."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from intact.numerics.fixed import rshift
+from intact.numerics.functions import inverse_sqrt, shift_for
+
+
+class Gain(NamedTuple):
+    """The gain of a norm over n values, with sqrt(n) folded in: gain[i] * sqrt(n) = factor[i] * 2 ** (exponent - 30).
+
+    Attributes
+    ----------
+    factor : int32 (n,), |factor| <= 2^30
+    exponent : int
+    epsilon : int, round(eps * n * 2^40): added to the sum of squares of values in Q20
+    """
+
+    factor: np.ndarray
+    exponent: int
+    epsilon: int
+
+    @property
+    def fraction(self) -> int:
+        """Fraction bits of a narrow result: the most for which no value can pass 2^30."""
+        return 30 - self.exponent
+
+
+def make_gain(gain: np.ndarray, eps: float) -> Gain:
+    """Turn a float32 gain (n,) into integers; eps is taken as the decimal number that its repr shows."""
+    n = len(gain)
+    wide = np.asarray(gain, np.float64)
+    exponent = math.frexp(float(np.abs(wide).max()))[1]
+    product = np.floor(np.ldexp(wide, 30 - exponent) + 0.5).astype(np.int64) * math.isqrt(n << 40)
+    amax = int(np.abs(product).max())
+    drop = max(amax.bit_length() - 30, 0)
+    return Gain(
+        rshift(product, drop).astype(np.int32),
+        exponent + drop - 20,
+        int(Fraction(repr(float(eps))) * (n << 40) + Fraction(1, 2)),
+    )
+
+
+def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
+    """Rows of x (M, n) divided by their length: int64 in Q30, |value| <= 2^30 (x * rsqrt(sum(x^2) + n * eps))."""
+    x = np.asarray(x, np.int64)
+    amax = np.abs(x).max(axis=1)
+    s, t = shift_for(amax, 20), shift_for(amax, 31)
+    squares = (rshift(x, s[:, None]) ** 2).sum(axis=1)
+    epsilon = rshift(np.int64(gain.epsilon), 2 * (20 - input_fraction))
+    v = np.clip(squares + rshift(np.full_like(s, epsilon), 2 * s), 1, None)
+    r, p = (np.array(part, np.int64) for part in zip(*(inverse_sqrt(int(n)) for n in v), strict=True))
+    return rshift(rshift(x, t[:, None]) * r[:, None], (31 - p + s - t)[:, None])
+
+
+def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int) -> np.ndarray:
+    """RMSNorm of rows x (M, n) with `input_fraction` fraction bits: int64 with `output_fraction` bits, not saturated."""
+    unit = normalize(x, input_fraction, gain)
+    return rshift(unit * gain.factor, 60 - gain.exponent - output_fraction)

@@ -1,0 +1,107 @@
+"""Rotary position embedding in integers (docs/numerics.md, section 6).
+
+A frequency is a 64-bit fraction of a turn, so the angle of any position is exact up to the frequency's own rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from intact.numerics.fixed import rshift, sat32
+
+PRECISION = 160  # fraction bits of the Python integers in which frequencies are computed
+UNIT = 1 << PRECISION
+
+# sin(pi/4 u) / u and cos(pi/4 u) for u in [0, 1], as polynomials in u^2 with coefficients in Q30
+SINE = (843314857, -86699833, 2674039, -39269, 332)
+COSINE = (1073741824, -331168967, 17023452, -349974, 3790)
+
+
+def _series(x: int, sign: int) -> int:
+    """Sum of sign^i x^(2i+1) / (2i+1): atanh(x) for sign 1, atan(x) for sign -1; x in Q160, |x| <= 1/3."""
+    square, power, total, n = x * x >> PRECISION, x, 0, 1
+    while power:
+        total += power // n if sign > 0 or n % 4 == 1 else -(power // n)
+        power = power * square >> PRECISION
+        n += 2
+    return total
+
+
+@functools.cache
+def pi() -> int:
+    """Pi in Q160, by Machin's formula."""
+    return 16 * _series(UNIT // 5, -1) - 4 * _series(UNIT // 239, -1)
+
+
+def ln(x: Fraction) -> int:
+    """Natural logarithm of x >= 1, in Q160."""
+    whole = int(x).bit_length() - 1
+    numerator, denominator = x.numerator, x.denominator << whole
+    mantissa = 2 * _series(UNIT * (numerator - denominator) // (numerator + denominator), 1)
+    return mantissa + whole * 2 * _series(UNIT // 3, 1)
+
+
+def exp(x: int) -> int:
+    """exp(x) for x <= 0 in Q160, as Q160."""
+    halvings = 16
+    x >>= halvings
+    term = total = UNIT
+    n = 1
+    while term not in (0, -1):
+        term = (term * x >> PRECISION) // n
+        total += term
+        n += 1
+    for _ in range(halvings):
+        total = total * total >> PRECISION
+    return total
+
+
+def inverse_frequencies(base: float, dimension: int) -> list[Fraction]:
+    """base^(-2i / dimension) for i < dimension / 2: radians a position, to about 2^-140."""
+    logarithm = ln(Fraction(repr(float(base))))
+    return [Fraction(exp(-(logarithm * 2 * i // dimension)), UNIT) for i in range(dimension // 2)]
+
+
+def turns(radians: Sequence[Fraction]) -> np.ndarray:
+    """Angular frequencies in radians a position as 64-bit fractions of a turn, uint64 (n,)."""
+    two_pi = Fraction(2 * pi(), UNIT)
+    return np.array([int(f / two_pi * 2**64 + Fraction(1, 2)) % 2**64 for f in radians], np.uint64)
+
+
+def sine_cosine(positions: np.ndarray, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine, int64 in Q30, shape (positions, frequencies), of positions (M,) times turns (n,)."""
+    angle = positions.astype(np.uint64)[:, None] * frequency[None, :]
+    quadrant = (angle + np.uint64(1 << 61)) >> np.uint64(62)
+    u = rshift((angle - (quadrant << np.uint64(62))).astype(np.int64), 31)
+    square = rshift(u * u, 30)
+
+    def horner(coefficients: tuple[int, ...]) -> np.ndarray:
+        acc = np.full(square.shape, coefficients[-1], np.int64)
+        for coefficient in coefficients[-2::-1]:
+            acc = rshift(acc * square, 30) + coefficient
+        return acc
+
+    sine, cosine = rshift(u * horner(SINE), 30), horner(COSINE)
+    quadrant = (quadrant & np.uint64(3)).astype(np.int64)
+    sine, cosine = np.where(quadrant & 1, cosine, sine), np.where(quadrant & 1, sine, cosine)
+    return np.where(quadrant & 2, -sine, sine), np.where((quadrant + 1) & 2, -cosine, cosine)
+
+
+def rotate(x: np.ndarray, sine: np.ndarray, cosine: np.ndarray, interleaved: bool) -> np.ndarray:
+    """Rotate heads x (M, H, d) in Q16 by angles (M, r/2), r <= d; saturated int32.
+
+    Pairs are (2i, 2i + 1) where interleaved, else (i, i + r/2); what lies beyond r stays.
+    """
+    half = sine.shape[1]
+    first = slice(0, 2 * half, 2) if interleaved else slice(0, half)
+    second = slice(1, 2 * half, 2) if interleaved else slice(half, 2 * half)
+    out = np.array(x, np.int64)
+    a, b = out[:, :, first].copy(), out[:, :, second].copy()
+    s, c = sine[:, None, :], cosine[:, None, :]
+    out[:, :, first] = sat32(rshift(a * c - b * s, 30))
+    out[:, :, second] = sat32(rshift(a * s + b * c, 30))
+    return out
