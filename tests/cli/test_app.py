@@ -135,13 +135,13 @@ def test_a_reader_that_goes_away_is_no_error(default_here):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
-def test_errors_are_red_on_a_terminal_unless_no_color(no_colour, coloured):
+@pytest.mark.parametrize(("setting", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_errors_are_red_on_a_terminal_unless_no_color(setting, coloured):
     import pty
 
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": no_colour}
-    environment.pop("COLORTERM", None)
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+    environment = {**inherited, "TERM": "xterm-256color", **setting}
     process = subprocess.Popen(
         [sys.executable, "-m", "intact.cli", "pull", "nothing"], stderr=theirs, stdout=theirs, env=environment
     )

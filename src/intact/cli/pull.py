@@ -30,7 +30,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Fetch a model of the catalogue, checked by SHA-256."""
-    pulled = fetch.pull_with_progress(entry(name))
+    wanted = entry(name)
+    pulled = fetch.pull_with_progress(wanted)
     if json:
         emit(
             {
@@ -44,5 +45,5 @@ def command(
         )
         return
     told = f"from {pulled.source}" if pulled.fresh else "already here"
-    out().print(f"{pulled.name}: {told}, {size(pulled.bytes)}, SHA-256 {pulled.sha256}", soft_wrap=True, markup=False)
-    out().print(str(pulled.path), soft_wrap=True, markup=False)
+    out().print(f"{wanted.name}: {told}, {size(pulled.bytes)}, {wanted.licence}", soft_wrap=True, markup=False)
+    out().print(f"SHA-256 {pulled.sha256}\n{pulled.path}", soft_wrap=True, markup=False)
