@@ -12,6 +12,8 @@ from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.numerics import weights
 
+pytestmark = pytest.mark.native
+
 FLOAT_KINDS = ("F32", "F16", "BF16")
 HALF_EXTREMES = np.array([0x0000, 0x8000, 0x0001, 0x03FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00], np.uint16)
 
