@@ -281,6 +281,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "unaligned": (described((b"w", [8], 0, 4)), "the data offset is 4; expected a multiple of the alignment 32"),
     "offset past the end": (described((b"w", [8], 0, 1 << 63)), "expected them to end by byte"),
     "data past the end": (described((b"w", [8], 0, 256)), "32 bytes of F32 with shape .* truncated"),
+    "last byte missing": (described((b"w", [8], 0, 0), data=31), "32 bytes of F32 .* truncated"),
+    "last byte of an element missing": (
+        key(b"k", 9, u32(8), u64(1), u64(5), b"four"),
+        "5 bytes are needed; .* the 4 that",
+    ),
     "overlap": (
         described((b"a", [16], 0, 32), (b"b", [16], 0, 64)),
         "tensor 'b', byte .*: the data at offset 64 overlap those of tensor 'a'; expected an offset of at least 96",

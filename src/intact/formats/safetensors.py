@@ -10,7 +10,7 @@ Source: the format, https://github.com/huggingface/safetensors#format.
 import json
 import struct
 from os import PathLike
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -170,8 +170,8 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def _shard_path(folder: Path, name: object, index: Path) -> Path:
-    """Where a shard lies; nothing but a plain file name beside the index will do."""
-    plain = isinstance(name, str) and name == PurePosixPath(name).name == PureWindowsPath(name).name
+    """Where a shard lies; nothing but a plain file name, by any system's rules, will do."""
+    plain = isinstance(name, str) and name == PureWindowsPath(name).name
     if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(".safetensors"):
         raise FormatError(
             f"{index}: the shard name {name!r:.80} is refused; "
