@@ -48,6 +48,11 @@ bool half(const std::uint8_t* at, std::int64_t& value) {
     return exponent != 31;
 }
 
+bool halves(const std::uint8_t* first, std::int64_t& x, const std::uint8_t* second, std::int64_t& y) {
+    const bool one = half(first, x), two = half(second, y);
+    return one && two;
+}
+
 // Four bits to the four bytes of a dword, and back.
 std::uint32_t spread(std::uint32_t bits) { return (bits & 15) * 0x00204081u & kOnes; }
 std::uint32_t gather(std::uint32_t bytes) { return ((bytes & kOnes) * 0x01020408u) >> 24 & 15; }
@@ -106,7 +111,7 @@ struct Iq4Nl : Layout<32, 18, 4, 32, 128, 4> {
 struct Q4_1 : Layout<32, 20, 4, 32, 8, 0, true> {
     static constexpr std::string_view name = "Q4_1";
     static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-        const bool finite = half(s, d[0]) & half(s + 2, m[0]);
+        const bool finite = halves(s, d[0], s + 2, m[0]);
         m[0] += zero * d[0];
         return finite;
     }
@@ -126,7 +131,7 @@ struct Q5_0 : Layout<32, 22, 5, 32, 16, 1> {
 struct Q5_1 : Layout<32, 24, 5, 32, 16, 1, true> {
     static constexpr std::string_view name = "Q5_1";
     static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-        const bool finite = half(s, d[0]) & half(s + 2, m[0]);
+        const bool finite = halves(s, d[0], s + 2, m[0]);
         m[0] += zero * d[0];
         return finite;
     }
@@ -151,7 +156,7 @@ struct Q2K : Layout<256, 84, 2, 16, 2, 0, true> {
     static constexpr std::string_view name = "Q2_K";
     static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
         std::int64_t scale, minimum;
-        const bool finite = half(s + 80, scale) & half(s + 82, minimum);
+        const bool finite = halves(s + 80, scale, s + 82, minimum);
         for (int b = 0; b < 16; ++b) {
             d[b] = scale * (s[b] & 15);
             m[b] = zero * d[b] - minimum * (s[b] >> 4);
@@ -183,7 +188,7 @@ struct Q3K : Layout<256, 110, 3, 16, 4, 0> {
 // Scales and minima that Q4_K and Q5_K share: eight of six bits each in bytes 4 to 15.
 template <int Zero> bool k_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
     std::int64_t scale, minimum;
-    const bool finite = half(s, scale) & half(s + 2, minimum);
+    const bool finite = halves(s, scale, s + 2, minimum);
     for (int b = 0; b < 8; ++b) {
         const std::uint8_t* at = s + 4 + b % 4;
         const int low = b < 4 ? at[0] & 63 : (at[8] & 15) | (at[0] >> 2 & 48);
