@@ -1,0 +1,1 @@
+"""The engine: pages of the KV cache, sequences, shared steps, draws."""
