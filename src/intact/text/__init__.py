@@ -1,0 +1,11 @@
+"""Text in and out: tokenizers, streaming detokenization, chat templates and stop strings.
+
+Importing this package is cheap: `tokenizers` is imported when a tokenizer is built, `jinja2` when a chat template is.
+"""
+
+from intact.text.detokenizer import Detokenizer
+from intact.text.stops import StopStrings
+from intact.text.template import ChatTemplate, Message
+from intact.text.tokenizer import Tokenizer
+
+__all__ = ["ChatTemplate", "Detokenizer", "Message", "StopStrings", "Tokenizer"]

@@ -1,0 +1,46 @@
+"""What a tokenizer is made of, once a file has been read."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from intact.text.vocabulary import Tokens
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class Parts(NamedTuple):
+    """The pieces of a `Tokenizer`.
+
+    Attributes
+    ----------
+    parsing : tokenizers.Tokenizer
+        Finds control tokens in a text.
+    plain : tokenizers.Tokenizer
+        Takes control tokens in a text literally.
+    tokens : Tokens
+        The vocabulary.
+    bos_id, eos_id : int or None
+        The tokens that begin and end a text.
+    eos_ids : frozenset of int
+        All tokens that end a generation: a text's end, a turn's end.
+    prefix, suffix : tuple of int
+        What is put around a text by default.
+    leading_space : bool
+        Whether a space is added in front of a text, and taken away in decoding.
+    template : str or None
+        The chat template.
+    source : str
+        The file, for messages.
+    """
+
+    parsing: "tokenizers.Tokenizer"
+    plain: "tokenizers.Tokenizer"
+    tokens: Tokens
+    bos_id: int | None
+    eos_id: int | None
+    eos_ids: frozenset[int]
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    leading_space: bool
+    template: str | None
+    source: str

@@ -1,0 +1,319 @@
+"""Tokenizers from the metadata of a GGUF file.
+
+Two families: `gpt2`, byte-level BPE with its merges in the file, and `llama`, SentencePiece's BPE, which stores a score
+for every piece instead. SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the
+leftmost of equals. With the pairs of pieces listed by the score of what they make, that is BPE with merges.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from intact.errors import FormatError
+from intact.text.backend import Parts
+from intact.text.pretokenizers import KINDS, normalizer, pre_tokenizer
+from intact.text.vocabulary import (
+    SPECIAL,
+    TURN_ENDS,
+    WORD_START,
+    Tokens,
+    TokenType,
+    is_byte_token,
+    spell_byte_level,
+    spell_pieces,
+    turn_ends,
+)
+
+if TYPE_CHECKING:
+    import tokenizers
+    from tokenizers.models import BPE
+
+_PREFIX: Final = "tokenizer.ggml."
+
+
+class _Metadata:
+    """Typed, checked access to the tokenizer's keys of a GGUF file."""
+
+    def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
+        self._metadata = metadata
+        self.source = source
+
+    def fail(self, key: str, problem: str) -> NoReturn:
+        raise FormatError(f"{self.source}: {_PREFIX}{key} {problem}")
+
+    def has(self, key: str) -> bool:
+        return _PREFIX + key in self._metadata
+
+    def string(self, key: str, default: str) -> str:
+        value = self._metadata.get(_PREFIX + key, default)
+        if not isinstance(value, str):
+            self.fail(key, f"must be a string, got {type(value).__name__}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._metadata.get(_PREFIX + key, default)
+        if value not in (True, False):
+            self.fail(key, f"must be true or false, got {value!r:.60}")
+        return bool(value)
+
+    def strings(self, key: str) -> list[str]:
+        value = self._sequence(key)
+        try:
+            "".join(value).encode("utf-8")
+        except (TypeError, UnicodeEncodeError):
+            for index, item in enumerate(value):
+                if not isinstance(item, str):
+                    self.fail(key, f"must hold strings only, but entry {index} is of type {type(item).__name__}")
+                if any("\ud800" <= character <= "\udfff" for character in item):
+                    self.fail(key, f"must hold Unicode, but entry {index} is {item!r:.60}")
+        return list(value)
+
+    def numbers(self, key: str, length: int) -> list[Any]:
+        value = self._sequence(key)
+        if len(value) != length:
+            self.fail(key, f"has {len(value)} entries, but {_PREFIX}tokens has {length}; expected one for every token")
+        return value.tolist() if isinstance(value, np.ndarray) else list(value)
+
+    def token(self, key: str, default: int | None, size: int) -> int | None:
+        value = self._metadata.get(_PREFIX + key)
+        if value is None:
+            return default if default is not None and default < size else None
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
+            self.fail(key, f"is {value!r:.60}, which is no token: expected 0 to {size - 1}")
+        return value
+
+    def _sequence(self, key: str) -> Sequence[Any]:
+        value = self._metadata.get(_PREFIX + key)
+        if value is None:
+            self.fail(key, "is missing")
+        if isinstance(value, str | bytes) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+            self.fail(key, f"must be an array, got {type(value).__name__}")
+        found: Sequence[Any] = value
+        return found
+
+
+class _Family(NamedTuple):
+    """What differs between the two families."""
+
+    build: Callable[[], "tokenizers.Tokenizer"]
+    spell: Callable[[str], bytes]
+    default_ids: tuple[int | None, int | None]
+    add_bos: bool
+    leading_space: bool
+
+
+def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Parts:
+    """Build a tokenizer's parts from GGUF metadata.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The file's keys as they stand in it: `tokenizer.ggml.model`, `tokenizer.ggml.tokens` and so on.
+    source : str
+        The file, for messages.
+
+    Raises
+    ------
+    FormatError
+        If a key is missing or of the wrong type, lists disagree in length, a merge or an id names no token, or the
+        kind of tokenizer isn't supported. The message names the key.
+    """
+    meta = _Metadata(metadata, source)
+    texts = _texts(meta)
+    types = _types(meta, texts)
+    model = meta.string("model", "")
+    if model == "gpt2":
+        family = _byte_level(meta, texts)
+    elif model == "llama":
+        family = _sentence_pieces(meta, texts, types)
+    else:
+        meta.fail("model", f"is {model!r}; expected gpt2 (byte-level BPE) or llama (SentencePiece)")
+    size = len(texts)
+    default_bos, default_eos = family.default_ids
+    bos_id = meta.token("bos_token_id", default_bos, size)
+    eos_id = meta.token("eos_token_id", default_eos, size)
+    ends = {eos_id, meta.token("eot_token_id", None, size), meta.token("eom_token_id", None, size)} - {None}
+    special = {token for token, kind in enumerate(types) if kind in SPECIAL}
+    add_bos = meta.flag("add_bos_token", family.add_bos and bos_id is not None)
+    add_eos = meta.flag("add_eos_token", False)
+    if add_bos and bos_id is None:
+        meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
+    if add_eos and eos_id is None:
+        meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
+    template = metadata.get("tokenizer.chat_template")
+    if template is not None and not isinstance(template, str):
+        raise FormatError(f"{source}: tokenizer.chat_template must be a string, got {type(template).__name__}")
+    user = [texts[token] for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED]
+    plain = family.build()
+    parsing = _copy(plain)
+    plain.add_tokens(_added(user, special=False))
+    parsing.add_tokens(_added(user, special=False))
+    parsing.add_special_tokens(_added([texts[token] for token in sorted(special)], special=True))
+    return Parts(
+        parsing=parsing,
+        plain=plain,
+        tokens=Tokens(texts, types.__getitem__, family.spell),
+        bos_id=bos_id,
+        eos_id=eos_id,
+        eos_ids=frozenset(token for token in ends if token is not None)
+        | turn_ends((token, texts[token]) for token in special),
+        prefix=(bos_id,) if add_bos and bos_id is not None else (),
+        suffix=(eos_id,) if add_eos and eos_id is not None else (),
+        leading_space=family.leading_space,
+        template=template,
+        source=source,
+    )
+
+
+def _texts(meta: _Metadata) -> list[str]:
+    texts = meta.strings("tokens")
+    if not texts:
+        meta.fail("tokens", "is empty; expected the vocabulary")
+    if "" in texts:
+        texts = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
+    if len(set(texts)) != len(texts):
+        first: dict[str, int] = {}
+        for token, text in enumerate(texts):
+            if first.setdefault(text, token) != token:
+                meta.fail("tokens", f"has {text!r:.60} twice, as {first[text]} and {token}; expected distinct tokens")
+    return texts
+
+
+def _types(meta: _Metadata, texts: Sequence[str]) -> list[TokenType]:
+    """Read the types. Tokens known to end a turn are control tokens, whatever the file says."""
+    if not meta.has("token_type"):
+        types = [TokenType.NORMAL] * len(texts)
+    else:
+        known = list(TokenType)
+        numbers = meta.numbers("token_type", len(texts))
+        try:
+            types = [known[number] if number >= 0 else TokenType.UNDEFINED for number in numbers]
+        except (IndexError, TypeError):
+            meta.fail("token_type", f"holds a type that is not one of {', '.join(f'{t:d} {t.name}' for t in known)}")
+    for token, (text, kind) in enumerate(zip(texts, types, strict=True)):
+        if kind is TokenType.BYTE and not is_byte_token(text):
+            meta.fail("tokens", f"entry {token} is {text!r:.60}, but its type is BYTE; expected <0x00> to <0xFF>")
+        if kind is not TokenType.CONTROL and text in TURN_ENDS:
+            types[token] = TokenType.CONTROL
+    return types
+
+
+def _byte_level(meta: _Metadata, texts: Sequence[str]) -> _Family:
+    name = meta.string("pre", "default")
+    if name not in KINDS:
+        meta.fail("pre", f"is {name!r}; expected one of {', '.join(sorted(KINDS))}")
+    kind = KINDS[name]
+
+    def build() -> "tokenizers.Tokenizer":
+        return _assemble(
+            _bpe(meta, texts, _merges(meta), ignore_merges=kind.whole_words), normalizer(kind), pre_tokenizer(kind)
+        )
+
+    return _Family(build, spell_byte_level, (None, None), kind.bos, leading_space=False)
+
+
+def _merges(meta: _Metadata) -> list[tuple[str, str]]:
+    """Read the merges. Of a pair given twice the first counts."""
+    written = meta.strings("merges")
+    pairs: list[Any] = [tuple(merge.split(" ", 1)) for merge in written]
+    for index, pair in enumerate(pairs):
+        if len(pair) != 2 or not pair[0] or not pair[1] or " " in pair[1]:
+            meta.fail("merges", f"entry {index} is {written[index]!r:.60}; expected two tokens with a space between")
+    return list(dict.fromkeys(pairs))
+
+
+def _bpe(meta: _Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **options: Any) -> "BPE":
+    from tokenizers.models import BPE
+
+    vocabulary = {text: token for token, text in enumerate(texts)}
+    try:
+        return BPE(vocab=vocabulary, merges=merges, **options)
+    except Exception as error:
+        for index, (left, right) in enumerate(merges):
+            for part in (left, right, left + right):
+                if part not in vocabulary:
+                    meta.fail("merges", f"entry {index}, {left!r:.60} with {right!r:.60}: {part!r:.60} is not a token")
+        raise FormatError(f"{meta.source}: the tokenizer cannot be built: {error}") from error
+
+
+def _sentence_pieces(meta: _Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
+    scores = meta.numbers("scores", len(texts))
+    for token, score in enumerate(scores):
+        if not isinstance(score, int | float) or math.isnan(score):
+            meta.fail("scores", f"entry {token} is {score!r:.60}; expected a number")
+    leading_space = meta.flag("add_space_prefix", True)
+    unknown = meta.token("unknown_token_id", 0, len(texts))
+    pieces = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
+
+    def build() -> "tokenizers.Tokenizer":
+        from tokenizers import Regex
+        from tokenizers.normalizers import Prepend, Replace, Sequence
+        from tokenizers.pre_tokenizers import Split
+
+        model = _bpe(
+            meta,
+            texts,
+            merges_of_scores(pieces),
+            unk_token=None if unknown is None else texts[unknown],
+            fuse_unk=False,
+            byte_fallback=True,
+        )
+        replace = Replace(" ", WORD_START)
+        return _assemble(
+            model,
+            Sequence([Prepend(WORD_START), replace]) if leading_space else replace,
+            Split(Regex(word_starts(pieces)), behavior="merged_with_next"),
+        )
+
+    return _Family(build, spell_pieces, (1, 2), add_bos=True, leading_space=leading_space)
+
+
+def merges_of_scores(pieces: Mapping[str, float]) -> list[tuple[str, str]]:
+    """List all pairs of pieces that make a piece, those that make the best one first.
+
+    SentencePiece has one rank for a piece, however it is made, and takes the leftmost of equals; a list of merges has
+    a rank for every pair. The two differ only where two pairs that make the same piece overlap, as in a run of one
+    character; a shorter left part first is then the leftmost in all cases that vocabularies are known to have.
+    """
+    return [
+        (left, right)
+        for piece in sorted(pieces, key=pieces.__getitem__, reverse=True)
+        for cut in range(1, len(piece))
+        if (left := piece[:cut]) in pieces and (right := piece[cut:]) in pieces
+    ]
+
+
+def word_starts(pieces: Mapping[str, float]) -> str:
+    """Give a pattern of the spaces before which a text can be cut without changing its tokens.
+
+    No piece of most vocabularies has a space inside, so that words can be tokenized, and their tokens remembered, one
+    by one. A space after a character that stands before a space within some piece is no place to cut.
+    """
+    joined = {
+        piece[i - 1] for piece in pieces if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
+    }
+    escaped = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(joined))  # in Gemma >, for its piece `>▁</`
+    return f"(?<![{escaped}]){WORD_START}" if joined else WORD_START
+
+
+def _assemble(model: "BPE", normalize: Any, split: Any) -> "tokenizers.Tokenizer":
+    import tokenizers
+
+    made = tokenizers.Tokenizer(model)
+    if normalize is not None:
+        made.normalizer = normalize
+    made.pre_tokenizer = split
+    return made
+
+
+def _copy(made: "tokenizers.Tokenizer") -> "tokenizers.Tokenizer":
+    """Make a second tokenizer that shares the model of the first."""
+    return _assemble(made.model, made.normalizer, made.pre_tokenizer)
+
+
+def _added(texts: Sequence[str], *, special: bool) -> "list[tokenizers.AddedToken]":
+    from tokenizers import AddedToken
+
+    return [AddedToken(text, normalized=False, special=special) for text in texts]

@@ -1,0 +1,173 @@
+"""Tokenizers from the tokenizer.json of a folder of safetensors.
+
+`tokenizers` reads the file itself; beside it lie, where the model needs them, tokenizer_config.json (BOS, EOS, the chat
+template), chat_template.jinja and generation_config.json (the tokens that end a generation).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intact.errors import FormatError
+from intact.text.backend import Parts
+from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_pieces, turn_ends
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+def parts_from_folder(folder: str | PathLike[str]) -> Parts:
+    """Build a tokenizer's parts from the files of a folder.
+
+    Raises
+    ------
+    FormatError
+        If tokenizer.json is missing or cannot be read, or another file contradicts it. The message names the file.
+    """
+    folder = Path(folder)
+    file = folder / "tokenizer.json"
+    parsing = _load(file)
+    plain = _load(file)
+    plain.encode_special_tokens = True
+    added = parsing.get_added_tokens_decoder()
+    types = {
+        token: TokenType.CONTROL if content.special else TokenType.USER_DEFINED for token, content in added.items()
+    }
+    spell, leading_space, byte_tokens = _decoding(parsing, file)
+    known = parsing.get_vocab(with_added_tokens=True)
+    texts = [f"[EMPTY_{token}]" for token in range(max(known.values(), default=-1) + 1)]
+    if not texts:
+        raise FormatError(f"{file}: its vocabulary is empty")
+    unused = set(range(len(texts))) - set(known.values())
+    for text, token in known.items():
+        texts[token] = text
+        if byte_tokens and token not in types and is_byte_token(text):
+            types[token] = TokenType.BYTE
+    types |= dict.fromkeys(unused, TokenType.UNUSED)
+
+    config = _read(folder / "tokenizer_config.json")
+    bos_id = _named(config, "bos_token", known, folder)
+    eos_id = _named(config, "eos_token", known, folder)
+    ends = {token for token in (eos_id, *_listed(folder, len(texts))) if token is not None}
+    prefix, suffix = _around(parsing)
+    if (flag := config.get("add_bos_token")) is not None and bos_id is not None:
+        prefix = ((bos_id,) if flag else ()) + tuple(token for token in prefix if token != bos_id)
+    if bos_id is None and prefix:
+        bos_id = prefix[0]
+    special = [(token, texts[token]) for token, kind in types.items() if kind is TokenType.CONTROL]
+    return Parts(
+        parsing=parsing,
+        plain=plain,
+        tokens=Tokens(texts, lambda token: types.get(token, TokenType.NORMAL), spell),
+        bos_id=bos_id,
+        eos_id=eos_id,
+        eos_ids=frozenset(ends) | turn_ends(special),
+        prefix=prefix,
+        suffix=suffix,
+        leading_space=leading_space,
+        template=_template(folder, config),
+        source=str(folder),
+    )
+
+
+def _load(file: Path) -> "tokenizers.Tokenizer":
+    from tokenizers import Tokenizer
+
+    if not file.is_file():
+        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
+    try:
+        loaded = Tokenizer.from_file(str(file))
+    except Exception as error:
+        raise FormatError(f"{file}: is no tokenizer.json that can be read: {str(error)[:300]}") from error
+    loaded.no_truncation()
+    loaded.no_padding()
+    return loaded
+
+
+def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
+    """Tell how tokens are spelled, whether a leading space is taken away, and whether there are tokens for bytes."""
+    steps = _steps(loaded.decoder)
+    kinds = {step["type"]: step for step in steps}
+    if "ByteLevel" in kinds:
+        return spell_byte_level, False, False
+    if "Metaspace" in kinds or "ByteFallback" in kinds or "Replace" in kinds:
+        metaspace = kinds.get("Metaspace", {"prepend_scheme": "never"})
+        strips = "Strip" in kinds or metaspace.get("prepend_scheme", "always") != "never"
+        return spell_pieces, strips, "ByteFallback" in kinds
+    raise FormatError(
+        f"{file}: its decoder is {' + '.join(kinds) or 'missing'}; expected ByteLevel, Metaspace or Replace"
+    )
+
+
+def _steps(decoder: Any) -> list[dict[str, Any]]:
+    if decoder is None:
+        return []
+    state: dict[str, Any] = json.loads(decoder.__getstate__())
+    steps: list[dict[str, Any]] = state["decoders"] if state["type"] == "Sequence" else [state]
+    return steps
+
+
+def _around(loaded: "tokenizers.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Find what the file puts before and after a text, by asking it for one."""
+    bare = loaded.encode("a", add_special_tokens=False).ids
+    full = loaded.encode("a", add_special_tokens=True).ids
+    extra = len(full) - len(bare)
+    for start in range(extra + 1):
+        if full[start : start + len(bare)] == bare:
+            return tuple(full[:start]), tuple(full[start + len(bare) :])
+    return (), ()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FormatError(f"{file}: is no JSON that can be read: {error}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{file}: expected an object, got {type(value).__name__}")
+    return value
+
+
+def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder: Path) -> int | None:
+    """Look up a token that the configuration names, as a string or as an object with its content."""
+    value = config.get(key)
+    text = value.get("content") if isinstance(value, dict) else value
+    if text is None:
+        return None
+    if text not in known:
+        raise FormatError(f"{folder / 'tokenizer_config.json'}: {key} is {text!r:.60}, which is not in the vocabulary")
+    return known[text]
+
+
+def _listed(folder: Path, size: int) -> list[int]:
+    """Read the ids that end a generation, from generation_config.json or else config.json."""
+    for name in ("generation_config.json", "config.json"):
+        value = _read(folder / name).get("eos_token_id")
+        if value is None:
+            continue
+        ids = value if isinstance(value, list) else [value]
+        for token in ids:
+            if not isinstance(token, int) or not 0 <= token < size:
+                raise FormatError(f"{folder / name}: eos_token_id {token!r:.60} is no token; expected 0 to {size - 1}")
+        return ids
+    return []
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """Find the chat template: a file of its own, or an entry of the configuration, perhaps one of several by name."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{file}: is no text that can be read: {error}") from error
+    value = config.get("chat_template")
+    if isinstance(value, list):
+        value = next((item.get("template") for item in value if item.get("name") == "default"), None)
+    if value is not None and not isinstance(value, str):
+        raise FormatError(f"{folder / 'tokenizer_config.json'}: chat_template must be a string, got {value!r:.60}")
+    return value

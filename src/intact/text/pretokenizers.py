@@ -1,0 +1,80 @@
+"""How text is split into words before byte-level BPE: the kinds that GGUF files name in `tokenizer.ggml.pre`.
+
+The patterns are those of the models' own tokenizer.json. A pattern of a family may serve under many names: where the
+models share it, the names are listed together.
+"""
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tokenizers.normalizers import Normalizer
+    from tokenizers.pre_tokenizers import PreTokenizer
+
+_ENDINGS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_REST: Final = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORD: Final = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_LLAMA3: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}{{1,3}}|{_REST}"
+_QWEN2: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}|{_REST}"
+_UPPER: Final = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_LOWER: Final = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_TEKKEN: Final = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+class Kind(NamedTuple):
+    """One kind of pre-tokenizer.
+
+    Attributes
+    ----------
+    patterns : tuple of str
+        Each splits the pieces that the one before left; what lies between matches is a piece too.
+    whole_words : bool
+        A piece that is a token as it stands becomes that token, whatever its merges would give.
+    bos : bool
+        Whether a text begins with BOS where the file doesn't say.
+    nfc : bool
+        Whether the text is brought into Unicode's composed form first, as the models' own tokenizer does.
+    """
+
+    patterns: tuple[str, ...]
+    whole_words: bool = False
+    bos: bool = False
+    nfc: bool = False
+
+
+_LLAMA3_KIND = Kind((_LLAMA3,), whole_words=True, bos=True)
+_GPT2_KIND = Kind((_GPT2,))
+_DIGITS_KIND = Kind((r"\p{N}", _GPT2))
+
+KINDS: Final[dict[str, Kind]] = {
+    # Files made before converters wrote the kind; this is what llama.cpp then does.
+    "default": Kind((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+    **dict.fromkeys(("gpt-2", "olmo", "mpt", "exaone4"), _GPT2_KIND),
+    **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell", "minerva-7b"), _DIGITS_KIND),
+    **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "lfm2"), _LLAMA3_KIND),
+    **dict.fromkeys(("dbrx", "smaug-bpe"), Kind((_LLAMA3,))),
+    "qwen2": Kind((_QWEN2,), nfc=True),
+    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), Kind((_QWEN2,))),
+    "tekken": Kind((_TEKKEN,), whole_words=True, bos=True),
+}
+
+
+def pre_tokenizer(kind: Kind) -> "PreTokenizer":
+    """Build the splitter of a kind, with the mapping of bytes to characters behind it."""
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    splits: list[PreTokenizer] = [Split(Regex(pattern), behavior="isolated") for pattern in kind.patterns]
+    return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def normalizer(kind: Kind) -> "Normalizer | None":
+    """Build the normalizer of a kind, if it has one."""
+    if not kind.nfc:
+        return None
+    from tokenizers.normalizers import NFC
+
+    return NFC()

@@ -1,0 +1,82 @@
+"""Stop strings, matched over text that arrives in pieces."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from intact.errors import ParameterError
+
+
+class StopStrings:
+    """Cuts a stream of text at the first stop string.
+
+    The match that ends first wins, and of those that end together the one that begins first: so the stream stops as
+    soon as it contains a stop string, and where it is cut doesn't depend on how the text was split into pieces. Of the
+    text before the match everything is let through, of the text after a match nothing, and while there is none only
+    the longest tail that could still become one is held back.
+
+    Parameters
+    ----------
+    stops : str or iterable of str
+        The stop strings, none of them empty. None at all lets everything through.
+
+    Raises
+    ------
+    ParameterError
+        If a stop string is empty or isn't text.
+    """
+
+    def __init__(self, stops: str | Iterable[str] = ()) -> None:
+        if isinstance(stops, bytes | bytearray) or not isinstance(stops, Iterable):
+            raise ParameterError(f"stop must be a string or a list of strings, got {type(stops).__name__}")
+        given = [stops] if isinstance(stops, str) else list(stops)
+        for index, stop in enumerate(given):
+            if not isinstance(stop, str):
+                raise ParameterError(f"stop[{index}] must be a string, got {type(stop).__name__}")
+            if not stop:
+                raise ParameterError(f"stop[{index}] is empty: it would stop before the first character; leave it out")
+        self.stops: Final = tuple(dict.fromkeys(given))
+        self._longest_tail = max((len(stop) for stop in self.stops), default=1) - 1
+        self._held = ""
+        self._matched: str | None = None
+
+    @property
+    def matched(self) -> str | None:
+        """The stop string that ended the text, if one did."""
+        return self._matched
+
+    def push(self, text: str) -> tuple[str, bool]:
+        """Take the next piece.
+
+        Returns
+        -------
+        safe : str
+            The text that may be shown now.
+        stopped : bool
+            Whether a stop string has been found, now or earlier.
+        """
+        if self._matched is not None:
+            return "", True
+        if not self.stops:
+            return text, False
+        text = self._held + text
+        found = [(start + len(stop), start, stop) for stop in self.stops if (start := text.find(stop)) >= 0]
+        if found:
+            _, start, self._matched = min(found)
+            self._held = ""
+            return text[:start], True
+        cut = self._tail(text)
+        self._held = text[cut:]
+        return text[:cut], False
+
+    def flush(self) -> str:
+        """Give the text held back: nothing more will come, so it can't become a stop string."""
+        held, self._held = self._held, ""
+        return held
+
+    def _tail(self, text: str) -> int:
+        """Where the longest suffix of `text` begins that is the beginning of a stop string."""
+        for start in range(max(0, len(text) - self._longest_tail), len(text)):
+            tail = text[start:]
+            if any(stop.startswith(tail) for stop in self.stops):
+                return start
+        return len(text)

@@ -1,0 +1,260 @@
+"""Text to tokens and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from intact.errors import ModelError, ParameterError
+from intact.text.backend import Parts
+from intact.text.detokenizer import Detokenizer
+from intact.text.template import ChatTemplate, Message
+from intact.text.vocabulary import SPECIAL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EMBEDDINGS = ("token_embd.weight", "model.embed_tokens.weight")
+
+
+class _Shaped(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class _Checkpoint(Protocol):
+    """The part of `intact.formats.Checkpoint` that is read here."""
+
+    @property
+    def path(self) -> "Path": ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def tensors(self) -> Mapping[str, _Shaped]: ...
+
+
+class Tokenizer:
+    """A model's own tokenizer.
+
+    Made by `from_checkpoint`, `from_gguf` or `from_folder`. It holds no state that encoding or decoding changes, so
+    threads may share it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._special = parts.tokens.type_of
+        self._bytes: dict[int, bytes] = {}
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: _Checkpoint) -> Self:
+        """Build the tokenizer of an open checkpoint.
+
+        Raises
+        ------
+        FormatError
+            If the file has no tokenizer that can be read.
+        ModelError
+            If vocabulary and embedding disagree in size.
+        """
+        if checkpoint.format == "gguf":
+            made = cls.from_gguf(checkpoint.metadata, str(checkpoint.path))
+        else:
+            made = cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
+        for name in _EMBEDDINGS:
+            if name in checkpoint.tensors:
+                rows = checkpoint.tensors[name].shape[0]
+                # Embeddings of safetensors are often padded; a GGUF vocabulary is padded to match.
+                if made.size > rows or (checkpoint.format == "gguf" and made.size != rows):
+                    raise ModelError(
+                        f"{checkpoint.path}: the vocabulary has {made.size} tokens, but {name} has {rows} rows; "
+                        "expected a row for every token"
+                    )
+        return made
+
+    @classmethod
+    def from_gguf(cls, metadata: Mapping[str, Any], source: str = "metadata") -> Self:
+        """Build a tokenizer from the metadata of a GGUF file; see `intact.text.gguf_tokenizer`."""
+        from intact.text.gguf_tokenizer import parts_from_gguf
+
+        return cls(parts_from_gguf(metadata, source))
+
+    @classmethod
+    def from_folder(cls, folder: str | PathLike[str]) -> Self:
+        """Build a tokenizer from the tokenizer.json of a folder; see `intact.text.json_tokenizer`."""
+        from intact.text.json_tokenizer import parts_from_folder
+
+        return cls(parts_from_folder(folder))
+
+    @property
+    def size(self) -> int:
+        """Number of tokens; ids are 0 to size - 1."""
+        return len(self._parts.tokens.texts)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that begins a text, if the model has one."""
+        return self._parts.bos_id
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """The tokens that end a generation: those that end a text and those that end a turn."""
+        return self._parts.eos_ids
+
+    def encode(self, text: str | bytes, special: bool = True, bos: bool | None = None) -> list[int]:
+        """Turn text into tokens.
+
+        Parameters
+        ----------
+        text : str or bytes
+            The text; bytes must be UTF-8.
+        special : bool
+            Whether control tokens written in the text, such as `<|im_end|>`, become those tokens. Otherwise they are
+            text like any other, which is right for text from someone you don't trust.
+        bos : bool, optional
+            Whether the model's BOS token goes in front. By default as the file says, and with it an EOS token at the
+            end, for the few models whose file asks for one.
+
+        Returns
+        -------
+        list of int
+            Token ids. Empty for an empty text, but for BOS.
+
+        Raises
+        ------
+        ParameterError
+            If the text isn't Unicode, naming the place, or BOS is asked of a model that has none.
+        """
+        parts = self._parts
+        text = _unicode(text)
+        if bos and parts.bos_id is None:
+            raise ParameterError(f"bos=True, but the model of {parts.source} has no BOS token")
+        backend = parts.parsing if special else parts.plain
+        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        if bos is None:
+            return [*parts.prefix, *ids, *parts.suffix]
+        return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True, continuation: bool = False) -> str:
+        """Turn tokens into text.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Token ids.
+        skip_special : bool
+            Leave control tokens out; otherwise they appear as they are written.
+        continuation : bool
+            Whether the tokens go on from others, so that a leading space belongs to the text. Otherwise, for a
+            tokenizer that puts a space in front of every text, it is taken away again.
+
+        Returns
+        -------
+        str
+            The text, with U+FFFD for what isn't UTF-8.
+
+        Raises
+        ------
+        ParameterError
+            If an id is no token.
+        """
+        stream = self.stream(skip_special=skip_special, continuation=continuation)
+        return "".join([stream.push(token) for token in self.check(ids)]) + stream.flush()
+
+    def stream(self, *, skip_special: bool = True, continuation: bool = True) -> Detokenizer:
+        """Make a detokenizer of tokens that come one at a time; the parameters are those of `decode`.
+
+        By default what comes goes on from a prompt, so a leading space is kept.
+        """
+        read = self._visible_bytes if skip_special else self.token_bytes
+        return Detokenizer(read, strip_first_space=self._parts.leading_space and not continuation)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Give the bytes that a token stands for; those of a control token are the bytes of its name.
+
+        Raises
+        ------
+        ParameterError
+            If the id is no token.
+        """
+        found = self._bytes.get(token)
+        if found is None:
+            found = self._bytes[token] = self._parts.tokens.bytes_of(self.check((token,))[0])
+        return found
+
+    def is_special(self, token: int) -> bool:
+        """Tell whether a token is a control token, which is no text."""
+        return self._special(self.check((token,))[0]) in SPECIAL
+
+    def check(self, ids: Iterable[int]) -> list[int]:
+        """Return ids as a list of int, or raise a ParameterError that names the first that is no token."""
+        checked = []
+        for index, token in enumerate(ids):
+            try:
+                value = token.__index__()
+            except (AttributeError, TypeError):
+                raise ParameterError(f"token {index} is {token!r:.60}; expected an integer") from None
+            if not 0 <= value < self.size:
+                raise ParameterError(f"token {index} is {value}; expected 0 to {self.size - 1}")
+            checked.append(value)
+        return checked
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The model's chat template, if it has one. It is compiled, and found unreadable, when first used."""
+        parts = self._parts
+        if parts.template is None:
+            return None
+        texts = parts.tokens.texts
+        return ChatTemplate(
+            parts.template,
+            bos_token="" if parts.bos_id is None else texts[parts.bos_id],
+            eos_token="" if parts.eos_id is None else texts[parts.eos_id],
+            source=parts.source,
+        )
+
+    def encode_chat(
+        self, messages: Sequence[Message], add_generation_prompt: bool = True, **variables: Any
+    ) -> list[int]:
+        """Turn a conversation into tokens, through the model's chat template.
+
+        The template writes BOS itself where the model wants it, so none is added. The parameters are those of
+        `ChatTemplate.render`.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no chat template, or the template refuses the messages.
+        FormatError
+            If the template cannot be read.
+        """
+        if self.chat_template is None:
+            raise ParameterError(
+                f"{self._parts.source} has no chat template, as base models have none: "
+                "prompt it with plain text instead (`generate`, or `intact run --raw`)"
+            )
+        return self.encode(self.chat_template.render(messages, add_generation_prompt, **variables), bos=False)
+
+    def _visible_bytes(self, token: int) -> bytes:
+        return b"" if self.is_special(token) else self.token_bytes(token)
+
+
+def _unicode(text: str | bytes) -> str:
+    """Return the text, or raise a ParameterError that names the first place where it is none."""
+    try:
+        if isinstance(text, bytes | bytearray):
+            return text.decode("utf-8")
+        if isinstance(text, str):
+            text.encode("utf-8")
+            return text
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ParameterError(f"the text is not UTF-8: byte {error.start} is 0x{byte:02X} ({error.reason})") from error
+    except UnicodeEncodeError as error:
+        character = ord(error.object[error.start])
+        raise ParameterError(
+            f"the text is not Unicode: character {error.start} is the lone surrogate U+{character:04X}; "
+            "decode its bytes as UTF-8 with errors='replace'"
+        ) from error
+    raise ParameterError(f"the text must be a string, got {type(text).__name__}")

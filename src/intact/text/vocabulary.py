@@ -1,0 +1,103 @@
+"""The tokens of a model: what each of them is, and which bytes it stands for."""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from functools import cache
+from typing import Final, NamedTuple
+
+WORD_START: Final = "\u2581"
+"""Stands for a space in SentencePiece's pieces."""
+
+
+class TokenType(IntEnum):
+    """What a token is for, numbered as in `tokenizer.ggml.token_type`."""
+
+    UNDEFINED = 0
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+SPECIAL: Final = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
+"""Tokens that are no text: left out of it with `skip_special`, and found in a prompt only with `special`."""
+
+TURN_ENDS: Final = frozenset(
+    {
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end_of_text|>",
+        "<|end|>",
+        "<end_of_turn>",
+        "<end_of_utterance>",
+        "<｜end▁of▁sentence｜>",
+    }
+)
+"""Names of tokens that end a turn or a text in the models we know, for files that name only one of several."""
+
+
+class Tokens(NamedTuple):
+    """A vocabulary, whatever file it came from.
+
+    Attributes
+    ----------
+    texts : sequence of str
+        Each token as the file writes it; the index is the id.
+    type_of : callable
+        The type of an id.
+    spell : callable
+        The bytes that a NORMAL token's text stands for.
+    """
+
+    texts: Sequence[str]
+    type_of: Callable[[int], TokenType]
+    spell: Callable[[str], bytes]
+
+    def bytes_of(self, token: int) -> bytes:
+        """Give the bytes that a token contributes to a text. Unused tokens contribute none."""
+        text = self.texts[token]
+        match self.type_of(token):
+            case TokenType.NORMAL:
+                return self.spell(text)
+            case TokenType.BYTE:
+                return bytes((int(text[3:5], 16),))
+            case TokenType.CONTROL | TokenType.UNKNOWN | TokenType.USER_DEFINED:
+                return text.encode("utf-8", "replace")
+            case _:
+                return b""
+
+
+def is_byte_token(text: str) -> bool:
+    """Tell whether a token is written as SentencePiece writes single bytes: <0x00> to <0xFF>."""
+    return len(text) == 6 and text[:3] == "<0x" and text[5] == ">" and set(text[3:5]) <= set("0123456789ABCDEF")
+
+
+@cache
+def byte_alphabet() -> dict[str, int]:
+    """Map the characters of byte-level BPE to bytes: printable Latin-1 is itself, the rest counts up from U+0100."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def spell_byte_level(text: str) -> bytes:
+    """Bytes of a byte-level token; one with a character outside the alphabet is taken literally."""
+    alphabet = byte_alphabet()
+    try:
+        return bytes([alphabet[character] for character in text])
+    except KeyError:
+        return text.encode("utf-8", "replace")
+
+
+def spell_pieces(text: str) -> bytes:
+    """Bytes of a SentencePiece token."""
+    return text.replace(WORD_START, " ").encode("utf-8", "replace")
+
+
+def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
+    """Ids among `named` whose text is one of `TURN_ENDS`."""
+    return frozenset(token for token, text in named if text in TURN_ENDS)

@@ -1,0 +1,200 @@
+"""Chat templates: the dialect, and the limits."""
+
+import threading
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from intact.errors import FormatError, ParameterError
+from intact.text import ChatTemplate
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def render(source: str, messages: Any = HI, **variables: Any) -> str:
+    return ChatTemplate(source, bos_token="<s>", eos_token="</s>", source="x.gguf", seconds=0.5).render(
+        messages, **variables
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% for m in messages %}{{ m.role }}: {{ m['content'] }}{% endfor %}", "user: Hi"),
+        ("{{ bos_token }}{{ eos_token }}", "<s></s>"),
+        ("{% if add_generation_prompt %}go{% endif %}", "go"),
+        ("a\n  {% if true %}\n  b\n  {% endif %}\nc", "a\n  b\nc"),
+        (
+            "{% for i in range(9) %}{% if i==2 %}{% continue %}{% elif i > 3 %}{% break %}{% endif %}{{i}}{% endfor %}",
+            "013",
+        ),
+        ("{{ {'b': 'é<', 'a': [1, none]} | tojson }}", '{"b": "é<", "a": [1, null]}'),
+        ("{{ [1, {'a': 2}] | tojson(indent=2) }}", '[\n  1,\n  {\n    "a": 2\n  }\n]'),
+        ("{{ strftime_now('%d %b %Y') }}", "05 Mar 2024"),
+        ("{% generation %}x{% endgeneration %}", "x"),
+        ("{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "6"),
+        ("{% macro f(x, y=2) %}{{ x * y }}{% endmacro %}{{ f(3) }}", "6"),
+        ("{{ messages[::-1][0].content[1:] ~ 'x' ~ 1 }}", "ix1"),
+        ("{{ 'a,b'.split(',') | join('-') | upper }}{{ ' x '.strip() }}{{ 'aXa'.replace('X', '--') }}", "A-Bxa--a"),
+        ("{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list }}", "['Hi']"),
+        ("{{ '%s-%05.1f' % ('a', 2) }} {{ '{:>4}|{}'.format('b', 3) }}", "a-002.0    b|3"),
+        ("{{ 'a' if tools is none else 'b' }}{{ nothing is defined }}{{ x | default('y') }}", "aFalsey"),
+        (
+            "{{ 'ab' * 2 }}{{ 7 // 2 }}{{ 2 ** 5 }}{{ [1] + [2] }}{{ (1, 2)[0] }}{{ 'b' in 'abc' }}",
+            "abab332[1, 2]1True",
+        ),
+        ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{{ loop.last }}{% endfor %}", "a1True"),
+        ("{{ 'a\nb' | indent(2) }}{{ [3, 1] | sort | first }}{{ [1, 2] | sum }}{{ 'x' | length }}", "a\n  b131"),
+        ("{% call f() %}x{% endcall %}{% macro f() %}[{{ caller() }}]{% endmacro %}", None),
+    ],
+)
+def test_the_dialect_of_chat_templates(source: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(ParameterError, match="'f' is undefined"):
+            render(source)
+    else:
+        assert render(source, now=datetime(2024, 3, 5)) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{{ range(99999) | select('in', range(99999) | list) | list | length }}",
+        "{{ ([[1]] * 99999) | sum(start=[]) | length }}",
+        "{% set ns = namespace() %}{% set ns.x = ns %}{{ [ns] }}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{{ loop([1]) }}{% endfor %}",
+    ],
+)
+def test_a_template_that_takes_too_long_is_stopped(source: str) -> None:
+    start = time.monotonic()
+    with pytest.raises((FormatError, ParameterError), match=r"x.gguf (was stopped|fails).*(took more than|Recursion)"):
+        render(source)
+    assert time.monotonic() - start < 4.0
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 10 ** 9 * 'a' }}",
+        "{{ ('a' * 10 ** 9) | length }}",
+        "{{ [1] * 10 ** 9 }}",
+        "{{ 'a' | center(10 ** 9) }}",
+        "{{ 'a'.ljust(10 ** 9) }}",
+        "{{ 'a'.zfill(10 ** 9) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (10 ** 9, 1) }}",
+        "{{ '%.999999999f' | format(1.5) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 10 ** 9) }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 2.5 | round(10 ** 9, 'ceil') }}",
+        "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = (ns.x, ns.x) %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = {1: ns.x, 2: ns.x} %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = dict(a=ns.x, b=ns.x) %}{% endfor %}",
+        "{% set ns = namespace(x=99) %}{% for i in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        "{% set b = 'a' * 10 ** 6 %}{{ b.replace('', b) | length }}",
+        "{% set b = 'a' * 10 ** 6 %}{{ b | replace('a', b) | length }}",
+        "{% set b = 'a' * 10 ** 6 %}{{ range(9999) | join(b) | length }}",
+        "{% set b = 'a' * 10 ** 6 %}{{ b.join(['x'] * 9999) | length }}",
+        "{% set b = 'a' * 10 ** 6 %}{{ range(9999) | map(attribute='x', default=b) | join | length }}",
+        "{% set b = 'a' * 10 ** 6 %}{% set c %}{% for i in range(9999) %}{{ b }}{% endfor %}{% endset %}",
+        "{% set b = 'a' * 10 ** 6 %}{% for i in range(9999) %}{{ b }}{% endfor %}",
+        "{% set b = 'a' * 10 ** 6 %}{% set ns = namespace(x=b) %}{{ ([ns] * 9999) | join(attribute='x') | length }}",
+        "{{ ('\n' * 10 ** 6) | indent(9999) | length }}",
+        "{{ [1] | batch(10 ** 9, 1) | list | length }}",
+        "{{ [1] | slice(10 ** 9, 1) | list | length }}",
+        "{{ [[1]] | tojson(indent=10 ** 9) }}",
+        "{{ [[1]] | tojson(indent='a' * 10 ** 6) }}",
+    ],
+)
+def test_a_template_that_makes_too_much_is_stopped(source: str) -> None:
+    with pytest.raises(
+        FormatError,
+        match=r"the chat template of x.gguf was stopped(, line \d+)?: it (took|made|wrote|formatted|indented)",
+    ):
+        render(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ (1).to_bytes(10 ** 9, 'big') }}",
+        "{{ 'a'.expandtabs(10 ** 9) }}",
+        "{{ lipsum(n=10 ** 6) }}",
+        "{{ [1, 2] | random }}",
+        "{{ messages.append(1) }}",
+        "{% include 'x' %}",
+        "{{ nothing.at.all }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ 1 / 0 }}",
+    ],
+)
+def test_what_a_template_may_not_do_is_an_error_that_names_it(source: str) -> None:
+    with pytest.raises((ParameterError, FormatError), match=r"the chat template of x.gguf"):
+        render(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for m in messages %}",
+        "{{ 'x' * }}",
+        "{{",
+        "{% nothing %}",
+        "x" * 1_000_001,
+        "{{ " + "(" * 5000 + " }}",
+        "{% if 1 %}" * 500,
+        "{{ " + "1+" * 5000 + "1 }}",
+    ],
+)
+def test_an_unreadable_template_is_an_error_that_says_why(source: str) -> None:
+    with pytest.raises(FormatError, match=r"the chat template of x.gguf (is unreadable|has 1,000,001 characters)"):
+        render(source)
+
+
+def test_a_template_refuses_messages_in_its_own_words() -> None:
+    with pytest.raises(ParameterError, match=r"x.gguf refuses these messages: roles must alternate"):
+        render("{{ raise_exception('roles must alternate') }}")
+
+
+@pytest.mark.parametrize("messages", ["Hi", {"role": "user"}, None, 3, [3], [{"content": "Hi"}], [{"role": 3}]])
+def test_misshapen_messages_are_refused(messages: Any) -> None:
+    with pytest.raises(ParameterError, match="messages"):
+        render("x", messages)
+
+
+def test_limits_hold_in_every_thread() -> None:
+    template = ChatTemplate(
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", seconds=0.3
+    )
+    caught: list[Exception] = []
+
+    def run() -> None:
+        try:
+            template.render(HI)
+        except Exception as error:
+            caught.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [type(error) for error in caught] == [FormatError] * 3
+
+
+def test_a_long_conversation_is_within_the_limits() -> None:
+    source = "{% for m in messages %}{{ '<' + m.role + '>' + m.content | trim + '</>' }}{% endfor %}"
+    turns = [{"role": "user", "content": "word " * 1000}] * 1000
+    assert len(render(source, turns)) > 4_000_000
