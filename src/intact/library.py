@@ -70,6 +70,7 @@ class _Writer:
     detokenizer: Detokenizer
     stops: StopStrings
     ends: frozenset[int]
+    vocabulary: int
     prompt_tokens: int
     limit: int
     finish_at_limit: Finish
@@ -83,7 +84,11 @@ class _Writer:
         self.tokens.append(event.token)
         self.logprobs.append(event.logprob)
         ended = event.token in self.ends
-        piece, stopped = self.stops.push(self.detokenizer.flush() if ended else self.detokenizer.push(event.token))
+        if event.token >= self.vocabulary:
+            text = ""  # a row of an embedding that is padded beyond the vocabulary
+        else:
+            text = self.detokenizer.flush() if ended else self.detokenizer.push(event.token)
+        piece, stopped = self.stops.push(text)
         if not stopped and not ended and len(self.tokens) == self.limit:
             more, stopped = self.stops.push(self.detokenizer.flush())
             piece += more
@@ -165,7 +170,8 @@ class Model:
             If a parameter is impossible, or a prompt is empty or too long; nothing has run then.
         """
         many = self._prompts(prompts)
-        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, tuple([stop] if isinstance(stop, str) else stop))
+        stops = StopStrings(stop).stops
+        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, stops)
         engine, writers = self._submit(many, n, parameters, ids)
         for _ in self._run(engine, writers):
             pass
@@ -188,8 +194,11 @@ class Model:
 
         Parameters are checked when this is called; leaving the iterator early ends the generation.
         """
-        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, tuple([stop] if isinstance(stop, str) else stop))
-        engine, writers = self._submit([self._tokens(prompt)], 1, parameters, None if id is None else [id])
+        stops = StopStrings(stop).stops
+        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, stops)
+        engine, writers = self._submit(
+            [self._tokens(prompt, "the prompt")], 1, parameters, None if id is None else [id]
+        )
         return (Chunk(text, event.token, event.logprob) for event, text in self._run(engine, writers))
 
     def chat(self, messages: Sequence[Mapping[str, Any]], logprobs: bool = False, **parameters: Any) -> Completion:
@@ -210,9 +219,7 @@ class Model:
     def logits(self, tokens: Prompt, raw: Literal[False] = False) -> NDArray[np.float32]: ...
     @overload
     def logits(self, tokens: Prompt, raw: Literal[True]) -> tuple[NDArray[np.int32], int]: ...
-    def logits(
-        self, tokens: Prompt, raw: bool = False
-    ) -> NDArray[np.float32] | tuple[NDArray[np.int32], int]:
+    def logits(self, tokens: Prompt, raw: bool = False) -> NDArray[np.float32] | tuple[NDArray[np.int32], int]:
         """Logits after each token, (tokens, vocabulary).
 
         Returns
@@ -262,17 +269,29 @@ class Model:
         return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"
 
     def _prompts(self, prompts: Prompt | Sequence[Prompt]) -> list[list[int]]:
-        if isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int | np.integer)):
-            return [self._tokens(prompts)]  # type: ignore[arg-type]
-        if not prompts:
+        if isinstance(prompts, str | bytes):
+            return [self._tokens(prompts, "the prompt")]
+        many = list(_sequence(prompts, "prompts"))
+        if not many:
             raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
-        return [self._tokens(prompt) for prompt in prompts]  # type: ignore[arg-type]
+        if all(isinstance(item, str | bytes) or _is_sequence(item) for item in many):
+            return [self._tokens(item, f"prompt {i}" if len(many) > 1 else "the prompt") for i, item in enumerate(many)]
+        return [self._tokens(many, "the prompt")]
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+    def _tokens(self, prompt: Prompt, what: str) -> list[int]:
+        if isinstance(prompt, str | bytes):
+            return self.tokenizer.encode(prompt)
+        tokens = []
+        for i, token in enumerate(_sequence(prompt, what)):
+            if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
+                raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
+            if not 0 <= token < self.program.vocabulary:
+                raise ParameterError(f"{what}: token {i} must lie in [0, {self.program.vocabulary}), got {token}")
+            tokens.append(int(token))
+        return tokens
 
     def _text(self, prompt: Prompt) -> list[int]:
-        tokens = self._tokens(prompt)
+        tokens = self._tokens(prompt, "the text")
         if not tokens:
             raise ParameterError("there are no tokens to score")
         if len(tokens) > self.context:
@@ -284,14 +303,16 @@ class Model:
     ) -> tuple[Engine, list[_Writer]]:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ParameterError(f"n must be a positive integer, got {n!r}")
-        if ids is not None and len(ids) != len(prompts):
-            raise ParameterError(f"ids must name each of the {len(prompts)} prompts, got {len(ids)}")
+        if ids is not None and (isinstance(ids, str) or len(_sequence(ids, "ids")) != len(prompts)):
+            raise ParameterError(f"ids must be a list that names each of the {len(prompts)} prompts, got {ids!r:.60}")
         engine, writers = self._engine(), []
         for i, tokens in enumerate(prompts):
             name = prompt_id(tokens) if ids is None else str(ids[i])
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
             try:
-                branches = engine.submit(tokens, parameters.sampling, keys, parameters.max_tokens, self.program.vocabulary)
+                branches = engine.submit(
+                    tokens, parameters.sampling, keys, parameters.max_tokens, self.program.vocabulary
+                )
             except ParameterError as error:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
             room = self.context - len(tokens)
@@ -301,6 +322,7 @@ class Model:
                         self.tokenizer.stream(),
                         StopStrings(parameters.stop),
                         self.tokenizer.eos_ids,
+                        self.tokenizer.size,
                         len(tokens),
                         min(parameters.max_tokens, room),
                         "length" if parameters.max_tokens <= room else "context",
@@ -324,8 +346,19 @@ class Model:
         return Engine(self.executor, self._pool, self.context, *self._limits)
 
 
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _sequence(value: Any, what: str) -> Sequence[Any]:
+    if isinstance(value, str | bytes) or not _is_sequence(value):
+        raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")
+    sequence: Sequence[Any] = value
+    return sequence
+
+
 def prompt_id(tokens: Sequence[int]) -> str:
-    """The default name of a prompt: the first 16 hexadecimal digits of SHA-256 over its tokens as little-endian int32."""
+    """Name a prompt by the first 16 hexadecimal digits of SHA-256 over its tokens as little-endian int32."""
     return hashlib.sha256(np.array(tokens, "<i4").tobytes()).hexdigest()[:16]
 
 
@@ -345,7 +378,8 @@ def load(
     Parameters
     ----------
     profile : {'int8', 'fp32'}
-        Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights (docs/numerics_fp32.md).
+        Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
+        (docs/numerics_fp32.md).
     threads : int, optional
         By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor do the next five.
     bits : {8, 4}
@@ -362,13 +396,12 @@ def load(
     """
     if profile not in PROFILES:
         raise ParameterError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-    if bits not in (8, 4):
+    if not isinstance(bits, int) or bits not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
-    if page_size < 16 or page_size % 16:
-        raise ParameterError(f"page_size must be a positive multiple of 16, got {page_size!r}")
-    for name, value in (("chunk", chunk), ("rows", rows)):
-        if value < 1:
-            raise ParameterError(f"{name} must be positive, got {value!r}")
+    for name, value, least in (("page_size", page_size, 16), ("chunk", chunk, 1), ("rows", rows, 1)):
+        multiple = " and a multiple of 16" if least == 16 else ""
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 16 or value % least:
+            raise ParameterError(f"{name} must be an integer from {least} to 65536{multiple}, got {value!r}")
     checkpoint = open_checkpoint(Path(resolve(name_or_path)))
     program = build_program(checkpoint)
     runner: Executor

@@ -29,7 +29,10 @@ def build_program(checkpoint: Checkpoint) -> Program:
         key, found = "general.architecture", [a for a in ARCHITECTURES if a.gguf == name]
     else:
         name = checkpoint.metadata.get("architectures")
-        key, found = "architectures", [a for a in ARCHITECTURES if isinstance(name, list) and set(a.hf) & set(map(str, name))]
+        key, found = (
+            "architectures",
+            [a for a in ARCHITECTURES if isinstance(name, list) and set(a.hf) & set(map(str, name))],
+        )
     if not found:
         known = ", ".join(a.gguf if checkpoint.format == "gguf" else a.hf[0] for a in ARCHITECTURES)
         raise ModelError(f"{checkpoint.path}: {key} is {str(name)[:80]!r}; known are {known}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
@@ -32,6 +35,40 @@ _HF_GEMMA_NAMES = _HF_NAMES | {
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 _HF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
+"""What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
+
+MOST_CONTEXT = 1 << 20
+"""Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
+
+# Features that would change the answer and that no operation here has: key, and the values that mean their absence.
+_GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
+    "expert_count": (0,),
+    "attn_logit_softcapping": (0.0,),
+    "final_logit_softcapping": (0.0,),
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0.0,),
+    "attention.max_alibi_bias": (0.0,),
+    "attention.scale": (0.0,),
+    "attention.temperature_length": (0,),
+    "embedding_scale": (0.0, 1.0),
+    "logit_scale": (0.0, 1.0),
+    "residual_scale": (0.0, 1.0),
+    "use_parallel_residual": (False,),
+    "rope.scaling.attn_factor": (0.0, 1.0),
+    "rope.scaling.yarn_log_multiplier": (0.0,),
+    "pooling_type": (0,),
+}
+_HF_REFUSED: Mapping[str, tuple[object, ...]] = {
+    "attn_logit_softcapping": (0,),
+    "final_logit_softcapping": (0,),
+    "num_experts": (0,),
+    "num_local_experts": (0,),
+    "partial_rotary_factor": (1,),
+    "quantization_config": (),
+    "use_bidirectional_attention": (False,),
+    "use_sliding_window": (False,),
+}
 
 
 @dataclass(frozen=True)
@@ -57,30 +94,68 @@ class Config:
     """For each layer whether it attends only to its window."""
     query_width: float
     """The scores are divided by its square root."""
+    biases: Mapping[str, bool]
+    """Whether attention ("attn_q", "attn_k", "attn_v", "attn_output") and feed-forward matrices ("ffn_gate", "ffn_up",
+    "ffn_down") must have a bias (True) or must not (False); one that is not named may."""
+    tied: bool | None
+    """Whether the head is the embedding; None: it is where there is no other."""
+    vocabulary: int | None
+    """Rows of the embedding, where the configuration says."""
+
+
+class _HasPath(Protocol):
+    @property
+    def path(self) -> Path: ...
 
 
 class _Reader:
     """Typed access to metadata: errors name the key, what stands there and what would be right."""
 
-    def __init__(self, checkpoint: Checkpoint, values: Mapping[str, Any], prefix: str = "") -> None:
+    def __init__(self, checkpoint: _HasPath, values: Mapping[str, Any], prefix: str = "") -> None:
         self.path, self.values, self.prefix = checkpoint.path, values, prefix
 
     def get(self, key: str) -> Any:
         return self.values.get(self.prefix + key)
 
+    def fail(self, key: str, expected: str, value: object) -> NoReturn:
+        raise ModelError(f"{self.path}: {self.prefix}{key} must be {expected}, found {value!r:.80}")
+
     def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 1 << 24) -> int:
         value = self.get(key)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ModelError(f"{self.path}: {self.prefix}{key} must be an integer from {least} to {most}, found {value!r}")
+            self.fail(key, f"an integer from {least} to {most}", value)
         return value
 
-    def number(self, key: str, default: float | None = None) -> float:
+    def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = 1e12) -> float:
+        """Read a number greater than 0."""
         value = self.get(key)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-            raise ModelError(f"{self.path}: {self.prefix}{key} must be a finite number, not negative, found {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or value == 0 or not least <= value <= most:
+            self.fail(key, f"a positive number from {least:g} to {most:g}", value)
         return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.get(key)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            self.fail(key, "true or false", value)
+        return value
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """Read an object; empty where the key is missing."""
+        value = self.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            self.fail(key, "an object", value)
+        return value or {}
+
+    def refuse(self, features: Mapping[str, tuple[object, ...]]) -> None:
+        """Refuse what would be computed wrongly."""
+        for key, harmless in features.items():
+            value = self.get(key)
+            plain = isinstance(value, bool | int | float)
+            if value is not None and not (plain and value in harmless):
+                raise ModelError(f"{self.path}: {self.prefix}{key} is {value!r:.80}, which is not supported")
 
 
 def _check(config: Config, path: object) -> Config:
@@ -90,28 +165,31 @@ def _check(config: Config, path: object) -> Config:
         raise ModelError(f"{path}: the heads' width must be even and at most 512, found {config.head_width}")
     if config.rope_width % 2 or config.rope_width > config.head_width:
         raise ModelError(f"{path}: {config.rope_width} rotary dimensions do not fit heads of {config.head_width}")
-    for name, size in (("width", config.width), ("hidden width", config.hidden), ("heads", config.heads * config.head_width)):
-        if size > 16384 and name == "width" or size > 32768:
-            raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums")
-    return config
+    sizes = (("width", config.width, 16384), ("hidden width", config.hidden, 32768))
+    for name, size, most in (*sizes, ("width of all heads", config.heads * config.head_width, 32768)):
+        if size > most:
+            raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums, at most {most}")
+    return replace(config, context=min(config.context, MOST_CONTEXT))
+
+
+_ATTENTION = ("attn_q", "attn_k", "attn_v")
+_FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 
 
 def _gguf_config(checkpoint: Checkpoint, architecture: str) -> Config:
     m = _Reader(checkpoint, checkpoint.metadata, architecture + ".")
+    gemma = architecture == "gemma3"
     layers = m.integer("block_count", most=1024)
     width = m.integer("embedding_length")
     heads = m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
     if m.integer("attention.value_length", head_width) != head_width:
         raise ModelError(f"{checkpoint.path}: keys and values of different width are not supported")
-    scaling: dict[str, Any] = {}
-    kind = m.get("rope.scaling.type")
-    if kind not in (None, "none"):
-        scaling = {"type": kind, "factor": m.number("rope.scaling.factor", 1.0)}
-        scaling["original"] = m.integer("rope.scaling.original_context_length", 1, most=1 << 30)
+    context = m.integer("context_length", most=1 << 30)
     window = m.integer("attention.sliding_window", 0, least=0)
-    gemma = architecture == "gemma3"
-    pattern = m.integer("attention.sliding_window_pattern", 6) if gemma else 1
+    m.refuse(_GGUF_REFUSED)
+    if not gemma and 0 < window < context:
+        m.fail("attention.sliding_window", "0 (local layers are not supported for this architecture)", window)
     return Config(
         architecture=architecture,
         from_gguf=True,
@@ -121,42 +199,68 @@ def _gguf_config(checkpoint: Checkpoint, architecture: str) -> Config:
         kv_heads=m.integer("attention.head_count_kv", heads, most=4096),
         head_width=head_width,
         hidden=m.integer("feed_forward_length"),
-        context=m.integer("context_length", most=1 << 30),
-        eps=m.number("attention.layer_norm_rms_epsilon"),
-        rope_base=m.number("rope.freq_base", 10000.0),
-        rope_local_base=m.number("rope.freq_base_swa", 10000.0),
+        context=context,
+        eps=m.number("attention.layer_norm_rms_epsilon", most=1.0),
+        rope_base=m.number("rope.freq_base", 10000.0, least=1.0),
+        rope_local_base=m.number("rope.freq_base_swa", 10000.0, least=1.0),
         rope_width=m.integer("rope.dimension_count", head_width),
-        rope_scaling=scaling,
+        rope_scaling=_gguf_scaling(m),
         window=window if gemma else 0,
-        window_pattern=tuple(gemma and window > 0 and (i + 1) % pattern != 0 for i in range(layers)),
+        window_pattern=_gguf_pattern(m, layers) if gemma and window else (False,) * layers,
         query_width=width / heads if gemma and layers == 62 else head_width,  # the 27B alone scales by width / heads
+        biases=dict.fromkeys(_ATTENTION, True) if architecture == "qwen2" else {},
+        tied=None,
+        vocabulary=None,
     )
 
 
+def _gguf_scaling(m: _Reader) -> dict[str, Any]:
+    """Read the scaling of rotary frequencies; a factor without a type means linear, as it does for llama.cpp."""
+    kind = m.get("rope.scaling.type")
+    factor = m.number("rope.scaling.factor", m.number("rope.scale_linear", 1.0))
+    if kind == "none" or (kind is None and factor == 1.0):
+        return {}
+    if kind not in (None, "linear"):
+        m.fail("rope.scaling.type", "none or linear (others are not supported)", kind)
+    return {"type": "linear", "factor": factor}
+
+
+def _gguf_pattern(m: _Reader, layers: int) -> tuple[bool, ...]:
+    """Which layers are local: every one but each n-th, or as a list says."""
+    key = "attention.sliding_window_pattern"
+    value = m.get(key)
+    if value is None or isinstance(value, int):
+        every = m.integer(key, 6)
+        return tuple((i + 1) % every != 0 for i in range(layers))
+    flags = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(flags, list | tuple) or len(flags) != layers or not all(flag in (True, False) for flag in flags):
+        m.fail(key, f"an integer or true or false for each of {layers} layers", value)
+    return tuple(bool(flag) for flag in flags)
+
+
 def _hf_config(checkpoint: Checkpoint, architecture: str) -> Config:
-    values = checkpoint.metadata
-    values = values.get("text_config", values)
-    m = _Reader(checkpoint, values)
+    m = _Reader(checkpoint, checkpoint.metadata)
+    m.refuse(_HF_REFUSED)
+    m = _Reader(checkpoint, m.mapping("text_config") or checkpoint.metadata)
+    m.refuse(_HF_REFUSED)
+    gemma, llama = architecture == "gemma3", architecture == "llama"
     layers = m.integer("num_hidden_layers", most=1024)
     width = m.integer("hidden_size")
     heads = m.integer("num_attention_heads", most=4096)
     head_width = m.integer("head_dim", width // heads)
-    rope = dict(m.get("rope_parameters") or {})
-    own = rope.get("full_attention", rope)  # newer files hold a set for each kind of layer
-    raw = dict(m.get("rope_scaling") or own)
-    scaling: dict[str, Any] = {}
-    kind = raw.get("rope_type", raw.get("type"))
-    if kind not in (None, "default"):
-        scaling = {k: v for k, v in raw.items() if k not in ("rope_type", "rope_theta")} | {"type": kind}
-        scaling["original"] = raw.get("original_max_position_embeddings", values.get("max_position_embeddings"))
-    gemma = architecture == "gemma3"
-    window = m.integer("sliding_window", 0, least=0) if gemma else 0
-    kinds = m.get("layer_types")
-    every = m.integer("sliding_window_pattern", m.get("_sliding_window_pattern") or 6)
-    local = [k == "sliding_attention" for k in kinds] if kinds else [(i + 1) % every != 0 for i in range(layers)]
-    if len(local) != layers:
-        raise ModelError(f"{checkpoint.path}: layer_types names {len(local)} layers, expected {layers}")
-    local_base = rope.get("sliding_attention", {}).get("rope_theta") or m.get("rope_local_base_freq") or 10000.0
+    context = m.integer("max_position_embeddings", most=1 << 30)
+    activation = m.get("hidden_activation" if gemma else "hidden_act")
+    if activation not in (None, "gelu_pytorch_tanh" if gemma else "silu"):
+        m.fail("hidden_activation" if gemma else "hidden_act", "gelu_pytorch_tanh" if gemma else "silu", activation)
+    local = _hf_pattern(m, layers, gemma)
+    rope = _HfRope(m, gemma)
+    attention = architecture == "qwen2" or m.flag("attention_bias", False)
+    biases = dict.fromkeys(_ATTENTION, attention)
+    biases["attn_output"] = attention and architecture != "qwen2"
+    biases |= dict.fromkeys(_FEED_FORWARD, llama and m.flag("mlp_bias", False))
+    tied = checkpoint.metadata.get("tie_word_embeddings", m.get("tie_word_embeddings"))
+    if tied not in (None, True, False):
+        m.fail("tie_word_embeddings", "true or false", tied)
     return Config(
         architecture=architecture,
         from_gguf=False,
@@ -166,16 +270,54 @@ def _hf_config(checkpoint: Checkpoint, architecture: str) -> Config:
         kv_heads=m.integer("num_key_value_heads", heads, most=4096),
         head_width=head_width,
         hidden=m.integer("intermediate_size"),
-        context=m.integer("max_position_embeddings", most=1 << 30),
-        eps=m.number("rms_norm_eps", 1e-6),
-        rope_base=float(own.get("rope_theta") or m.number("rope_theta", 10000.0)),
-        rope_local_base=float(local_base),
+        context=context,
+        eps=m.number("rms_norm_eps", 1e-6, most=1.0),
+        rope_base=rope.base,
+        rope_local_base=rope.local_base,
         rope_width=head_width,
-        rope_scaling=scaling,
-        window=window,
-        window_pattern=tuple(gemma and window > 0 and flag for flag in local),
-        query_width=m.number("query_pre_attn_scalar", head_width) if gemma else head_width,
+        rope_scaling=rope.scaling,
+        window=m.integer("sliding_window") if any(local) else 0,
+        window_pattern=local,
+        query_width=m.number("query_pre_attn_scalar", head_width, most=1e6) if gemma else head_width,
+        biases=biases,
+        tied=tied,
+        vocabulary=None if m.get("vocab_size") is None else m.integer("vocab_size"),
     )
+
+
+def _hf_pattern(m: _Reader, layers: int, gemma: bool) -> tuple[bool, ...]:
+    """Which layers are local."""
+    kinds = m.get("layer_types")
+    if kinds is None:
+        every = m.integer("sliding_window_pattern", m.integer("_sliding_window_pattern", 6)) if gemma else 1
+        return tuple((i + 1) % every != 0 for i in range(layers))
+    allowed = ("full_attention", "sliding_attention") if gemma else ("full_attention",)
+    if not isinstance(kinds, list) or len(kinds) != layers or not all(kind in allowed for kind in kinds):
+        m.fail("layer_types", f"a list that gives each of {layers} layers {' or '.join(allowed)}", kinds)
+    return tuple(kind == "sliding_attention" for kind in kinds)
+
+
+class _HfRope:
+    """Rotary parameters: `rope_theta` and `rope_scaling`, or in newer files `rope_parameters` (for Gemma two sets)."""
+
+    def __init__(self, m: _Reader, gemma: bool) -> None:
+        sets = _Reader(m, m.mapping("rope_parameters"))
+        full = _Reader(m, sets.mapping("full_attention") or sets.values)
+        local = _Reader(m, sets.mapping("sliding_attention"))
+        base = 1e6 if gemma else 10000.0
+        self.base = full.number("rope_theta", m.number("rope_theta", base, least=1.0), least=1.0)
+        self.local_base = local.number("rope_theta", m.number("rope_local_base_freq", 10000.0, least=1.0), least=1.0)
+        local.refuse({"factor": (1,)})
+        raw = m.mapping("rope_scaling") or full.values
+        kind = raw.get("rope_type", raw.get("type"))
+        self.scaling: dict[str, Any] = {}
+        if kind in (None, "default"):
+            _Reader(m, raw).refuse({"factor": (1,), "partial_rotary_factor": (1,)})
+            return
+        if kind not in ("linear", "llama3"):
+            m.fail("rope_scaling: rope_type", "default, linear or llama3 (others are not supported)", kind)
+        self.scaling = {k: v for k, v in raw.items() if k not in ("rope_type", "rope_theta")} | {"type": kind}
+        self.scaling["original"] = raw.get("original_max_position_embeddings", m.get("max_position_embeddings"))
 
 
 def read_config(checkpoint: Checkpoint, architecture: str) -> Config:
@@ -190,6 +332,16 @@ def read_config(checkpoint: Checkpoint, architecture: str) -> Config:
     return _check(read(checkpoint, architecture), checkpoint.path)
 
 
+def hf_name(name: str, architecture: str) -> str:
+    """Name in safetensors files of a tensor that has a canonical (GGUF's) name."""
+    names = {own: hf for hf, own in (_HF_GEMMA_NAMES if architecture == "gemma3" else _HF_NAMES).items()}
+    stem, _, end = name.rpartition(".")
+    if stem.startswith("blk."):
+        _, layer, part = stem.split(".", 2)
+        return f"model.layers.{layer}.{names.get(part, part)}.{end}"
+    return f"{names.get(stem, stem)}.{end}"
+
+
 def canonical_tensors(checkpoint: Checkpoint, architecture: str) -> dict[str, Tensor]:
     """Tensors under GGUF's names, whatever the format."""
     if checkpoint.format == "gguf":
@@ -197,11 +349,13 @@ def canonical_tensors(checkpoint: Checkpoint, architecture: str) -> dict[str, Te
     names = _HF_GEMMA_NAMES if architecture == "gemma3" else _HF_NAMES
     out = {}
     for name, tensor in checkpoint.tensors.items():
-        plain = name.removeprefix("language_model.")
-        if match := _HF_LAYER.fullmatch(plain):
-            layer, part, end = match.groups()
-            if part in names:
-                out[f"blk.{layer}.{names[part]}.{end}"] = tensor
-        elif (stem := plain.removesuffix(".weight")) in names:
+        if _HF_UNUSED.fullmatch(name):
+            continue
+        plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+        if (match := _HF_LAYER.fullmatch(plain)) and match[2] in names:
+            out[f"blk.{match[1]}.{names[match[2]]}.{match[3]}"] = tensor
+        elif (stem := plain.removesuffix(".weight")) in names and stem != plain:
             out[names[stem] + ".weight"] = tensor
+        else:
+            out[name] = tensor  # what no builder knows is refused there
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
-from intact.models.config import Config, canonical_tensors, read_config
+from intact.models.config import Config, canonical_tensors, hf_name, read_config
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.models.rotary import rotation
 
@@ -36,12 +36,14 @@ def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float
     else:
         raise ModelError(f"{where}: tensor {tensor.name} is {tensor.kind}, expected F32, F16 or BF16")
     if not np.all(np.isfinite(values)):
-        raise ModelError(f"{where}: tensor {tensor.name} has NaN or infinite values (first at {np.argmin(np.isfinite(values))})")
+        raise ModelError(
+            f"{where}: tensor {tensor.name} has NaN or infinite values (first at {np.argmin(np.isfinite(values))})"
+        )
     return values
 
 
 class Decoder(ABC):
-    """Builds the Program of one architecture: layers of attention and a gated feed-forward net around a residual stream."""
+    """Builds the Program of one architecture: attention and gated feed-forward nets around a residual stream."""
 
     gguf: ClassVar[str]
     """Name of the architecture in GGUF (general.architecture)."""
@@ -66,7 +68,7 @@ class Decoder(ABC):
         c = self.config
         factors = None
         if "rope_freqs.weight" in self.tensors:
-            factors = float_values(self.tensors["rope_freqs.weight"], c.rope_width // 2, self.path)
+            factors = float_values(self.tensor("rope_freqs.weight"), c.rope_width // 2, self.path)
         return (rotation(c.rope_base, c.rope_width, c.rope_scaling, factors),)
 
     def embed(self) -> None:
@@ -96,15 +98,22 @@ class Decoder(ABC):
         for i in range(c.layers):
             self.layer(i)
         self.norm("x", "normed", "output_norm.weight")
-        head = "output.weight" if "output.weight" in self.tensors else "token_embd.weight"
         vocabulary = self.used["token_embd.weight"].shape[0]
+        if c.vocabulary not in (None, vocabulary):
+            raise ModelError(
+                f"{self.path}: tensor token_embd.weight has {vocabulary} rows, but vocab_size is {c.vocabulary}"
+            )
+        tied = "output.weight" not in self.tensors if c.tied is None else c.tied
+        head = "token_embd.weight" if tied else "output.weight"
         self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width)))
+        rotations = self.rotations()
+        self.refuse_unused({"output.weight"} if tied else set())
         return Program(
             architecture=self.gguf,
             buffers=self.buffers(),
             ops=tuple(self.ops),
             tensors=self.used,
-            rotations=self.rotations(),
+            rotations=rotations,
             layers=c.layers,
             kv_heads=c.kv_heads,
             head_width=c.head_width,
@@ -117,15 +126,28 @@ class Decoder(ABC):
     def tensor(self, name: str) -> Tensor:
         """A tensor by its canonical name, noted as used."""
         if name not in self.tensors:
-            raise ModelError(f"{self.path}: tensor {name} is missing; a {self.gguf} model needs it")
+            own = name if self.config.from_gguf else hf_name(name, self.gguf)
+            raise ModelError(f"{self.path}: tensor {own} is missing; a {self.gguf} model needs it")
         self.used[name] = self.tensors[name]
         return self.tensors[name]
 
+    def refuse_unused(self, harmless: set[str]) -> None:
+        """Insist that every tensor is used: otherwise the file holds another model than the one that was built."""
+        unused = [
+            tensor.name for name, tensor in self.tensors.items() if name not in self.used and name not in harmless
+        ]
+        if unused:
+            more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
+            what = f"a {self.gguf} model of {self.config.layers} layers"
+            raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: {what} has no use for it")
+
     def matrix(self, name: str, rows: int | None, columns: int) -> str:
         """Check a matrix; rows None: any."""
-        shape = self.tensor(name).shape
-        if len(shape) != 2 or shape[1] != columns or (rows is not None and shape[0] != rows):
-            raise ModelError(f"{self.path}: tensor {name} has shape {shape}, expected ({rows or 'tokens'}, {columns})")
+        tensor = self.tensor(name)
+        shape = tensor.shape
+        if len(shape) != 2 or shape[1] != columns or not shape[0] or (rows is not None and shape[0] != rows):
+            expected = f"({rows or 'tokens'}, {columns})"
+            raise ModelError(f"{self.path}: tensor {tensor.name} has shape {shape}, expected {expected}")
         return name
 
     def norm(self, source: str, target: str, gain: str, heads: int = 0, accumulate: bool = False) -> None:
@@ -135,12 +157,15 @@ class Decoder(ABC):
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """One matrix of a Linear, with the bias that stands beside it, if any."""
-        bias = stem + ".bias" if stem + ".bias" in self.tensors else None
+        wanted = self.config.biases.get(stem.rpartition(".")[2], stem + ".bias" in self.tensors)
+        bias = stem + ".bias" if wanted else None
         if bias:
             float_values(self.tensor(bias), rows, self.path)
         return Target(buffer, self.matrix(stem + ".weight", rows, columns), bias, accumulate)
 
-    def attention(self, i: int, interleaved: bool = False, head_norms: bool = False, rotary: int = 0, window: int = 0) -> None:
+    def attention(
+        self, i: int, interleaved: bool = False, head_norms: bool = False, rotary: int = 0, window: int = 0
+    ) -> None:
         """Query, key and value of "normed"; rotary embedding; attention to "attended"."""
         c, p = self.config, f"blk.{i}."
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
@@ -166,7 +191,9 @@ class Decoder(ABC):
         """Attention's output projection."""
         c = self.config
         columns = c.heads * c.head_width
-        self.ops.append(Linear("attended", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate),)))
+        self.ops.append(
+            Linear("attended", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate),))
+        )
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
         """The gated feed-forward net on "normed"."""

@@ -1,4 +1,4 @@
-"""A model as a short list of typed operations on named row buffers; executors run it (DESIGN: one program, several executors)."""
+"""A model as a short list of typed operations on named row buffers; several executors run the one program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.formats import Tensor
 
 @dataclass(frozen=True)
 class Buffer:
-    """A row vector that operations read and write: `wide` is the residual stream's int64 in Q20, otherwise int32 in Q16."""
+    """A row vector between operations: `wide` ones (the residual stream) hold int64 in Q20, others int32 in Q16."""
 
     width: int
     wide: bool = False

@@ -24,6 +24,8 @@ def _llama3(frequencies: list[Fraction], scaling: Mapping[str, Any]) -> list[Fra
     """Long waves are stretched by the factor, short ones kept, those between blended (Llama 3.1)."""
     factor, original = _exact(scaling, "factor"), _exact(scaling, "original")
     low, high = _exact(scaling, "low_freq_factor", 1.0), _exact(scaling, "high_freq_factor", 4.0)
+    if low >= high:
+        raise ModelError(f"rope scaling: low_freq_factor must be less than high_freq_factor, found {low} and {high}")
     out = []
     for f in frequencies:
         turns_in_context = original * f * UNIT / (2 * pi())
