@@ -1,0 +1,121 @@
+"""Architectures equal Transformers in the fp32 profile, and keep their bits (benchmarks/transformers_goldens.py)."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import intact
+from intact.errors import ModelError
+from support.folders import TOKENS, VARIANTS, newer_gemma, tensor_values, write_folder
+
+GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())
+PROFILES = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
+
+
+def digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()).hexdigest()[:16]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def named(request, tmp_path_factory):
+    name = request.param
+    return name, write_folder(tmp_path_factory.mktemp("folder") / name, VARIANTS[name], name)
+
+
+def log_softmax(x):
+    x = x.astype(np.float64) - x.max(axis=1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+
+
+def test_the_fp32_profile_equals_transformers(named):
+    name, folder = named
+    theirs = GOLDENS["models"][name]["transformers"]
+    ours = intact.load(folder, profile="fp32").logits(TOKENS)
+    part = ours[np.ix_(GOLDENS["positions"], range(0, ours.shape[1], GOLDENS["every"]))]
+    assert np.abs(part - np.array(theirs["logits"])).max() <= 3e-6 * theirs["range"] + 1e-5
+    assert ours.argmax(axis=1).tolist() == theirs["best"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.native
+def test_the_bits_are_those_of_numerics_version_1(named, profile):
+    name, folder = named
+    raw, scale = intact.load(folder, **PROFILES[profile]).logits(TOKENS, raw=True)
+    assert scale == 65536
+    assert digest(raw) == GOLDENS["models"][name]["digests"][profile]
+
+
+def test_integers_stay_near_floats(named):
+    _, folder = named
+    exact, eight, four = (log_softmax(intact.load(folder, **options).logits(TOKENS)) for options in (
+        PROFILES["fp32"], PROFILES["int8"], PROFILES["4 bits"]
+    ))  # fmt: skip
+    divergence = [(np.exp(exact) * (exact - other)).sum(axis=1).mean() for other in (eight, four)]
+    assert divergence[0] < 0.01  # random weights are harder than trained ones; measured 0.0014 to 0.0072
+    assert divergence[0] < divergence[1] < 1.0
+
+
+def test_both_spellings_of_gemmas_configuration_are_one_model(tmp_path):
+    folder = write_folder(tmp_path, newer_gemma(), "gemma3")
+    raw, _ = intact.load(folder).logits(TOKENS, raw=True)
+    assert digest(raw) == GOLDENS["models"]["gemma3"]["digests"]["int8"]
+
+
+@cache
+def _plain(name):
+    return tensor_values(VARIANTS[name].config, name)
+
+
+# Whatever a golden is to notice must change the answer on this text.
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("llama", "rope_scaling", None),
+        ("llama", "rope_theta", 5000.0),
+        ("llama-biases", "rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("qwen3", "rms_norm_eps", 1e-2),
+        ("gemma3", "sliding_window", 9),
+        ("gemma3", "layer_types", ["sliding_attention"] * 3),
+        ("gemma3", "rope_local_base_freq", 10000.0),
+        ("gemma3", "rope_theta", 1e5),
+        ("gemma3", "rope_scaling", None),
+        ("gemma3", "query_pre_attn_scalar", 32),
+    ],
+)
+def test_every_hyper_parameter_matters(tmp_path, name, key, value):
+    variant = VARIANTS[name]
+    folder = write_folder(tmp_path, variant._replace(config=dict(variant.config) | {key: value}), name)
+    raw, _ = intact.load(folder).logits(TOKENS, raw=True)
+    assert digest(raw) != GOLDENS["models"][name]["digests"]["int8"]
+
+
+@pytest.mark.parametrize("name", ["llama-biases", "qwen2"])
+def test_a_bias_that_the_architecture_has_must_be_there(tmp_path, name):
+    missing = next(key for key in _plain(name) if key.endswith("k_proj.bias"))
+    folder = write_folder(tmp_path, VARIANTS[name], name, {missing: None})
+    with pytest.raises(ModelError, match=missing.replace(".", r"\.") + " is missing"):
+        intact.load(folder)
+
+
+def test_a_bias_that_the_configuration_denies_is_refused(tmp_path):
+    name = "model.layers.1.self_attn.k_proj.bias"
+    folder = write_folder(tmp_path, VARIANTS["llama"], "llama", {name: np.ones(32, np.float32)})
+    with pytest.raises(ModelError, match=name):
+        intact.load(folder)
+
+
+def test_a_tied_head_is_the_embedding_even_where_a_head_is_stored(tmp_path):
+    head = np.zeros_like(_plain("gemma3")["model.embed_tokens.weight"])
+    folder = write_folder(tmp_path, VARIANTS["gemma3"], "gemma3", {"lm_head.weight": head})
+    raw, _ = intact.load(folder).logits(TOKENS, raw=True)
+    assert digest(raw) == GOLDENS["models"]["gemma3"]["digests"]["int8"]
+
+
+def test_an_untied_head_must_be_there(tmp_path):
+    folder = write_folder(tmp_path, VARIANTS["llama"], "llama", {"lm_head.weight": None})
+    with pytest.raises(ModelError, match=r"lm_head\.weight is missing"):
+        intact.load(folder)

@@ -1,0 +1,245 @@
+"""Tiny random models as folders of safetensors, one for each thing that architectures do differently.
+
+Like those of `support.tiny` they are the same bytes everywhere, so that what another program computed of them can be kept.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from support.tiny import random_floats, tokenizer_metadata
+
+VOCABULARY = 301
+TOKENS = tuple((37 * i * i + 11 * i + 5) % VOCABULARY for i in range(40))
+"""The text on which the models are compared: longer than the windows and the stretched waves."""
+
+
+class Variant(NamedTuple):
+    """A model: config.json, how its tensors are stored, and in how many files."""
+
+    config: Mapping[str, Any]
+    kind: str = "F32"
+    files: int = 1
+    prefix: str = ""
+
+
+def _config(architecture: str, kind: str, **others: Any) -> dict[str, Any]:
+    return {
+        "architectures": [architecture],
+        "model_type": kind,
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 112,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    } | others
+
+
+_GEMMA = {
+    "num_hidden_layers": 3,
+    "hidden_size": 72,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "query_pre_attn_scalar": 20,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "tie_word_embeddings": True,
+    "sliding_window": 8,
+    "rms_norm_eps": 1e-6,
+}
+_STRETCH = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+VARIANTS: dict[str, Variant] = {
+    "llama": Variant(
+        _config(
+            "LlamaForCausalLM", "llama", rope_scaling=_STRETCH | {"original_max_position_embeddings": 32}, head_dim=16
+        )
+    ),
+    "llama-biases": Variant(
+        _config(
+            "LlamaForCausalLM",
+            "llama",
+            rope_scaling={"type": "linear", "factor": 4.0},
+            attention_bias=True,
+            mlp_bias=True,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+        files=3,
+    ),
+    "qwen2": Variant(
+        _config("Qwen2ForCausalLM", "qwen2", use_sliding_window=False, sliding_window=64, num_attention_heads=8), "F16"
+    ),
+    "qwen3": Variant(
+        _config(
+            "Qwen3ForCausalLM",
+            "qwen3",
+            head_dim=24,
+            rope_theta=1e6,
+            hidden_size=80,
+            num_attention_heads=5,
+            num_key_value_heads=1,
+            attention_bias=False,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "qwen3-untied": Variant(
+        _config("Qwen3ForCausalLM", "qwen3", head_dim=40, num_key_value_heads=4, rms_norm_eps=1e-6), files=2
+    ),
+    "gemma3": Variant(
+        _config(
+            "Gemma3ForCausalLM",
+            "gemma3_text",
+            **_GEMMA,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            rope_theta=1e6,
+            rope_local_base_freq=5000.0,
+            rope_scaling={"rope_type": "linear", "factor": 8.0},
+        ),
+        "BF16",
+    ),
+}
+
+
+def newer_gemma() -> Variant:
+    """The model "gemma3", as newer files spell it: inside a model with a picture's tower, rotary parameters in sets."""
+    config = dict(VARIANTS["gemma3"].config)
+    for old in ("rope_theta", "rope_local_base_freq", "rope_scaling"):
+        del config[old]
+    config["rope_parameters"] = {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+    }
+    whole = {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "text_config": config}
+    return Variant(whole, "BF16", prefix="language_model.")
+
+
+def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]:
+    """Random weights, float32, under Transformers' names."""
+    c, gemma = config, config["model_type"] == "gemma3_text"
+    width, hidden, heads, kv = (
+        c["hidden_size"], c["intermediate_size"], c["num_attention_heads"], c["num_key_value_heads"]
+    )  # fmt: skip
+    head = c.get("head_dim", width // heads)
+    out: dict[str, np.ndarray] = {}
+
+    def matrix(name: str, rows: int, columns: int, size: float = 1.0, bias: bool = False) -> None:
+        out[name + ".weight"] = random_floats(f"{seed}|{name}", (rows, columns), size / columns**0.5)
+        if bias:
+            out[name + ".bias"] = random_floats(f"{seed}|{name}.bias", (rows,), 0.5)
+
+    def gain(name: str, length: int, mean: float, size: float = 0.2) -> None:
+        values = random_floats(f"{seed}|{name}", (length,), size) + np.float32(mean - gemma)
+        out[name + ".weight"] = values.astype(np.float32)
+
+    matrix("model.embed_tokens", c["vocab_size"], width, 1.0 if gemma else 8.0)
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        attention, feed = c.get("attention_bias", False), c.get("mlp_bias", False)
+        gain(p + "input_layernorm", width, 1.0)
+        for part, rows in (("q", heads * head), ("k", kv * head), ("v", kv * head)):
+            matrix(f"{p}self_attn.{part}_proj", rows, width, 1.5, attention or c["model_type"] == "qwen2")
+        if gemma or c["model_type"] == "qwen3":
+            gain(p + "self_attn.q_norm", head, 1.3, 0.3)
+            gain(p + "self_attn.k_norm", head, 1.3, 0.3)
+        matrix(p + "self_attn.o_proj", width, heads * head, bias=attention)
+        gain(p + "post_attention_layernorm", width, 1.0)
+        if gemma:
+            gain(p + "pre_feedforward_layernorm", width, 1.0)
+            gain(p + "post_feedforward_layernorm", width, 0.8)
+        matrix(p + "mlp.gate_proj", hidden, width, 1.5, feed)
+        matrix(p + "mlp.up_proj", hidden, width, bias=feed)
+        matrix(p + "mlp.down_proj", width, hidden, bias=feed)
+    gain("model.norm", width, 3.0 if gemma else 1.0)
+    if not c["tie_word_embeddings"]:
+        matrix("lm_head", c["vocab_size"], width, 3.0)
+    return out
+
+
+def stored(values: np.ndarray, kind: str) -> bytes:
+    """Values as they are stored; BF16 is cut, not rounded."""
+    if kind == "BF16":
+        return (np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
+    return values.astype("<f4" if kind == "F32" else "<f2").tobytes()
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]]) -> None:
+    """Write a file: name -> (kind, shape, bytes)."""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, (kind, shape, content) in tensors.items():
+        ends = [len(data), len(data) + len(content)]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": ends}  # type: ignore[dict-item]
+        data += content
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def tokenizer_json(vocabulary: int = VOCABULARY) -> dict[str, Any]:
+    """The tokenizer of `support.tiny`, as tokenizer.json."""
+    own = tokenizer_metadata(vocabulary)
+    tokens = own["tokenizer.ggml.tokens"]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": i, "content": tokens[i], **added} for i in range(3)],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "vocab": {token: i for i, token in enumerate(tokens)},
+            "merges": own["tokenizer.ggml.merges"],
+        },
+    }
+
+
+def write_folder(folder: Path, variant: Variant, seed: str, changes: Mapping[str, Any] | None = None) -> Path:
+    """Write a model's folder.
+
+    Parameters
+    ----------
+    changes : mapping
+        Arrays that replace tensors, or None to leave one out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = variant.config.get("text_config", variant.config)
+    values = tensor_values(config, seed) | dict(changes or {})
+    tensors = {
+        variant.prefix + name: (variant.kind, array.shape, stored(array, variant.kind))
+        for name, array in values.items()
+        if array is not None
+    }
+    if variant.prefix:
+        tensors["vision_tower.patches.weight"] = ("F32", (2, 2), bytes(16))
+    names = list(tensors)
+    if variant.files == 1:
+        write_safetensors(folder / "model.safetensors", tensors)
+    else:
+        where = {
+            name: f"model-{i % variant.files + 1:05}-of-{variant.files:05}.safetensors" for i, name in enumerate(names)
+        }
+        for file in set(where.values()):
+            write_safetensors(folder / file, {name: tensors[name] for name in names if where[name] == file})
+        index = {"metadata": {}, "weight_map": where}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "config.json").write_text(json.dumps(variant.config))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json()))
+    return folder
