@@ -1,4 +1,4 @@
-"""What Transformers computes of the tiny models of tests/support/folders.py, kept for tests/models/test_transformers.py.
+"""What Transformers computes of tests/support/folders.py's tiny models, kept for tests/models/test_transformers.py.
 
     python benchmarks/transformers_goldens.py            # needs torch and transformers: logits, and our digests
     python benchmarks/transformers_goldens.py --digests  # our digests alone, after a change of the numerics version

@@ -1,6 +1,7 @@
 """Tiny random models as folders of safetensors, one for each thing that architectures do differently.
 
-Like those of `support.tiny` they are the same bytes everywhere, so that what another program computed of them can be kept.
+Like those of `support.tiny` they are the same bytes everywhere, so that what another program computed of them can be
+kept.
 """
 
 import json

@@ -1,0 +1,121 @@
+"""The contract: tokens and log-probabilities are a function of weights, prompt, parameters, seed and branch alone.
+
+Raw logits, tokens and log-probabilities are compared bit for bit over tier, threads, batch, chunk of the prefill, page
+size and executor; counters show that each setting took effect.
+"""
+
+from functools import cache
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+
+import intact
+from intact.executors.native import available_tiers
+from support.settings import FACTORS, WHOLE, Setting, all_pairs, observe
+from support.tiny import K_KINDS, KINDS, write_tiny
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
+TIERS = tuple(available_tiers())
+DRAWN = 18  # enough that prompts which trickle in one token a step all meet
+PROMPT = tuple((53 * i * i + 7 * i + 40) % 256 + 3 for i in range(70))
+
+
+def stranger(i):
+    return [100 + 17 * i, 60 + i][: 1 + i % 2]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Path of a tiny model of an architecture."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return cache(lambda architecture: write_tiny(folder / f"{architecture}.gguf", architecture))
+
+
+@pytest.fixture(scope="module")
+def expected(tiny):
+    """What the simplest run of a tiny model gives: one thread, alone, the prompt whole."""
+
+    @cache
+    def outcome(architecture, sampled, profile="int8"):
+        setting = Setting(TIERS[-1], 1, 1, WHOLE, sampled, 32)
+        return observe(tiny(architecture), setting, PROMPT, stranger, DRAWN, profile=profile)
+
+    return outcome
+
+
+def test_all_pairs_are_covered():
+    rows = all_pairs(FACTORS)
+    for a, b in combinations(FACTORS, 2):
+        assert {(row[a], row[b]) for row in rows} == set(product(FACTORS[a], FACTORS[b]))
+    assert len(rows) <= 18
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("threads", FACTORS["threads"])
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.native
+def test_no_setting_changes_a_bit(tiny, expected, tier, threads, sampled):
+    """The full product on one architecture."""
+    for i, (batch, chunk) in enumerate(product(FACTORS["batch"], FACTORS["chunk"])):
+        page_size = FACTORS["page_size"][(i + i // 3 + threads) % 3]
+        setting = Setting(tier, threads, batch, chunk, sampled, page_size)
+        found = observe(tiny("llama"), setting, PROMPT, stranger, DRAWN)
+        assert found.differs(expected("llama", sampled)) == [], setting
+
+
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.native
+def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile):
+    for row in all_pairs({"tier": TIERS} | FACTORS, seed=ARCHITECTURES.index(architecture)):
+        found = observe(tiny(architecture), Setting(**row), PROMPT, stranger, DRAWN, profile=profile)
+        assert found.differs(expected(architecture, row["sampled"], profile)) == [], row
+
+
+def test_the_outcomes_are_worth_comparing(expected):
+    """Random models could say one token for ever; these do not."""
+    for architecture in ARCHITECTURES:
+        greedy, sampled = expected(architecture, False), expected(architecture, True)
+        assert len(set(greedy.tokens)) > 4
+        assert greedy.tokens != sampled.tokens
+        assert len(set(greedy.logits.argmax(axis=1))) > 20
+        assert greedy.tokens[0] == greedy.logits[-1].argmax()
+        floats = expected(architecture, False, "fp32").logits.view(np.float32)
+        assert 0 < np.abs(greedy.logits / 65536 - floats).max() < 0.2 * np.abs(floats).max()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.native
+def test_the_reference_equals_native(tiny, expected, architecture):
+    model = intact.load(tiny(architecture), executor="reference", page_size=16, chunk=9)
+    count = 26  # beyond Gemma's window
+    assert np.array_equal(model.logits(PROMPT[:count], raw=True)[0], expected(architecture, False).logits[:count])
+    fast = intact.load(tiny(architecture))
+    for parameters in ({"temperature": 0.8, "top_k": 40, "top_p": 0.9, "min_p": 0.01, "seed": 5}, {}):
+        slow, quick = (
+            each.generate([PROMPT[:7], PROMPT[3:12]], n=2, max_tokens=4, logprobs=True, **parameters)
+            for each in (model, fast)
+        )
+        assert slow == quick
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS}))
+@pytest.mark.native
+def test_the_reference_equals_native_on_every_tier_in_every_format(tmp_path, monkeypatch, kind):
+    """A format in all matrices, embedding and head included."""
+    path = write_tiny(tmp_path / "model.gguf", "qwen2", [kind], seed=3, layers=1, heads=4, head_width=64, context=64)
+    text = PROMPT[:12]
+    expected, _ = intact.load(path, executor="reference").logits(text, raw=True)
+    for tier in TIERS:
+        monkeypatch.setenv("INTACT_ISA", tier)
+        assert np.array_equal(intact.load(path, threads=2).logits(text, raw=True)[0], expected), tier
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.native
+def test_floats_become_the_same_codes_in_both_executors(tmp_path, bits):
+    path = write_tiny(tmp_path / "model.gguf", "qwen3", ["F32", "BF16", "F16"], layers=1, tied=True)
+    native, reference = (intact.load(path, bits=bits, executor=name) for name in ("native", "reference"))
+    text = PROMPT[:12]
+    assert np.array_equal(native.logits(text, raw=True)[0], reference.logits(text, raw=True)[0])
