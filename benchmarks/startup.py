@@ -1,0 +1,107 @@
+"""What starting costs: import, first token of `intact run`, load time and peak memory of each model.
+
+    python benchmarks/startup.py MODEL...
+
+Each number is the least of several runs of a fresh process, the files being in the page cache. First token: from the
+start of `intact run PROMPT` on the default model to the first byte of its answer. Peak memory is the kernel's resident
+high-water mark after loading and one token; pages of the file that are mapped count in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import machine, parser
+
+LOAD = """
+import resource, sys, time
+import intact
+started = time.perf_counter()
+model = intact.load(sys.argv[1])
+loaded = time.perf_counter()
+list(model.stream("Hello", max_tokens=1))
+first = time.perf_counter()
+print(loaded - started, first - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+LOAD_LIMITS = {"SmolLM2-135M": 1.0, "qwen2.5-coder-1.5b": 8.0}
+
+
+def least_import(repeats: int) -> float:
+    code = "import time; t = time.perf_counter(); import intact; print(time.perf_counter() - t)"
+    return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(repeats))
+
+
+def least_load_import(repeats: int) -> float:
+    """Import of all that `intact.load` needs."""
+    code = "import time; t = time.perf_counter(); import intact; intact.load; print(time.perf_counter() - t)"
+    return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(repeats))
+
+
+def first_token(model: Path | None) -> float:
+    """Seconds from the start of the command until the first byte of the answer."""
+    command = [sys.executable, "-m", "intact.cli", "run"]
+    command += ["Why is the sky blue?"] if model is None else [str(model), "Why is the sky blue?"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        byte = process.stdout.read(1)
+        seconds = time.perf_counter() - started
+        process.kill()
+        if not byte:
+            raise SystemExit(f"`intact run` printed nothing: {process.stderr.read().decode()[-500:]}")
+    return seconds
+
+
+def load(path: Path, repeats: int) -> dict[str, Any]:
+    runs = []
+    for _ in range(repeats):
+        output = subprocess.check_output([sys.executable, "-c", LOAD, str(path)], text=True)
+        runs.append([float(x) for x in output.split()])
+    size = path.stat().st_size
+    return {
+        "model": path.name,
+        "file_bytes": size,
+        "load": min(run[0] for run in runs),
+        "load_limit": next((v for k, v in LOAD_LIMITS.items() if k in path.name), None),
+        "first_token_after": min(run[1] for run in runs),
+        "peak_bytes": max(int(run[2]) for run in runs),
+        "peak_limit": int(2.2 * size) + 150_000_000,
+    }
+
+
+def main() -> None:
+    p = parser(__doc__, text=False)
+    p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--default", type=Path, help="file to use for the first token instead of the default model")
+    p.add_argument("--json", action="store_true")
+    args = p.parse_args()
+    imports = least_import(args.repeats), least_load_import(args.repeats)
+    first = min(first_token(args.default) for _ in range(args.repeats))
+    results = [load(path, args.repeats) for path in args.models]
+    if args.json:
+        seconds = {"import": imports[0], "import_load": imports[1], "first_token": first}
+        print(json.dumps({"machine": machine(), "seconds": seconds, "models": results}, indent=2))
+        return
+    print("| what | seconds | limit |\n|---|---|---|")
+    print(f"| import intact | {imports[0]:.3f} | 0.3 |")
+    print(f"| import intact, and what `intact.load` needs | {imports[1]:.3f} | 0.3 |")
+    print(f"| first token of `intact run`, default model | {first:.2f} | 1.5 |")
+    print("\n| model | file, MB | load, s | limit | then first token, s | peak memory, MB | limit |")
+    print("|---|---|---|---|---|---|---|")
+    for r in results:
+        print(
+            f"| {r['model']} | {r['file_bytes'] / 1e6:.0f} | {r['load']:.2f} | {r['load_limit'] or ''} "
+            f"| {r['first_token_after']:.2f} | {r['peak_bytes'] / 1e6:.0f} | {r['peak_limit'] / 1e6:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
