@@ -6,7 +6,7 @@ std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
     const std::int64_t amax = largest_magnitude(x, width);
     const std::int64_t scale = larger<std::int64_t>(((amax << BITS) + LARGEST - 1) / LARGEST, 1);
     const std::int64_t reciprocal = (std::int64_t{1} << (DROP + BITS)) / scale;
-    for (std::int64_t i = 0; i < width; i++) put(i, round_shift(x[i] * reciprocal, DROP));
+    for (std::int64_t i = 0; i < width; i++) put(i, round_shift_by<DROP>(x[i] * reciprocal));
     return static_cast<std::int32_t>(scale);
 }
 
@@ -33,7 +33,7 @@ struct QueryCodes {
 inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale, QueryCodes& q) {
     const std::int64_t amax = largest_magnitude(x, width);
     const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
-    for (std::int64_t i = 0; i < width; i++) q.codes[i] = static_cast<std::int16_t>(round_shift(x[i] * reciprocal, 48));
+    for (std::int64_t i = 0; i < width; i++) q.codes[i] = static_cast<std::int16_t>(round_shift_by<48>(x[i] * reciprocal));
     for (std::int64_t i = width; i < depth; i++) q.codes[i] = 0;
     const std::int64_t product = amax * scale.mantissa;
     const int bits = bit_length(product);
@@ -66,11 +66,11 @@ void scores(const QueryCodes* queries, const HeadCache& cache, std::int64_t begi
             std::int32_t* to = out + t * stride + (p - begin);
             const std::int64_t mantissa = queries[t].mantissa, drop = queries[t].drop;
             if (drop >= 0 && drop <= 62) {
-                for (int i = 0; i < 16; i++)
-                    to[i] = static_cast<std::int32_t>(saturate(round_shift(round_shift(sums[i] * mantissa, 15) * scales[i], drop)));
+                for (int i = 0; i < 16; i += kWide)
+                    store_wide(to + i, saturate(round_shift(round_shift_by<15>(load_wide(sums + i) * mantissa) * load_wide(scales + i), drop)));
             } else {
                 for (int i = 0; i < 16; i++)
-                    to[i] = static_cast<std::int32_t>(saturate(shift_either(round_shift(sums[i] * mantissa, 15) * scales[i], drop)));
+                    to[i] = static_cast<std::int32_t>(saturate(shift_either(round_shift_by<15>(sums[i] * mantissa) * scales[i], drop)));
             }
         }
     }
@@ -81,25 +81,28 @@ inline std::int64_t soften(const Query& q, const HeadCache& cache, std::int64_t 
                            const std::int32_t* score, std::int64_t* scaled, std::int16_t* weight, std::int64_t& mass) {
     std::int32_t top = score[q.first - begin];
     for (std::int64_t p = q.first; p <= q.last; p++) top = larger(top, score[p - begin]);
-    std::int64_t sum = 0, amax = 0;
+    Wide sum{}, most{};
     for (std::int64_t p = q.first; p <= q.last;) {
         const std::int64_t at = p % cache.page_size, count = smaller(cache.page_size - at, q.last + 1 - p);
         const std::int32_t* scales = part<std::int32_t>(cache, p, cache.value_scales) + at;
-        for (std::int64_t i = 0; i < count; i++) {
-            const std::int64_t e = exp2_neg(std::int64_t{top} - score[p - begin + i]);
-            const std::int64_t t = e * scales[i];
-            scaled[p - begin + i] = t;
+        by_wide(count, [&](std::int64_t i, auto width) {
+            Wide e = exp2_neg(std::int64_t{top} - load_wide(score + (p - begin) + i, width));
+            const Wide t = e * load_wide(scales + i, width);
+            if (width < kWide) e = first_of(e, width);  // what was loaded beyond the end has a scale of 0, but an e
+            store_wide(scaled + (p - begin) + i, t, width);
             sum += e;
-            amax = larger(amax, t);
-        }
+            most = larger(most, t);
+        });
         p += count;
     }
-    const std::int64_t h = larger(bit_length(amax) - 12, 0);
+    const std::int64_t h = larger(bit_length(largest_of(most)) - 12, 0);
     for (std::int64_t p = begin; p < q.first; p++) weight[p - begin] = 0;
-    for (std::int64_t p = q.first; p <= q.last; p++)
-        weight[p - begin] = static_cast<std::int16_t>(smaller<std::int64_t>(round_shift(scaled[p - begin], h), 4095));
+    by_wide(q.last + 1 - q.first, [&](std::int64_t i, auto count) {
+        const std::int64_t at = q.first - begin + i;
+        store_wide(weight + at, smaller(round_shift(load_wide(scaled + at, count), h), all<Wide>(4095)), count);
+    });
     for (std::int64_t p = q.last + 1; p < end; p++) weight[p - begin] = 0;
-    mass = sum;
+    mass = total_of(sum);
     return h;
 }
 
@@ -173,12 +176,13 @@ void attend(const Query* queries, int count, std::int64_t width, QueryScale scal
 // Unnormalised probabilities (section 10) of n logits, as Q30, and their sum.
 void weights(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope, std::int32_t* out, std::int64_t* mass) {
     const std::int64_t limit = (std::int64_t{1} << 61) / slope;
-    std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < n; i++) {
-        const std::int64_t gap = smaller<std::int64_t>(std::int64_t{largest} - logits[i], limit);
-        const std::int64_t e = exp2_neg(round_shift(gap * slope, 30));
-        out[i] = static_cast<std::int32_t>(e);
+    Wide sum{};
+    by_wide(n, [&](std::int64_t i, auto count) {
+        const Wide gap = smaller(std::int64_t{largest} - load_wide(logits + i, count), all<Wide>(limit));
+        Wide e = exp2_neg(round_shift_by<30>(gap * slope));
+        if (count < kWide) e = first_of(e, count);
+        store_wide(out + i, e, count);
         sum += e;
-    }
-    *mass = sum;
+    });
+    *mass = total_of(sum);
 }

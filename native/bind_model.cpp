@@ -7,11 +7,13 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 
 #include "convert.h"
 #include "model.h"
 #include "sample.h"
+#include "view.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -35,24 +37,24 @@ nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t> shape) {
     return {data, shape.size(), shape.data(), owner};
 }
 
-Matrix view(const Weight& w) {
-    Matrix m{};
-    m.rows = w.rows;
-    m.blocks = w.blocks();
-    m.bits = w.bits;
-    m.block = w.block;
-    m.zero = w.zero;
-    m.shift = w.shift;
-    m.has_table = w.has_table;
-    m.has_min = w.has_min;
-    m.codes = w.codes;
-    m.scales = w.scales;
-    m.minima = w.minima;
-    m.scale_exp = w.scale_exp;
-    m.minimum_exp = w.minimum_exp;
-    m.minimum_pairs = w.minimum_pairs();
-    for (int i = 0; i < 16; i++) m.table[i] = static_cast<std::uint8_t>(w.table[i]);
-    return m;
+[[noreturn]] void not_finite(std::int64_t row, std::int64_t column) {
+    throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) + " is NaN or infinite");
+}
+
+// Decodes every row once: the fp32 profile reads weights from the map, where a bad one would only show in the results.
+void check_finite(Model& model, const FloatWeight& w) {
+    nb::gil_scoped_release release;
+    std::vector<std::int64_t> bad(static_cast<std::size_t>(w.rows), -1);
+    model.pool.for_each((w.rows + 63) / 64, [&](std::int64_t task) {
+        std::vector<float> row(static_cast<std::size_t>(w.columns));
+        for (std::int64_t n = task * 64; n < std::min(w.rows, task * 64 + 64); n++) {
+            model.float_kernel->dequantize(w.kind, w.data, w.columns, n, n + 1, row.data());
+            const auto at = std::find_if(row.begin(), row.end(), [](float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7F800000) == 0x7F800000; });
+            if (at != row.end()) bad[static_cast<std::size_t>(n)] = at - row.begin();
+        }
+    });
+    const auto first = std::find_if(bad.begin(), bad.end(), [](std::int64_t column) { return column >= 0; });
+    if (first != bad.end()) not_finite(first - bad.begin(), *first);
 }
 
 int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns, int bits) {
@@ -63,13 +65,13 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
     auto weight = std::make_unique<MatrixWeight>();
     if (model.profile == Profile::kFp32) {
         weight->floats = {format->kind, rows, columns, data.data(), nullptr};
+        check_finite(model, weight->floats);
     } else {
         nb::gil_scoped_release release;
         Converted result = convert(*source, data.data(), rows, columns, bits, [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
             model.pool.for_each(tasks, task);
         });
-        if (result.error)
-            throw std::domain_error("row " + std::to_string(result.error->row) + ", column " + std::to_string(result.error->column) + " is NaN or infinite");
+        if (result.error) not_finite(result.error->row, result.error->column);
         weight->packed = std::move(result.weight);
         weight->matrix = view(weight->packed);
     }

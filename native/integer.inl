@@ -7,57 +7,70 @@ T smaller(T a, T b) { return a < b ? a : b; }
 template <class T>
 T larger(T a, T b) { return a > b ? a : b; }
 
+// `Wide` (from the tier's simd header) is int64_t, or a vector of them: arithmetic below is written once for both.
+template <class T>
+struct TypeIs {
+    using type = T;
+};
+template <class T>
+using Same = typename TypeIs<T>::type;  // takes no part in deduction, so that constants convert
+template <class T>
+T all(std::int64_t x) { return T{} + x; }
+
 inline int bit_length(std::int64_t x) { return x ? 64 - __builtin_clzll(static_cast<unsigned long long>(x)) : 0; }
-inline std::int64_t saturate(std::int64_t x) { return smaller(larger(x, -kLimit), kLimit); }
+
+template <class T>
+T saturate(T x) { return smaller(larger(x, all<T>(-kLimit)), all<T>(kLimit)); }
 
 // Rounds half up; 0 <= s <= 62 and |x| < 2^62.
-inline std::int64_t round_shift(std::int64_t x, std::int64_t s) {
-    return (x + ((std::int64_t{1} << s) >> 1)) >> s;
-}
+template <class T, class S>
+T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1)) >> s; }
+template <int S, class T>
+T round_shift_by(T x) { return (x + (std::int64_t{1} << (S - 1))) >> S; }
+
 inline std::int64_t round_shift_any(std::int64_t x, std::int64_t s) { return s >= 63 ? 0 : round_shift(x, s); }
 inline std::int64_t shift_either(std::int64_t x, std::int64_t s) {
     return s >= 0 ? round_shift_any(x, s) : saturate(x) << smaller<std::int64_t>(-s, 31);
 }
 // The same for |x| < 2^31, without branches: beyond 62 a right shift gives 0 anyway.
-inline std::int64_t shift_small(std::int64_t x, std::int64_t s) {
-    const std::int64_t right = smaller<std::int64_t>(larger<std::int64_t>(s, 0), 62);
-    const std::int64_t left = smaller<std::int64_t>(larger<std::int64_t>(-s, 0), 31);
+template <class T>
+T shift_small(T x, T s) {
+    const T right = smaller(larger(s, all<T>(0)), all<T>(62)), left = smaller(larger(-s, all<T>(0)), all<T>(31));
     return round_shift(x << left, right);
 }
 
 constexpr std::int64_t kLog2E = 1549082005;  // Q30
 
 // 2^-t for t >= 0 in Q16, as Q30.
-inline std::int64_t exp2_neg(std::int64_t t) {
-    const std::int64_t whole = smaller<std::int64_t>(t >> 16, 32), fraction = (t & 0xFFFF) << 14;
-    constexpr std::int64_t half = 1 << 29;
-    std::int64_t acc = -1014583;
-    acc = ((acc * fraction + half) >> 30) + 9884650;
-    acc = ((acc * fraction + half) >> 30) - 59375086;
-    acc = ((acc * fraction + half) >> 30) + 257891465;
-    acc = ((acc * fraction + half) >> 30) - 744257403;
-    acc = ((acc * fraction + half) >> 30) + 1073741824;
-    const auto rounded =
-        static_cast<std::int64_t>((static_cast<std::uint64_t>(acc) + ((std::uint64_t{1} << whole) >> 1)) >> whole);
-    return whole >= 31 ? 0 : rounded;
+template <class T>
+T exp2_neg(T t) {
+    const T whole = smaller(t >> 16, all<T>(32)), fraction = (t & 0xFFFF) << 14;
+    T acc = all<T>(-1014583);
+    acc = round_shift_by<30>(acc * fraction) + 9884650;
+    acc = round_shift_by<30>(acc * fraction) - 59375086;
+    acc = round_shift_by<30>(acc * fraction) + 257891465;
+    acc = round_shift_by<30>(acc * fraction) - 744257403;
+    acc = round_shift_by<30>(acc * fraction) + 1073741824;
+    return whole >= 31 ? all<T>(0) : round_shift(acc, whole);
 }
 
 // floor(2^60 / d) for 2^30 <= d <= 2^31: three Newton steps, then the quotient is corrected by its remainder.
-inline std::int64_t reciprocal_q60(std::int64_t d) {
-    std::int64_t y = 3031741621 - ((2021161081 * d) >> 31);
+template <class T>
+T reciprocal_q60(T d) {
+    T y = 3031741621 - ((2021161081 * d) >> 31);
     for (int step = 0; step < 3; step++) y = (y * ((std::int64_t{1} << 31) - ((d * y) >> 31))) >> 30;
-    std::int64_t q = y >> 1;
+    T q = y >> 1;
     for (int step = 0; step < 2; step++) {
-        const std::int64_t rest = (std::int64_t{1} << 60) - q * d;
-        q += (rest >= d) - (rest < 0);
+        const T rest = (std::int64_t{1} << 60) - q * d;
+        q = rest < 0 ? q - 1 : (rest >= d ? q + 1 : q);
     }
     return q;
 }
 
-inline std::int64_t sigmoid_q30(std::int64_t x) {
-    const std::int64_t magnitude = x < 0 ? -x : x;
-    const std::int64_t e = exp2_neg((magnitude * kLog2E + (1 << 29)) >> 30);
-    const std::int64_t positive = reciprocal_q60((1 << 30) + e);
+template <class T>
+T sigmoid_q30(T x) {
+    const T e = exp2_neg(round_shift_by<30>(larger(x, -x) * kLog2E));
+    const T positive = reciprocal_q60((1 << 30) + e);
     return x < 0 ? (1 << 30) - positive : positive;
 }
 
@@ -68,4 +81,63 @@ inline std::int64_t floor_sqrt(std::uint64_t v) {
         if (trial * trial <= v) root = trial;
     }
     return static_cast<std::int64_t>(root);
+}
+
+// Loads and stores of up to kWide elements; what lies beyond `count` reads as 0 and is not written.
+constexpr int kWide = sizeof(Wide) / 8;
+
+template <class T>
+Wide load_wide(const T* p, std::int64_t count = kWide) {
+    if constexpr (kWide == 1) {
+        return static_cast<Wide>(*p);
+    } else {
+        typedef T Part __attribute__((vector_size(kWide * sizeof(T))));
+        Part part{};
+        __builtin_memcpy(&part, p, count >= kWide ? sizeof(Part) : static_cast<std::size_t>(count) * sizeof(T));
+        return __builtin_convertvector(part, Wide);
+    }
+}
+template <class T>
+void store_wide(T* p, Wide x, std::int64_t count = kWide) {
+    if constexpr (kWide == 1) {
+        *p = static_cast<T>(x);
+    } else {
+        typedef T Part __attribute__((vector_size(kWide * sizeof(T))));
+        const Part part = __builtin_convertvector(x, Part);
+        __builtin_memcpy(p, &part, count >= kWide ? sizeof(Part) : static_cast<std::size_t>(count) * sizeof(T));
+    }
+}
+// x with zeros from element `count` on.
+template <class T>
+T first_of(T x, std::int64_t count) {
+    if constexpr (sizeof(T) > 8)
+        for (std::int64_t i = count; i < kWide; i++) x[i] = 0;
+    return x;
+}
+template <class T>
+std::int64_t total_of(T x) {
+    if constexpr (sizeof(T) == 8) {
+        return x;
+    } else {
+        std::int64_t sum = 0;
+        for (int i = 0; i < kWide; i++) sum += x[i];
+        return sum;
+    }
+}
+template <class T>
+std::int64_t largest_of(T x) {
+    if constexpr (sizeof(T) == 8) {
+        return x;
+    } else {
+        std::int64_t most = x[0];
+        for (int i = 1; i < kWide; i++) most = larger<std::int64_t>(most, x[i]);
+        return most;
+    }
+}
+// Calls f(i, count) for i = 0, kWide, ...: count is kWide, but for the last.
+template <class F>
+inline void by_wide(std::int64_t n, F f) {
+    std::int64_t i = 0;
+    for (; i + kWide <= n; i += kWide) f(i, std::integral_constant<std::int64_t, kWide>());
+    if (i < n) f(i, n - i);
 }

@@ -22,6 +22,7 @@ struct Activations {
     std::int32_t* minima16_exp;   // [m]
     std::int64_t minima_stride;
     std::int32_t* minima_scratch; // [m][blocks][2]
+    bool skip_minima32, skip_minima16;  // where no matrix will ask for them
 };
 
 // An integer matrix (weight.h), as pointers.
@@ -36,6 +37,7 @@ struct Matrix {
     const std::int32_t* minimum_exp;
     std::int64_t minimum_pairs;
     std::uint8_t table[16];
+    std::int32_t scale_exp_low, scale_exp_high, minimum_exp_low, minimum_exp_high;  // over all outputs
 };
 
 // Where results of a matrix product go.

@@ -110,8 +110,12 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
         for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
 }
 
+// Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
+template <int BLOCK>
+constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
+
 // The minima's own sum: block sums (pairs of int16) times minima, four pairs a group.
-template <int T, int NV>
+template <int FOLD, int T, int NV>
 void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride, std::int32_t* out) {
     const std::int16_t* minima = w.minima + panel * w.minimum_pairs * 32;
     Lanes total[NV][T];
@@ -132,35 +136,46 @@ void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, 
         }
         for (int v = 0; v < NV; v++)
             for (int t = 0; t < T; t++)
-                total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
+                total[v][t] = add(total[v][t], shift_right<FOLD>(add(group[v][t], broadcast(1 << (FOLD - 1)))));
     }
     for (int t = 0; t < T; t++)
         for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
 }
 
+// Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to the
+// left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 31 bits.
+struct Rescale {
+    Rescale(std::int64_t left_, std::int32_t low, std::int32_t high)
+        : left(left_), right(larger<std::int64_t>(0, -(left_ + low))), plain(right <= 30 && right + left_ + high <= 31) {}
+
+    Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
+        const Wide x = load_wide(sums), shift = load_wide(exponents) + left;
+        if (plain) return round_shift(x << (shift + right), right);
+        return shift_small(x, -shift);
+    }
+
+    std::int64_t left, right;
+    bool plain;
+};
+
 // Sums to results: rescaled, biased, saturated or added.
 inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t n0, std::int64_t n1,
                    const std::int32_t* main, const std::int32_t* minima, const Output& out) {
-    const std::int64_t left = 22 + w.shift + out.fraction + a.exponent[row];
-    const std::int64_t count = n1 - n0;
-    std::int64_t result[kMaxPanels * 16];
-    const std::int32_t* exponents = w.scale_exp + n0;
-    for (std::int64_t i = 0; i < count; i++) result[i] = shift_small(main[i], -(left + exponents[i]));
-    if (minima) {
-        const std::int32_t own = w.block == 16 ? a.minima16_exp[row] : a.minima32_exp[row];
-        const std::int64_t min_left = 7 + out.fraction + a.exponent[row] + own;
-        const std::int32_t* min_exponents = w.minimum_exp + n0;
-        for (std::int64_t i = 0; i < count; i++) result[i] += shift_small(minima[i], -(min_left + min_exponents[i]));
-    }
-    if (out.bias)
-        for (std::int64_t i = 0; i < count; i++) result[i] += out.bias[n0 + i];
-    if (out.narrow) {
-        std::int32_t* to = out.narrow + row * out.stride + n0;
-        for (std::int64_t i = 0; i < count; i++) to[i] = static_cast<std::int32_t>(saturate(result[i]));
-    } else {
-        std::int64_t* to = out.wide + row * out.stride + n0;
-        for (std::int64_t i = 0; i < count; i++) to[i] = (out.accumulate ? to[i] : 0) + result[i];
-    }
+    const std::int64_t own =
+        !minima ? 0 : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16> : a.minima32_exp[row] + kMinimaFold<32>;
+    const Rescale of_main(22 + w.shift + out.fraction + a.exponent[row], w.scale_exp_low, w.scale_exp_high);
+    const Rescale of_minima(out.fraction + a.exponent[row] + own, w.minimum_exp_low, w.minimum_exp_high);
+    by_wide(n1 - n0, [&](std::int64_t i, auto count) INTACT_INLINE {
+        Wide x = of_main(main + i, w.scale_exp + n0 + i);
+        if (minima) x += of_minima(minima + i, w.minimum_exp + n0 + i);
+        if (out.bias) x += load_wide(out.bias + n0 + i, count);
+        if (out.narrow) {
+            store_wide(out.narrow + row * out.stride + n0 + i, saturate(x), count);
+        } else {
+            std::int64_t* to = out.wide + row * out.stride + n0 + i;
+            store_wide(to, out.accumulate ? load_wide(to, count) + x : x, count);
+        }
+    });
 }
 
 template <int BITS, int BLOCK, bool TABLE, int T, int NV>
@@ -170,7 +185,8 @@ void rows_by_panels(const Matrix& w, const Activations& a, std::int64_t row, std
     tile<BITS, BLOCK, TABLE, T, NV>(w, panel, rows, main);
     if (w.has_min) {
         const std::int64_t stride = BLOCK == 16 ? 2 * a.minima_stride : a.minima_stride;
-        minima_tile<T, NV>(w, panel, (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride, stride, minima);
+        const std::int16_t* sums = (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride;
+        minima_tile<kMinimaFold<BLOCK>, T, NV>(w, panel, sums, stride, minima);
     }
     const std::int64_t n0 = panel * 16, n1 = smaller(n0 + NV * 16, w.rows);
     for (int t = 0; t < T; t++)

@@ -57,6 +57,10 @@ Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
     return a;
 }
 
+void skip_less(Activations& a, const Matrix& w) {
+    if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
+}
+
 }  // namespace
 
 struct Model::Step {
@@ -245,7 +249,9 @@ void Model::run_int8(Step& step, int thread) {
                 const BufferSpec from = spec(op.source);
                 if (thread == 0) lay_out(quantized_, step.rows, from.width);
                 pool.barrier();
-                const Activations a = lay_out(quantized_, step.rows, from.width);
+                Activations a = lay_out(quantized_, step.rows, from.width);
+                a.skip_minima32 = a.skip_minima16 = true;
+                for (const LinearTarget& target : op.targets) skip_less(a, weights[static_cast<std::size_t>(target.weight)]->matrix);
                 for (std::int64_t m = mine.begin; m < mine.end; m++) {
                     if (from.wide)
                         kernel->quantize_wide(wide(op.source, m), from.width, a, m);
@@ -313,7 +319,9 @@ void Model::run_int8(Step& step, int thread) {
                 const BufferSpec from = spec(op.source);
                 if (thread == 0) lay_out(quantized_, step.wanted_count, from.width);
                 pool.barrier();
-                const Activations a = lay_out(quantized_, step.wanted_count, from.width);
+                Activations a = lay_out(quantized_, step.wanted_count, from.width);
+                a.skip_minima32 = a.skip_minima16 = true;
+                skip_less(a, weights[static_cast<std::size_t>(op.weight)]->matrix);
                 const Span part = span(step.wanted_count, thread, threads);
                 for (std::int64_t i = part.begin; i < part.end; i++)
                     kernel->quantize_narrow(narrow(op.source, step.wanted[i]), from.width, fraction[static_cast<std::size_t>(op.source)], a, i);

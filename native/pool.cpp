@@ -3,7 +3,8 @@
 namespace intact {
 namespace {
 
-constexpr int kSpins = 20000;  // some tens of microseconds: longer than a kernel's imbalance, shorter than a person notices
+constexpr int kSpins = 2000;   // some tens of microseconds: longer than a kernel's imbalance
+constexpr int kYields = 100;  // then others may run, and in the end this thread sleeps
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -19,6 +20,10 @@ void await_change(const std::atomic<T>& value, T old) {
     for (int i = 0; i < kSpins; i++) {
         if (value.load(std::memory_order_acquire) != old) return;
         relax();
+    }
+    for (int i = 0; i < kYields; i++) {
+        if (value.load(std::memory_order_acquire) != old) return;
+        std::this_thread::yield();
     }
     while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }

@@ -34,17 +34,20 @@ void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, st
     std::int8_t* codes = a.codes + row * a.stride;
     std::int32_t* scale = a.scale + row * a.blocks;
     std::int32_t* halves = a.half_sums + row * a.blocks * 2;
-    const std::int64_t right = larger(e, 0), left = larger(-e, 0);
+    const int right = larger(e, 0), left = larger(-e, 0);
     for (std::int64_t b = 0; b < a.blocks; b++) {
-        std::int32_t u[32];
+        T in[32];
         const std::int64_t count = smaller<std::int64_t>(32, n - b * 32);
-        const T* from = x + b * 32;
-        if (count == 32) {
-            for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>(round_shift(std::int64_t{from[i]} << left, right));
+        if (count < 32) {
+            for (int i = 0; i < 32; i++) in[i] = i < count ? x[b * 32 + i] : 0;
         } else {
-            for (int i = 0; i < 32; i++)
-                u[i] = i < count ? static_cast<std::int32_t>(round_shift(std::int64_t{from[i]} << left, right)) : 0;
+            __builtin_memcpy(in, x + b * 32, sizeof(in));
         }
+        std::int32_t u[32];
+        if (right)  // x >> right, plus its last dropped bit: rounds half up, and fits 32 bits where x does
+            for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>((in[i] >> right) + ((in[i] >> (right - 1)) & 1));
+        else
+            for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>(in[i]) << left;
         std::int32_t high = 0, low = 0;
         for (int i = 0; i < 32; i++) {
             high = larger(high, u[i]);
@@ -65,10 +68,14 @@ void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, st
     }
     // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
     std::int32_t* scratch = a.minima_scratch + row * a.blocks * 2;
-    for (std::int64_t b = 0; b < a.blocks; b++) scratch[b] = (halves[2 * b] + halves[2 * b + 1]) * scale[b];
-    a.minima32_exp[row] = scaled_sums(scratch, a.blocks, a.minima_stride, a.minima32 + row * a.minima_stride);
-    for (std::int64_t b = 0; b < 2 * a.blocks; b++) scratch[b] = halves[b] * scale[b / 2];
-    a.minima16_exp[row] = scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
+    if (!a.skip_minima32) {
+        for (std::int64_t b = 0; b < a.blocks; b++) scratch[b] = (halves[2 * b] + halves[2 * b + 1]) * scale[b];
+        a.minima32_exp[row] = scaled_sums(scratch, a.blocks, a.minima_stride, a.minima32 + row * a.minima_stride);
+    }
+    if (!a.skip_minima16) {
+        for (std::int64_t b = 0; b < 2 * a.blocks; b++) scratch[b] = halves[b] * scale[b / 2];
+        a.minima16_exp[row] = scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
+    }
 }
 
 void quantize_narrow(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
@@ -97,25 +104,29 @@ Unit unit(const T* x, const Gain& g, int fraction) {
     return {t, (std::int64_t{1} << 61) / root, 31 - p + s - t};
 }
 
+template <class T>
+Wide normed(const T* x, const Unit& u, const std::int32_t* factor, std::int64_t count) {
+    return round_shift(round_shift(load_wide(x, count), u.t) * u.r, u.drop) * load_wide(factor, count);
+}
+
 void norm_wide(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::int64_t* wide, bool accumulate) {
     const Unit u = unit(x, g, 20);
-    if (narrow) {
-        for (std::int64_t i = 0; i < g.n; i++)
-            narrow[i] = static_cast<std::int32_t>(
-                round_shift(round_shift(round_shift(x[i], u.t) * u.r, u.drop) * g.factor[i], 30));
-    } else {
-        const int drop = 40 - g.exponent;
-        for (std::int64_t i = 0; i < g.n; i++)
-            wide[i] = (accumulate ? wide[i] : 0) +
-                      round_shift(round_shift(round_shift(x[i], u.t) * u.r, u.drop) * g.factor[i], drop);
-    }
+    by_wide(g.n, [&](std::int64_t i, auto count) {
+        const Wide y = normed(x + i, u, g.factor + i, count);
+        if (narrow)
+            store_wide(narrow + i, round_shift_by<30>(y), count);
+        else
+            store_wide(wide + i, round_shift(y, std::int64_t{40} - g.exponent) + (accumulate ? load_wide(wide + i, count) : Wide{}), count);
+    });
 }
 
 void norm_narrow(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out) {
     const Unit u = unit(x, g, fraction);
-    const int drop = 60 - g.exponent - fraction;
-    for (std::int64_t i = 0; i < g.n; i++)
-        out[i] = static_cast<std::int32_t>(saturate(round_shift(round_shift(round_shift(x[i], u.t) * u.r, u.drop) * g.factor[i], drop)));
+    const std::int64_t drop = smaller<std::int64_t>(60 - g.exponent - fraction, 62);  // |y| <= 2^60: 0 beyond 62 anyway
+    by_wide(g.n, [&](std::int64_t i, auto count) {
+        const Wide y = normed(x + i, u, g.factor + i, count);
+        store_wide(out + i, saturate(round_shift(y, drop)), count);
+    });
 }
 
 void sine_cosine(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine, std::int32_t* cosine) {
@@ -153,16 +164,15 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
 }
 
 void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
-    const auto times = [](std::int64_t x, std::int64_t sigma, std::int64_t y) {
-        return round_shift(round_shift(x * sigma, 30) * y, 12);
-    };
-    if (!gelu) {
-        for (std::int64_t i = 0; i < n; i++) out[i] = times(gates[i], sigmoid_q30(gates[i]), up[i]);
-        return;
-    }
-    for (std::int64_t i = 0; i < n; i++) {
-        const std::int64_t x = gates[i], y = smaller<std::int64_t>(larger<std::int64_t>(x, -(1 << 20)), 1 << 20);
-        const std::int64_t slope = 1713444047 + round_shift(round_shift(y * y, 16) * 76616651, 16);
-        out[i] = times(x, sigmoid_q30(saturate(round_shift(y * slope, 30))), up[i]);
-    }
+    by_wide(n, [&](std::int64_t i, auto count) {
+        const Wide x = load_wide(gates + i, count);
+        Wide inner = x;
+        if (gelu) {
+            const Wide y = smaller(larger(x, all<Wide>(-(1 << 20))), all<Wide>(1 << 20));
+            const Wide slope = 1713444047 + round_shift_by<16>(round_shift_by<16>(y * y) * 76616651);
+            inner = saturate(round_shift_by<30>(y * slope));
+        }
+        const Wide activated = round_shift_by<30>(x * sigmoid_q30(inner));
+        store_wide(out + i, round_shift_by<12>(activated * load_wide(up + i, count)), count);
+    });
 }

@@ -5,6 +5,8 @@
 
 namespace {
 
+using Wide = std::int64_t;
+
 constexpr int kMaxRows = 1;
 constexpr int kMaxPanels = 1;
 constexpr int kQueryRows = 1;

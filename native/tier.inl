@@ -1,5 +1,6 @@
 // One tier: included by tier_<name>.cpp after its simd header. INTACT_TIER and INTACT_TIER_NAME are defined there.
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels.h"

@@ -54,15 +54,17 @@ def command(
 def installation() -> dict[str, Any]:
     """Return version, numerics version, tier, cores, threads and memory."""
     import intact
-    import intact._native as native
+    from intact.executors.base import choose_threads, choose_tier
+    from intact.executors.native import available_tiers
     from intact.numerics import VERSION
 
+    tiers = available_tiers()
     return {
         "version": intact.__version__,
         "numerics_version": VERSION,
-        "tier": native.tier(),
-        "tiers": list(native.tiers()),
-        "threads": native.threads(),
+        "tier": choose_tier(tiers),
+        "tiers": tiers,
+        "threads": choose_threads(None),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": _memory(),
         "machine": platform.machine(),

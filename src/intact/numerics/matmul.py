@@ -10,6 +10,7 @@ from intact.numerics.weights import BlockWeight
 
 GROUP = 8  # blocks of 32 inputs (for minima: entries) that share one 32-bit sum
 FOLD = 7
+MINIMA_FOLD = {32: 7, 16: 8}  # by block: blocks of 16 make twice as many groups
 
 
 def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
@@ -33,16 +34,16 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
     left = 22 + w.shift + fraction + w.scale_exp[None, :].astype(np.int64) + a.exponent[:, None]
     result = shift(total, -left)
     if w.minimum is not None and w.minimum_exp is not None:
-        left = FOLD + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
+        left = MINIMA_FOLD[w.block] + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
         sums, exponent = block_sums(a, w.block)
-        result += shift(_minima(sums, w.minimum), -(left + exponent[:, None]))
+        result += shift(_minima(sums, w.minimum, MINIMA_FOLD[w.block]), -(left + exponent[:, None]))
     return result
 
 
-def _minima(sums: np.ndarray, minimum: np.ndarray) -> np.ndarray:
+def _minima(sums: np.ndarray, minimum: np.ndarray, fold: int) -> np.ndarray:
     """Sum over groups of eight of the products of block sums (M, B) and minima (N, B), each group folded."""
     total = np.zeros((len(sums), len(minimum)), np.int64)
     for b in range(0, sums.shape[1], GROUP):
         group = sums[:, b : b + GROUP].astype(np.float64) @ minimum[:, b : b + GROUP].astype(np.float64).T
-        total += rshift(group.astype(np.int64), FOLD)
+        total += rshift(group.astype(np.int64), fold)
     return total

@@ -1,0 +1,10 @@
+// `_native.kernels`: every kernel of every tier, one call each, for tests, known-answer vectors and measurements.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace intact {
+
+void bind_kernels(nanobind::module_& m);
+
+}  // namespace intact
