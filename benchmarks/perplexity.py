@@ -3,8 +3,8 @@
     python benchmarks/perplexity.py MODEL... [--windows 40] [--fp32]
 
 The text is tokenised by intact, and llama.cpp's tokens of it are checked to be the same. It is cut into windows of 512
-without overlap; where the model wants a first token (BOS) it replaces the first of each window. The positions scored are
-those of llama.cpp's perplexity tool: the 255 of the second half of each window whose next token is known.
+without overlap; where the model wants a first token (BOS) it replaces the first of each window. The positions scored
+are those of llama.cpp's perplexity tool: the 255 of the second half of each window whose next token is known.
 """
 
 from __future__ import annotations

@@ -1,0 +1,162 @@
+"""Both profiles against a float64 program that shares no code with them, on weights that the gguf package dequantised.
+
+The long forms, on more text and against Transformers, are benchmarks/fidelity.py and benchmarks/perplexity.py.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import intact
+from support.tiny import K_KINDS, KINDS, write_tiny
+
+gguf = pytest.importorskip("gguf", reason="needs the gguf package, which dequantises the weights")
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
+TEXTS = (
+    "The capital of France is",
+    "def fibonacci(n):\n    if n < 2:\n        return n\n    return",
+    "Once upon a time, in a small village by the sea, there lived",
+)
+KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.003}
+
+
+class FloatModel:
+    """A decoder in float64, read from a GGUF file: the formulas of the papers, whole texts at once, no cache."""
+
+    def __init__(self, path: Path) -> None:
+        reader = gguf.GGUFReader(path)
+        self.weights = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in reader.tensors}
+        self.kind = reader.fields["general.architecture"].contents()
+        self.fields = reader.fields
+
+    def number(self, key: str, default: float | None = None) -> float:
+        field = self.fields.get(f"{self.kind}.{key}")
+        value = default if field is None else field.contents()
+        assert value is not None, key
+        return value
+
+    def linear(self, x: np.ndarray, name: str) -> np.ndarray:
+        return x @ self.weights[name + ".weight"].astype(np.float64).T + self.weights.get(name + ".bias", 0.0)
+
+    def norm(self, x: np.ndarray, name: str) -> np.ndarray:
+        mean = np.square(x).mean(-1, keepdims=True)
+        return x / np.sqrt(mean + self.number("attention.layer_norm_rms_epsilon")) * self.weights[name + ".weight"]
+
+    def rotate(self, x: np.ndarray, base: float) -> np.ndarray:
+        """Rotary embedding of (tokens, heads, width); Llama's GGUF files pair neighbours, the others halves."""
+        width = x.shape[-1]
+        angles = np.arange(len(x))[:, None, None] * base ** (-np.arange(0, width, 2) / width)
+        pairs = slice(0, None, 2), slice(1, None, 2)
+        a, b = (x[..., s] for s in (pairs if self.kind == "llama" else (slice(width // 2), slice(width // 2, None))))
+        turned = a * np.cos(angles) - b * np.sin(angles), b * np.cos(angles) + a * np.sin(angles)
+        return np.stack(turned, -1).reshape(x.shape) if self.kind == "llama" else np.concatenate(turned, -1)
+
+    def attention(self, x: np.ndarray, p: str, base: float, window: float) -> np.ndarray:
+        heads, kv_heads = int(self.number("attention.head_count")), int(self.number("attention.head_count_kv"))
+        q, k, v = (self.linear(x, p + "attn_" + part) for part in "qkv")
+        q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
+        if p + "attn_q_norm.weight" in self.weights:
+            q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
+        q, k = self.rotate(q, base), self.rotate(k, base)
+        k, v = (np.repeat(y, heads // kv_heads, axis=1) for y in (k, v))
+        scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+        behind = np.arange(len(x))[:, None] - np.arange(len(x))
+        scores = np.where((behind >= 0) & (behind < window), scores, -np.inf)
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        out = np.einsum("hqk,khd->qhd", e / e.sum(-1, keepdims=True), v)
+        return self.linear(out.reshape(len(x), -1), p + "attn_output")
+
+    def activation(self, x: np.ndarray) -> np.ndarray:
+        if self.kind == "gemma3":
+            return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return x / (1 + np.exp(-x))
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        gemma = self.kind == "gemma3"
+        x = self.weights["token_embd.weight"][tokens].astype(np.float64)
+        x = x * math.sqrt(x.shape[1]) if gemma else x
+        pattern, window = self.number("attention.sliding_window_pattern", 6), self.number("attention.sliding_window", 0)
+        for i in range(int(self.number("block_count"))):
+            p = f"blk.{i}."
+            local = gemma and (i + 1) % pattern != 0
+            base = 10000.0 if local else self.number("rope.freq_base")
+            y = self.attention(self.norm(x, p + "attn_norm"), p, base, window if local else math.inf)
+            x = x + (self.norm(y, p + "post_attention_norm") if gemma else y)
+            y = self.norm(x, p + "ffn_norm")
+            y = self.activation(self.linear(y, p + "ffn_gate")) * self.linear(y, p + "ffn_up")
+            y = self.linear(y, p + "ffn_down")
+            x = x + (self.norm(y, p + "post_ffw_norm") if gemma else y)
+        head = "output" if "output.weight" in self.weights else "token_embd"
+        return self.linear(self.norm(x, "output_norm"), head)
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64) - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def divergence(exact: np.ndarray, other: np.ndarray) -> float:
+    """Mean over the rows of KL(exact || other), nats."""
+    p, q = log_softmax(exact), log_softmax(other)
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+
+
+def relative_difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference of logits, relative to their range."""
+    return float(np.abs(got - expected).max() / (expected.max() - expected.min()))
+
+
+class Case(NamedTuple):
+    prompt: list[int]
+    continuation: list[int]
+    logits: np.ndarray
+    """The fp32 profile's, of both."""
+    exact: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def smollm2(model_path) -> list[Case]:
+    """Texts, greedy continuations by the fp32 profile, and the logits of either program along them."""
+    path = model_path("smollm2-135m")
+    model, exact = intact.load(path, "fp32"), FloatModel(path)
+    prompts = [model.tokenizer.encode(text)[:12] for text in TEXTS]
+    cases = []
+    for prompt, [completion] in zip(prompts, model.generate(prompts, max_tokens=12), strict=True):
+        tokens = [*prompt, *completion.tokens]
+        cases.append(Case(prompt, list(completion.tokens), model.logits(tokens), exact.logits(tokens)))
+    return cases
+
+
+@pytest.mark.parametrize("kinds", [KINDS, K_KINDS], ids=["blocks of 32", "blocks of 256"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(tmp_path, architecture, kinds) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", architecture, kinds)
+    tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(40)]
+    expected = FloatModel(path).logits(tokens)
+    assert relative_difference(intact.load(path, "fp32").logits(tokens), expected) < 1e-5
+    assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
+
+
+def test_fp32_logits_equal_a_float64_programs(smollm2) -> None:
+    for case in smollm2:
+        assert relative_difference(case.logits, case.exact) < 1e-5  # asked for are 1e-3; measured 1e-6
+
+
+def test_fp32_greedy_continuations_equal_a_float64_programs(smollm2) -> None:
+    for case in smollm2:
+        # each token is the float program's choice after the tokens before it: so its own continuation is the same
+        assert case.exact[len(case.prompt) - 1 : -1].argmax(1).tolist() == case.continuation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KL_LIMITS)
+def test_int8_is_near_fp32_on_real_text(model_path, data_dir, name) -> None:
+    path = model_path(name)
+    exact, fast = intact.load(path, "fp32"), intact.load(path)
+    text = (data_dir / "wikitext2" / "test.txt").read_text()[:2000]
+    tokens = exact.tokenizer.encode(text)[:192]
+    assert divergence(exact.logits(tokens), fast.logits(tokens)) < KL_LIMITS[name]
