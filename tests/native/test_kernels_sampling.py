@@ -1,0 +1,97 @@
+"""Drawing tokens on every tier equals the reference bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from intact._native import kernels
+from intact.numerics import sampling
+from intact.numerics.fixed import LIMIT, rshift
+from intact.numerics.functions import exp2_neg
+from intact.numerics.sampling import DECIMALS, Sampling, make_sampling
+from support.examples import examples
+
+pytestmark = pytest.mark.native
+
+TIERS = kernels.tiers()
+TEMPERATURES = st.sampled_from([0.000001, 0.001, 0.3, 0.7, 1.0, 1.5, 30.0, 1000.0])
+SHARES = st.sampled_from([0, 1, 50_000, 500_000, 900_000, 999_999, DECIMALS]) | st.integers(0, DECIMALS)
+
+
+def random_logits(rng: np.random.Generator, count: int) -> NDArray[np.int32]:
+    """Logits with few or many ties, narrow or as far apart as they can be."""
+    match rng.integers(0, 5):
+        case 0:
+            return rng.integers(-3, 4, count).astype(np.int32) << int(rng.choice([0, 12, 16, 20]))
+        case 1:
+            return rng.choice(np.array([-LIMIT, 0, LIMIT], np.int32), count)
+        case 2:
+            return np.full(count, rng.integers(-LIMIT, LIMIT), np.int32)
+        case _:
+            return np.rint(np.clip(rng.normal(0, 2.0 ** rng.uniform(10, 31), count), -LIMIT, LIMIT)).astype(np.int32)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 700), TEMPERATURES, st.integers(0, 2**32))
+@examples(80)
+def test_weights_equal_the_reference(tier: str, count: int, temperature: float, seed: int) -> None:
+    logits = random_logits(np.random.default_rng(seed), count)
+    plain = make_sampling(temperature)
+    got, mass = kernels.weights(tier, logits, plain.slope)
+    np.testing.assert_array_equal(got, sampling.weights(logits, plain))
+    assert mass == int(got.astype(np.int64).sum())
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(
+    st.integers(1, 700), TEMPERATURES, st.integers(0, 80) | st.sampled_from([0, 699, 700, 100_000]), SHARES, SHARES,
+    st.integers(0, 2**32),
+)  # fmt: skip
+@examples(150)
+def test_draws_equal_the_reference(
+    tier: str, count: int, temperature: float, top_k: int, top_p: int, min_p: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = random_logits(rng, count)
+    chosen = make_sampling(temperature)._replace(top_k=top_k, top_p=top_p, min_p=int(rng.choice([0, min_p])))
+    key = int(rng.integers(0, 1 << 63)) * 2 + seed % 2
+    for position in (0, 1, 2, 3, int(rng.integers(0, 1 << 62)), (1 << 32) - 1, 1 << 32):
+        assert kernels.draw(tier, logits, tuple(chosen), key, position) == sampling.draw(logits, chosen, key, position)
+    assert kernels.draw(tier, logits, tuple(Sampling()), key, 0) == int(np.argmax(logits))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(
+    "kept", [{"top_k": 1}, {"top_p": 0}, {"min_p": DECIMALS}, {"top_k": 1, "top_p": 1, "min_p": DECIMALS}]
+)
+def test_the_narrowest_filters_leave_the_largest(tier: str, kept: dict[str, int]) -> None:
+    logits = np.array([5, 9, -4, 9, 9, 2], np.int32) << 16
+    tied = "top_k" not in kept and "top_p" not in kept
+    for position in range(20):
+        token = kernels.draw(tier, logits, tuple(make_sampling(1.0)._replace(**kept)), 77, position)
+        assert token in (1, 3, 4) if tied else token == 1
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 700), st.integers(0, 2**32))
+@examples(100)
+def test_log_probabilities_equal_the_reference(tier: str, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = random_logits(rng, count)
+    for token in {0, count - 1, int(rng.integers(0, count)), int(np.argmax(logits))}:
+        assert kernels.log_probability(tier, logits, token) == sampling.log_probability(logits, token)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_weights_equal_the_reference_at_every_gap(tier: str, request: pytest.FixtureRequest) -> None:
+    """With a slope of 1 in base 2 the exponential is asked for every argument up to 32."""
+    step = 997 if request.config.getoption("--hypothesis-profile") == "few" else 1
+    gaps = np.arange(0, 33 << 16, step, dtype=np.int32)
+    got, _ = kernels.weights(tier, -gaps, 1 << 30)
+    np.testing.assert_array_equal(got, exp2_neg(gaps))
+    assert got[0] == 1 << 30
+    assert (rshift(got.astype(np.int64), 0)[gaps >= 31 << 16] == 0).all()
