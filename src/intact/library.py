@@ -16,7 +16,7 @@ from intact.catalogue import DEFAULT, resolve
 from intact.engine.cache import PagePool
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine, Event
 from intact.engine.parameters import SamplingParameters
-from intact.errors import ParameterError
+from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
@@ -402,17 +402,22 @@ def load(
         multiple = " and a multiple of 16" if least == 16 else ""
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 16 or value % least:
             raise ParameterError(f"{name} must be an integer from {least} to 65536{multiple}, got {value!r}")
-    checkpoint = open_checkpoint(Path(resolve(name_or_path)))
-    program = build_program(checkpoint)
-    runner: Executor
-    if executor == "native":
-        from intact.executors.native import NativeExecutor
-
-        runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
-    elif executor == "reference" and profile == "int8":
-        from intact.executors.reference import ReferenceExecutor
-
-        runner = ReferenceExecutor(program, bits, page_size)
-    else:
+    if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
+    checkpoint = open_checkpoint(Path(resolve(name_or_path)))
+    try:
+        program = build_program(checkpoint)
+        runner: Executor
+        if executor == "native":
+            from intact.executors.native import NativeExecutor
+
+            runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
+        else:
+            from intact.executors.reference import ReferenceExecutor
+
+            runner = ReferenceExecutor(program, bits, page_size)
+    except ModelError as error:
+        if str(checkpoint.path) in str(error):
+            raise
+        raise ModelError(f"{checkpoint.path}: {error}") from error  # what knows a tensor alone
     return Model(checkpoint, program, runner, Tokenizer.from_checkpoint(checkpoint), chunk, rows)

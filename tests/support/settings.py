@@ -130,7 +130,8 @@ def observe(
     assert steps == [[min(setting.chunk, len(prompt) - i)] for i in range(0, len(prompt), setting.chunk)]
 
     others = [list(strangers(i)) for i in range(setting.batch - 1)]
-    place = 0 if setting.chunk == 1 else len(others) // 2  # where prompts trickle in, the long one comes first
+    trickles = len(prompt) // setting.chunk >= max_tokens - 2  # then the others would be gone when the long one is in
+    place = 0 if trickles else len(others) // 2
     prompts = [*others[:place], list(prompt), *others[place:]]
     parameters = SAMPLED if setting.sampled else {}
     with watched(model) as steps, pytest.MonkeyPatch.context() as patch:

@@ -87,7 +87,8 @@ def integer_gain(program: Program, op: Norm) -> Gain:
     """A norm's gain as integers, checked against the bounds of the sums."""
     gain = make_gain(gain_values(program, op), op.eps)
     if not -20 <= gain.exponent <= 40:
-        raise ModelError(f"tensor {op.gain}: the largest gain times sqrt(n) is 2^{gain.exponent}, beyond what fixed point holds")
+        name, size = program.tensors[op.gain].name, f"2^{gain.exponent}"
+        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
     return gain
 
 
@@ -102,7 +103,7 @@ def integer_bias(program: Program, target: Target) -> NDArray[np.int64]:
     fraction = 20 if program.buffers[target.buffer].wide else 16
     values = bias_values(program, target).astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(f"tensor {target.bias}: values of 16,384 and more do not fit fixed point")
+        raise ModelError(f"tensor {program.tensors[str(target.bias)].name}: values of 16,384 and more do not fit fixed point")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
 
 

@@ -82,7 +82,7 @@ class NativeExecutor:
             try:
                 self._weights[name] = self._model.add_weight(tensor.kind, tensor.data, rows, columns, self._bits)
             except ValueError as error:
-                raise ModelError(f"tensor {name} ({tensor.kind}, {rows} x {columns}): {error}") from error
+                raise ModelError(f"tensor {tensor.name} ({tensor.kind}, {rows} x {columns}): {error}") from error
         return self._weights[name]
 
     def _add_program(self) -> None:
@@ -95,7 +95,7 @@ class NativeExecutor:
                 case Embed():
                     weight = self._weight(op.weight)
                     if self.profile == "int8" and model.smallest_scale_shift(weight) < 0:
-                        raise ModelError(f"tensor {op.weight}: its scales are too large for an embedding")
+                        raise ModelError(f"tensor {program.tensors[op.weight].name}: its scales are too large for an embedding")
                     model.embed(ids[op.target], weight, embed_multiplier(op.scale), float(op.scale))
                 case Norm():
                     gain = integer_gain(program, op)

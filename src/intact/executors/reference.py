@@ -77,7 +77,7 @@ class ReferenceExecutor:
                 else:
                     self._weights[name] = from_blocks(tensor.kind, tensor.data, shape)
             except ModelError as error:
-                raise ModelError(f"tensor {name}: {error}") from error
+                raise ModelError(f"tensor {tensor.name}: {error}") from error
         return self._weights[name]
 
     def _gain(self, op: Norm) -> Gain:

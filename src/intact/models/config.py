@@ -111,14 +111,14 @@ class _HasPath(Protocol):
 class _Reader:
     """Typed access to metadata: errors name the key, what stands there and what would be right."""
 
-    def __init__(self, checkpoint: _HasPath, values: Mapping[str, Any], prefix: str = "") -> None:
-        self.path, self.values, self.prefix = checkpoint.path, values, prefix
+    def __init__(self, checkpoint: _HasPath, values: Mapping[str, Any], prefix: str = "", inside: str = "") -> None:
+        self.path, self.values, self.prefix, self.inside = checkpoint.path, values, prefix, inside
 
     def get(self, key: str) -> Any:
         return self.values.get(self.prefix + key)
 
     def fail(self, key: str, expected: str, value: object) -> NoReturn:
-        raise ModelError(f"{self.path}: {self.prefix}{key} must be {expected}, found {value!r:.80}")
+        raise ModelError(f"{self.path}: {self.inside}{self.prefix}{key} must be {expected}, found {value!r:.80}")
 
     def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 1 << 24) -> int:
         value = self.get(key)
@@ -155,7 +155,8 @@ class _Reader:
             value = self.get(key)
             plain = isinstance(value, bool | int | float)
             if value is not None and not (plain and value in harmless):
-                raise ModelError(f"{self.path}: {self.prefix}{key} is {value!r:.80}, which is not supported")
+                where = f"{self.path}: {self.inside}{self.prefix}{key}"
+                raise ModelError(f"{where} is {value!r:.80}, which is not supported")
 
 
 def _check(config: Config, path: object) -> Config:
@@ -301,9 +302,10 @@ class _HfRope:
     """Rotary parameters: `rope_theta` and `rope_scaling`, or in newer files `rope_parameters` (for Gemma two sets)."""
 
     def __init__(self, m: _Reader, gemma: bool) -> None:
-        sets = _Reader(m, m.mapping("rope_parameters"))
-        full = _Reader(m, sets.mapping("full_attention") or sets.values)
-        local = _Reader(m, sets.mapping("sliding_attention"))
+        name = "rope_parameters: "
+        sets = _Reader(m, m.mapping("rope_parameters"), inside=name)
+        full = _Reader(m, sets.mapping("full_attention") or sets.values, inside=name)
+        local = _Reader(m, sets.mapping("sliding_attention"), inside=name + "sliding_attention: ")
         base = 1e6 if gemma else 10000.0
         self.base = full.number("rope_theta", m.number("rope_theta", base, least=1.0), least=1.0)
         self.local_base = local.number("rope_theta", m.number("rope_local_base_freq", 10000.0, least=1.0), least=1.0)
@@ -312,7 +314,7 @@ class _HfRope:
         kind = raw.get("rope_type", raw.get("type"))
         self.scaling: dict[str, Any] = {}
         if kind in (None, "default"):
-            _Reader(m, raw).refuse({"factor": (1,), "partial_rotary_factor": (1,)})
+            _Reader(m, raw, inside="rope scaling: ").refuse({"factor": (1,), "partial_rotary_factor": (1,)})
             return
         if kind not in ("linear", "llama3"):
             m.fail("rope_scaling: rope_type", "default, linear or llama3 (others are not supported)", kind)
