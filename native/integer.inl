@@ -91,20 +91,35 @@ Wide load_wide(const T* p, std::int64_t count = kWide) {
     if constexpr (kWide == 1) {
         return static_cast<Wide>(*p);
     } else {
-        typedef T Part __attribute__((vector_size(kWide * sizeof(T))));
-        Part part{};
-        __builtin_memcpy(&part, p, count >= kWide ? sizeof(Part) : static_cast<std::size_t>(count) * sizeof(T));
-        return __builtin_convertvector(part, Wide);
+        T part[kWide] = {};
+        const T* from = p;
+        if (count < kWide) {
+            __builtin_memcpy(part, p, static_cast<std::size_t>(count) * sizeof(T));
+            from = part;
+        }
+        if constexpr (sizeof(T) == 4) {
+            return widen32(from);
+        } else {
+            Wide x;
+            __builtin_memcpy(&x, from, sizeof(x));
+            return x;
+        }
     }
 }
 template <class T>
 void store_wide(T* p, Wide x, std::int64_t count = kWide) {
     if constexpr (kWide == 1) {
         *p = static_cast<T>(x);
+    } else if (count < kWide) {
+        std::int64_t all[kWide];
+        __builtin_memcpy(all, &x, sizeof(x));
+        for (std::int64_t i = 0; i < count; i++) p[i] = static_cast<T>(all[i]);
+    } else if constexpr (sizeof(T) == 4) {
+        narrow32(p, x);
     } else {
-        typedef T Part __attribute__((vector_size(kWide * sizeof(T))));
-        const Part part = __builtin_convertvector(x, Part);
-        __builtin_memcpy(p, &part, count >= kWide ? sizeof(Part) : static_cast<std::size_t>(count) * sizeof(T));
+        std::int64_t all[kWide];
+        __builtin_memcpy(all, &x, sizeof(x));
+        for (int i = 0; i < kWide; i++) p[i] = static_cast<T>(all[i]);
     }
 }
 // x with zeros from element `count` on.

@@ -54,6 +54,8 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
     const std::uint8_t* codes = w.codes + panel * blocks * (BITS * 64);
     const std::int16_t* scales = w.scales + panel * blocks * 16 * kHalves;
     const std::int64_t code_step = blocks * (BITS * 64), scale_step = blocks * 16 * kHalves;
+    // Short panels end before a fetch of 4 KB ahead would be of use: then the same place of the next pair is fetched.
+    const std::int64_t ahead = NV * code_step < 16384 ? NV * code_step : 4096;
     Lanes table{};
     if constexpr (TABLE) table = load_table(w.table);
     Lanes total[NV][T];
@@ -74,7 +76,7 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
                 for (int v = 0; v < NV; v++) {
                     part[v] = unpack<BITS, G>(codes + v * code_step + b * (BITS * 64));
                     if constexpr (TABLE) part[v] = look_up(table, part[v]);
-                    if constexpr (T == 1) prefetch(codes + v * code_step + b * (BITS * 64) + G * (BITS * 8) + 4096);
+                    if constexpr (T == 1) prefetch(codes + v * code_step + b * (BITS * 64) + G * (BITS * 8) + ahead);
                 }
                 for (int t = 0; t < T; t++) {
                     std::int32_t four;

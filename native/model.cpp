@@ -28,7 +28,7 @@ const Kernels* require(const Kernels* table, const std::string& tier) {
     return table;
 }
 
-// Activations for `rows` rows of up to `columns` values, laid out in one buffer.
+// Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if it must.
 Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
     Activations a{};
     a.blocks = round_up(columns, 32) / 32;
@@ -159,6 +159,10 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, std::vector<Chun
         }
     for (std::size_t i = 0; i < buffers_.size(); i++)
         ensure(memory_[i], rows * buffers_[i].width * (buffers_[i].wide && profile == Profile::kInt8 ? 8 : 4));
+    if (profile == Profile::kInt8)
+        for (const Op& op : ops_)
+            if (op.kind == Op::kLinear || op.kind == Op::kLogits)
+                lay_out(quantized_, rows, buffers_[static_cast<std::size_t>(op.source)].width);
     for (const Rotation& rotation : rotations) {
         const auto n = rotation.turns.size() * static_cast<std::size_t>(rows);
         step.sine.emplace_back(n);
@@ -210,6 +214,8 @@ void Model::run_int8(Step& step, int thread) {
         const Span pairs = span((panels + 1) / 2, thread, threads);
         kernel->matmul(w, a, 0, rows, pairs.begin * 2, std::min(pairs.end * 2, panels), out, reinterpret_cast<std::int32_t*>(scratch.data()));
     };
+    // Most operations treat each row by itself, and a row always belongs to the same thread: only products and attention,
+    // which read rows of other threads, wait for them, before and after.
     for (const Op& op : ops_) {
         switch (op.kind) {
             case Op::kEmbed: {
@@ -247,8 +253,6 @@ void Model::run_int8(Step& step, int thread) {
             }
             case Op::kLinear: {
                 const BufferSpec from = spec(op.source);
-                if (thread == 0) lay_out(quantized_, step.rows, from.width);
-                pool.barrier();
                 Activations a = lay_out(quantized_, step.rows, from.width);
                 a.skip_minima32 = a.skip_minima16 = true;
                 for (const LinearTarget& target : op.targets) skip_less(a, weights[static_cast<std::size_t>(target.weight)]->matrix);
@@ -267,6 +271,7 @@ void Model::run_int8(Step& step, int thread) {
                                      : Output{16, narrow(target.buffer, 0), nullptr, false, to.width, bias});
                     fraction[static_cast<std::size_t>(target.buffer)] = 16;
                 }
+                pool.barrier();
                 break;
             }
             case Op::kRope: {
@@ -309,6 +314,7 @@ void Model::run_int8(Step& step, int thread) {
                     row += chunk.count;
                 }
                 fraction[static_cast<std::size_t>(op.target)] = 16;
+                pool.barrier();
                 break;
             }
             case Op::kGate:
@@ -317,7 +323,6 @@ void Model::run_int8(Step& step, int thread) {
                 break;
             case Op::kLogits: {
                 const BufferSpec from = spec(op.source);
-                if (thread == 0) lay_out(quantized_, step.wanted_count, from.width);
                 pool.barrier();
                 Activations a = lay_out(quantized_, step.wanted_count, from.width);
                 a.skip_minima32 = a.skip_minima16 = true;
@@ -331,7 +336,6 @@ void Model::run_int8(Step& step, int thread) {
                 break;
             }
         }
-        pool.barrier();
     }
 }
 

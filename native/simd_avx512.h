@@ -21,6 +21,13 @@ struct Lanes {
     __m512i v;
 };
 
+inline Wide widen32(const std::int32_t* p) {
+    return (Wide)_mm512_cvtepi32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void narrow32(std::int32_t* p, Wide x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
+}
+
 inline Lanes load(const void* p) { return {_mm512_loadu_si512(p)}; }
 inline void store(void* p, Lanes x) { _mm512_storeu_si512(p, x.v); }
 inline Lanes zero() { return {_mm512_setzero_si512()}; }

@@ -39,6 +39,9 @@ Lanes map(F f) {
     return lanes(out);
 }
 
+inline Wide widen32(const std::int32_t* p) { return *p; }
+inline void narrow32(std::int32_t* p, Wide x) { *p = static_cast<std::int32_t>(x); }
+
 inline Lanes load(const void* p) {
     Lanes x;
     std::memcpy(&x, p, 64);
