@@ -116,6 +116,8 @@ class ReferenceExecutor:
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], rows[op.up], op.kind)
                 case Logits():
+                    if not len(wanted):
+                        return np.zeros((0, self.program.vocabulary), np.int32)
                     a = quantize(rows[op.source][wanted], fraction[op.source])
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
         return logits.astype(np.int32)
