@@ -160,7 +160,7 @@ void bind_model(nb::module_& m) {
                  op.weight = weight;
                  op.multiplier = multiplier;
                  op.float_scale = scale;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "target"_a, "weight"_a, "multiplier"_a, "scale"_a)
         .def("norm", [](Model& self, int source, int target, int gain, int heads, bool accumulate) {
                  Op op{};
@@ -170,14 +170,14 @@ void bind_model(nb::module_& m) {
                  op.weight = gain;
                  op.heads = heads;
                  op.accumulate = accumulate;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "source"_a, "target"_a, "gain"_a, "heads"_a, "accumulate"_a)
         .def("linear", [](Model& self, int source, const std::vector<std::tuple<int, int, int, bool>>& targets) {
                  Op op{};
                  op.kind = Op::kLinear;
                  op.source = source;
                  for (const auto& [buffer, weight, bias, accumulate] : targets) op.targets.push_back({buffer, weight, bias, accumulate});
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "source"_a, "targets"_a)
         .def("rope", [](Model& self, int buffer, int rotation, int heads, std::int64_t width, bool interleaved) {
                  Op op{};
@@ -187,7 +187,7 @@ void bind_model(nb::module_& m) {
                  op.heads = heads;
                  op.width = width;
                  op.interleaved = interleaved;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "buffer"_a, "rotation"_a, "heads"_a, "width"_a, "interleaved"_a)
         .def("attend", [](Model& self, int query, int key, int value, int target, int layer, int heads, int kv_heads, std::int64_t width, std::int64_t window,
                           std::int64_t mantissa, int exponent, float scale) {
@@ -204,7 +204,7 @@ void bind_model(nb::module_& m) {
                  op.window = window;
                  op.scale = {mantissa, exponent};
                  op.float_scale = scale;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "query"_a, "key"_a, "value"_a, "target"_a, "layer"_a, "heads"_a, "kv_heads"_a, "width"_a, "window"_a, "mantissa"_a, "exponent"_a, "scale"_a)
         .def("gate", [](Model& self, int gates, int up, int target, bool gelu) {
                  Op op{};
@@ -213,14 +213,14 @@ void bind_model(nb::module_& m) {
                  op.second = up;
                  op.target = target;
                  op.gelu = gelu;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "gate"_a, "up"_a, "target"_a, "gelu"_a)
         .def("logits", [](Model& self, int source, int weight) {
                  Op op{};
                  op.kind = Op::kLogits;
                  op.source = source;
                  op.weight = weight;
-                 self.add_op(op);
+                 self.ops.push_back(op);
              }, "source"_a, "weight"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)

@@ -73,52 +73,51 @@ struct Counters {
     std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0;
 };
 
+// The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
 class Model {
 public:
     Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
           std::int64_t page_size);
 
     int add_buffer(std::int64_t width, bool wide);
-    void add_op(Op op);
 
     // Page numbers are stable; memory grows as pages are added.
     void reserve_pages(std::int64_t count);
     void copy_page(std::int64_t from, std::int64_t to);
 
-    // Runs the program over all rows of the chunks; logits (or, profile fp32, floats) of the rows in `wanted`.
-    void step(const std::int32_t* tokens, std::int64_t rows, std::vector<Chunk>& chunks, const std::int64_t* wanted,
+    // Runs the program over all rows of the chunks; logits (or, profile fp32, the bits of floats) of the wanted rows.
+    void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks, const std::int64_t* wanted,
               std::int64_t wanted_count, std::int32_t* logits);
 
-    std::int64_t vocabulary() const;  // tokens that the embedding knows
-    std::int64_t outputs() const;     // logits of a row
+    std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
+    std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
     std::int64_t page_bytes() const;
+    std::int64_t page_values() const { return std::int64_t{layers} * kv_heads * page_size * head_width; }  // fp32: floats before a page's values
     std::int64_t weight_bytes() const;
 
     const Profile profile;
     const Kernels* const kernel;
     const Fp32Kernels* const float_kernel;
+    const int layers, kv_heads;
+    const std::int64_t head_width, depth, page_size;  // depth: the head's width padded to 16
     Pool pool;
+
+    std::vector<BufferSpec> buffers;
+    std::vector<Op> ops;
     std::vector<std::unique_ptr<MatrixWeight>> weights;
     std::vector<NormGain> gains;
     std::vector<std::vector<std::int64_t>> biases;
     std::vector<std::vector<float>> float_biases;
     std::vector<Rotation> rotations;
     std::vector<Buffer> pages;
+
+    std::vector<Buffer> memory;   // of the buffers
+    Buffer quantized;             // rows on their way into a product
+    std::vector<Buffer> scratch;  // one a thread
     Counters counters;
-    const int layers, kv_heads;
-    const std::int64_t head_width, depth, page_size;
 
 private:
-    struct Step;
-    void run_int8(Step& step, int thread);
-    void run_fp32(Step& step, int thread);
-    HeadCache head_cache(int layer, int head) const;
-
-    std::vector<BufferSpec> buffers_;
-    std::vector<Op> ops_;
-    std::vector<Buffer> memory_;    // of buffers_
-    Buffer quantized_;
-    std::vector<Buffer> scratch_;   // one a thread
+    std::int64_t rows_of(Op::Kind kind) const;  // of the matrix of the first operation of that kind
 };
 
 }  // namespace intact

@@ -1,0 +1,188 @@
+// The int8 profile (docs/numerics.md).
+#include <algorithm>
+
+#include "convert.h"
+#include "step.h"
+
+namespace intact {
+namespace {
+
+constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
+
+class Int8Run : Run {
+public:
+    Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {}
+
+    void run() {
+        angles();
+        for (const Op& op : m_.ops) {
+            switch (op.kind) {
+                case Op::kEmbed: embed(op); break;
+                case Op::kNorm: norm(op); break;
+                case Op::kLinear: linear(op); break;
+                case Op::kRope: rope(op); break;
+                case Op::kAttend: attend(op); break;
+                case Op::kGate: gate(op); break;
+                case Op::kLogits: logits(op); break;
+            }
+        }
+    }
+
+private:
+    std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
+    std::int64_t* wide(int buffer, std::int64_t m) const { return row<std::int64_t>(buffer, m); }
+    Buffer& scratch() const { return at(m_.scratch, thread_); }
+
+    void embed(const Op& op) {
+        const Weight& w = at(m_.weights, op.weight)->packed;
+        std::vector<std::int32_t> codes(static_cast<std::size_t>(w.blocks() * 32));
+        std::vector<std::int16_t> scales(static_cast<std::size_t>(w.scale_blocks())), minima(scales.size());
+        const auto rounded = [](std::int64_t x, std::int64_t s) { return (x + ((std::int64_t{1} << s) >> 1)) >> s; };
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t token = s_.tokens[m];
+            unpack_row(w, token, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
+            std::int64_t* x = wide(op.target, m);
+            for (std::int64_t k = 0; k < w.columns; k++)
+                x[k] = rounded(at(codes, k) * at(scales, k / w.block) * op.multiplier, 4 - w.scale_exp[token]);
+            if (w.has_min)
+                for (std::int64_t k = 0; k < w.columns; k++)
+                    x[k] += rounded(at(minima, k / w.block) * op.multiplier, 4 - w.minimum_exp[token]);
+        }
+    }
+
+    void norm(const Op& op) {
+        const NormGain& norm = at(m_.gains, op.weight);
+        const Gain gain{norm.factor.data(), static_cast<std::int64_t>(norm.factor.size()), norm.exponent, norm.epsilon};
+        const bool to_wide = spec(op.target).wide;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            if (op.heads == 0)
+                m_.kernel->norm_wide(wide(op.source, m), gain, to_wide ? nullptr : narrow(op.target, m),
+                                     to_wide ? wide(op.target, m) : nullptr, op.accumulate);
+            for (std::int64_t h = 0; h < op.heads; h++)
+                m_.kernel->norm_narrow(narrow(op.source, m) + h * gain.n, gain, kNarrow, narrow(op.target, m) + h * gain.n);
+        }
+        at(fraction_, op.target) = op.heads ? kNarrow : 30 - norm.exponent;
+    }
+
+    void linear(const Op& op) {
+        const BufferSpec& from = spec(op.source);
+        Activations a = lay_out(m_.quantized, s_.rows, from.width);
+        a.skip_minima32 = a.skip_minima16 = true;
+        for (const LinearTarget& target : op.targets) keep_minima(a, target.weight);
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            if (from.wide)
+                m_.kernel->quantize_wide(wide(op.source, m), from.width, a, m);
+            else
+                m_.kernel->quantize_narrow(narrow(op.source, m), from.width, at(fraction_, op.source), a, m);
+        }
+        m_.pool.barrier();
+        for (const LinearTarget& target : op.targets) {
+            const BufferSpec& to = spec(target.buffer);
+            const std::int64_t* bias = target.bias < 0 ? nullptr : at(m_.biases, target.bias).data();
+            Output out{kNarrow, nullptr, nullptr, target.accumulate, to.width, bias};
+            if (to.wide) {
+                out.fraction = kWide;
+                out.wide = wide(target.buffer, 0);
+            } else {
+                out.narrow = narrow(target.buffer, 0);
+            }
+            multiply(target.weight, a, s_.rows, out);
+            at(fraction_, target.buffer) = kNarrow;
+        }
+        m_.pool.barrier();
+    }
+
+    void rope(const Op& op) {
+        const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            for (std::int64_t h = 0; h < op.heads; h++)
+                m_.kernel->rotate(narrow(op.source, m) + h * op.width, &at(at(s_.sine, op.weight), m * half),
+                                  &at(at(s_.cosine, op.weight), m * half), half, op.interleaved);
+    }
+
+    void attend(const Op& op) {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            for (int h = 0; h < op.kv_heads; h++)
+                m_.kernel->append(narrow(op.second, m) + h * op.width, narrow(op.third, m) + h * op.width, op.width,
+                                  cache(op.layer, h, at(*s_.chunks, at(s_.chunk, m))), at(s_.position, m));
+        m_.pool.barrier();
+        std::int64_t unit = 0, first_row = 0;
+        for (const Chunk& chunk : *s_.chunks) {
+            const std::int64_t queries = chunk.count * (op.heads / op.kv_heads);
+            const std::int64_t tiles = (queries + m_.kernel->query_rows - 1) / m_.kernel->query_rows;
+            for (int h = 0; h < op.kv_heads; h++)
+                for (std::int64_t tile = 0; tile < tiles; tile++)
+                    if (unit++ % threads_ == thread_)
+                        attend_tile(op, chunk, h, first_row, {queries * tile / tiles, queries * (tile + 1) / tiles});
+            first_row += chunk.count;
+        }
+        at(fraction_, op.target) = kNarrow;
+        m_.pool.barrier();
+    }
+
+    // Some of the queries, row by row and within a row head by head, that share KV head h.
+    void attend_tile(const Op& op, const Chunk& chunk, int h, std::int64_t first_row, Span queries) {
+        const std::int64_t group = op.heads / op.kv_heads;
+        std::vector<Query> list;
+        std::int64_t first = chunk.position + chunk.count, last = 0;
+        for (std::int64_t q = queries.begin; q < queries.end; q++) {
+            const std::int64_t m = first_row + q / group, head = h * group + q % group;
+            const Span visible = s_.visible(m, op.window);
+            list.push_back({narrow(op.source, m) + head * op.width, visible.begin, visible.end, narrow(op.target, m) + head * op.width});
+            first = std::min(first, visible.begin);
+            last = std::max(last, visible.end);
+        }
+        const std::int64_t positions = last - first + 32, count = queries.size();
+        ensure(scratch(), count * m_.depth * 8 + positions * 8 + count * positions * 6);
+        m_.kernel->attend(list.data(), static_cast<int>(count), op.width, op.scale, cache(op.layer, h, chunk),
+                          reinterpret_cast<std::int64_t*>(scratch().data()));
+    }
+
+    void gate(const Op& op) {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            m_.kernel->gate(narrow(op.source, m), narrow(op.second, m), spec(op.source).width, op.gelu, wide(op.target, m));
+    }
+
+    void logits(const Op& op) {
+        m_.pool.barrier();
+        const std::int64_t width = spec(op.source).width;
+        Activations a = lay_out(m_.quantized, s_.wanted_count, width);
+        a.skip_minima32 = a.skip_minima16 = true;
+        keep_minima(a, op.weight);
+        const Span wanted = part(s_.wanted_count);
+        for (std::int64_t i = wanted.begin; i < wanted.end; i++)
+            m_.kernel->quantize_narrow(narrow(op.source, s_.wanted[i]), width, at(fraction_, op.source), a, i);
+        m_.pool.barrier();
+        const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
+        multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
+    }
+
+    void keep_minima(Activations& a, int weight) const {
+        const Matrix& w = at(m_.weights, weight)->matrix;
+        if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
+    }
+
+    // This thread's share of the outputs, in pairs of panels, so that no thread is left with half a tile.
+    void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
+        const Matrix& w = at(m_.weights, weight)->matrix;
+        ensure(scratch(), matmul_scratch(w.blocks) * 4);
+        const std::int64_t panels = (w.rows + 15) / 16;
+        const Span pairs = part((panels + 1) / 2);
+        m_.kernel->matmul(w, a, 0, rows, pairs.begin * 2, std::min(pairs.end * 2, panels), out,
+                          reinterpret_cast<std::int32_t*>(scratch().data()));
+    }
+
+    HeadCache cache(int layer, int head, const Chunk& chunk) const {
+        const std::int64_t base = (std::int64_t{layer} * m_.kv_heads + head) * m_.page_size * (3 * m_.depth + 8);
+        const std::int64_t values = base + m_.page_size * m_.depth * 2, scales = values + m_.page_size * m_.depth;
+        return {chunk.pages.data(), m_.page_size, m_.depth, base, values, scales, scales + m_.page_size * 4};
+    }
+
+    std::vector<int> fraction_;  // of each buffer, as of the operation at hand
+};
+
+}  // namespace
+
+void run_int8(Model& model, Step& step, int thread) { Int8Run(model, step, thread).run(); }
+
+}  // namespace intact

@@ -1,0 +1,85 @@
+// One step: the rows that run through the program together, and what the threads of a run share.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model.h"
+
+namespace intact {
+
+struct Span {
+    std::int64_t begin, end;
+    std::int64_t size() const { return end - begin; }
+};
+
+// The part of `total` that falls to a thread.
+inline Span span(std::int64_t total, int thread, int threads) { return {total * thread / threads, total * (thread + 1) / threads}; }
+
+// vector[i] for the signed indices that plain structs hold.
+template <class V, class I>
+auto& at(V& vector, I i) {
+    return vector[static_cast<std::size_t>(i)];
+}
+
+struct Step {
+    const std::int32_t* tokens;
+    std::int64_t rows;
+    const std::vector<Chunk>* chunks;
+    const std::int64_t* wanted;
+    std::int64_t wanted_count;
+    std::int32_t* logits;
+    std::vector<std::int64_t> position, chunk;                 // of every row
+    std::vector<std::vector<std::int32_t>> sine, cosine;       // [rotation][row * frequencies + i]
+    std::vector<std::vector<float>> float_sine, float_cosine;  // profile fp32
+    std::vector<std::vector<const float*>> keys, values;       // profile fp32: [chunk][page]
+    std::vector<float> gathered;                               // profile fp32: rows whose logits are wanted
+
+    // Positions that row m's attention sees, the last inclusive; window 0: all before it.
+    Span visible(std::int64_t m, std::int64_t window) const {
+        const std::int64_t last = at(position, m);
+        return {window && last >= window ? last - window + 1 : 0, last};
+    }
+};
+
+// What a thread does with a step. Most operations treat each row by itself, and a row always belongs to the same thread:
+// only products and attention, which read rows of other threads, wait for them, before and after.
+class Run {
+public:
+    Run(Model& model, Step& step, int thread)
+        : m_(model), s_(step), thread_(thread), threads_(model.pool.size()), mine_(span(step.rows, thread, threads_)) {}
+
+protected:
+    template <class T>
+    T* row(int buffer, std::int64_t m) const {
+        return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
+    }
+    const BufferSpec& spec(int buffer) const { return at(m_.buffers, buffer); }
+    Span part(std::int64_t total) const { return span(total, thread_, threads_); }
+
+    // Sines and cosines of this thread's rows.
+    void angles() {
+        for (std::size_t r = 0; r < m_.rotations.size(); r++) {
+            const auto& turns = m_.rotations[r].turns;
+            const auto n = static_cast<std::int64_t>(turns.size());
+            for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, &at(s_.sine[r], m * n), &at(s_.cosine[r], m * n));
+        }
+    }
+
+    Model& m_;
+    Step& s_;
+    const int thread_, threads_;
+    const Span mine_;
+};
+
+void run_int8(Model& model, Step& step, int thread);
+void run_fp32(Model& model, Step& step, int thread);
+
+// Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if it must.
+Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns);
+
+// Makes a buffer hold at least so many bytes; its contents are lost where it grows.
+void ensure(Buffer& buffer, std::int64_t bytes);
+
+}  // namespace intact
