@@ -4,65 +4,25 @@ All numbers come from SHAKE-128 over the seed and the tensor's name, never from 
 digests of what these models compute may be kept.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from intact.conformance.synthetic import FLOAT_KINDS, random_floats, random_tensor
 from intact.numerics.weights import BLOCK_KINDS
 from support.gguf_writer import write_gguf
 
-FLOATS = {"F32": 4, "F16": 2, "BF16": 2}
 KINDS = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "IQ4_NL", "MXFP4", "BF16")
 """A mixture in rows of a multiple of 32."""
 K_KINDS = ("Q4_K", "Q6_K", "Q2_K", "Q5_K", "Q3_K", "IQ4_XS", "TQ1_0", "TQ2_0", "Q8_0")
 """A mixture that needs rows of a multiple of 256."""
 
-# Root mean square of a block of random bytes whose float16 is 1, about. The second float16, as a multiple of the first.
-_SIZE = {
-    "Q4_0": 4.6, "Q4_1": 4.6, "Q5_0": 9.2, "Q5_1": 9.2, "Q8_0": 74.0, "Q2_K": 13.0, "Q3_K": 42.0, "Q4_K": 240.0,
-    "Q5_K": 480.0, "Q6_K": 1370.0, "IQ4_NL": 67.0, "IQ4_XS": 1240.0, "MXFP4": 6.0, "TQ1_0": 0.8, "TQ2_0": 1.2,
-}  # fmt: skip
-_MINIMUM = {"Q4_1": -7.5, "Q5_1": -15.5, "Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
-
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-def random_bytes(name: str, count: int) -> np.ndarray:
-    """Bytes that belong to a name."""
-    return np.frombuffer(hashlib.shake_128(name.encode()).digest(count), np.uint8)
-
-
-def random_floats(name: str, shape: tuple[int, ...], size: float) -> np.ndarray:
-    """Float32 numbers, about normal (the sum of four uniform bytes), of a root mean square `size`."""
-    count = int(np.prod(shape))
-    total = random_bytes(name, 4 * count).reshape(count, 4).astype(np.int64).sum(axis=1) - 510
-    return (total * (size / 147.8)).astype(np.float32).reshape(shape)
-
-
-def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float) -> bytes:
-    """A tensor's bytes in any format, finite, of a root mean square of about `size`."""
-    if kind in FLOATS:
-        x = random_floats(name, shape, size)
-        if kind == "BF16":
-            return (x.view(np.uint32) >> 16).astype("<u2").tobytes()
-        return x.astype("<f4" if kind == "F32" else "<f2").tobytes()
-    spec = BLOCK_KINDS[kind]
-    blocks = int(np.prod(shape)) // spec.values
-    data = random_bytes(name, blocks * spec.size).reshape(blocks, spec.size).copy()
-    spread = random_bytes(name + "|scale", 2 * blocks).reshape(blocks, 2).astype(np.float64)
-    scale = size / _SIZE[kind] * (0.5 + spread[:, 0] / 256) * np.where(spread[:, 1] < 32, -1, 1)
-    if kind == "MXFP4":
-        data[:, 0] = 128 + np.floor(np.log2(np.abs(scale)) + 0.5)
-    for i, at in enumerate(spec.halves):
-        values = (scale * (_MINIMUM[kind] if i else 1)).astype("<f2")
-        data[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
-    return data.tobytes()
 
 
 def _byte_spellings() -> list[str]:
@@ -126,7 +86,7 @@ def write_tiny(
         Keys that are added to the file's or replace them.
     """
     kinds = list(kinds)
-    wide = any(kind not in FLOATS and BLOCK_KINDS[kind].values == 256 for kind in kinds)
+    wide = any(kind not in FLOAT_KINDS and BLOCK_KINDS[kind].values == 256 for kind in kinds)
     width, hidden = width or (256 if wide else 96), hidden or (768 if wide else 160)
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
     turn = 0
@@ -134,7 +94,7 @@ def write_tiny(
     def matrix(name: str, rows: int, columns: int, size: float = 1.0) -> None:
         nonlocal turn
         order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
-        fits = [i for i, kind in enumerate(order) if kind in FLOATS or columns % BLOCK_KINDS[kind].values == 0]
+        fits = [i for i, kind in enumerate(order) if kind in FLOAT_KINDS or columns % BLOCK_KINDS[kind].values == 0]
         kind = order[fits[0]] if fits else "F32"
         turn += fits[0] + 1 if fits else 0
         shape = (rows, columns)

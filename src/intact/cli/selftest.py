@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import typer
+
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, out
 
@@ -16,13 +18,19 @@ The same digests from the plainest instructions
 
 
 def command(json: JsonOption = False) -> None:
-    """Compute the digests over all operations and over the default model's tokens."""
-    from intact.conformance import selftest
+    """Compute the digests over all operations and over the default model's tokens; exit code 1 if one is wrong."""
+    from intact.conformance import EXPECTED, selftest
 
     digests: Mapping[str, str] = selftest()
+    right = all(EXPECTED[name] == digest for name, digest in digests.items())
     if json:
-        emit(dict(digests))
-        return
-    width = max(len(name) for name in digests)
-    for name, digest in digests.items():
-        out().print(f"{name:{width}}  {digest}", soft_wrap=True, markup=False)
+        emit({**digests, "as_documented": right})
+    else:
+        width = max(len(name) for name in EXPECTED)
+        for name, digest in digests.items():
+            verdict = "as documented" if digest == EXPECTED[name] else f"WRONG: should be {EXPECTED[name]}"
+            out().print(f"{name:{width}}  {digest}  {verdict}", soft_wrap=True, markup=False)
+        if "tokens" not in digests:
+            out().print(f"{'tokens':{width}}  needs the default model: intact pull", soft_wrap=True, markup=False)
+    if not right:
+        raise typer.Exit(1)

@@ -1,0 +1,360 @@
+"""Known answers for every operation: writes the JSON files of this folder, or with --check compares them.
+
+    python conformance/make.py [--check]
+
+A file holds cases of one or more operations: their inputs, written out, and the answers of `intact.numerics`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intact.conformance.synthetic import random_bytes, random_tensor
+from intact.executors.base import embed_multiplier
+from intact.executors.reference import _embed
+from intact.models.rotary import rotation
+from intact.numerics import VERSION, activations, attention, fixed, functions, gate, matmul, norm, rope, sampling
+from intact.numerics.weights import BLOCK_KINDS, BlockWeight, from_blocks, from_floats
+
+FOLDER = Path(__file__).parent
+Case = dict[str, Any]
+
+
+def _list(x: Any) -> Any:
+    return np.asarray(x).tolist()
+
+
+def _float32(bits: list[int], shape: list[int]) -> np.ndarray:
+    return np.array(bits, np.uint32).view(np.float32).reshape(shape)
+
+
+def _weight(kind: str, data: str, shape: list[int]) -> BlockWeight:
+    return from_blocks(kind, np.frombuffer(bytes.fromhex(data), np.uint8), (shape[0], shape[1]))
+
+
+def _described(w: BlockWeight) -> Case:
+    out = {"codes": w.codes.tobytes().hex(), "scale": _list(w.scale), "scale_exp": _list(w.scale_exp)}
+    if w.minimum is not None:
+        out |= {"minimum": _list(w.minimum), "minimum_exp": _list(w.minimum_exp)}
+    return out
+
+
+def _quantized(codes: list[list[int]], scale: list[list[int]], exponent: list[int]) -> activations.Quantized:
+    return activations.Quantized(np.array(codes, np.int8), np.array(scale, np.int16), np.array(exponent, np.int32))
+
+
+def _gain(gain: list[int], eps: str) -> norm.Gain:
+    return norm.make_gain(_float32(gain, [len(gain)]), float(eps))
+
+
+def _heads(codes: list[list[int]], scale: list[int]) -> attention.Heads:
+    return attention.Heads(np.array(codes, np.int64), np.array(scale, np.int64))
+
+
+def _scale(factor: str) -> attention.Scale:
+    return attention.score_scale(Fraction(factor))
+
+
+def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[list[int]]) -> Case:
+    q = attention.quantize_query(np.array(query, np.int64), _scale(factor))
+    k, v = attention.quantize_keys(np.array(keys)), attention.quantize_values(np.array(values))
+    return {"scores": _list(attention.scores(q, k)), "output": _list(attention.attend(q, k, v))}
+
+
+def _sampling(temperature: float, top_k: int, top_p: float, min_p: float) -> sampling.Sampling:
+    return sampling.make_sampling(temperature, top_k, top_p, min_p)
+
+
+def _sine_cosine(positions: list[int], turns: list[int]) -> Case:
+    sine, cosine = rope.sine_cosine(np.array(positions, np.int64), np.array(turns, np.uint64))
+    return {"sine": _list(sine), "cosine": _list(cosine)}
+
+
+# What each operation computes: inputs to outputs, all as they stand in the files.
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "bitlen": lambda x: _list(fixed.bitlen(x)),
+    "rshift": lambda x, s: _list(fixed.rshift(x, s)),
+    "shift": lambda x, s: _list(fixed.shift(x, s)),
+    "exp2_neg": lambda t: _list(functions.exp2_neg(np.array(t))),
+    "sigmoid": lambda x: _list(functions.sigmoid(np.array(x))),
+    "inverse_sqrt": lambda v: [list(functions.inverse_sqrt(n)) for n in v],
+    "log2": lambda v: [functions.log2_fixed(n) for n in v],
+    "weight_of_blocks": lambda kind, data, shape: _described(_weight(kind, data, shape)),
+    "weight_of_floats": lambda bits, x, shape: _described(from_floats(_float32(x, shape), bits)),
+    "quantize": lambda x, fraction: {
+        k: _list(v) for k, v in activations.quantize(np.array(x), fraction)._asdict().items()
+    },
+    "block_sums": lambda block, **a: [_list(part) for part in activations.block_sums(_quantized(**a), block)],
+    "matmul": lambda x, fraction, kind, data, shape, result_fraction: _list(
+        matmul.matmul(activations.quantize(np.array(x), fraction), _weight(kind, data, shape), result_fraction)
+    ),
+    "gain": lambda gain, eps: {
+        "factor": _list(_gain(gain, eps).factor),
+        "exponent": _gain(gain, eps).exponent,
+        "epsilon": _gain(gain, eps).epsilon,
+    },
+    "rmsnorm": lambda x, fraction, gain, eps, result_fraction: _list(
+        norm.rmsnorm(np.array(x), fraction, _gain(gain, eps), result_fraction)
+    ),
+    "turns": lambda base, dimension, scaling: _list(rotation(base, dimension, scaling)),
+    "sine_cosine": _sine_cosine,
+    "rotate": lambda x, positions, turns, interleaved: _list(
+        rope.rotate(
+            np.array(x), *rope.sine_cosine(np.array(positions, np.int64), np.array(turns, np.uint64)), interleaved
+        )
+    ),
+    "score_scale": lambda factor: list(_scale(factor)),
+    "keys": lambda x: {k: _list(v) for k, v in attention.quantize_keys(np.array(x))._asdict().items()},
+    "values": lambda x: {k: _list(v) for k, v in attention.quantize_values(np.array(x))._asdict().items()},
+    "query": lambda x, factor: dict(
+        zip(
+            ("codes", "mantissa", "drop"),
+            map(_list, attention.quantize_query(np.array(x), _scale(factor))),
+            strict=True,
+        )
+    ),
+    "attend": _attend,
+    "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
+    "embed": lambda kind, data, shape, tokens, scale: _list(
+        _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
+    ),
+    "philox4x32": lambda counter, key: list(sampling.philox4x32(tuple(counter), tuple(key))),
+    "branch_key": lambda seed, branch: sampling.branch_key(seed, branch),
+    "uniform64": lambda key, position: sampling.uniform64(key, position),
+    "log_probability": lambda logits, tokens: [sampling.log_probability(np.array(logits), t) for t in tokens],
+    "sampling": lambda **p: _sampling(**p)._asdict(),
+    "sampling_weights": lambda logits, **p: _list(sampling.weights(np.array(logits), _sampling(**p))),
+    "draw": lambda logits, key, positions, **p: [
+        sampling.draw(np.array(logits), _sampling(**p), key, position) for position in positions
+    ],
+}
+
+LIMIT = (1 << 31) - 1
+
+
+def _integers(name: str, shape: tuple[int, ...], bits: int) -> np.ndarray:
+    """Integers whose size varies from a unit to `bits` bits."""
+    raw = random_bytes(name, 9 * int(np.prod(shape))).reshape(-1, 9)
+    value = np.ascontiguousarray(raw[:, :8]).view("<i8").ravel() >> (63 - bits)
+    return (value >> (raw[:, 8].astype(np.int64) % (bits + 1))).reshape(shape)
+
+
+def _row(name: str, shape: tuple[int, ...], size: float) -> np.ndarray:
+    """Integers about normal with a root mean square `size`."""
+    raw = random_bytes(name, 4 * int(np.prod(shape))).reshape(-1, 4).astype(np.int64).sum(axis=1) - 510
+    return np.floor(raw * (size / 147.8) + 0.5).astype(np.int64).reshape(shape)
+
+
+def _bits(x: Any) -> list[int]:
+    return _list(np.ravel(np.asarray(x, np.float32)).view(np.uint32))
+
+
+def _data(name: str, kind: str, shape: tuple[int, int], size: float) -> str:
+    return random_tensor(name, kind, shape, size).hex()
+
+
+def _case(operation: str, **inputs: Any) -> Case:
+    return {"operation": operation, "input": inputs}
+
+
+def _fixed() -> Iterator[Case]:
+    yield _case("bitlen", x=[0, 1, 2, 3, 4, 255, 256, (1 << 31) - 1, 1 << 31, (1 << 62) - 1, 1 << 62, (1 << 63) - 1])
+    x = [0, 1, -1, 2, -2, 3, -3, 5, -5, 6, -6, 7, -7, (1 << 61) + 1, -(1 << 61) - 1, (1 << 62) - 1, 1 - (1 << 62)]
+    for s in (0, 1, 2, 3, 30, 61, 62, 63, 64, 200):
+        yield _case("rshift", x=x, s=s)
+    for s in (-200, -32, -31, -30, -1, 0, 1, 40, 63):
+        yield _case("shift", x=[*x[:13], 1 << 20, LIMIT, -LIMIT, 1 << 31, -(1 << 40)], s=s)
+
+
+def _functions() -> Iterator[Case]:
+    t = [0, 1, 2, 32767, 32768, 65535, 65536, 65537, 1 << 20, 30 << 16, (31 << 16) - 1, 31 << 16, 32 << 16, 1 << 40]
+    yield _case("exp2_neg", t=t + _list(np.abs(_integers("exp2", (40,), 21))))
+    x = [0, 1, -1, 65536, -65536, 16 << 16, -(16 << 16), 1408000, -1408000, LIMIT, -LIMIT]
+    yield _case("sigmoid", x=x + _list(_integers("sigmoid", (40,), 20)))
+    v = [1, 2, 3, 4, 5, 15, 16, 17, (1 << 31) - 1, 1 << 31, (1 << 60) - 1, 1 << 60, (1 << 61) - 1, (1 << 62) - 1]
+    yield _case("inverse_sqrt", v=v + _list(np.abs(_integers("sqrt", (30,), 61)) + 1))
+    yield _case("log2", v=[1, 2, 3, 1 << 30, (1 << 30) + 1, (1 << 31) - 1, 1 << 32, (1 << 47) - 1])
+    yield _case("log2", v=_list(np.abs(_integers("log2", (20,), 47)) + 1))
+
+
+def _blocks(kind: str) -> Iterator[Case]:
+    columns = BLOCK_KINDS[kind].values * (1 if BLOCK_KINDS[kind].values == 256 else 2)
+    yield _case("weight_of_blocks", kind=kind, data=_data(kind, kind, (2, columns), 0.05), shape=[2, columns])
+
+
+def _floats() -> Iterator[Case]:
+    x = np.zeros((4, 70), np.float32)
+    x[0] = _row("floats", (70,), 1000.0) / np.float32(1 << 14)
+    x[1] = np.float32(2.0) ** (np.arange(70) % 9 - 40)
+    x[2, 3], x[2, 40] = -3.0e38, 1.0e30
+    for bits in (8, 4):
+        yield _case("weight_of_floats", bits=bits, x=_bits(x), shape=[4, 70])
+
+
+def _activations() -> Iterator[Case]:
+    rows = [_row("activations", (70,), size) for size in (2.0, 300.0, 40000.0, 3.0e6)]
+    rows += [np.zeros(70, np.int64), np.where(np.arange(70) % 2, LIMIT, -LIMIT), np.arange(70) - 35]
+    rows += [np.full(70, 127 * 8191), np.full(70, 127 * 8191 + 1)]
+    yield _case("quantize", x=_list(rows), fraction=16)
+    wide = _row("wide", (2, 40), 0.5 * (1 << 20)) << np.array([[0], [14]])
+    wide[1, 17] = -104000 << 20
+    yield _case("quantize", x=_list(wide), fraction=20)
+    a = activations.quantize(np.array(rows), 16)
+    for block in (32, 16):
+        yield _case("block_sums", block=block, **{k: _list(v) for k, v in a._asdict().items()})
+
+
+def _matmul() -> Iterator[Case]:
+    for kind, columns in (("Q4_0", 64), ("Q4_1", 288), ("Q5_0", 64), ("Q8_0", 64), ("IQ4_NL", 64), ("MXFP4", 64)):
+        yield from _products(kind, columns)
+    for kind in ("Q2_K", "Q3_K", "Q6_K", "TQ2_0"):
+        yield from _products(kind, 256)
+
+
+def _products(kind: str, columns: int) -> Iterator[Case]:
+    x = np.stack([_row("matmul", (columns,), size) for size in (20.0, 70000.0)])
+    data = _data("matmul" + kind, kind, (3, columns), 0.2)
+    yield _case("matmul", x=_list(x), fraction=16, kind=kind, data=data, shape=[3, columns], result_fraction=20)
+
+
+def _norm() -> Iterator[Case]:
+    gain = _bits(1 + _row("gain", (24,), 400.0) / 1024)
+    small = _bits(np.float32(2.0) ** -np.arange(24.0))
+    for g, eps in ((gain, "1e-05"), (small, "1e-06"), (_bits([0.0] * 24), "1e-06"), (_bits([1.5]), "0.001")):
+        yield _case("gain", gain=g, eps=eps)
+    rows = [_row("norm", (24,), size) for size in (0.6, 5.0, 1.0e6, 1.0e12)]
+    rows.append(np.eye(1, 24, 3, dtype=np.int64)[0] * ((1 << 21) + 1))
+    yield _case("rmsnorm", x=_list(rows), fraction=20, gain=gain, eps="1e-05", result_fraction=20)
+    yield _case("rmsnorm", x=_list(rows[:3]), fraction=16, gain=gain, eps="1e-06", result_fraction=16)
+    fraction = norm.make_gain(_float32(small, [24]), 1e-6).fraction
+    yield _case("rmsnorm", x=_list(rows), fraction=20, gain=small, eps="1e-06", result_fraction=fraction)
+
+
+def _rotary() -> Iterator[Case]:
+    llama3 = {"type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original": 8192}
+    for base, dimension, scaling in (
+        (10000.0, 24, {}),
+        (1000000.0, 128, {}),
+        (500000.0, 64, llama3),
+        (1e6, 16, {"type": "linear", "factor": 8.0}),
+    ):
+        yield _case("turns", base=base, dimension=dimension, scaling=scaling)
+    turns = _list(rotation(10000.0, 12, {}))
+    positions = [0, 1, 2, 3, 1000, 131071, 524287]
+    yield _case("sine_cosine", positions=positions, turns=turns)
+    yield _case("sine_cosine", positions=[1], turns=[1 << 61, (1 << 61) - 1, 1 << 62, 3 << 61, 7 << 61, (1 << 64) - 1])
+    x = _integers("rotate", (3, 2, 14), 31)
+    x[0, 0] = LIMIT
+    for interleaved in (False, True):
+        yield _case("rotate", x=_list(x), positions=[0, 5, 524287], turns=turns, interleaved=interleaved)
+
+
+def _attention() -> Iterator[Case]:
+    factors = ["1/8", "1", "1000000", str(Fraction(1, 1 << 20)), "5/57"]
+    for factor in factors:
+        yield _case("score_scale", factor=factor)
+    heads = np.stack([_row("heads", (8,), size) for size in (0.5, 30.0, 60000.0, 1.0e7)] + [np.full(8, -LIMIT)])
+    heads = np.concatenate([heads, np.zeros((1, 8), np.int64)])
+    yield _case("keys", x=_list(heads))
+    yield _case("values", x=_list(heads))
+    for factor in factors[:4]:
+        yield _case("query", x=_list(heads), factor=factor)
+    keys, values = _row("keys", (9, 8), 90000.0), _row("values", (9, 8), 50000.0)
+    values[3] *= 500
+    values[5] = 0
+    for size, factor in ((60000.0, "1/4"), (60000.0, "4"), (3.0, "1/4"), (0.0, "1")):
+        query = _row("query", (8,), size)
+        yield _case("attend", query=_list(query), factor=factor, keys=_list(keys), values=_list(values))
+    yield _case("attend", query=[5] * 4, factor="1/2", keys=[[0] * 4] * 3, values=[[16253, -16253, 1, 0]] * 3)
+    yield _case(
+        "attend", query=[LIMIT] * 8, factor="1", keys=[[LIMIT] * 8, [-LIMIT] * 8], values=[[LIMIT] * 8, [1] * 8]
+    )
+
+
+def _gate() -> Iterator[Case]:
+    x = [0, 1, -1, 65536, -65536, 1 << 20, -(1 << 20), 1 << 21, LIMIT, -LIMIT, LIMIT, -LIMIT, 3 << 16]
+    up = [LIMIT, LIMIT, LIMIT, 4096, -4096, 1 << 30, 77, 1, LIMIT, -LIMIT, -LIMIT, LIMIT, 1 << 28]
+    gates = x + _list(_row("gate", (40,), 100000.0))
+    ups = up + _list(_integers("up", (40,), 31))
+    for kind in ("silu", "gelu"):
+        yield _case("gate", kind=kind, gate_=gates, up=ups)
+
+
+def _embedding() -> Iterator[Case]:
+    for kind, columns in (("Q8_0", 32), ("Q4_1", 32), ("Q6_K", 256)):
+        data = _data("embed" + kind, kind, (3, columns), 0.05)
+        for scale in ("1", str(Fraction(27171461767, 1 << 30))):
+            yield _case("embed", kind=kind, data=data, shape=[3, columns], tokens=[2, 0], scale=scale)
+
+
+def _draws() -> Iterator[Case]:
+    yield _case("philox4x32", counter=[0] * 4, key=[0] * 2)
+    yield _case("philox4x32", counter=[0xFFFFFFFF] * 4, key=[0xFFFFFFFF] * 2)
+    pi = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0]
+    yield _case("philox4x32", counter=pi[:4], key=pi[4:])
+    for seed, branch in ((7, ["abc", 0]), (0, []), (-1, ["é", "a|b", 12]), ((1 << 64) - 1, ["", 3])):
+        yield _case("branch_key", seed=seed, branch=branch)
+    key = sampling.branch_key(7, ("abc", 0))
+    for position in (0, 1, 1 << 32, (1 << 40) + 5):
+        yield _case("uniform64", key=key, position=position)
+    logits = _row("logits", (60,), 150000.0)
+    logits[7] = logits[9] = logits.max()
+    extreme = [LIMIT, -LIMIT, 0, LIMIT - 3]
+    yield _case("log_probability", logits=_list(logits), tokens=[0, 7, 9, 59])
+    yield _case("log_probability", logits=extreme, tokens=[0, 1, 2, 3])
+    settings = [(1.0, 0, 1.0, 0.0), (0.8, 0, 0.95, 0.0), (0.7, 12, 0.9, 0.02), (0.000001, 3, 1.0, 0.0)]
+    for temperature, top_k, top_p, min_p in [*settings, (1000.0, 0, 0.5, 1.0), (0.0, 0, 1.0, 0.0)]:
+        p = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        yield _case("sampling", **p)
+        if temperature:
+            yield _case("sampling_weights", logits=_list(logits), **p)
+        yield _case("draw", logits=_list(logits), key=key, positions=list(range(12)), **p)
+
+
+FILES: dict[str, Callable[[], Iterator[Case]]] = {
+    "fixed": _fixed,
+    "functions": _functions,
+    **{f"weights_{kind.lower()}": lambda kind=kind: _blocks(kind) for kind in BLOCK_KINDS},
+    "weights_floats": _floats,
+    "activations": _activations,
+    "matmul": _matmul,
+    "norm": _norm,
+    "rotary": _rotary,
+    "attention": _attention,
+    "gate": _gate,
+    "embed": _embedding,
+    "sampling": _draws,
+}
+
+
+def answer(case: Case) -> Any:
+    """What the reference computes for a case."""
+    return OPERATIONS[case["operation"]](**case["input"])
+
+
+def text(name: str) -> str:
+    """A file's contents: one case a line."""
+    lines = [json.dumps(case | {"output": answer(case)}, ensure_ascii=False) for case in FILES[name]()]
+    return '{"numerics": "%s", "cases": [\n%s\n]}\n' % (VERSION, ",\n".join(lines))  # noqa: UP031
+
+
+def main() -> None:
+    stale = [
+        name for name in FILES if (path := FOLDER / f"{name}.json").is_file() is False or path.read_text() != text(name)
+    ]
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"differs from what the reference computes: {', '.join(stale)}" if stale else 0)
+    for name in stale:
+        (FOLDER / f"{name}.json").write_text(text(name))
+    print(f"wrote {', '.join(stale) or 'nothing: all files are as they should be'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Conformance by digest: what every tier and executor must print, and the programs that it is computed from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from intact.catalogue import DEFAULT, entry, find
+from intact.conformance.digests import MakeExecutor, operations_digest, tokens_digest
+from intact.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
+from intact.conformance.synthetic import PAGE
+from intact.executors.base import choose_tier
+from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.reference import ReferenceExecutor
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.text import Tokenizer
+
+ExecutorName: TypeAlias = Literal["native", "reference"]
+
+TOKENS = 64
+FEW_TOKENS = 4  # for the reference, which takes seconds a token
+
+EXPECTED = {
+    "operations": "1ec4440f1f3c4da29a58d85017e06328d968771dfa9815a8f6f81e32ba4d397a",
+    "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
+    "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
+}
+"""The digests of this numerics version; they stand in docs/contract.md too."""
+
+
+def default_model() -> Path | None:
+    """Find the default model's file: where it was pulled to, else in the folder that INTACT_MODELS names, else None."""
+    folder = os.environ.get("INTACT_MODELS")
+    other = Path(folder).expanduser() / entry(DEFAULT).file if folder else None
+    return find(DEFAULT) or (other if other is not None and other.is_file() else None)
+
+
+def make_executor(
+    executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None
+) -> MakeExecutor:
+    """Say how programs are run: by the native executor on a tier, by default the best one, or by the reference."""
+    if executor == "reference":
+        return lambda program, bits: ReferenceExecutor(program, bits, PAGE)
+    return lambda program, bits: NativeExecutor(program, "int8", threads, tier, bits, PAGE)
+
+
+def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> Kernels:
+    """Say how single operations are run."""
+    return ReferenceKernels() if executor == "reference" else NativeKernels(tier or choose_tier(available_tiers()))
+
+
+def selftest(executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None) -> dict[str, str]:
+    """Compute the digests that stand in docs/contract.md.
+
+    Returns
+    -------
+    dict
+        `operations`, over every operation and weight format; `tokens`, over 64 greedy and 64 sampled tokens of the
+        default model with their log-probabilities (of the reference `tokens, first 4`). Where the model's file is not
+        at hand the second is missing.
+    """
+    make = make_executor(executor, tier, threads)
+    digests = {"operations": operations_digest(make_kernels(executor, tier), make)}
+    path = default_model()
+    if path is not None:
+        count = FEW_TOKENS if executor == "reference" else TOKENS
+        digests["tokens" if count == TOKENS else f"tokens, first {count}"] = model_digest(make, path, count)
+    return digests
+
+
+def model_digest(make: MakeExecutor, path: Path, count: int = TOKENS) -> str:
+    """Compute the digest over `count` greedy and `count` sampled tokens of an instruct model's file."""
+    checkpoint = open_checkpoint(path)
+    program = build_program(checkpoint)
+    return tokens_digest(make(program, 8), program, Tokenizer.from_checkpoint(checkpoint), count)

@@ -1,0 +1,119 @@
+"""Digests over what an executor computes: equal digests, equal bits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from intact.conformance.kernels import Kernels, results
+from intact.conformance.synthetic import PAGE, Case, cases, random_bytes
+from intact.engine.cache import PagePool
+from intact.engine.engine import Engine
+from intact.executors.base import Executor
+from intact.library import prompt_id
+from intact.models.program import Program
+from intact.numerics.sampling import Sampling, branch_key, make_sampling
+from intact.text import Tokenizer
+
+MakeExecutor: TypeAlias = Callable[[Program, int], Executor]
+"""Makes an executor of a program and the bits of float matrices; its pages must hold 16 positions."""
+
+PROMPT = ({"role": "user", "content": "Why is the sky blue?"},)
+SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
+
+_SAMPLINGS = (
+    make_sampling(0.0),
+    make_sampling(1.0),
+    make_sampling(0.8, top_p=0.95),
+    make_sampling(0.6, top_k=20, top_p=0.9),
+    make_sampling(1.5, min_p=0.05),
+    make_sampling(0.000001, top_k=3),
+    make_sampling(1000.0, top_k=7, top_p=0.5, min_p=0.2),
+)
+
+
+def _update(sha: hashlib._Hash, array: ArrayLike) -> None:
+    sha.update(np.asarray(array).astype("<i8").tobytes())
+
+
+def _logits(case: Case, make: MakeExecutor) -> str:
+    executor = make(case.program, case.bits)
+    if executor.page_size != PAGE:
+        raise ValueError(f"the synthetic programs need pages of {PAGE}, got {executor.page_size}")
+    executor.reserve_pages(case.pages)
+    sha = hashlib.sha256()
+    for step in case.steps:
+        _update(sha, executor.step(step.chunks, step.wanted))
+    return sha.hexdigest()
+
+
+def _synthetic_logits() -> NDArray[np.int32]:
+    """Rows of logits from flat to steep, with ties, and with the largest gap that there is."""
+    raw = random_bytes("logits", 12 * 501 * 2).view("<u2").astype(np.int64).reshape(12, 501) - 32768
+    rows = raw << np.arange(-4, 8).clip(0)[:, None] >> np.arange(4, -8, -1).clip(0)[:, None]
+    rows[10, 100:] = rows[10, 7]
+    rows[11, ::2], rows[11, 1::2] = (1 << 31) - 1, 1 - (1 << 31)
+    out: NDArray[np.int32] = rows.astype(np.int32)
+    return out
+
+
+def _draws(executor: Executor) -> str:
+    sha = hashlib.sha256()
+    logits = _synthetic_logits()
+    for i, sampling in enumerate(_SAMPLINGS):
+        keys = np.array([branch_key(i, ("draw", row)) for row in range(len(logits))], np.uint64)
+        for position in (0, 1, 77, 1 << 33):
+            settings: Sequence[Sampling] = [sampling] * len(logits)
+            tokens, logprobs = executor.draw(logits, settings, keys, np.full(len(logits), position, np.int64))
+            _update(sha, tokens)
+            _update(sha, logprobs)
+    return sha.hexdigest()
+
+
+def _results(arrays: Sequence[ArrayLike]) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        _update(sha, array)
+    return sha.hexdigest()
+
+
+def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
+    """Compute a digest for each operation by itself, for each synthetic program, and one over draws."""
+    digests, last = {name: _results(arrays) for name, arrays in results(kernels)}, None
+    for case in cases():
+        digests[f"program: {case.name}"] = _logits(case, make)
+        last = case.program
+    if last is not None:
+        digests["draws"] = _draws(make(last, 8))
+    return digests
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """Hash digests into one: SHA-256 of lines of name, a space, digest, each ended by a line feed."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+
+
+def operations_digest(kernels: Kernels, make: MakeExecutor) -> str:
+    """Compute the digest over all operations."""
+    return combined(operation_digests(kernels, make))
+
+
+def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, count: int) -> str:
+    """Compute the digest over an answer to `PROMPT`: `count` greedy tokens, then `count` sampled ones.
+
+    Each token enters as two little-endian int64: its id and its log-probability (nats, times 2^24). An end token ends
+    nothing here. The draws are those of ``generate(..., temperature=0.8, top_p=0.95, seed=7)``.
+    """
+    tokens = tokenizer.encode_chat(PROMPT)
+    key = branch_key(SEED, (prompt_id(tokens), 0))
+    sha = hashlib.sha256()
+    for sampling in (Sampling(), SAMPLED):
+        engine = Engine(executor, PagePool(executor), program.context)
+        engine.submit(tokens, sampling, [key], count, program.vocabulary)
+        for event in engine.run():
+            _update(sha, [event.token, event.logprob])
+    return sha.hexdigest()

@@ -1,0 +1,330 @@
+"""Synthetic programs that use every operation and every weight format, on awkward shapes and at the bounds of the sums.
+
+All numbers come from SHAKE-128 over a name, so that they are the same everywhere, with every version of every library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.executors.base import Chunk
+from intact.formats import Tensor
+from intact.models.decoder import inverse_root
+from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.rotary import rotation
+from intact.numerics.weights import BLOCK_KINDS
+
+Bytes = NDArray[np.uint8]
+
+FLOAT_KINDS = {"F32": 4, "F16": 2, "BF16": 2}
+PAGE = 16
+TOKENS = 23  # rows of the synthetic embeddings; the rows differ in size by powers of two
+
+# Root mean square of a block of random bytes whose float16 is 1, about. The second float16, as a multiple of the first.
+_SIZE = {
+    "Q4_0": 4.6, "Q4_1": 4.6, "Q5_0": 9.2, "Q5_1": 9.2, "Q8_0": 74.0, "Q2_K": 13.0, "Q3_K": 42.0, "Q4_K": 240.0,
+    "Q5_K": 480.0, "Q6_K": 1370.0, "IQ4_NL": 67.0, "IQ4_XS": 1240.0, "MXFP4": 6.0, "TQ1_0": 0.8, "TQ2_0": 1.2,
+}  # fmt: skip
+_MINIMUM = {"Q4_1": -7.5, "Q5_1": -15.5, "Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
+
+
+def random_bytes(name: str, count: int) -> Bytes:
+    """Give the bytes that belong to a name."""
+    return np.frombuffer(hashlib.shake_128(name.encode()).digest(count), np.uint8)
+
+
+def random_floats(name: str, shape: tuple[int, ...], size: float | NDArray[np.floating]) -> NDArray[np.float32]:
+    """Draw sums of four uniform bytes: about normal, of a root mean square `size`, which may differ from row to row."""
+    count = int(np.prod(shape))
+    total = random_bytes(name, 4 * count).reshape(count, 4).astype(np.int64).sum(axis=1) - 510
+    sizes = np.repeat(np.ravel(size), count // np.size(size))
+    values: NDArray[np.float32] = (total * (sizes / 147.8)).astype(np.float32)
+    return values.reshape(shape)
+
+
+def _float_bytes(x: NDArray[np.float32], kind: str) -> bytes:
+    if kind == "BF16":
+        return (x.view(np.uint32) >> 16).astype("<u2").tobytes()
+    return x.astype("<f4" if kind == "F32" else "<f2").tobytes()
+
+
+def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | NDArray[np.floating]) -> bytes:
+    """Draw a matrix's bytes in any format: finite, of a root mean square of about `size`, which may differ by row."""
+    if kind in FLOAT_KINDS:
+        return _float_bytes(random_floats(name, shape, size), kind)
+    spec = BLOCK_KINDS[kind]
+    blocks = int(np.prod(shape)) // spec.values
+    data = random_bytes(name, blocks * spec.size).reshape(blocks, spec.size).copy()
+    spread = random_bytes(name + "|scale", 2 * blocks).reshape(blocks, 2).astype(np.float64)
+    sizes = np.repeat(np.ravel(size), blocks // np.size(size))
+    scale = sizes / _SIZE[kind] * (0.5 + spread[:, 0] / 256) * np.where(spread[:, 1] < 32, -1, 1)
+    if kind == "MXFP4":
+        data[:, 0] = 127 + np.frexp(np.abs(scale) * 1.4142135623730951)[1]
+    for i, at in enumerate(spec.halves):
+        values = (scale * (_MINIMUM[kind] if i else 1)).astype("<f2")
+        data[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
+    return data.tobytes()
+
+
+class Step(NamedTuple):
+    """One call of an executor: chunks of sequences, and the rows whose logits are wanted."""
+
+    chunks: tuple[Chunk, ...]
+    wanted: NDArray[np.int64]
+
+
+class Case(NamedTuple):
+    """A program and the steps to run it with; `bits` is what float matrices become."""
+
+    name: str
+    program: Program
+    steps: tuple[Step, ...]
+    pages: int
+    bits: int = 8
+
+
+class _Builder:
+    """Collects buffers, tensors and operations under short names."""
+
+    def __init__(self, name: str, kv_heads: int = 1, head_width: int = 16) -> None:
+        self.name, self.kv_heads, self.head_width = name, kv_heads, head_width
+        self.buffers: dict[str, Buffer] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+        self.rotations: list[NDArray[np.uint64]] = []
+        self.layers = 0
+
+    def buffer(self, name: str, width: int, wide: bool = False) -> str:
+        self.buffers[name] = Buffer(width, wide)
+        return name
+
+    def tensor(self, name: str, kind: str, shape: tuple[int, ...], data: bytes) -> str:
+        self.tensors[name] = Tensor(name, kind, shape, np.frombuffer(data, np.uint8))
+        return name
+
+    def matrix(self, name: str, kind: str, rows: int, columns: int, size: float | NDArray[np.floating] = 1.0) -> str:
+        scaled = np.asarray(np.asarray(size) / columns**0.5, np.float64)
+        return self.tensor(
+            name, kind, (rows, columns), random_tensor(f"{self.name}|{name}", kind, (rows, columns), scaled)
+        )
+
+    def vector(self, name: str, length: int, mean: float, size: float) -> str:
+        x = random_floats(f"{self.name}|{name}", (length,), size) + np.float32(mean)
+        return self.tensor(name, "F32", (length,), _float_bytes(x.astype(np.float32), "F32"))
+
+    def embed(self, width: int, kind: str = "F32", low: int = -19, scale: Fraction = Fraction(1)) -> None:
+        """Embed rows whose size doubles from 2^low on: the small ones show single units, the large ones saturate."""
+        sizes = 2.0 ** (low + np.arange(TOKENS))
+        data = random_tensor(f"{self.name}|embed", kind, (TOKENS, width), sizes)
+        self.tensor("embed", kind, (TOKENS, width), data)
+        self.ops.append(Embed(self.buffer("x", width, wide=True), "embed", scale))
+
+    def linear(self, source: str, kind: str, *targets: tuple[str, int], bias: float = 0.0, wide: bool = False) -> None:
+        """Multiply a buffer by random matrices into others, named with their widths."""
+        made = []
+        for target, width in targets:
+            self.buffer(target, width, wide)
+            weight = self.matrix(f"{target}.{len(self.tensors)}", kind, width, self.buffers[source].width)
+            stem = f"{target}.bias.{len(self.tensors)}"
+            made.append(Target(target, weight, self.vector(stem, width, 0.0, bias) if bias else None))
+        self.ops.append(Linear(source, tuple(made)))
+
+    def logits(self, source: str, kind: str = "F16", rows: int = 29) -> None:
+        """Append a head whose rows differ in size from 1 to 16, so that a unit of the source shows."""
+        columns = self.buffers[source].width
+        sizes = 2.0 ** (np.arange(rows) % 5) * columns**0.5
+        self.ops.append(Logits(source, self.matrix("head", kind, rows, columns, sizes)))
+
+    def rotation(self, base: float, width: int) -> int:
+        self.rotations.append(rotation(base, width, {}))
+        return len(self.rotations) - 1
+
+    def case(self, steps: Sequence[Step], pages: int = 8, bits: int = 8) -> Case:
+        program = Program(
+            architecture="synthetic",
+            buffers=self.buffers,
+            ops=tuple(self.ops),
+            tensors=self.tensors,
+            rotations=tuple(self.rotations),
+            layers=self.layers,
+            kv_heads=self.kv_heads,
+            head_width=self.head_width,
+            vocabulary=self.tensors["embed"].shape[0],
+            context=1 << 19,
+        )
+        return Case(self.name, program, tuple(steps), pages, bits)
+
+
+def _chunk(position: int, tokens: Sequence[int], pages: Sequence[int]) -> Chunk:
+    return Chunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
+
+
+def _step(*chunks: Chunk) -> Step:
+    return Step(chunks, np.arange(sum(len(chunk.tokens) for chunk in chunks), dtype=np.int64))
+
+
+ALL_TOKENS = _step(_chunk(0, range(TOKENS), (0, 1)))
+
+
+def _two_sequences(count: int = TOKENS) -> list[Step]:
+    """Run a prompt in two chunks beside another one, pages out of order; then one token of each."""
+    mix = [(7 * i + 3) % count for i in range(30)]
+    first, second = (3, 1, 6), (5, 0)
+    return [
+        _step(_chunk(0, mix[:11], first)),
+        _step(_chunk(11, mix[11:28], first), _chunk(0, mix[5:22], second)),
+        _step(_chunk(28, [mix[28]], first), _chunk(17, [mix[29]], second)),
+    ]
+
+
+def _matrix(kind: str, bits: int) -> Case:
+    """Embed and multiply in one format: three groups of blocks, the last part full, and an odd number of outputs."""
+    columns = 523 if kind in FLOAT_KINDS else 768 if BLOCK_KINDS[kind].values == 256 else 544
+    b = _Builder(f"matrix {kind} {bits}")
+    b.embed(columns, kind, low=-14, scale=Fraction(5, 3))
+    b.linear("x", kind, ("y", 37), bias=0.01)
+    b.logits("y")
+    return b.case([ALL_TOKENS, _step(_chunk(0, [9], (2,)))], bits=bits)
+
+
+def _extreme(kind: str, columns: int) -> Case:
+    """Set largest codes, scales and minima of one sign over the most columns: every sum stands at its bound."""
+    b = _Builder(f"extreme {kind}")
+    top = np.float32(127 * 8191 / 2**20)  # quantises to codes of 127 under a scale of 8191
+    ramp = np.where(np.arange(columns) % 2, top, -top)
+    table = np.stack([np.full(columns, top), np.full(columns, -top), ramp]).astype(np.float32)
+    b.tensor("embed", "F32", table.shape, _float_bytes(table, "F32"))
+    b.ops.append(Embed(b.buffer("x", columns, wide=True), "embed"))
+    spec = BLOCK_KINDS[kind]
+    half = np.array([2047 / 2**17], "<f2").view(np.uint8)
+    blocks = np.zeros((3, columns // spec.values, spec.size), np.uint8)
+    blocks[1] = 0xFF
+    blocks[2, :, : spec.size // 2] = 0xFF
+    for at in spec.halves:
+        blocks[:, :, at : at + 2] = half
+    if kind == "Q8_0":
+        blocks[0, :, 2:] = 0x80
+    b.tensor("w", kind, (3, columns), blocks.tobytes())
+    b.ops.append(Linear("x", (Target(b.buffer("y", 3), "w"),)))
+    b.logits("y")
+    return b.case([_step(_chunk(0, range(3), (0,)))])
+
+
+def _norms() -> Iterator[Case]:
+    for width in (1, 96, 1000):
+        b = _Builder(f"norm {width}")
+        b.embed(width)
+        b.ops.append(Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5))
+        b.logits("normed")
+        yield b.case([ALL_TOKENS])
+    b = _Builder("norm accumulated")
+    b.embed(100, low=-15)
+    b.linear("x", "F32", ("result", 100), wide=True)
+    b.ops.append(Norm("result", "x", b.vector("gain", 100, 0.0, 2.0), 1e-6, accumulate=True, offset=1.0))
+    b.linear("x", "F32", ("y", 41))
+    b.logits("y")
+    yield b.case([ALL_TOKENS])
+    b = _Builder("norm of heads")
+    b.embed(64)
+    b.linear("x", "F32", ("q", 5 * 24))
+    b.ops.append(Norm("q", "q", b.vector("gain", 24, 1.0, 0.5), 1e-6, heads=5))
+    b.logits("q")
+    yield b.case([ALL_TOKENS])
+
+
+def _ropes() -> Iterator[Case]:
+    for interleaved in (False, True):
+        b = _Builder(f"rope {'interleaved' if interleaved else 'halves'}")
+        b.embed(64)
+        b.linear("x", "F32", ("q", 3 * 40))
+        b.ops.append(Rope("q", b.rotation(500000.0, 40 if interleaved else 24), 3, 40, interleaved))
+        b.logits("q")
+        far = [_chunk(position, [5, 17, 20], [0] * (position // PAGE + 2)) for position in (1000, 262143, 524285)]
+        yield b.case([ALL_TOKENS, _step(*far)])
+
+
+def _gates() -> Iterator[Case]:
+    kinds: tuple[Literal["silu", "gelu"], ...] = ("silu", "gelu")
+    for kind in kinds:
+        b = _Builder(f"gate {kind}")
+        b.embed(64)
+        b.linear("x", "F32", ("gate", 77), ("up", 77), bias=1.5)
+        b.ops.append(Gate("gate", "up", b.buffer("hidden", 77, wide=True), kind))
+        b.linear("hidden", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case([ALL_TOKENS])
+
+
+def _attention() -> Iterator[Case]:
+    shapes = ((3, 1, 24, 0), (4, 2, 40, 5), (6, 6, 16, 0), (9, 1, 64, 17), (1, 1, 512, 0))
+    for heads, kv_heads, width, window in shapes:
+        b = _Builder(f"attention {heads} {kv_heads} {width} {window}", kv_heads, width)
+        b.embed(64)
+        b.linear("x", "F32", ("q", heads * width), ("k", kv_heads * width), ("v", kv_heads * width), bias=0.5)
+        scale = inverse_root(width) * (8 if window else 1)
+        b.ops.append(Attend("q", "k", "v", b.buffer("o", heads * width), 0, heads, kv_heads, width, scale, window))
+        b.layers = 1
+        b.logits("o")
+        steps = _two_sequences()
+        if window:
+            steps.append(_step(_chunk(1 << 18, range(10, 20), [7] * ((1 << 18) // PAGE) + [4])))
+        yield b.case(steps)
+
+
+def _decoders() -> Iterator[Case]:
+    """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
+    for gemma in (False, True):
+        heads, kv_heads, width = (4, 2, 20) if gemma else (3, 1, 24)
+        b = _Builder("decoder " + ("gemma" if gemma else "llama"), kv_heads, width)
+        model, hidden = 96, 160
+        b.embed(model, "Q8_0", low=-8, scale=Fraction(math.isqrt(model << 60), 1 << 30) if gemma else Fraction(1))
+        rotary = [b.rotation(base, width) for base in ((1e6, 1e4) if gemma else (1e4,))]
+        kinds = ["Q4_0", "Q5_1", "Q8_0", "F16", "Q4_1", "MXFP4", "IQ4_NL", "Q5_0"]
+        result = b.buffer("result", model, wide=True) if gemma else "x"
+        for i in range(2):
+            b.layers += 1
+            b.ops.append(Norm("x", b.buffer("normed", model), b.vector(f"gain.{i}", model, 1.0, 0.3), 1e-5))
+            b.linear(
+                "normed", kinds[i], ("q", heads * width), ("k", kv_heads * width), ("v", kv_heads * width), bias=0.5
+            )
+            if gemma:
+                for name, count in (("q", heads), ("k", kv_heads)):
+                    b.ops.append(Norm(name, name, b.vector(f"{name}.{i}", width, 1.0, 0.3), 1e-6, heads=count))
+            for name, count in (("q", heads), ("k", kv_heads)):
+                b.ops.append(Rope(name, rotary[i % len(rotary)], count, width, interleaved=not gemma))
+            o, window = b.buffer("o", heads * width), 7 if gemma and i == 0 else 0
+            b.ops.append(Attend("q", "k", "v", o, i, heads, kv_heads, width, inverse_root(width), window))
+            for source, inner in (("o", ""), ("hidden", "ffn")):
+                if inner:
+                    b.ops.append(Norm("x", "normed", b.vector(f"ffn.{i}", model, 1.0, 0.3), 1e-5))
+                    b.linear("normed", kinds[2 + i], ("gate", hidden), ("up", hidden))
+                    b.ops.append(Gate("gate", "up", b.buffer("hidden", hidden, wide=True), "gelu" if gemma else "silu"))
+                columns = b.buffers[source].width
+                weight = b.matrix(f"{source}.{i}", "F32" if columns % 32 else kinds[4 + 2 * i], model, columns)
+                b.ops.append(Linear(source, (Target(result, weight, accumulate=not gemma),)))
+                if gemma:
+                    gain = b.vector(f"post.{source}.{i}", model, 0.0, 0.3)
+                    b.ops.append(Norm("result", "x", gain, 1e-5, accumulate=True, offset=1.0))
+        b.ops.append(Norm("x", "normed", b.vector("gain", model, 1.0, 0.3), 1e-5))
+        b.logits("normed", "Q8_0", 101)
+        yield b.case(_two_sequences())
+
+
+def cases() -> Iterator[Case]:
+    """Give all synthetic programs, in a fixed order."""
+    for kind in BLOCK_KINDS:
+        yield _matrix(kind, 8)
+    for kind in FLOAT_KINDS:
+        for bits in (8, 4):
+            yield _matrix(kind, bits)
+    for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
+        yield _extreme(kind, columns)
+    for family in (_norms, _ropes, _gates, _attention, _decoders):
+        yield from family()
