@@ -10,12 +10,12 @@ std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
     return static_cast<std::int32_t>(scale);
 }
 
-template <class T>
-T* part(const HeadCache& cache, std::int64_t position, std::int64_t offset) {
+template <class T> T* part(const HeadCache& cache, std::int64_t position, std::int64_t offset) {
     return reinterpret_cast<T*>(cache.pages[position / cache.page_size] + offset);
 }
 
-void append(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache, std::int64_t position) {
+void append(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,
+            std::int64_t position) {
     const std::int64_t at = position % cache.page_size, depth = cache.depth;
     std::int16_t* keys = part<std::int16_t>(cache, position, cache.keys) + (at / 16) * 16 * depth + (at % 16) * 2;
     std::int8_t* values = part<std::int8_t>(cache, position, cache.values) + (at / 2) * 2 * depth + at % 2;
@@ -30,10 +30,12 @@ struct QueryCodes {
     std::int64_t mantissa, drop;
 };
 
-inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale, QueryCodes& q) {
+inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
+                           QueryCodes& q) {
     const std::int64_t amax = largest_magnitude(x, width);
     const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
-    for (std::int64_t i = 0; i < width; i++) q.codes[i] = static_cast<std::int16_t>(round_shift_by<48>(x[i] * reciprocal));
+    for (std::int64_t i = 0; i < width; i++)
+        q.codes[i] = static_cast<std::int16_t>(round_shift_by<48>(x[i] * reciprocal));
     for (std::int64_t i = width; i < depth; i++) q.codes[i] = 0;
     const std::int64_t product = amax * scale.mantissa;
     const int bits = bit_length(product);
@@ -67,10 +69,13 @@ void scores(const QueryCodes* queries, const HeadCache& cache, std::int64_t begi
             const std::int64_t mantissa = queries[t].mantissa, drop = queries[t].drop;
             if (drop >= 0 && drop <= 62) {
                 for (int i = 0; i < 16; i += kWide)
-                    store_wide(to + i, saturate(round_shift(round_shift_by<15>(load_wide(sums + i) * mantissa) * load_wide(scales + i), drop)));
+                    store_wide(to + i,
+                               saturate(round_shift(
+                                   round_shift_by<15>(load_wide(sums + i) * mantissa) * load_wide(scales + i), drop)));
             } else {
                 for (int i = 0; i < 16; i++)
-                    to[i] = static_cast<std::int32_t>(saturate(shift_either(round_shift_by<15>(sums[i] * mantissa) * scales[i], drop)));
+                    to[i] = static_cast<std::int32_t>(
+                        saturate(shift_either(round_shift_by<15>(sums[i] * mantissa) * scales[i], drop)));
             }
         }
     }
@@ -138,7 +143,8 @@ void mix(const HeadCache& cache, std::int64_t begin, std::int64_t end, std::int6
 }
 
 template <int T>
-void attend_rows(const Query* queries, std::int64_t width, QueryScale scale, const HeadCache& cache, std::int64_t* scratch) {
+void attend_rows(const Query* queries, std::int64_t width, QueryScale scale, const HeadCache& cache,
+                 std::int64_t* scratch) {
     std::int64_t first = queries[0].first, last = queries[0].last;
     for (int t = 1; t < T; t++) {
         first = smaller(first, queries[t].first);
@@ -163,18 +169,21 @@ void attend_rows(const Query* queries, std::int64_t width, QueryScale scale, con
         const int s = bit_length(mass[t]) - 23;
         const std::int64_t inverse = (std::int64_t{1} << 46) / round_shift(mass[t], s), drop = 52 + s - h[t];
         for (std::int64_t i = 0; i < width; i++)
-            queries[t].out[i] = static_cast<std::int32_t>(saturate(round_shift_any(totals[t * cache.depth + i] * inverse, drop)));
+            queries[t].out[i] =
+                static_cast<std::int32_t>(saturate(round_shift_any(totals[t * cache.depth + i] * inverse, drop)));
     }
 }
 
-void attend(const Query* queries, int count, std::int64_t width, QueryScale scale, const HeadCache& cache, std::int64_t* scratch) {
+void attend(const Query* queries, int count, std::int64_t width, QueryScale scale, const HeadCache& cache,
+            std::int64_t* scratch) {
     repeat<kQueryRows>([&]<int T>() {
         if (count == T + 1) attend_rows<T + 1>(queries, width, scale, cache, scratch);
     });
 }
 
 // Unnormalised probabilities (section 10) of n logits, as Q30, and their sum.
-void weights(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope, std::int32_t* out, std::int64_t* mass) {
+void weights(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope, std::int32_t* out,
+             std::int64_t* mass) {
     const std::int64_t limit = (std::int64_t{1} << 61) / slope;
     Wide sum{};
     by_wide(n, [&](std::int64_t i, auto count) {

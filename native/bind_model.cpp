@@ -21,15 +21,12 @@ using namespace nb::literals;
 namespace intact {
 namespace {
 
-template <class T>
-using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T> using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes = Vector<std::uint8_t>;
 
-template <class T>
-std::vector<T> copy(const Vector<T>& x) { return {x.data(), x.data() + x.shape(0)}; }
+template <class T> std::vector<T> copy(const Vector<T>& x) { return {x.data(), x.data() + x.shape(0)}; }
 
-template <class T>
-nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t> shape) {
+template <class T> nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t> shape) {
     std::size_t count = 1;
     for (const std::size_t n : shape) count *= n;
     auto* data = new T[count];
@@ -38,7 +35,8 @@ nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t> shape) {
 }
 
 [[noreturn]] void not_finite(std::int64_t row, std::int64_t column) {
-    throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) + " is NaN or infinite");
+    throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) +
+                            " is NaN or infinite");
 }
 
 // Decodes every row once: the fp32 profile reads weights from the map, where a bad one would only show in the results.
@@ -49,7 +47,9 @@ void check_finite(Model& model, const FloatWeight& w) {
         std::vector<float> row(static_cast<std::size_t>(w.columns));
         for (std::int64_t n = task * 64; n < std::min(w.rows, task * 64 + 64); n++) {
             model.float_kernel->dequantize(w.kind, w.data, w.columns, n, n + 1, row.data());
-            const auto at = std::find_if(row.begin(), row.end(), [](float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7F800000) == 0x7F800000; });
+            const auto at = std::find_if(row.begin(), row.end(), [](float x) {
+                return (std::bit_cast<std::uint32_t>(x) & 0x7F800000) == 0x7F800000;
+            });
             if (at != row.end()) bad[static_cast<std::size_t>(n)] = at - row.begin();
         }
     });
@@ -57,20 +57,23 @@ void check_finite(Model& model, const FloatWeight& w) {
     if (first != bad.end()) not_finite(first - bad.begin(), *first);
 }
 
-int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns, int bits) {
+int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns,
+               int bits) {
     const SourceKind* source = source_kind(kind);
     const FloatFormat* format = float_format(kind);
     if (!source || !format) throw std::invalid_argument("unknown tensor kind " + kind);
-    if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*source, rows, columns)) throw std::invalid_argument("tensor data has the wrong length");
+    if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*source, rows, columns))
+        throw std::invalid_argument("tensor data has the wrong length");
     auto weight = std::make_unique<MatrixWeight>();
     if (model.profile == Profile::kFp32) {
         weight->floats = {format->kind, rows, columns, data.data(), nullptr};
         check_finite(model, weight->floats);
     } else {
         nb::gil_scoped_release release;
-        Converted result = convert(*source, data.data(), rows, columns, bits, [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
-            model.pool.for_each(tasks, task);
-        });
+        Converted result = convert(*source, data.data(), rows, columns, bits,
+                                   [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
+                                       model.pool.for_each(tasks, task);
+                                   });
         if (result.error) not_finite(result.error->row, result.error->column);
         weight->packed = std::move(result.weight);
         weight->matrix = view(weight->packed);
@@ -80,20 +83,24 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
 }
 
 // chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position.
-nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens, const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
-                                          const std::vector<Vector<std::int32_t>>& tables, const Vector<std::int64_t>& wanted) {
+nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
+                                          const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
+                                          const std::vector<Vector<std::int32_t>>& tables,
+                                          const Vector<std::int64_t>& wanted) {
     const auto rows = static_cast<std::int64_t>(tokens.shape(0));
     if (chunks.size() != tables.size()) throw std::invalid_argument("a chunk needs a page table");
     std::vector<Chunk> list;
     std::int64_t total = 0;
     for (std::size_t c = 0; c < chunks.size(); c++) {
         const auto [position, count] = chunks[c];
-        if (position < 0 || count < 1 || position + count > static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size)
+        if (position < 0 || count < 1 ||
+            position + count > static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size)
             throw std::invalid_argument("a chunk's positions lie outside its pages");
         Chunk chunk{position, count, {}};
         for (std::size_t i = 0; i < tables[c].shape(0); i++) {
             const std::int32_t page = tables[c].data()[i];
-            if (page < 0 || static_cast<std::size_t>(page) >= model.pages.size()) throw std::invalid_argument("no such page");
+            if (page < 0 || static_cast<std::size_t>(page) >= model.pages.size())
+                throw std::invalid_argument("no such page");
             chunk.pages.push_back(model.pages[static_cast<std::size_t>(page)].data());
         }
         list.push_back(std::move(chunk));
@@ -101,9 +108,11 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     }
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
     for (std::int64_t i = 0; i < rows; i++)
-        if (tokens.data()[i] < 0 || tokens.data()[i] >= model.vocabulary()) throw std::invalid_argument("token outside the vocabulary");
+        if (tokens.data()[i] < 0 || tokens.data()[i] >= model.vocabulary())
+            throw std::invalid_argument("token outside the vocabulary");
     for (std::size_t i = 0; i < wanted.shape(0); i++)
-        if (wanted.data()[i] < 0 || wanted.data()[i] >= rows) throw std::invalid_argument("wanted row outside the step");
+        if (wanted.data()[i] < 0 || wanted.data()[i] >= rows)
+            throw std::invalid_argument("wanted row outside the step");
     auto logits = make_array<std::int32_t>({wanted.shape(0), static_cast<std::size_t>(model.outputs())});
     {
         nb::gil_scoped_release release;
@@ -115,7 +124,10 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
 }  // namespace
 
 void bind_model(nb::module_& m) {
-    m.def("available", [](const std::string& tier) { return kernels(tier.c_str()) != nullptr && fp32_kernels(tier) != nullptr; }, "tier"_a);
+    m.def(
+        "available",
+        [](const std::string& tier) { return kernels(tier.c_str()) != nullptr && fp32_kernels(tier) != nullptr; },
+        "tier"_a);
 
     nb::class_<Counters>(m, "Counters")
         .def_ro("steps", &Counters::steps)
@@ -124,9 +136,14 @@ void bind_model(nb::module_& m) {
         .def_ro("chunks", &Counters::chunks);
 
     nb::class_<Model>(m, "Model")
-        .def("__init__", [](Model* self, const std::string& profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width, std::int64_t page_size) {
-                 new (self) Model(profile == "fp32" ? Profile::kFp32 : Profile::kInt8, tier, threads, layers, kv_heads, head_width, page_size);
-             }, "profile"_a, "tier"_a, "threads"_a, "layers"_a, "kv_heads"_a, "head_width"_a, "page_size"_a)
+        .def(
+            "__init__",
+            [](Model* self, const std::string& profile, const std::string& tier, int threads, int layers, int kv_heads,
+               std::int64_t head_width, std::int64_t page_size) {
+                new (self) Model(profile == "fp32" ? Profile::kFp32 : Profile::kInt8, tier, threads, layers, kv_heads,
+                                 head_width, page_size);
+            },
+            "profile"_a, "tier"_a, "threads"_a, "layers"_a, "kv_heads"_a, "head_width"_a, "page_size"_a)
         .def_prop_ro("tier", [](const Model& self) { return self.kernel->name; })
         .def_prop_ro("threads", [](const Model& self) { return self.pool.size(); })
         .def_prop_ro("page_bytes", &Model::page_bytes)
@@ -134,131 +151,179 @@ void bind_model(nb::module_& m) {
         .def_ro("counters", &Model::counters)
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
         .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
-        .def("smallest_scale_shift", [](const Model& self, int weight) {
-                 const Weight& w = self.weights.at(static_cast<std::size_t>(weight))->packed;
-                 std::int32_t most = -24;
-                 for (std::int64_t n = 0; n < w.rows; n++) most = std::max({most, w.scale_exp[n], w.has_min ? w.minimum_exp[n] : -24});
-                 return 4 - most;
-             }, "weight"_a)
-        .def("add_gain", [](Model& self, const Vector<std::int32_t>& factor, int exponent, std::int64_t epsilon, const Vector<float>& values, float float_epsilon) {
-                 self.gains.push_back({copy(factor), exponent, epsilon, copy(values), float_epsilon});
-                 return self.gains.size() - 1;
-             }, "factor"_a, "exponent"_a, "epsilon"_a, "values"_a, "float_epsilon"_a)
-        .def("add_bias", [](Model& self, const Vector<std::int64_t>& bias, const Vector<float>& values) {
-                 self.biases.push_back(copy(bias));
-                 self.float_biases.push_back(copy(values));
-                 return self.biases.size() - 1;
-             }, "bias"_a, "values"_a)
-        .def("add_rotation", [](Model& self, const Vector<std::uint64_t>& turns) {
-                 self.rotations.push_back({copy(turns)});
-                 return self.rotations.size() - 1;
-             }, "turns"_a)
-        .def("embed", [](Model& self, int target, int weight, std::int64_t multiplier, float scale) {
-                 Op op{};
-                 op.kind = Op::kEmbed;
-                 op.target = target;
-                 op.weight = weight;
-                 op.multiplier = multiplier;
-                 op.float_scale = scale;
-                 self.ops.push_back(op);
-             }, "target"_a, "weight"_a, "multiplier"_a, "scale"_a)
-        .def("norm", [](Model& self, int source, int target, int gain, int heads, bool accumulate) {
-                 Op op{};
-                 op.kind = Op::kNorm;
-                 op.source = source;
-                 op.target = target;
-                 op.weight = gain;
-                 op.heads = heads;
-                 op.accumulate = accumulate;
-                 self.ops.push_back(op);
-             }, "source"_a, "target"_a, "gain"_a, "heads"_a, "accumulate"_a)
-        .def("linear", [](Model& self, int source, const std::vector<std::tuple<int, int, int, bool>>& targets) {
-                 Op op{};
-                 op.kind = Op::kLinear;
-                 op.source = source;
-                 for (const auto& [buffer, weight, bias, accumulate] : targets) op.targets.push_back({buffer, weight, bias, accumulate});
-                 self.ops.push_back(op);
-             }, "source"_a, "targets"_a)
-        .def("rope", [](Model& self, int buffer, int rotation, int heads, std::int64_t width, bool interleaved) {
-                 Op op{};
-                 op.kind = Op::kRope;
-                 op.source = buffer;
-                 op.weight = rotation;
-                 op.heads = heads;
-                 op.width = width;
-                 op.interleaved = interleaved;
-                 self.ops.push_back(op);
-             }, "buffer"_a, "rotation"_a, "heads"_a, "width"_a, "interleaved"_a)
-        .def("attend", [](Model& self, int query, int key, int value, int target, int layer, int heads, int kv_heads, std::int64_t width, std::int64_t window,
-                          std::int64_t mantissa, int exponent, float scale) {
-                 Op op{};
-                 op.kind = Op::kAttend;
-                 op.source = query;
-                 op.second = key;
-                 op.third = value;
-                 op.target = target;
-                 op.layer = layer;
-                 op.heads = heads;
-                 op.kv_heads = kv_heads;
-                 op.width = width;
-                 op.window = window;
-                 op.scale = {mantissa, exponent};
-                 op.float_scale = scale;
-                 self.ops.push_back(op);
-             }, "query"_a, "key"_a, "value"_a, "target"_a, "layer"_a, "heads"_a, "kv_heads"_a, "width"_a, "window"_a, "mantissa"_a, "exponent"_a, "scale"_a)
-        .def("gate", [](Model& self, int gates, int up, int target, bool gelu) {
-                 Op op{};
-                 op.kind = Op::kGate;
-                 op.source = gates;
-                 op.second = up;
-                 op.target = target;
-                 op.gelu = gelu;
-                 self.ops.push_back(op);
-             }, "gate"_a, "up"_a, "target"_a, "gelu"_a)
-        .def("logits", [](Model& self, int source, int weight) {
-                 Op op{};
-                 op.kind = Op::kLogits;
-                 op.source = source;
-                 op.weight = weight;
-                 self.ops.push_back(op);
-             }, "source"_a, "weight"_a)
+        .def(
+            "smallest_scale_shift",
+            [](const Model& self, int weight) {
+                const Weight& w = self.weights.at(static_cast<std::size_t>(weight))->packed;
+                std::int32_t most = -24;
+                for (std::int64_t n = 0; n < w.rows; n++)
+                    most = std::max({most, w.scale_exp[n], w.has_min ? w.minimum_exp[n] : -24});
+                return 4 - most;
+            },
+            "weight"_a)
+        .def(
+            "add_gain",
+            [](Model& self, const Vector<std::int32_t>& factor, int exponent, std::int64_t epsilon,
+               const Vector<float>& values, float float_epsilon) {
+                self.gains.push_back({copy(factor), exponent, epsilon, copy(values), float_epsilon});
+                return self.gains.size() - 1;
+            },
+            "factor"_a, "exponent"_a, "epsilon"_a, "values"_a, "float_epsilon"_a)
+        .def(
+            "add_bias",
+            [](Model& self, const Vector<std::int64_t>& bias, const Vector<float>& values) {
+                self.biases.push_back(copy(bias));
+                self.float_biases.push_back(copy(values));
+                return self.biases.size() - 1;
+            },
+            "bias"_a, "values"_a)
+        .def(
+            "add_rotation",
+            [](Model& self, const Vector<std::uint64_t>& turns) {
+                self.rotations.push_back({copy(turns)});
+                return self.rotations.size() - 1;
+            },
+            "turns"_a)
+        .def(
+            "embed",
+            [](Model& self, int target, int weight, std::int64_t multiplier, float scale) {
+                Op op{};
+                op.kind = Op::kEmbed;
+                op.target = target;
+                op.weight = weight;
+                op.multiplier = multiplier;
+                op.float_scale = scale;
+                self.ops.push_back(op);
+            },
+            "target"_a, "weight"_a, "multiplier"_a, "scale"_a)
+        .def(
+            "norm",
+            [](Model& self, int source, int target, int gain, int heads, bool accumulate) {
+                Op op{};
+                op.kind = Op::kNorm;
+                op.source = source;
+                op.target = target;
+                op.weight = gain;
+                op.heads = heads;
+                op.accumulate = accumulate;
+                self.ops.push_back(op);
+            },
+            "source"_a, "target"_a, "gain"_a, "heads"_a, "accumulate"_a)
+        .def(
+            "linear",
+            [](Model& self, int source, const std::vector<std::tuple<int, int, int, bool>>& targets) {
+                Op op{};
+                op.kind = Op::kLinear;
+                op.source = source;
+                for (const auto& [buffer, weight, bias, accumulate] : targets)
+                    op.targets.push_back({buffer, weight, bias, accumulate});
+                self.ops.push_back(op);
+            },
+            "source"_a, "targets"_a)
+        .def(
+            "rope",
+            [](Model& self, int buffer, int rotation, int heads, std::int64_t width, bool interleaved) {
+                Op op{};
+                op.kind = Op::kRope;
+                op.source = buffer;
+                op.weight = rotation;
+                op.heads = heads;
+                op.width = width;
+                op.interleaved = interleaved;
+                self.ops.push_back(op);
+            },
+            "buffer"_a, "rotation"_a, "heads"_a, "width"_a, "interleaved"_a)
+        .def(
+            "attend",
+            [](Model& self, int query, int key, int value, int target, int layer, int heads, int kv_heads,
+               std::int64_t width, std::int64_t window, std::int64_t mantissa, int exponent, float scale) {
+                Op op{};
+                op.kind = Op::kAttend;
+                op.source = query;
+                op.second = key;
+                op.third = value;
+                op.target = target;
+                op.layer = layer;
+                op.heads = heads;
+                op.kv_heads = kv_heads;
+                op.width = width;
+                op.window = window;
+                op.scale = {mantissa, exponent};
+                op.float_scale = scale;
+                self.ops.push_back(op);
+            },
+            "query"_a, "key"_a, "value"_a, "target"_a, "layer"_a, "heads"_a, "kv_heads"_a, "width"_a, "window"_a,
+            "mantissa"_a, "exponent"_a, "scale"_a)
+        .def(
+            "gate",
+            [](Model& self, int gates, int up, int target, bool gelu) {
+                Op op{};
+                op.kind = Op::kGate;
+                op.source = gates;
+                op.second = up;
+                op.target = target;
+                op.gelu = gelu;
+                self.ops.push_back(op);
+            },
+            "gate"_a, "up"_a, "target"_a, "gelu"_a)
+        .def(
+            "logits",
+            [](Model& self, int source, int weight) {
+                Op op{};
+                op.kind = Op::kLogits;
+                op.source = source;
+                op.weight = weight;
+                self.ops.push_back(op);
+            },
+            "source"_a, "weight"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a)
-        .def("draw", [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
-                        const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>& sampling,
-                        const Vector<std::uint64_t>& keys, const Vector<std::int64_t>& positions) {
-                 const std::size_t rows = logits.shape(0);
-                 if (sampling.size() != rows || keys.shape(0) != rows || positions.shape(0) != rows) throw std::invalid_argument("a row needs sampling, key and position");
-                 auto tokens = make_array<std::int64_t>({rows});
-                 auto logprobs = make_array<std::int64_t>({rows});
-                 const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
-                 {
-                     nb::gil_scoped_release release;
-                     self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
-                         const auto [slope, top_k, top_p, min_p] = sampling[static_cast<std::size_t>(i)];
-                         const std::int32_t* row = logits.data() + i * vocabulary;
-                         tokens.data()[i] = draw(*self.kernel, row, vocabulary, {slope, top_k, top_p, min_p}, keys.data()[i], positions.data()[i]);
-                         logprobs.data()[i] = log_probability(*self.kernel, row, vocabulary, tokens.data()[i]);
-                     });
-                 }
-                 return nb::make_tuple(tokens, logprobs);
-             }, "logits"_a, "sampling"_a, "keys"_a, "positions"_a)
-        .def("log_probabilities", [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits, const Vector<std::int64_t>& tokens) {
-                 const std::size_t rows = logits.shape(0);
-                 if (tokens.shape(0) != rows) throw std::invalid_argument("a row needs a token");
-                 const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
-                 for (std::size_t i = 0; i < rows; i++)
-                     if (tokens.data()[i] < 0 || tokens.data()[i] >= vocabulary) throw std::invalid_argument("token outside the vocabulary");
-                 auto out = make_array<std::int64_t>({rows});
-                 {
-                     nb::gil_scoped_release release;
-                     self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
-                         out.data()[i] = log_probability(*self.kernel, logits.data() + i * vocabulary, vocabulary, tokens.data()[i]);
-                     });
-                 }
-                 return out;
-             }, "logits"_a, "tokens"_a);
+        .def(
+            "draw",
+            [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
+               const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>& sampling,
+               const Vector<std::uint64_t>& keys, const Vector<std::int64_t>& positions) {
+                const std::size_t rows = logits.shape(0);
+                if (sampling.size() != rows || keys.shape(0) != rows || positions.shape(0) != rows)
+                    throw std::invalid_argument("a row needs sampling, key and position");
+                auto tokens = make_array<std::int64_t>({rows});
+                auto logprobs = make_array<std::int64_t>({rows});
+                const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
+                {
+                    nb::gil_scoped_release release;
+                    self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
+                        const auto [slope, top_k, top_p, min_p] = sampling[static_cast<std::size_t>(i)];
+                        const std::int32_t* row = logits.data() + i * vocabulary;
+                        tokens.data()[i] = draw(*self.kernel, row, vocabulary, {slope, top_k, top_p, min_p},
+                                                keys.data()[i], positions.data()[i]);
+                        logprobs.data()[i] = log_probability(*self.kernel, row, vocabulary, tokens.data()[i]);
+                    });
+                }
+                return nb::make_tuple(tokens, logprobs);
+            },
+            "logits"_a, "sampling"_a, "keys"_a, "positions"_a)
+        .def(
+            "log_probabilities",
+            [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
+               const Vector<std::int64_t>& tokens) {
+                const std::size_t rows = logits.shape(0);
+                if (tokens.shape(0) != rows) throw std::invalid_argument("a row needs a token");
+                const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
+                for (std::size_t i = 0; i < rows; i++)
+                    if (tokens.data()[i] < 0 || tokens.data()[i] >= vocabulary)
+                        throw std::invalid_argument("token outside the vocabulary");
+                auto out = make_array<std::int64_t>({rows});
+                {
+                    nb::gil_scoped_release release;
+                    self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
+                        out.data()[i] =
+                            log_probability(*self.kernel, logits.data() + i * vocabulary, vocabulary, tokens.data()[i]);
+                    });
+                }
+                return out;
+            },
+            "logits"_a, "tokens"_a);
 }
 
 }  // namespace intact

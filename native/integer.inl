@@ -2,39 +2,30 @@
 
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
 
-template <class T>
-T smaller(T a, T b) { return a < b ? a : b; }
-template <class T>
-T larger(T a, T b) { return a > b ? a : b; }
+template <class T> T smaller(T a, T b) { return a < b ? a : b; }
+template <class T> T larger(T a, T b) { return a > b ? a : b; }
 
 // `Wide` (from the tier's simd header) is int64_t, or a vector of them: arithmetic below is written once for both.
-template <class T>
-struct TypeIs {
+template <class T> struct TypeIs {
     using type = T;
 };
-template <class T>
-using Same = typename TypeIs<T>::type;  // takes no part in deduction, so that constants convert
-template <class T>
-T all(std::int64_t x) { return T{} + x; }
+template <class T> using Same = typename TypeIs<T>::type;  // takes no part in deduction, so that constants convert
+template <class T> T all(std::int64_t x) { return T{} + x; }
 
 inline int bit_length(std::int64_t x) { return x ? 64 - __builtin_clzll(static_cast<unsigned long long>(x)) : 0; }
 
-template <class T>
-T saturate(T x) { return smaller(larger(x, all<T>(-kLimit)), all<T>(kLimit)); }
+template <class T> T saturate(T x) { return smaller(larger(x, all<T>(-kLimit)), all<T>(kLimit)); }
 
 // Rounds half up; 0 <= s <= 62 and |x| < 2^62.
-template <class T, class S>
-T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1)) >> s; }
-template <int S, class T>
-T round_shift_by(T x) { return (x + (std::int64_t{1} << (S - 1))) >> S; }
+template <class T, class S> T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1)) >> s; }
+template <int S, class T> T round_shift_by(T x) { return (x + (std::int64_t{1} << (S - 1))) >> S; }
 
 inline std::int64_t round_shift_any(std::int64_t x, std::int64_t s) { return s >= 63 ? 0 : round_shift(x, s); }
 inline std::int64_t shift_either(std::int64_t x, std::int64_t s) {
     return s >= 0 ? round_shift_any(x, s) : saturate(x) << smaller<std::int64_t>(-s, 31);
 }
 // The same for |x| < 2^31, without branches: beyond 62 a right shift gives 0 anyway.
-template <class T>
-T shift_small(T x, T s) {
+template <class T> T shift_small(T x, T s) {
     const T right = smaller(larger(s, all<T>(0)), all<T>(62)), left = smaller(larger(-s, all<T>(0)), all<T>(31));
     return round_shift(x << left, right);
 }
@@ -42,8 +33,7 @@ T shift_small(T x, T s) {
 constexpr std::int64_t kLog2E = 1549082005;  // Q30
 
 // 2^-t for t >= 0 in Q16, as Q30.
-template <class T>
-T exp2_neg(T t) {
+template <class T> T exp2_neg(T t) {
     const T whole = smaller(t >> 16, all<T>(32)), fraction = (t & 0xFFFF) << 14;
     T acc = all<T>(-1014583);
     acc = round_shift_by<30>(acc * fraction) + 9884650;
@@ -55,8 +45,7 @@ T exp2_neg(T t) {
 }
 
 // floor(2^60 / d) for 2^30 <= d <= 2^31: three Newton steps, then the quotient is corrected by its remainder.
-template <class T>
-T reciprocal_q60(T d) {
+template <class T> T reciprocal_q60(T d) {
     T y = 3031741621 - ((2021161081 * d) >> 31);
     for (int step = 0; step < 3; step++) y = (y * ((std::int64_t{1} << 31) - ((d * y) >> 31))) >> 30;
     T q = y >> 1;
@@ -67,8 +56,7 @@ T reciprocal_q60(T d) {
     return q;
 }
 
-template <class T>
-T sigmoid_q30(T x) {
+template <class T> T sigmoid_q30(T x) {
     const T e = exp2_neg(round_shift_by<30>(larger(x, -x) * kLog2E));
     const T positive = reciprocal_q60((1 << 30) + e);
     return x < 0 ? (1 << 30) - positive : positive;
@@ -86,8 +74,7 @@ inline std::int64_t floor_sqrt(std::uint64_t v) {
 // Loads and stores of up to kWide elements; what lies beyond `count` reads as 0 and is not written.
 constexpr int kWide = sizeof(Wide) / 8;
 
-template <class T>
-Wide load_wide(const T* p, std::int64_t count = kWide) {
+template <class T> Wide load_wide(const T* p, std::int64_t count = kWide) {
     if constexpr (kWide == 1) {
         return static_cast<Wide>(*p);
     } else {
@@ -106,8 +93,7 @@ Wide load_wide(const T* p, std::int64_t count = kWide) {
         }
     }
 }
-template <class T>
-void store_wide(T* p, Wide x, std::int64_t count = kWide) {
+template <class T> void store_wide(T* p, Wide x, std::int64_t count = kWide) {
     if constexpr (kWide == 1) {
         *p = static_cast<T>(x);
     } else if (count < kWide) {
@@ -123,14 +109,12 @@ void store_wide(T* p, Wide x, std::int64_t count = kWide) {
     }
 }
 // x with zeros from element `count` on.
-template <class T>
-T first_of(T x, std::int64_t count) {
+template <class T> T first_of(T x, std::int64_t count) {
     if constexpr (sizeof(T) > 8)
         for (std::int64_t i = count; i < kWide; i++) x[i] = 0;
     return x;
 }
-template <class T>
-std::int64_t total_of(T x) {
+template <class T> std::int64_t total_of(T x) {
     if constexpr (sizeof(T) == 8) {
         return x;
     } else {
@@ -139,8 +123,7 @@ std::int64_t total_of(T x) {
         return sum;
     }
 }
-template <class T>
-std::int64_t largest_of(T x) {
+template <class T> std::int64_t largest_of(T x) {
     if constexpr (sizeof(T) == 8) {
         return x;
     } else {
@@ -150,8 +133,7 @@ std::int64_t largest_of(T x) {
     }
 }
 // Calls f(i, count) for i = 0, kWide, ...: count is kWide, but for the last.
-template <class F>
-inline void by_wide(std::int64_t n, F f) {
+template <class F> inline void by_wide(std::int64_t n, F f) {
     std::int64_t i = 0;
     for (; i + kWide <= n; i += kWide) f(i, std::integral_constant<std::int64_t, kWide>());
     if (i < n) f(i, n - i);

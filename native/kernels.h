@@ -10,27 +10,27 @@ namespace intact {
 
 // Quantised rows (section 3). Row m starts at codes + m * stride, scale + m * blocks and so on.
 struct Activations {
-    std::int64_t blocks;          // of 32 inputs
-    std::int64_t stride;          // bytes between rows of codes
+    std::int64_t blocks;  // of 32 inputs
+    std::int64_t stride;  // bytes between rows of codes
     std::int8_t* codes;
-    std::int32_t* scale;          // [m][blocks]
-    std::int32_t* half_sums;      // [m][blocks][2]: sums of 16 codes
-    std::int32_t* exponent;       // [m]
-    std::int16_t* minima32;       // [m][minima_stride]: scaled sums of 32, zero padded
-    std::int16_t* minima16;       // [m][2 * minima_stride]: of 16
-    std::int32_t* minima32_exp;   // [m]
-    std::int32_t* minima16_exp;   // [m]
+    std::int32_t* scale;         // [m][blocks]
+    std::int32_t* half_sums;     // [m][blocks][2]: sums of 16 codes
+    std::int32_t* exponent;      // [m]
+    std::int16_t* minima32;      // [m][minima_stride]: scaled sums of 32, zero padded
+    std::int16_t* minima16;      // [m][2 * minima_stride]: of 16
+    std::int32_t* minima32_exp;  // [m]
+    std::int32_t* minima16_exp;  // [m]
     std::int64_t minima_stride;
-    std::int32_t* minima_scratch; // [m][blocks][2]
+    std::int32_t* minima_scratch;       // [m][blocks][2]
     bool skip_minima32, skip_minima16;  // where no matrix will ask for them
 };
 
 // An integer matrix (weight.h), as pointers.
 struct Matrix {
-    std::int64_t rows, blocks;    // outputs; blocks of 32 inputs
+    std::int64_t rows, blocks;  // outputs; blocks of 32 inputs
     int bits, block, zero, shift;
     bool has_table, has_min;
-    const std::uint8_t* codes;    // [panel][blocks][bits * 64]
+    const std::uint8_t* codes;  // [panel][blocks][bits * 64]
     const std::int16_t* scales;
     const std::int16_t* minima;
     const std::int32_t* scale_exp;
@@ -43,21 +43,21 @@ struct Matrix {
 // Where results of a matrix product go.
 struct Output {
     int fraction;
-    std::int32_t* narrow;         // saturated, or
-    std::int64_t* wide;           // set, or added to where `accumulate`
+    std::int32_t* narrow;  // saturated, or
+    std::int64_t* wide;    // set, or added to where `accumulate`
     bool accumulate;
-    std::int64_t stride;          // elements between rows
-    const std::int64_t* bias;     // [rows] with `fraction` fraction bits, or null
+    std::int64_t stride;       // elements between rows
+    const std::int64_t* bias;  // [rows] with `fraction` fraction bits, or null
 };
 
-struct Gain {                     // section 5
+struct Gain {  // section 5
     const std::int32_t* factor;
     std::int64_t n;
     int exponent;
     std::int64_t epsilon;
 };
 
-struct QueryScale {               // section 7
+struct QueryScale {  // section 7
     std::int64_t mantissa;
     int exponent;
 };
@@ -72,21 +72,22 @@ struct HeadCache {
 };
 
 struct Query {
-    const std::int32_t* x;        // (width,) in Q16
-    std::int64_t first, last;     // visible positions, inclusive
-    std::int32_t* out;            // (width,) in Q16
+    const std::int32_t* x;     // (width,) in Q16
+    std::int64_t first, last;  // visible positions, inclusive
+    std::int32_t* out;         // (width,) in Q16
 };
 
-struct Sampling {                 // section 10
+struct Sampling {  // section 10
     std::int64_t slope;
     std::int64_t top_k, top_p, min_p;
 };
 
 struct Kernels {
     const char* name;
-    int query_rows;               // queries that attend takes at once
+    int query_rows;  // queries that attend takes at once
 
-    void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row);
+    void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
+                            std::int64_t row);
     void (*quantize_wide)(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row);
     // Rows row0..row1 against panels panel0..panel1; scratch holds scratch_bytes(blocks).
     void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
@@ -103,8 +104,8 @@ struct Kernels {
     // 1 to query_rows queries of one sequence and KV head.
     void (*attend)(const Query* queries, int count, std::int64_t width, QueryScale scale, const HeadCache& cache,
                    std::int64_t* scratch);
-    void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope, std::int32_t* out,
-                    std::int64_t* mass);
+    void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
+                    std::int32_t* out, std::int64_t* mass);
 };
 
 constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time

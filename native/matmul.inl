@@ -2,16 +2,13 @@
 
 #define INTACT_INLINE __attribute__((always_inline))
 
-template <class F, int... G>
-INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
+template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
     (f.template operator()<G>(), ...);
 }
-template <int N, class F>
-INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
+template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
 
 // Codes of group G (4 inputs of 16 outputs) of a block in the panel layout of weight.h.
-template <int BITS, int G>
-INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
+template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
     if constexpr (BITS == 8) {
         return load(block + 64 * G);
     } else if constexpr (BITS >= 4) {
@@ -42,8 +39,8 @@ INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
 struct TileRows {
     const std::int8_t* codes;
     std::int64_t stride;
-    const std::int32_t* scale;   // [t][blocks]; for blocks of 16 twice in a lane
-    const std::int32_t* start;   // [t][blocks * 32 / BLOCK]: -zero * sum, plus half of the rounded shift
+    const std::int32_t* scale;  // [t][blocks]; for blocks of 16 twice in a lane
+    const std::int32_t* start;  // [t][blocks * 32 / BLOCK]: -zero * sum, plus half of the rounded shift
 };
 
 template <int BITS, int BLOCK, bool TABLE, int T, int NV>
@@ -69,8 +66,7 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
             Lanes acc[kHalves][NV][T];
             for (int h = 0; h < kHalves; h++)
                 for (int t = 0; t < T; t++)
-                    for (int v = 0; v < NV; v++)
-                        acc[h][v][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
+                    for (int v = 0; v < NV; v++) acc[h][v][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
             repeat<8>([&]<int G>() INTACT_INLINE {
                 Lanes part[NV];
                 for (int v = 0; v < NV; v++) {
@@ -95,8 +91,10 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
                     Lanes h[kHalves];
                     for (int i = 0; i < kHalves; i++) {
                         h[i] = acc[i][v][t];
-                        if constexpr (TABLE) h[i] = shift_right(h[i], w.shift);
-                        else if constexpr (kShift > 0) h[i] = shift_right<kShift>(h[i]);
+                        if constexpr (TABLE)
+                            h[i] = shift_right(h[i], w.shift);
+                        else if constexpr (kShift > 0)
+                            h[i] = shift_right<kShift>(h[i]);
                     }
                     if constexpr (BLOCK == 16) h[0] = blend_halves(h[0], shift_left<16>(h[1]));
                     const Lanes c = multiply_round15(s, broadcast(rows.scale[t * blocks + b]));
@@ -105,20 +103,19 @@ void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_
             }
         }
         for (int v = 0; v < NV; v++)
-            for (int t = 0; t < T; t++)
-                total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
+            for (int t = 0; t < T; t++) total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
     }
     for (int t = 0; t < T; t++)
         for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
 }
 
 // Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
-template <int BLOCK>
-constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
+template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
 // The minima's own sum: block sums (pairs of int16) times minima, four pairs a group.
 template <int FOLD, int T, int NV>
-void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride, std::int32_t* out) {
+void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride,
+                 std::int32_t* out) {
     const std::int16_t* minima = w.minima + panel * w.minimum_pairs * 32;
     Lanes total[NV][T];
     for (int v = 0; v < NV; v++)
@@ -144,11 +141,14 @@ void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, 
         for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
 }
 
-// Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to the
-// left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 31 bits.
+// Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to
+// the left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 31
+// bits.
 struct Rescale {
     Rescale(std::int64_t left_, std::int32_t low, std::int32_t high)
-        : left(left_), right(larger<std::int64_t>(0, -(left_ + low))), plain(right <= 30 && right + left_ + high <= 31) {}
+        : left(left_),
+          right(larger<std::int64_t>(0, -(left_ + low))),
+          plain(right <= 30 && right + left_ + high <= 31) {}
 
     Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
         const Wide x = load_wide(sums), shift = load_wide(exponents) + left;
@@ -163,8 +163,9 @@ struct Rescale {
 // Sums to results: rescaled, biased, saturated or added.
 inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t n0, std::int64_t n1,
                    const std::int32_t* main, const std::int32_t* minima, const Output& out) {
-    const std::int64_t own =
-        !minima ? 0 : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16> : a.minima32_exp[row] + kMinimaFold<32>;
+    const std::int64_t own = !minima         ? 0
+                             : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16>
+                                             : a.minima32_exp[row] + kMinimaFold<32>;
     const Rescale of_main(22 + w.shift + out.fraction + a.exponent[row], w.scale_exp_low, w.scale_exp_high);
     const Rescale of_minima(out.fraction + a.exponent[row] + own, w.minimum_exp_low, w.minimum_exp_high);
     by_wide(n1 - n0, [&](std::int64_t i, auto count) INTACT_INLINE {
@@ -231,7 +232,8 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 for (std::int64_t b = 0; b < w.blocks; b++) to[b] = half - w.zero * (sums[2 * b] + sums[2 * b + 1]);
             }
         }
-        const TileRows rows{a.codes + first * a.stride, a.stride, BLOCK == 16 ? doubled : a.scale + first * w.blocks, start};
+        const TileRows rows{a.codes + first * a.stride, a.stride, BLOCK == 16 ? doubled : a.scale + first * w.blocks,
+                            start};
         std::int64_t panel = panel0;
         for (; panel + kMaxPanels <= panel1; panel += kMaxPanels)
             panels_of_rows<BITS, BLOCK, TABLE, kMaxPanels>(w, a, first, last, panel, rows, out);
@@ -242,13 +244,13 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch) {
-    const auto run = w.has_table      ? matmul_of<4, 32, true>
-                     : w.bits == 8    ? matmul_of<8, 32, false>
-                     : w.bits == 6    ? matmul_of<6, 16, false>
-                     : w.bits == 5    ? matmul_of<5, 32, false>
-                     : w.bits == 4    ? matmul_of<4, 32, false>
-                     : w.bits == 3    ? matmul_of<3, 16, false>
-                     : w.block == 32  ? matmul_of<2, 32, false>
-                                      : matmul_of<2, 16, false>;
+    const auto run = w.has_table     ? matmul_of<4, 32, true>
+                     : w.bits == 8   ? matmul_of<8, 32, false>
+                     : w.bits == 6   ? matmul_of<6, 16, false>
+                     : w.bits == 5   ? matmul_of<5, 32, false>
+                     : w.bits == 4   ? matmul_of<4, 32, false>
+                     : w.bits == 3   ? matmul_of<3, 16, false>
+                     : w.block == 32 ? matmul_of<2, 32, false>
+                                     : matmul_of<2, 16, false>;
     run(w, a, row0, row1, panel0, panel1, out, scratch);
 }

@@ -35,7 +35,8 @@ Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
         total += round_up(bytes, 64);
         return offset;
     };
-    const std::int64_t codes = place(rows * a.stride), scale = place(rows * a.blocks * 4), sums = place(rows * a.blocks * 8);
+    const std::int64_t codes = place(rows * a.stride), scale = place(rows * a.blocks * 4),
+                       sums = place(rows * a.blocks * 8);
     const std::int64_t minima32 = place(rows * a.minima_stride * 2), minima16 = place(rows * a.minima_stride * 4);
     const std::int64_t scratch = place(rows * a.blocks * 8), exponents = place(rows * 12);
     ensure(buffer, total);
@@ -52,8 +53,8 @@ Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
     return a;
 }
 
-Model::Model(Profile profile_, const std::string& tier, int threads, int layers_, int kv_heads_, std::int64_t head_width_,
-             std::int64_t page_size_)
+Model::Model(Profile profile_, const std::string& tier, int threads, int layers_, int kv_heads_,
+             std::int64_t head_width_, std::int64_t page_size_)
     : profile(profile_),
       kernel(require(kernels(tier.c_str()), tier)),
       float_kernel(fp32_kernels(tier)),
@@ -65,7 +66,8 @@ Model::Model(Profile profile_, const std::string& tier, int threads, int layers_
       pool(threads),
       scratch(static_cast<std::size_t>(threads)) {
     if (page_size < 16 || page_size % 16) throw std::invalid_argument("page_size must be a multiple of 16");
-    if (head_width < 2 || head_width > 512 || head_width % 2) throw std::invalid_argument("head width must be even and at most 512");
+    if (head_width < 2 || head_width > 512 || head_width % 2)
+        throw std::invalid_argument("head width must be even and at most 512");
 }
 
 int Model::add_buffer(std::int64_t width, bool wide) {
@@ -106,8 +108,8 @@ void Model::copy_page(std::int64_t from, std::int64_t to) {
                 static_cast<std::size_t>(page_bytes()));
 }
 
-void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks, const std::int64_t* wanted,
-                 std::int64_t wanted_count, std::int32_t* logits) {
+void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
+                 const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
     const bool fp32 = profile == Profile::kFp32;
     Step s{tokens, rows, &chunks, wanted, wanted_count, logits, {}, {}, {}, {}, {}, {}, {}, {}, {}};
     for (std::size_t c = 0; c < chunks.size(); c++)
@@ -115,7 +117,8 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
             s.position.push_back(chunks[c].position + i);
             s.chunk.push_back(static_cast<std::int64_t>(c));
         }
-    for (std::size_t i = 0; i < buffers.size(); i++) ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));
+    for (std::size_t i = 0; i < buffers.size(); i++)
+        ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));
     for (const Rotation& rotation : rotations) {
         const auto n = rotation.turns.size() * static_cast<std::size_t>(rows);
         s.sine.emplace_back(n);

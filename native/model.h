@@ -18,7 +18,7 @@ enum class Profile { kInt8, kFp32 };
 // A matrix in the profile's form: integer panels, or the checkpoint's own bytes (kept alive by the caller).
 struct MatrixWeight {
     Weight packed;
-    Matrix matrix{};       // pointers into packed
+    Matrix matrix{};  // pointers into packed
     FloatWeight floats{};
 };
 
@@ -50,9 +50,9 @@ struct Op {
     enum Kind { kEmbed, kNorm, kLinear, kRope, kAttend, kGate, kLogits };
     Kind kind;
     int source = -1, second = -1, third = -1, target = -1;
-    int weight = -1;        // weight, gain or rotation
+    int weight = -1;  // weight, gain or rotation
     int heads = 0, kv_heads = 0, layer = 0;
-    std::int64_t width = 0; // of a head
+    std::int64_t width = 0;  // of a head
     bool accumulate = false, interleaved = false, gelu = false;
     std::int64_t window = 0;
     QueryScale scale{};
@@ -86,13 +86,15 @@ public:
     void copy_page(std::int64_t from, std::int64_t to);
 
     // Runs the program over all rows of the chunks; logits (or, profile fp32, the bits of floats) of the wanted rows.
-    void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks, const std::int64_t* wanted,
-              std::int64_t wanted_count, std::int32_t* logits);
+    void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
+              const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits);
 
     std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
     std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
     std::int64_t page_bytes() const;
-    std::int64_t page_values() const { return std::int64_t{layers} * kv_heads * page_size * head_width; }  // fp32: floats before a page's values
+    std::int64_t page_values() const {
+        return std::int64_t{layers} * kv_heads * page_size * head_width;
+    }  // fp32: floats before a page's values
     std::int64_t weight_bytes() const;
 
     const Profile profile;

@@ -3,7 +3,7 @@
 namespace intact {
 namespace {
 
-constexpr int kSpins = 2000;   // some tens of microseconds: longer than a kernel's imbalance
+constexpr int kSpins = 2000;  // some tens of microseconds: longer than a kernel's imbalance
 constexpr int kYields = 100;  // then others may run, and in the end this thread sleeps
 
 inline void relax() {
@@ -15,8 +15,7 @@ inline void relax() {
 }
 
 // Spins, then sleeps, until the value differs from `old`.
-template <class T>
-void await_change(const std::atomic<T>& value, T old) {
+template <class T> void await_change(const std::atomic<T>& value, T old) {
     for (int i = 0; i < kSpins; i++) {
         if (value.load(std::memory_order_acquire) != old) return;
         relax();

@@ -1,7 +1,6 @@
 // Operations on one row: quantisation, norms, rotary embedding, gates (docs/numerics.md, sections 3, 5, 6 and 8).
 
-template <class T>
-std::int64_t largest_magnitude(const T* x, std::int64_t n) {
+template <class T> std::int64_t largest_magnitude(const T* x, std::int64_t n) {
     std::int64_t high = 0, low = 0;
     for (std::int64_t i = 0; i < n; i++) {
         high = larger<std::int64_t>(high, x[i]);
@@ -21,8 +20,7 @@ inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::i
     return e;
 }
 
-template <class T>
-void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
+template <class T> void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     constexpr std::int64_t kLargest = 127 * 8191;
     const std::int64_t amax = largest_magnitude(x, n);
     int e = 0;
@@ -45,7 +43,8 @@ void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, st
         }
         std::int32_t u[32];
         if (right)  // x >> right, plus its last dropped bit: rounds half up, and fits 32 bits where x does
-            for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>((in[i] >> right) + ((in[i] >> (right - 1)) & 1));
+            for (int i = 0; i < 32; i++)
+                u[i] = static_cast<std::int32_t>((in[i] >> right) + ((in[i] >> (right - 1)) & 1));
         else
             for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>(in[i]) << left;
         std::int32_t high = 0, low = 0;
@@ -74,22 +73,24 @@ void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, st
     }
     if (!a.skip_minima16) {
         for (std::int64_t b = 0; b < 2 * a.blocks; b++) scratch[b] = halves[b] * scale[b / 2];
-        a.minima16_exp[row] = scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
+        a.minima16_exp[row] =
+            scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
     }
 }
 
 void quantize_narrow(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     quantize(x, n, fraction, a, row);
 }
-void quantize_wide(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row) { quantize(x, n, 20, a, row); }
+void quantize_wide(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row) {
+    quantize(x, n, 20, a, row);
+}
 
 // x / |x| as Q30 is round_shift((x rounded by t) * r, drop).
 struct Unit {
     std::int64_t t, r, drop;
 };
 
-template <class T>
-Unit unit(const T* x, const Gain& g, int fraction) {
+template <class T> Unit unit(const T* x, const Gain& g, int fraction) {
     const std::int64_t amax = largest_magnitude(x, g.n);
     const int s = larger(bit_length(amax) - 20, 0), t = larger(bit_length(amax) - 31, 0);
     std::int64_t sum = 0;
@@ -104,8 +105,7 @@ Unit unit(const T* x, const Gain& g, int fraction) {
     return {t, (std::int64_t{1} << 61) / root, 31 - p + s - t};
 }
 
-template <class T>
-Wide normed(const T* x, const Unit& u, const std::int32_t* factor, std::int64_t count) {
+template <class T> Wide normed(const T* x, const Unit& u, const std::int32_t* factor, std::int64_t count) {
     return round_shift(round_shift(load_wide(x, count), u.t) * u.r, u.drop) * load_wide(factor, count);
 }
 
@@ -116,7 +116,10 @@ void norm_wide(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::
         if (narrow)
             store_wide(narrow + i, round_shift_by<30>(y), count);
         else
-            store_wide(wide + i, round_shift(y, std::int64_t{40} - g.exponent) + (accumulate ? load_wide(wide + i, count) : Wide{}), count);
+            store_wide(
+                wide + i,
+                round_shift(y, std::int64_t{40} - g.exponent) + (accumulate ? load_wide(wide + i, count) : Wide{}),
+                count);
     });
 }
 
@@ -129,7 +132,8 @@ void norm_narrow(const std::int32_t* x, const Gain& g, int fraction, std::int32_
     });
 }
 
-void sine_cosine(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine, std::int32_t* cosine) {
+void sine_cosine(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine,
+                 std::int32_t* cosine) {
     for (std::int64_t i = 0; i < n; i++) {
         const std::uint64_t angle = static_cast<std::uint64_t>(position) * turns[i];
         const std::uint64_t quadrant = (angle + (std::uint64_t{1} << 61)) >> 62;
@@ -151,7 +155,8 @@ void sine_cosine(std::int64_t position, const std::uint64_t* turns, std::int64_t
     }
 }
 
-void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* cosine, std::int64_t half, bool interleaved) {
+void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* cosine, std::int64_t half,
+            bool interleaved) {
     const auto turn = [&](std::int32_t& x, std::int32_t& y, std::int64_t i) {
         const std::int64_t a = x, b = y, s = sine[i], c = cosine[i];
         x = static_cast<std::int32_t>(saturate(round_shift(a * c - b * s, 30)));

@@ -20,13 +20,27 @@ public:
         }
         for (const Op& op : m_.ops) {
             switch (op.kind) {
-                case Op::kEmbed: embed(op); break;
-                case Op::kNorm: norm(op); break;
-                case Op::kLinear: linear(op); break;
-                case Op::kRope: rope(op); break;
-                case Op::kAttend: attend(op); break;
-                case Op::kGate: gate(op); break;
-                case Op::kLogits: logits(op); break;
+                case Op::kEmbed:
+                    embed(op);
+                    break;
+                case Op::kNorm:
+                    norm(op);
+                    break;
+                case Op::kLinear:
+                    linear(op);
+                    break;
+                case Op::kRope:
+                    rope(op);
+                    break;
+                case Op::kAttend:
+                    attend(op);
+                    break;
+                case Op::kGate:
+                    gate(op);
+                    break;
+                case Op::kLogits:
+                    logits(op);
+                    break;
             }
         }
     }
@@ -45,8 +59,8 @@ private:
         std::vector<float> sum(op.accumulate ? gain.values.size() : 0);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             float* to = data(op.target, m);
-            kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(), gain.float_epsilon,
-                            op.accumulate ? sum.data() : to, n);
+            kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
+                            gain.float_epsilon, op.accumulate ? sum.data() : to, n);
             if (op.accumulate) kernel_.add(to, sum.data(), to, n);
         }
     }
@@ -59,7 +73,8 @@ private:
             const Span outputs = part(w.rows);
             const std::int64_t width = spec(op.source).width;
             if (!target.accumulate) {
-                kernel_.linear(w, data(op.source, 0), s_.rows, width, data(target.buffer, 0), w.rows, outputs.begin, outputs.end);
+                kernel_.linear(w, data(op.source, 0), s_.rows, width, data(target.buffer, 0), w.rows, outputs.begin,
+                               outputs.end);
                 continue;
             }
             sums_.resize(static_cast<std::size_t>(s_.rows * w.rows));
@@ -76,7 +91,8 @@ private:
         const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());
         const std::int64_t from = mine_.begin * half;
         kernel_.rope(data(op.source, mine_.begin), mine_.size(), spec(op.source).width, op.heads, op.width,
-                     at(s_.float_cosine, op.weight).data() + from, at(s_.float_sine, op.weight).data() + from, half, op.interleaved);
+                     at(s_.float_cosine, op.weight).data() + from, at(s_.float_sine, op.weight).data() + from, half,
+                     op.interleaved);
     }
 
     void attend(const Op& op) {
@@ -99,14 +115,15 @@ private:
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
                                {at(s_.keys, c).data(), at(s_.values, c).data(), first_row(op.layer, h), m_.page_size},
-                               visible.begin, visible.end + 1, op.float_scale, sums_.data(), data(op.target, m) + h * group * op.width);
+                               visible.begin, visible.end + 1, op.float_scale, sums_.data(),
+                               data(op.target, m) + h * group * op.width);
         }
         m_.pool.barrier();
     }
 
     void gate(const Op& op) {
-        kernel_.gate(op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu, data(op.source, mine_.begin), data(op.second, mine_.begin),
-                     data(op.target, mine_.begin), mine_.size() * spec(op.source).width);
+        kernel_.gate(op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu, data(op.source, mine_.begin),
+                     data(op.second, mine_.begin), data(op.target, mine_.begin), mine_.size() * spec(op.source).width);
     }
 
     void logits(const Op& op) {
@@ -114,11 +131,13 @@ private:
         const std::int64_t n = spec(op.source).width;
         const Span wanted = part(s_.wanted_count);
         for (std::int64_t i = wanted.begin; i < wanted.end; i++)
-            std::memcpy(&at(s_.gathered, i * n), data(op.source, s_.wanted[i]), static_cast<std::size_t>(n) * sizeof(float));
+            std::memcpy(&at(s_.gathered, i * n), data(op.source, s_.wanted[i]),
+                        static_cast<std::size_t>(n) * sizeof(float));
         m_.pool.barrier();
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
-        kernel_.linear(w, s_.gathered.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows, outputs.begin, outputs.end);
+        kernel_.linear(w, s_.gathered.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,
+                       outputs.begin, outputs.end);
     }
 
     // Floats from the start of a page to the first key of a layer's head.

@@ -11,19 +11,34 @@ constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide row
 
 class Int8Run : Run {
 public:
-    Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {}
+    Int8Run(Model& model, Step& step, int thread)
+        : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {}
 
     void run() {
         angles();
         for (const Op& op : m_.ops) {
             switch (op.kind) {
-                case Op::kEmbed: embed(op); break;
-                case Op::kNorm: norm(op); break;
-                case Op::kLinear: linear(op); break;
-                case Op::kRope: rope(op); break;
-                case Op::kAttend: attend(op); break;
-                case Op::kGate: gate(op); break;
-                case Op::kLogits: logits(op); break;
+                case Op::kEmbed:
+                    embed(op);
+                    break;
+                case Op::kNorm:
+                    norm(op);
+                    break;
+                case Op::kLinear:
+                    linear(op);
+                    break;
+                case Op::kRope:
+                    rope(op);
+                    break;
+                case Op::kAttend:
+                    attend(op);
+                    break;
+                case Op::kGate:
+                    gate(op);
+                    break;
+                case Op::kLogits:
+                    logits(op);
+                    break;
             }
         }
     }
@@ -59,7 +74,8 @@ private:
                 m_.kernel->norm_wide(wide(op.source, m), gain, to_wide ? nullptr : narrow(op.target, m),
                                      to_wide ? wide(op.target, m) : nullptr, op.accumulate);
             for (std::int64_t h = 0; h < op.heads; h++)
-                m_.kernel->norm_narrow(narrow(op.source, m) + h * gain.n, gain, kNarrow, narrow(op.target, m) + h * gain.n);
+                m_.kernel->norm_narrow(narrow(op.source, m) + h * gain.n, gain, kNarrow,
+                                       narrow(op.target, m) + h * gain.n);
         }
         at(fraction_, op.target) = op.heads ? kNarrow : 30 - norm.exponent;
     }
@@ -128,7 +144,8 @@ private:
         for (std::int64_t q = queries.begin; q < queries.end; q++) {
             const std::int64_t m = first_row + q / group, head = h * group + q % group;
             const Span visible = s_.visible(m, op.window);
-            list.push_back({narrow(op.source, m) + head * op.width, visible.begin, visible.end, narrow(op.target, m) + head * op.width});
+            list.push_back({narrow(op.source, m) + head * op.width, visible.begin, visible.end,
+                            narrow(op.target, m) + head * op.width});
             first = std::min(first, visible.begin);
             last = std::max(last, visible.end);
         }
@@ -140,7 +157,8 @@ private:
 
     void gate(const Op& op) {
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            m_.kernel->gate(narrow(op.source, m), narrow(op.second, m), spec(op.source).width, op.gelu, wide(op.target, m));
+            m_.kernel->gate(narrow(op.source, m), narrow(op.second, m), spec(op.source).width, op.gelu,
+                            wide(op.target, m));
     }
 
     void logits(const Op& op) {

@@ -16,7 +16,8 @@ std::uint64_t uniform64(std::uint64_t key, std::int64_t position) {
     auto k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
     for (int round = 0; round < 10; round++) {
         const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c0, p1 = std::uint64_t{0xCD9E8D57} * c2;
-        const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0, n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
+        const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0,
+                            n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
         c1 = static_cast<std::uint32_t>(p1);
         c3 = static_cast<std::uint32_t>(p0);
         c0 = n0;
@@ -46,7 +47,8 @@ std::int64_t portion(std::int64_t mass, std::int64_t millionths) {
 }
 
 // Sets the weights of tokens that the filters leave out to zero; returns the mass that stays.
-std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weight, std::int64_t mass, const Sampling& s) {
+std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weight, std::int64_t mass,
+                    const Sampling& s) {
     const auto n = static_cast<std::int64_t>(weight.size());
     std::int64_t keep = s.top_k ? std::min(s.top_k, n) : n;
     const bool ranked = keep < n || s.top_p < kMillion;
@@ -59,7 +61,9 @@ std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weigh
     }
     std::vector<std::int32_t> order(weight.size());
     std::iota(order.begin(), order.end(), 0);
-    const auto before = [&](std::int32_t a, std::int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
+    const auto before = [&](std::int32_t a, std::int32_t b) {
+        return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+    };
     if (keep < n) {
         std::nth_element(order.begin(), order.begin() + keep, order.end(), before);
         order.resize(static_cast<std::size_t>(keep));
@@ -76,7 +80,8 @@ std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weigh
         if (rank == sorted) {
             sorted = std::min(order.size(), sorted + piece);
             piece *= 4;
-            std::partial_sort(order.begin() + static_cast<std::ptrdiff_t>(rank), order.begin() + static_cast<std::ptrdiff_t>(sorted), order.end(), before);
+            std::partial_sort(order.begin() + static_cast<std::ptrdiff_t>(rank),
+                              order.begin() + static_cast<std::ptrdiff_t>(sorted), order.end(), before);
         }
         const auto i = static_cast<std::size_t>(order[rank]);
         total += weight[i];
@@ -88,14 +93,16 @@ std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weigh
 
 }  // namespace
 
-std::int64_t draw(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, const Sampling& sampling, std::uint64_t key, std::int64_t position) {
+std::int64_t draw(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, const Sampling& sampling,
+                  std::uint64_t key, std::int64_t position) {
     const std::int32_t* top = std::max_element(logits, logits + n);
     if (!sampling.slope) return top - logits;
     std::vector<std::int32_t> weight(static_cast<std::size_t>(n));
     std::int64_t mass = 0;
     kernel.weights(logits, n, *top, sampling.slope, weight.data(), &mass);
     mass = filter(logits, weight, mass, sampling);
-    const auto target = static_cast<std::int64_t>((static_cast<unsigned __int128>(uniform64(key, position)) * static_cast<std::uint64_t>(mass)) >> 64);
+    const auto target = static_cast<std::int64_t>(
+        (static_cast<unsigned __int128>(uniform64(key, position)) * static_cast<std::uint64_t>(mass)) >> 64);
     std::int64_t cumulative = 0;
     for (std::int64_t i = 0; i < n; i++) {
         cumulative += weight[static_cast<std::size_t>(i)];

@@ -28,14 +28,12 @@ inline void store(void* p, Lanes x) {
 inline Lanes zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline Lanes broadcast(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 inline Lanes add(Lanes x, Lanes y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
-template <int S>
-Lanes shift_right(Lanes x) { return {_mm256_srai_epi32(x.a, S), _mm256_srai_epi32(x.b, S)}; }
+template <int S> Lanes shift_right(Lanes x) { return {_mm256_srai_epi32(x.a, S), _mm256_srai_epi32(x.b, S)}; }
 inline Lanes shift_right(Lanes x, int s) {
     const __m128i n = _mm_cvtsi32_si128(s);
     return {_mm256_sra_epi32(x.a, n), _mm256_sra_epi32(x.b, n)};
 }
-template <int S>
-Lanes shift_left(Lanes x) { return {_mm256_slli_epi32(x.a, S), _mm256_slli_epi32(x.b, S)}; }
+template <int S> Lanes shift_left(Lanes x) { return {_mm256_slli_epi32(x.a, S), _mm256_slli_epi32(x.b, S)}; }
 inline Lanes blend_halves(Lanes x, Lanes y) {
     return {_mm256_blend_epi16(x.a, y.a, 0xAA), _mm256_blend_epi16(x.b, y.b, 0xAA)};
 }
@@ -76,28 +74,25 @@ inline Lanes mask(Lanes x, char bits) {
     return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
 }
 inline Lanes low_nibbles(Lanes x) { return mask(x, 15); }
-inline Lanes high_nibbles(Lanes x) {
-    return mask({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)}, 15);
+inline Lanes high_nibbles(Lanes x) { return mask({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)}, 15); }
+template <int J> Lanes bit_pairs(Lanes x) {
+    return mask({_mm256_srli_epi16(x.a, 2 * J), _mm256_srli_epi16(x.b, 2 * J)}, 3);
 }
-template <int J>
-Lanes bit_pairs(Lanes x) { return mask({_mm256_srli_epi16(x.a, 2 * J), _mm256_srli_epi16(x.b, 2 * J)}, 3); }
-template <int B>
-__m256i spread_bits(std::uint32_t bits) {  // byte i becomes 2^B where bit i is set
-    const __m256i bytes = _mm256_shuffle_epi8(
-        _mm256_set1_epi32(static_cast<int>(bits)),
-        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+template <int B> __m256i spread_bits(std::uint32_t bits) {  // byte i becomes 2^B where bit i is set
+    const __m256i bytes =
+        _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)),
+                            _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
     const __m256i select = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
     const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, select), select);
     return _mm256_and_si256(set, _mm256_set1_epi8(1 << B));
 }
-template <int B>
-Lanes add_bits(Lanes codes, std::uint64_t bits) {
+template <int B> Lanes add_bits(Lanes codes, std::uint64_t bits) {
     return {_mm256_or_si256(codes.a, spread_bits<B>(static_cast<std::uint32_t>(bits))),
             _mm256_or_si256(codes.b, spread_bits<B>(static_cast<std::uint32_t>(bits >> 32)))};
 }
-template <int B>
-Lanes or_shifted(Lanes codes, Lanes high) {
-    return {_mm256_or_si256(codes.a, _mm256_slli_epi16(high.a, B)), _mm256_or_si256(codes.b, _mm256_slli_epi16(high.b, B))};
+template <int B> Lanes or_shifted(Lanes codes, Lanes high) {
+    return {_mm256_or_si256(codes.a, _mm256_slli_epi16(high.a, B)),
+            _mm256_or_si256(codes.b, _mm256_slli_epi16(high.b, B))};
 }
 inline Lanes look_up(Lanes table, Lanes codes) {
     return {_mm256_shuffle_epi8(table.a, codes.a), _mm256_shuffle_epi8(table.b, codes.b)};

@@ -2,8 +2,8 @@
 #pragma once
 #if !defined(__clang__)
 // False alarms inside GCC 12's own intrinsics (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
+#    pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#    pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 
@@ -13,9 +13,9 @@ namespace {
 
 typedef std::int64_t Wide __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 6;      // rows of activations a matrix tile holds
-constexpr int kMaxPanels = 2;    // panels of 16 outputs a matrix tile holds
-constexpr int kQueryRows = 4;    // queries an attention tile holds
+constexpr int kMaxRows = 6;    // rows of activations a matrix tile holds
+constexpr int kMaxPanels = 2;  // panels of 16 outputs a matrix tile holds
+constexpr int kQueryRows = 4;  // queries an attention tile holds
 
 struct Lanes {
     __m512i v;
@@ -33,11 +33,9 @@ inline void store(void* p, Lanes x) { _mm512_storeu_si512(p, x.v); }
 inline Lanes zero() { return {_mm512_setzero_si512()}; }
 inline Lanes broadcast(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline Lanes add(Lanes a, Lanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
-template <int S>
-Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}; }
+template <int S> Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}; }
 inline Lanes shift_right(Lanes a, int s) { return {_mm512_sra_epi32(a.v, _mm_cvtsi32_si128(s))}; }
-template <int S>
-Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
+template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
 
 // Low halves of the lanes from a, high halves from b (as they stand in b's high halves).
 inline Lanes blend_halves(Lanes a, Lanes b) { return {_mm512_mask_blend_epi16(0xAAAAAAAAu, a.v, b.v)}; }
@@ -59,17 +57,14 @@ inline Lanes widen_signed8(const void* p) {  // 32 bytes to 32 halves
 
 // Parts of packed code lines.
 inline Lanes low_nibbles(Lanes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
-inline Lanes high_nibbles(Lanes x) {
-    return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))};
+inline Lanes high_nibbles(Lanes x) { return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))}; }
+template <int J> Lanes bit_pairs(Lanes x) {
+    return {_mm512_and_si512(_mm512_srli_epi16(x.v, 2 * J), _mm512_set1_epi8(3))};
 }
-template <int J>
-Lanes bit_pairs(Lanes x) { return {_mm512_and_si512(_mm512_srli_epi16(x.v, 2 * J), _mm512_set1_epi8(3))}; }
-template <int B>
-Lanes add_bits(Lanes codes, std::uint64_t mask) {  // adds 2^B where the mask has a bit
+template <int B> Lanes add_bits(Lanes codes, std::uint64_t mask) {  // adds 2^B where the mask has a bit
     return {_mm512_mask_add_epi8(codes.v, static_cast<__mmask64>(mask), codes.v, _mm512_set1_epi8(1 << B))};
 }
-template <int B>
-Lanes or_shifted(Lanes codes, Lanes high) {  // codes | high << B, high below 2^(8 - B)
+template <int B> Lanes or_shifted(Lanes codes, Lanes high) {  // codes | high << B, high below 2^(8 - B)
     return {_mm512_or_si512(codes.v, _mm512_slli_epi16(high.v, B))};
 }
 inline Lanes look_up(Lanes table, Lanes codes) { return {_mm512_shuffle_epi8(table.v, codes.v)}; }

@@ -16,8 +16,7 @@ struct Lanes {
     int32x4_t v[4];
 };
 
-template <class F>
-Lanes map(F f) { return {{f(0), f(1), f(2), f(3)}}; }
+template <class F> Lanes map(F f) { return {{f(0), f(1), f(2), f(3)}}; }
 inline int8x16_t bytes(const Lanes& x, int i) { return vreinterpretq_s8_s32(x.v[i]); }
 inline uint8x16_t codes8(const Lanes& x, int i) { return vreinterpretq_u8_s32(x.v[i]); }
 inline int16x8_t halves(const Lanes& x, int i) { return vreinterpretq_s16_s32(x.v[i]); }
@@ -42,12 +41,10 @@ inline Lanes add(const Lanes& a, const Lanes& b) {
 inline Lanes shift_right(const Lanes& a, int s) {
     return map([&](int i) { return vshlq_s32(a.v[i], vdupq_n_s32(-s)); });
 }
-template <int S>
-Lanes shift_right(const Lanes& a) {
+template <int S> Lanes shift_right(const Lanes& a) {
     return map([&](int i) { return vshrq_n_s32(a.v[i], S); });
 }
-template <int S>
-Lanes shift_left(const Lanes& a) {
+template <int S> Lanes shift_left(const Lanes& a) {
     return map([&](int i) { return vshlq_n_s32(a.v[i], S); });
 }
 inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
@@ -89,9 +86,8 @@ inline Lanes widen_unsigned16(const void* p) {
     });
 }
 inline Lanes widen_signed8(const void* p) {
-    return map([&](int i) {
-        return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(static_cast<const std::int8_t*>(p) + 8 * i)));
-    });
+    return map(
+        [&](int i) { return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(static_cast<const std::int8_t*>(p) + 8 * i))); });
 }
 
 inline Lanes low_nibbles(const Lanes& x) {
@@ -100,24 +96,20 @@ inline Lanes low_nibbles(const Lanes& x) {
 inline Lanes high_nibbles(const Lanes& x) {
     return map([&](int i) { return pack(vshrq_n_u8(codes8(x, i), 4)); });
 }
-template <int J>
-Lanes bit_pairs(const Lanes& x) {
-    return map([&](int i) {
-        return pack(vandq_u8(vshlq_u8(codes8(x, i), vdupq_n_s8(-2 * J)), vdupq_n_u8(3)));
-    });
+template <int J> Lanes bit_pairs(const Lanes& x) {
+    return map([&](int i) { return pack(vandq_u8(vshlq_u8(codes8(x, i), vdupq_n_s8(-2 * J)), vdupq_n_u8(3))); });
 }
-template <int B>
-Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
+template <int B> Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
     alignas(16) static constexpr std::uint8_t kSelect[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     const uint8x16_t select = vld1q_u8(kSelect);
     return map([&](int i) {
         const auto bits = static_cast<std::uint16_t>(mask >> (16 * i));
-        const uint8x16_t spread = vcombine_u8(vdup_n_u8(static_cast<std::uint8_t>(bits)), vdup_n_u8(static_cast<std::uint8_t>(bits >> 8)));
+        const uint8x16_t spread =
+            vcombine_u8(vdup_n_u8(static_cast<std::uint8_t>(bits)), vdup_n_u8(static_cast<std::uint8_t>(bits >> 8)));
         return pack(vorrq_u8(codes8(codes, i), vandq_u8(vtstq_u8(spread, select), vdupq_n_u8(1 << B))));
     });
 }
-template <int B>
-Lanes or_shifted(const Lanes& codes, const Lanes& high) {
+template <int B> Lanes or_shifted(const Lanes& codes, const Lanes& high) {
     return map([&](int i) { return pack(vorrq_u8(codes8(codes, i), vshlq_n_u8(codes8(high, i), B))); });
 }
 inline Lanes look_up(const Lanes& table, const Lanes& codes) {

@@ -16,24 +16,20 @@ struct Lanes {
 };
 
 // The 64 bytes of the lanes, as lanes are on a little-endian machine.
-template <class T>
-struct View {
+template <class T> struct View {
     T v[64 / sizeof(T)];
 };
-template <class T>
-View<T> view(Lanes x) {
+template <class T> View<T> view(Lanes x) {
     View<T> out;
     std::memcpy(&out, &x, 64);
     return out;
 }
-template <class T>
-Lanes lanes(const View<T>& x) {
+template <class T> Lanes lanes(const View<T>& x) {
     Lanes out;
     std::memcpy(&out, &x, 64);
     return out;
 }
-template <class T, class F>
-Lanes map(F f) {
+template <class T, class F> Lanes map(F f) {
     View<T> out;
     for (int i = 0; i < static_cast<int>(64 / sizeof(T)); i++) out.v[i] = static_cast<T>(f(i));
     return lanes(out);
@@ -53,15 +49,15 @@ inline Lanes broadcast(std::int32_t x) {
 }
 inline Lanes zero() { return broadcast(0); }
 inline Lanes add(const Lanes& a, const Lanes& b) {
-    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i])); });
+    return map<std::int32_t>([&](int i) {
+        return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i]));
+    });
 }
 inline Lanes shift_right(const Lanes& a, int s) {
     return map<std::int32_t>([&](int i) { return a.v[i] >> s; });
 }
-template <int S>
-Lanes shift_right(const Lanes& a) { return shift_right(a, S); }
-template <int S>
-Lanes shift_left(const Lanes& a) {
+template <int S> Lanes shift_right(const Lanes& a) { return shift_right(a, S); }
+template <int S> Lanes shift_left(const Lanes& a) {
     return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << S); });
 }
 inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
@@ -81,9 +77,8 @@ inline Lanes dot_bytes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
 inline Lanes dot_codes(const Lanes& acc, const Lanes& codes, const Lanes& x) { return dot_bytes(acc, codes, x); }
 inline Lanes dot_pairs(const Lanes& acc, const Lanes& a, const Lanes& b) {
     const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
-    return map<std::int32_t>([&](int i) {
-        return acc.v[i] + x.v[2 * i] * y.v[2 * i] + x.v[2 * i + 1] * y.v[2 * i + 1];
-    });
+    return map<std::int32_t>(
+        [&](int i) { return acc.v[i] + x.v[2 * i] * y.v[2 * i] + x.v[2 * i + 1] * y.v[2 * i + 1]; });
 }
 inline Lanes multiply_round15(const Lanes& a, const Lanes& b) {
     const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
@@ -108,18 +103,15 @@ inline Lanes high_nibbles(const Lanes& x) {
     const auto b = view<std::uint8_t>(x);
     return map<std::uint8_t>([&](int i) { return b.v[i] >> 4; });
 }
-template <int J>
-Lanes bit_pairs(const Lanes& x) {
+template <int J> Lanes bit_pairs(const Lanes& x) {
     const auto b = view<std::uint8_t>(x);
     return map<std::uint8_t>([&](int i) { return (b.v[i] >> (2 * J)) & 3; });
 }
-template <int B>
-Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
+template <int B> Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
     const auto b = view<std::uint8_t>(codes);
     return map<std::uint8_t>([&](int i) { return b.v[i] + (((mask >> i) & 1) << B); });
 }
-template <int B>
-Lanes or_shifted(const Lanes& codes, const Lanes& high) {
+template <int B> Lanes or_shifted(const Lanes& codes, const Lanes& high) {
     const auto b = view<std::uint8_t>(codes), h = view<std::uint8_t>(high);
     return map<std::uint8_t>([&](int i) { return b.v[i] | (h.v[i] << B); });
 }

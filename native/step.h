@@ -14,13 +14,12 @@ struct Span {
 };
 
 // The part of `total` that falls to a thread.
-inline Span span(std::int64_t total, int thread, int threads) { return {total * thread / threads, total * (thread + 1) / threads}; }
+inline Span span(std::int64_t total, int thread, int threads) {
+    return {total * thread / threads, total * (thread + 1) / threads};
+}
 
 // vector[i] for the signed indices that plain structs hold.
-template <class V, class I>
-auto& at(V& vector, I i) {
-    return vector[static_cast<std::size_t>(i)];
-}
+template <class V, class I> auto& at(V& vector, I i) { return vector[static_cast<std::size_t>(i)]; }
 
 struct Step {
     const std::int32_t* tokens;
@@ -42,16 +41,15 @@ struct Step {
     }
 };
 
-// What a thread does with a step. Most operations treat each row by itself, and a row always belongs to the same thread:
-// only products and attention, which read rows of other threads, wait for them, before and after.
+// What a thread does with a step. Most operations treat each row by itself, and a row always belongs to the same
+// thread: only products and attention, which read rows of other threads, wait for them, before and after.
 class Run {
 public:
     Run(Model& model, Step& step, int thread)
         : m_(model), s_(step), thread_(thread), threads_(model.pool.size()), mine_(span(step.rows, thread, threads_)) {}
 
 protected:
-    template <class T>
-    T* row(int buffer, std::int64_t m) const {
+    template <class T> T* row(int buffer, std::int64_t m) const {
         return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
     }
     const BufferSpec& spec(int buffer) const { return at(m_.buffers, buffer); }
@@ -63,7 +61,8 @@ protected:
             const auto& turns = m_.rotations[r].turns;
             const auto n = static_cast<std::int64_t>(turns.size());
             for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, &at(s_.sine[r], m * n), &at(s_.cosine[r], m * n));
+                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, &at(s_.sine[r], m * n),
+                                       &at(s_.cosine[r], m * n));
         }
     }
 

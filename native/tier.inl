@@ -8,15 +8,15 @@
 namespace intact {
 namespace {
 
+#include "attention.inl"
 #include "integer.inl"
 #include "matmul.inl"
 #include "rows.inl"
-#include "attention.inl"
 
 }  // namespace
 
 const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul, norm_narrow, norm_wide, sine_cosine,
+    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul,  norm_narrow, norm_wide, sine_cosine,
     rotate,           gate,       append,          attend,        weights,
 };
 
