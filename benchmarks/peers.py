@@ -237,6 +237,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
         axis.set_xticks(range(len(results)), labels, fontsize=8)
         axis.set_ylabel("tokens a second")
         axis.set_title(title)
+        axis.margins(y=0.15)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=150)
