@@ -64,7 +64,7 @@ def _agreed(entry: Entry) -> bool:
     return err().input(question, markup=False).strip().lower() in ("", "y", "yes")
 
 
-def load(model: str, profile: str, threads: int | None) -> Any:
+def load(model: str, profile: Any, threads: int | None) -> Any:
     """Locate a model and load it; a spinner on stderr if that takes a while."""
     path = locate(model)
     import intact

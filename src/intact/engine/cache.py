@@ -20,7 +20,7 @@ class PageTable:
         self.length = 0
 
     def extend(self, count: int) -> NDArray[np.int32]:
-        """Make room for `count` more positions and return the whole table; the positions count as filled from now on."""
+        """Make room for `count` more positions, which count as filled from now on; the whole table."""
         size = self._pool.page_size
         if self.length % size and count:
             last = self.length // size

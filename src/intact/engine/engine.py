@@ -86,9 +86,13 @@ class Engine:
         if not tokens:
             raise ParameterError("the prompt is empty: a model needs at least one token to continue from")
         if len(tokens) >= self.context:
-            raise ParameterError(f"the prompt has {len(tokens)} tokens; the context of {self.context} leaves room for none after it")
+            raise ParameterError(
+                f"the prompt has {len(tokens)} tokens; the context of {self.context} leaves room for none after it"
+            )
         if (worst := max(tokens)) >= vocabulary or min(tokens) < 0:
-            raise ParameterError(f"a prompt's token must lie in [0, {vocabulary}), got {worst if worst >= vocabulary else min(tokens)}")
+            raise ParameterError(
+                f"a prompt's token must lie in [0, {vocabulary}), got {worst if worst >= vocabulary else min(tokens)}"
+            )
         first = len(self._branches)
         limit = min(max_tokens, self.context - len(tokens))
         branches = [_Branch(first + i, sampling, key, limit) for i, key in enumerate(keys)]
@@ -182,7 +186,9 @@ class Engine:
                 self._decoding.append(branch)
         return events
 
-    def prefill(self, tokens: Sequence[int], rows: int | None = None) -> Iterator[tuple[list[Chunk], NDArray[np.int64]]]:
+    def prefill(
+        self, tokens: Sequence[int], rows: int | None = None
+    ) -> Iterator[tuple[list[Chunk], NDArray[np.int64]]]:
         """The steps that run a text through the model; its pages are free again afterwards. All rows are wanted."""
         table, size = PageTable(self.pool), min(self.chunk, rows or self.chunk)
         array = np.array(tokens, np.int32)

@@ -103,7 +103,9 @@ def integer_bias(program: Program, target: Target) -> NDArray[np.int64]:
     fraction = 20 if program.buffers[target.buffer].wide else 16
     values = bias_values(program, target).astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(f"tensor {program.tensors[str(target.bias)].name}: values of 16,384 and more do not fit fixed point")
+        raise ModelError(
+            f"tensor {program.tensors[str(target.bias)].name}: values of 16,384 and more do not fit fixed point"
+        )
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
 
 
@@ -119,7 +121,9 @@ def choose_tier(available: Sequence[str]) -> str:
     if not wish:
         return available[0]
     if wish not in available:
-        raise ParameterError(f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {wish!r}")
+        raise ParameterError(
+            f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {wish!r}"
+        )
     return wish
 
 

@@ -95,7 +95,9 @@ class NativeExecutor:
                 case Embed():
                     weight = self._weight(op.weight)
                     if self.profile == "int8" and model.smallest_scale_shift(weight) < 0:
-                        raise ModelError(f"tensor {program.tensors[op.weight].name}: its scales are too large for an embedding")
+                        raise ModelError(
+                            f"tensor {program.tensors[op.weight].name}: its scales are too large for an embedding"
+                        )
                     model.embed(ids[op.target], weight, embed_multiplier(op.scale), float(op.scale))
                 case Norm():
                     gain = integer_gain(program, op)
@@ -105,7 +107,9 @@ class NativeExecutor:
                 case Linear():
                     targets = []
                     for t in op.targets:
-                        bias = -1 if t.bias is None else model.add_bias(integer_bias(program, t), bias_values(program, t))
+                        bias = (
+                            -1 if t.bias is None else model.add_bias(integer_bias(program, t), bias_values(program, t))
+                        )
                         targets.append((ids[t.buffer], self._weight(t.weight), bias, t.accumulate))
                     model.linear(ids[op.source], targets)
                 case Rope():

@@ -182,7 +182,7 @@ class ReferenceExecutor:
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
-    """Rows of the embedding in Q20: codes times scale times the factor in Q24, rounded once, plus the minima likewise."""
+    """Rows of the embedding in Q20: codes times scale times factor (Q24), rounded once, plus the minima likewise."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     codes = np.asarray(table, np.int64)[w.codes[tokens]] - w.zero
     scale = np.repeat(w.scale[tokens].astype(np.int64), w.block, axis=1)

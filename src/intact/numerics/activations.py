@@ -41,9 +41,7 @@ def quantize(x: np.ndarray, fraction: int) -> Quantized:
     scale = np.maximum((np.abs(u).max(axis=2) + 126) // 127, 1)
     reciprocal = ((1 << 24) + (scale >> 1)) // scale
     codes = rshift(u * reciprocal[:, :, None], 24)
-    return Quantized(
-        codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32)
-    )
+    return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
 
 
 def block_sums(a: Quantized, block: int) -> tuple[np.ndarray, np.ndarray]:

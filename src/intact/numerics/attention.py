@@ -40,7 +40,7 @@ def _quantize(x: np.ndarray, bits: int, largest: int, drop: int) -> Heads:
 
 
 class Scale(NamedTuple):
-    """The factor of the scores (usually 1 / sqrt(d)) times log2(e) / 2047, as mantissa * 2^-exponent, mantissa in [2^30, 2^31)."""
+    """The factor of the scores times log2(e) / 2047, as mantissa * 2^-exponent, 2^30 <= mantissa < 2^31."""
 
     mantissa: int
     exponent: int

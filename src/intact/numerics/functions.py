@@ -19,8 +19,8 @@ EXP2_COEFFICIENTS = (1073741824, -744257403, 257891465, -59375086, 9884650, -101
 def exp2_neg(t: Int) -> Int:
     """2 ** -t for t >= 0 in Q16, as Q30.
 
-    Relative error below 1e-7 before the last rounding. A polynomial of degree 5 on the fraction, then a rounded shift by
-    the whole part; 0 from t = 31 upwards.
+    Relative error below 1e-7 before the last rounding. A polynomial of degree 5 on the fraction, then a rounded shift
+    by the whole part; 0 from t = 31 upwards.
     """
     t = np.asarray(t, np.int64)
     whole, fraction = t >> 16, (t & 0xFFFF) << 14

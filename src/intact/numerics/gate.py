@@ -19,7 +19,7 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    """x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)); Q16."""
+    """x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3), which is x * sigmoid(2 u); Q16 to Q16."""
     x = np.asarray(x, np.int64)
     y = np.clip(x, -GELU_CLIP, GELU_CLIP)
     slope = GELU_LINEAR + rshift(rshift(y * y, 16) * GELU_CUBIC, 16)

@@ -60,6 +60,6 @@ def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
 
 
 def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int) -> np.ndarray:
-    """RMSNorm of rows x (M, n) with `input_fraction` fraction bits: int64 with `output_fraction` bits, not saturated."""
+    """RMSNorm of rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated."""
     unit = normalize(x, input_fraction, gain)
     return rshift(unit * gain.factor, 60 - gain.exponent - output_fraction)

@@ -1,4 +1,4 @@
-"""Drawing tokens in integers: Philox keys, filters, the inverse distribution function (docs/numerics.md, section 10)."""
+"""Drawing tokens in integers: keys, filters, the inverse distribution function (docs/numerics.md, section 10)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sampling(NamedTuple):
     top_k : int
         Keep the k largest logits, ties by token id (0: all).
     top_p, min_p : int
-        Millionths: the least set of largest weights that holds top_p of the mass; weights of at least min_p of the largest.
+        Millionths: the least set of largest weights that holds top_p of the mass; weights from min_p of the largest.
     """
 
     slope: int = 0
@@ -71,7 +71,7 @@ def branch_key(seed: int, branch: Sequence[str | int]) -> int:
 
 
 def uniform64(key: int, position: int) -> int:
-    """The 64-bit uniform number of a position under a key: words 0 (low) and 1 (high) of Philox at counter (position, 0, 0, 0)."""
+    """The 64-bit uniform of a position: words 0 (low) and 1 (high) of Philox at counter (position, 0, 0, 0)."""
     words = philox4x32((position & MASK32, position >> 32, 0, 0), (key & MASK32, key >> 32))
     return words[0] | words[1] << 32
 
@@ -86,7 +86,7 @@ def log_probability(logits: np.ndarray, token: int) -> int:
 
 
 def weights(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Unnormalised probabilities of all tokens after the filters, int64 (V,), the largest 2^30; filtered tokens have 0."""
+    """Unnormalised probabilities after the filters, int64 (V,): the largest is 2^30, filtered tokens have 0."""
     gap = int(np.max(logits)) - np.asarray(logits, np.int64)
     weight = exp2_neg(rshift(np.minimum(gap, (1 << 61) // sampling.slope) * sampling.slope, 30))
     order = np.lexsort((np.arange(len(gap)), gap))
@@ -105,7 +105,7 @@ def weights(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def draw(logits: np.ndarray, sampling: Sampling, key: int, position: int) -> int:
-    """The token at a position: the least id of the largest logit, or the inverse distribution function at one uniform."""
+    """The token at a position: the first of the largest, or the inverse distribution function at one uniform."""
     if not sampling.slope:
         return int(np.argmax(logits))
     mass = np.cumsum(weights(logits, sampling))
