@@ -95,7 +95,7 @@ template <class T> Unit unit(const T* x, const Gain& g, int fraction) {
     const int s = larger(bit_length(amax) - 20, 0), t = larger(bit_length(amax) - 31, 0);
     std::int64_t sum = 0;
     for (std::int64_t i = 0; i < g.n; i++) {
-        const std::int64_t v = round_shift(x[i], s);
+        const std::int64_t v = round_shift(std::int64_t{x[i]}, s);
         sum += v * v;
     }
     const std::int64_t epsilon = round_shift_any(g.epsilon, 2 * (20 - fraction));

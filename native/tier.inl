@@ -8,10 +8,13 @@
 namespace intact {
 namespace {
 
-#include "attention.inl"
+// Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
+
 #include "matmul.inl"
 #include "rows.inl"
+
+#include "attention.inl"
 
 }  // namespace
 
