@@ -1,0 +1,111 @@
+"""The integer kernels hold no floating-point arithmetic: by the machine code of the extension that is loaded."""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from intact import _native
+from intact._native import kernels
+from support.disassembly import Disassembly, is_float
+
+TIERS = kernels.tiers()
+KERNELS = {
+    "quantize_narrow", "quantize_wide", "matmul", "norm_narrow", "norm_wide", "sine_cosine", "rotate", "gate", "append",
+    "attend", "weights",
+}  # fmt: skip
+# Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
+DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": ("smull", "sadalp"), "scalar": ()}
+MEMORY = {"memcpy", "memmove", "memset"}
+
+
+@functools.cache
+def disassembly() -> Disassembly:
+    if shutil.which("objdump") is None:
+        pytest.skip("needs objdump, of Debian's package binutils")
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("needs /proc/self/maps to tell where the extension is loaded")
+    return Disassembly(Path(_native.__file__), platform.machine())
+
+
+def entries(tier: str) -> dict[str, int]:
+    """Where a tier's kernels lie in the library."""
+    library = str(Path(_native.__file__).resolve())
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    base = min(int(fields[0].split("-")[0], 16) for fields in maps if fields[-1] == library)
+    return {name: address - base for name, address in kernels.entry_points(tier).items()}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_kernels_compute_in_integers_only(tier: str) -> None:
+    code, at = disassembly(), entries(tier)
+    assert at.keys() >= KERNELS
+    reached, outside = code.reach(at[name] for name in KERNELS)
+    assert len(reached) > 5000
+    for mnemonic in DOT_PRODUCTS[tier]:
+        everywhere = {i.address for i in code.instructions if i.mnemonic == mnemonic}
+        assert everywhere
+        assert everywhere <= {i.address for i in reached}, f"some {mnemonic} was not reached"
+    floats = sorted({i.mnemonic for i in reached if is_float(i.mnemonic, code.machine)})
+    assert not floats
+    assert outside <= MEMORY
+
+
+def test_drawing_computes_in_integers_only() -> None:
+    code = disassembly()
+    for tier in TIERS:
+        at = entries(tier)
+        reached, outside = code.reach([at["draw"], at["log_probability"]])
+        if "_Znwm" not in outside:
+            pytest.skip("the C++ runtime is part of this library, and no longer to be told from it")
+        assert not sorted({i.mnemonic for i in reached if is_float(i.mnemonic, code.machine)})
+
+
+def test_the_library_holds_floating_point_that_would_be_found() -> None:
+    """The fp32 profile's: proof that the instructions are recognised in what this objdump prints."""
+    code = disassembly()
+    found = {i.mnemonic for i in code.instructions if is_float(i.mnemonic, code.machine)}
+    expected = {"x86_64": {"mulps", "addps", "divss", "vmulps", "vaddps"}, "aarch64": {"fmul", "fadd", "fdiv"}}
+    assert found >= expected[code.machine]
+
+
+X86 = (
+    """addps vaddpd mulss vmulsd vfmadd231ps vfnmadd132sd divps sqrtss vminps cmpltps vcmpeq_oqpd ucomiss vcomisd
+    cvttss2si vcvtdq2ps vcvtph2ps vrndscaleps vrsqrt14ps vdpps vdpbf16ps haddps vreducepd fadd fldt fmulp roundss""",
+    """vpaddd vpmulld vpmaddubsw vpdpbusd vpdpwssd movss vmovaps vmovups vxorps andps vshufps vinsertf128 vpermps
+    vunpcklps vbroadcastss vblendps cmpq cmovl add mul imul div sub shl vpcmpgtd vpminsd pmaxsd vpsraq vpmovqd cwtl
+    cltq cqto vpmullq vextractf64x2""",
+)
+ARM = (
+    "fadd fmul fmadd fmla fcvtzs fcmp fdiv fsqrt scvtf ucvtf frintm fmax bfdot fabs fneg",
+    "add mul madd sdiv umulh smull sadalp fmov bfi bfxil movi dup ushl sqdmulh cmgt addv ldr str b.ne bl csel",
+)
+
+
+@pytest.mark.parametrize(("machine", "floats", "others"), [("x86_64", *X86), ("aarch64", *ARM)])
+def test_mnemonics_are_told_apart(machine: str, floats: str, others: str) -> None:
+    assert [m for m in floats.split() if not is_float(m, machine)] == []
+    assert [m for m in others.split() if is_float(m, machine)] == []
+
+
+def test_numerics_needs_numpy_and_the_standard_library_alone(root: Path) -> None:
+    modules = sorted(path.stem for path in (root / "src/intact/numerics").glob("*.py") if path.stem != "__init__")
+    assert "matmul" in modules
+    program = (
+        "import importlib, json, sys\nbefore = set(sys.modules)\n"
+        f"for name in {modules}: importlib.import_module('intact.numerics.' + name)\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    loaded = json.loads(output)
+    foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"numpy", "intact"}
+    assert not {name for name in foreign if not name.startswith("_")}
+    own = {name for name in loaded if name.split(".")[0] == "intact"}
+    assert own == {"intact", "intact.errors", "intact.numerics", *(f"intact.numerics.{name}" for name in modules)}

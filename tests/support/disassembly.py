@@ -1,0 +1,120 @@
+"""The machine code that functions of a shared library can reach, by objdump: works on stripped libraries too.
+
+Functions are found by the frame descriptions that exceptions need; calls, jumps and addresses taken are followed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Arithmetic, comparison and conversion; moves, bitwise operations and shuffles of the same registers are not.
+_X86_FLOAT = re.compile(
+    r"v?(?:(?:add|sub|mul|div|min|max|sqrt|rcp(?:14|28)?|rsqrt(?:14|28)?|round|rndscale|getexp|getmant|scalef|fixupimm"
+    r"|range|reduce|cmp\w*|hadd|hsub|addsub|dp|fpclass|exp2|fc?(?:n?madd|n?msub|maddsub|msubadd|mul)c?\d*)"
+    r"[ps][sdh][xyz]?|u?comis[sdh]|cvt\w+|dpbf16ps)|f\w+"
+)
+_ARM_FLOAT = re.compile(r"f(?!mov$)\w+|[su]cvtf|bf(?:dot|mmla|ml|cvt)\w*")
+_X86_PREFIXES = {
+    "lock",
+    "rep",
+    "repz",
+    "repnz",
+    "notrack",
+    "bnd",
+    "data16",
+    "cs",
+    "ds",
+    "es",
+    "fs",
+    "gs",
+    "ss",
+    "addr32",
+}
+
+_LINE = re.compile(r"^ *([0-9a-f]+):\t(.*)$")
+_FRAME = re.compile(r" FDE .* pc=([0-9a-f]+)\.\.([0-9a-f]+)")
+_TARGET = re.compile(r"\b([0-9a-f]+) <([^>]*)>")
+
+
+def is_float(mnemonic: str, machine: str) -> bool:
+    """Whether an instruction computes, compares or converts floating-point numbers; machine is x86_64 or aarch64."""
+    return (_X86_FLOAT if machine == "x86_64" else _ARM_FLOAT).fullmatch(mnemonic) is not None
+
+
+@dataclass(frozen=True)
+class Instruction:
+    address: int
+    mnemonic: str
+    operands: str
+
+
+class Disassembly:
+    """All code of a library."""
+
+    def __init__(self, library: Path, machine: str, objdump: str = "objdump") -> None:
+        self.machine = machine
+        frames = _run(objdump, "--dwarf=frames", library)
+        self.ranges = sorted({(int(a, 16), int(b, 16)) for a, b in _FRAME.findall(frames)})
+        self._starts = [start for start, _ in self.ranges]
+        text = _run(objdump, "-d", "-w", "--no-show-raw-insn", "-j", ".text", library)
+        self.instructions = [_parse(*match.groups()) for line in text.splitlines() if (match := _LINE.match(line))]
+        self._addresses = [instruction.address for instruction in self.instructions]
+
+    def function(self, address: int) -> tuple[int, int] | None:
+        """The function that holds an address, as a range of addresses."""
+        at = bisect.bisect_right(self._starts, address) - 1
+        return self.ranges[at] if at >= 0 and address < self.ranges[at][1] else None
+
+    def code(self, function: tuple[int, int]) -> list[Instruction]:
+        begin, end = (bisect.bisect_left(self._addresses, address) for address in function)
+        return self.instructions[begin:end]
+
+    def reach(self, entries: Iterable[int]) -> tuple[list[Instruction], set[str]]:
+        """All instructions that the functions at `entries` can come to, and the names of the functions outside."""
+        pending, seen, outside = list(entries), set(), set()
+        reached: list[Instruction] = []
+        while pending:
+            function = self.function(pending.pop())
+            if function is None or function in seen:
+                continue
+            seen.add(function)
+            code = self.code(function)
+            reached += code
+            for address, name, jump in self._references(code):
+                if name.endswith("@plt") and jump:
+                    outside.add(name.split("@")[0])
+                elif function[0] <= address < function[1]:
+                    continue
+                elif jump or address in self._starts:
+                    pending.append(address)
+        return reached, outside
+
+    def _references(self, code: list[Instruction]) -> Iterable[tuple[int, str, bool]]:
+        """Addresses that instructions name: (address, symbol, whether control goes there)."""
+        pages: dict[str, int] = {}
+        for instruction in code:
+            for text, name in _TARGET.findall(instruction.operands):
+                jump = "#" not in instruction.operands and instruction.mnemonic not in ("adrp", "adr")
+                yield int(text, 16), name, jump
+                if instruction.mnemonic == "adrp":
+                    pages[instruction.operands.split(",")[0]] = int(text, 16)
+            if instruction.mnemonic == "add" and self.machine == "aarch64":
+                parts = instruction.operands.split(", ")
+                if len(parts) == 3 and parts[1] in pages and parts[2].startswith("#"):
+                    yield pages[parts[1]] + int(parts[2][1:], 0), "", False
+
+
+def _run(objdump: str, *arguments: str | Path) -> str:
+    return subprocess.run([objdump, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _parse(address: str, text: str) -> Instruction:
+    words = text.split(None, 1)
+    while words and words[0] in _X86_PREFIXES and len(words) > 1:
+        words = words[1].split(None, 1)
+    return Instruction(int(address, 16), words[0] if words else "", words[1] if len(words) > 1 else "")
