@@ -100,6 +100,15 @@ def test_the_reference_equals_native(tiny, expected, architecture):
         assert slow == quick
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.native
+def test_the_reference_equals_native_in_wide_formats(tmp_path, architecture):
+    path = write_tiny(tmp_path / "model.gguf", architecture, K_KINDS, heads=4, kv_heads=2, head_width=64)
+    text = PROMPT[:10]
+    expected, _ = intact.load(path, executor="reference").logits(text, raw=True)
+    assert np.array_equal(intact.load(path, threads=2, chunk=4).logits(text, raw=True)[0], expected)
+
+
 @pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS}))
 @pytest.mark.native
 def test_the_reference_equals_native_on_every_tier_in_every_format(tmp_path, monkeypatch, kind):

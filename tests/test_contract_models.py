@@ -1,0 +1,99 @@
+"""The contract on real models: all pairs of settings, a batch, and the reference in a teacher-forced pass.
+
+64 tokens are drawn after a prompt of 70. The scalar tier is slow, so it draws the first few of these; on the larger
+model after fewer tokens of the prompt.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import intact
+from intact.executors.native import available_tiers
+from intact.formats import open_checkpoint
+from intact.text import Tokenizer
+from support.models import real_model
+from support.settings import FACTORS, WHOLE, Outcome, Setting, all_pairs, observe
+
+MODELS = ("smollm2-135m", "qwen-coder-0.5b")
+TIERS = tuple(available_tiers())
+PAGES = FACTORS["page_size"]
+PAIRED = {"tier": TIERS} | {name: values for name, values in FACTORS.items() if name != "page_size"}
+ROWS = [Setting(**row, page_size=PAGES[i % 3]) for i, row in enumerate(all_pairs(PAIRED, seed=3, tries=100))]
+DRAWN = 64
+TEXT = (
+    "An integer has no rounding error, and a sum of integers has no order. The water of the lake was still, and far "
+    "away, behind the last house of the village, somebody was counting aloud: one, two, three, four, five, six, seven. "
+    "It was the summer of 1954, and the bread cost 12 pence. def add(first, second):\n    return first"
+)
+
+
+def name_of(setting: Setting) -> str:
+    chunk = "whole" if setting.chunk == WHOLE else setting.chunk
+    draws = "sampled" if setting.sampled else "greedy"
+    return f"{setting.tier}-{setting.threads}-batch{setting.batch}-{chunk}-{draws}-page{setting.page_size}"
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[tuple[str, int, bool], Outcome]:
+    """The first outcome of each model and prompt, greedy and sampled: what all others must equal."""
+    return {}
+
+
+def stranger(i: int) -> list[int]:
+    return [1000 + 717 * i, 260 + i][: 1 + i % 2]
+
+
+def prompt(path: Path, length: int) -> list[int]:
+    with open_checkpoint(path) as checkpoint:
+        return Tokenizer.from_checkpoint(checkpoint).encode(TEXT)[:length]
+
+
+def cases():
+    """Rows of settings for each model; the larger one on the scalar tier only where a short prompt shows the chunk."""
+    for name in MODELS:
+        for setting in ROWS:
+            if setting.tier != "scalar" or name == MODELS[0] or setting.chunk != 64:
+                yield pytest.param(name, setting, id=f"{name}-{name_of(setting)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "setting"), list(cases()))
+def test_no_pair_of_settings_changes_a_bit(outcomes, name, setting):
+    path, length, drawn = real_model(name), 70, DRAWN
+    if setting.tier == "scalar":
+        length, drawn = (70, 8) if name == MODELS[0] else (9, 3)
+    found = observe(path, setting, prompt(path, length), stranger, drawn)
+    expected = outcomes.setdefault((name, length, setting.sampled), found)
+    count = min(drawn, len(expected.tokens))
+    assert np.array_equal(found.logits, expected.logits)
+    assert found.tokens[:count] == expected.tokens[:count]
+    assert found.logprobs[:count] == expected.logprobs[:count]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tiers_and_threads_agree_on_a_short_text(monkeypatch, name):
+    """A short form of the test above that is never left out."""
+    path, found = real_model(name), []
+    for tier, threads, chunk in zip(TIERS, (2, 1, 3), (64, 2, 64), strict=False):
+        monkeypatch.setenv("INTACT_ISA", tier)
+        model = intact.load(path, threads=threads, chunk=chunk)
+        assert model.executor.description["tier"] == tier
+        found.append(model.logits(prompt(path, 5), raw=True)[0])
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        (MODELS[0], 4),
+        pytest.param(MODELS[0], 24, marks=pytest.mark.slow),
+        pytest.param(MODELS[1], 6, marks=pytest.mark.slow),
+    ],
+)
+def test_the_reference_equals_native_in_a_teacher_forced_pass(name, length):
+    path = real_model(name)
+    native, reference = (intact.load(path, executor=executor) for executor in ("native", "reference"))
+    tokens = prompt(path, length)
+    assert np.array_equal(native.logits(tokens, raw=True)[0], reference.logits(tokens, raw=True)[0])
