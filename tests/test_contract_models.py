@@ -37,7 +37,7 @@ def name_of(setting: Setting) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[tuple[str, int, bool], Outcome]:
-    """The first outcome of each model and prompt, greedy and sampled: what all others must equal."""
+    """Each model's plainest run: one thread of the best tier, alone, the prompt whole. All others must equal it."""
     return {}
 
 
@@ -64,12 +64,15 @@ def test_no_pair_of_settings_changes_a_bit(outcomes, name, setting):
     path, length, drawn = real_model(name), 70, DRAWN
     if setting.tier == "scalar":
         length, drawn = (70, 8) if name == MODELS[0] else (9, 3)
-    found = observe(path, setting, prompt(path, length), stranger, drawn)
-    expected = outcomes.setdefault((name, length, setting.sampled), found)
-    count = min(drawn, len(expected.tokens))
+    tokens, key = prompt(path, length), (name, length, setting.sampled)
+    if key not in outcomes:
+        plain = Setting(TIERS[0], 1, 1, WHOLE, setting.sampled, 32)
+        outcomes[key] = observe(path, plain, tokens, stranger, DRAWN if length == 70 else drawn)
+    found, expected = observe(path, setting, tokens, stranger, drawn), outcomes[key]
+    assert len(found.tokens) == drawn
     assert np.array_equal(found.logits, expected.logits)
-    assert found.tokens[:count] == expected.tokens[:count]
-    assert found.logprobs[:count] == expected.logprobs[:count]
+    assert found.tokens == expected.tokens[:drawn]
+    assert found.logprobs == expected.logprobs[:drawn]
 
 
 @pytest.mark.parametrize("name", MODELS)
