@@ -54,7 +54,6 @@ def test_all_pairs_are_covered():
 @pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("threads", FACTORS["threads"])
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.native
 def test_no_setting_changes_a_bit(tiny, expected, tier, threads, sampled):
     """The full product on one architecture."""
     for i, (batch, chunk) in enumerate(product(FACTORS["batch"], FACTORS["chunk"])):
@@ -64,9 +63,13 @@ def test_no_setting_changes_a_bit(tiny, expected, tier, threads, sampled):
         assert found.differs(expected("llama", sampled)) == [], setting
 
 
-@pytest.mark.parametrize("profile", ["int8", "fp32"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.native
+@pytest.mark.parametrize(
+    ("architecture", "profile"),
+    [
+        pytest.param(*case, marks=[pytest.mark.native] if case in {("gemma3", "int8"), ("qwen2", "fp32")} else [])
+        for case in product(ARCHITECTURES, ("int8", "fp32"))
+    ],
+)
 def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile):
     for row in all_pairs({"tier": TIERS} | FACTORS, seed=ARCHITECTURES.index(architecture)):
         found = observe(tiny(architecture), Setting(**row), PROMPT, stranger, DRAWN, profile=profile)
@@ -101,7 +104,6 @@ def test_the_reference_equals_native(tiny, expected, architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.native
 def test_the_reference_equals_native_in_wide_formats(tmp_path, architecture):
     path = write_tiny(tmp_path / "model.gguf", architecture, K_KINDS, heads=4, kv_heads=2, head_width=64)
     text = PROMPT[:10]
@@ -110,7 +112,6 @@ def test_the_reference_equals_native_in_wide_formats(tmp_path, architecture):
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS}))
-@pytest.mark.native
 def test_the_reference_equals_native_on_every_tier_in_every_format(tmp_path, monkeypatch, kind):
     """A format in all matrices, embedding and head included."""
     path = write_tiny(tmp_path / "model.gguf", "qwen2", [kind], seed=3, layers=1, heads=4, head_width=64, context=64)
@@ -122,7 +123,6 @@ def test_the_reference_equals_native_on_every_tier_in_every_format(tmp_path, mon
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.native
 def test_floats_become_the_same_codes_in_both_executors(tmp_path, bits):
     path = write_tiny(tmp_path / "model.gguf", "qwen3", ["F32", "BF16", "F16"], layers=1, tied=True)
     native, reference = (intact.load(path, bits=bits, executor=name) for name in ("native", "reference"))
