@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact._native import kernels
 from intact.numerics import sampling
 from intact.numerics.fixed import LIMIT, rshift
-from intact.numerics.functions import exp2_neg
+from intact.numerics.functions import LOG2E, exp2_neg
 from intact.numerics.sampling import DECIMALS, Sampling, make_sampling
 from support.examples import examples
 
@@ -95,3 +95,15 @@ def test_weights_equal_the_reference_at_every_gap(tier: str, request: pytest.Fix
     np.testing.assert_array_equal(got, exp2_neg(gaps))
     assert got[0] == 1 << 30
     assert (rshift(got.astype(np.int64), 0)[gaps >= 31 << 16] == 0).all()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_log_probabilities_where_a_unit_of_log2_e_shows(tier: str) -> None:
+    """Gaps whose product with log2(e) lies so near a tie that one unit of 2^-30 moves it across."""
+    gap = np.arange(1, 300_000)
+    near = [rshift(gap * (LOG2E + d), 30) != rshift(gap * LOG2E, 30) for d in (-1, 1)]
+    gaps = gap[near[0] | near[1]]
+    assert min(part.sum() for part in near) > 20
+    for g in gaps:
+        logits = np.array([5, 5 - g, 5 - g], np.int32)
+        assert kernels.log_probability(tier, logits, 1) == sampling.log_probability(logits, 1)
