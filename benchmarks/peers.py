@@ -82,23 +82,25 @@ class LlamaSide:
         }
 
     def open(self, name: str, threads: int, batch: int, flash: bool) -> None:
-        """Make the context that `prompt` or `stream` uses."""
-        if name in self.contexts:
-            self.c.llama_free(self.contexts[name])
+        """Make a context under a name."""
         p = self.c.llama_context_default_params()
         p.n_ctx, p.n_batch, p.n_ubatch = 1024, batch, batch
         p.n_threads = p.n_threads_batch = threads
         p.flash_attn_type = self.c.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash else self.c.LLAMA_FLASH_ATTN_TYPE_DISABLED
         p.no_perf = True
-        self.contexts[name] = self.c.llama_init_from_model(self.model, p)
-        self.batch = getattr(self, "batch", {}) | {name: batch}
+        self.contexts[name] = self.c.llama_init_from_model(self.model, p), batch
+
+    def keep(self, names: list[str]) -> None:
+        """Free all other contexts."""
+        for name in set(self.contexts) - set(names):
+            self.c.llama_free(self.contexts.pop(name)[0])
 
     def _decode(self, name: str, tokens: list[int]) -> int:
         import numpy as np
 
-        context = self.contexts[name]
-        for start in range(0, len(tokens), self.batch[name]):
-            part = tokens[start : start + self.batch[name]]
+        context, size = self.contexts[name]
+        for start in range(0, len(tokens), size):
+            part = tokens[start : start + size]
             array = (self.c.llama_token * len(part))(*part)  # the batch only points at it
             if self.c.llama_decode(context, self.c.llama_batch_get_one(array, len(part))):
                 raise SystemExit("llama_decode failed")
@@ -106,20 +108,20 @@ class LlamaSide:
         return int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
 
     def _clear(self, name: str) -> None:
-        self.c.llama_memory_clear(self.c.llama_get_memory(self.contexts[name]), False)
+        self.c.llama_memory_clear(self.c.llama_get_memory(self.contexts[name][0]), False)
 
-    def prompt(self, tokens: list[int]) -> float:
-        self._clear("prompt")
+    def prompt(self, tokens: list[int], name: str) -> float:
+        self._clear(name)
         started = clock()
-        self._decode("prompt", tokens)
+        self._decode(name, tokens)
         return len(tokens) / (clock() - started)
 
-    def stream(self, tokens: list[int], count: int) -> float:
-        self._clear("stream")
-        token = self._decode("stream", tokens)
+    def stream(self, tokens: list[int], count: int, name: str) -> float:
+        self._clear(name)
+        token = self._decode(name, tokens)
         started = clock()
         for _ in range(count - 1):
-            token = self._decode("stream", [token])
+            token = self._decode(name, [token])
         return (count - 1) / (clock() - started)
 
 
@@ -157,26 +159,20 @@ class Worker:
         self.process.wait()
 
 
-def tune(llama: Worker, tokens: list[int], threads_tried: set[int], tries: int) -> dict[str, dict[str, Any]]:
-    """The fastest settings of llama.cpp for prompt and stream, each tried a few times; leaves them open."""
+def tune(llama: Worker, tokens: list[int], threads: set[int], tries: int) -> dict[str, dict[str, Any]]:
+    """The fastest settings of llama.cpp for prompt and stream, each tried a few times in turn; they stay open."""
     best = {}
-    for name, batches in (("prompt", (128, 512)), ("stream", (128,))):
-        rates = {}
-        for threads, batch, flash in itertools.product(sorted(threads_tried), batches, (False, True)):
-            llama("open", name, threads, batch, flash)
-            call = ("prompt", tokens[:PROMPT]) if name == "prompt" else ("stream", tokens[:SHORT_PROMPT], 24)
-            rates[threads, batch, flash] = max(llama(*call) for _ in range(tries))
-        threads, batch, flash = max(rates, key=lambda key: rates[key])
-        llama("open", name, threads, batch, flash)
-        best[name] = {
-            "threads": threads,
-            "batch": batch,
-            "flash_attention": flash,
-            "rate": rates[threads, batch, flash],
-        }
-        best[name]["tried"] = [
-            {"threads": t, "batch": b, "flash_attention": f, "rate": r} for (t, b, f), r in rates.items()
-        ]
+    for what, batches in (("prompt", (128, 512)), ("stream", (128,))):
+        settings = {}
+        for i, (count, batch, flash) in enumerate(itertools.product(sorted(threads), batches, (False, True))):
+            name = f"{what} {i}"
+            llama("open", name, count, batch, flash)
+            settings[name] = {"name": name, "threads": count, "batch": batch, "flash_attention": flash, "rate": 0.0}
+        for _, (name, setting) in itertools.product(range(tries), settings.items()):
+            call = (tokens[:PROMPT],) if what == "prompt" else (tokens[:SHORT_PROMPT], 24)
+            setting["rate"] = max(setting["rate"], llama(what, *call, name))
+        best[what] = max(settings.values(), key=lambda setting: setting["rate"]) | {"tried": list(settings.values())}
+    llama("keep", [setting["name"] for setting in best.values()])
     return best
 
 
@@ -195,8 +191,8 @@ def measure(path: Path, args: argparse.Namespace) -> dict[str, Any]:
         for repeat in range(args.repeats + 1):
             piece = tokens[PROMPT * repeat : PROMPT * (repeat + 1)]
             for name, call in (("prompt", (piece,)), ("stream", (piece[:SHORT_PROMPT], args.new_tokens))):
-                for side, worker in (("intact", ours), ("llama.cpp", llama)):
-                    rate = worker(name, *call)
+                for side in ("intact", "llama.cpp"):
+                    rate = ours(name, *call) if side == "intact" else llama(name, *call, settings[name]["name"])
                     if repeat:  # the first round warms up
                         rates.setdefault(name, {}).setdefault(side, []).append(rate)
                     if args.progress:
@@ -281,7 +277,7 @@ def main() -> None:
         return
     p = parser(__doc__)
     p.add_argument("--repeats", type=int, default=7)
-    p.add_argument("--tries", type=int, default=2, help="tries of each setting of llama.cpp")
+    p.add_argument("--tries", type=int, default=3, help="tries of each setting of llama.cpp")
     p.add_argument("--new-tokens", type=int, default=96, help="tokens of the stream")
     p.add_argument("--threads", type=int, help="threads of intact (default: its own choice)")
     p.add_argument("--cpu", action="store_true", help="processor seconds of one thread a side")
