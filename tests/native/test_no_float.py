@@ -22,7 +22,7 @@ KERNELS = {
     "attend", "weights",
 }  # fmt: skip
 # Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
-DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": ("smull", "sadalp"), "scalar": ()}
+DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}
 MEMORY = {"memcpy", "memmove", "memset"}
 
 

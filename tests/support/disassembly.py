@@ -1,11 +1,13 @@
 """The machine code that functions of a shared library can reach, by objdump: works on stripped libraries too.
 
-Functions are found by the frame descriptions that exceptions need; calls, jumps and addresses taken are followed.
+Functions are found by the frame descriptions that exceptions need; calls, jumps, addresses taken and tables of pointers
+are followed.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 import subprocess
 from collections.abc import Iterable
@@ -38,6 +40,7 @@ _X86_PREFIXES = {
 
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(.*)$")
 _FRAME = re.compile(r" FDE .* pc=([0-9a-f]+)\.\.([0-9a-f]+)")
+_POINTER = re.compile(r"^([0-9a-f]+) R_\w+_RELATIVE +\*ABS\*\+0x([0-9a-f]+)$", re.MULTILINE)
 _TARGET = re.compile(r"\b([0-9a-f]+) <([^>]*)>")
 
 
@@ -61,6 +64,8 @@ class Disassembly:
         frames = _run(objdump, "--dwarf=frames", library)
         self.ranges = sorted({(int(a, 16), int(b, 16)) for a, b in _FRAME.findall(frames)})
         self._starts = [start for start, _ in self.ranges]
+        self._entries = set(self._starts)
+        self._pointers = {int(at, 16): int(to, 16) for at, to in _POINTER.findall(_run(objdump, "-R", library))}
         text = _run(objdump, "-d", "-w", "--no-show-raw-insn", "-j", ".text", library)
         self.instructions = [_parse(*match.groups()) for line in text.splitlines() if (match := _LINE.match(line))]
         self._addresses = [instruction.address for instruction in self.instructions]
@@ -90,9 +95,29 @@ class Disassembly:
                     outside.add(name.split("@")[0])
                 elif function[0] <= address < function[1]:
                     continue
-                elif jump or address in self._starts:
+                elif jump or address in self._entries:
                     pending.append(address)
+                pending += self._table(address)
         return reached, outside
+
+    @functools.cached_property
+    def _objects(self) -> list[int]:
+        """All addresses that code takes or data hold: where an object begins, the one before it has ended."""
+        taken = {at for function in self.ranges for at, _, jump in self._references(self.code(function)) if not jump}
+        return sorted(taken | set(self._pointers.values()))
+
+    def _table(self, address: int) -> list[int]:
+        """The functions that a table of pointers at an address names; it may have a gap."""
+        if address not in self._pointers and address + 8 not in self._pointers:
+            return []
+        following = bisect.bisect_right(self._objects, address)
+        end = self._objects[following] if following < len(self._objects) else address + 8
+        functions = []
+        while address < end and (address in self._pointers or address + 8 in self._pointers):
+            if self._pointers.get(address) in self._entries:
+                functions.append(self._pointers[address])
+            address += 8
+        return functions
 
     def _references(self, code: list[Instruction]) -> Iterable[tuple[int, str, bool]]:
         """Addresses that instructions name: (address, symbol, whether control goes there)."""
