@@ -152,13 +152,10 @@ void bind_model(nb::module_& m) {
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
         .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
         .def(
-            "smallest_scale_shift",
+            "largest_exponent",
             [](const Model& self, int weight) {
-                const Weight& w = self.weights.at(static_cast<std::size_t>(weight))->packed;
-                std::int32_t most = -24;
-                for (std::int64_t n = 0; n < w.rows; n++)
-                    most = std::max({most, w.scale_exp[n], w.has_min ? w.minimum_exp[n] : -24});
-                return 4 - most;
+                const Matrix& w = self.weights.at(static_cast<std::size_t>(weight))->matrix;
+                return w.has_min ? std::max(w.scale_exp_high, w.minimum_exp_high) : w.scale_exp_high;
             },
             "weight"_a)
         .def(

@@ -1,4 +1,4 @@
-// The matrix product (docs/numerics.md, section 4): tiles of T rows by NV panels of 16 outputs, eight blocks a group.
+// The matrix product (docs/numerics.md, section 4): tiles of T rows by a panel of 16 outputs, eight blocks a group.
 
 #define INTACT_INLINE __attribute__((always_inline))
 
@@ -43,102 +43,84 @@ struct TileRows {
     const std::int32_t* start;  // [t][blocks * 32 / BLOCK]: -zero * sum, plus half of the rounded shift
 };
 
-template <int BITS, int BLOCK, bool TABLE, int T, int NV>
+template <int BITS, int BLOCK, bool TABLE, int T>
 void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_t* out) {
     constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;  // of untabled codes
-    constexpr int kHalves = 32 / BLOCK;
+    constexpr int kHalves = 32 / BLOCK, kBytes = BITS * 64;
     const std::int64_t blocks = w.blocks;
-    const std::uint8_t* codes = w.codes + panel * blocks * (BITS * 64);
+    const std::uint8_t* codes = w.codes + panel * blocks * kBytes;
     const std::int16_t* scales = w.scales + panel * blocks * 16 * kHalves;
-    const std::int64_t code_step = blocks * (BITS * 64), scale_step = blocks * 16 * kHalves;
-    // Short panels end before a fetch of 4 KB ahead would be of use: then the same place of the next pair is fetched.
-    const std::int64_t ahead = NV * code_step < 16384 ? NV * code_step : 4096;
     Lanes table{};
     if constexpr (TABLE) table = load_table(w.table);
-    Lanes total[NV][T];
-    for (int v = 0; v < NV; v++)
-        for (int t = 0; t < T; t++) total[v][t] = zero();
+    Lanes total[T];
+    for (int t = 0; t < T; t++) total[t] = zero();
     for (std::int64_t first = 0; first < blocks; first += 8) {
-        Lanes group[NV][T];
-        for (int v = 0; v < NV; v++)
-            for (int t = 0; t < T; t++) group[v][t] = zero();
+        Lanes group[T];
+        for (int t = 0; t < T; t++) group[t] = zero();
         for (std::int64_t b = first; b < smaller<std::int64_t>(first + 8, blocks); b++) {
-            Lanes acc[kHalves][NV][T];
+            Lanes acc[kHalves][T];
             for (int h = 0; h < kHalves; h++)
-                for (int t = 0; t < T; t++)
-                    for (int v = 0; v < NV; v++) acc[h][v][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
+                for (int t = 0; t < T; t++) acc[h][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
             repeat<8>([&]<int G>() INTACT_INLINE {
-                Lanes part[NV];
-                for (int v = 0; v < NV; v++) {
-                    part[v] = unpack<BITS, G>(codes + v * code_step + b * (BITS * 64));
-                    if constexpr (TABLE) part[v] = look_up(table, part[v]);
-                    if constexpr (T == 1) prefetch(codes + v * code_step + b * (BITS * 64) + G * (BITS * 8) + ahead);
-                }
+                Lanes part = unpack<BITS, G>(codes + b * kBytes);
+                if constexpr (TABLE) part = look_up(table, part);
+                // One row is bound by memory: about 4 KB ahead keeps it busy, also across panels.
+                if constexpr (T == 1 && G * BITS / 8 != (G - 1) * BITS / 8)
+                    prefetch(codes + b * kBytes + G * BITS * 8 + 4096);
                 for (int t = 0; t < T; t++) {
                     std::int32_t four;
                     __builtin_memcpy(&four, rows.codes + t * rows.stride + b * 32 + G * 4, 4);
                     const Lanes x = broadcast(four);
-                    for (int v = 0; v < NV; v++) {
-                        Lanes& a = acc[G * 4 / BLOCK][v][t];
-                        a = (BITS == 8 || TABLE) ? dot_bytes(a, part[v], x) : dot_codes(a, part[v], x);
-                    }
+                    Lanes& a = acc[G * 4 / BLOCK][t];
+                    a = (BITS == 8 || TABLE) ? dot_bytes(a, part, x) : dot_codes(a, part, x);
                 }
             });
-            for (int v = 0; v < NV; v++) {
-                const std::int16_t* line = scales + v * scale_step + b * 16 * kHalves;
-                const Lanes s = BLOCK == 32 ? widen_unsigned16(line) : load(line);
-                for (int t = 0; t < T; t++) {
-                    Lanes h[kHalves];
-                    for (int i = 0; i < kHalves; i++) {
-                        h[i] = acc[i][v][t];
-                        if constexpr (TABLE)
-                            h[i] = shift_right(h[i], w.shift);
-                        else if constexpr (kShift > 0)
-                            h[i] = shift_right<kShift>(h[i]);
-                    }
-                    if constexpr (BLOCK == 16) h[0] = blend_halves(h[0], shift_left<16>(h[1]));
-                    const Lanes c = multiply_round15(s, broadcast(rows.scale[t * blocks + b]));
-                    group[v][t] = dot_pairs(group[v][t], h[0], c);
+            const std::int16_t* line = scales + b * 16 * kHalves;
+            const Lanes s = BLOCK == 32 ? widen_unsigned16(line) : load(line);
+            for (int t = 0; t < T; t++) {
+                Lanes h[kHalves];
+                for (int i = 0; i < kHalves; i++) {
+                    h[i] = acc[i][t];
+                    if constexpr (TABLE)
+                        h[i] = shift_right(h[i], w.shift);
+                    else if constexpr (kShift > 0)
+                        h[i] = shift_right<kShift>(h[i]);
                 }
+                if constexpr (BLOCK == 16) h[0] = blend_halves(h[0], shift_left<16>(h[1]));
+                const Lanes c = multiply_round15(s, broadcast(rows.scale[t * blocks + b]));
+                group[t] = dot_pairs(group[t], h[0], c);
             }
         }
-        for (int v = 0; v < NV; v++)
-            for (int t = 0; t < T; t++) total[v][t] = add(total[v][t], shift_right<7>(add(group[v][t], broadcast(64))));
+        for (int t = 0; t < T; t++) total[t] = add(total[t], shift_right<7>(add(group[t], broadcast(64))));
     }
-    for (int t = 0; t < T; t++)
-        for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
+    for (int t = 0; t < T; t++) store(out + t * 16, total[t]);
 }
 
 // Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
 template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
 // The minima's own sum: block sums (pairs of int16) times minima, four pairs a group.
-template <int FOLD, int T, int NV>
+template <int FOLD, int T>
 void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride,
                  std::int32_t* out) {
     const std::int16_t* minima = w.minima + panel * w.minimum_pairs * 32;
-    Lanes total[NV][T];
-    for (int v = 0; v < NV; v++)
-        for (int t = 0; t < T; t++) total[v][t] = zero();
+    Lanes total[T];
+    for (int t = 0; t < T; t++) total[t] = zero();
     for (std::int64_t first = 0; first < w.minimum_pairs; first += 4) {
-        Lanes group[NV][T];
-        for (int v = 0; v < NV; v++)
-            for (int t = 0; t < T; t++) group[v][t] = zero();
+        Lanes group[T];
+        for (int t = 0; t < T; t++) group[t] = zero();
         for (std::int64_t p = first; p < smaller<std::int64_t>(first + 4, w.minimum_pairs); p++) {
-            Lanes m[NV];
-            for (int v = 0; v < NV; v++) m[v] = load(minima + (v * w.minimum_pairs + p) * 32);
+            const Lanes m = load(minima + p * 32);
             for (int t = 0; t < T; t++) {
                 std::int32_t pair;
                 __builtin_memcpy(&pair, sums + t * stride + 2 * p, 4);
-                for (int v = 0; v < NV; v++) group[v][t] = dot_pairs(group[v][t], m[v], broadcast(pair));
+                group[t] = dot_pairs(group[t], m, broadcast(pair));
             }
         }
-        for (int v = 0; v < NV; v++)
-            for (int t = 0; t < T; t++)
-                total[v][t] = add(total[v][t], shift_right<FOLD>(add(group[v][t], broadcast(1 << (FOLD - 1)))));
+        for (int t = 0; t < T; t++)
+            total[t] = add(total[t], shift_right<FOLD>(add(group[t], broadcast(1 << (FOLD - 1)))));
     }
-    for (int t = 0; t < T; t++)
-        for (int v = 0; v < NV; v++) store(out + (t * NV + v) * 16, total[v][t]);
+    for (int t = 0; t < T; t++) store(out + t * 16, total[t]);
 }
 
 // Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to
@@ -160,6 +142,8 @@ struct Rescale {
     bool plain;
 };
 
+constexpr std::int64_t kLargest = std::int64_t{1} << 50;  // a wide result before its bias
+
 // Sums to results: rescaled, biased, saturated or added.
 inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t n0, std::int64_t n1,
                    const std::int32_t* main, const std::int32_t* minima, const Output& out) {
@@ -171,6 +155,7 @@ inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std:
     by_wide(n1 - n0, [&](std::int64_t i, auto count) INTACT_INLINE {
         Wide x = of_main(main + i, w.scale_exp + n0 + i);
         if (minima) x += of_minima(minima + i, w.minimum_exp + n0 + i);
+        if (!out.narrow) x = smaller(larger(x, all<Wide>(-kLargest)), all<Wide>(kLargest));
         if (out.bias) x += load_wide(out.bias + n0 + i, count);
         if (out.narrow) {
             store_wide(out.narrow + row * out.stride + n0 + i, saturate(x), count);
@@ -181,25 +166,25 @@ inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std:
     });
 }
 
-template <int BITS, int BLOCK, bool TABLE, int T, int NV>
-void rows_by_panels(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t panel, const TileRows& rows,
-                    const Output& out) {
-    alignas(64) std::int32_t main[T * NV * 16], minima[T * NV * 16];
-    tile<BITS, BLOCK, TABLE, T, NV>(w, panel, rows, main);
+template <int BITS, int BLOCK, bool TABLE, int T>
+void rows_by_panel(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t panel, const TileRows& rows,
+                   const Output& out) {
+    alignas(64) std::int32_t main[T * 16], minima[T * 16];
+    tile<BITS, BLOCK, TABLE, T>(w, panel, rows, main);
     if (w.has_min) {
         const std::int64_t stride = BLOCK == 16 ? 2 * a.minima_stride : a.minima_stride;
-        const std::int16_t* sums = (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride;
-        minima_tile<kMinimaFold<BLOCK>, T, NV>(w, panel, sums, stride, minima);
+        minima_tile<kMinimaFold<BLOCK>, T>(w, panel, (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride, stride,
+                                           minima);
     }
-    const std::int64_t n0 = panel * 16, n1 = smaller(n0 + NV * 16, w.rows);
+    const std::int64_t n0 = panel * 16, n1 = smaller(n0 + 16, w.rows);
     for (int t = 0; t < T; t++)
-        finish(w, a, row + t, n0, n1, main + t * NV * 16, w.has_min ? minima + t * NV * 16 : nullptr, out);
+        finish(w, a, row + t, n0, n1, main + t * 16, w.has_min ? minima + t * 16 : nullptr, out);
 }
 
 // Splits a block of rows into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
-template <int BITS, int BLOCK, bool TABLE, int NV>
-void panels_of_rows(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel,
-                    const TileRows& block, const Output& out) {
+template <int BITS, int BLOCK, bool TABLE>
+void panel_of_rows(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel,
+                   const TileRows& block, const Output& out) {
     constexpr std::int64_t kHalves = 32 / BLOCK;
     const std::int64_t count = row1 - row0, tiles = (count + kMaxRows - 1) / kMaxRows;
     for (std::int64_t i = 0; i < tiles; i++) {
@@ -207,7 +192,7 @@ void panels_of_rows(const Matrix& w, const Activations& a, std::int64_t row0, st
         const TileRows rows{block.codes + begin * block.stride, block.stride, block.scale + begin * w.blocks,
                             block.start + begin * w.blocks * kHalves};
         repeat<kMaxRows>([&]<int T>() {
-            if (height == T + 1) rows_by_panels<BITS, BLOCK, TABLE, T + 1, NV>(w, a, row0 + begin, panel, rows, out);
+            if (height == T + 1) rows_by_panel<BITS, BLOCK, TABLE, T + 1>(w, a, row0 + begin, panel, rows, out);
         });
     }
 }
@@ -234,11 +219,8 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
         }
         const TileRows rows{a.codes + first * a.stride, a.stride, BLOCK == 16 ? doubled : a.scale + first * w.blocks,
                             start};
-        std::int64_t panel = panel0;
-        for (; panel + kMaxPanels <= panel1; panel += kMaxPanels)
-            panels_of_rows<BITS, BLOCK, TABLE, kMaxPanels>(w, a, first, last, panel, rows, out);
-        if constexpr (kMaxPanels > 1)
-            for (; panel < panel1; panel++) panels_of_rows<BITS, BLOCK, TABLE, 1>(w, a, first, last, panel, rows, out);
+        for (std::int64_t panel = panel0; panel < panel1; panel++)
+            panel_of_rows<BITS, BLOCK, TABLE>(w, a, first, last, panel, rows, out);
     }
 }
 

@@ -20,6 +20,23 @@ inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::i
     return e;
 }
 
+typedef std::int32_t Sixteen __attribute__((vector_size(64)));
+
+// Folds the sixteen in halves.
+template <class F> std::int32_t fold(Sixteen x, F f) {
+    x = f(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = f(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return x[0];
+}
+inline std::int32_t largest_of_sixteen(Sixteen x) {
+    return fold(x, [](Sixteen a, Sixteen b) { return larger(a, b); });
+}
+inline std::int32_t sum_of_sixteen(Sixteen x) {
+    return fold(x, [](Sixteen a, Sixteen b) { return a + b; });
+}
+
 template <class T> void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     constexpr std::int64_t kLargest = 127 * 8191;
     const std::int64_t amax = largest_magnitude(x, n);
@@ -34,36 +51,24 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
     std::int32_t* halves = a.half_sums + row * a.blocks * 2;
     const int right = larger(e, 0), left = larger(-e, 0);
     for (std::int64_t b = 0; b < a.blocks; b++) {
-        T in[32];
-        const std::int64_t count = smaller<std::int64_t>(32, n - b * 32);
-        if (count < 32) {
-            for (int i = 0; i < 32; i++) in[i] = i < count ? x[b * 32 + i] : 0;
-        } else {
-            __builtin_memcpy(in, x + b * 32, sizeof(in));
-        }
-        std::int32_t u[32];
-        if (right)  // x >> right, plus its last dropped bit: rounds half up, and fits 32 bits where x does
-            for (int i = 0; i < 32; i++)
-                u[i] = static_cast<std::int32_t>((in[i] >> right) + ((in[i] >> (right - 1)) & 1));
-        else
-            for (int i = 0; i < 32; i++) u[i] = static_cast<std::int32_t>(in[i]) << left;
-        std::int32_t high = 0, low = 0;
-        for (int i = 0; i < 32; i++) {
-            high = larger(high, u[i]);
-            low = smaller(low, u[i]);
-        }
-        const std::int32_t s = larger((larger(high, -low) + 126) / 127, 1);
+        std::int32_t u[32] = {};
+        by_wide(smaller<std::int64_t>(32, n - b * 32), [&](std::int64_t i, auto count) {
+            const Wide v = load_wide(x + b * 32 + i, count);
+            store_wide(u + i, right ? round_shift(v, std::int64_t{right}) : v << left, count);
+        });
+        Sixteen half[2];
+        __builtin_memcpy(half, u, sizeof(u));
+        const Sixteen magnitude = larger(larger(half[0], -half[0]), larger(half[1], -half[1]));
+        const std::int32_t s = larger((largest_of_sixteen(magnitude) + 126) / 127, 1);
         const std::int32_t reciprocal = ((1 << 24) + (s >> 1)) / s;
         scale[b] = s;
-        std::int32_t sums[2] = {0, 0};
-        for (int h = 0; h < 2; h++)
-            for (int i = 0; i < 16; i++) {
-                const std::int32_t q = (u[16 * h + i] * reciprocal + (1 << 23)) >> 24;
-                codes[b * 32 + 16 * h + i] = static_cast<std::int8_t>(q);
-                sums[h] += q;
-            }
-        halves[2 * b] = sums[0];
-        halves[2 * b + 1] = sums[1];
+        for (int h = 0; h < 2; h++) {
+            const Sixteen q = (half[h] * reciprocal + (1 << 23)) >> 24;
+            typedef std::int8_t Bytes __attribute__((vector_size(16)));
+            const Bytes bytes = __builtin_convertvector(q, Bytes);
+            __builtin_memcpy(codes + b * 32 + 16 * h, &bytes, 16);
+            halves[2 * b + h] = sum_of_sixteen(q);
+        }
     }
     // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
     std::int32_t* scratch = a.minima_scratch + row * a.blocks * 2;

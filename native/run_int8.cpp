@@ -52,7 +52,9 @@ private:
         const Weight& w = at(m_.weights, op.weight)->packed;
         std::vector<std::int32_t> codes(static_cast<std::size_t>(w.blocks() * 32));
         std::vector<std::int16_t> scales(static_cast<std::size_t>(w.scale_blocks())), minima(scales.size());
-        const auto rounded = [](std::int64_t x, std::int64_t s) { return (x + ((std::int64_t{1} << s) >> 1)) >> s; };
+        const auto rounded = [](std::int64_t x, std::int64_t s) {
+            return s >= 63 ? 0 : (x + ((std::int64_t{1} << s) >> 1)) >> s;
+        };
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             const std::int64_t token = s_.tokens[m];
             unpack_row(w, token, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
@@ -180,13 +182,12 @@ private:
         if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
     }
 
-    // This thread's share of the outputs, in pairs of panels, so that no thread is left with half a tile.
+    // This thread's share of the outputs.
     void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
         ensure(scratch(), matmul_scratch(w.blocks) * 4);
-        const std::int64_t panels = (w.rows + 15) / 16;
-        const Span pairs = part((panels + 1) / 2);
-        m_.kernel->matmul(w, a, 0, rows, pairs.begin * 2, std::min(pairs.end * 2, panels), out,
+        const Span panels = part((w.rows + 15) / 16);
+        m_.kernel->matmul(w, a, 0, rows, panels.begin, panels.end, out,
                           reinterpret_cast<std::int32_t*>(scratch().data()));
     }
 

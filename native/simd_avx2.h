@@ -9,7 +9,6 @@ namespace {
 using Wide = std::int64_t;
 
 constexpr int kMaxRows = 2;
-constexpr int kMaxPanels = 1;
 constexpr int kQueryRows = 2;
 
 struct Lanes {

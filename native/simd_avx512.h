@@ -13,8 +13,7 @@ namespace {
 
 typedef std::int64_t Wide __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 6;    // rows of activations a matrix tile holds
-constexpr int kMaxPanels = 2;  // panels of 16 outputs a matrix tile holds
+constexpr int kMaxRows = 8;    // rows of activations a matrix tile holds: 8 sums, 8 groups, 8 totals in 32 registers
 constexpr int kQueryRows = 4;  // queries an attention tile holds
 
 struct Lanes {

@@ -8,7 +8,6 @@ namespace {
 using Wide = std::int64_t;
 
 constexpr int kMaxRows = 1;
-constexpr int kMaxPanels = 1;
 constexpr int kQueryRows = 1;
 
 struct Lanes {

@@ -86,10 +86,16 @@ def gain_values(program: Program, op: Norm) -> NDArray[np.float32]:
 def integer_gain(program: Program, op: Norm) -> Gain:
     """A norm's gain as integers, checked against the bounds of the sums."""
     gain = make_gain(gain_values(program, op), op.eps)
-    if not -20 <= gain.exponent <= 40:
+    if not -20 <= gain.exponent <= 30:
         name, size = program.tensors[op.gain].name, f"2^{gain.exponent}"
         raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
     return gain
+
+
+def check_embedding(name: str, largest_exponent: int) -> None:
+    """Refuse an embedding whose scales would need a shift to the left."""
+    if largest_exponent > 4:
+        raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
 
 
 def bias_values(program: Program, target: Target) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from intact.executors.base import (
     Chunk,
     Profile,
     bias_values,
+    check_embedding,
     choose_threads,
     choose_tier,
     embed_multiplier,
@@ -94,10 +95,8 @@ class NativeExecutor:
             match op:
                 case Embed():
                     weight = self._weight(op.weight)
-                    if self.profile == "int8" and model.smallest_scale_shift(weight) < 0:
-                        raise ModelError(
-                            f"tensor {program.tensors[op.weight].name}: its scales are too large for an embedding"
-                        )
+                    if self.profile == "int8":
+                        check_embedding(op.weight, model.largest_exponent(weight))
                     model.embed(ids[op.target], weight, embed_multiplier(op.scale), float(op.scale))
                 case Norm():
                     gain = integer_gain(program, op)

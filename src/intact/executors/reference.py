@@ -12,6 +12,7 @@ from intact.executors.base import (
     LOGIT_FRACTION,
     Chunk,
     Profile,
+    check_embedding,
     embed_multiplier,
     integer_bias,
     integer_gain,
@@ -95,7 +96,7 @@ class ReferenceExecutor:
         for op in self.program.ops:
             match op:
                 case Embed():
-                    rows[op.target] = _embed(self._weight(op.weight), tokens, embed_multiplier(op.scale))
+                    rows[op.target] = self._embed(op, tokens)
                 case Norm():
                     self._norm(op, rows, fraction)
                 case Linear():
@@ -125,6 +126,12 @@ class ReferenceExecutor:
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits as float32 (wanted, vocabulary)."""
         return self.step(chunks, wanted).astype(np.float32) / np.float32(1 << LOGIT_FRACTION)
+
+    def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
+        w = self._weight(op.weight)
+        exponents = w.scale_exp if w.minimum_exp is None else np.maximum(w.scale_exp, w.minimum_exp)
+        check_embedding(op.weight, int(exponents.max()))
+        return _embed(w, tokens, embed_multiplier(op.scale))
 
     def _norm(self, op: Norm, rows: dict[str, Rows], fraction: dict[str, int]) -> None:
         gain, x = self._gain(op), rows[op.source]

@@ -10,11 +10,12 @@ from intact.numerics.weights import BlockWeight
 
 GROUP = 8  # blocks of 32 inputs (for minima: entries) that share one 32-bit sum
 FOLD = 7
+LARGEST = 1 << 50  # so that the residual stream can take 2^12 results and stay below 2^62
 MINIMA_FOLD = {32: 7, 16: 8}  # by block: blocks of 16 make twice as many groups
 
 
 def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
-    """Rows times weights: int64 (M, N) with `fraction` fraction bits, neither saturated nor biased.
+    """Rows times weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
 
     Every partial sum stays below 2^31 (bounds in docs/numerics.md); blocks are visited one group at a time to keep
     memory small, and float32 products of small integers are exact.
@@ -37,7 +38,7 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
         left = MINIMA_FOLD[w.block] + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
         sums, exponent = block_sums(a, w.block)
         result += shift(_minima(sums, w.minimum, MINIMA_FOLD[w.block]), -(left + exponent[:, None]))
-    return result
+    return np.clip(result, -LARGEST, LARGEST)
 
 
 def _minima(sums: np.ndarray, minimum: np.ndarray, fold: int) -> np.ndarray:
