@@ -3,8 +3,10 @@
 namespace intact {
 namespace {
 
-constexpr int kSpins = 2000;  // some tens of microseconds: longer than a kernel's imbalance
-constexpr int kYields = 100;  // then others may run, and in the end this thread sleeps
+// A thread that waits spins for a microsecond or so, then lets others run (at once back, where there are none), and sleeps
+// in the end: on a busy machine spinning would only keep the one it waits for from running.
+constexpr int kSpins = 100;
+constexpr int kYields = 1000;
 
 inline void relax() {
 #if defined(__x86_64__)

@@ -407,6 +407,7 @@ def load(
     checkpoint = open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
+        tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: its making takes memory for a moment
         runner: Executor
         if executor == "native":
             from intact.executors.native import NativeExecutor
@@ -420,4 +421,4 @@ def load(
         if str(checkpoint.path) in str(error):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # what knows a tensor alone
-    return Model(checkpoint, program, runner, Tokenizer.from_checkpoint(checkpoint), chunk, rows)
+    return Model(checkpoint, program, runner, tokenizer, chunk, rows)

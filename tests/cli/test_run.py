@@ -118,10 +118,10 @@ def test_the_default_model_is_pulled_on_first_use_and_others_are_not(
 def test_a_real_model_answers(intact_command):
     pytest.importorskip("intact.library", reason="needs the engine")
     path = real_model("smollm2-135m")
-    arguments = ("run", path, "What is the capital of France?", "--max-tokens", "16")
+    arguments = ("run", path, "Why is the sky blue?", "--max-tokens", "16")
     streamed = intact_command(*arguments)
     assert streamed.code == 0, streamed.err
-    assert "Paris" in streamed.out
+    assert "light" in streamed.out
     whole = intact_command(*arguments, "--json", "--logprobs", "--threads", "1")
     assert whole.json["completions"][0]["text"] + "\n" == streamed.out
     again = intact_command(*arguments, "--json", "--logprobs", "--threads", "2")

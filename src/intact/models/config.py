@@ -38,7 +38,7 @@ _HF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
 """What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
 
-MOST_CONTEXT = 1 << 20
+MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
 
 # Features that would change the answer and that no operation here has: key, and the values that mean their absence.
