@@ -115,6 +115,12 @@ def test_the_default_model_is_pulled_on_first_use_and_others_are_not(
     assert pulled == [DEFAULT]
 
 
+def test_an_empty_prompt_is_an_error(intact_command):
+    result = intact_command("run", " ")
+    assert result.code == 2
+    assert "PROMPT is empty" in result.err
+
+
 def test_a_real_model_answers(intact_command):
     pytest.importorskip("intact.library", reason="needs the engine")
     path = real_model("smollm2-135m")

@@ -109,7 +109,7 @@ def parse(words: list[str]) -> tuple[str, str]:
     Raises
     ------
     ParameterError
-        More than two arguments, a model without a prompt, or a prompt that is not UTF-8.
+        More than two arguments, a model without a prompt, or a prompt that is empty or not UTF-8.
     """
     if len(words) > 2:
         raise ParameterError(f"run takes [MODEL] PROMPT, got {len(words)} arguments: quote the prompt")
@@ -117,7 +117,11 @@ def parse(words: list[str]) -> tuple[str, str]:
         raise ParameterError(f'PROMPT is missing: intact run {words[0]} "your prompt", or intact chat {words[0]}')
     model, prompt = words if len(words) == 2 else (DEFAULT, words[0])
     data = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
-    return model, decode(data, "standard input" if prompt == "-" else "PROMPT")
+    where = "standard input" if prompt == "-" else "PROMPT"
+    text = decode(data, where)
+    if not text.strip():
+        raise ParameterError(f"{where} is empty: there is nothing to answer")
+    return model, text
 
 
 def decode(data: bytes, where: str) -> str:
