@@ -68,9 +68,6 @@ def test_info_of_a_real_model(intact_command):
 
 
 def test_info_tells_about_the_installation(intact_command):
-    native = pytest.importorskip("intact._native")
-    if not hasattr(native, "tier"):
-        pytest.skip("needs the engine")
     facts = intact_command("info", "--json").json
     assert facts["tier"] in facts["tiers"]
     assert facts["cores"] >= 1

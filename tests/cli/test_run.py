@@ -122,7 +122,6 @@ def test_an_empty_prompt_is_an_error(intact_command):
 
 
 def test_a_real_model_answers(intact_command):
-    pytest.importorskip("intact.library", reason="needs the engine")
     path = real_model("smollm2-135m")
     arguments = ("run", path, "Why is the sky blue?", "--max-tokens", "16")
     streamed = intact_command(*arguments)
