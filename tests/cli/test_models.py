@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 
-import pytest
-
 from intact.catalogue import CATALOGUE, DEFAULT
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve

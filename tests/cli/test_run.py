@@ -3,8 +3,6 @@
 import hashlib
 import json
 
-import pytest
-
 from intact.catalogue import DEFAULT
 from intact.cli import fetch, output
 from support.models import real_model

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact._native import kernels
 from intact.numerics import activations, weights
 from intact.numerics.activations import Quantized, block_sums
-from intact.numerics.fixed import LIMIT, sat32
+from intact.numerics.fixed import LIMIT, bitlen, rshift, sat32
 from intact.numerics.matmul import matmul
 from intact.numerics.weights import BlockWeight
 from support.examples import examples
@@ -118,6 +118,18 @@ def test_rows_at_the_edges_of_their_exponent(tier: str, most: int) -> None:
     assert_rows(kernels.quantize(tier, x.astype(np.int32), 16), activations.quantize(x, 16))
     wide = x << 30
     assert_rows(kernels.quantize_wide(tier, wide), activations.quantize(wide, 20))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_block_sums_at_the_edges_of_their_exponent(tier: str) -> None:
+    """Among so many rows some have a largest sum that rounds to 8,191, and some to 8,192."""
+    x = np.random.default_rng(1).integers(-(1 << 20), 1 << 20, (20_000, 1)).repeat(32, axis=1)
+    x[:, 1:] += np.arange(31)
+    expected = activations.quantize(x, 16)
+    assert_rows(kernels.quantize(tier, x.astype(np.int32), 16), expected)
+    sums = expected.codes.astype(np.int64).sum(axis=1) * expected.scale[:, 0]
+    rounded = rshift(np.abs(sums), np.maximum(bitlen(np.abs(sums)) - 13, 0))
+    assert {8191, 8192} <= set(rounded.tolist())
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -77,7 +77,8 @@ def test_norms_of_equal_and_of_single_values(tier: str, value: int, exponent: in
     for epsilon in (0, 1, 1 << 55):
         gain = norm.Gain(factor, exponent, epsilon)
         assert_norms(tier, np.full(65, value), gain)
-        assert_norms(tier, np.where(np.arange(65) == 64, value, 0), gain)
+        for single in (0, 64):
+            assert_norms(tier, np.where(np.arange(65) == single, value, 0), gain)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -107,3 +107,20 @@ def test_log_probabilities_where_a_unit_of_log2_e_shows(tier: str) -> None:
     for g in gaps:
         logits = np.array([5, 5 - g, 5 - g], np.int32)
         assert kernels.log_probability(tier, logits, 1) == sampling.log_probability(logits, 1)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("top_p", [DECIMALS, 999_999])
+def test_draws_among_tokens_of_the_least_weight(tier: str, top_p: int) -> None:
+    """Every integer is the edge of a token there, of the needed mass too, and a millionth of the mass leaves 1 over."""
+    logits = np.full(258_176, -1_385_500, np.int32)
+    logits[0] = 0
+    chosen = make_sampling(1.0)._replace(top_p=top_p)
+    weight, mass = kernels.weights(tier, logits, chosen.slope)
+    assert weight[1] == 1
+    assert mass * 999_999 % DECIMALS == 1
+    for position in (1467, 1790, 9836, 13036):  # where the uniform number is that close to 1
+        assert sampling.uniform64(1, position) * mass >> 64 > 1 << 30
+        token = sampling.draw(logits, chosen, 1, position)
+        assert token > 0
+        assert kernels.draw(tier, logits, tuple(chosen), 1, position) == token
