@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Alter the integer kernels by one unit in the last place, one alteration at a time, and see the tests fail.
+
+    scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
+
+Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 for its header), links
+it with the other objects of the build folder and runs the tests of the kernels that it touches, on that tier. First
+the unaltered sources go the same way and must pass. Without --all a few mutations of every file are taken. One whose
+text is no longer in the source is an error: the list below has to follow the kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
+    f"tests/native/test_{name}.py"
+    for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
+)
+
+
+class Mutation(NamedTuple):
+    """Replace `old`, which stands in `source` once, by `new`; `tests` must then fail."""
+
+    name: str
+    source: str
+    old: str
+    new: str
+    tests: str
+    short: bool = False
+    """Whether it belongs to the few that run without --all."""
+    unit: str = "tier_scalar.cpp"
+
+
+def of(
+    source: str, tests: str, *changes: tuple[str, str, str] | tuple[str, str, str, bool], unit: str = "tier_scalar.cpp"
+) -> list[Mutation]:
+    return [Mutation(name, source, old, new, tests, bool(short), unit) for name, old, new, *short in changes]
+
+
+MUTATIONS = [
+    *of(
+        "integer.inl", ROWS,
+        ("a rounded shift by one less than half",
+         "T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1)) >> s; }",
+         "T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1) - (s > 0)) >> s; }"),
+        ("a rounded shift by a constant, one less than half", "(std::int64_t{1} << (S - 1))) >> S",
+         "(std::int64_t{1} << (S - 1)) - 1) >> S"),
+        ("a saturation one lower", "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;",
+         "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 2;"),
+        ("log2(e)", "kLog2E = 1549082005;", "kLog2E = 1549082006;"),
+        ("exp2, coefficient 5", "all<T>(-1014583)", "all<T>(-1014582)"),
+        ("exp2, coefficient 4", "9884650", "9884651"),
+        ("exp2, coefficient 3", "59375086", "59375085"),
+        ("exp2, coefficient 2", "257891465", "257891466"),
+        ("exp2, coefficient 1", "744257403", "744257402", True),
+        ("a reciprocal that is corrected once", "for (int step = 0; step < 2; step++) {\n        const T rest",
+         "for (int step = 0; step < 0; step++) {\n        const T rest"),
+        ("a mirrored sigmoid", "return x < 0 ? (1 << 30) - positive : positive;",
+         "return x < 0 ? (1 << 30) - 1 - positive : positive;", True),
+        ("a square root that is not the floor", "if (trial * trial <= v)", "if (trial * trial <= v + trial)"),
+    ),
+    *of(
+        "integer.inl", MATMUL,
+        ("a left shift of 30 at most", "all<T>(31));", "all<T>(30));"),
+    ),
+    *of(
+        "matmul.inl", MATMUL,
+        ("folding rounds", "broadcast(64)", "broadcast(63)", True),
+        ("folding minima rounds", "broadcast(1 << (FOLD - 1))", "broadcast((1 << (FOLD - 1)) - 1)", True),
+        ("the shift of a block rounds", "const std::int32_t half = (1 << w.shift) >> 1;",
+         "const std::int32_t half = ((1 << w.shift) >> 1) - (w.shift > 0);"),
+        ("the zero point, blocks of 16", "to[b] = half - w.zero * sums[b];", "to[b] = half - w.zero * sums[b] + 1;"),
+        ("the zero point, blocks of 32", "half - w.zero * (sums[2 * b] + sums[2 * b + 1]);",
+         "half - w.zero * (sums[2 * b] + sums[2 * b + 1]) - 1;"),
+        ("the position of the point", "(22 + w.shift + out.fraction", "(21 + w.shift + out.fraction", True),
+        ("a shift of 8-bit codes", "BITS == 8 ? 4 :", "BITS == 8 ? 3 :"),
+        ("groups of seven blocks", "first < blocks; first += 8)", "first < blocks; first += 7)"),
+        ("a rescaling that goes one bit too far", "right + left_ + high <= 31)", "right + left_ + high <= 33)"),
+        ("a bias that is left out for the last output", "if (out.bias) x +=",
+         "if (out.bias && i + 1 < n1 - n0) x +="),
+    ),
+    *of(
+        "simd_scalar.h", MATMUL,
+        ("a scale's product rounds", "(x.v[i] * y.v[i] + (1 << 14)) >> 15", "(x.v[i] * y.v[i] + (1 << 14) - 1) >> 15",
+         True),
+        ("unsigned codes", "sum += c.v[j] * a.v[j];", "sum += c.v[j] * a.v[j] - (c.v[j] == 255);"),
+    ),
+    *of(
+        "rows.inl", MATMUL,
+        ("the largest row", "constexpr std::int64_t kLargest = 127 * 8191;",
+         "constexpr std::int64_t kLargest = 127 * 8190;", True),
+        ("a row's rounding", "right ? round_shift(v, std::int64_t{right})", "right ? v >> right"),
+        ("a scale is the next integer", "+ 126) / 127", "+ 125) / 127"),
+        ("a reciprocal rounds", "((1 << 24) + (s >> 1)) / s;", "(1 << 24) / s;"),
+        ("a code rounds", "* reciprocal + (1 << 23)) >> 24;", "* reciprocal + (1 << 23) - 1) >> 24;"),
+        ("the largest block sum", "> 8191) e++;", "> 8190) e++;"),
+        ("a block sum rounds", "const std::int32_t half = (1 << e) >> 1;",
+         "const std::int32_t half = ((1 << e) - 1) >> 1;"),
+    ),
+    *of(
+        "rows.inl", ROWS,
+        ("squares of 19 bits", "bit_length(amax) - 20, 0), t =", "bit_length(amax) - 19, 0), t ="),
+        ("an epsilon twice as fine", "round_shift_any(epsilon, 2 * s), 1)", "round_shift_any(epsilon, 2 * s + 1), 1)",
+         True),
+        ("the least sum is 1", "2 * s), 1);", "2 * s), 2);"),
+        ("an inverse square root", "(std::int64_t{1} << 61) / root, 31", "(std::int64_t{1} << 61) / root + 1, 31"),
+        ("a head's point", "60 - g.exponent - fraction, 62)", "60 - g.exponent - fraction, 61)"),
+        ("sine, last coefficient", "s = 332,", "s = 333,"),
+        ("cosine, last coefficient", "c = 3790;", "c = 3791;"),
+        ("sine, first coefficient", "+ 843314857;", "+ 843314858;", True),
+        ("cosine is 1", "+ 1073741824;\n        s =", "+ 1073741823;\n        s ="),
+        ("an angle rounds", "(angle - (quadrant << 62)), 31)", "(angle - (quadrant << 62)) - (1 << 30), 31)"),
+        ("a rotation rounds", "saturate(round_shift(a * c - b * s, 30))", "saturate((a * c - b * s) >> 30)"),
+        ("GELU, the linear part", "1713444047", "1713444048"),
+        ("GELU, the cubic part", "76616651", "76616652"),
+    ),
+    *of(
+        "rows.inl", FLOAT,
+        ("a division in floating point that gives the same integers", "((1 << 24) + (s >> 1)) / s;",
+         "static_cast<std::int32_t>(static_cast<double>((1 << 24) + (s >> 1)) / s);", True),
+    ),
+    *of(
+        "attention.inl", ATTENTION,
+        ("a key's largest code", "quantize_head<8, 2047, 48>", "quantize_head<8, 2046, 48>"),
+        ("a value's largest code", "quantize_head<6, 127, 50>", "quantize_head<6, 126, 50>", True),
+        ("a head's scale is the next integer", "(amax << BITS) + LARGEST - 1)", "(amax << BITS) + LARGEST - 2)"),
+        ("a query's reciprocal", "(std::int64_t{2047} << 48) /", "(std::int64_t{2046} << 48) /"),
+        ("a query's mantissa has 14 bits", "bits - 15);", "bits - 14) << 1;"),
+        ("a weight's largest value", "all<Wide>(4095)", "all<Wide>(4094)", True),
+        ("weights of 11 bits", "bit_length(largest_of(most)) - 12, 0)", "bit_length(largest_of(most)) - 11, 0)"),
+        ("a 32-bit sum of twice the positions", "p < smaller(from + 4096, end); p += 16",
+         "p < smaller(from + 8192, end); p += 16"),
+        ("the mass has 22 bits", "bit_length(mass[t]) - 23;", "bit_length(mass[t]) - 22;"),
+        ("an inverse mass", "(std::int64_t{1} << 46) / round_shift(mass[t], s)",
+         "(std::int64_t{1} << 46) / (round_shift(mass[t], s) + 1)"),
+    ),
+    *of("integer.inl", SAMPLING, ("exp2 ends at 30", "whole >= 31 ?", "whole >= 30 ?")),
+    *of(
+        "attention.inl", SAMPLING,
+        ("a gap's product rounds", "exp2_neg(round_shift_by<30>(gap * slope))", "exp2_neg((gap * slope) >> 30)",
+         True),
+    ),
+    *of(
+        "sample.cpp", SAMPLING,
+        ("log2(e)", "kLog2E = 1549082005", "kLog2E = 1549082004", True),
+        ("ln(2)", "kLn2 = 744261118", "kLn2 = 744261119"),
+        ("a logarithm rounds", "(std::int64_t{1} << 33)) >> 34", "(std::int64_t{1} << 32)) >> 34"),
+        ("a logarithm of 27 bits", "for (int i = 0; i < 28; i++) {", "for (int i = 0; i < 27; i++) {"),
+        ("nine rounds of Philox", "round < 10;", "round < 9;"),
+        ("a Philox constant", "0xD2511F53", "0xD2511F51"),
+        ("a portion that is not the next integer", "+ kMillion - 1) / kMillion", "+ kMillion - 2) / kMillion"),
+        ("ties by the larger id", "logits[a] > logits[b] : a < b;", "logits[a] > logits[b] : a > b;"),
+        ("top_p, one more", "|| total < needed)", "|| total <= needed)"),
+        ("min_p, exclusive", "if (weight[i] >= floor)", "if (weight[i] > floor)", True),
+        ("a draw at the edge", "if (cumulative > target)", "if (cumulative >= target)"),
+        unit="sample.cpp",
+    ),
+    *of(
+        "simd_avx2.h", MATMUL,
+        ("the top bit of a code", "_mm256_srli_epi16(codes, 1), _mm256_set1_epi8(64))",
+         "_mm256_srli_epi16(codes, 1), _mm256_set1_epi8(32))"),
+        ("a scale's product rounds", "_mm256_mulhrs_epi16(x.b, y.b)",
+         "_mm256_mulhi_epi16(_mm256_slli_epi16(x.b, 1), y.b)"),
+        ("sums that saturate", "_mm256_and_si256(codes, _mm256_set1_epi8(127)), x)", "codes, x)"),
+        unit="tier_avx2.cpp",
+    ),
+]  # fmt: skip
+
+
+class Build(NamedTuple):
+    """A built extension whose units can be replaced one at a time."""
+
+    folder: Path
+    scratch: Path
+    commands: dict[str, list[str]]
+
+    @classmethod
+    def open(cls, folder: Path, scratch: Path) -> Build:
+        entries = json.loads((folder / "compile_commands.json").read_text())
+        commands = {
+            Path(entry["file"]).name: shlex.split(entry["command"]) for entry in entries if "/native/" in entry["file"]
+        }
+        site = scratch / "site" / "intact"
+        site.mkdir(parents=True)
+        for entry in (ROOT / "src/intact").iterdir():
+            if not entry.name.startswith("_native.") and entry.name != "__pycache__":
+                (site / entry.name).symlink_to(entry)
+        shutil.copytree(ROOT / "native", scratch / "native")
+        return cls(folder, scratch, commands)
+
+    def extension(self, unit: str) -> None:
+        """Compile the scratch copy of `unit` and link it with the other objects."""
+        command = list(self.commands[unit])
+        made = self.scratch / "unit.o"
+        objects = [self.folder / words[words.index("-o") + 1] for words in self.commands.values()]
+        replaced = self.folder / command[command.index("-o") + 1]
+        command[command.index("-o") + 1] = str(made)
+        command[command.index("-c") + 1] = str(self.scratch / "native" / unit)
+        for option in ("-MD", "-MT", "-MF"):
+            at = command.index(option) if option in command else -1
+            if at >= 0:
+                del command[at : at + (1 if option == "-MD" else 2)]
+        # A mutation may leave something unused; -O1 is faster to compile.
+        command = [word for word in command if word not in ("-Werror", "-O3")]
+        _run([*command, "-O1"], cwd=self.folder)
+        suffix = _output([sys.executable, "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"])
+        library = self.scratch / "site/intact" / f"_native{suffix}"
+        linked = [str(path) for path in objects if path != replaced]
+        static = [str(path) for path in self.folder.glob("libnanobind-static*.a")]
+        _run([command[0], "-shared", "-pthread", "-o", str(library), str(made), *linked, *static], cwd=self.folder)
+
+    def passes(self, tests: str, tier: str) -> bool:
+        """Whether the tests pass on that tier with the extension as it is now."""
+        environment = os.environ | {"PYTHONPATH": str(self.scratch / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
+        where = _output([sys.executable, "-c", "import intact._native as native; print(native.__file__)"], environment)
+        if not where.startswith(str(self.scratch)):
+            raise SystemExit(f"mutate: the tests would see {where} instead of the altered extension")
+        chosen = [] if tests == FLOAT else ["-k", f"{tier} or refused"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *chosen, tests]
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        ran = " passed" in result.stdout or " failed" in result.stdout
+        if result.returncode not in (0, 1) or not ran:
+            raise SystemExit(f"mutate: no tests ran:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+        return result.returncode == 0
+
+
+def _run(command: list[str], cwd: Path) -> None:
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if result.returncode:
+        raise SystemExit(f"mutate: {shlex.join(command)}\n{result.stderr[-3000:]}")
+
+
+def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def tier_of(mutation: Mutation) -> str:
+    match = re.fullmatch(r"tier_(\w+)\.cpp", mutation.unit)
+    return match[1] if match else "scalar"
+
+
+def altered(mutation: Mutation) -> str:
+    text = (ROOT / "native" / mutation.source).read_text()
+    # However the source is laid out: any space may stand between two tokens.
+    pattern = r"\s*".join(re.escape(token) for token in re.findall(r"\w+|[^\w\s]", mutation.old))
+    places = list(re.finditer(pattern, text))
+    if len(places) != 1:
+        found = f"stands there {len(places)} times, not once: {mutation.old}"
+        raise SystemExit(f"mutate: {mutation.source}: {mutation.name}: {found}")
+    return text[: places[0].start()] + mutation.new + text[places[0].end() :]
+
+
+def usable(mutation: Mutation) -> bool:
+    if mutation.unit != "tier_avx2.cpp":
+        return True
+    return platform.machine() in ("x86_64", "AMD64") and " avx2 " in Path("/proc/cpuinfo").read_text()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path, help="a folder in which CMake has built this checkout")
+    parser.add_argument("names", nargs="*", help="take the mutations whose name holds one of these")
+    parser.add_argument("--all", action="store_true", help="take all mutations: about five minutes")
+    parser.add_argument("--list", action="store_true", help="show them and stop")
+    options = parser.parse_args()
+    chosen = [m for m in MUTATIONS if (options.all or options.names or m.short) and usable(m)]
+    if options.names:
+        chosen = [m for m in chosen if any(name in f"{m.source}: {m.name}" for name in options.names)]
+    for mutation in MUTATIONS:
+        altered(mutation)
+    if options.list:
+        print(*(f"{m.source}: {m.name}" for m in chosen), sep="\n")
+        return 0
+    began, survivors = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="mutate") as scratch:
+        build = Build.open(options.build.resolve(), Path(scratch))
+        for unit, tier, tests in sorted({(m.unit, tier_of(m), m.tests) for m in chosen}):
+            build.extension(unit)
+            if not build.passes(tests, tier):
+                raise SystemExit(f"mutate: {tests} fails without any mutation, on tier {tier}")
+        for mutation in chosen:
+            copy = build.scratch / "native" / mutation.source
+            copy.write_text(altered(mutation))
+            build.extension(mutation.unit)
+            survived = build.passes(mutation.tests, tier_of(mutation))
+            shutil.copyfile(ROOT / "native" / mutation.source, copy)
+            print(f"{'SURVIVED' if survived else 'found':8} {mutation.source}: {mutation.name}", flush=True)
+            survivors += [mutation] if survived else []
+    print(f"mutate: {len(chosen) - len(survivors)} of {len(chosen)} mutations found, {time.monotonic() - began:.0f} s")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
