@@ -39,7 +39,7 @@ def sigmoid(x: Int) -> Int:
 
 
 def inverse_sqrt(v: int) -> tuple[int, int]:
-    """(r, p) with 1 / sqrt(v) = r * 2^(p - 61) to 30 bits, for 1 <= v < 2^62; 2^30 < r <= 2^31."""
+    """(r, p) with 1 / sqrt(v) = r * 2^(p - 61) to 30 bits, for 1 <= v < 2^62; 2^30 <= r <= 2^31."""
     p = (62 - v.bit_length()) // 2
     return (1 << 61) // math.isqrt(v << (2 * p)), p
 

@@ -48,7 +48,7 @@ def make_gain(gain: np.ndarray, eps: float) -> Gain:
 
 
 def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
-    """Rows of x (M, n) divided by their length: int64 in Q30, |value| <= 2^30 (x * rsqrt(sum(x^2) + n * eps))."""
+    """Rows of x (M, n) divided by their length, x * rsqrt(sum(x^2) + n * eps): int64 in Q30, |value| <= 2^30 + 1026."""
     x = np.asarray(x, np.int64)
     amax = np.abs(x).max(axis=1)
     s, t = shift_for(amax, 20), shift_for(amax, 31)
