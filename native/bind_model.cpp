@@ -135,6 +135,43 @@ void bind_model(nb::module_& m) {
         .def_ro("largest_step", &Counters::largest_step)
         .def_ro("chunks", &Counters::chunks);
 
+    nb::class_<LinearTarget>(m, "Target")
+        .def(nb::init<int, int, int, bool>(), "buffer"_a, "weight"_a, "bias"_a, "accumulate"_a);
+
+    // One operation, set field by field; which fields an operation reads stands in model.h.
+    nb::class_<Op> op(m, "Op");
+    nb::enum_<Op::Kind>(op, "Kind")
+        .value("EMBED", Op::kEmbed)
+        .value("NORM", Op::kNorm)
+        .value("LINEAR", Op::kLinear)
+        .value("ROPE", Op::kRope)
+        .value("ATTEND", Op::kAttend)
+        .value("GATE", Op::kGate)
+        .value("LOGITS", Op::kLogits);
+    op.def(
+          "__init__", [](Op* self, Op::Kind kind) { (new (self) Op{})->kind = kind; }, "kind"_a)
+        .def_rw("source", &Op::source)
+        .def_rw("second", &Op::second)
+        .def_rw("third", &Op::third)
+        .def_rw("target", &Op::target)
+        .def_rw("weight", &Op::weight)
+        .def_rw("heads", &Op::heads)
+        .def_rw("kv_heads", &Op::kv_heads)
+        .def_rw("layer", &Op::layer)
+        .def_rw("width", &Op::width)
+        .def_rw("window", &Op::window)
+        .def_rw("accumulate", &Op::accumulate)
+        .def_rw("interleaved", &Op::interleaved)
+        .def_rw("gelu", &Op::gelu)
+        .def_rw("multiplier", &Op::multiplier)
+        .def_rw("float_scale", &Op::float_scale)
+        .def_rw("targets", &Op::targets)
+        .def_prop_rw(
+            "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
+            [](Op& self, const std::tuple<std::int64_t, int>& scale) {
+                self.scale = {std::get<0>(scale), std::get<1>(scale)};
+            });
+
     nb::class_<Model>(m, "Model")
         .def(
             "__init__",
@@ -182,97 +219,7 @@ void bind_model(nb::module_& m) {
             },
             "turns"_a)
         .def(
-            "embed",
-            [](Model& self, int target, int weight, std::int64_t multiplier, float scale) {
-                Op op{};
-                op.kind = Op::kEmbed;
-                op.target = target;
-                op.weight = weight;
-                op.multiplier = multiplier;
-                op.float_scale = scale;
-                self.ops.push_back(op);
-            },
-            "target"_a, "weight"_a, "multiplier"_a, "scale"_a)
-        .def(
-            "norm",
-            [](Model& self, int source, int target, int gain, int heads, bool accumulate) {
-                Op op{};
-                op.kind = Op::kNorm;
-                op.source = source;
-                op.target = target;
-                op.weight = gain;
-                op.heads = heads;
-                op.accumulate = accumulate;
-                self.ops.push_back(op);
-            },
-            "source"_a, "target"_a, "gain"_a, "heads"_a, "accumulate"_a)
-        .def(
-            "linear",
-            [](Model& self, int source, const std::vector<std::tuple<int, int, int, bool>>& targets) {
-                Op op{};
-                op.kind = Op::kLinear;
-                op.source = source;
-                for (const auto& [buffer, weight, bias, accumulate] : targets)
-                    op.targets.push_back({buffer, weight, bias, accumulate});
-                self.ops.push_back(op);
-            },
-            "source"_a, "targets"_a)
-        .def(
-            "rope",
-            [](Model& self, int buffer, int rotation, int heads, std::int64_t width, bool interleaved) {
-                Op op{};
-                op.kind = Op::kRope;
-                op.source = buffer;
-                op.weight = rotation;
-                op.heads = heads;
-                op.width = width;
-                op.interleaved = interleaved;
-                self.ops.push_back(op);
-            },
-            "buffer"_a, "rotation"_a, "heads"_a, "width"_a, "interleaved"_a)
-        .def(
-            "attend",
-            [](Model& self, int query, int key, int value, int target, int layer, int heads, int kv_heads,
-               std::int64_t width, std::int64_t window, std::int64_t mantissa, int exponent, float scale) {
-                Op op{};
-                op.kind = Op::kAttend;
-                op.source = query;
-                op.second = key;
-                op.third = value;
-                op.target = target;
-                op.layer = layer;
-                op.heads = heads;
-                op.kv_heads = kv_heads;
-                op.width = width;
-                op.window = window;
-                op.scale = {mantissa, exponent};
-                op.float_scale = scale;
-                self.ops.push_back(op);
-            },
-            "query"_a, "key"_a, "value"_a, "target"_a, "layer"_a, "heads"_a, "kv_heads"_a, "width"_a, "window"_a,
-            "mantissa"_a, "exponent"_a, "scale"_a)
-        .def(
-            "gate",
-            [](Model& self, int gates, int up, int target, bool gelu) {
-                Op op{};
-                op.kind = Op::kGate;
-                op.source = gates;
-                op.second = up;
-                op.target = target;
-                op.gelu = gelu;
-                self.ops.push_back(op);
-            },
-            "gate"_a, "up"_a, "target"_a, "gelu"_a)
-        .def(
-            "logits",
-            [](Model& self, int source, int weight) {
-                Op op{};
-                op.kind = Op::kLogits;
-                op.source = source;
-                op.weight = weight;
-                self.ops.push_back(op);
-            },
-            "source"_a, "weight"_a)
+            "add_op", [](Model& self, const Op& op) { self.ops.push_back(op); }, "op"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a)

@@ -46,19 +46,26 @@ struct LinearTarget {
     bool accumulate;
 };
 
+// One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
     enum Kind { kEmbed, kNorm, kLinear, kRope, kAttend, kGate, kLogits };
     Kind kind;
-    int source = -1, second = -1, third = -1, target = -1;
-    int weight = -1;  // weight, gain or rotation
-    int heads = 0, kv_heads = 0, layer = 0;
-    std::int64_t width = 0;  // of a head
-    bool accumulate = false, interleaved = false, gelu = false;
-    std::int64_t window = 0;
-    QueryScale scale{};
-    float float_scale = 0;
-    std::int64_t multiplier = 0;  // embed: Q24
-    std::vector<LinearTarget> targets;
+    int source = -1;  // attend: the query; gate: the gate
+    int second = -1;  // attend: the key; gate: up
+    int third = -1;   // attend: the value
+    int target = -1;
+    int weight = -1;                    // of embed and logits; norm: its gain; rope: its rotation
+    int heads = 0;                      // norm: 0 for whole rows
+    int kv_heads = 0, layer = 0;        // attend
+    std::int64_t width = 0;             // of a head: rope, attend
+    std::int64_t window = 0;            // attend: positions seen, 0 for all
+    bool accumulate = false;            // norm
+    bool interleaved = false;           // rope
+    bool gelu = false;                  // gate
+    QueryScale scale{};                 // attend
+    std::int64_t multiplier = 0;        // embed: its factor in Q24
+    float float_scale = 0;              // profile fp32: attend's scale, embed's factor
+    std::vector<LinearTarget> targets;  // linear
 };
 
 // Consecutive tokens of one sequence.

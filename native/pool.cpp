@@ -3,8 +3,8 @@
 namespace intact {
 namespace {
 
-// A thread that waits spins for a microsecond or so, then lets others run (at once back, where there are none), and sleeps
-// in the end: on a busy machine spinning would only keep the one it waits for from running.
+// A thread that waits spins for a microsecond or so, then lets others run (at once back, where there are none), and
+// sleeps in the end: on a busy machine spinning would only keep the one it waits for from running.
 constexpr int kSpins = 100;
 constexpr int kYields = 1000;
 

@@ -6,8 +6,7 @@
 namespace intact {
 namespace {
 
-class Fp32Run : Run {
-public:
+struct Fp32Run : Run {
     Fp32Run(Model& model, Step& step, int thread) : Run(model, step, thread), kernel_(*model.float_kernel) {}
 
     void run() {
@@ -18,34 +17,9 @@ public:
             kernel_.from_q30(s_.sine[r].data() + from, s_.float_sine[r].data() + from, mine_.size() * n);
             kernel_.from_q30(s_.cosine[r].data() + from, s_.float_cosine[r].data() + from, mine_.size() * n);
         }
-        for (const Op& op : m_.ops) {
-            switch (op.kind) {
-                case Op::kEmbed:
-                    embed(op);
-                    break;
-                case Op::kNorm:
-                    norm(op);
-                    break;
-                case Op::kLinear:
-                    linear(op);
-                    break;
-                case Op::kRope:
-                    rope(op);
-                    break;
-                case Op::kAttend:
-                    attend(op);
-                    break;
-                case Op::kGate:
-                    gate(op);
-                    break;
-                case Op::kLogits:
-                    logits(op);
-                    break;
-            }
-        }
+        run_program(*this, m_.ops);
     }
 
-private:
     float* data(int buffer, std::int64_t m) const { return row<float>(buffer, m); }
 
     void embed(const Op& op) {

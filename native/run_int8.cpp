@@ -9,41 +9,15 @@ namespace {
 
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
 
-class Int8Run : Run {
-public:
+struct Int8Run : Run {
     Int8Run(Model& model, Step& step, int thread)
         : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {}
 
     void run() {
         angles();
-        for (const Op& op : m_.ops) {
-            switch (op.kind) {
-                case Op::kEmbed:
-                    embed(op);
-                    break;
-                case Op::kNorm:
-                    norm(op);
-                    break;
-                case Op::kLinear:
-                    linear(op);
-                    break;
-                case Op::kRope:
-                    rope(op);
-                    break;
-                case Op::kAttend:
-                    attend(op);
-                    break;
-                case Op::kGate:
-                    gate(op);
-                    break;
-                case Op::kLogits:
-                    logits(op);
-                    break;
-            }
-        }
+        run_program(*this, m_.ops);
     }
 
-private:
     std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
     std::int64_t* wide(int buffer, std::int64_t m) const { return row<std::int64_t>(buffer, m); }
     Buffer& scratch() const { return at(m_.scratch, thread_); }

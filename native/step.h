@@ -72,6 +72,35 @@ protected:
     const Span mine_;
 };
 
+// Runs the program's operations, one after the other, by the functions of a profile's run.
+template <class R> void run_program(R& run, const std::vector<Op>& ops) {
+    for (const Op& op : ops) {
+        switch (op.kind) {
+            case Op::kEmbed:
+                run.embed(op);
+                break;
+            case Op::kNorm:
+                run.norm(op);
+                break;
+            case Op::kLinear:
+                run.linear(op);
+                break;
+            case Op::kRope:
+                run.rope(op);
+                break;
+            case Op::kAttend:
+                run.attend(op);
+                break;
+            case Op::kGate:
+                run.gate(op);
+                break;
+            case Op::kLogits:
+                run.logits(op);
+                break;
+        }
+    }
+}
+
 void run_int8(Model& model, Step& step, int thread);
 void run_fp32(Model& model, Step& step, int thread);
 

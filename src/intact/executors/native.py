@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from intact.executors.base import (
     integer_bias,
     integer_gain,
 )
-from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
+from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Sampling
 
@@ -92,36 +93,61 @@ class NativeExecutor:
         for turns in program.rotations:
             model.add_rotation(turns)
         for op in program.ops:
-            match op:
-                case Embed():
-                    weight = self._weight(op.weight)
-                    if self.profile == "int8":
-                        check_embedding(op.weight, model.largest_exponent(weight))
-                    model.embed(ids[op.target], weight, embed_multiplier(op.scale), float(op.scale))
-                case Norm():
-                    gain = integer_gain(program, op)
-                    values = gain_values(program, op)
-                    gain_id = model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
-                    model.norm(ids[op.source], ids[op.target], gain_id, op.heads, op.accumulate)
-                case Linear():
-                    targets = []
-                    for t in op.targets:
-                        bias = (
-                            -1 if t.bias is None else model.add_bias(integer_bias(program, t), bias_values(program, t))
-                        )
-                        targets.append((ids[t.buffer], self._weight(t.weight), bias, t.accumulate))
-                    model.linear(ids[op.source], targets)
-                case Rope():
-                    model.rope(ids[op.buffer], op.rotation, op.heads, op.width, op.interleaved)
-                case Attend():
-                    s = score_scale(op.scale)
-                    buffers = (ids[op.query], ids[op.key], ids[op.value], ids[op.target])
-                    shape = (op.layer, op.heads, op.kv_heads, op.width, op.window)
-                    model.attend(*buffers, *shape, s.mantissa, s.exponent, float(op.scale))
-                case Gate():
-                    model.gate(ids[op.gate], ids[op.up], ids[op.target], op.kind == "gelu")
-                case Logits():
-                    model.logits(ids[op.source], self._weight(op.weight))
+            kind, fields = self._lower(op, ids)
+            native = _native.Op(kind)
+            for name, value in fields.items():
+                setattr(native, name, value)
+            model.add_op(native)
+
+    def _lower(self, op: Op, ids: Mapping[str, int]) -> tuple[Any, dict[str, Any]]:
+        """Kind and fields of a native operation (native/model.h)."""
+        kind = _native.Op.Kind
+        match op:
+            case Embed():
+                weight = self._weight(op.weight)
+                if self.profile == "int8":
+                    check_embedding(op.weight, self._model.largest_exponent(weight))
+                factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
+                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
+            case Norm():
+                slices = {"heads": op.heads, "accumulate": op.accumulate}
+                return kind.NORM, {
+                    "source": ids[op.source],
+                    "target": ids[op.target],
+                    "weight": self._gain(op),
+                    **slices,
+                }
+            case Linear():
+                targets = [
+                    _native.Target(ids[t.buffer], self._weight(t.weight), self._bias(t), t.accumulate)
+                    for t in op.targets
+                ]
+                return kind.LINEAR, {"source": ids[op.source], "targets": targets}
+            case Rope():
+                shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
+                return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
+            case Attend():
+                rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
+                shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
+                scale = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
+                return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scale}
+            case Gate():
+                rows = {"source": op.gate, "second": op.up, "target": op.target}
+                return kind.GATE, {**{name: ids[buffer] for name, buffer in rows.items()}, "gelu": op.kind == "gelu"}
+            case Logits():
+                return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight)}
+
+    def _gain(self, op: Norm) -> int:
+        gain = integer_gain(self.program, op)
+        values = gain_values(self.program, op)
+        added: int = self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
+        return added
+
+    def _bias(self, target: Target) -> int:
+        if target.bias is None:
+            return -1
+        added: int = self._model.add_bias(integer_bias(self.program, target), bias_values(self.program, target))
+        return added
 
     def reserve_pages(self, count: int) -> None:
         """Have at least so many pages."""
