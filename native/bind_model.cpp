@@ -34,6 +34,20 @@ template <class T> nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t>
     return {data, shape.size(), shape.data(), owner};
 }
 
+// Holds a model for one call.
+class Busy {
+public:
+    explicit Busy(Model& model) : model_(model) {
+        if (model.busy.test_and_set()) throw std::invalid_argument("the model is already running in another thread");
+    }
+    ~Busy() { model_.busy.clear(); }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+private:
+    Model& model_;
+};
+
 [[noreturn]] void not_finite(std::int64_t row, std::int64_t column) {
     throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) +
                             " is NaN or infinite");
@@ -59,9 +73,11 @@ void check_finite(Model& model, const FloatWeight& w) {
 
 int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns,
                int bits) {
+    const Busy busy(model);
     const SourceKind* source = source_kind(kind);
     const FloatFormat* format = float_format(kind);
     if (!source || !format) throw std::invalid_argument("unknown tensor kind " + kind);
+    if (rows < 1 || columns < 1) throw std::invalid_argument("a matrix has at least one row and one column");
     if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*source, rows, columns))
         throw std::invalid_argument("tensor data has the wrong length");
     auto weight = std::make_unique<MatrixWeight>();
@@ -82,19 +98,42 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
     return static_cast<int>(model.weights.size()) - 1;
 }
 
+// Refuses numbers that name nothing.
+void check(const Model& model, const Op& op) {
+    const auto demand = [](int i, std::size_t count, const char* what) {
+        if (i < 0 || static_cast<std::size_t>(i) >= count)
+            throw std::invalid_argument(std::string("an operation names no ") + what);
+    };
+    const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
+    if (op.kind != Op::kEmbed) buffer(op.source);
+    if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate)
+        buffer(op.target);
+    if (op.kind == Op::kAttend || op.kind == Op::kGate) buffer(op.second);
+    if (op.kind == Op::kAttend) buffer(op.third);
+    if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
+    if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
+    for (const LinearTarget& target : op.targets) {
+        buffer(target.buffer);
+        demand(target.weight, model.weights.size(), "weight");
+        if (target.bias != -1) demand(target.bias, model.biases.size(), "bias");
+    }
+}
+
 // chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position.
 nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
                                           const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
                                           const std::vector<Vector<std::int32_t>>& tables,
                                           const Vector<std::int64_t>& wanted) {
+    const Busy busy(model);
     const auto rows = static_cast<std::int64_t>(tokens.shape(0));
     if (chunks.size() != tables.size()) throw std::invalid_argument("a chunk needs a page table");
     std::vector<Chunk> list;
     std::int64_t total = 0;
     for (std::size_t c = 0; c < chunks.size(); c++) {
         const auto [position, count] = chunks[c];
-        if (position < 0 || count < 1 ||
-            position + count > static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size)
+        const std::int64_t room = static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size;
+        if (position < 0 || count < 1 || count > room || position > room - count)
             throw std::invalid_argument("a chunk's positions lie outside its pages");
         Chunk chunk{position, count, {}};
         for (std::size_t i = 0; i < tables[c].shape(0); i++) {
@@ -219,7 +258,12 @@ void bind_model(nb::module_& m) {
             },
             "turns"_a)
         .def(
-            "add_op", [](Model& self, const Op& op) { self.ops.push_back(op); }, "op"_a)
+            "add_op",
+            [](Model& self, const Op& op) {
+                check(self, op);
+                self.ops.push_back(op);
+            },
+            "op"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a)
@@ -228,7 +272,9 @@ void bind_model(nb::module_& m) {
             [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
                const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>& sampling,
                const Vector<std::uint64_t>& keys, const Vector<std::int64_t>& positions) {
+                const Busy busy(self);
                 const std::size_t rows = logits.shape(0);
+                if (logits.shape(1) == 0) throw std::invalid_argument("there are no logits");
                 if (sampling.size() != rows || keys.shape(0) != rows || positions.shape(0) != rows)
                     throw std::invalid_argument("a row needs sampling, key and position");
                 auto tokens = make_array<std::int64_t>({rows});
@@ -251,6 +297,7 @@ void bind_model(nb::module_& m) {
             "log_probabilities",
             [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
                const Vector<std::int64_t>& tokens) {
+                const Busy busy(self);
                 const std::size_t rows = logits.shape(0);
                 if (tokens.shape(0) != rows) throw std::invalid_argument("a row needs a token");
                 const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));

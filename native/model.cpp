@@ -65,6 +65,7 @@ Model::Model(Profile profile_, const std::string& tier, int threads, int layers_
       page_size(page_size_),
       pool(threads),
       scratch(static_cast<std::size_t>(threads)) {
+    if (threads < 1) throw std::invalid_argument("threads must be positive");
     if (page_size < 16 || page_size % 16) throw std::invalid_argument("page_size must be a multiple of 16");
     if (head_width < 2 || head_width > 512 || head_width % 2)
         throw std::invalid_argument("head width must be even and at most 512");
@@ -130,7 +131,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         if (op.kind != Op::kLinear && op.kind != Op::kLogits) continue;
         const std::int64_t width = at(buffers, op.source).width;
         if (!fp32)
-            lay_out(quantized, rows, width);
+            lay_out(quantized, std::max(rows, wanted_count), width);
         else if (op.kind == Op::kLogits)
             s.gathered.resize(static_cast<std::size_t>(wanted_count * width));
     }

@@ -1,6 +1,7 @@
 // A program and its weights, and the step that runs it (the native executor).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -124,6 +125,7 @@ public:
     Buffer quantized;             // rows on their way into a product
     std::vector<Buffer> scratch;  // one a thread
     Counters counters;
+    std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
 
 private:
     std::int64_t rows_of(Op::Kind kind) const;  // of the matrix of the first operation of that kind

@@ -1,5 +1,9 @@
 #include "pool.h"
 
+#include <exception>
+#include <stdexcept>
+#include <string>
+
 namespace intact {
 namespace {
 
@@ -32,17 +36,26 @@ template <class T> void await_change(const std::atomic<T>& value, T old) {
 }  // namespace
 
 Pool::Pool(int threads) : size_(threads) {
-    for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+    try {
+        for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+    } catch (const std::exception&) {
+        const std::size_t started = workers_.size() + 1;
+        stop();
+        throw std::invalid_argument("cannot start " + std::to_string(threads) + " threads, only " +
+                                    std::to_string(started));
+    }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { stop(); }
+
+void Pool::stop() {
     stop_ = true;
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();
     for (auto& worker : workers_) worker.join();
 }
 
-void Pool::run(const std::function<void(int)>& region) {
+void Pool::run(const std::function<void(int)>& region) noexcept {
     region_ = &region;
     running_.store(size_ - 1, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_release);
@@ -65,9 +78,17 @@ void Pool::barrier() {
 
 void Pool::for_each(std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
     std::atomic<std::int64_t> next{0};
+    std::exception_ptr error;
+    std::atomic_flag failed;
     run([&](int) {
-        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(i);
+        try {
+            for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(i);
+        } catch (...) {
+            next.store(tasks, std::memory_order_relaxed);
+            if (!failed.test_and_set()) error = std::current_exception();
+        }
     });
+    if (error) std::rethrow_exception(error);
 }
 
 void Pool::work(int thread) {

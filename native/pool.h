@@ -17,15 +17,18 @@ public:
 
     int size() const { return size_; }
 
-    // Runs region(thread) for thread in 0..size()-1 and waits for all.
-    void run(const std::function<void(int)>& region);
+    // Runs region(thread) for thread in 0..size()-1 and waits for all. A region that throws ends the process: the other
+    // threads may wait for it at a barrier.
+    void run(const std::function<void(int)>& region) noexcept;
     // Inside a region: waits until every thread has arrived.
     void barrier();
-    // Runs task(i) for i in 0..tasks-1, taken one at a time. Not for use inside a region.
+    // Runs task(i) for i in 0..tasks-1, taken one at a time; an error of one ends the rest and is
+    // thrown here. Not for use inside a region.
     void for_each(std::int64_t tasks, const std::function<void(std::int64_t)>& task);
 
 private:
     void work(int thread);
+    void stop();
 
     const int size_;
     std::vector<std::thread> workers_;

@@ -1,6 +1,10 @@
 """The library's face: prompts, parameters, samples, streams, chats, ends, and what is said about mistakes."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +12,11 @@ import pytest
 
 import intact
 from intact.errors import ModelError, ParameterError
+from intact.executors.base import Chunk
+from intact.executors.native import NativeExecutor
+from intact.formats import Tensor
 from intact.library import prompt_id
+from intact.models.program import Logits
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import branch_key, log_probability, make_sampling
 from intact.text import Tokenizer
@@ -192,11 +200,12 @@ def test_a_stream_that_is_left_gives_its_pages_back(model, endless):
     assert model._pool.used == 0
 
 
-def test_an_error_in_a_step_gives_the_pages_back(model, monkeypatch):
+@pytest.mark.parametrize("good", [0, 1])
+def test_an_error_in_a_step_gives_the_pages_back(model, monkeypatch, good):
     def broken(*_):
         raise KeyboardInterrupt
 
-    steps = iter([model.executor.step, broken])
+    steps = iter([model.executor.step] * good + [broken])
     monkeypatch.setattr(model.executor, "step", lambda *parts: next(steps)(*parts))
     with pytest.raises(KeyboardInterrupt):
         model.generate(["one", "two"], n=3, max_tokens=9)
@@ -439,3 +448,45 @@ def test_vocabulary_and_embedding_must_agree(tmp_path):
         write_gguf(tmp_path / "b.gguf", dict(checkpoint.metadata) | tokenizer_metadata(300), tensors)
     with pytest.raises(ModelError, match=r"the vocabulary has 300 tokens, but token_embd\.weight has 301 rows"):
         intact.load(tmp_path / "b.gguf")
+
+
+def test_threads_that_cannot_be_started_are_an_error(tmp_path):
+    path = write_tiny(tmp_path / "tiny.gguf")
+    code = (
+        "import resource, intact\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
+        f"try: intact.load({str(path)!r}, threads=1024)\n"
+        "except intact.ParameterError as error: print(error)"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert "cannot start 1024 threads" in done.stdout, done
+
+
+def test_logits_that_are_not_finite_in_fp32_are_an_error(model):
+    head = next(op.weight for op in model.program.ops if isinstance(op, Logits))
+    shape = model.program.tensors[head].shape
+    huge = Tensor(head, "F32", shape, np.full(shape, 3e38, np.float32).view(np.uint8).reshape(-1))
+    program = dataclasses.replace(model.program, tensors={**model.program.tensors, head: huge})
+    executor = NativeExecutor(program, "fp32", threads=1)
+    executor.reserve_pages(1)
+    chunk = Chunk(0, np.array([1, 2], np.int32), np.array([0], np.int32))
+    with pytest.raises(ModelError, match="not finite"):
+        executor.step([chunk], np.array([1]))
+
+
+def test_a_model_in_use_refuses_a_second_thread(path):
+    model, errors = intact.load(path, threads=1), []
+
+    def other():
+        try:
+            model.logprobs([5] * 90)
+        except ParameterError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=other) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(errors) <= {"the model is already running in another thread"}

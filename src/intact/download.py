@@ -392,8 +392,6 @@ def _space_errors(folder: Path, entry: Entry) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, IntactError):
-            raise
         if error.errno in _FULL:
             raise NoSpaceError(
                 f"{folder} has no room for {entry.name} ({error.strerror}): make room, or point INTACT_HOME elsewhere"

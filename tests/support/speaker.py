@@ -23,6 +23,7 @@ class Template:
 
 class Tokenizer:
     bos_id = 1
+    size = 256
 
     def __init__(self, template=True, adds_bos=False):
         self.chat_template = Template() if template else None

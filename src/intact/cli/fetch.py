@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intact.catalogue import CATALOGUE, DEFAULT, Entry, MissingModelError, find, resolve
+from intact.catalogue import CATALOGUE, DEFAULT, Entry, MissingModelError, resolve
 from intact.cli.output import bar, err, note, size
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ class _Nothing:
         pass
 
 
-__all__ = ["find", "load", "locate", "pull_with_progress"]
+__all__ = ["load", "locate", "pull_with_progress"]

@@ -28,9 +28,14 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def _plain(value: Any) -> Any:
+    """Return an array of a checkpoint's metadata as lists."""
+    return value.tolist()
+
+
 def emit(value: Any) -> None:
     """Write a value to stdout as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
     sys.stdout.flush()
 
 

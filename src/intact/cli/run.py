@@ -185,7 +185,9 @@ def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
 
 def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
     for token, logprob in pairs:
-        piece = printable(repr(model.tokenizer.token_bytes(token).decode("utf-8", "replace")), sys.stdout)
+        known = token < model.tokenizer.size  # else a row of an embedding that is padded beyond the vocabulary
+        text = model.tokenizer.token_bytes(token).decode("utf-8", "replace") if known else ""
+        piece = printable(repr(text), sys.stdout)
         say(f"{logprob / SCALE:12.6f}  {token:7d}  {piece}\n")
 
 

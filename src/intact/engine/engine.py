@@ -72,6 +72,7 @@ class Engine:
         self._waiting: deque[_Prompt] = deque()
         self._decoding: deque[_Branch] = deque()
         self._branches: list[_Branch] = []
+        self._tables: list[PageTable] = []  # of prompts, so that none is lost if a step is interrupted
 
     def submit(
         self, tokens: Sequence[int], sampling: Sampling, keys: Sequence[int], max_tokens: int, vocabulary: int
@@ -97,7 +98,8 @@ class Engine:
         limit = min(max_tokens, self.context - len(tokens))
         branches = [_Branch(first + i, sampling, key, limit) for i, key in enumerate(keys)]
         self._branches += branches
-        self._waiting.append(_Prompt(np.array(tokens, np.int32), branches, PageTable(self.pool)))
+        self._tables.append(PageTable(self.pool))
+        self._waiting.append(_Prompt(np.array(tokens, np.int32), branches, self._tables[-1]))
         return [branch.index for branch in branches]
 
     def finish(self, index: int) -> None:
@@ -112,8 +114,9 @@ class Engine:
         """End all branches and forget what is queued."""
         for branch in self._branches:
             self.finish(branch.index)
-        for prompt in self._waiting:
-            prompt.table.drop()
+        for table in self._tables:
+            table.drop()
+        self._tables.clear()
         self._waiting.clear()
         self._decoding.clear()
         self._branches.clear()

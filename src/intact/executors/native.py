@@ -58,9 +58,12 @@ class NativeExecutor:
     ) -> None:
         self.profile, self.page_size, self.program = profile, page_size, program
         tier = tier or choose_tier(available_tiers())
-        self._model = _native.Model(
-            profile, tier, choose_threads(threads), program.layers, program.kv_heads, program.head_width, page_size
-        )
+        count = choose_threads(threads)
+        shape = (program.layers, program.kv_heads, program.head_width, page_size)
+        try:
+            self._model = _native.Model(profile, tier, count, *shape)
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
         self._bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
@@ -161,9 +164,12 @@ class NativeExecutor:
         tokens = np.ascontiguousarray(np.concatenate([c.tokens for c in chunks]), np.int32)
         spans = [(c.position, len(c.tokens)) for c in chunks]
         try:
-            return np.asarray(self._model.step(tokens, spans, [c.pages for c in chunks], np.asarray(wanted, np.int64)))
+            raw = np.asarray(self._model.step(tokens, spans, [c.pages for c in chunks], np.asarray(wanted, np.int64)))
         except ValueError as error:
             raise ParameterError(str(error)) from error
+        if self.profile == "fp32" and not np.isfinite(raw.view(np.float32)).all():
+            raise ModelError("a logit is not finite in FP32: the weights of this model are too large")
+        return raw
 
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""

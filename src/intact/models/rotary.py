@@ -25,8 +25,6 @@ def _llama3(frequencies: list[Fraction], scaling: Mapping[str, Any]) -> list[Fra
     factor, original = _exact(scaling, "factor"), _exact(scaling, "original")
     low, high = _exact(scaling, "low_freq_factor", 1.0), _exact(scaling, "high_freq_factor", 4.0)
     if low >= high:
-        raise ModelError(f"rope scaling: low_freq_factor must be less than high_freq_factor, found {low} and {high}")
-    if low >= high:
         raise ModelError(f"rope scaling: low_freq_factor {float(low)} must be less than high_freq_factor {float(high)}")
     out = []
     for f in frequencies:
