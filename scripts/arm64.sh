@@ -55,7 +55,7 @@ case ${1:-} in
         packages
         # shellcheck disable=SC2046
         "$machine/python" -m pytest -q -m "native and not slow" --hypothesis-profile=few -p no:cacheprovider $(grep -rl 'mark\.native' tests --include='test_*.py') "$@"
-        "$python" -m pytest -q tests/arm64
+        INTACT_ARM64=$machine "$python" -m pytest -q tests/arm64
         ;;
     run)
         shift
