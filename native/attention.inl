@@ -91,7 +91,7 @@ inline std::int64_t soften(const Query& q, const HeadCache& cache, std::int64_t 
         const std::int64_t at = p % cache.page_size, count = smaller(cache.page_size - at, q.last + 1 - p);
         const std::int32_t* scales = part<std::int32_t>(cache, p, cache.value_scales) + at;
         by_wide(count, [&](std::int64_t i, auto width) {
-            Wide e = exp2_neg(std::int64_t{top} - load_wide(score + (p - begin) + i, width));
+            Wide e = exp2_neg(larger(std::int64_t{top} - load_wide(score + (p - begin) + i, width), Wide{}));
             const Wide t = e * load_wide(scales + i, width);
             if (width < kWide) e = first_of(e, width);  // what was loaded beyond the end has a scale of 0, but an e
             store_wide(scaled + (p - begin) + i, t, width);
@@ -187,7 +187,9 @@ void weights(const std::int32_t* logits, std::int64_t n, std::int32_t largest, s
     const std::int64_t limit = (std::int64_t{1} << 61) / slope;
     Wide sum{};
     by_wide(n, [&](std::int64_t i, auto count) {
-        const Wide gap = smaller(std::int64_t{largest} - load_wide(logits + i, count), all<Wide>(limit));
+        // Lanes beyond the end hold anything: clipped at 0, they stay within bounds, and drop out below.
+        const Wide gap =
+            smaller(larger(std::int64_t{largest} - load_wide(logits + i, count), Wide{}), all<Wide>(limit));
         Wide e = exp2_neg(round_shift_by<30>(gap * slope));
         if (count < kWide) e = first_of(e, count);
         store_wide(out + i, e, count);
