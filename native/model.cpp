@@ -1,7 +1,6 @@
 #include "model.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
 #include "step.h"
@@ -100,13 +99,13 @@ std::int64_t Model::weight_bytes() const {
 void Model::reserve_pages(std::int64_t count) {
     while (static_cast<std::int64_t>(pages.size()) < count) {
         pages.emplace_back(static_cast<std::size_t>(page_bytes()));
-        std::memset(pages.back().data(), 0, pages.back().size());
+        std::fill_n(pages.back().data(), pages.back().size(), std::uint8_t{0});
     }
 }
 
 void Model::copy_page(std::int64_t from, std::int64_t to) {
-    std::memcpy(pages.at(static_cast<std::size_t>(to)).data(), pages.at(static_cast<std::size_t>(from)).data(),
-                static_cast<std::size_t>(page_bytes()));
+    std::copy_n(pages.at(static_cast<std::size_t>(from)).data(), page_bytes(),
+                pages.at(static_cast<std::size_t>(to)).data());
 }
 
 void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
