@@ -10,9 +10,9 @@
 #include <bit>
 #include <stdexcept>
 
+#include "bind_arrays.h"
 #include "convert.h"
 #include "model.h"
-#include "sample.h"
 #include "view.h"
 
 namespace nb = nanobind;
@@ -21,32 +21,9 @@ using namespace nb::literals;
 namespace intact {
 namespace {
 
-template <class T> using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes = Vector<std::uint8_t>;
 
 template <class T> std::vector<T> copy(const Vector<T>& x) { return {x.data(), x.data() + x.shape(0)}; }
-
-template <class T> nb::ndarray<nb::numpy, T> make_array(std::vector<std::size_t> shape) {
-    std::size_t count = 1;
-    for (const std::size_t n : shape) count *= n;
-    auto* data = new T[count];
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return {data, shape.size(), shape.data(), owner};
-}
-
-// Holds a model for one call.
-class Busy {
-public:
-    explicit Busy(Model& model) : model_(model) {
-        if (model.busy.test_and_set()) throw std::invalid_argument("the model is already running in another thread");
-    }
-    ~Busy() { model_.busy.clear(); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-private:
-    Model& model_;
-};
 
 [[noreturn]] void not_finite(std::int64_t row, std::int64_t column) {
     throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) +
@@ -266,55 +243,7 @@ void bind_model(nb::module_& m) {
             "op"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
-        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a)
-        .def(
-            "draw",
-            [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
-               const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>>& sampling,
-               const Vector<std::uint64_t>& keys, const Vector<std::int64_t>& positions) {
-                const Busy busy(self);
-                const std::size_t rows = logits.shape(0);
-                if (logits.shape(1) == 0) throw std::invalid_argument("there are no logits");
-                if (sampling.size() != rows || keys.shape(0) != rows || positions.shape(0) != rows)
-                    throw std::invalid_argument("a row needs sampling, key and position");
-                auto tokens = make_array<std::int64_t>({rows});
-                auto logprobs = make_array<std::int64_t>({rows});
-                const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
-                {
-                    nb::gil_scoped_release release;
-                    self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
-                        const auto [slope, top_k, top_p, min_p] = sampling[static_cast<std::size_t>(i)];
-                        const std::int32_t* row = logits.data() + i * vocabulary;
-                        tokens.data()[i] = draw(*self.kernel, row, vocabulary, {slope, top_k, top_p, min_p},
-                                                keys.data()[i], positions.data()[i]);
-                        logprobs.data()[i] = log_probability(*self.kernel, row, vocabulary, tokens.data()[i]);
-                    });
-                }
-                return nb::make_tuple(tokens, logprobs);
-            },
-            "logits"_a, "sampling"_a, "keys"_a, "positions"_a)
-        .def(
-            "log_probabilities",
-            [](Model& self, const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
-               const Vector<std::int64_t>& tokens) {
-                const Busy busy(self);
-                const std::size_t rows = logits.shape(0);
-                if (tokens.shape(0) != rows) throw std::invalid_argument("a row needs a token");
-                const auto vocabulary = static_cast<std::int64_t>(logits.shape(1));
-                for (std::size_t i = 0; i < rows; i++)
-                    if (tokens.data()[i] < 0 || tokens.data()[i] >= vocabulary)
-                        throw std::invalid_argument("token outside the vocabulary");
-                auto out = make_array<std::int64_t>({rows});
-                {
-                    nb::gil_scoped_release release;
-                    self.pool.for_each(static_cast<std::int64_t>(rows), [&](std::int64_t i) {
-                        out.data()[i] =
-                            log_probability(*self.kernel, logits.data() + i * vocabulary, vocabulary, tokens.data()[i]);
-                    });
-                }
-                return out;
-            },
-            "logits"_a, "tokens"_a);
+        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a);
 }
 
 }  // namespace intact

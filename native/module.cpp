@@ -3,6 +3,7 @@
 #include "bind_fp32.h"
 #include "bind_kernels.h"
 #include "bind_model.h"
+#include "bind_sample.h"
 #include "bind_weight.h"
 
 NB_MODULE(_native, m) {
@@ -10,5 +11,6 @@ NB_MODULE(_native, m) {
     intact::bind_weights(m);
     intact::bind_fp32(m);
     intact::bind_model(m);
+    intact::bind_sample(m);
     intact::bind_kernels(m);
 }

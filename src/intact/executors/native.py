@@ -189,9 +189,9 @@ class NativeExecutor:
         positions: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Tokens and their log-probabilities (Q24), one of each row."""
-        tokens, logprobs = self._model.draw(logits, [tuple(s) for s in sampling], keys, positions)
+        tokens, logprobs = _native.draw(self._model, logits, [tuple(s) for s in sampling], keys, positions)
         return tokens, logprobs
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
-        return np.asarray(self._model.log_probabilities(logits, np.asarray(tokens, np.int64)))
+        return np.asarray(_native.log_probabilities(self._model, logits, np.asarray(tokens, np.int64)))
