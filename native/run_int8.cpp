@@ -1,6 +1,7 @@
 // The int8 profile (docs/numerics.md).
 #include <algorithm>
 
+#include "attend.h"
 #include "convert.h"
 #include "step.h"
 
@@ -93,42 +94,8 @@ struct Int8Run : Run {
     }
 
     void attend(const Op& op) {
-        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            for (int h = 0; h < op.kv_heads; h++)
-                m_.kernel->append(narrow(op.second, m) + h * op.width, narrow(op.third, m) + h * op.width, op.width,
-                                  cache(op.layer, h, at(*s_.chunks, at(s_.chunk, m))), at(s_.position, m));
-        m_.pool.barrier();
-        std::int64_t unit = 0, first_row = 0;
-        for (const Chunk& chunk : *s_.chunks) {
-            const std::int64_t queries = chunk.count * (op.heads / op.kv_heads);
-            const std::int64_t tiles = (queries + m_.kernel->query_rows - 1) / m_.kernel->query_rows;
-            for (int h = 0; h < op.kv_heads; h++)
-                for (std::int64_t tile = 0; tile < tiles; tile++)
-                    if (unit++ % threads_ == thread_)
-                        attend_tile(op, chunk, h, first_row, {queries * tile / tiles, queries * (tile + 1) / tiles});
-            first_row += chunk.count;
-        }
+        attend_int8(m_, s_, op, thread_);
         at(fraction_, op.target) = kNarrow;
-        m_.pool.barrier();
-    }
-
-    // Some of the queries, row by row and within a row head by head, that share KV head h.
-    void attend_tile(const Op& op, const Chunk& chunk, int h, std::int64_t first_row, Span queries) {
-        const std::int64_t group = op.heads / op.kv_heads;
-        std::vector<Query> list;
-        std::int64_t first = chunk.position + chunk.count, last = 0;
-        for (std::int64_t q = queries.begin; q < queries.end; q++) {
-            const std::int64_t m = first_row + q / group, head = h * group + q % group;
-            const Span visible = s_.visible(m, op.window);
-            list.push_back({narrow(op.source, m) + head * op.width, visible.begin, visible.end,
-                            narrow(op.target, m) + head * op.width});
-            first = std::min(first, visible.begin);
-            last = std::max(last, visible.end);
-        }
-        const std::int64_t positions = last - first + 32, count = queries.size();
-        ensure(scratch(), count * m_.depth * 8 + positions * 8 + count * positions * 6);
-        m_.kernel->attend(list.data(), static_cast<int>(count), op.width, op.scale, cache(op.layer, h, chunk),
-                          reinterpret_cast<std::int64_t*>(scratch().data()));
     }
 
     void gate(const Op& op) {
@@ -163,12 +130,6 @@ struct Int8Run : Run {
         const Span panels = part((w.rows + 15) / 16);
         m_.kernel->matmul(w, a, 0, rows, panels.begin, panels.end, out,
                           reinterpret_cast<std::int32_t*>(scratch().data()));
-    }
-
-    HeadCache cache(int layer, int head, const Chunk& chunk) const {
-        const std::int64_t base = (std::int64_t{layer} * m_.kv_heads + head) * m_.page_size * (3 * m_.depth + 8);
-        const std::int64_t values = base + m_.page_size * m_.depth * 2, scales = values + m_.page_size * m_.depth;
-        return {chunk.pages.data(), m_.page_size, m_.depth, base, values, scales, scales + m_.page_size * 4};
     }
 
     std::vector<int> fraction_;  // of each buffer, as of the operation at hand
