@@ -10,9 +10,9 @@ struct Attention : Run {
 
     void run() {
         append();
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         attend();
-        m_.pool.barrier();
+        meet(Stopwatch::kProduct);
     }
 
     std::int32_t* head(int buffer, std::int64_t m, std::int64_t h) const {

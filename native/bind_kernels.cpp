@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "limits.h"
 #include "sample.h"
 #include "view.h"
 #include "weight.h"
@@ -82,6 +83,8 @@ nb::dict entry_points(const std::string& tier) {
     put("append", k.append);
     put("attend", k.attend);
     put("weights", k.weights);
+    put("multiply_adds", k.multiply_adds);
+    put("read_bytes", k.read_bytes);
     put("draw", &draw);
     put("log_probability", &log_probability);
     return out;
@@ -439,6 +442,15 @@ void bind_kernels(nb::module_& parent) {
     m.def("tiers", &tiers, "Names of the tiers that this build and this machine have, best first.");
     m.def("entry_points", &entry_points, "tier"_a, "Addresses of a tier's kernels.");
     m.def("query_rows", [](const std::string& tier) { return tier_of(tier).query_rows; }, "tier"_a);
+    m.def(
+        "limits",
+        [](const std::string& tier, int threads) {
+            demand(threads >= 1, "threads must be positive");
+            const nb::gil_scoped_release release;
+            const Limits limits = measure_limits(tier_of(tier), threads);
+            return std::tuple(limits.multiply_adds, limits.bytes);
+        },
+        "tier"_a, "threads"_a, "Products of a thread, and bytes that all threads read from memory, a second.");
     bind_rows(m);
     bind_matmul(m);
     bind_row_kernels(m);

@@ -202,6 +202,27 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("page_bytes", &Model::page_bytes)
         .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_ro("counters", &Model::counters)
+        .def_prop_rw(
+            "profiling", [](const Model& self) { return self.profiling; },
+            [](Model& self, bool on) {
+                const Busy busy(self);
+                self.profiling = on;
+                self.stopwatch.reset(self.ops.size());
+            })
+        .def("times",
+             [](const Model& self) {
+                 const auto& times = self.stopwatch.times;
+                 auto out = make_array<std::int64_t>({times.size(), Stopwatch::kParts});
+                 for (std::size_t i = 0; i < times.size(); i++)
+                     std::copy_n(times[i].data(), Stopwatch::kParts, out.data() + i * Stopwatch::kParts);
+                 return out;
+             })
+        .def(
+            "packed_bytes",
+            [](const Model& self, int weight) {
+                return self.weights.at(static_cast<std::size_t>(weight))->packed.nbytes();
+            },
+            "weight"_a)
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
         .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
         .def(

@@ -106,6 +106,10 @@ struct Kernels {
                    std::int64_t* scratch);
     void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                     std::int32_t* out, std::int64_t* mass);
+
+    // What the machine can do (limits.inl).
+    std::int64_t (*multiply_adds)(const std::uint8_t* codes, std::int64_t rounds, std::int32_t* out);
+    void (*read_bytes)(const std::uint8_t* from, std::int64_t bytes, std::int32_t* out);
 };
 
 constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time

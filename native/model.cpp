@@ -143,7 +143,9 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
             values.push_back(keys.back() + page_values());
         }
     }
+    if (profiling) stopwatch.start();
     pool.run([&](int thread) { fp32 ? run_fp32(*this, s, thread) : run_int8(*this, s, thread); });
+    if (profiling) stopwatch.mark(Stopwatch::kWait);
     counters.steps++;
     counters.rows += rows;
     counters.largest_step = std::max(counters.largest_step, rows);

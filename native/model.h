@@ -10,6 +10,7 @@
 #include "fp32.h"
 #include "kernels.h"
 #include "pool.h"
+#include "stopwatch.h"
 #include "weight.h"
 
 namespace intact {
@@ -125,6 +126,8 @@ public:
     Buffer quantized;             // rows on their way into a product
     std::vector<Buffer> scratch;  // one a thread
     Counters counters;
+    bool profiling = false;  // whether the stopwatch runs
+    Stopwatch stopwatch;
     std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
 
 private:

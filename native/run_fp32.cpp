@@ -17,7 +17,7 @@ struct Fp32Run : Run {
             kernel_.from_q30(s_.sine[r].data() + from, s_.float_sine[r].data() + from, mine_.size() * n);
             kernel_.from_q30(s_.cosine[r].data() + from, s_.float_cosine[r].data() + from, mine_.size() * n);
         }
-        run_program(*this, m_.ops);
+        run_program(*this);
     }
 
     float* data(int buffer, std::int64_t m) const { return row<float>(buffer, m); }
@@ -40,7 +40,7 @@ struct Fp32Run : Run {
     }
 
     void linear(const Op& op) {
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         for (const LinearTarget& target : op.targets) {
             FloatWeight w = at(m_.weights, target.weight)->floats;
             w.bias = target.bias < 0 ? nullptr : at(m_.float_biases, target.bias).data();
@@ -58,7 +58,7 @@ struct Fp32Run : Run {
                 kernel_.add(to, sums_.data() + m * w.rows + outputs.begin, to, outputs.size());
             }
         }
-        m_.pool.barrier();
+        meet(Stopwatch::kProduct);
     }
 
     void rope(const Op& op) {
@@ -80,7 +80,7 @@ struct Fp32Run : Run {
                 std::memcpy(key + m_.page_values(), data(op.third, m) + h * op.width, bytes);
             }
         }
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         const std::int64_t group = op.heads / op.kv_heads;
         for (std::int64_t m = thread_; m < s_.rows; m += threads_) {
             const std::int64_t c = at(s_.chunk, m);
@@ -92,7 +92,7 @@ struct Fp32Run : Run {
                                visible.begin, visible.end + 1, op.float_scale, sums_.data(),
                                data(op.target, m) + h * group * op.width);
         }
-        m_.pool.barrier();
+        meet(Stopwatch::kProduct);
     }
 
     void gate(const Op& op) {
@@ -101,13 +101,13 @@ struct Fp32Run : Run {
     }
 
     void logits(const Op& op) {
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         const std::int64_t n = spec(op.source).width;
         const Span wanted = part(s_.wanted_count);
         for (std::int64_t i = wanted.begin; i < wanted.end; i++)
             std::memcpy(&at(s_.gathered, i * n), data(op.source, s_.wanted[i]),
                         static_cast<std::size_t>(n) * sizeof(float));
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
         kernel_.linear(w, s_.gathered.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,

@@ -16,7 +16,7 @@ struct Int8Run : Run {
 
     void run() {
         angles();
-        run_program(*this, m_.ops);
+        run_program(*this);
     }
 
     std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
@@ -68,7 +68,7 @@ struct Int8Run : Run {
             else
                 m_.kernel->quantize_narrow(narrow(op.source, m), from.width, at(fraction_, op.source), a, m);
         }
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         for (const LinearTarget& target : op.targets) {
             const BufferSpec& to = spec(target.buffer);
             const std::int64_t* bias = target.bias < 0 ? nullptr : at(m_.biases, target.bias).data();
@@ -82,7 +82,7 @@ struct Int8Run : Run {
             multiply(target.weight, a, s_.rows, out);
             at(fraction_, target.buffer) = kNarrow;
         }
-        m_.pool.barrier();
+        meet(Stopwatch::kProduct);
     }
 
     void rope(const Op& op) {
@@ -105,7 +105,7 @@ struct Int8Run : Run {
     }
 
     void logits(const Op& op) {
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         const std::int64_t width = spec(op.source).width;
         Activations a = lay_out(m_.quantized, s_.wanted_count, width);
         a.skip_minima32 = a.skip_minima16 = true;
@@ -113,7 +113,7 @@ struct Int8Run : Run {
         const Span wanted = part(s_.wanted_count);
         for (std::int64_t i = wanted.begin; i < wanted.end; i++)
             m_.kernel->quantize_narrow(narrow(op.source, s_.wanted[i]), width, at(fraction_, op.source), a, i);
-        m_.pool.barrier();
+        meet(Stopwatch::kRows);
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
     }

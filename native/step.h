@@ -48,7 +48,22 @@ public:
     Run(Model& model, Step& step, int thread)
         : m_(model), s_(step), thread_(thread), threads_(model.pool.size()), mine_(span(step.rows, thread, threads_)) {}
 
+    void mark(Stopwatch::Part part) const {
+        if (m_.profiling && thread_ == 0) m_.stopwatch.mark(part);
+    }
+    // What follows belongs to operation i, or the last + 1: to none.
+    void enter(std::size_t i) const {
+        if (m_.profiling && thread_ == 0) m_.stopwatch.enter(i);
+    }
+    const std::vector<Op>& ops() const { return m_.ops; }
+
 protected:
+    // Waits for the other threads; what was before is `part` of the operation.
+    void meet(Stopwatch::Part part) const {
+        mark(part);
+        m_.pool.barrier();
+        mark(Stopwatch::kWait);
+    }
     template <class T> T* row(int buffer, std::int64_t m) const {
         return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
     }
@@ -73,8 +88,12 @@ protected:
 };
 
 // Runs the program's operations, one after the other, by the functions of a profile's run.
-template <class R> void run_program(R& run, const std::vector<Op>& ops) {
-    for (const Op& op : ops) {
+template <class R> void run_program(R& run) {
+    const std::vector<Op>& ops = run.ops();
+    run.mark(Stopwatch::kRows);
+    for (std::size_t i = 0; i < ops.size(); i++) {
+        const Op& op = ops[i];
+        run.enter(i);
         switch (op.kind) {
             case Op::kEmbed:
                 run.embed(op);
@@ -98,7 +117,9 @@ template <class R> void run_program(R& run, const std::vector<Op>& ops) {
                 run.logits(op);
                 break;
         }
+        run.mark(op.kind == Op::kLogits ? Stopwatch::kProduct : Stopwatch::kRows);
     }
+    run.enter(ops.size());
 }
 
 void run_int8(Model& model, Step& step, int thread);

@@ -16,11 +16,13 @@ namespace {
 
 #include "attention.inl"
 
+#include "limits.inl"
+
 }  // namespace
 
 const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul,  norm_narrow, norm_wide, sine_cosine,
-    rotate,           gate,       append,          attend,        weights,
+    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul,  norm_narrow,   norm_wide,  sine_cosine,
+    rotate,           gate,       append,          attend,        weights, multiply_adds, read_bytes,
 };
 
 }  // namespace intact

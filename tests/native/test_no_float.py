@@ -19,7 +19,7 @@ from support.disassembly import Disassembly, is_float
 TIERS = kernels.tiers()
 KERNELS = {
     "quantize_narrow", "quantize_wide", "matmul", "norm_narrow", "norm_wide", "sine_cosine", "rotate", "gate", "append",
-    "attend", "weights",
+    "attend", "weights", "multiply_adds", "read_bytes",
 }  # fmt: skip
 # Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
 DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}

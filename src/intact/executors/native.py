@@ -24,6 +24,7 @@ from intact.executors.base import (
     integer_bias,
     integer_gain,
 )
+from intact.executors.profile import Record, Work
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Sampling
@@ -67,6 +68,26 @@ class NativeExecutor:
         self._bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
+        self._work: Work | None = None
+
+    @property
+    def profiling(self) -> bool:
+        """Whether steps note where their time goes. Setting it, on or off, forgets what was noted."""
+        return self._work is not None
+
+    @profiling.setter
+    def profiling(self, on: bool) -> None:
+        self._model.profiling = on
+        self._work = Work(self.program, self.profile == "fp32", self._weight_size) if on else None
+
+    def profile_records(self) -> list[Record]:
+        """Where the time of the steps went since `profiling` was set; empty while it is not."""
+        return self._work.records(self._model.times()) if self._work else []
+
+    def _weight_size(self, name: str) -> int:
+        if self.profile == "fp32":
+            return self.program.tensors[name].data.nbytes
+        return int(self._model.packed_bytes(self._weights[name]))
 
     @property
     def description(self) -> dict[str, object]:
@@ -167,6 +188,8 @@ class NativeExecutor:
             raw = np.asarray(self._model.step(tokens, spans, [c.pages for c in chunks], np.asarray(wanted, np.int64)))
         except ValueError as error:
             raise ParameterError(str(error)) from error
+        if self._work:
+            self._work.add(chunks, len(wanted))
         if self.profile == "fp32" and not np.isfinite(raw.view(np.float32)).all():
             raise ModelError("a logit is not finite in FP32: the weights of this model are too large")
         return raw

@@ -1,0 +1,204 @@
+"""Where the time of steps goes: by operation, what each was asked to do, and what the machine allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact import _native
+from intact.executors.base import Chunk
+from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope
+
+ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/stopwatch.h)
+
+
+class Record(NamedTuple):
+    """One kind of operation, over all layers and steps.
+
+    Attributes
+    ----------
+    kind : str
+        embed, norm, quantise, linear, rope, append, attention, gate, logits or rest.
+    label : str
+        What it works on: the matrices of a linear, the rows that are quantised.
+    calls : int
+        How often it ran.
+    seconds : float
+        Of the first thread, waiting for others included.
+    waiting : float
+        Seconds of these that the first thread waited for others.
+    macs : int
+        Multiply-adds of its products, of all threads; 0 where it has none.
+    bytes : int
+        The least that it moves: weights once a step, the cache once a chunk, the rows that it reads and writes.
+    """
+
+    kind: str
+    label: str
+    calls: int
+    seconds: float
+    macs: int
+    bytes: int
+    waiting: float
+
+
+class Limits(NamedTuple):
+    """What this machine can do, measured: 8-bit products a second of one thread, bytes read a second by all threads."""
+
+    macs: float
+    bytes: float
+
+    def fraction(self, record: Record, threads: int) -> float:
+        """The time that a record's products or bytes would take at these limits, over its seconds."""
+        least = max(record.macs / (self.macs * threads), record.bytes / self.bytes)
+        return least / record.seconds if record.seconds else 0.0
+
+
+def measure_limits(tier: str, threads: int) -> Limits:
+    """Run a tier's multipliers and all threads' reads for a moment each (a tenth of a second in all)."""
+    return Limits(*_native.kernels.limits(tier, threads))
+
+
+class Cost(NamedTuple):
+    """Multiply-adds and bytes."""
+
+    macs: int
+    bytes: int
+
+
+class Work:
+    """Counts what steps ask of the operations.
+
+    Parameters
+    ----------
+    float32 : bool
+        Whether rows, keys and values are float32 (profile fp32) rather than integers.
+    weight_size : function
+        Bytes of a matrix in memory, by its name.
+    """
+
+    def __init__(self, program: Program, float32: bool, weight_size: Callable[[str], int]) -> None:
+        self.program, self._float, self._weight_size = program, float32, weight_size
+        depth = -(-program.head_width // 16) * 16
+        self._position = 8 * program.head_width if float32 else 3 * depth + 8  # bytes of a cached key and value
+        self._parts = [self._parts_of(op) for op in program.ops]
+        self.steps = self.rows = self.wanted = 0
+        self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
+
+    def add(self, chunks: Sequence[Chunk], wanted: int) -> None:
+        """Note a step."""
+        self.steps += 1
+        self.rows += sum(len(chunk.tokens) for chunk in chunks)
+        self.wanted += wanted
+        for window, seen in self._seen.items():
+            for chunk in chunks:
+                last = np.arange(chunk.position + 1, chunk.position + 1 + len(chunk.tokens))
+                seen[0] += int(np.minimum(last, window).sum() if window else last.sum())
+                seen[1] += int(min(last[-1], window + len(last) - 1) if window else last[-1])
+
+    def _size(self, buffer: str) -> int:
+        spec = self.program.buffers[buffer]
+        return spec.width * (8 if spec.wide and not self._float else 4)
+
+    def _codes(self, buffer: str) -> int:
+        width = self.program.buffers[buffer].width
+        return 4 * width if self._float else width + width // 32 * 4
+
+    def _product(self, weight: str, rows: int, source: str, target: int) -> Cost:
+        outputs, inputs = self.program.tensors[weight].shape
+        moved = rows * (self._codes(source) + target * outputs)
+        return Cost(rows * outputs * inputs, self.steps * self._weight_size(weight) + moved)
+
+    def cost(self, op: Op, part: int) -> Cost:
+        """What the steps so far ask of one operation's part."""
+        match op:
+            case Embed():
+                outputs = self.program.tensors[op.weight].shape[0]
+                row = self._weight_size(op.weight) // outputs
+                return Cost(0, self.rows * (row + self._size(op.target)))
+            case Norm():
+                return Cost(0, self.rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
+            case Linear() if part == ROWS:
+                return Cost(0, self.rows * (self._size(op.source) + self._codes(op.source)))
+            case Linear():
+                source = op.source
+                sizes = [self._size(t.buffer) // self.program.buffers[t.buffer].width for t in op.targets]
+                costs = [
+                    self._product(t.weight, self.rows, source, size * (1 + t.accumulate))
+                    for t, size in zip(op.targets, sizes, strict=True)
+                ]
+                return Cost(sum(c.macs for c in costs), sum(c.bytes for c in costs))
+            case Rope():
+                return Cost(0, self.rows * 2 * self._size(op.buffer))
+            case Attend() if part == ROWS:
+                return Cost(0, self.rows * (2 * self._size(op.key) + op.kv_heads * self._position))
+            case Attend():
+                pairs, positions = self._seen[op.window]
+                moved = positions * op.kv_heads * self._position + self.rows * 2 * self._size(op.query)
+                return Cost(pairs * op.heads * op.width * 2, moved)
+            case Gate():
+                return Cost(0, self.rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
+            case Logits() if part == ROWS:
+                return Cost(0, self.wanted * (self._size(op.source) + self._codes(op.source)))
+            case Logits():
+                return self._product(op.weight, self.wanted, op.source, 4)
+
+    def _parts_of(self, op: Op) -> dict[int, tuple[str, str]]:
+        """Kind and label of each part of an operation that may take time."""
+        match op:
+            case Embed():
+                return {ROWS: ("embed", _role([op.weight]))}
+            case Norm():
+                return {ROWS: ("norm", _role([op.gain]))}
+            case Linear():
+                return {
+                    ROWS: ("quantise", op.source),
+                    PRODUCT: ("linear", _role(target.weight for target in op.targets)),
+                }
+            case Rope():
+                return {ROWS: ("rope", op.buffer)}
+            case Attend():
+                seen = f"the last {op.window}" if op.window else "all positions"
+                return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
+            case Gate():
+                return {ROWS: ("gate", op.kind)}
+            case Logits():
+                return {ROWS: ("quantise", f"{op.source}, wanted rows"), PRODUCT: ("logits", _role([op.weight]))}
+
+    def records(self, times: NDArray[np.int64]) -> list[Record]:
+        """Records in the order in which a step first meets them.
+
+        Parameters
+        ----------
+        times : int64, (operations + 1, 3)
+            Nanoseconds of every operation, by part.
+        """
+        found: dict[tuple[str, str], Record] = {}
+
+        def put(name: tuple[str, str], seconds: float, cost: Cost, waiting: float) -> None:
+            old = found.get(name, Record(*name, 0, 0.0, 0, 0, 0.0))
+            found[name] = Record(
+                *name,
+                old.calls + self.steps,
+                old.seconds + seconds,
+                old.macs + cost.macs,
+                old.bytes + cost.bytes,
+                old.waiting + waiting,
+            )
+
+        for op, parts, time in zip(self.program.ops, self._parts, times[:-1] / 1e9, strict=True):
+            for part, name in parts.items():
+                waiting = float(time[WAIT]) if part == max(parts) else 0.0
+                put(name, float(time[part]) + waiting, self.cost(op, part), waiting)
+        rest = times[-1] / 1e9
+        put(("rest", "begin and end of steps"), float(rest.sum()), Cost(0, 0), float(rest[WAIT]))
+        return list(found.values())
+
+
+def _role(names: Iterable[str]) -> str:
+    """Names of tensors without their layers: blk.3.ffn_up.weight is ffn_up."""
+    return " + ".join(re.sub(r"^blk\.\d+\.|\.weight$", "", name) for name in names)
