@@ -88,11 +88,15 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def bar(*columns: Any) -> Iterator[Progress]:
-    """Show a progress bar on stderr while the block runs; none where stderr is no terminal."""
+def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
+    """Show a progress bar on stderr while the block runs; none where stderr is no terminal.
+
+    A still one is drawn only when told, so that no thread of it takes time from what is measured.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = err()
     shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
+    disable = not console.is_terminal
+    with Progress(*shown, console=console, transient=True, disable=disable, auto_refresh=not still) as progress:
         yield progress

@@ -1,0 +1,191 @@
+"""``intact bench``: how fast a model runs on this machine, and where the time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.options import JsonOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, note, out
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from intact.evaluate.speed import Figure
+
+EXAMPLES = """\
+Prompt, one stream, samples of one prompt, forks, a mixed load
+  intact bench smollm2-135m-instruct
+Only some of it, more often, with a picture
+  intact bench ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
+Where a step's time goes
+  intact bench ./model.gguf --only prompt --profile
+For programs
+  intact bench --json | jq '.figures[] | {what, unit, median}'
+
+Close what else runs on the machine. A table gives the median, and the least to the most over the repeats.
+"""
+TABLE, BAR = 76, 24
+"""Columns of the table without bars, and of the longest bar."""
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model),
+    ] = DEFAULT,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="WHAT",
+            help="prompt, stream, samples, forks or mixed; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds that count, after one to warm up.")] = 3,
+    profile: Annotated[bool, typer.Option("--profile", help="Also tell where a step's time goes.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
+    ] = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how fast a model runs on this machine."""
+    from intact.evaluate.speed import choose, measure
+
+    choose(only, 1 << 30)  # what cannot be is refused before the model is loaded
+    if plot is not None:
+        _check_plot(plot)
+    loaded = fetch.load(model, "int8", threads)
+    workloads, left_out = choose(only, loaded.context)
+    for workload in left_out:
+        note(f"left out: {workload.title} ({workload.positions} positions, the context has {loaded.context})")
+    from rich.progress import MofNCompleteColumn
+
+    with bar(MofNCompleteColumn(), still=True) as progress:
+        task = progress.add_task("warming up", total=len(workloads) * (repeats + 1))
+
+        def show(done: int, what: Any) -> None:
+            title = "warming up" if done < len(workloads) else what.title
+            progress.update(task, completed=done, description=title, refresh=True)
+
+        figures = measure(loaded, workloads, repeats, show)
+    if plot is not None:
+        save_plot(figures, plot, model)
+    facts = loaded.info()
+    if json:
+        emit(_document(model, facts, repeats, figures))
+        return
+    console = out()
+    console.print(
+        f"{loaded.path.name}: {facts['tier']}, {facts['threads']} threads; median of {repeats}",
+        style="dim",
+        markup=False,
+    )
+    console.print(table(figures, min(BAR, console.width - TABLE) if console.is_terminal else 0))
+
+
+def table(figures: list[Figure], width: int = 0) -> Table:
+    """Figures as a table; with bars that compare the rates where there is width for them."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("what", no_wrap=True)
+    for column in ("median", "", "least to most"):
+        shown.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    if width >= 8:
+        shown.add_column("", style="cyan", no_wrap=True)
+    longest = max((figure.median for figure in figures if figure.unit == "tokens/s"), default=0.0)
+    title = ""
+    for figure in figures:
+        if figure.part and figure.what != title:
+            shown.add_row(figure.what)
+        title = figure.what
+        factor, unit = scale(figure.median, figure.unit)
+        median, low, high = (digits(value * factor) for value in (figure.median, figure.low, figure.high))
+        row = [f"  {figure.part}" if figure.part else title, f"[bold]{median}[/bold]", unit, f"{low} to {high}"]
+        if width >= 8:
+            row.append(_bar(figure.median / longest * width) if figure.unit == "tokens/s" and longest else "")
+        shown.add_row(*row)
+    return shown
+
+
+def _bar(length: float) -> str:
+    eighths = round(length * 8)
+    return "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
+
+
+def scale(value: float, unit: str) -> tuple[float, str]:
+    """A factor for values like this one, and the unit that it makes: milliseconds, kilobytes."""
+    steps = {"s": ((1.0, "s"), (1e3, "ms"), (1e6, "µs")), "B": ((1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB"), (1.0, "B"))}
+    scales = steps.get(unit, ((1.0, unit),))
+    return next((s for s in scales if value * s[0] >= 1), scales[-1])
+
+
+def digits(value: float) -> str:
+    """A number to three digits: ``1,720``, ``49.3``, ``0.420``."""
+    return f"{value:,.0f}" if value >= 99.95 or value == 0 else f"{value:#.3g}"
+
+
+def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Figure]) -> dict[str, Any]:
+    import intact
+    from intact.cli.info import installation
+
+    return {
+        "model": model,
+        "version": intact.__version__,
+        "machine": {key: installation()[key] for key in ("cores", "memory", "machine", "python")},
+        "executor": {key: facts[key] for key in ("executor", "tier", "threads", "weight_bytes", "numerics")},
+        "repeats": repeats,
+        "figures": [
+            {
+                "group": figure.group,
+                "what": figure.what,
+                "part": figure.part,
+                "unit": figure.unit,
+                "median": figure.median,
+                "least": figure.low,
+                "most": figure.high,
+                "values": list(figure.values),
+            }
+            for figure in figures
+        ],
+    }
+
+
+def _check_plot(path: Path) -> None:
+    """Refuse what would fail after all the work."""
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise ParameterError("--plot needs matplotlib: pip install matplotlib") from None
+    kinds = Canvas().canvas.get_supported_filetypes()
+    if path.suffix[1:] not in kinds:
+        raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
+    if not path.absolute().parent.is_dir():
+        raise ParameterError(f"--plot {path}: there is no folder {path.absolute().parent}")
+
+
+def save_plot(figures: list[Figure], path: Path, title: str) -> None:
+    """Save bars of the rates, with their spread."""
+    from matplotlib.figure import Figure as Canvas
+
+    rates = [figure for figure in figures if figure.unit == "tokens/s"][::-1]
+    canvas = Canvas(figsize=(8, 1 + 0.45 * len(rates)), layout="constrained")
+    axis = canvas.subplots()
+    medians = [figure.median for figure in rates]
+    spread = [[f.median - f.low for f in rates], [f.high - f.median for f in rates]]
+    bars = axis.barh([figure.what for figure in rates], medians, 0.6, xerr=spread, capsize=3, color="#1f6f8b")
+    axis.bar_label(bars, [f"{median:,.0f}" for median in medians], padding=4)
+    axis.set_xlabel("tokens a second")
+    axis.set_title(title)
+    axis.margins(x=0.12)
+    axis.spines[["top", "right"]].set_visible(False)
+    canvas.savefig(path, dpi=150)
