@@ -1,6 +1,7 @@
 #include "attend.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace intact {
 namespace {
@@ -24,7 +25,7 @@ struct Attention : Run {
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             for (int h = 0; h < op_.kv_heads; h++)
                 m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width,
-                                  cache(h, at(*s_.chunks, at(s_.chunk, m))), at(s_.position, m));
+                                  cache(h, at(*s_.chunks, at(s_.chunk, m))), at(s_.slot, m));
     }
 
     void attend() {
@@ -44,24 +45,37 @@ struct Attention : Run {
     void attend_tile(const Chunk& chunk, int h, std::int64_t first_row, Span queries) {
         const std::int64_t group = op_.heads / op_.kv_heads;
         std::vector<Query> list;
-        std::int64_t first = chunk.position + chunk.count, last = 0;
+        std::int64_t first = chunk.position + chunk.count;
         for (std::int64_t q = queries.begin; q < queries.end; q++) {
             const std::int64_t m = first_row + q / group, own = h * group + q % group;
-            const Span visible = s_.visible(m, op_.window);
-            list.push_back({head(op_.source, m, own), visible.begin, visible.end, head(op_.target, m, own)});
-            first = std::min(first, visible.begin);
-            last = std::max(last, visible.end);
+            list.push_back(query(m, own));
+            first = std::min(first, list.back().first);
         }
-        const std::int64_t positions = last - first + 32, count = queries.size();
+        const std::int64_t positions = chunk.position + chunk.count - first + 32, count = queries.size();
         ensure(scratch(), count * m_.depth * 8 + positions * 8 + count * positions * 6);
         m_.kernel->attend(list.data(), static_cast<int>(count), op_.width, op_.scale, cache(h, chunk),
                           reinterpret_cast<std::int64_t*>(scratch().data()));
     }
 
+    Query query(std::int64_t m, std::int64_t h) const {
+        const Span visible = s_.visible(m, op_.window);
+        Query q{head(op_.source, m, h), visible.begin, visible.end + 1, 0, head(op_.target, m, h)};
+        if (const std::uint64_t line = at(s_.ancestors, m)) {
+            // Of a tree: the text before the chunk, and those ancestors that the window reaches.
+            const std::int64_t from = at(*s_.chunks, at(s_.chunk, m)).position;
+            const std::int64_t row = m - (at(s_.slot, m) - from);
+            q.end = from;
+            q.first = std::min(q.first, from);
+            for (std::uint64_t rest = line; rest; rest &= rest - 1) {
+                const int i = std::countr_zero(rest);
+                if (at(s_.position, row + i) >= visible.begin) q.more |= std::uint64_t{1} << i;
+            }
+        }
+        return q;
+    }
+
     HeadCache cache(int head, const Chunk& chunk) const {
-        const std::int64_t base = (std::int64_t{op_.layer} * m_.kv_heads + head) * m_.page_size * (3 * m_.depth + 8);
-        const std::int64_t values = base + m_.page_size * m_.depth * 2, scales = values + m_.page_size * m_.depth;
-        return {chunk.pages.data(), m_.page_size, m_.depth, base, values, scales, scales + m_.page_size * 4};
+        return m_.head_cache(chunk.pages.data(), std::int64_t{op_.layer} * m_.kv_heads + head);
     }
 
     const Op& op_;

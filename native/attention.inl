@@ -81,32 +81,47 @@ void scores(const QueryCodes* queries, const HeadCache& cache, std::int64_t begi
     }
 }
 
+// Calls f(from, to) for the runs of slots that a query sees.
+template <class F> void by_runs(const Query& q, F f) {
+    if (q.first < q.end) f(q.first, q.end);
+    for (std::uint64_t more = q.more; more; more &= more - 1) {
+        const std::int64_t p = q.end + __builtin_ctzll(more);
+        f(p, p + 1);
+    }
+}
+inline std::int64_t end_of(const Query& q) { return q.end + (q.more ? 64 - __builtin_clzll(q.more) : 0); }
+
 // Scores of one query to weights of 12 bits; returns h, and the sum of e in mass.
 inline std::int64_t soften(const Query& q, const HeadCache& cache, std::int64_t begin, std::int64_t end,
                            const std::int32_t* score, std::int64_t* scaled, std::int16_t* weight, std::int64_t& mass) {
-    std::int32_t top = score[q.first - begin];
-    for (std::int64_t p = q.first; p <= q.last; p++) top = larger(top, score[p - begin]);
-    Wide sum{}, most{};
-    for (std::int64_t p = q.first; p <= q.last;) {
-        const std::int64_t at = p % cache.page_size, count = smaller(cache.page_size - at, q.last + 1 - p);
-        const std::int32_t* scales = part<std::int32_t>(cache, p, cache.value_scales) + at;
-        by_wide(count, [&](std::int64_t i, auto width) {
-            Wide e = exp2_neg(larger(std::int64_t{top} - load_wide(score + (p - begin) + i, width), Wide{}));
-            const Wide t = e * load_wide(scales + i, width);
-            if (width < kWide) e = first_of(e, width);  // what was loaded beyond the end has a scale of 0, but an e
-            store_wide(scaled + (p - begin) + i, t, width);
-            sum += e;
-            most = larger(most, t);
-        });
-        p += count;
-    }
-    const std::int64_t h = larger(bit_length(largest_of(most)) - 12, 0);
-    for (std::int64_t p = begin; p < q.first; p++) weight[p - begin] = 0;
-    by_wide(q.last + 1 - q.first, [&](std::int64_t i, auto count) {
-        const std::int64_t at = q.first - begin + i;
-        store_wide(weight + at, smaller(round_shift(load_wide(scaled + at, count), h), all<Wide>(4095)), count);
+    std::int32_t top = -kLimit;
+    by_runs(q, [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t p = from; p < to; p++) top = larger(top, score[p - begin]);
     });
-    for (std::int64_t p = q.last + 1; p < end; p++) weight[p - begin] = 0;
+    Wide sum{}, most{};
+    by_runs(q, [&](std::int64_t p, std::int64_t to) {
+        while (p < to) {
+            const std::int64_t at = p % cache.page_size, count = smaller(cache.page_size - at, to - p);
+            const std::int32_t* scales = part<std::int32_t>(cache, p, cache.value_scales) + at;
+            by_wide(count, [&](std::int64_t i, auto width) {
+                Wide e = exp2_neg(larger(std::int64_t{top} - load_wide(score + (p - begin) + i, width), Wide{}));
+                const Wide t = e * load_wide(scales + i, width);
+                if (width < kWide) e = first_of(e, width);  // what was loaded beyond the end has a scale of 0, but an e
+                store_wide(scaled + (p - begin) + i, t, width);
+                sum += e;
+                most = larger(most, t);
+            });
+            p += count;
+        }
+    });
+    const std::int64_t h = larger(bit_length(largest_of(most)) - 12, 0);
+    for (std::int64_t p = begin; p < end; p++) weight[p - begin] = 0;
+    by_runs(q, [&](std::int64_t from, std::int64_t to) {
+        by_wide(to - from, [&](std::int64_t i, auto count) {
+            const std::int64_t at = from - begin + i;
+            store_wide(weight + at, smaller(round_shift(load_wide(scaled + at, count), h), all<Wide>(4095)), count);
+        });
+    });
     mass = total_of(sum);
     return h;
 }
@@ -145,12 +160,12 @@ void mix(const HeadCache& cache, std::int64_t begin, std::int64_t end, std::int6
 template <int T>
 void attend_rows(const Query* queries, std::int64_t width, QueryScale scale, const HeadCache& cache,
                  std::int64_t* scratch) {
-    std::int64_t first = queries[0].first, last = queries[0].last;
+    std::int64_t first = queries[0].first, last = end_of(queries[0]);
     for (int t = 1; t < T; t++) {
         first = smaller(first, queries[t].first);
-        last = larger(last, queries[t].last);
+        last = larger(last, end_of(queries[t]));
     }
-    const std::int64_t begin = first / 16 * 16, end = (last / 16 + 1) * 16, stride = end - begin;
+    const std::int64_t begin = first / 16 * 16, end = (last + 15) / 16 * 16, stride = end - begin;
     std::int64_t* totals = scratch;                                  // [T][depth]
     std::int64_t* scaled = totals + T * cache.depth;                 // [stride]
     auto* score = reinterpret_cast<std::int32_t*>(scaled + stride);  // [T][stride]

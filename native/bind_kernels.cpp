@@ -264,7 +264,8 @@ public:
             const std::int64_t end = std::min<std::int64_t>(begin + k.query_rows, count);
             std::vector<Query> list;
             for (std::int64_t i = begin; i < end; i++)
-                list.push_back({queries.data() + i * width_, first.data()[i], last.data()[i], out.data() + i * width_});
+                list.push_back(
+                    {queries.data() + i * width_, first.data()[i], last.data()[i] + 1, 0, out.data() + i * width_});
             const std::int64_t positions = *std::max_element(last.data() + begin, last.data() + end) + 32;
             const std::int64_t bytes = k.query_rows * depth() * 8 + positions * 8 + k.query_rows * positions * 6 + 64;
             std::vector<std::int64_t> scratch(static_cast<std::size_t>(bytes + 7) / 8);

@@ -97,11 +97,34 @@ void check(const Model& model, const Op& op) {
     }
 }
 
-// chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position.
+std::vector<std::uint8_t*> addresses(const Model& model, const Vector<std::int32_t>& table) {
+    std::vector<std::uint8_t*> pages;
+    for (std::size_t i = 0; i < table.shape(0); i++) {
+        const std::int32_t page = table.data()[i];
+        if (page < 0 || static_cast<std::size_t>(page) >= model.pages.size())
+            throw std::invalid_argument("no such page");
+        pages.push_back(model.pages[static_cast<std::size_t>(page)].data());
+    }
+    return pages;
+}
+
+void check_tree(const Model& model, const Chunk& chunk) {
+    if (model.profile == Profile::kFp32) throw std::invalid_argument("the fp32 profile takes no trees of drafts");
+    if (chunk.count > kTreeRows) throw std::invalid_argument("a tree of drafts has at most 64 rows");
+    if (static_cast<std::int64_t>(chunk.parents.size()) != chunk.count)
+        throw std::invalid_argument("every row of a tree needs a parent");
+    for (std::size_t i = 0; i < chunk.parents.size(); i++)
+        if (chunk.parents[i] < -1 || chunk.parents[i] >= static_cast<std::int32_t>(i))
+            throw std::invalid_argument("a parent in a tree of drafts must be -1 or a row before its child");
+}
+
+// chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
+// numbers of chunks and the parents of their rows. The result is valid until the next step.
 nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
                                           const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
                                           const std::vector<Vector<std::int32_t>>& tables,
-                                          const Vector<std::int64_t>& wanted) {
+                                          const Vector<std::int64_t>& wanted,
+                                          const std::vector<std::tuple<std::size_t, Vector<std::int32_t>>>& trees) {
     const Busy busy(model);
     const auto rows = static_cast<std::int64_t>(tokens.shape(0));
     if (chunks.size() != tables.size()) throw std::invalid_argument("a chunk needs a page table");
@@ -112,15 +135,13 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
         const std::int64_t room = static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size;
         if (position < 0 || count < 1 || count > room || position > room - count)
             throw std::invalid_argument("a chunk's positions lie outside its pages");
-        Chunk chunk{position, count, {}};
-        for (std::size_t i = 0; i < tables[c].shape(0); i++) {
-            const std::int32_t page = tables[c].data()[i];
-            if (page < 0 || static_cast<std::size_t>(page) >= model.pages.size())
-                throw std::invalid_argument("no such page");
-            chunk.pages.push_back(model.pages[static_cast<std::size_t>(page)].data());
-        }
-        list.push_back(std::move(chunk));
+        list.push_back({position, count, addresses(model, tables[c])});
         total += count;
+    }
+    for (const auto& [c, parents] : trees) {
+        Chunk& chunk = list.at(c);
+        chunk.parents = copy(parents);
+        check_tree(model, chunk);
     }
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
     for (std::int64_t i = 0; i < rows; i++)
@@ -129,12 +150,36 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     for (std::size_t i = 0; i < wanted.shape(0); i++)
         if (wanted.data()[i] < 0 || wanted.data()[i] >= rows)
             throw std::invalid_argument("wanted row outside the step");
-    auto logits = make_array<std::int32_t>({wanted.shape(0), static_cast<std::size_t>(model.outputs())});
+    const std::size_t shape[] = {wanted.shape(0), static_cast<std::size_t>(model.outputs())};
+    if (const std::size_t bytes = shape[0] * shape[1] * 4; model.logits->size() < bytes)
+        model.logits = std::make_shared<Buffer>(bytes);  // views of the old one keep it
+    auto* logits = reinterpret_cast<std::int32_t*>(model.logits->data());
     {
         nb::gil_scoped_release release;
-        model.step(tokens.data(), rows, list, wanted.data(), static_cast<std::int64_t>(wanted.shape(0)), logits.data());
+        model.step(tokens.data(), rows, list, wanted.data(), static_cast<std::int64_t>(wanted.shape(0)), logits);
     }
-    return logits;
+    nb::capsule owner(new std::shared_ptr<Buffer>(model.logits),
+                      [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+    return {logits, 2, shape, owner};
+}
+
+void move(Model& model, const Vector<std::int32_t>& table, const Vector<std::int64_t>& sources,
+          const Vector<std::int64_t>& targets) {
+    const Busy busy(model);
+    const std::vector<std::uint8_t*> pages = addresses(model, table);
+    const std::int64_t room = static_cast<std::int64_t>(pages.size()) * model.page_size;
+    if (sources.shape(0) != targets.shape(0)) throw std::invalid_argument("every source needs a target");
+    std::int64_t source = -1, target = -1;
+    for (std::size_t i = 0; i < sources.shape(0); i++) {
+        if (sources.data()[i] <= source || targets.data()[i] <= target)
+            throw std::invalid_argument("sources and targets must ascend");
+        source = sources.data()[i];
+        target = targets.data()[i];
+        if (source >= room || target > source)
+            throw std::invalid_argument("a slot moves towards the front, within its pages");
+    }
+    for (std::size_t i = 0; i < sources.shape(0); i++)
+        if (sources.data()[i] != targets.data()[i]) model.move(pages, sources.data()[i], targets.data()[i]);
 }
 
 }  // namespace
@@ -149,7 +194,8 @@ void bind_model(nb::module_& m) {
         .def_ro("steps", &Counters::steps)
         .def_ro("rows", &Counters::rows)
         .def_ro("largest_step", &Counters::largest_step)
-        .def_ro("chunks", &Counters::chunks);
+        .def_ro("chunks", &Counters::chunks)
+        .def_ro("tree_rows", &Counters::tree_rows);
 
     nb::class_<LinearTarget>(m, "Target")
         .def(nb::init<int, int, int, bool>(), "buffer"_a, "weight"_a, "bias"_a, "accumulate"_a);
@@ -264,7 +310,8 @@ void bind_model(nb::module_& m) {
             "op"_a)
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
-        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a);
+        .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
+        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a);
 }
 
 }  // namespace intact

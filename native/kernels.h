@@ -72,9 +72,10 @@ struct HeadCache {
 };
 
 struct Query {
-    const std::int32_t* x;     // (width,) in Q16
-    std::int64_t first, last;  // visible positions, inclusive
-    std::int32_t* out;         // (width,) in Q16
+    const std::int32_t* x;    // (width,) in Q16
+    std::int64_t first, end;  // visible are slots first..end - 1,
+    std::uint64_t more;       // and end + j where bit j is set
+    std::int32_t* out;        // (width,) in Q16
 };
 
 struct Sampling {  // section 10

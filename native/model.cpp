@@ -108,15 +108,54 @@ void Model::copy_page(std::int64_t from, std::int64_t to) {
                 pages.at(static_cast<std::size_t>(to)).data());
 }
 
+void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std::int64_t to) {
+    std::uint8_t* const source = at(table, from / page_size);
+    std::uint8_t* const target = at(table, to / page_size);
+    const std::int64_t s = from % page_size, t = to % page_size;
+    for (std::int64_t head = 0; head < std::int64_t{layers} * kv_heads; head++) {
+        if (profile == Profile::kFp32) {
+            const std::int64_t width = head_width * 4, base = head * page_size * width;
+            for (const std::int64_t part : {base, base + page_values() * 4})
+                std::copy_n(source + part + s * width, width, target + part + t * width);
+            continue;
+        }
+        const HeadCache cache = head_cache(nullptr, head);
+        for (std::int64_t d = 0; d < depth / 2; d++)
+            std::copy_n(source + cache.keys + (s / 16) * 32 * depth + d * 64 + s % 16 * 4, 4,
+                        target + cache.keys + (t / 16) * 32 * depth + d * 64 + t % 16 * 4);
+        for (std::int64_t d = 0; d < depth; d++)
+            target[cache.values + (t / 2 * depth + d) * 2 + t % 2] =
+                source[cache.values + (s / 2 * depth + d) * 2 + s % 2];
+        for (const std::int64_t scales : {cache.key_scales, cache.value_scales})
+            std::copy_n(source + scales + s * 4, 4, target + scales + t * 4);
+    }
+}
+
+HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const {
+    const std::int64_t keys = head * page_size * (3 * depth + 8), values = keys + page_size * depth * 2;
+    const std::int64_t scales = values + page_size * depth;
+    return {table, page_size, depth, keys, values, scales, scales + page_size * 4};
+}
+
 void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
                  const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
     const bool fp32 = profile == Profile::kFp32;
-    Step s{tokens, rows, &chunks, wanted, wanted_count, logits, {}, {}, {}, {}, {}, {}, {}, {}, {}};
-    for (std::size_t c = 0; c < chunks.size(); c++)
-        for (std::int64_t i = 0; i < chunks[c].count; i++) {
-            s.position.push_back(chunks[c].position + i);
+    Step s{tokens, rows, &chunks, wanted, wanted_count, logits};
+    for (std::size_t c = 0; c < chunks.size(); c++) {
+        const Chunk& chunk = chunks[c];
+        const auto first = static_cast<std::int64_t>(s.slot.size());
+        for (std::int64_t i = 0; i < chunk.count; i++) {
+            const int parent = chunk.parents.empty() ? static_cast<int>(i) - 1 : at(chunk.parents, i);
+            s.position.push_back(parent < 0 ? chunk.position : at(s.position, first + parent) + 1);
+            s.slot.push_back(chunk.position + i);
             s.chunk.push_back(static_cast<std::int64_t>(c));
+            std::uint64_t line = 0;
+            if (!chunk.parents.empty())
+                line = std::uint64_t{1} << i | (parent < 0 ? 0 : at(s.ancestors, first + parent));
+            s.ancestors.push_back(line);
         }
+        if (!chunk.parents.empty()) counters.tree_rows += chunk.count;
+    }
     for (std::size_t i = 0; i < buffers.size(); i++)
         ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));
     for (const Rotation& rotation : rotations) {

@@ -70,16 +70,18 @@ struct Op {
     std::vector<LinearTarget> targets;  // linear
 };
 
-// Consecutive tokens of one sequence.
+// Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.
 struct Chunk {
     std::int64_t position;  // of the first
     std::int64_t count;
     std::vector<std::uint8_t*> pages;
+    std::vector<std::int32_t> parents{};  // of a tree of drafts (at most kTreeRows), or -1; empty: consecutive tokens
 };
+constexpr std::int64_t kTreeRows = 64;
 
 // What the last steps did: proofs for tests that a setting took effect.
 struct Counters {
-    std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0;
+    std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0;
 };
 
 // The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
@@ -93,6 +95,8 @@ public:
     // Page numbers are stable; memory grows as pages are added.
     void reserve_pages(std::int64_t count);
     void copy_page(std::int64_t from, std::int64_t to);
+    // Copies what all layers keep in slot `from` of a sequence with these pages to slot `to`.
+    void move(const std::vector<std::uint8_t*>& table, std::int64_t from, std::int64_t to);
 
     // Runs the program over all rows of the chunks; logits (or, profile fp32, the bits of floats) of the wanted rows.
     void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
@@ -100,6 +104,8 @@ public:
 
     std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
     std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
+    // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
+    HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;
     std::int64_t page_values() const {
         return std::int64_t{layers} * kv_heads * page_size * head_width;
@@ -122,9 +128,10 @@ public:
     std::vector<Rotation> rotations;
     std::vector<Buffer> pages;
 
-    std::vector<Buffer> memory;   // of the buffers
-    Buffer quantized;             // rows on their way into a product
-    std::vector<Buffer> scratch;  // one a thread
+    std::vector<Buffer> memory;                                     // of the buffers
+    std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
+    Buffer quantized;                                               // rows on their way into a product
+    std::vector<Buffer> scratch;                                    // one a thread
     Counters counters;
     bool profiling = false;  // whether the stopwatch runs
     Stopwatch stopwatch;

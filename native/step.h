@@ -28,11 +28,12 @@ struct Step {
     const std::int64_t* wanted;
     std::int64_t wanted_count;
     std::int32_t* logits;
-    std::vector<std::int64_t> position, chunk;                 // of every row
-    std::vector<std::vector<std::int32_t>> sine, cosine;       // [rotation][row * frequencies + i]
-    std::vector<std::vector<float>> float_sine, float_cosine;  // profile fp32
-    std::vector<std::vector<const float*>> keys, values;       // profile fp32: [chunk][page]
-    std::vector<float> gathered;                               // profile fp32: rows whose logits are wanted
+    std::vector<std::int64_t> position{}, slot{}, chunk{};  // of every row; in a tree of drafts slots run ahead
+    std::vector<std::uint64_t> ancestors{};                 // of rows of trees, themselves included: rows of the chunk
+    std::vector<std::vector<std::int32_t>> sine{}, cosine{};       // [rotation][row * frequencies + i]
+    std::vector<std::vector<float>> float_sine{}, float_cosine{};  // profile fp32
+    std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
+    std::vector<float> gathered{};                                 // profile fp32: rows whose logits are wanted
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
     Span visible(std::int64_t m, std::int64_t window) const {

@@ -108,7 +108,7 @@ def test_the_digests_stand_in_the_docs(page: str) -> None:
 
 def _logits(case: Case, executor: Any) -> list[np.ndarray]:
     executor.reserve_pages(case.pages)
-    return [executor.step(step.chunks, step.wanted) for step in case.steps]
+    return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
 def _case(build: Callable[[_Builder], None]) -> Case:

@@ -229,8 +229,8 @@ class Model:
         """
         steps = self._engine().prefill(self._text(tokens))
         if raw:
-            return np.concatenate([self.executor.step(*step) for step in steps]), 1 << LOGIT_FRACTION
-        return np.concatenate([self.executor.step_float(*step) for step in steps])
+            return np.concatenate([self.executor.step(*step).copy() for step in steps]), 1 << LOGIT_FRACTION
+        return np.concatenate([self.executor.step_float(*step).copy() for step in steps])
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
         """Log-probability of each token but the first, given those before it: int64 (tokens - 1,), nats times 2^24."""

@@ -22,12 +22,24 @@ TIERS = ("avx512", "avx2", "neon", "scalar")
 LOGIT_FRACTION = 16
 
 
+TREE_ROWS = 64
+
+
 class Chunk(NamedTuple):
-    """Consecutive tokens of one sequence: the position of the first, the tokens, and the sequence's pages in order."""
+    """Tokens of one sequence, and the sequence's pages in order. Row i is kept in slot `position` + i of the pages.
+
+    Attributes
+    ----------
+    parents : int32, optional
+        None for consecutive tokens. Else the rows are a tree of drafts, at most 64: parents[i] < i is the row that row
+        i follows, -1 the text before the chunk. A row has the position that it would have if its ancestors alone stood
+        before it, and sees these and the text before the chunk.
+    """
 
     position: int
     tokens: NDArray[np.int32]
     pages: NDArray[np.int32]
+    parents: NDArray[np.int32] | None = None
 
 
 class Executor(Protocol):
@@ -35,6 +47,12 @@ class Executor(Protocol):
 
     page_size: int
     profile: Profile
+    trees: bool
+    """Whether chunks may be trees."""
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page."""
 
     @property
     def description(self) -> dict[str, object]:
@@ -46,8 +64,17 @@ class Executor(Protocol):
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
 
+    def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Copy what slots `sources` of a sequence with these pages keep to slots `targets`.
+
+        Both ascend, and no target is larger than its source: so the path that was accepted of a tree moves together.
+        """
+
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Run the tokens of all chunks; logits in Q16, int32 (wanted, vocabulary), of the wanted rows of the step."""
+        """Run the tokens of all chunks; logits in Q16, int32 (wanted, vocabulary), of the wanted rows of the step.
+
+        The array may be a view of memory that the next step writes again: copy what must outlive it.
+        """
 
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """The same as float32: the logits themselves in the fp32 profile, a view of the integers otherwise."""

@@ -58,6 +58,7 @@ class NativeExecutor:
         page_size: int = 32,
     ) -> None:
         self.profile, self.page_size, self.program = profile, page_size, program
+        self.trees = profile == "int8"
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
@@ -96,10 +97,15 @@ class NativeExecutor:
         return {"executor": "native", "tier": model.tier, "threads": model.threads, "weight_bytes": model.weight_bytes}
 
     @property
+    def page_bytes(self) -> int:
+        """Bytes of a page."""
+        return int(self._model.page_bytes)
+
+    @property
     def counters(self) -> dict[str, int]:
         """What the steps so far did."""
         counters = self._model.counters
-        return {name: getattr(counters, name) for name in ("steps", "rows", "largest_step", "chunks")}
+        return {name: getattr(counters, name) for name in ("steps", "rows", "largest_step", "chunks", "tree_rows")}
 
     def _weight(self, name: str) -> int:
         if name not in self._weights:
@@ -181,11 +187,20 @@ class NativeExecutor:
         """Copy one page onto another."""
         self._model.copy_page(source, target)
 
+    def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Copy cached slots of one sequence towards its front, in ascending order."""
+        try:
+            self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+
     def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         tokens = np.ascontiguousarray(np.concatenate([c.tokens for c in chunks]), np.int32)
         spans = [(c.position, len(c.tokens)) for c in chunks]
+        trees = [(i, c.parents) for i, c in enumerate(chunks) if c.parents is not None]
+        tables = [c.pages for c in chunks]
         try:
-            raw = np.asarray(self._model.step(tokens, spans, [c.pages for c in chunks], np.asarray(wanted, np.int64)))
+            raw: NDArray[np.int32] = self._model.step(tokens, spans, tables, np.asarray(wanted, np.int64), trees)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         if self._work:
@@ -195,12 +210,12 @@ class NativeExecutor:
         return raw
 
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next step."""
         raw = self._step(chunks, wanted)
         return raw if self.profile == "int8" else fixed_logits(raw.view(np.float32))
 
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits as float32 (wanted, vocabulary)."""
+        """Logits as float32 (wanted, vocabulary), valid until the next step."""
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
 

@@ -35,6 +35,7 @@ class ReferenceExecutor:
     """The int8 profile, one operation after the other, on whole rows of int64."""
 
     profile: Profile = "int8"
+    trees = True
 
     def __init__(self, program: Program, bits: int = 8, page_size: int = 32) -> None:
         self.program, self.page_size, self.bits = program, page_size, bits
@@ -48,6 +49,12 @@ class ReferenceExecutor:
     def description(self) -> dict[str, object]:
         """What is in use."""
         return {"executor": "reference", "tier": "numpy", "threads": 1}
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page."""
+        p = self.program
+        return p.layers * p.kv_heads * self.page_size * (p.head_width + 1) * 16
 
     def reserve_pages(self, count: int) -> None:
         """Have at least so many pages."""
@@ -67,6 +74,18 @@ class ReferenceExecutor:
         for arrays in self._cache:
             for array in arrays:
                 array[target * size : (target + 1) * size] = array[source * size : (source + 1) * size]
+
+    def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Copy cached slots of one sequence towards its front, in ascending order."""
+        slots = self._slots(pages)
+        for source, target in zip(slots[sources].tolist(), slots[targets].tolist(), strict=True):
+            for arrays in self._cache:
+                for array in arrays:
+                    array[target] = array[source]
+
+    def _slots(self, pages: NDArray[np.int32]) -> Rows:
+        """Where the cache keeps the slots of a sequence with these pages."""
+        return (pages.astype(np.int64)[:, None] * self.page_size + np.arange(self.page_size)).reshape(-1)
 
     def _weight(self, name: str) -> BlockWeight:
         if name not in self._weights:
@@ -89,7 +108,7 @@ class ReferenceExecutor:
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
         tokens = np.concatenate([c.tokens for c in chunks])
-        positions = np.concatenate([c.position + np.arange(len(c.tokens)) for c in chunks])
+        positions = np.concatenate([_positions(c) for c in chunks])
         angles = [sine_cosine(positions, turns) for turns in self.program.rotations]
         rows: dict[str, Rows] = {}
         fraction = {name: 20 if buffer.wide else 16 for name, buffer in self.program.buffers.items()}
@@ -113,7 +132,7 @@ class ReferenceExecutor:
                     rows[op.buffer] = rotate(heads, *angles[op.rotation], op.interleaved).reshape(len(tokens), -1)
                 case Attend():
                     fraction[op.target] = 16
-                    rows[op.target] = self._attend(op, rows, chunks, positions)
+                    rows[op.target] = self._attend(op, rows, chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], rows[op.up], op.kind)
                 case Logits():
@@ -144,23 +163,22 @@ class ReferenceExecutor:
         y = rmsnorm(x, 20, gain, fraction[op.target])
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
-    def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[Chunk], positions: Rows) -> Rows:
+    def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[Chunk]) -> Rows:
         keys, key_scales, values, value_scales = self._cache[op.layer]
-        count, scale = len(positions), score_scale(op.scale)
+        count, scale = len(rows[op.query]), score_scale(op.scale)
         new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
         new_values = quantize_values(rows[op.value].reshape(count, op.kv_heads, op.width))
         queries = rows[op.query].reshape(count, op.heads, op.width)
         out = np.zeros((count, op.heads, op.width), np.int64)
         group, row = op.heads // op.kv_heads, 0
         for chunk in chunks:
-            slots = (chunk.pages.astype(np.int64)[:, None] * self.page_size + np.arange(self.page_size)).reshape(-1)
+            slots = self._slots(chunk.pages)
             part = slice(row, row + len(chunk.tokens))
-            own = slots[positions[part]]
+            own = slots[chunk.position : chunk.position + len(chunk.tokens)]
             keys[own], key_scales[own] = new_keys.codes[part], new_keys.scale[part]
             values[own], value_scales[own] = new_values.codes[part], new_values.scale[part]
             for m in range(part.start, part.stop):
-                first = max(0, int(positions[m]) - op.window + 1) if op.window else 0
-                visible = slots[first : int(positions[m]) + 1]
+                visible = slots[_seen(chunk, m - row)[-op.window :]]  # a window of 0 takes all
                 for h in range(op.heads):
                     kv = h // group
                     out[m, h] = attend(
@@ -186,6 +204,26 @@ class ReferenceExecutor:
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
         return np.array([draws.log_probability(row, int(t)) for row, t in zip(logits, tokens, strict=True)], np.int64)
+
+
+def _line(chunk: Chunk, row: int) -> list[int]:
+    """A row's ancestors in its chunk, itself included, in order."""
+    if chunk.parents is None:
+        return list(range(row + 1))
+    line = [row]
+    while (parent := int(chunk.parents[line[0]])) >= 0:
+        line.insert(0, parent)
+    return line
+
+
+def _positions(chunk: Chunk) -> Rows:
+    """The position of each row: as many tokens stand before it as if its ancestors alone did."""
+    return np.array([chunk.position + len(_line(chunk, i)) - 1 for i in range(len(chunk.tokens))], np.int64)
+
+
+def _seen(chunk: Chunk, row: int) -> Rows:
+    """The slots of the text before the chunk and of the row's ancestors, itself included, in order of position."""
+    return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_line(chunk, row), np.int64)])
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
