@@ -68,8 +68,12 @@ def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[l
     return {"scores": _list(attention.scores(q, k)), "output": _list(attention.attend(q, k, v))}
 
 
-def _sampling(temperature: float, top_k: int, top_p: float, min_p: float) -> sampling.Sampling:
-    return sampling.make_sampling(temperature, top_k, top_p, min_p)
+def _sampling(temperature: float, top_k: int, top_p: float, min_p: float, typical: float = 1.0) -> sampling.Sampling:
+    return sampling.make_sampling(temperature, top_k, top_p, min_p, typical)
+
+
+def _edits(edits: dict[str, Any]) -> sampling.Edits:
+    return sampling.Edits(**{k: np.array(v, np.int32) if isinstance(v, list) else v for k, v in edits.items()})
 
 
 def _sine_cosine(positions: list[int], turns: list[int]) -> Case:
@@ -129,10 +133,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "branch_key": lambda seed, branch: sampling.branch_key(seed, branch),
     "uniform64": lambda key, position: sampling.uniform64(key, position),
     "log_probability": lambda logits, tokens: [sampling.log_probability(np.array(logits), t) for t in tokens],
-    "sampling": lambda **p: _sampling(**p)._asdict(),
+    "sampling": lambda **p: {k: v for k, v in _sampling(**p)._asdict().items() if k != "typical" or k in p},
     "sampling_weights": lambda logits, **p: _list(sampling.weights(np.array(logits), _sampling(**p))),
     "draw": lambda logits, key, positions, **p: [
         sampling.draw(np.array(logits), _sampling(**p), key, position) for position in positions
+    ],
+    "edit": lambda logits, edits: _list(sampling.edit(np.array(logits), _edits(edits))),
+    "edited_draw": lambda logits, edits, mask, key, positions, **p: [
+        sampling.draw(np.array(logits), _sampling(**p), key, n, _edits(edits), np.array(mask, np.uint32))
+        for n in positions
     ],
 }
 
@@ -316,6 +325,29 @@ def _draws() -> Iterator[Case]:
         if temperature:
             yield _case("sampling_weights", logits=_list(logits), **p)
         yield _case("draw", logits=_list(logits), key=key, positions=list(range(12)), **p)
+    for top_p, typical in ((1.0, 0.9), (1.0, 0.2), (0.95, 0.5)):
+        p = {"temperature": 1.5, "top_k": 0, "top_p": top_p, "min_p": 0.001, "typical": typical}
+        yield _case("sampling", **p)
+        yield _case("sampling_weights", logits=_list(logits), **p)
+    edits = {
+        "biased": [3, 7, 0],
+        "bias": [65536 * 100, -6553600, 12345],
+        "repetition": 1_300_000,
+        "repeated": [0, 1, 2, 9, 17],
+        "presence": 500_000,
+        "frequency": -123_456,
+        "drawn": [9, 17],
+        "counts": [3, 1],
+        "forbidden": [3],
+    }
+    yield _case("edit", logits=_list(logits), edits=edits)
+    yield _case("edit", logits=extreme, edits=edits | {"biased": [3, 0], "bias": [5, 5], "repeated": [0, 1, 2]} | {
+        "drawn": [3, 1], "presence": 2_000_000, "frequency": 2_000_000,
+    })  # fmt: skip
+    for temperature in (0.0, 1.5):
+        p = {"temperature": temperature, "top_k": 0, "top_p": 0.9, "min_p": 0.0}
+        for mask in ([0xFFFFFFFF] * 2, [0x12345678, 0x0FEDCBA9], [8, 0]):
+            yield _case("edited_draw", logits=_list(logits), edits=edits, mask=mask, key=key, positions=[0, 1, 2], **p)
 
 
 FILES: dict[str, Callable[[], Iterator[Case]]] = {

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bind_draw.h"
 #include "kernels.h"
 #include "limits.h"
 #include "sample.h"
@@ -29,7 +30,6 @@ namespace {
 template <class T> using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T> using Grid = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <class T> using Array = nb::ndarray<nb::numpy, T>;
-using Draw = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
 
 constexpr std::int64_t kMostColumns = 32768;  // what the 32-bit sums of a matrix product hold
 constexpr std::int64_t kMostWidth = 512;      // of a head
@@ -83,9 +83,14 @@ nb::dict entry_points(const std::string& tier) {
     put("append", k.append);
     put("attend", k.attend);
     put("weights", k.weights);
+    put("peaks", k.peaks);
+    put("above", k.above);
+    put("masses", k.masses);
     put("multiply_adds", k.multiply_adds);
     put("read_bytes", k.read_bytes);
     put("draw", &draw);
+    put("top", &top);
+    put("read_row", &read_row);
     put("log_probability", &log_probability);
     return out;
 }
@@ -419,19 +424,30 @@ void bind_sampling(nb::module_& m) {
         "tier"_a, "logits"_a, "slope"_a, "Unnormalised probabilities in Q30 before the filters, and their sum.");
     m.def(
         "draw",
-        [](const std::string& tier, const Vector<const std::int32_t>& logits, const Draw& sampling, std::uint64_t key,
-           std::int64_t position) {
+        [](const std::string& tier, const Vector<const std::int32_t>& logits, const DrawArguments& given) {
             check_logits(logits);
-            const auto [slope, top_k, top_p, min_p] = sampling;
-            return draw(tier_of(tier), logits.data(), static_cast<std::int64_t>(logits.shape(0)),
-                        {slope, top_k, top_p, min_p}, key, position);
+            const auto n = static_cast<std::int64_t>(logits.shape(0));
+            const DrawOf checked(given, n);
+            return draw(tier_of(tier), read_row(tier_of(tier), logits.data(), n), checked.draw());
         },
-        "tier"_a, "logits"_a, "sampling"_a, "key"_a, "position"_a);
+        "tier"_a, "logits"_a, "draw"_a);
+    m.def(
+        "top",
+        [](const std::string& tier, const Vector<const std::int32_t>& logits, std::int64_t k) {
+            check_logits(logits);
+            const auto n = static_cast<std::int64_t>(logits.shape(0));
+            demand(k >= 1 && k <= n, "k must be from 1 to the number of logits");
+            auto tokens = make_array<std::int32_t>({static_cast<std::size_t>(k)});
+            top(tier_of(tier), read_row(tier_of(tier), logits.data(), n), k, tokens.data());
+            return tokens;
+        },
+        "tier"_a, "logits"_a, "k"_a);
     m.def(
         "log_probability",
         [](const std::string& tier, const Vector<const std::int32_t>& logits, std::int64_t token) {
             check_logits(logits, token);
-            return log_probability(tier_of(tier), logits.data(), static_cast<std::int64_t>(logits.shape(0)), token);
+            const Kernels& kernel = tier_of(tier);
+            return log_probability(read_row(kernel, logits.data(), static_cast<std::int64_t>(logits.shape(0))), token);
         },
         "tier"_a, "logits"_a, "token"_a);
 }

@@ -78,11 +78,6 @@ struct Query {
     std::int32_t* out;        // (width,) in Q16
 };
 
-struct Sampling {  // section 10
-    std::int64_t slope;
-    std::int64_t top_k, top_p, min_p;
-};
-
 struct Kernels {
     const char* name;
     int query_rows;  // queries that attend takes at once
@@ -107,11 +102,21 @@ struct Kernels {
                    std::int64_t* scratch);
     void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                     std::int32_t* out, std::int64_t* mass);
+    // Draws (section 10), over n logits. peaks: the largest of each lane of kPeakRun logits; returns the largest of
+    // all.
+    std::int32_t (*peaks)(const std::int32_t* logits, std::int64_t n, std::int32_t* out);
+    // The places of logits of at least `least`, in order; returns how many.
+    std::int64_t (*above)(const std::int32_t* logits, std::int64_t n, std::int32_t least, std::int32_t* places);
+    // Sums of the unnormalised probabilities, one of each kMassRun logits; returns the sum of all.
+    std::int64_t (*masses)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
+                           std::int64_t* sums);
 
     // What the machine can do (limits.inl).
     std::int64_t (*multiply_adds)(const std::uint8_t* codes, std::int64_t rounds, std::int32_t* out);
     void (*read_bytes)(const std::uint8_t* from, std::int64_t bytes, std::int32_t* out);
 };
+
+constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 
 constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) { return kRowBlock * blocks * 4; }  // in int32

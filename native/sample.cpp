@@ -1,8 +1,8 @@
 #include "sample.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
-#include <vector>
 
 namespace intact {
 namespace {
@@ -46,78 +46,331 @@ std::int64_t portion(std::int64_t mass, std::int64_t millionths) {
     return (mass / kMillion) * millionths + ((mass % kMillion) * millionths + kMillion - 1) / kMillion;
 }
 
-// Sets the weights of tokens that the filters leave out to zero; returns the mass that stays.
-std::int64_t filter(const std::int32_t* logits, std::vector<std::int32_t>& weight, std::int64_t mass,
-                    const Sampling& s) {
-    const auto n = static_cast<std::int64_t>(weight.size());
-    std::int64_t keep = s.top_k ? std::min(s.top_k, n) : n;
-    const bool ranked = keep < n || s.top_p < kMillion;
-    if (!ranked) {
-        if (!s.min_p) return mass;
-        const std::int64_t floor = portion(std::int64_t{1} << 30, s.min_p);
-        mass = 0;
-        for (std::int32_t& w : weight) mass += w = w >= floor ? w : 0;
+std::int64_t share(std::uint64_t uniform, std::int64_t mass) {
+    return static_cast<std::int64_t>((static_cast<unsigned __int128>(uniform) * static_cast<std::uint64_t>(mass)) >>
+                                     64);
+}
+
+// A token among those that may be drawn, by its place in the row.
+struct Ranked {
+    std::uint64_t rank;  // distance in the high half, gap in the low
+    std::int32_t place;
+    std::int32_t weight;
+    bool operator<(const Ranked& other) const { return rank != other.rank ? rank < other.rank : place < other.place; }
+};
+
+// What a thread keeps from draw to draw.
+struct Scratch {
+    std::vector<std::int32_t> row, ids;  // the row as edited; tokens of its places, if some are out
+    std::vector<std::int32_t> peaks, sorted, places, logits, weight;
+    std::vector<std::int64_t> sums;
+    std::vector<Ranked> ranked;
+};
+
+thread_local Scratch scratch;
+
+template <class T> T* room(std::vector<T>& memory, std::int64_t n) {
+    if (memory.size() < static_cast<std::size_t>(n)) memory.resize(static_cast<std::size_t>(n));
+    return memory.data();
+}
+
+std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+std::int32_t saturate(std::int64_t x) {
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX));
+}
+
+void edit(const Edits& edits, std::int32_t* row) {
+    for (std::size_t i = 0; i < edits.biased.size(); i++) {
+        std::int32_t& z = row[edits.biased[i]];
+        z = saturate(std::int64_t{z} + edits.bias[i]);
+    }
+    const std::int64_t r = edits.repetition;
+    for (const std::int32_t token : edits.repeated) {
+        const std::int64_t z = row[token];
+        row[token] =
+            saturate(z > 0 ? (2 * z * kMillion + r) / (2 * r) : floor_divide(2 * z * r + kMillion, 2 * kMillion));
+    }
+    for (std::size_t i = 0; i < edits.drawn.size(); i++) {
+        const std::int64_t penalty = (edits.counts[i] * edits.frequency + edits.presence) * 65536;
+        std::int32_t& z = row[edits.drawn[i]];
+        z = saturate(z - floor_divide(2 * penalty + kMillion, 2 * kMillion));
+    }
+}
+
+// Keeps the logits of allowed tokens, and their ids; returns how many. In place.
+std::int64_t compress(const Draw& draw, std::int64_t n, std::int32_t* row, std::int32_t* ids) {
+    std::vector<std::uint32_t> words(static_cast<std::size_t>((n + 31) / 32), ~std::uint32_t{0});
+    if (draw.mask) std::copy_n(draw.mask, words.size(), words.begin());
+    if (n % 32) words.back() &= (std::uint32_t{1} << n % 32) - 1;
+    if (draw.edits)
+        for (const std::int32_t token : draw.edits->forbidden)
+            words[static_cast<std::size_t>(token / 32)] &= ~(std::uint32_t{1} << token % 32);
+    std::int64_t count = 0;
+    for (std::size_t w = 0; w < words.size(); w++)
+        for (std::uint32_t word = words[w]; word; word &= word - 1) {
+            const auto token = static_cast<std::int32_t>(32 * w) + __builtin_ctz(word);
+            row[count] = row[token];
+            ids[count++] = token;
+        }
+    return count;
+}
+
+// The largest gap whose weight can be `least` or more (at least 1).
+std::int64_t widest_gap(std::int64_t least, std::int64_t slope) {
+    const std::int64_t bits = 31 - (63 - __builtin_clzll(static_cast<unsigned long long>(least)));
+    // beyond `bits` doublings a weight is less
+    return std::min<std::int64_t>(((bits << 46) + slope) / slope, UINT32_MAX);
+}
+
+// The tokens that a draw chooses from, in order of their places.
+class Candidates {
+public:
+    Candidates(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, std::int32_t largest,
+               std::int64_t slope)
+        : kernel_(kernel), row_(logits), n_(n), largest_(largest), slope_(slope) {}
+
+    // Takes those of logits of at least `least`; returns their mass.
+    std::int64_t collect(std::int32_t least) {
+        count_ = kernel_.above(row_, n_, least, room(scratch.places, n_));
+        std::int32_t* logits = room(scratch.logits, count_);
+        for (std::int64_t i = 0; i < count_; i++) logits[i] = row_[scratch.places[static_cast<std::size_t>(i)]];
+        std::int64_t mass = 0;
+        kernel_.weights(logits, count_, largest_, slope_, room(scratch.weight, count_), &mass);
         return mass;
     }
-    std::vector<std::int32_t> order(weight.size());
-    std::iota(order.begin(), order.end(), 0);
-    const auto before = [&](std::int32_t a, std::int32_t b) {
-        return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-    };
-    if (keep < n) {
-        std::nth_element(order.begin(), order.begin() + keep, order.end(), before);
-        order.resize(static_cast<std::size_t>(keep));
-    }
-    mass = 0;
-    for (const std::int32_t i : order) mass += weight[static_cast<std::size_t>(i)];
-    std::vector<std::int32_t> kept(weight.size(), 0);
-    const std::int64_t needed = s.top_p < kMillion ? portion(mass, s.top_p) : mass;
-    const std::int64_t floor = portion(std::int64_t{1} << 30, s.min_p);
-    std::int64_t total = 0;
-    // Ranks are sorted in growing pieces: the needed mass is mostly in the first few.
-    std::size_t sorted = 0, piece = 64;
-    for (std::size_t rank = 0; rank < order.size() && (rank == 0 || s.top_p == kMillion || total < needed); rank++) {
-        if (rank == sorted) {
-            sorted = std::min(order.size(), sorted + piece);
-            piece *= 4;
-            std::partial_sort(order.begin() + static_cast<std::ptrdiff_t>(rank),
-                              order.begin() + static_cast<std::ptrdiff_t>(sorted), order.end(), before);
+
+    // Leaves the first `keep` ranks; returns their mass.
+    std::int64_t first(std::int64_t keep) {
+        if (keep < count_) {
+            rank([](std::uint64_t) { return std::int64_t{0}; });
+            std::nth_element(ranked(), ranked() + keep - 1, ranked() + count_);
+            cut(keep);
         }
-        const auto i = static_cast<std::size_t>(order[rank]);
-        total += weight[i];
-        if (weight[i] >= floor) kept[i] = weight[i];
+        return std::accumulate(scratch.weight.begin(), scratch.weight.begin() + count_, std::int64_t{0});
     }
-    weight.swap(kept);
-    return std::accumulate(weight.begin(), weight.end(), std::int64_t{0});
+
+    // Leaves the shortest run of ranks whose mass is at least `needed`.
+    void heaviest(std::int64_t needed) {
+        rank([](std::uint64_t) { return std::int64_t{0}; });
+        cut(run(needed));
+    }
+
+    void at_least(std::int32_t weight) {
+        keep([&](std::int64_t i) { return scratch.weight[static_cast<std::size_t>(i)] >= weight; });
+    }
+
+    // Leaves the tokens nearest to the entropy that hold so many millionths of the mass.
+    void typical(std::int64_t share) {
+        at_least(1);
+        std::int64_t mass = 0, moment = 0;
+        for (std::int64_t i = 0; i < count_; i++) {
+            const std::int64_t weight = scratch.weight[static_cast<std::size_t>(i)];
+            mass += weight;
+            moment += weight * static_cast<std::int64_t>(surprisal(gap(i))) >> 8;
+        }
+        const auto mean =
+            static_cast<std::int64_t>(static_cast<unsigned __int128>(moment) * 256 / static_cast<std::uint64_t>(mass));
+        rank([&](std::uint64_t gap) { return std::abs(surprisal(gap) - mean); });
+        cut(run(portion(mass, share)));
+    }
+
+    // The place of the one that is drawn.
+    std::int64_t choose(std::uint64_t uniform) const {
+        const std::int32_t* weight = scratch.weight.data();
+        std::int64_t target = share(uniform, std::accumulate(weight, weight + count_, std::int64_t{0})), i = 0;
+        while ((target -= weight[i]) >= 0) i++;
+        return scratch.places[static_cast<std::size_t>(i)];
+    }
+
+private:
+    Ranked* ranked() const { return scratch.ranked.data(); }
+    std::uint64_t gap(std::int64_t i) const {
+        return static_cast<std::uint64_t>(std::int64_t{largest_} - scratch.logits[static_cast<std::size_t>(i)]);
+    }
+    std::int64_t surprisal(std::uint64_t gap) const {  // of a token that has a weight
+        return (static_cast<std::int64_t>(gap) * slope_ + (std::int64_t{1} << 29)) >> 30;
+    }
+
+    template <class F> void rank(F distance) {
+        Ranked* to = room(scratch.ranked, count_);
+        for (std::int64_t i = 0; i < count_; i++)
+            to[i] = {static_cast<std::uint64_t>(distance(gap(i))) << 32 | gap(i), static_cast<std::int32_t>(i),
+                     scratch.weight[static_cast<std::size_t>(i)]};
+    }
+
+    // How many ranks make up the needed mass, if there is as much; they are then in front.
+    std::int64_t run(std::int64_t needed) {
+        std::int64_t low = 0, high = count_;
+        while (high - low > 64) {  // the last of the run lies in low..high
+            const std::int64_t middle = low + (high - low) / 2;
+            std::nth_element(ranked() + low, ranked() + middle, ranked() + high);
+            std::int64_t mass = 0;
+            for (std::int64_t i = low; i < middle; i++) mass += ranked()[i].weight;
+            if (mass >= needed) {
+                high = middle;
+            } else {
+                needed -= mass;
+                low = middle;
+            }
+        }
+        std::sort(ranked() + low, ranked() + high);
+        do needed -= ranked()[low++].weight;
+        while (low < high && needed > 0);
+        return low;
+    }
+
+    // Leaves those that stand in front of ranked().
+    void cut(std::int64_t front) {
+        for (std::int64_t i = front; i < count_; i++) scratch.weight[static_cast<std::size_t>(ranked()[i].place)] = 0;
+        at_least(1);
+    }
+
+    template <class F> void keep(F stays) {
+        std::int64_t count = 0;
+        for (std::int64_t i = 0; i < count_; i++)
+            if (stays(i)) {
+                const auto from = static_cast<std::size_t>(i), to = static_cast<std::size_t>(count++);
+                scratch.places[to] = scratch.places[from];
+                scratch.logits[to] = scratch.logits[from];
+                scratch.weight[to] = scratch.weight[from];
+            }
+        count_ = count;
+    }
+
+    const Kernels& kernel_;
+    const std::int32_t* row_;
+    const std::int64_t n_;
+    const std::int32_t largest_;
+    const std::int64_t slope_;
+    std::int64_t count_ = 0;
+};
+
+// A bound that at least `count` logits reach, given the peaks of a row.
+std::int32_t reached_by(std::int64_t count, const std::int32_t* peaks, std::int64_t n) {
+    if (count > n) return INT32_MIN;
+    std::int32_t* copy = room(scratch.sorted, n);
+    std::copy_n(peaks, n, copy);
+    std::nth_element(copy, copy + count - 1, copy + n, std::greater<>());
+    return copy[count - 1];
+}
+
+std::int64_t peak_count(std::int64_t n) { return (n + kPeakRun - 1) / kPeakRun * kPeakLanes; }
+std::int64_t sum_count(std::int64_t n) { return (n + kMassRun - 1) / kMassRun; }
+
+// The logits that a draw is made from, and what is known of them; sums: of weights at temperature 1, or null.
+struct Field {
+    const std::int32_t *logits, *peaks;
+    std::int64_t n;
+    std::int32_t largest;
+    const std::int64_t* sums;
+    std::int64_t mass;
+};
+
+// A draw without filters: first the run of logits in which it falls, then the place within.
+std::int64_t draw_of_all(const Kernels& kernel, const Field& f, std::int64_t slope, std::uint64_t uniform) {
+    const std::int64_t* sums = f.sums;
+    std::int64_t mass = f.mass;
+    if (!sums || slope != kLog2E) {
+        std::int64_t* to = room(scratch.sums, sum_count(f.n));
+        mass = kernel.masses(f.logits, f.n, f.largest, slope, to);
+        sums = to;
+    }
+    std::int64_t target = share(uniform, mass), run = 0;
+    while (target >= sums[run]) target -= sums[run++];
+    const std::int64_t from = run * kMassRun;
+    std::int32_t weight[kMassRun];
+    kernel.weights(f.logits + from, std::min(kMassRun, f.n - from), f.largest, slope, weight, &mass);
+    std::int64_t i = 0;
+    while ((target -= weight[i]) >= 0) i++;
+    return from + i;
+}
+
+std::int64_t choose(const Kernels& kernel, const Field& f, const Sampling& s, std::uint64_t uniform) {
+    const bool some = s.top_k > 0 && s.top_k < f.n, least = s.min_p > 0, near = s.typical < kMillion;
+    if (!some && s.top_p == kMillion && !least && !near) return draw_of_all(kernel, f, s.slope, uniform);
+    const std::int64_t floor = portion(std::int64_t{1} << 30, s.min_p), peaks = peak_count(f.n);
+    const auto bound = [&](std::int64_t weight) {
+        return static_cast<std::int32_t>(std::max<std::int64_t>(f.largest - widest_gap(weight, s.slope), INT32_MIN));
+    };
+    Candidates list(kernel, f.logits, f.n, f.largest, s.slope);
+    if (some) {
+        list.collect(std::max(bound(1), reached_by(s.top_k, f.peaks, peaks)));
+        const std::int64_t mass = list.first(s.top_k);
+        if (s.top_p < kMillion) list.heaviest(portion(mass, s.top_p));
+    } else {
+        const std::int32_t lowest = bound(std::max<std::int64_t>(floor, 1));
+        if (s.top_p < kMillion) {
+            const bool known = f.sums && s.slope == kLog2E;
+            const std::int64_t mass =
+                known ? f.mass : kernel.masses(f.logits, f.n, f.largest, s.slope, room(scratch.sums, sum_count(f.n)));
+            const std::int64_t needed = portion(mass, s.top_p);
+            // Mostly a few tokens hold it.
+            std::int32_t from = lowest;
+            for (std::int64_t count = 128;; count *= 8) {
+                from = std::max(lowest, reached_by(count, f.peaks, peaks));
+                if (list.collect(from) >= needed || from == lowest) break;
+            }
+            list.heaviest(needed);
+        } else {
+            list.collect(lowest);
+        }
+    }
+    if (least) list.at_least(static_cast<std::int32_t>(floor));
+    if (near) list.typical(s.typical);
+    return list.choose(uniform);
 }
 
 }  // namespace
 
-std::int64_t draw(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, const Sampling& sampling,
-                  std::uint64_t key, std::int64_t position) {
-    const std::int32_t* top = std::max_element(logits, logits + n);
-    if (!sampling.slope) return top - logits;
-    std::vector<std::int32_t> weight(static_cast<std::size_t>(n));
-    std::int64_t mass = 0;
-    kernel.weights(logits, n, *top, sampling.slope, weight.data(), &mass);
-    mass = filter(logits, weight, mass, sampling);
-    const auto target = static_cast<std::int64_t>(
-        (static_cast<unsigned __int128>(uniform64(key, position)) * static_cast<std::uint64_t>(mass)) >> 64);
-    std::int64_t cumulative = 0;
-    for (std::int64_t i = 0; i < n; i++) {
-        cumulative += weight[static_cast<std::size_t>(i)];
-        if (cumulative > target) return i;
-    }
-    return n - 1;  // not reached: target < mass
+Row read_row(const Kernels& kernel, const std::int32_t* logits, std::int64_t n) {
+    Row row{logits, n, {}, 0, {}, 0};
+    row.largest = kernel.peaks(logits, n, room(row.peaks, peak_count(n)));
+    row.mass = kernel.masses(logits, n, row.largest, kLog2E, room(row.sums, sum_count(n)));
+    return row;
 }
 
-std::int64_t log_probability(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, std::int64_t token) {
-    const std::int32_t top = *std::max_element(logits, logits + n);
-    std::vector<std::int32_t> weight(static_cast<std::size_t>(n));
-    std::int64_t mass = 0;
-    kernel.weights(logits, n, top, kLog2E, weight.data(), &mass);
-    const std::int64_t log_mass = ((log2_q28(mass) - (std::int64_t{30} << 28)) * kLn2 + (std::int64_t{1} << 33)) >> 34;
-    return -((std::int64_t{top} - logits[token]) << 8) - log_mass;
+std::int64_t log_probability(const Row& row, std::int64_t token) {
+    const std::int64_t log_mass =
+        ((log2_q28(row.mass) - (std::int64_t{30} << 28)) * kLn2 + (std::int64_t{1} << 33)) >> 34;
+    return -((std::int64_t{row.largest} - row.logits[token]) << 8) - log_mass;
+}
+
+std::int64_t draw(const Kernels& kernel, const Row& row, const Draw& draw) {
+    Field f{row.logits, row.peaks.data(), row.n, row.largest, row.sums.data(), row.mass};
+    const std::int32_t* ids = nullptr;
+    if (draw.edits || draw.mask) {
+        std::int32_t* copy = room(scratch.row, f.n);
+        std::copy_n(row.logits, f.n, copy);
+        if (draw.edits) edit(*draw.edits, copy);
+        if (draw.mask || !draw.edits->forbidden.empty()) {
+            ids = room(scratch.ids, f.n);
+            f.n = compress(draw, f.n, copy, scratch.ids.data());
+            if (!f.n) return -1;
+        }
+        f.largest = kernel.peaks(copy, f.n, room(scratch.peaks, peak_count(f.n)));
+        f.logits = copy;
+        f.peaks = scratch.peaks.data();
+        f.sums = nullptr;
+    }
+    std::int64_t place;
+    if (draw.sampling.slope) {
+        place = choose(kernel, f, draw.sampling, uniform64(draw.key, draw.position));
+    } else {
+        kernel.above(f.logits, f.n, f.largest, room(scratch.places, f.n));
+        place = scratch.places[0];
+    }
+    return ids ? ids[place] : place;
+}
+
+void top(const Kernels& kernel, const Row& row, std::int64_t k, std::int32_t* tokens) {
+    const std::int32_t least = reached_by(k, row.peaks.data(), static_cast<std::int64_t>(row.peaks.size()));
+    std::int32_t* places = room(scratch.places, row.n);
+    const std::int64_t count = kernel.above(row.logits, row.n, least, places);
+    std::partial_sort(places, places + k, places + count, [&](std::int32_t a, std::int32_t b) {
+        return row.logits[a] != row.logits[b] ? row.logits[a] > row.logits[b] : a < b;
+    });
+    std::copy_n(places, k, tokens);
 }
 
 }  // namespace intact

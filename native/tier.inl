@@ -18,11 +18,14 @@ namespace {
 
 #include "limits.inl"
 
+#include "sampling.inl"
+
 }  // namespace
 
 const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, kQueryRows, quantize_narrow, quantize_wide, matmul,  norm_narrow,   norm_wide,  sine_cosine,
-    rotate,           gate,       append,          attend,        weights, multiply_adds, read_bytes,
+    INTACT_TIER_NAME, kQueryRows,  quantize_narrow, quantize_wide, matmul,        norm_narrow,
+    norm_wide,        sine_cosine, rotate,          gate,          append,        attend,
+    weights,          peaks,       above,           masses,        multiply_adds, read_bytes,
 };
 
 }  // namespace intact

@@ -40,10 +40,9 @@ class Arithmetic:
                 totals.append(following(read))
         return np.array([totals[row] for row in wanted], np.int32)[:, None]
 
-    def draw(self, logits, sampling, keys, positions):
-        assert len(logits) == len(sampling) == len(keys) == len(positions)
-        tokens = (logits[:, 0] + keys.astype(np.int64)) % VOCABULARY
-        return tokens, -positions
+    def draw(self, logits, draws):
+        tokens = [(int(logits[d.row, 0]) + d.key) % VOCABULARY for d in draws]
+        return np.array(tokens), np.array([-d.position for d in draws])
 
 
 def following(tokens):

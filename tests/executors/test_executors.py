@@ -9,7 +9,7 @@ from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
 from intact.models import build_program
-from intact.numerics.sampling import make_sampling
+from intact.numerics.sampling import Draw, make_sampling
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -89,9 +89,10 @@ def test_draws_equal_the_reference(program, tier):
             strict=True,
         )
     ]
-    keys = rng.integers(0, 1 << 64, 40, dtype=np.uint64)
-    positions = rng.integers(0, 1 << 20, 40)
-    for theirs, ours in zip(*(e.draw(logits, sampling, keys, positions) for e in (reference, native)), strict=True):
+    keys = rng.integers(0, 1 << 64, 40, dtype=np.uint64).tolist()
+    positions = rng.integers(0, 1 << 20, 40).tolist()
+    draws = [Draw(*each) for each in zip(range(40), sampling, keys, positions, strict=True)]
+    for theirs, ours in zip(*(e.draw(logits, draws) for e in (reference, native)), strict=True):
         assert np.array_equal(theirs, ours)
     chosen = rng.integers(0, 301, 40)
     assert np.array_equal(reference.log_probabilities(logits, chosen), native.log_probabilities(logits, chosen))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from intact._native import kernels
 from intact.numerics import sampling
 from intact.numerics.fixed import LIMIT, rshift
 from intact.numerics.functions import LOG2E, exp2_neg
-from intact.numerics.sampling import DECIMALS, Sampling, make_sampling
+from intact.numerics.sampling import DECIMALS, Draw, Edits, Sampling, make_sampling
 from support.examples import examples
 
 pytestmark = pytest.mark.native
@@ -60,8 +62,114 @@ def test_draws_equal_the_reference(
     chosen = make_sampling(temperature)._replace(top_k=top_k, top_p=top_p, min_p=int(rng.choice([0, min_p])))
     key = int(rng.integers(0, 1 << 63)) * 2 + seed % 2
     for position in (0, 1, 2, 3, int(rng.integers(0, 1 << 62)), (1 << 32) - 1, 1 << 32):
-        assert kernels.draw(tier, logits, tuple(chosen), key, position) == sampling.draw(logits, chosen, key, position)
-    assert kernels.draw(tier, logits, tuple(Sampling()), key, 0) == int(np.argmax(logits))
+        assert kernels.draw(tier, logits, Draw(0, chosen, key, position)) == sampling.draw(
+            logits, chosen, key, position
+        )
+    assert kernels.draw(tier, logits, Draw(0, Sampling(), key, 0)) == int(np.argmax(logits))
+
+
+def random_edits(rng: np.random.Generator, count: int) -> Edits:
+    """Some tokens of each kind, perhaps none and perhaps all, with numbers from nothing to the largest."""
+
+    def some() -> NDArray[np.int32]:
+        size = int(rng.choice([0, 1, min(3, count), count // 2, count]))
+        return rng.permutation(count)[:size].astype(np.int32)
+
+    biased, drawn, forbidden = some(), some(), some()
+    return Edits(
+        biased, rng.choice(np.array([-6553600, -1, 0, 3, 70000, LIMIT], np.int32), len(biased)),
+        int(rng.choice([1, 500_000, DECIMALS, 1_300_000, 10**9])), some(),
+        int(rng.integers(-2 * DECIMALS, 2 * DECIMALS + 1)), int(rng.choice([0, 1, -2 * DECIMALS, 2 * DECIMALS])),
+        drawn, rng.choice(np.array([1, 2, 100, 524288], np.int32), len(drawn)),
+        forbidden[: max(1, count - 3)] if rng.integers(0, 3) else forbidden,
+    )  # fmt: skip
+
+
+def random_mask(rng: np.random.Generator, count: int) -> NDArray[np.uint32]:
+    """Few, half, most tokens; bits beyond the last are noise."""
+    size = (count + 31) // 32 + int(rng.integers(0, 3))
+    words = rng.integers(0, 1 << 32, (3, size), dtype=np.uint32)
+    match rng.integers(0, 4):
+        case 0:
+            return words[0]
+        case 1:
+            return words[0] | words[1] | words[2]
+        case 2:
+            return words[0] & words[1] & words[2]
+    one = np.zeros(size, np.uint32)
+    token = int(rng.integers(0, count))
+    one[token // 32] = 1 << token % 32
+    return one
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(
+    st.integers(1, 700) | st.integers(1000, 5000), st.sampled_from([0.0, 0.001, 0.7, 1.0, 30.0]),
+    st.sampled_from([0, 0, 1, 20, 699]), SHARES, SHARES, SHARES, st.integers(0, 2**32),
+)  # fmt: skip
+@examples(200)
+def test_edited_draws_equal_the_reference(
+    tier: str, count: int, temperature: float, top_k: int, top_p: int, min_p: int, typical: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = random_logits(rng, count)
+    chosen = Sampling(make_sampling(temperature).slope, top_k, *(int(rng.choice([x, y])) for x, y in (
+        (top_p, DECIMALS), (min_p, 0), (typical, DECIMALS)
+    )))  # fmt: skip
+    before = logits.copy()
+    for position in range(4):
+        edits = random_edits(rng, count) if rng.integers(0, 3) else None
+        mask = random_mask(rng, count) if rng.integers(0, 3) else None
+        drawn = Draw(0, chosen, seed, position, edits, mask)
+        assert kernels.draw(tier, logits, drawn) == sampling.draw(logits, *drawn[1:])
+        np.testing.assert_array_equal(logits, before)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(
+    ("edits", "mask"),
+    [
+        (Edits(forbidden=np.arange(70, dtype=np.int32)), None),
+        (None, np.array([0, 0, ~np.uint32(63)], np.uint32)),
+        (Edits(forbidden=np.array([33], np.int32)), np.array([0, 2, 0], np.uint32)),
+    ],
+)
+def test_nothing_is_drawn_where_no_token_is_left(
+    tier: str, edits: Edits | None, mask: NDArray[np.uint32] | None
+) -> None:
+    logits = np.arange(70, dtype=np.int32)
+    for heat in (0.0, 1.0):
+        drawn = Draw(0, make_sampling(heat), 1, 2, edits, mask)
+        assert kernels.draw(tier, logits, drawn) == sampling.draw(logits, *drawn[1:]) == -1
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.zeros(2, np.uint32)}, "a bit for each token"),
+        ({"edits": Edits(forbidden=np.array([70], np.int32))}, "outside the vocabulary"),
+        ({"edits": Edits(biased=np.array([-1], np.int32), bias=np.array([1], np.int32))}, "outside the vocabulary"),
+        ({"edits": Edits(drawn=np.array([1], np.int32))}, "needs a number"),
+        ({"edits": Edits(repetition=0)}, "repetition"),
+        ({"sampling": Sampling(1, -1)}, "no such sampling"),
+        ({"sampling": Sampling(1, 0, DECIMALS + 1)}, "no such sampling"),
+    ],
+)
+def test_draws_that_make_no_sense_are_refused(tier: str, change: dict[str, Any], message: str) -> None:
+    drawn = Draw(0, Sampling(), 1, 2)._replace(**change)
+    with pytest.raises(ValueError, match=message):
+        kernels.draw(tier, np.zeros(70, np.int32), drawn)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 700) | st.integers(1000, 5000), st.integers(0, 2**32))
+@examples(100)
+def test_the_top_equals_the_reference(tier: str, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = random_logits(rng, count)
+    for k in {1, min(8, count), count, int(rng.integers(1, count + 1))}:
+        np.testing.assert_array_equal(kernels.top(tier, logits, k), sampling.top(logits, k))
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -72,7 +180,7 @@ def test_the_narrowest_filters_leave_the_largest(tier: str, kept: dict[str, int]
     logits = np.array([5, 9, -4, 9, 9, 2], np.int32) << 16
     tied = "top_k" not in kept and "top_p" not in kept
     for position in range(20):
-        token = kernels.draw(tier, logits, tuple(make_sampling(1.0)._replace(**kept)), 77, position)
+        token = kernels.draw(tier, logits, Draw(0, make_sampling(1.0)._replace(**kept), 77, position))
         assert token in (1, 3, 4) if tied else token == 1
 
 
@@ -123,4 +231,4 @@ def test_draws_among_tokens_of_the_least_weight(tier: str, top_p: int) -> None:
         assert sampling.uniform64(1, position) * mass >> 64 > 1 << 30
         token = sampling.draw(logits, chosen, 1, position)
         assert token > 0
-        assert kernels.draw(tier, logits, tuple(chosen), 1, position) == token
+        assert kernels.draw(tier, logits, Draw(0, chosen, 1, position)) == token

@@ -16,7 +16,7 @@ from intact.engine.engine import Engine
 from intact.executors.base import Executor
 from intact.library import prompt_id
 from intact.models.program import Program
-from intact.numerics.sampling import Sampling, branch_key, make_sampling
+from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
 
 MakeExecutor: TypeAlias = Callable[[Program, int], Executor]
@@ -65,10 +65,11 @@ def _draws(executor: Executor) -> str:
     sha = hashlib.sha256()
     logits = _synthetic_logits()
     for i, sampling in enumerate(_SAMPLINGS):
-        keys = np.array([branch_key(i, ("draw", row)) for row in range(len(logits))], np.uint64)
+        keys = [branch_key(i, ("draw", row)) for row in range(len(logits))]
         for position in (0, 1, 77, 1 << 33):
-            settings: Sequence[Sampling] = [sampling] * len(logits)
-            tokens, logprobs = executor.draw(logits, settings, keys, np.full(len(logits), position, np.int64))
+            tokens, logprobs = executor.draw(
+                logits, [Draw(row, sampling, key, position) for row, key in enumerate(keys)]
+            )
             _update(sha, tokens)
             _update(sha, logprobs)
     return sha.hexdigest()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact.engine.cache import PagePool, PageTable
 from intact.errors import ParameterError
 from intact.executors.base import Chunk, Executor
-from intact.numerics.sampling import Sampling
+from intact.numerics.sampling import Draw, Sampling
 
 DEFAULT_CHUNK = 256
 DEFAULT_ROWS = 512
@@ -173,9 +173,13 @@ class Engine:
         if not branches:
             return []
         positions = np.array([branch.table.length for branch in branches if branch.table], np.int64)
-        keys = np.array([branch.key for branch in branches], np.uint64)
-        own = logits if index == list(range(len(logits))) else np.ascontiguousarray(logits[index])
-        tokens, logprobs = self.executor.draw(own, [branch.sampling for branch in branches], keys, positions)
+        tokens, logprobs = self.executor.draw(
+            logits,
+            [
+                Draw(row, branch.sampling, branch.key, position)
+                for row, branch, position in zip(index, branches, positions.tolist(), strict=True)
+            ],
+        )
         events = []
         for branch, token, logprob, position in zip(
             branches, tokens.tolist(), logprobs.tolist(), positions.tolist(), strict=True

@@ -14,7 +14,7 @@ from intact.errors import ModelError, ParameterError
 from intact.models.decoder import float_values
 from intact.models.program import Norm, Program, Target
 from intact.numerics.norm import Gain, make_gain
-from intact.numerics.sampling import Sampling
+from intact.numerics.sampling import Draw
 
 Profile = Literal["int8", "fp32"]
 PROFILES = ("int8", "fp32")
@@ -79,14 +79,16 @@ class Executor(Protocol):
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """The same as float32: the logits themselves in the fp32 profile, a view of the integers otherwise."""
 
-    def draw(
-        self,
-        logits: NDArray[np.int32],
-        sampling: Sequence[Sampling],
-        keys: NDArray[np.uint64],
-        positions: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens and their log-probabilities (Q24), one of each row."""
+    def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens, and their log-probabilities (Q24) by the logits as they are, before edits and filters.
+
+        A draw whose edits and mask leave no token gives -1, and a log-probability of 0.
+        """
+
+    def top(
+        self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""

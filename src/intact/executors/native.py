@@ -27,7 +27,7 @@ from intact.executors.base import (
 from intact.executors.profile import Record, Work
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.attention import score_scale
-from intact.numerics.sampling import Sampling
+from intact.numerics.sampling import Draw
 
 
 def available_tiers() -> list[str]:
@@ -219,15 +219,22 @@ class NativeExecutor:
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
 
-    def draw(
-        self,
-        logits: NDArray[np.int32],
-        sampling: Sequence[Sampling],
-        keys: NDArray[np.uint64],
-        positions: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens and their log-probabilities (Q24), one of each row."""
-        tokens, logprobs = _native.draw(self._model, logits, [tuple(s) for s in sampling], keys, positions)
+    def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens and their log-probabilities (Q24); -1 and 0 where no token is left."""
+        try:
+            tokens, logprobs = _native.draw(self._model, logits, draws)
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+        return tokens, logprobs
+
+    def top(
+        self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
+        try:
+            tokens, logprobs = _native.top(self._model, logits, np.asarray(rows, np.int64), k)
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
         return tokens, logprobs
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:

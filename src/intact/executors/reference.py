@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
+from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
     Chunk,
@@ -18,7 +18,7 @@ from intact.executors.base import (
     integer_gain,
 )
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
-from intact.numerics import sampling as draws
+from intact.numerics import sampling
 from intact.numerics.activations import quantize
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.fixed import rshift, sat32
@@ -190,20 +190,32 @@ class ReferenceExecutor:
         return out.reshape(count, -1)
 
     def draw(
-        self,
-        logits: NDArray[np.int32],
-        sampling: Sequence[draws.Sampling],
-        keys: NDArray[np.uint64],
-        positions: NDArray[np.int64],
+        self, logits: NDArray[np.int32], draws: Sequence[sampling.Draw]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens and their log-probabilities (Q24), one of each row."""
-        pairs = zip(logits, sampling, keys, positions, strict=True)
-        tokens = np.array([draws.draw(row, s, int(key), int(p)) for row, s, key, p in pairs], np.int64)
-        return tokens, self.log_probabilities(logits, tokens)
+        """Tokens and their log-probabilities (Q24); -1 and 0 where no token is left."""
+        tokens = np.array([sampling.draw(logits[d.row], *d[1:]) for d in draws], np.int64)
+        pairs = zip(draws, tokens.tolist(), strict=True)
+        logprobs = [sampling.log_probability(logits[d.row], t) if t >= 0 else 0 for d, t in pairs]
+        return tokens, np.array(logprobs, np.int64)
+
+    def top(
+        self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
+        if not 1 <= k <= logits.shape[1]:
+            raise ParameterError(f"k must lie in 1 to {logits.shape[1]}, got {k}")
+        tokens = np.array([sampling.top(logits[row], k) for row in rows], np.int32).reshape(-1, k)
+        logprobs = [
+            [sampling.log_probability(logits[row], t) for t in ranked.tolist()]
+            for row, ranked in zip(rows, tokens, strict=True)
+        ]
+        return tokens, np.array(logprobs, np.int64).reshape(-1, k)
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
-        return np.array([draws.log_probability(row, int(t)) for row, t in zip(logits, tokens, strict=True)], np.int64)
+        return np.array(
+            [sampling.log_probability(row, int(t)) for row, t in zip(logits, tokens, strict=True)], np.int64
+        )
 
 
 def _line(chunk: Chunk, row: int) -> list[int]:

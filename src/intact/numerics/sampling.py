@@ -8,12 +8,16 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from intact.numerics.fixed import rshift
+from intact.numerics.fixed import rshift, sat32
 from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_fixed
+
+Tokens = NDArray[np.int32]
 
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DECIMALS = 10**6
+NONE: Tokens = np.zeros(0, np.int32)
 
 
 class Sampling(NamedTuple):
@@ -25,14 +29,69 @@ class Sampling(NamedTuple):
         log2(e) / temperature in Q30 (0 for greedy decoding).
     top_k : int
         Keep the k largest logits, ties by token id (0: all).
-    top_p, min_p : int
-        Millionths: the least set of largest weights that holds top_p of the mass; weights from min_p of the largest.
+    top_p, min_p, typical : int
+        Millionths: the least set of largest weights that holds top_p of the mass; weights from min_p of the largest;
+        the least set of tokens nearest to the entropy that holds `typical` of the mass (Meister et al. 2023).
     """
 
     slope: int = 0
     top_k: int = 0
     top_p: int = DECIMALS
     min_p: int = 0
+    typical: int = DECIMALS
+
+
+class Edits(NamedTuple):
+    """Exact changes of one row's logits before a draw, made in the order of the fields.
+
+    Each list names a token once at most.
+
+    Attributes
+    ----------
+    biased, bias : int32 (b,)
+        What is added in Q16 to tokens.
+    repetition : int
+        Millionths: positive logits are divided, others multiplied by it (Keskar et al. 2019), ...
+    repeated : int32 (r,)
+        ... of these tokens.
+    presence, frequency : int
+        Millionths of what is subtracted: once, and for each time that a token was drawn, ...
+    drawn, counts : int32 (c,)
+        ... of these tokens, drawn so many times.
+    forbidden : int32 (f,)
+        Tokens that may not be drawn.
+    """
+
+    biased: Tokens = NONE
+    bias: Tokens = NONE
+    repetition: int = DECIMALS
+    repeated: Tokens = NONE
+    presence: int = 0
+    frequency: int = 0
+    drawn: Tokens = NONE
+    counts: Tokens = NONE
+    forbidden: Tokens = NONE
+
+
+class Draw(NamedTuple):
+    """One token to draw.
+
+    Attributes
+    ----------
+    row : int
+        The row of logits; several draws may name one.
+    key, position : int
+        The branch's key, and the place of the token in the text.
+    mask : uint32 (ceil(vocabulary / 32),) or None
+        Token t may be drawn where bit t % 32 of word t // 32 is set; what lies beyond the vocabulary does not matter.
+    """
+
+    row: int
+    sampling: Sampling
+    key: int
+    position: int
+    edits: Edits | None = None
+    mask: NDArray[np.uint32] | None = None
 
 
 def decimal(value: float) -> Fraction:
@@ -43,11 +102,18 @@ def decimal(value: float) -> Fraction:
     return exact
 
 
-def make_sampling(temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Sampling:
+def millionths(value: float) -> int:
+    """A decimal number of at most 6 decimals in millionths."""
+    return int(decimal(value) * DECIMALS)
+
+
+def make_sampling(
+    temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, typical: float = 1.0
+) -> Sampling:
     """Turn checked parameters into exact integers."""
     heat = decimal(temperature)
     slope = int(Fraction(LOG2E) / heat + Fraction(1, 2)) if heat else 0
-    return Sampling(slope, top_k, int(decimal(top_p) * DECIMALS), int(decimal(min_p) * DECIMALS))
+    return Sampling(slope, top_k, millionths(top_p), millionths(min_p), millionths(typical))
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -85,29 +151,83 @@ def log_probability(logits: np.ndarray, token: int) -> int:
     return -(int(gap[token]) << 8) - log_mass
 
 
+def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
+    """Logits (V,) after the edits, int64; those of forbidden tokens are not changed by that."""
+    logits = np.array(logits, np.int64)
+    logits[edits.biased] = sat32(logits[edits.biased] + edits.bias)
+    z, r = logits[edits.repeated], edits.repetition
+    divided, multiplied = (2 * z * DECIMALS + r) // (2 * r), (2 * z * r + DECIMALS) // (2 * DECIMALS)
+    logits[edits.repeated] = sat32(np.where(z > 0, divided, multiplied))
+    penalty = (edits.counts.astype(np.int64) * edits.frequency + edits.presence) * 65536
+    logits[edits.drawn] = sat32(logits[edits.drawn] - (2 * penalty + DECIMALS) // (2 * DECIMALS))
+    return logits
+
+
+def allowed(count: int, edits: Edits | None, mask: np.ndarray | None) -> np.ndarray:
+    """Which of `count` tokens may be drawn, bool (count,)."""
+    may = np.ones(count, bool)
+    if mask is not None:
+        may &= np.unpackbits(np.asarray(mask, "<u4").view(np.uint8), bitorder="little")[:count].astype(bool)
+    if edits is not None:
+        may[edits.forbidden] = False
+    return may
+
+
+def shortest(weight: np.ndarray, order: np.ndarray, share: int) -> np.ndarray:
+    """The shortest run of `order` that holds `share` millionths of the mass of it all."""
+    if share == DECIMALS:
+        return order
+    mass = np.cumsum(weight[order])
+    # Python integers: the products pass 2^63
+    needed = (int(mass[-1]) * share + DECIMALS - 1) // DECIMALS
+    return order[: int(np.searchsorted(mass, needed, side="left")) + 1]
+
+
 def weights(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
     """Unnormalised probabilities after the filters, int64 (V,): the largest is 2^30, filtered tokens have 0."""
     gap = int(np.max(logits)) - np.asarray(logits, np.int64)
-    weight = exp2_neg(rshift(np.minimum(gap, (1 << 61) // sampling.slope) * sampling.slope, 30))
+    surprisal = rshift(np.minimum(gap, (1 << 61) // sampling.slope) * sampling.slope, 30)
+    weight = exp2_neg(surprisal)
     order = np.lexsort((np.arange(len(gap)), gap))
-    keep = len(order)
     if sampling.top_k:
-        keep = min(keep, sampling.top_k)
-    if sampling.top_p < DECIMALS:
-        mass = np.cumsum(weight[order[:keep]])
-        # Python integers: the products pass 2^63
-        needed = (int(mass[-1]) * sampling.top_p + DECIMALS - 1) // DECIMALS
-        keep = int(np.searchsorted(mass, needed, side="left")) + 1
-    kept = np.zeros_like(weight)
-    kept[order[:keep]] = weight[order[:keep]]
+        order = order[: sampling.top_k]
+    order = shortest(weight, order, sampling.top_p)
     floor = ((1 << 30) * sampling.min_p + DECIMALS - 1) // DECIMALS
-    return np.where(kept >= floor, kept, 0)
+    order = order[weight[order] >= floor]
+    if sampling.typical < DECIMALS:
+        order = order[weight[order] > 0]
+        moment = int(((weight[order] * surprisal[order]) >> 8).sum()) << 8
+        distance = np.abs(surprisal - moment // int(weight[order].sum()))
+        order = order[np.argsort(distance[order], kind="stable")]
+        order = shortest(weight, order, sampling.typical)
+    kept = np.zeros_like(weight)
+    kept[order] = weight[order]
+    return kept
 
 
-def draw(logits: np.ndarray, sampling: Sampling, key: int, position: int) -> int:
-    """The token at a position: the first of the largest, or the inverse distribution function at one uniform."""
+def draw(
+    logits: np.ndarray,
+    sampling: Sampling,
+    key: int,
+    position: int,
+    edits: Edits | None = None,
+    mask: np.ndarray | None = None,
+) -> int:
+    """The token at a position: the first of the largest, or the inverse distribution function at one uniform.
+
+    -1 where the edits and the mask leave no token.
+    """
+    logits = np.asarray(logits, np.int64) if edits is None else edit(logits, edits)
+    ids = np.flatnonzero(allowed(len(logits), edits, mask))
+    if not len(ids):
+        return -1
     if not sampling.slope:
-        return int(np.argmax(logits))
-    mass = np.cumsum(weights(logits, sampling))
+        return int(ids[np.argmax(logits[ids])])
+    mass = np.cumsum(weights(logits[ids], sampling))
     target = uniform64(key, position) * int(mass[-1]) >> 64
-    return int(np.searchsorted(mass, target, side="right"))
+    return int(ids[np.searchsorted(mass, target, side="right")])
+
+
+def top(logits: np.ndarray, k: int) -> np.ndarray:
+    """The k tokens of the largest logits, of equals the least id first, int32 (k,)."""
+    return np.argsort(-np.asarray(logits, np.int64), kind="stable")[:k].astype(np.int32)
