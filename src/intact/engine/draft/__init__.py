@@ -1,0 +1,53 @@
+"""Drafting: guesses of what comes next, which the model checks in one step; they change the time, never the text.
+
+An engine's step, for the sequences that decode:
+
+    if controller.interested(len(sequences), prompt_rows):
+        open the drafts that are not: drafter.open(prompt), then draft.extend(what was drawn so far)
+    trees = controller.propose(drafts, limits, prompt_rows)
+    run each sequence's last token and its tree as one chunk, draw after every row with the sequence's own key
+    paths = [accepted(tree, drawn) if tree else [] ...]
+    controller.report(trees, paths)
+    draft.extend(the accepted tokens and the one drawn after the last of them), for every open draft
+    drafter.learn(tokens run, their `drafter.candidates` likeliest successors), if it wants any; after `extend`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from intact.engine.draft.auto import Auto
+from intact.engine.draft.base import Draft, Drafter, Tree, accepted
+from intact.engine.draft.controller import Controller, Statistics
+from intact.engine.draft.lookup import Lookup
+from intact.engine.draft.recycling import Recycling
+from intact.errors import ParameterError
+
+__all__ = ["DRAFTERS", "Controller", "Draft", "Drafter", "Statistics", "Tree", "accepted", "make_drafter"]
+
+_MAKERS: dict[str, Callable[[int, bool], Drafter]] = {
+    Auto.name: Auto,
+    Lookup.name: lambda vocabulary, trees: Lookup(trees),
+    Recycling.name: Recycling,
+}
+DRAFTERS = tuple(_MAKERS)
+
+
+def make_drafter(name: str, vocabulary: int, trees: bool) -> Drafter:
+    """A drafter by its name.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Tokens of the model.
+    trees : bool
+        Whether the executor runs trees; else drafts are chains.
+
+    Raises
+    ------
+    ParameterError
+        If the name is unknown.
+    """
+    if name not in _MAKERS:
+        raise ParameterError(f"a drafter is one of {', '.join(DRAFTERS)}, got {name!r}")
+    return _MAKERS[name](vocabulary, trees)

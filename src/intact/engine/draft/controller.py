@@ -1,0 +1,196 @@
+"""How much to draft: the nodes whose chance is worth the time of their rows, over all sequences of a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft.acceptance import CEILING
+from intact.engine.draft.base import Draft, Tree
+from intact.engine.draft.costs import Costs
+
+MOST_NODES = 24
+"""Of one sequence in one step."""
+MOST_ROWS = 64
+"""Of drafts in one step, over all sequences."""
+MARGIN = 1.02
+"""The speed-up that has to be expected before anything is drafted."""
+LEAST = 0.02
+"""The least that a second row may add to a step, whatever was measured."""
+STALE = 0.2
+"""What is left of a measurement (see `Costs`) when a step is run without drafts, to know anew what that costs."""
+ALLOWANCE = 0.015
+"""The share of time that drafts may lose."""
+CREDIT, WINNINGS = 2.0, 12.0
+"""Steps' worth of time that they may lose at first, and after they have won it."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What drafting did so far.
+
+    Attributes
+    ----------
+    steps, drafted : int
+        Decoding steps of sequences, and those of them that had a draft.
+    proposed, accepted : mapping of str to int
+        Nodes that were run and those that came true, by drafter.
+    """
+
+    steps: int
+    drafted: int
+    proposed: Mapping[str, int]
+    accepted: Mapping[str, int]
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Nodes that were run in vain, by drafter."""
+        return {name: count - self.accepted.get(name, 0) for name, count in self.proposed.items()}
+
+    @property
+    def acceptance(self) -> float:
+        """The share of nodes that came true; 0 if none was run."""
+        return sum(self.accepted.values()) / max(1, sum(self.proposed.values()))
+
+    @property
+    def mean_accepted(self) -> float:
+        """Nodes that came true in a step with a draft."""
+        return sum(self.accepted.values()) / max(1, self.drafted)
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens of a decoding step of one sequence."""
+        return 1 + sum(self.accepted.values()) / max(1, self.steps)
+
+
+class Controller:
+    """Chooses trees so that the expected tokens a second are most, and none where that would lose.
+
+    Expectations may be wrong, so there is an account of time in units of a step: each step pays in ALLOWANCE, drafts
+    pay for their rows and earn their accepted tokens, and while the balance is below 0 nothing is drafted.
+
+    Parameters
+    ----------
+    most : int
+        The most nodes of one sequence in a step.
+    clock : callable
+        Seconds, from any start.
+    """
+
+    def __init__(self, most: int = MOST_NODES, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._most, self._clock = most, clock
+        self.costs = Costs()
+        self._balance = CREDIT
+        self._ramp = 2  # nodes that may be tried: twice as many as were
+        self._now = (0, 0)  # the step that runs: its sequences, its rows of prompts
+        self._start = 0.0
+        self._steps = self._drafted = 0
+        self._proposed: dict[str, int] = {}
+        self._accepted: dict[str, int] = {}
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was proposed and accepted so far."""
+        return Statistics(self._steps, self._drafted, dict(self._proposed), dict(self._accepted))
+
+    def _prices(self, sequences: int, others: int, most: int) -> NDArray[np.float64]:
+        """The time of 0 to `most` more rows, in steps without drafts; noise never makes rows free."""
+        now = sequences + others
+        rows = now + np.arange(most + 1)
+        seconds = self.costs.seconds(np.append(rows, sequences))
+        least = seconds[0] * (1 + LEAST * (rows - 1)) / (1 + LEAST * (now - 1))
+        prices: NDArray[np.float64] = (np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]
+        return prices
+
+    def interested(self, sequences: int, others: int = 0) -> bool:
+        """Whether a likely guess could pay at all; if not, drafts need not be opened.
+
+        Parameters
+        ----------
+        sequences : int
+            How many decode.
+        others : int
+            Rows of prompts in the same step.
+        """
+        return sequences > 0 and float(self._prices(sequences, others, 1)[1]) * sequences < CEILING
+
+    def propose(self, drafts: Sequence[Draft | None], limits: Sequence[int], others: int = 0) -> list[Tree | None]:
+        """Trees for a step; `report` must follow it. The clock runs in between.
+
+        Parameters
+        ----------
+        drafts : one for each sequence that decodes
+            None for one that is not open.
+        limits : sequence of int
+            The most nodes that each may have: as many tokens as it may still draw, less one.
+        others : int
+            Rows of prompts in the same step.
+        """
+        self._start = self._clock()
+        count = len(drafts)
+        self._now = (count, others)
+        if not count:
+            return []
+        prices = self._prices(count, others, min(MOST_ROWS, self._most * count))
+        floor = float(prices[1]) * count
+        if floor >= CEILING:
+            return [None] * count
+        plain = self._balance < 0 or self.costs.freshness(count) < STALE
+        trees = [
+            draft.propose(0 if plain else min(limit, self._most), floor) if draft else None
+            for draft, limit in zip(drafts, limits, strict=True)
+        ]
+        chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
+        nodes = self._best(chances[: min(len(prices) - 1, self._ramp)], prices, count)
+        if not nodes:
+            return [None] * count
+        if count == 1:
+            return [tree and tree.cut(nodes) for tree in trees]
+        least, over = chances[nodes - 1], nodes
+        out: list[Tree | None] = []
+        for tree in trees:
+            keep = sum(chance >= least for chance in tree.chances) if tree else 0
+            keep = min(keep, over)
+            over -= keep
+            out.append(tree.cut(keep) if tree else None)
+        return out
+
+    @staticmethod
+    def _best(chances: Sequence[float], prices: NDArray[np.float64], count: int) -> int:
+        """How many of the likeliest nodes make the expected tokens a unit of time most."""
+        rates = np.cumsum([count, *chances]) / (1 + prices[: len(chances) + 1])
+        nodes = int(rates.argmax())
+        return nodes if rates[nodes] >= MARGIN * count else 0
+
+    def report(self, trees: Sequence[Tree | None], paths: Sequence[Sequence[int]]) -> None:
+        """The step is over.
+
+        Parameters
+        ----------
+        trees : as they were run
+        paths : the nodes of each that were accepted
+        """
+        seconds = self._clock() - self._start
+        count, others = self._now
+        nodes = 0
+        self._steps += count
+        for tree, path in zip(trees, paths, strict=True):
+            if tree is None:
+                continue
+            nodes += len(tree.tokens)
+            self._drafted += 1
+            for origin in tree.origins:
+                self._proposed[origin] = self._proposed.get(origin, 0) + 1
+            for node in path:
+                self._accepted[tree.origins[node]] = self._accepted.get(tree.origins[node], 0) + 1
+        if count and not others:
+            self.costs.observe(count + nodes, seconds)
+        if nodes:
+            self._ramp = max(self._ramp, 2 * nodes)
+            won = sum(map(len, paths)) / count - float(self._prices(count, others, nodes)[nodes])
+            self._balance = min(WINNINGS, self._balance + won)
+        self._balance = max(self._balance, min(CREDIT, self._balance + ALLOWANCE))

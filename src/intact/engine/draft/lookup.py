@@ -1,0 +1,163 @@
+"""Prompt look-up: the text goes on as it did where its last tokens stood before."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
+from intact.engine.draft.base import Tree, make_tree
+
+LONGEST = 24
+"""Matches are not told apart beyond this length."""
+EFFORT = 24
+"""Earlier places that are looked at."""
+PROMPTS = 8
+"""Indices of prompts that are kept for the next sequence."""
+PRIORS = tuple(min(0.9, 0.25 + 0.1 * length) for length in range(LONGEST + 1))
+
+
+def _pair(first: int, second: int) -> int:
+    return first << 24 | second
+
+
+class _Prompt:
+    """A prompt and where its pairs of tokens stand: `before[i]` is the place before i with the same pair, or -1.
+
+    Chains of places as in LZ77, instead of a table of n-grams for each n: one entry a token, and matches of any length.
+    """
+
+    def __init__(self, tokens: tuple[int, ...]) -> None:
+        self.tokens = tokens
+        self.last: dict[int, int] = {}
+        self.before = [-1] * len(tokens)
+        for i in range(1, len(tokens)):
+            pair = _pair(tokens[i - 1], tokens[i])
+            self.before[i] = self.last.get(pair, -1)
+            self.last[pair] = i
+
+
+class LookupDraft:
+    """The text so far: a prompt, shared with its other forks, and what came after."""
+
+    __slots__ = ("_acceptance", "_before", "_last", "_luck", "_match", "_own", "_prompt")
+
+    def __init__(self, prompt: _Prompt, acceptance: Acceptance) -> None:
+        self._prompt, self._acceptance, self._luck = prompt, acceptance, Luck()
+        self._own: list[int] = []
+        self._last: dict[int, int] = {}
+        self._before: list[int] = []
+        self._match: tuple[int, int] | None = None  # where the guess begins, and how many tokens before it agree
+
+    def __len__(self) -> int:
+        return len(self._prompt.tokens) + len(self._own)
+
+    def _at(self, place: int) -> int:
+        first = len(self._prompt.tokens)
+        return self._prompt.tokens[place] if place < first else self._own[place - first]
+
+    def _append(self, token: int) -> None:
+        place = len(self)
+        before = -1
+        if place:
+            pair = _pair(self._at(place - 1), token)
+            before = self._last.get(pair, -1)
+            if before < 0:
+                before = self._prompt.last.get(pair, -1)
+            self._last[pair] = place
+        self._own.append(token)
+        self._before.append(before)
+
+    def _agreement(self, place: int) -> int:
+        """How many tokens up to `place` agree with the text's last ones, of which two are known to."""
+        end, length = len(self) - 1, 2
+        while length < LONGEST and length <= place and self._at(place - length) == self._at(end - length):
+            length += 1
+        return length
+
+    def search(self) -> tuple[int, int] | None:
+        """Where the longest match ends (the place after it) and its length; the latest of equals."""
+        first = len(self._prompt.tokens)
+        best: tuple[int, int] | None = None
+        place, effort = len(self) - 1, EFFORT
+        while place >= 0 and effort and (best is None or best[1] < LONGEST):
+            place = self._prompt.before[place] if place < first else self._before[place - first]
+            effort -= 1
+            if place >= 0 and (length := self._agreement(place)) > (best[1] if best else 0):
+                best = place + 1, length
+        return best
+
+    def _following(self, start: int, count: int) -> list[int]:
+        """What followed: a guess that reaches the text's end goes on with itself."""
+        period = len(self) - start
+        found = [self._at(place) for place in range(start, start + min(count, period))]
+        while len(found) < count:
+            found += found[: count - len(found)]
+        return found
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Compare the guess with what came, and take it into the text."""
+        if self._match:
+            start, length = self._match
+            for token, guess in zip(tokens, self._following(start, len(tokens)), strict=True):
+                kind = min(length, LONGEST)
+                self._luck.observe(self._acceptance.chances[kind], token == guess)
+                self._acceptance.observe(kind, token == guess)
+                if token != guess:
+                    break
+                length += 1
+            self._match = None
+        for token in tokens:
+            self._append(token)
+
+    def guess(self, limit: int, floor: float = 0.0) -> tuple[list[int], list[float]]:
+        """What followed the longest match, and the chance of each token if those before it come true."""
+        self._match = match = self.search() if len(self) else None
+        chances: list[float] = []
+        if match is None:
+            return [], chances
+        start, length = match
+        reach = 1.0
+        while len(chances) < limit:
+            chance = min(CEILING, self._acceptance.chances[min(length, LONGEST)] * self._luck.factor)
+            reach *= chance
+            if reach < floor:
+                break
+            chances.append(chance)
+            length += 1
+        return self._following(start, len(chances)), chances
+
+    def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
+        """A chain, as long as its chance stays above the floor."""
+        tokens, chances = self.guess(limit, floor)
+        count = len(tokens)
+        return make_tree(tokens, range(-1, count - 1), list(accumulate(chances, mul)), [Lookup.name] * count)
+
+
+class Lookup:
+    """Prompt look-up decoding (A. Saxena, 2023), with the longest match instead of fixed n-grams."""
+
+    name = "lookup"
+    candidates = 0
+
+    def __init__(self, trees: bool = True) -> None:
+        self.trees = trees
+        self._acceptance = Acceptance(PRIORS)
+        self._prompts: OrderedDict[tuple[int, ...], _Prompt] = OrderedDict()
+
+    def open(self, tokens: Sequence[int]) -> LookupDraft:
+        """A draft of a text; those of equal texts share its index."""
+        key = tuple(tokens)
+        prompt = self._prompts.pop(key, None) or _Prompt(key)
+        self._prompts[key] = prompt
+        if len(self._prompts) > PROMPTS:
+            self._prompts.popitem(last=False)
+        return LookupDraft(prompt, self._acceptance)
+
+    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
+        """Nothing: the texts are all it knows."""

@@ -1,0 +1,145 @@
+"""Token Recycling: candidates that lost at a token once are guesses for the next time that the token comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
+from intact.engine.draft.base import Tree, make_tree
+
+CANDIDATES = 8
+DEEPEST = 4
+"""Depths are not told apart beyond this."""
+PRIORS = (0.4, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01)
+
+
+class RecyclingDraft:
+    """One sequence's walk through the matrix."""
+
+    __slots__ = ("_asked", "_drafter", "_last", "_luck")
+
+    def __init__(self, drafter: Recycling, last: int) -> None:
+        self._drafter, self._last, self._luck = drafter, last, Luck()
+        self._asked = False
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Note at which rank of the matrix each token stood."""
+        before = (self._last, *tokens)
+        if self._asked:
+            for depth, token in enumerate(tokens):
+                self._drafter.observe(min(depth, DEEPEST - 1), before[depth], token, self._luck)
+            self._asked = False
+        self._last = before[-1]
+
+    def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
+        """The likeliest nodes below the last token."""
+        return self.grow(limit, floor, [], [])
+
+    def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
+        """The same beside another drafter's guess: a chain, and each token's chance if those before it come true."""
+        self._asked = True
+        return _Growth(self._drafter, floor, self._luck.factor, tokens, chances).run(self._last, limit)
+
+
+class Recycling:
+    """Token Recycling (Luo et al., arXiv 2408.08696), with a tree that follows measured chances.
+
+    The paper's tree has one shape of 80 nodes, found in advance. Here the node that is likeliest to be accepted comes
+    next, by frequencies for each depth and rank, so that a tree of any size is the best one.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Tokens; the matrix holds 8 candidates of each, 4 bytes a candidate, in memory that is taken when first written.
+    """
+
+    name = "recycling"
+    candidates = CANDIDATES
+
+    def __init__(self, vocabulary: int, trees: bool = True) -> None:
+        self.trees = trees
+        self.matrix = np.zeros((vocabulary, CANDIDATES), np.int32)  # a candidate plus 1; 0: not known
+        self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
+
+    def open(self, tokens: Sequence[int]) -> RecyclingDraft:
+        """A draft that goes on from the last token."""
+        return RecyclingDraft(self, tokens[-1])
+
+    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
+        """Replace the candidates of tokens; of a token that occurs twice, the later row stays."""
+        self.matrix[tokens] = candidates + 1
+
+    def observe(self, depth: int, before: int, token: int, luck: Luck) -> None:
+        """A token followed another: count its rank."""
+        row = self.matrix[before].tolist()
+        if not row[0]:
+            return
+        acceptance = self.acceptance[depth]
+        luck.observe(min(CEILING, sum(acceptance.chances)), token + 1 in row)
+        for rank, candidate in enumerate(row):
+            acceptance.observe(rank, candidate == token + 1)
+
+
+class _Growth:
+    """Best first: a node that is taken offers what may follow it, and the candidate ranked after it."""
+
+    def __init__(
+        self, drafter: Recycling, floor: float, factor: float, chain: Sequence[int], links: Sequence[float]
+    ) -> None:
+        self._matrix, self._trees, self._floor = drafter.matrix, drafter.trees, floor
+        self._chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in drafter.acceptance]
+        self._chain, self._links = chain, links
+        self._offers: list[tuple[float, int, int, int, int, int, tuple[int, int, float, int] | None]] = []
+        self._order = count()
+
+    def _offer(
+        self, chance: float, token: int, parent: int, depth: int, link: int, row: tuple[int, int, float, int] | None
+    ) -> None:
+        if chance >= self._floor:
+            heappush(self._offers, (-chance, next(self._order), token, parent, depth, link, row))
+
+    def _candidate(self, row: tuple[int, int, float, int], parent: int, depth: int, most: float) -> None:
+        """Offer the next candidate of a row: the token before, the rank, the chance that is left, what to pass over."""
+        before, rank, reach, other = row
+        while rank < CANDIDATES and (token := int(self._matrix[before, rank]) - 1) >= 0:
+            if token != other:
+                chance = min(most, reach * self._chances[min(depth, DEEPEST - 1)][rank])
+                self._offer(chance, token, parent, depth, len(self._chain), (before, rank, reach, other))
+                return
+            rank += 1
+
+    def _below(self, before: int, parent: int, depth: int, reach: float, link: int) -> None:
+        """Offer what may follow a node. Where the chain may be wrong, the candidates share what is left."""
+        other = -1
+        if link < len(self._chain) and (self._trees or self._links[link] >= self._chances[min(depth, DEEPEST - 1)][0]):
+            other = self._chain[link]
+            self._offer(reach * self._links[link], other, parent, depth, link, None)
+            if not self._trees:
+                return
+        left = reach * (1 - self._links[link]) if other >= 0 else reach
+        self._candidate((before, 0, left, other), parent, depth, left)
+
+    def run(self, last: int, limit: int) -> Tree | None:
+        """At most so many nodes below a token."""
+        tokens: list[int] = []
+        parents: list[int] = []
+        chances: list[float] = []
+        origins: list[str] = []
+        if limit > 0:
+            self._below(last, -1, 0, 1.0, 0)
+        while self._offers and len(tokens) < limit:
+            negative, _, token, parent, depth, link, row = heappop(self._offers)
+            tokens.append(token)
+            parents.append(parent)
+            chances.append(-negative)
+            origins.append(Recycling.name if row else "lookup")
+            if row and self._trees:
+                before, rank, reach, other = row
+                self._candidate((before, rank + 1, reach, other), parent, depth, -negative)
+            self._below(token, len(tokens) - 1, depth + 1, -negative, link + 1)
+        return make_tree(tokens, parents, chances, origins)
