@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, cast
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling, make_sampling
+from intact.text.stops import StopStrings
+
+ConstraintKind = Literal["json_schema", "regex", "grammar"]
+CONSTRAINTS: tuple[ConstraintKind, ...] = ("json_schema", "regex", "grammar")
+LARGEST_BIAS = 100
+LARGEST_REPETITION = 100
+MOST_TOP_LOGPROBS = 20
 
 
-def _number(name: str, value: object, low: float, high: float, interval: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ParameterError(f"{name} must lie in {interval}, got {value!r}")
-    return float(value)
+class Constraint(NamedTuple):
+    """What a text must match: the kind, and the schema, expression or grammar as text."""
 
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ParameterError(f"{name} must be an integer from {low} to {high}, got {value!r}")
-    return value
+    kind: ConstraintKind
+    text: str
 
 
 @dataclass(frozen=True)
 class SamplingParameters:
-    """How tokens are drawn and when a completion ends.
+    """How tokens are drawn and when a completion ends; docs/sampling.md has the formulas and their order.
+
+    Every number that isn't an integer is taken for the decimal number that it shows, of at most 6 decimals.
 
     Attributes
     ----------
+    max_tokens, min_tokens : int
+        Bounds of a completion's length; before `min_tokens` no end token can be drawn.
     temperature : float
-        0 for greedy decoding; at most 6 decimals, as it is taken for the decimal number that it shows.
-    top_p, min_p : float
-        At most 6 decimals; `top_k` 0 keeps all. All filters apply after the temperature: top_k, then top_p, then min_p.
+        0 for greedy decoding.
+    top_k, top_p, min_p, typical_p : int, float
+        Filters, applied in this order after the temperature; 0, 1, 0 and 1 keep all tokens.
+    repetition_penalty : float
+        Above 1: tokens of the prompt and the text become less likely (Keskar et al. 2019).
+    presence_penalty, frequency_penalty : float
+        Subtracted from logits of the tokens of the text: once, and for each occurrence.
+    logit_bias : mapping of int to float
+        What is added to tokens' logits, -100 to 100; -inf forbids a token. Kept as sorted pairs.
+    seed : int
+        With the prompt's name and the sample's number the key of all draws.
+    stop : tuple of str
+        Texts that end a completion.
+    ignore_eos : bool
+        Whether to go on after an end token.
+    top_logprobs : int
+        How many of the likeliest tokens to report with each token.
+    json_schema : str or dict, regex : str, grammar : str
+        What the text must be: JSON of a schema, a match of a regular expression, or of a grammar in Lark's notation.
+
+    Raises
+    ------
+    ParameterError
+        If a value is impossible or contradicts another.
     """
 
     max_tokens: int = 128
@@ -39,24 +70,161 @@ class SamplingParameters:
     min_p: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
+    ignore_eos: bool = False
+    top_logprobs: int = 0
+    json_schema: str | Mapping[str, Any] | None = None
+    regex: str | None = None
+    grammar: str | None = None
 
     def __post_init__(self) -> None:
-        _integer("max_tokens", self.max_tokens, 1, 1 << 30)
-        _number("temperature", self.temperature, 0, 1000, "[0, 1000]")
-        if _number("top_p", self.top_p, 0, 1, "(0, 1]") == 0:
-            raise ParameterError(f"top_p must lie in (0, 1], got {self.top_p!r}")
-        _integer("top_k", self.top_k, 0, 1 << 30)
-        _number("min_p", self.min_p, 0, 1, "[0, 1]")
-        _integer("seed", self.seed, -(1 << 63), (1 << 64) - 1)
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        for name in ("temperature", "top_p", "min_p"):
-            value = float(getattr(self, name))
-            if round(value, 6) != value:
-                raise ParameterError(f"{name} may have at most 6 decimals, got {value!r}")
-            object.__setattr__(self, name, value)
+        self._integer("max_tokens", 1, 1 << 30)
+        self._integer("min_tokens", 0, 1 << 30)
+        self._integer("top_k", 0, 1 << 30)
+        self._integer("seed", -(1 << 63), (1 << 64) - 1)
+        self._integer("top_logprobs", 0, MOST_TOP_LOGPROBS)
+        self._decimal("temperature", 0, 1000)
+        self._decimal("top_p", 0, 1, above=True)
+        self._decimal("min_p", 0, 1)
+        self._decimal("typical_p", 0, 1, above=True)
+        self._decimal("repetition_penalty", 0, LARGEST_REPETITION, above=True)
+        self._decimal("presence_penalty", -2, 2)
+        self._decimal("frequency_penalty", -2, 2)
+        if not isinstance(self.ignore_eos, bool):
+            raise ParameterError(f"ignore_eos must be True or False, got {self.ignore_eos!r}")
+        self._set("stop", StopStrings(self.stop).stops)
+        self._set("logit_bias", _biases(self.logit_bias))
+        if self.json_schema is not None:
+            self._set("json_schema", _schema(self.json_schema))
+        for name in ("regex", "grammar"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ParameterError(f"{name} must be a text that is not empty, got {value!r:.60}")
+        self._check_contradictions()
+
+    def _check_contradictions(self) -> None:
+        if self.min_tokens > self.max_tokens:
+            raise ParameterError(f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}")
+        given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ParameterError(f"{' and '.join(given)} are given; a text can have one constraint")
+        if given and self.ignore_eos:
+            raise ParameterError(f"ignore_eos contradicts {given[0]}: a text that matches ends with an end token")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _integer(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ParameterError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+
+    def _decimal(self, name: str, low: int, high: int, *, above: bool = False) -> None:
+        self._set(name, _decimal(name, getattr(self, name), low, high, above))
 
     @property
     def sampling(self) -> Sampling:
-        """The same as exact integers."""
-        return make_sampling(self.temperature, self.top_k, self.top_p, self.min_p)
+        """Temperature and filters as exact integers."""
+        return make_sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.typical_p)
+
+    @property
+    def biases(self) -> tuple[tuple[int, float], ...]:
+        """`logit_bias` as pairs of token and bias, sorted."""
+        return cast(tuple[tuple[int, float], ...], self.logit_bias)
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the text must match."""
+        for kind in CONSTRAINTS:
+            if (text := getattr(self, kind)) is not None:
+                return Constraint(kind, text)
+        return None
+
+    def check_tokens(self, vocabulary: int) -> None:
+        """Refuse tokens that a model doesn't have.
+
+        Raises
+        ------
+        ParameterError
+            If `logit_bias` names a token outside the vocabulary.
+        """
+        for token, _ in self.biases:
+            if token >= vocabulary:
+                raise ParameterError(f"logit_bias names token {token}; this model's lie in 0 to {vocabulary - 1}")
+
+    def to_json(self) -> str:
+        """Write the fields that differ from their defaults, in one way only: sorted, without spaces."""
+        changed = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
+        if "logit_bias" in changed:
+            changed["logit_bias"] = {str(t): "-inf" if b == -math.inf else b for t, b in changed["logit_bias"]}
+        return json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> SamplingParameters:
+        """Read what `to_json` writes.
+
+        Raises
+        ------
+        ParameterError
+            If the text isn't such an object, or a value is impossible.
+        """
+        try:
+            given = json.loads(text)
+        except ValueError as error:
+            raise ParameterError(f"sampling parameters must be a JSON object: {error}") from error
+        if not isinstance(given, dict):
+            raise ParameterError(f"sampling parameters must be a JSON object, got {text!r:.60}")
+        names = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise ParameterError(f"{name!r:.60} is no sampling parameter; they are {', '.join(names)}")
+        if isinstance(bias := given.get("logit_bias"), dict):
+            given["logit_bias"] = {_token(t): -math.inf if b == "-inf" else b for t, b in bias.items()}
+        return cls(**given)
+
+
+def _decimal(name: str, value: object, low: int, high: int, above: bool = False) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not low <= value <= high
+        or (above and value == low)
+    ):
+        raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {value!r}")
+    number = float(value)
+    if round(number, 6) != number:
+        raise ParameterError(f"{name} may have at most 6 decimals, got {number!r}")
+    return number + 0.0  # -0.0 is 0.0
+
+
+def _token(name: object) -> object:
+    return int(name) if isinstance(name, str) and name.isdecimal() else name
+
+
+def _biases(value: object) -> tuple[tuple[int, float], ...]:
+    if not isinstance(value, Mapping | tuple):
+        raise ParameterError(f"logit_bias must map token ids to numbers, got {value!r:.60}")
+    pairs: dict[int, float] = {}
+    for token, bias in value.items() if isinstance(value, Mapping) else value:
+        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 31:
+            raise ParameterError(f"logit_bias must map token ids to numbers, got the token {token!r:.60}")
+        forbidden = bias == -math.inf
+        name = f"logit_bias of token {token}"
+        pairs[token] = bias if forbidden else _decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
+    return tuple(sorted(pairs.items()))
+
+
+def _schema(value: object) -> str:
+    """A schema as text; the order of its properties is kept, as it is the order in which they are written."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+        if isinstance(parsed, Mapping):
+            return json.dumps(parsed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ParameterError(f"json_schema is no JSON: {error}") from error
+    raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

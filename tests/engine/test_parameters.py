@@ -1,0 +1,145 @@
+"""Sampling parameters: what is refused, and with which words; the same as integers; as JSON and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.engine.parameters import SamplingParameters
+from intact.errors import ParameterError
+from intact.numerics.functions import LOG2E
+from intact.numerics.sampling import Sampling
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"max_tokens": 0}, r"max_tokens must be an integer from 1 to 1073741824, got 0"),
+    ({"max_tokens": True}, "max_tokens must be an integer"),
+    ({"min_tokens": -1}, "min_tokens must be an integer from 0"),
+    ({"min_tokens": 5, "max_tokens": 4}, "min_tokens is 5, more than max_tokens, 4"),
+    ({"temperature": -0.1}, r"temperature must lie in \[0, 1000\], got -0.1"),
+    ({"temperature": math.nan}, "temperature must lie in"),
+    ({"temperature": "1"}, "temperature must lie in"),
+    ({"temperature": 0.1234567}, "temperature may have at most 6 decimals, got 0.1234567"),
+    ({"top_p": 0}, r"top_p must lie in \(0, 1\], got 0"),
+    ({"top_p": 1.1}, r"top_p must lie in \(0, 1\], got 1.1"),
+    ({"top_k": 1.0}, "top_k must be an integer"),
+    ({"min_p": 2}, r"min_p must lie in \[0, 1\], got 2"),
+    ({"typical_p": 0.0}, r"typical_p must lie in \(0, 1\]"),
+    ({"repetition_penalty": 0}, r"repetition_penalty must lie in \(0, 100\]"),
+    ({"presence_penalty": 2.5}, r"presence_penalty must lie in \[-2, 2\]"),
+    ({"frequency_penalty": -3}, r"frequency_penalty must lie in \[-2, 2\]"),
+    ({"logit_bias": [1]}, "logit_bias must map token ids to numbers"),
+    ({"logit_bias": {"a": 1}}, "got the token 'a'"),
+    ({"logit_bias": {-1: 1}}, "got the token -1"),
+    ({"logit_bias": {4: 101}}, r"logit_bias of token 4 must lie in \[-100, 100\], got 101"),
+    ({"logit_bias": {4: math.inf}}, "logit_bias of token 4 must lie in"),
+    ({"logit_bias": {4: None}}, "logit_bias of token 4 must lie in"),
+    ({"seed": 1 << 64}, "seed must be an integer"),
+    ({"stop": ["a", ""]}, r"stop\[1\] is empty"),
+    ({"stop": 3}, "stop must be a string or a list of strings"),
+    ({"ignore_eos": 1}, "ignore_eos must be True or False, got 1"),
+    ({"top_logprobs": 21}, "top_logprobs must be an integer from 0 to 20, got 21"),
+    ({"json_schema": "{"}, "json_schema is no JSON"),
+    ({"json_schema": "[]"}, "json_schema must be a JSON object"),
+    ({"json_schema": {"a": {1, 2}}}, "json_schema is no JSON"),
+    ({"regex": ""}, "regex must be a text that is not empty"),
+    ({"grammar": 3}, "grammar must be a text"),
+    ({"regex": "a", "grammar": "start: A"}, "regex and grammar are given; a text can have one constraint"),
+    ({"regex": "a", "ignore_eos": True}, "ignore_eos contradicts regex"),
+]
+
+
+@pytest.mark.parametrize(("given_", "message"), REFUSED)
+def test_impossible_values_are_refused(given_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        SamplingParameters(**given_)
+
+
+def test_values_are_taken_as_the_decimals_that_they_show() -> None:
+    parameters = SamplingParameters(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05, typical_p=0.9)
+    assert parameters.sampling == Sampling(round(Fraction(LOG2E * 10, 7)), 40, 950_000, 50_000, 900_000)
+    assert SamplingParameters().sampling == Sampling()
+    assert SamplingParameters(temperature=1) == SamplingParameters(temperature=1.0)
+    assert math.copysign(1, SamplingParameters(presence_penalty=-0.0).presence_penalty) == 1
+
+
+def test_greedy_takes_filters_too() -> None:
+    assert SamplingParameters(temperature=0, top_p=0.9).sampling == Sampling(top_p=900_000)
+
+
+def test_values_are_normalized() -> None:
+    assert SamplingParameters(stop="a").stop == ("a",)
+    assert SamplingParameters(stop=["a", "b", "a"]).stop == ("a", "b")  # type: ignore[arg-type]
+    biased = SamplingParameters(logit_bias={7: 1, 3: -math.inf})
+    assert biased.logit_bias == ((3, -math.inf), (7, 1.0))
+    assert SamplingParameters(json_schema={"b": 1, "a": 2}).json_schema == '{"b":1,"a":2}'
+    assert hash(biased) == hash(SamplingParameters(logit_bias={3: -math.inf, 7: 1.0}))
+
+
+def test_constraints_name_their_kind() -> None:
+    assert SamplingParameters().constraint is None
+    assert SamplingParameters(regex="a+").constraint == ("regex", "a+")
+    assert SamplingParameters(json_schema='{"type": "null"}').constraint == ("json_schema", '{"type":"null"}')
+    assert SamplingParameters(grammar='start: "a"').constraint == ("grammar", 'start: "a"')
+
+
+def test_tokens_are_checked_against_a_vocabulary() -> None:
+    parameters = SamplingParameters(logit_bias={1: 1.0, 10: 2.0})
+    parameters.check_tokens(11)
+    with pytest.raises(ParameterError, match="logit_bias names token 10; this model's lie in 0 to 9"):
+        parameters.check_tokens(10)
+
+
+DECIMAL = st.integers(0, 10**6).map(lambda x: x / 10**6)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "max_tokens": st.integers(50, 99),
+            "min_tokens": st.integers(0, 50),
+            "temperature": DECIMAL,
+            "top_k": st.integers(0, 9),
+            "repetition_penalty": DECIMAL.map(lambda x: x + 1),
+            "logit_bias": st.dictionaries(st.integers(0, 99), DECIMAL | st.just(-math.inf)),
+            "stop": st.lists(st.text(min_size=1)),
+            "ignore_eos": st.booleans(),
+            "seed": st.integers(-5, 5),
+        },
+    )
+)
+def test_json_gives_the_same_back(given_: dict[str, Any]) -> None:
+    parameters = SamplingParameters(**given_)
+    text = parameters.to_json()
+    assert SamplingParameters.from_json(text) == parameters
+    assert SamplingParameters.from_json(text).to_json() == text
+    assert "Infinity" not in text
+
+
+def test_json_holds_what_differs_from_the_defaults() -> None:
+    parameters = SamplingParameters(top_p=0.5, logit_bias={10: -math.inf, 9: 1}, max_tokens=128)
+    assert parameters.to_json() == '{"logit_bias":{"10":"-inf","9":1.0},"top_p":0.5}'
+    assert SamplingParameters().to_json() == "{}"
+    schema = {"type": "object", "properties": {"z": {}, "a": {}}}
+    again = SamplingParameters.from_json(SamplingParameters(json_schema=schema).to_json())
+    assert json.loads(str(again.json_schema)) == schema
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "must be a JSON object"),
+        ("3", "must be a JSON object"),
+        ('{"tpo_p":1}', "'tpo_p' is no sampling parameter"),
+        ('{"top_p":7}', "top_p must lie in"),
+    ],
+)
+def test_json_that_makes_no_sense_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        SamplingParameters.from_json(text)
