@@ -1,0 +1,220 @@
+"""Texts that must match a JSON schema, a regular expression or a grammar: masks by llguidance, one before each draw."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.parameters import Constraint, SamplingParameters
+from intact.errors import ParameterError
+from intact.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+COMPILED: Final = 64
+"""Constraints of a tokenizer that are kept compiled."""
+SECONDS: Final = 10.0
+"""The longest that a constraint may take to compile: not every explosion is caught by a limit on its parts."""
+LIMITS: Final[dict[str, Any]] = {
+    "max_items_in_row": 2000,
+    "initial_lexer_fuel": 1_000_000,
+    "step_lexer_fuel": 200_000,
+    "step_max_items": 50_000,
+    "max_lexer_states": 50_000,  # 1 to 2 kB each
+    "max_grammar_size": 500_000,
+}
+"""llguidance's own limits on a constraint and on one step of it."""
+SPACE: Final = r" |\r?\n[ \t]{0,40}"
+"""Space between the parts of JSON: none, one, or a line break and indentation, so that no text is all space."""
+_MARK: Final = "\x02"
+
+
+class Matcher:
+    """Where one text stands in its constraint. Made by `compile`."""
+
+    def __init__(self, inner: LLMatcher, kind: str) -> None:
+        self._inner, self._kind = inner, kind
+        self._mask: NDArray[np.uint32] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing but an end token may follow."""
+        return bool(self._inner.is_stopped())
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the text may end here."""
+        return bool(self._inner.is_accepting())
+
+    def mask(self) -> NDArray[np.uint32]:
+        """The tokens that may follow, as a `Draw` takes them: end tokens where the text may end.
+
+        Raises
+        ------
+        ParameterError
+            If no token may follow, or finding out would pass the limits.
+        """
+        if self._mask is None:
+            words = np.frombuffer(self._inner.compute_bitmask(), np.uint32)
+            if self._inner.is_error():
+                raise self._error("allows no token here")
+            if not words.any():
+                raise ParameterError(f"the {self._kind} allows no token here")
+            self._mask = words
+        return self._mask
+
+    def accept(self, token: int) -> None:
+        """Go on by a token.
+
+        Raises
+        ------
+        ParameterError
+            If the constraint does not allow it here.
+        """
+        self._mask = None
+        if not self._inner.consume_token(token):
+            raise self._error(f"does not allow token {token} here")
+
+    def rollback(self, count: int) -> None:
+        """Take the last tokens back."""
+        self._mask = None
+        if not self._inner.rollback(count):
+            raise self._error(f"cannot go back by {count} tokens")
+
+    def fork(self) -> Matcher:
+        """A second matcher that goes on from here."""
+        other = Matcher(self._inner.deep_copy(), self._kind)
+        other._mask = self._mask
+        return other
+
+    def _error(self, what: str) -> ParameterError:
+        return ParameterError(f"the {self._kind} {what}{_reason(self._inner)}")
+
+
+def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters) -> Matcher | None:  # noqa: A001
+    """A matcher at the beginning of a text, None where the parameters have no constraint.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Logits of a row; those beyond the tokenizer's tokens are never allowed.
+
+    Raises
+    ------
+    ParameterError
+        If the constraint cannot be understood, is too large, or allows no text; if llguidance is not installed, or
+        the model has no end token.
+    """
+    constraint = parameters.constraint
+    if constraint is None:
+        return None
+    with _LOCK:
+        compiler = _COMPILERS.get(tokenizer)
+        if compiler is None or compiler.vocabulary != vocabulary:
+            compiler = _COMPILERS[tokenizer] = _Compiler(tokenizer, vocabulary)
+    return compiler.matcher(constraint)
+
+
+class _Vocabulary:
+    """What llguidance asks of a tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int, ends: list[int]) -> None:
+        self._tokenizer = tokenizer
+        self.eos_token_id, self.bos_token_id = ends[0], tokenizer.bos_id
+        self.tokens = [tokenizer.token_bytes(token) for token in range(tokenizer.size)]
+        self.tokens += [b""] * (vocabulary - tokenizer.size)
+        self.special_token_ids = [token for token in range(tokenizer.size) if tokenizer.is_special(token)]
+        self._mark = tokenizer.encode(_MARK, special=False, bos=False)
+
+    def __call__(self, text: str) -> list[int]:
+        """The tokens of a text that goes on from another, so without the space that some tokenizers put in front."""
+        ids = self._tokenizer.encode(_MARK + text, special=False, bos=False)
+        marked = ids[: len(self._mark)] == self._mark
+        return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
+
+
+class _Compiler:
+    """The constraints of one tokenizer; those used last are kept."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
+        try:
+            from llguidance import LLTokenizer, TokenizerWrapper
+        except ImportError as error:
+            raise ParameterError(
+                "constraints need llguidance, which is not installed: pip install 'intact[constraints]'"
+            ) from error
+        ends = sorted(tokenizer.eos_ids)
+        if not ends:
+            raise ParameterError("this model has no end token, so that no text of a constraint could end")
+        self.vocabulary = vocabulary
+        wrapper = TokenizerWrapper(_Vocabulary(tokenizer, vocabulary, ends))
+        self._tokenizer: LLTokenizer = LLTokenizer(wrapper, n_vocab=vocabulary, eos_token=ends)
+        self._kept: OrderedDict[Constraint, Matcher] = OrderedDict()
+
+    def matcher(self, constraint: Constraint) -> Matcher:
+        with _LOCK:
+            if constraint in self._kept:
+                self._kept.move_to_end(constraint)
+                return self._kept[constraint].fork()
+        made = _within(SECONDS, constraint.kind, lambda: self._compile(constraint))
+        with _LOCK:
+            self._kept[constraint] = made
+            while len(self._kept) > COMPILED:
+                self._kept.popitem(last=False)
+        return made.fork()
+
+    def _compile(self, constraint: Constraint) -> Matcher:
+        from llguidance import LLMatcher, LLParserLimits
+
+        kind, text = constraint
+        try:
+            if kind == "json_schema":
+                source = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": SPACE})
+            else:
+                source = LLMatcher.grammar_from_regex(text) if kind == "regex" else LLMatcher.grammar_from_lark(text)
+        except ValueError as error:
+            raise ParameterError(f"the {kind} cannot be used: {error!s:.200}") from error
+        limits = LLParserLimits(**LIMITS, verbose_errors=False)
+        inner = LLMatcher(self._tokenizer, source, log_level=0, limits=limits)
+        if inner.is_error():
+            raise ParameterError(f"the {kind} cannot be used{_reason(inner)}")
+        made = Matcher(inner, kind)
+        made.mask()
+        return made
+
+
+_LOCK: Final = threading.Lock()
+_COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
+
+
+def _reason(inner: LLMatcher) -> str:
+    """The first line of what llguidance says."""
+    text = inner.get_error().strip().partition("\n")[0]
+    return f": {text:.200}" if text else ""
+
+
+def _within(seconds: float, kind: str, work: Callable[[], Matcher]) -> Matcher:
+    """Do the work in a thread of its own, which is left behind where it takes longer."""
+    results: list[Matcher | BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise ParameterError(f"the {kind} cannot be used: it takes longer than {seconds:g} s to compile")
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]

@@ -1,0 +1,213 @@
+"""Constraints: whatever is drawn under the masks matches; what cannot be used is an error of that request alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from intact.engine import constraints
+from intact.engine.constraints import Matcher
+from intact.engine.parameters import SamplingParameters
+from intact.errors import ParameterError
+from intact.formats.checkpoint import open_checkpoint
+from intact.text.tokenizer import Tokenizer
+from support.models import real_model
+from text.vocabularies import byte_level, pieces
+
+jsonschema = pytest.importorskip("jsonschema")
+pytest.importorskip("llguidance")
+
+TINY = {"bytes": byte_level, "pieces": pieces}
+REAL = ("smollm2-135m", "gemma3-270m", "qwen-coder-0.5b")
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 130},
+        "tags": {"type": "array", "items": {"enum": ["a", "é", "\U0001f600"]}, "maxItems": 3},
+        "next": {"anyOf": [{"type": "null"}, {"type": "boolean"}]},
+    },
+    "required": ["name", "age", "tags"],
+    "additionalProperties": False,
+}
+REGEXES = [r"[a-z]{3,9} (0|[1-9][0-9]{0,3})", r"(hello|wörld|[α-ωά]{1,4}){1,3}", r"a?", r"[^x]{2,5}x"]
+GRAMMAR = 'start: sum\nsum: NUMBER | NUMBER ("+" | "-") sum | "(" sum ")"\nNUMBER: /[0-9]{1,3}/\n'
+
+
+def tokenizer_of(name: str) -> Tokenizer:
+    if name in TINY:
+        return Tokenizer.from_gguf(TINY[name]())
+    return Tokenizer.from_checkpoint(open_checkpoint(real_model(name)))
+
+
+@pytest.fixture(scope="module", params=[*TINY, *REAL])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return tokenizer_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Tokenizer:
+    return tokenizer_of("bytes")
+
+
+def start(tokenizer: Tokenizer, **constraint: Any) -> Matcher:
+    made = constraints.compile(tokenizer, tokenizer.size + 70, SamplingParameters(**constraint))
+    assert made is not None
+    return made
+
+
+def tokens_of(mask: NDArray[np.uint32]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+
+
+def walk(tokenizer: Tokenizer, matcher: Matcher, rng: np.random.Generator, most: int = 400) -> str | None:
+    """A text drawn with uniform logits over the masks, None where it has not ended in time."""
+    drawn: list[int] = []
+    for _ in range(most):
+        may = tokens_of(matcher.mask())
+        assert may[-1] < tokenizer.size
+        ends = [token for token in may.tolist() if token in tokenizer.eos_ids]
+        assert bool(ends) == matcher.accepting
+        assert not matcher.finished or len(ends) == len(may)
+        token = ends[0] if ends and rng.integers(0, 3) == 0 else int(rng.choice(may))
+        matcher.accept(token)
+        if token in tokenizer.eos_ids:
+            assert matcher.finished
+            return b"".join(tokenizer.token_bytes(t) for t in drawn).decode()
+        assert not tokenizer.is_special(token)
+        drawn.append(token)
+    return None
+
+
+@pytest.mark.parametrize("pattern", REGEXES)
+def test_walks_match_their_regular_expression(tokenizer: Tokenizer, pattern: str) -> None:
+    plain = re.compile(pattern, re.DOTALL)
+    rng = np.random.default_rng(1)
+    texts = [walk(tokenizer, start(tokenizer, regex=pattern), rng) for _ in range(15)]
+    for text in texts:
+        assert text is not None
+        assert plain.fullmatch(text), text
+
+
+def test_walks_are_json_of_their_schema(tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(2)
+    texts = [walk(tokenizer, start(tokenizer, json_schema=SCHEMA), rng) for _ in range(15)]
+    ended = [text for text in texts if text is not None]
+    assert len(ended) > 9
+    for text in ended:
+        jsonschema.validate(json.loads(text), SCHEMA)
+    assert len(set(ended)) > 1
+
+
+def test_walks_are_of_their_grammar(tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(3)
+    texts = [walk(tokenizer, start(tokenizer, grammar=GRAMMAR), rng) for _ in range(15)]
+    ended = [text for text in texts if text is not None]
+    assert len(ended) > 3
+    for text in ended:
+        assert set(text) <= set("0123456789+-()")
+        assert isinstance(eval(re.sub(r"\b0+(?=\d)", "", text)), int)
+
+
+def test_a_text_can_be_written_as_it_is_encoded(tokenizer: Tokenizer) -> None:
+    """The tokens of a text in the tokenizer's own way stay within the masks, where the text matches."""
+    text = '{"name": "hello", "age": 7, "tags": []}'
+    matcher = start(tokenizer, json_schema=SCHEMA)
+    for token in tokenizer.encode("x" + text, bos=False)[len(tokenizer.encode("x", bos=False)) :]:
+        assert token in tokens_of(matcher.mask())
+        matcher.accept(token)
+    assert matcher.accepting
+
+
+@pytest.mark.parametrize("text", ["{  ", "{\n\n", "{\n" + " " * 41])
+def test_json_has_no_idle_space(tiny: Tokenizer, text: str) -> None:
+    matcher = start(tiny, json_schema={"type": "object"})
+    *given, last = [tiny.encode(character)[0] for character in text]
+    for token in given:
+        matcher.accept(token)
+    assert last not in tokens_of(matcher.mask())
+
+
+def test_masks_have_a_bit_for_each_logit(tiny: Tokenizer) -> None:
+    assert len(start(tiny, regex="a").mask()) * 32 >= tiny.size + 70
+
+
+def test_forks_and_steps_back_are_independent(tiny: Tokenizer) -> None:
+    matcher = start(tiny, regex="[ab]{2}c")
+    a, b, c = (tiny.encode(text)[0] for text in "abc")
+    first = matcher.mask().copy()
+    other = matcher.fork()
+    for token in (a, b, c):
+        other.accept(token)
+    assert other.finished
+    np.testing.assert_array_equal(matcher.mask(), first)
+    other.rollback(3)
+    np.testing.assert_array_equal(other.mask(), first)
+    with pytest.raises(ParameterError, match=f"the regex does not allow token {c} here"):
+        matcher.accept(c)
+
+
+def test_equal_constraints_are_compiled_once(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = constraints._within
+    monkeypatch.setattr(constraints, "_within", lambda *given: calls.append(given) or real(*given))
+    for pattern in ("once", "twice", "once", "once"):
+        start(tiny, regex=pattern)
+    assert len(calls) == 2
+
+
+def test_no_constraint_needs_no_matcher(tiny: Tokenizer) -> None:
+    assert constraints.compile(tiny, tiny.size, SamplingParameters()) is None
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        ({"regex": "("}, "the regex cannot be used: .*regex"),
+        ({"regex": "(" * 20000 + ")" * 20000}, "the regex cannot be used"),
+        ({"regex": r"[^\s\S]"}, "the regex allows no token here"),
+        ({"grammar": "start: missing"}, 'the grammar cannot be used: .*unknown name: "missing"'),
+        ({"grammar": "start: " + "(" * 20000 + '"a"' + ")" * 20000}, "the grammar cannot be used: .*deeply nested"),
+        ({"grammar": "start: start"}, "the grammar allows no token here"),
+        ({"grammar": "start: A\nA: " + " & ".join(f"/(.*a.{{{i}}}b.*)/" for i in range(1, 10))}, "the grammar cannot"),
+        ({"json_schema": {"type": "integer", "minimum": 3, "maximum": 2}}, "the json_schema cannot be used: Unsatisf"),
+        ({"json_schema": {"type": "nothing"}}, "the json_schema cannot be used"),
+        ({"json_schema": {"type": "object", "properties": {str(i): {"type": "integer"} for i in range(20000)}}},
+         "the json_schema cannot be used: schema too large"),
+        ({"json_schema": '{"items":' * 900 + "{}" + "}" * 900}, "the json_schema cannot be used: recursion limit"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused(tiny: Tokenizer, constraint: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message) as caught:
+        start(tiny, **constraint)
+    assert len(str(caught.value)) < 300
+    assert walk(tiny, start(tiny, regex="ab"), np.random.default_rng(0)) == "ab"
+
+
+def test_a_constraint_that_takes_too_long_is_refused(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(constraints, "SECONDS", 0.05)
+    monkeypatch.setattr(constraints._Compiler, "_compile", lambda *_: never.wait(60))
+    with pytest.raises(ParameterError, match=r"the regex cannot be used: it takes longer than 0.05 s to compile"):
+        start(tiny, regex="too long")
+    never.set()
+
+
+def test_a_model_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tokenizer_of("bytes")
+    monkeypatch.setattr(Tokenizer, "eos_ids", frozenset())
+    with pytest.raises(ParameterError, match="no end token"):
+        start(endless, regex="a")
+
+
+def test_without_llguidance_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(ParameterError, match=r"pip install 'intact\[constraints\]'"):
+        start(tokenizer_of("bytes"), regex="a")
