@@ -1,0 +1,70 @@
+"""peers.py's side of intact, through the library as anyone uses it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from peers_worker import serve
+
+import intact
+from intact import _native
+
+
+class IntactSide:
+    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
+        self.model = intact.load(path, threads=threads)
+        self.clock = clock
+        info = self.model.info()
+        self.about: dict[str, Any] = {"version": intact.__version__, "tier": info["tier"], "threads": info["threads"]}
+        self.about |= self._bytes_a_token(info["weight_bytes"])
+        self.about["settings"] = {"all": f"tier {info['tier']}; samples at temperature 1, with log-probabilities"}
+        known = inspect.signature(self.model.generate).parameters
+        self.endless = {"ignore_eos": True} if "ignore_eos" in known else {}
+        self._drawn: list[float] = []  # when each step of the run had drawn
+        draw = self.model.executor.draw
+
+        def stamped(*arguments: Any, **named: Any) -> Any:
+            result = draw(*arguments, **named)
+            self._drawn.append(self.clock())
+            return result
+
+        self.model.executor.draw = stamped
+
+    def _bytes_a_token(self, ours: int) -> dict[str, int]:
+        tensors = self.model.program.tensors
+        file = sum(t.data.nbytes for t in tensors.values())
+        if "output.weight" in tensors:  # the head has a matrix of its own: one row of the embedding is read, not all
+            embedding = tensors["token_embd.weight"]
+            ours -= _native.convert(embedding.kind, embedding.data, *embedding.shape).nbytes
+            file -= embedding.data.nbytes
+        return {"bytes_a_token": ours, "file_bytes_a_token": file}
+
+    def tokens(self, path: str, count: int) -> list[int]:
+        """The first tokens of a text."""
+        return self.model.tokenizer.encode(Path(path).read_text()[: 12 * count], special=False, bos=False)[:count]
+
+    def prompt(self, tokens: list[int]) -> dict[str, float]:
+        start = self.clock()
+        self.model.generate(tokens, max_tokens=1)
+        return {"tokens": len(tokens), "seconds": self.clock() - start}
+
+    def stream(self, tokens: list[int], count: int) -> dict[str, float]:
+        stamps = [self.clock() for _ in self.model.stream(tokens, max_tokens=count, **self.endless)]
+        if len(stamps) < 2:
+            raise SystemExit("the stream ended at once: give another --text")
+        return {"tokens": len(stamps) - 1, "seconds": stamps[-1] - stamps[0]}
+
+    def samples(self, tokens: list[int], n: int, count: int) -> dict[str, float]:
+        self._drawn.clear()
+        start = self.clock()
+        [found] = self.model.generate(tokens, n=n, max_tokens=count, temperature=1.0, logprobs=True, **self.endless)
+        seconds = self.clock() - start
+        made = sum(len(completion.tokens) for completion in found)
+        return {"tokens": made, "seconds": seconds, "first": self._drawn[0] - start}
+
+
+if __name__ == "__main__":
+    serve(IntactSide)

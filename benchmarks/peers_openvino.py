@@ -1,0 +1,54 @@
+"""peers.py's side of OpenVINO GenAI, which reads GGUF files of these architectures itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import openvino
+import openvino_genai as genai
+from peers_worker import serve
+
+
+class OpenVinoSide:
+    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
+        scheduler = genai.SchedulerConfig()
+        scheduler.max_num_batched_tokens = 1024  # a prompt in one step
+        self.pipeline = genai.LLMPipeline(path, "CPU", INFERENCE_NUM_THREADS=threads, scheduler_config=scheduler)
+        self.clock = clock
+        settings = "paged attention, prefix caching off, 1,024 tokens a step; log-probabilities with samples"
+        self.about: dict[str, Any] = {
+            "version": genai.__version__,
+            "threads": threads,
+            "settings": {"all": settings},
+        }
+
+    def _generate(self, tokens: list[int], count: int, n: int = 1) -> tuple[Any, float]:
+        config = genai.GenerationConfig()
+        config.max_new_tokens, config.ignore_eos, config.apply_chat_template = count, True, False
+        if n > 1:
+            config.do_sample, config.temperature, config.top_p, config.logprobs = True, 1.0, 1.0, 1
+            config.num_return_sequences = n
+        ids = np.array([tokens], np.int64)
+        inputs = genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
+        start = self.clock()
+        result = self.pipeline.generate(inputs, config)
+        return result, self.clock() - start
+
+    def prompt(self, tokens: list[int]) -> dict[str, float]:
+        return {"tokens": len(tokens), "seconds": self._generate(tokens, 1)[1]}
+
+    def stream(self, tokens: list[int], count: int) -> dict[str, float]:
+        result, seconds = self._generate(tokens, count)
+        seconds -= result.perf_metrics.get_ttft().mean / 1000
+        return {"tokens": len(result.tokens[0]) - 1, "seconds": seconds}
+
+    def samples(self, tokens: list[int], n: int, count: int) -> dict[str, float]:
+        result, seconds = self._generate(tokens, count, n)
+        first = result.perf_metrics.get_ttft().mean / 1000
+        return {"tokens": sum(map(len, result.tokens)), "seconds": seconds, "first": first}
+
+
+if __name__ == "__main__":
+    serve(OpenVinoSide)
