@@ -22,10 +22,10 @@ struct Attention : Run {
     Buffer& scratch() const { return at(m_.scratch, thread_); }
 
     void append() {
-        by_heads(op_.kv_heads, [&](std::int64_t m, std::int64_t h) {
-            m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width,
-                              cache(h, at(*s_.chunks, at(s_.chunk, m))), at(s_.slot, m));
-        });
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            for (int h = 0; h < op_.kv_heads; h++)
+                m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width,
+                                  cache(h, at(*s_.chunks, at(s_.chunk, m))), at(s_.slot, m));
     }
 
     void attend() {
@@ -74,8 +74,8 @@ struct Attention : Run {
         return q;
     }
 
-    HeadCache cache(std::int64_t h, const Chunk& chunk) const {
-        return m_.head_cache(chunk.pages.data(), std::int64_t{op_.layer} * m_.kv_heads + h);
+    HeadCache cache(int head, const Chunk& chunk) const {
+        return m_.head_cache(chunk.pages.data(), std::int64_t{op_.layer} * m_.kv_heads + head);
     }
 
     const Op& op_;

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "simd_plain.h"
-
 namespace {
+
+using Wide = std::int64_t;
 
 constexpr int kMaxRows = 1;
 constexpr int kQueryRows = 1;
@@ -33,6 +33,9 @@ template <class T, class F> Lanes map(F f) {
     for (int i = 0; i < static_cast<int>(64 / sizeof(T)); i++) out.v[i] = static_cast<T>(f(i));
     return lanes(out);
 }
+
+inline Wide widen32(const std::int32_t* p) { return *p; }
+inline void narrow32(std::int32_t* p, Wide x) { *p = static_cast<std::int32_t>(x); }
 
 inline Lanes load(const void* p) {
     Lanes x;

@@ -11,8 +11,6 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
 
-#include "sixteen.inl"
-
 #include "matmul.inl"
 #include "rows.inl"
 

@@ -182,22 +182,22 @@ def test_streams_of_one_model_may_interleave(model, endless):
             assert one(model, prompts[0], max_tokens=12, **SAMPLED).tokens == alone[0]
     assert [tuple(tokens) for tokens in found] == alone
     assert all(next(stream, None) is None for stream in streams)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
 
 
 def test_a_stream_that_is_left_gives_its_pages_back(model, endless):
     stream = model.stream("some text", max_tokens=30, **SAMPLED)
     for _ in range(4):
         next(stream)
-    assert model._pool.used > 0
+    assert model.engine.held > 0
     stream.close()
-    assert model._pool.used == 0
+    assert model.engine.held == 0
     for _ in model.stream("some text", max_tokens=30):
-        assert model._pool.used > 0
+        assert model.engine.held > 0
         break
-    assert model._pool.used == 0
+    assert model.engine.held == 0
     model.stream("never begun")
-    assert model._pool.used == 0
+    assert model.engine.held == 0
 
 
 @pytest.mark.parametrize("good", [0, 1])
@@ -209,7 +209,7 @@ def test_an_error_in_a_step_gives_the_pages_back(model, monkeypatch, good):
     monkeypatch.setattr(model.executor, "step", lambda *parts: next(steps)(*parts))
     with pytest.raises(KeyboardInterrupt):
         model.generate(["one", "two"], n=3, max_tokens=9)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
     monkeypatch.undo()
     assert one(model, "one", max_tokens=3) == one(model, "one", max_tokens=3)
 
@@ -338,7 +338,7 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
             model.stream("some", **parameters)
         with pytest.raises(ParameterError, match=message):
             model.chat([{"role": "user", "content": "some"}], **parameters)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
 def test_an_impossible_prompt_is_named(model, prompts, message):
     with pytest.raises(ParameterError, match=message):
         model.generate(prompts)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
 
 
 @pytest.mark.parametrize("method", ["logits", "logprobs"])
@@ -387,7 +387,7 @@ def test_an_impossible_prompt_is_named(model, prompts, message):
 def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
     with pytest.raises(ParameterError, match=message):
         getattr(model, method)(tokens)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from intact.errors import FormatError, IntactError, ModelError, ParameterError
+    from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CapacityError": "intact.errors",
     "Chunk": "intact.library",
     "Completion": "intact.library",
     "FormatError": "intact.errors",
@@ -24,6 +25,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CapacityError",
     "Chunk",
     "Completion",
     "FormatError",

@@ -15,3 +15,7 @@ class ModelError(IntactError):
 
 class ParameterError(IntactError):
     """An argument that makes no sense."""
+
+
+class CapacityError(IntactError):
+    """Something that does not fit the memory it may use."""

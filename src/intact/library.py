@@ -2,108 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
-from intact.engine.cache import PagePool
-from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine, Event
-from intact.engine.parameters import SamplingParameters
+from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
+from intact.engine.draft import DRAFTERS, make_drafter
+from intact.engine.driver import Driver
+from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine
+from intact.engine.job import Job, Listener
+from intact.engine.parameters import SamplingFields, SamplingParameters
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
-from intact.text import Detokenizer, StopStrings, Tokenizer
+from intact.text import Tokenizer
+
+__all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
 Prompt: TypeAlias = str | Sequence[int]
-Finish: TypeAlias = Literal["stop", "length", "context"]
-LOGPROB_SCALE = 1 << 24
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One continuation of a prompt.
-
-    Attributes
-    ----------
-    text : str
-        What was written, without the token or string that ended it.
-    tokens : tuple of int
-        All tokens that were drawn, the one that ended it included.
-    logprobs : tuple of int or None
-        Natural log-probability of each token under the model (temperature 1), times 2^24; None unless asked for.
-    finish : {'stop', 'length', 'context'}
-        An end token or stop string, `max_tokens`, or the context's end.
-    prompt_tokens : int
-        Tokens of the prompt.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[int, ...] | None
-    finish: Finish
-    prompt_tokens: int
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A token of a stream, and the text that it makes certain (which may be empty, or more than its own)."""
-
-    text: str
-    token: int
-    logprob: int
-
-
-@dataclass
-class _Writer:
-    """Turns a branch's tokens into text and finds its end."""
-
-    detokenizer: Detokenizer
-    stops: StopStrings
-    ends: frozenset[int]
-    vocabulary: int
-    prompt_tokens: int
-    limit: int
-    finish_at_limit: Finish
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[int] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    finish: Finish | None = None
-
-    def push(self, event: Event) -> str:
-        """Take a token; the text that is certain now."""
-        self.tokens.append(event.token)
-        self.logprobs.append(event.logprob)
-        ended = event.token in self.ends
-        if event.token >= self.vocabulary:
-            text = ""  # a row of an embedding that is padded beyond the vocabulary
-        else:
-            text = self.detokenizer.flush() if ended else self.detokenizer.push(event.token)
-        piece, stopped = self.stops.push(text)
-        if not stopped and not ended and len(self.tokens) == self.limit:
-            more, stopped = self.stops.push(self.detokenizer.flush())
-            piece += more
-            self.finish = self.finish_at_limit
-        if stopped or ended:
-            self.finish = "stop"
-        if self.finish and not stopped:
-            piece += self.stops.flush()
-        self.text.append(piece)
-        return piece
-
-    def completion(self, logprobs: bool) -> Completion:
-        """What was written."""
-        scores = tuple(self.logprobs) if logprobs else None
-        return Completion("".join(self.text), tuple(self.tokens), scores, self.finish or "length", self.prompt_tokens)
+UNREAD = 64  # pieces of an asynchronous stream that may wait for their reader before its samples pause
 
 
 class Model:
@@ -119,29 +48,24 @@ class Model:
         The most tokens of a prompt and its continuation.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, program: Program, executor: Executor, tokenizer: Tokenizer, chunk: int, rows: int
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, program: Program, tokenizer: Tokenizer, engine: Engine) -> None:
         self.path = checkpoint.path
-        self.program, self.executor, self.tokenizer = program, executor, tokenizer
+        self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
         self._checkpoint = checkpoint
-        self._pool = PagePool(executor)
-        self._limits = (chunk, rows)
+        self._driver = Driver(engine)
 
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
         n: int = 1,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        min_p: float = 0.0,
-        seed: int = 0,
-        stop: str | Sequence[str] = (),
+        *,
         logprobs: bool = False,
         ids: Sequence[str] | None = None,
+        priority: int = 0,
+        draft: bool = True,
+        on_error: Literal["raise", "return"] = "raise",
+        **sampling: Unpack[SamplingFields],
     ) -> list[list[Completion]]:
         """Continue prompts.
 
@@ -151,13 +75,20 @@ class Model:
             Texts (special tokens written in them count as such) or token ids.
         n : int
             Samples of each prompt.
-        max_tokens, temperature, top_p, top_k, min_p, seed, stop
-            See `SamplingParameters`.
         logprobs : bool
             Whether completions carry the log-probabilities of their tokens.
         ids : list of str, optional
             A name for each prompt; the draws depend on seed, name and sample number. By default a digest of the
             prompt's tokens, so that they never depend on a place in a batch.
+        priority : int
+            From -8 to 8: how soon, beside what others ask of the same model at the same time.
+        draft : bool
+            Whether the model's drafter may guess ahead. Like `priority`, it changes no token.
+        on_error : {'raise', 'return'}
+            What to do where one sample fails while running: raise its error once all others have ended, or return it
+            as `Completion.error`.
+        **sampling
+            The fields of `SamplingParameters`: max_tokens, temperature, top_p, stop, seed, ...
 
         Returns
         -------
@@ -168,40 +99,109 @@ class Model:
         ------
         ParameterError
             If a parameter is impossible, or a prompt is empty or too long; nothing has run then.
+        CapacityError
+            If the KV cache's cap is too small for a sequence.
         """
         many = self._prompts(prompts)
-        stops = StopStrings(stop).stops
-        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, stops)
-        engine, writers = self._submit(many, n, parameters, ids)
-        for _ in self._run(engine, writers):
-            pass
-        flat = [writer.completion(logprobs) for writer in writers]
-        return [flat[i : i + n] for i in range(0, len(flat), n)]
+        jobs = self._jobs(many, n, _parameters(sampling), ids, priority, draft)
+        with self._submitted(jobs):
+            self._driver.run(lambda: all(job.done for job in jobs))
+        return _completions(jobs, n, logprobs, on_error)
 
     def stream(
         self,
         prompt: Prompt,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        min_p: float = 0.0,
-        seed: int = 0,
-        stop: str | Sequence[str] = (),
+        *,
         id: str | None = None,  # noqa: A002
+        priority: int = 0,
+        draft: bool = True,
+        **sampling: Unpack[SamplingFields],
     ) -> Iterator[Chunk]:
         """Continue one prompt token by token: the first sample that `generate` would give, piece by piece.
 
         Parameters are checked when this is called; leaving the iterator early ends the generation.
         """
-        stops = StopStrings(stop).stops
-        parameters = SamplingParameters(max_tokens, temperature, top_p, top_k, min_p, seed, stops)
-        engine, writers = self._submit(
-            [self._tokens(prompt, "the prompt")], 1, parameters, None if id is None else [id]
-        )
-        return (Chunk(text, event.token, event.logprob) for event, text in self._run(engine, writers))
+        pieces: deque[Chunk] = deque()
+        tokens, ids = [self._tokens(prompt, "the prompt")], None if id is None else [id]
+        parameters = _parameters(sampling)
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], logprobs: bool = False, **parameters: Any) -> Completion:
+        def listen(_: int, piece: Chunk | None) -> None:
+            if piece is not None:
+                pieces.append(piece)
+
+        jobs = self._jobs(tokens, 1, parameters, ids, priority, draft, listen)
+        return self._stream(jobs, pieces)
+
+    def _stream(self, jobs: list[Job], pieces: deque[Chunk]) -> Iterator[Chunk]:
+        with self._submitted(jobs):
+            while True:
+                self._driver.run(lambda: bool(pieces) or jobs[0].done)
+                if not pieces:
+                    break
+                yield pieces.popleft()
+        _completions(jobs, 1, False, "raise")
+
+    async def agenerate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        n: int = 1,
+        *,
+        logprobs: bool = False,
+        ids: Sequence[str] | None = None,
+        priority: int = 0,
+        draft: bool = True,
+        on_error: Literal["raise", "return"] = "raise",
+        **sampling: Unpack[SamplingFields],
+    ) -> list[list[Completion]]:
+        """`generate` for coroutines: the engine runs in a thread; cancelling the task cancels the samples."""
+        loop, finished = asyncio.get_running_loop(), asyncio.Event()
+        many = self._prompts(prompts)
+        left = len(many) * n
+
+        def listen(_: int, piece: Chunk | None) -> None:
+            nonlocal left
+            left -= piece is None
+            if not left:
+                _notify(loop, finished.set)
+
+        jobs = self._jobs(many, n, _parameters(sampling), ids, priority, draft, listen)
+        with self._posted(jobs):
+            await finished.wait()
+        return _completions(jobs, n, logprobs, on_error)
+
+    async def astream(
+        self,
+        prompt: Prompt,
+        *,
+        id: str | None = None,  # noqa: A002
+        priority: int = 0,
+        draft: bool = True,
+        **sampling: Unpack[SamplingFields],
+    ) -> AsyncIterator[Chunk]:
+        """`stream` for coroutines. A reader who falls `UNREAD` pieces behind pauses the sample until it catches up."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        unread = 0
+
+        def listen(_: int, piece: Chunk | None) -> None:
+            nonlocal unread
+            unread += 1
+            jobs[0].request.paused = unread >= UNREAD
+            _notify(loop, lambda: pieces.put_nowait(piece))
+
+        tokens, ids = [self._tokens(prompt, "the prompt")], None if id is None else [id]
+        jobs = self._jobs(tokens, 1, _parameters(sampling), ids, priority, draft, listen)
+        request = jobs[0].request
+        with self._posted(jobs):
+            while (piece := await pieces.get()) is not None:
+                unread -= 1
+                if request.paused and unread <= UNREAD // 2:
+                    request.paused = False
+                    self._driver.post(lambda: None)
+                yield piece
+        _completions(jobs, 1, False, "raise")
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Completion:
         """Answer a conversation: `messages` are mappings with `role` and `content`; parameters as in `generate`.
 
         Raises
@@ -209,7 +209,7 @@ class Model:
         ParameterError
             If the model has no chat template, or the template refuses the messages.
         """
-        return self.generate(self.tokenizer.encode_chat(messages), logprobs=logprobs, **parameters)[0][0]
+        return self.generate(self.tokenizer.encode_chat(messages), **parameters)[0][0]
 
     def chat_stream(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Iterator[Chunk]:
         """`chat`, token by token."""
@@ -227,20 +227,21 @@ class Model:
         float32 array, or with `raw` the exact integers (int32) and their scale
             A logit is its integer divided by the scale, 65,536.
         """
-        steps = self._engine().prefill(self._text(tokens))
-        if raw:
-            return np.concatenate([self.executor.step(*step).copy() for step in steps]), 1 << LOGIT_FRACTION
-        return np.concatenate([self.executor.step_float(*step).copy() for step in steps])
+        ids, step = self._text(tokens), self.executor.step if raw else self.executor.step_float
+        with self._driver.turn:
+            rows = np.concatenate([step(*parts).copy() for parts in self.engine.prefill(ids)])
+        return (rows, 1 << LOGIT_FRACTION) if raw else rows
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
         """Log-probability of each token but the first, given those before it: int64 (tokens - 1,), nats times 2^24."""
         ids = self._text(tokens)
-        out: list[NDArray[np.int64]] = []
-        for chunks, wanted in self._engine().prefill(ids, SCORED_ROWS):
-            start = chunks[0].position
-            following = np.array(ids[start + 1 : start + 1 + len(wanted)], np.int64)
-            logits = self.executor.step(chunks, wanted[: len(following)])
-            out.append(self.executor.log_probabilities(logits, following))
+        out: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        with self._driver.turn:
+            for chunks, wanted in self.engine.prefill(ids, SCORED_ROWS):
+                start = chunks[0].position
+                following = np.array(ids[start + 1 : start + 1 + len(wanted)], np.int64)
+                logits = self.executor.step(chunks, wanted[: len(following)])
+                out.append(self.executor.log_probabilities(logits, following))
         return np.concatenate(out)
 
     def info(self) -> dict[str, Any]:
@@ -298,52 +299,85 @@ class Model:
             raise ParameterError(f"{len(tokens)} tokens exceed the context of {self.context}")
         return tokens
 
-    def _submit(
-        self, prompts: list[list[int]], n: int, parameters: SamplingParameters, ids: Sequence[str] | None
-    ) -> tuple[Engine, list[_Writer]]:
+    def _jobs(
+        self,
+        prompts: list[list[int]],
+        n: int,
+        parameters: SamplingParameters,
+        ids: Sequence[str] | None,
+        priority: int,
+        draft: bool,
+        listen: Listener | None = None,
+    ) -> list[Job]:
+        """A job for each prompt, checked."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ParameterError(f"n must be a positive integer, got {n!r}")
+        if isinstance(priority, bool) or not isinstance(priority, int) or not -8 <= priority <= 8:
+            raise ParameterError(f"priority must be an integer from -8 to 8, got {priority!r}")
         if ids is not None and (isinstance(ids, str) or len(_sequence(ids, "ids")) != len(prompts)):
             raise ParameterError(f"ids must be a list that names each of the {len(prompts)} prompts, got {ids!r:.60}")
-        engine, writers = self._engine(), []
+        parameters.check_tokens(self.program.vocabulary)
+        jobs = []
         for i, tokens in enumerate(prompts):
-            name = prompt_id(tokens) if ids is None else str(ids[i])
-            keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
             try:
-                branches = engine.submit(
-                    tokens, parameters.sampling, keys, parameters.max_tokens, self.program.vocabulary
-                )
+                self.engine.check(tokens)
             except ParameterError as error:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
-            room = self.context - len(tokens)
-            for _ in branches:
-                writers.append(
-                    _Writer(
-                        self.tokenizer.stream(),
-                        StopStrings(parameters.stop),
-                        self.tokenizer.eos_ids,
-                        self.tokenizer.size,
-                        len(tokens),
-                        min(parameters.max_tokens, room),
-                        "length" if parameters.max_tokens <= room else "context",
-                    )
-                )
-        return engine, writers
+            name = prompt_id(tokens) if ids is None else str(ids[i])
+            keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
+            limits = self.context, self.program.vocabulary
+            jobs.append(Job(self.tokenizer, parameters, tokens, keys, *limits, priority, draft, listen))
+        return jobs
 
-    def _run(self, engine: Engine, writers: list[_Writer]) -> Iterator[tuple[Event, str]]:
+    @contextmanager
+    def _submitted(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Have the jobs queued; what has not ended by the end is cancelled."""
         try:
-            for event in engine.run():
-                writer = writers[event.sequence]
-                if writer.finish is None:
-                    text = writer.push(event)
-                    if writer.finish is not None:
-                        engine.finish(event.sequence)
-                    yield event, text
+            with self._driver.turn:
+                self._add(jobs)
+            yield
         finally:
-            engine.close()
+            if not all(job.done for job in jobs):
+                with self._driver.turn:
+                    self._cancel(jobs)
 
-    def _engine(self) -> Engine:
-        return Engine(self.executor, self._pool, self.context, *self._limits)
+    @contextmanager
+    def _posted(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """The same for coroutines, which must not wait for their turn."""
+        try:
+            self._driver.post(lambda: self._add(jobs))
+            yield
+        finally:
+            if not all(job.done for job in jobs):
+                self._driver.post(lambda: self._cancel(jobs))
+
+    def _add(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self.engine.add(job.request)
+
+    def _cancel(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self.engine.cancel(job.request)
+
+
+def _parameters(fields: SamplingFields) -> SamplingParameters:
+    return SamplingParameters(**cast(dict[str, Any], fields))
+
+
+def _completions(
+    jobs: Sequence[Job], n: int, logprobs: bool, on_error: Literal["raise", "return"]
+) -> list[list[Completion]]:
+    completions = [[job.completion(i, logprobs) for i in range(n)] for job in jobs]
+    errors = [c.error for several in completions for c in several if c.error is not None]
+    if errors and on_error == "raise":
+        raise errors[0]
+    return completions
+
+
+def _notify(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:
+    """Have a loop do something, unless it is closed: then nobody waits any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(task)
 
 
 def _is_sequence(value: object) -> bool:
@@ -372,6 +406,9 @@ def load(
     page_size: int = 32,
     chunk: int = DEFAULT_CHUNK,
     rows: int = DEFAULT_ROWS,
+    cache_bytes: int | None = None,
+    prefix_cache: bool = True,
+    drafter: str = "auto",
 ) -> Model:
     """Load a model from a catalogue name, a GGUF file, or a folder of safetensors.
 
@@ -381,13 +418,20 @@ def load(
         Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
         (docs/numerics_fp32.md).
     threads : int, optional
-        By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor do the next five.
+        By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor does anything below but
+        `bits`.
     bits : {8, 4}
         Codes of matrices that the checkpoint stores as floats. This one is part of the result.
     executor : {'native', 'reference'}
         The C++ executor, or its definition in NumPy.
     page_size, chunk, rows : int
         Positions a page of the KV cache, prompt tokens a step, rows a step.
+    cache_bytes : int, optional
+        A hard cap on the KV cache; by default a quarter of the machine's memory.
+    prefix_cache : bool
+        Whether prompts that begin alike share what was computed, also after the first has ended.
+    drafter : {'auto', 'lookup', 'recycling', 'off'}
+        Who guesses ahead (docs/drafting.md).
 
     Raises
     ------
@@ -402,6 +446,12 @@ def load(
         multiple = " and a multiple of 16" if least == 16 else ""
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 16 or value % least:
             raise ParameterError(f"{name} must be an integer from {least} to 65536{multiple}, got {value!r}")
+    if cache_bytes is None:
+        cache_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    elif isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1:
+        raise ParameterError(f"cache_bytes must be a positive integer, got {cache_bytes!r}")
+    if drafter not in (*DRAFTERS, "off"):
+        raise ParameterError(f"drafter must be one of {', '.join(DRAFTERS)}, off, got {drafter!r}")
     if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     checkpoint = open_checkpoint(Path(resolve(name_or_path)))
@@ -421,4 +471,14 @@ def load(
         if str(checkpoint.path) in str(error):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # what knows a tensor alone
-    return Model(checkpoint, program, runner, tokenizer, chunk, rows)
+    engine = Engine(
+        runner,
+        program.context,
+        program.vocabulary,
+        chunk=chunk,
+        rows=rows,
+        cache_bytes=cache_bytes,
+        prefix_cache=prefix_cache,
+        drafter=None if drafter == "off" else make_drafter(drafter, program.vocabulary, runner.trees),
+    )
+    return Model(checkpoint, program, tokenizer, engine)

@@ -12,12 +12,14 @@ from support.speaker import SENTENCE, Tokenizer
 def test_a_single_argument_is_the_prompt_for_the_default_model(intact_command, speaker, default_here):
     result = intact_command("run", "Why?")
     assert (result.code, result.out, result.err) == (0, SENTENCE + "\n", "")
-    assert speaker.loaded == [(default_here, {"profile": "int8", "threads": None})]
+    assert speaker.loaded == [(default_here, {"profile": "int8", "threads": None, "cache_bytes": None})]
 
 
 def test_options_reach_the_engine(intact_command, speaker):
-    options = "--max-tokens 5 --temperature 0.5 --top-p 0.9 --top-k 4 --min-p 0.1 --seed 9 --stop a --stop b"
-    assert intact_command("run", "x", *options.split(), "--threads", "2", "--profile", "fp32").out == "The s\n"
+    options = "--max-tokens 5 --temperature 0.5 --top-p 0.9 --top-k 4 --min-p 0.1 --seed 9 --stop a --stop b "
+    options += "--min-tokens 2 --typical-p 0.7 --repetition-penalty 1.1 --presence-penalty 0.2 --frequency-penalty 0.3 "
+    options += "--logit-bias 7=-2.5 --logit-bias 9=-inf --regex x+ --no-draft --cache 300MB --threads 2 --profile fp32"
+    assert intact_command("run", "x", *options.split()).out == "The s\n"
     ((_, parameters),) = speaker.asked
     assert parameters == {
         "max_tokens": 5,
@@ -27,8 +29,16 @@ def test_options_reach_the_engine(intact_command, speaker):
         "min_p": 0.1,
         "seed": 9,
         "stop": ("a", "b"),
+        "min_tokens": 2,
+        "typical_p": 0.7,
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0.2,
+        "frequency_penalty": 0.3,
+        "logit_bias": {7: -2.5, 9: -float("inf")},
+        "regex": "x+",
+        "draft": False,
     }
-    assert speaker.loaded[0][1] == {"profile": "fp32", "threads": 2}
+    assert speaker.loaded[0][1] == {"profile": "fp32", "threads": 2, "cache_bytes": 300_000_000}
 
 
 def test_an_instruct_model_gets_its_template_unless_raw(intact_command, speaker):

@@ -1,180 +1,420 @@
-"""The engine's steps: what shares them, how long they are, and when a branch leaves."""
+"""The engine's steps: what shares them, who goes first, who must wait, and when a sample leaves."""
+
+import random
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from intact.engine.cache import PagePool
 from intact.engine.engine import Engine
-from intact.engine.parameters import SamplingParameters
-from intact.errors import ParameterError
-from intact.numerics.sampling import Sampling
+from intact.engine.scheduler import PATIENCE
+from intact.errors import CapacityError, ParameterError
+from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, request
 
-VOCABULARY = 100
-
-
-class Arithmetic:
-    """Stands in for an executor. The next token is a sum over the sequence's own, read back from its pages."""
-
-    page_size, profile, description = 16, "int8", {}
-
-    def __init__(self):
-        self.pages: list[list[int]] = []
-        self.steps: list[list[tuple[int, int]]] = []
-        self.copied = 0
-
-    def reserve_pages(self, count):
-        self.pages += [[-1] * self.page_size for _ in range(count - len(self.pages))]
-
-    def copy_page(self, source, target):
-        self.copied += 1
-        self.pages[target] = list(self.pages[source])
-
-    def step(self, chunks, wanted):
-        self.steps.append([(chunk.position, len(chunk.tokens)) for chunk in chunks])
-        totals = []
-        for chunk in chunks:
-            for i, token in enumerate(chunk.tokens.tolist(), chunk.position):
-                self.pages[chunk.pages[i // 16]][i % 16] = token
-                read = [self.pages[chunk.pages[k // 16]][k % 16] for k in range(i + 1)]
-                assert -1 not in read
-                totals.append(following(read))
-        return np.array([totals[row] for row in wanted], np.int32)[:, None]
-
-    def draw(self, logits, draws):
-        tokens = [(int(logits[d.row, 0]) + d.key) % VOCABULARY for d in draws]
-        return np.array(tokens), np.array([-d.position for d in draws])
-
-
-def following(tokens):
-    return sum((i + 1) * token for i, token in enumerate(tokens)) % VOCABULARY
-
-
-def continued(tokens, key, count):
-    """What a branch must draw."""
-    out = list(tokens)
-    for _ in range(count):
-        out.append((following(out) + key) % VOCABULARY)
-    return out[len(tokens) :]
+CONTEXT = 400
 
 
 @pytest.fixture
 def executor():
-    return Arithmetic()
+    return Tally()
 
 
-def run(engine, limit=None):
-    found: dict[int, list[int]] = {}
-    for event in engine.run():
-        found.setdefault(event.sequence, []).append(event.token)
-        assert event.logprob == -event.position
-        if limit and len(found[event.sequence]) == limit.get(event.sequence):
-            engine.finish(event.sequence)
-    return found
+def make(executor, pages=None, **settings):
+    limit = None if pages is None else pages * executor.page_bytes
+    return Engine(executor, settings.pop("context", CONTEXT), VOCABULARY, cache_bytes=limit, **settings)
+
+
+def prompt_of(seed, length):
+    return np.random.default_rng(seed).integers(0, VOCABULARY, length).tolist()
+
+
+def run(engine, steps=100_000):
+    while engine.scheduler.queue and steps:
+        steps -= 1
+        assert engine.step() or not engine.scheduler.queue
+        assert engine.pool.used <= engine.pool.capacity
+    assert steps, "it never ends"
+
+
+def submit(engine, prompt, keys, limit, **fields):
+    events: dict = {}
+    added = request(prompt, keys, limit, events, **fields)
+    engine.check(prompt)
+    engine.add(added)
+    return added, events
+
+
+def expect(events, prompt, keys, limit, finish="length"):
+    for sample, key in enumerate(keys):
+        assert events[sample] == continued(prompt, key, limit)
+        assert events["end", sample] == (finish, None)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 16, 256])
 @pytest.mark.parametrize("rows", [1, 2, 5, 512])
-def test_every_branch_draws_its_own_tokens(executor, chunk, rows):
-    engine = Engine(executor, PagePool(executor), 512, chunk, rows)
-    prompts = [list(range(5, 5 + n)) for n in (1, 40, 16, 7)]
-    keys = [[1], [2, 3, 4], [5, 6], [7] * 9]
-    indices = [engine.submit(p, Sampling(), k, 20, VOCABULARY) for p, k in zip(prompts, keys, strict=True)]
-    assert indices == [[0], [1, 2, 3], [4, 5], list(range(6, 15))]
-    found = run(engine)
-    for prompt, group, own in zip(prompts, indices, keys, strict=True):
-        for index, key in zip(group, own, strict=True):
-            assert found[index] == continued(prompt, key, 20)
-    sizes = [sum(count for _, count in step) for step in executor.steps]
-    assert max(sizes) <= rows
-    assert max(count for step in executor.steps for _, count in step) <= chunk
-    assert sum(sizes) == sum(map(len, prompts)) + 19 * 15  # a prompt is run once, whatever the number of its branches
+def test_every_sample_draws_its_own_tokens(executor, chunk, rows):
+    engine = make(executor, chunk=chunk, rows=rows)
+    asked = [(prompt_of(i, length), range(i, i + 3), 20) for i, length in enumerate((1, 40, 16, 7, 33))]
+    found = [submit(engine, *parts)[1] for parts in asked]
+    run(engine)
+    for events, parts in zip(found, asked, strict=True):
+        expect(events, *parts)
+    assert max(sum(step) for step in executor.steps) <= rows
+    assert engine.held == 0
+
+
+def test_samples_that_draw_alike_are_computed_once(executor):
+    engine = make(executor)
+    _, events = submit(engine, prompt_of(1, 20), [5] * 8, 10)
+    run(engine)
+    expect(events, prompt_of(1, 20), [5] * 8, 10)
+    assert [sum(step) for step in executor.steps] == [20, *[1] * 9]
+    assert engine.counters.shared_draws == 9 * 7
+
+
+def test_a_prompt_asked_for_many_times_at_once_is_computed_once(executor):
+    engine = make(executor)
+    prompt = prompt_of(2, 3 * PAGE + 5)
+    found = [submit(engine, prompt, [key], 4)[1] for key in range(6)]
+    run(engine)
+    for key, events in enumerate(found):
+        expect(events, prompt, [key], 4)
+    # each other request computes what lies beyond the shared pages, and its draws
+    assert engine.counters.prefilled == len(prompt) + 5 * 5
+    assert engine.counters.cached_tokens == 5 * 3 * PAGE
+
+
+def test_without_a_prefix_cache_everything_is_computed(executor):
+    engine = make(executor, prefix_cache=False)
+    prompt = prompt_of(2, 3 * PAGE + 5)
+    for _ in range(2):
+        _, events = submit(engine, prompt, [1], 4)
+        run(engine)
+        expect(events, prompt, [1], 4)
+    assert engine.counters.cached_tokens == 0
+    assert engine.counters.prefilled == 2 * len(prompt)
     assert engine.pool.used == 0
 
 
-def test_a_prompts_branches_share_its_pages(executor):
-    engine = Engine(executor, PagePool(executor), 512)
-    engine.submit(list(range(40)), Sampling(), range(8), 3, VOCABULARY)
-    events = engine.run()
-    next(events)
-    assert engine.pool.used == 3
-    list(events)
-    assert executor.copied == 7  # the last page, for all branches but one
-    assert engine.pool.used == 0
+def test_a_text_that_comes_back_with_its_answer_hits_the_cache(executor):
+    engine = make(executor)
+    prompt = prompt_of(3, 30)
+    _, events = submit(engine, prompt, [1], 40)
+    run(engine)
+    longer = prompt + events[0] + [0, 1]
+    _, again = submit(engine, longer, [2], 5)
+    run(engine)
+    expect(again, longer, [2], 5)
+    assert engine.counters.cached_tokens == (len(prompt) + 39) // PAGE * PAGE  # the last token was never computed
 
 
-def test_finished_branches_leave_the_steps(executor):
-    engine = Engine(executor, PagePool(executor), 512)
-    engine.submit([1, 2], Sampling(), [1, 2, 3], 10, VOCABULARY)
-    found = run(engine, {0: 2, 1: 5})
-    assert [len(found[i]) for i in range(3)] == [2, 5, 10]
-    assert [len(step) for step in executor.steps] == [1, 3, 2, 2, 2, 1, 1, 1, 1, 1]
-    engine.finish(0)  # again is harmless
+@pytest.mark.parametrize("chunk", [7, 256])
+@pytest.mark.parametrize("pages", [6, 9, 30, 200])
+def test_under_a_cap_the_youngest_yield_and_come_back(executor, pages, chunk):
+    engine = make(executor, pages, chunk=chunk)
+    asked = [(prompt_of(i, 20 + i), [i, i + 1], 40) for i in range(12)]
+    found = [submit(engine, *parts)[1] for parts in asked]
+    run(engine)
+    for events, parts in zip(found, asked, strict=True):
+        expect(events, *parts)
+    assert (engine.counters.preemptions > 0) == (pages < 200)
+    assert engine.held == 0
 
 
-def test_a_prompt_may_come_while_others_run(executor):
-    engine = Engine(executor, PagePool(executor), 512)
-    engine.submit([1, 2], Sampling(), [1], 6, VOCABULARY)
-    events = engine.run()
-    next(events)
-    next(events)
-    engine.submit([3, 4, 5], Sampling(), [9], 4, VOCABULARY)
-    found = [event for event in events if event.sequence == 1]
-    assert [event.token for event in found] == continued([3, 4, 5], 9, 4)
-    assert any(len(step) == 2 for step in executor.steps)
+def test_the_oldest_is_never_preempted(executor):
+    engine = make(executor, 8)
+    ends: list[int] = []
+    for i in range(6):
+        fields = {"sampling": None}
+        events: dict = {}
+        added = request(prompt_of(i, 30), [i], 60, events, **fields)
+        ended = added.ended
+        added.ended = lambda *a, i=i, ended=ended: (ends.append(i), ended(*a))
+        engine.add(added)
+    run(engine)
+    assert ends == sorted(ends)
+    assert engine.counters.preemptions > 0
 
 
-def test_a_branch_that_ends_before_its_prompt_is_run_costs_nothing(executor):
-    engine = Engine(executor, PagePool(executor), 512, chunk=2)
-    engine.submit([1, 2, 3, 4, 5], Sampling(), [1], 3, VOCABULARY)
-    (second,) = engine.submit([6] * 50, Sampling(), [1], 3, VOCABULARY)
-    events = engine.run()
-    next(events)
-    engine.finish(second)
-    assert {event.sequence for event in events} == {0}
-    assert len(executor.steps) < 8
-    assert engine.pool.used == 0
+def test_idle_prefixes_leave_before_anybody_is_preempted(executor):
+    engine = make(executor, 10)
+    submit(engine, prompt_of(1, 5 * PAGE), [1], 2)
+    run(engine)
+    assert engine.index.idle == 5
+    _, events = submit(engine, prompt_of(2, 20), [1, 2], 60)
+    run(engine)
+    expect(events, prompt_of(2, 20), [1, 2], 60)
+    assert engine.index.evictions > 0
+    assert engine.counters.preemptions == 0
 
 
-def test_closing_gives_everything_back(executor):
-    engine = Engine(executor, PagePool(executor), 512, chunk=4)
-    engine.submit([1, 2, 3], Sampling(), [1, 2], 9, VOCABULARY)
-    engine.submit([1] * 20, Sampling(), [1, 2], 9, VOCABULARY)
-    events = engine.run()
-    next(events)
-    assert engine.pool.used > 0
+def test_preemption_at_every_step_changes_nothing(executor):
+    for cached in (True, False):
+        engine = make(executor, prefix_cache=cached)
+        asked = [(prompt_of(i, 10 + 9 * i), [i, 50 + i], 12) for i in range(5)]
+        found = [submit(engine, *parts)[1] for parts in asked]
+        while engine.scheduler.queue:
+            engine.preempt()
+            engine.step()
+        for events, parts in zip(found, asked, strict=True):
+            expect(events, *parts)
+        assert engine.counters.preemptions > 50
+
+
+def test_nobody_starves(executor):
+    """A stream of urgent requests without end: the patient one is passed only by those that come soon enough."""
+    engine = make(executor, 40, rows=2, chunk=2)
+    _, patient = submit(engine, prompt_of(0, 10), [0], 5, priority=-1)
+    number = 0
+    while ("end", 0) not in patient:
+        if sum(s.request.priority == 1 for s in engine.scheduler.queue) < 6:
+            number += 1
+            submit(engine, prompt_of(number, 4), [number], 3, priority=1)
+        engine.step()
+        assert engine.counters.steps < 2 * PATIENCE + 100
+    assert engine.counters.steps > 2 * PATIENCE  # the urgent ones did go first
+    expect(patient, prompt_of(0, 10), [0], 5)
+
+
+def test_among_equals_the_first_to_come_is_the_first_to_end(executor):
+    engine = make(executor, rows=4, chunk=4)
+    order: list[int] = []
+    for i in range(8):
+        events: dict = {}
+        added = request(prompt_of(i, 6), [i], 4, events)
+        added.ended = lambda *_, i=i: order.append(i)
+        engine.add(added)
+    run(engine)
+    assert order == sorted(order)
+
+
+def test_a_long_prompt_does_not_hold_up_those_who_write(executor):
+    engine = make(executor, chunk=8, context=2000)
+    _, writing = submit(engine, prompt_of(1, 3), [1], 50)
+    engine.step()
+    submit(engine, prompt_of(2, 1000), [2], 1)
+    for expected in range(2, 40):
+        engine.step()
+        assert len(writing[0]) == expected
+
+
+def test_cancelled_samples_leave_at_once(executor):
+    engine = make(executor)
+    added, events = submit(engine, prompt_of(1, 20), [1, 2, 3], 50)
+    for _ in range(4):
+        engine.step()
+    held = engine.held
+    engine.cancel(added, [1])
+    assert events["end", 1] == ("cancelled", None)
+    assert engine.held < held
+    engine.cancel(added)
+    assert engine.held == 0
+    assert not engine.scheduler.queue
+    assert [events["end", i][0] for i in range(3)] == ["cancelled"] * 3
+
+
+def test_a_sink_may_cancel_its_rivals_within_the_step(executor):
+    engine = make(executor)
+    events: dict = {}
+    added = request(prompt_of(1, 20), range(4), 50, events)
+    plain = added.sink
+
+    def race(event):
+        plain(event)
+        if event.sample == 2 and len(events[2]) == 5:
+            engine.cancel(added)
+            return "stop"
+        return None
+
+    added.sink = race
+    engine.add(added)
+    run(engine)
+    assert sorted(events["end", i][0] for i in range(4)) == ["cancelled"] * 3 + ["stop"]
+    assert engine.held == 0
+
+
+def test_a_sink_that_fails_ends_its_sample_alone(executor):
+    engine = make(executor)
+    events: dict = {}
+    added = request(prompt_of(1, 20), [1, 2], 8, events)
+    plain = added.sink
+
+    def broken(event):
+        if event.sample == 1 and len(events.get(1, ())) == 3:
+            raise OSError("the reader is gone")
+        return plain(event)
+
+    added.sink = broken
+    engine.add(added)
+    _, other = submit(engine, prompt_of(2, 9), [3], 8)
+    run(engine)
+    finish, error = events["end", 1]
+    assert finish == "error"
+    assert isinstance(error, OSError)
+    assert events[0] == continued(prompt_of(1, 20), 1, 8)
+    expect(other, prompt_of(2, 9), [3], 8)
+    assert engine.held == 0
+
+
+def test_forks_go_on_from_the_text_so_far(executor):
+    engine = make(executor)
+    prompt = prompt_of(4, 21)
+    added, events = submit(engine, prompt, [1], 30)
+    for _ in range(11):
+        engine.step()
+    so_far = list(events[0])
+    assert engine.fork(added, 0, [7, 8]) == [1, 2]
+    run(engine)
+    assert events[0] == continued(prompt, 1, 30)
+    for sample, key in ((1, 7), (2, 8)):
+        assert events[sample] == continued(prompt + so_far, key, 30 - len(so_far))
+    with pytest.raises(ParameterError, match="sample 0 has ended: it cannot be forked"):
+        engine.fork(added, 0, [9])
+
+
+def test_ten_thousand_forks_are_light(executor):
+    engine = make(executor, context=3000, rows=64)
+    added, _ = submit(engine, prompt_of(5, 2000), [1], 40, sink=lambda event: None)
+    while engine.step() and engine.counters.decoded < 3:
+        pass
+    pages = engine.pool.used
+    tracemalloc.start()
+    engine.fork(added, 0, list(range(10_000)))
+    engine.step()  # they draw, and part
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(engine.scheduler.queue) == VOCABULARY
+    assert size < 10e6
+    assert engine.pool.used == pages
+    engine.cancel(added)
+    assert engine.held == 0
+
+
+def test_ten_thousand_forks_that_all_differ_are_light():
+    class Wide(Tally):
+        def draw(self, logits, draws):
+            return np.array([draw.key for draw in draws]), np.zeros(len(draws), np.int64)
+
+    engine = make(Wide(), context=3000, rows=64)
+    added, _ = submit(engine, prompt_of(5, 2000), [1], 40, sink=lambda event: None)
+    while engine.step() and engine.counters.decoded < 3:
+        pass
+    pages = engine.pool.used
+    engine.fork(added, 0, list(range(2, 10_002)))
+    tracemalloc.start()
+    engine.step()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(engine.scheduler.queue) == 10_001
+    assert size < 10e6
+    assert engine.pool.used == pages
     engine.close()
     assert engine.pool.used == 0
-    assert list(engine.run()) == []
 
 
-def test_no_branch_passes_the_context(executor):
-    engine = Engine(executor, PagePool(executor), 30)
-    engine.submit([1] * 25, Sampling(), [1], 100, VOCABULARY)
-    assert len(run(engine)[0]) == 5
+def test_a_sequence_larger_than_the_cache_fails_alone(executor):
+    engine = make(executor, 4)
+    _, big = submit(engine, prompt_of(1, 3 * PAGE), [1], 200)
+    _, small = submit(engine, prompt_of(2, 5), [2], 10)
+    run(engine)
+    finish, error = big["end", 0]
+    assert finish == "error"
+    assert isinstance(error, CapacityError)
+    assert "a sequence of 66 tokens needs 5 pages of the KV cache; its cap allows 4 of 1,000 bytes each" in str(error)
+    assert big[0] == continued(prompt_of(1, 3 * PAGE), 1, 17)
+    expect(small, prompt_of(2, 5), [2], 10)
+    with pytest.raises(CapacityError, match="a sequence of 80 tokens needs 5 pages"):
+        engine.check(prompt_of(1, 80))
+
+
+def test_a_machine_that_runs_out_of_pages_serves_on_with_those_it_has():
+    engine = make(Tally(limit=8))
+    asked = [(prompt_of(i, 20), [i], 40) for i in range(6)]
+    found = [submit(engine, *parts)[1] for parts in asked]
+    run(engine)
+    for events, parts in zip(found, asked, strict=True):
+        expect(events, *parts)
+    assert engine.counters.preemptions > 0
+
+
+def test_a_step_that_fails_is_tried_in_halves(executor):
+    class Poor(Tally):
+        def step(self, chunks, wanted):
+            if any(6 in chunk.tokens for chunk in chunks if chunk.position == 0):
+                raise MemoryError("no room for sixes")
+            if sum(len(chunk.tokens) for chunk in chunks) > 11:
+                raise MemoryError("too many rows")
+            return super().step(chunks, wanted)
+
+    engine = make(Poor())
+    prompts = [[1, 2, 3, 4, 5] * 3, [5, 4] * 4, [6], [1] * 20]
+    found = [submit(engine, prompt, [i], 9)[1] for i, prompt in enumerate(prompts)]
+    run(engine)
+    for i, (prompt, events) in enumerate(zip(prompts, found, strict=True)):
+        if i == 2:
+            assert events["end", 0][0] == "error"
+            assert isinstance(events["end", 0][1], MemoryError)
+        else:
+            expect(events, prompt, [i], 9)
 
 
 @pytest.mark.parametrize(
-    ("tokens", "message"), [([], "empty"), ([1] * 30, "30 tokens"), ([100], "got 100"), ([5, -1], "got -1")]
+    ("prompt", "message"),
+    [
+        ([], "the prompt is empty"),
+        ([1] * CONTEXT, "the prompt has 400 tokens; the context of 400 leaves room for none after it"),
+        ([1, VOCABULARY], r"a prompt's token must lie in \[0, 7\), got 7"),
+        ([1, -1], r"a prompt's token must lie in \[0, 7\), got -1"),
+    ],
 )
-def test_an_impossible_prompt_is_refused(executor, tokens, message):
-    engine = Engine(executor, PagePool(executor), 30)
+def test_impossible_prompts_are_refused(executor, prompt, message):
     with pytest.raises(ParameterError, match=message):
-        engine.submit(tokens, Sampling(), [1], 5, VOCABULARY)
-    assert list(engine.run()) == []
+        make(executor).check(prompt)
 
 
-def test_prefill_runs_a_text_in_chunks_and_frees_it(executor):
-    engine = Engine(executor, PagePool(executor), 512, chunk=7)
-    for chunks, wanted in engine.prefill(range(20)):
-        assert len(wanted) == len(chunks[0].tokens)
-        executor.step(chunks, wanted)
-    assert executor.steps == [[(0, 7)], [(7, 7)], [(14, 6)]]
-    assert [len(wanted) for _, wanted in engine.prefill(range(20), 5)] == [5] * 4
-    assert engine.pool.used == 0
+@pytest.mark.parametrize("keys", [range(1), range(3)])
+def test_drafts_change_no_token(executor, keys):
+    engine = make(executor, rows=40, drafter=Oracle(random.Random(1), list(keys)), controller=Eager())
+    asked = [(prompt_of(i, 10 + 7 * i), keys, 30) for i in range(5)]
+    found = [submit(engine, *parts)[1] for parts in asked]
+    run(engine)
+    for events, parts in zip(found, asked, strict=True):
+        expect(events, *parts)
+    counters = engine.counters
+    assert 0 < counters.accepted < counters.drafted
+    assert executor.moved > 0
 
 
-def test_sampling_parameters_are_exact():
-    parameters = SamplingParameters(temperature=0.7, top_p=0.95, top_k=40, min_p=0.05)
-    assert parameters.sampling == Sampling(2212974293, 40, 950000, 50000)
-    assert SamplingParameters().sampling == Sampling()
-    assert SamplingParameters(stop="a").stop == ("a",)
+def test_drafts_take_only_what_is_left(executor):
+    engine = make(executor, 7, rows=6, drafter=Oracle(random.Random(1), [0]), controller=Eager())
+    asked = [(prompt_of(i, 20), [0], 30) for i in range(4)]
+    found = [submit(engine, *parts)[1] for parts in asked]
+    run(engine)
+    for events, parts in zip(found, asked, strict=True):
+        expect(events, *parts)
+    assert max(sum(step) for step in executor.steps) <= 6
+    assert engine.counters.drafted > 0
+
+
+def test_a_request_may_refuse_drafts(executor):
+    engine = make(executor, drafter=Oracle(random.Random(1), [0]))
+    _, events = submit(engine, prompt_of(1, 20), [0], 30, draft=False)
+    run(engine)
+    expect(events, prompt_of(1, 20), [0], 30)
+    assert engine.counters.drafted == 0
+
+
+def test_scoring_a_text_borrows_pages_and_returns_them(executor):
+    engine = make(executor, 8, chunk=7)
+    _, events = submit(engine, prompt_of(1, 40), [1], 30)
+    for _ in range(3):
+        engine.step()
+    seen = sum(len(chunks[0].tokens) for chunks, _ in engine.prefill(prompt_of(2, 100)))
+    assert seen == 100
+    assert engine.counters.preemptions == 1
+    run(engine)
+    expect(events, prompt_of(1, 40), [1], 30)
+    assert engine.held == 0
+    with pytest.raises(CapacityError):
+        list(engine.prefill(prompt_of(2, 200)))
+    assert engine.held == 0

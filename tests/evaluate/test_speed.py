@@ -54,7 +54,7 @@ def test_a_workload_gives_positive_figures_and_returns_its_pages(tiny, workload)
     values = workload.run(tiny, Passage(tiny.tokenizer))
     assert all(value.value > 0 for value in values if value.part != "pages more")
     assert len({value.part for value in values}) == len(values)
-    assert tiny._pool.used == 0
+    assert tiny.engine.held == 0
 
 
 def test_rates_count_what_was_made(tiny, monkeypatch):

@@ -115,7 +115,13 @@ def observe(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTACT_ISA", setting.tier)
         model = intact.load(
-            path, threads=setting.threads, page_size=setting.page_size, chunk=setting.chunk, rows=WHOLE, **options
+            path,
+            threads=setting.threads,
+            page_size=setting.page_size,
+            chunk=setting.chunk,
+            rows=WHOLE,
+            drafter="off",
+            **options,
         )
     description = model.executor.description
     assert (description["tier"], description["threads"]) == (setting.tier, setting.threads)
@@ -144,7 +150,7 @@ def observe(
     assert max(map(sum, steps)) <= (setting.chunk - 1) + setting.batch or setting.chunk == WHOLE
     if setting.chunk == WHOLE:
         assert steps == [[len(one) for one in prompts]] + [[1] * setting.batch] * (max_tokens - 1)
-    assert model._pool.used == 0
+    assert model.engine.held == 0
     (mine,) = found[place]
     assert mine.logprobs is not None
     return Outcome(logits, mine.tokens, mine.logprobs, mine.text, mine.finish)

@@ -13,18 +13,15 @@ import typer
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
+    CacheOption,
+    DraftOption,
     JsonOption,
-    MaxTokensOption,
-    MinPOption,
     ProfileOption,
-    SeedOption,
-    StopOption,
     SystemOption,
-    TemperatureOption,
     ThreadsOption,
-    TopKOption,
-    TopPOption,
+    as_bytes,
     complete_model,
+    with_sampling,
 )
 from intact.cli.output import fail, note, say
 from intact.cli.run import decode
@@ -47,36 +44,25 @@ HELP = "/new start over   /system TEXT set the system message   /exit leave   Ct
 Message = dict[str, str]
 
 
+@with_sampling(max_tokens=1024)
 def command(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model)
     ] = DEFAULT,
-    max_tokens: MaxTokensOption = 1024,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    top_k: TopKOption = 0,
-    min_p: MinPOption = 0.0,
-    seed: SeedOption = 0,
-    stop: StopOption = None,
     system: SystemOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    draft: DraftOption = True,
     json: JsonOption = False,
+    *,
+    sampling: dict[str, Any],
 ) -> None:
     """Talk with an instruct model."""
-    loaded = fetch.load(model, profile, threads)
+    loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
-    sampling: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "seed": seed,
-        "stop": tuple(stop or ()),
-    }
-    talk = Conversation(loaded, system, sampling)
+    talk = Conversation(loaded, system, {**sampling, "draft": draft})
     if json:
         _answer_lines(talk)
     else:

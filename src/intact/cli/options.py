@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
 from intact.catalogue import CATALOGUE, find
+from intact.errors import ParameterError
 
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
@@ -28,17 +33,121 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, help="By default all cores. They change the speed alone.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-MaxTokensOption = Annotated[int, typer.Option("--max-tokens", help="Tokens to generate at most.")]
-TemperatureOption = Annotated[
-    float, typer.Option("--temperature", help="0: the likeliest token; 1: sample as trained.")
-]
-TopPOption = Annotated[float, typer.Option("--top-p", help="Sample from the likeliest that hold this probability.")]
-TopKOption = Annotated[int, typer.Option("--top-k", help="Sample from this many likeliest tokens; 0: all.")]
-MinPOption = Annotated[float, typer.Option("--min-p", help="Leave out those below this share of the likeliest.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Another seed, another sample; the same seed, the same bits.")]
-StopOption = Annotated[
-    list[str] | None, typer.Option("--stop", help="End before this text; may be given again.", show_default=False)
-]
 SystemOption = Annotated[
     str | None, typer.Option("--system", help="System message, before the prompt.", show_default=False)
 ]
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache", metavar="SIZE", help="Most memory for the KV cache, such as 300MB or 2G.", show_default=False
+    ),
+]
+DraftOption = Annotated[
+    bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
+]
+
+_PANEL = "Sampling"
+
+
+def _option(kind: Any, name: str, default: Any, help: str, **more: Any) -> tuple[Any, Any]:  # noqa: A002
+    return Annotated[kind, typer.Option(name, help=help, rich_help_panel=_PANEL, **more)], default
+
+
+_HIDDEN: dict[str, Any] = {"show_default": False}
+_SAMPLING: dict[str, tuple[Any, Any]] = {
+    "max_tokens": _option(int, "--max-tokens", 512, "Tokens to generate at most."),
+    "min_tokens": _option(int, "--min-tokens", 0, "No end token before this many."),
+    "temperature": _option(float, "--temperature", 0.0, "0: the likeliest token; 1: sample as trained."),
+    "top_p": _option(float, "--top-p", 1.0, "Sample from the likeliest that hold this probability."),
+    "top_k": _option(int, "--top-k", 0, "Sample from this many likeliest tokens; 0: all."),
+    "min_p": _option(float, "--min-p", 0.0, "Leave out those below this share of the likeliest."),
+    "typical_p": _option(float, "--typical-p", 1.0, "Sample from the most typical that hold this probability."),
+    "repetition_penalty": _option(float, "--repetition-penalty", 1.0, "Above 1: avoid tokens of prompt and answer."),
+    "presence_penalty": _option(float, "--presence-penalty", 0.0, "Above 0: avoid tokens of the answer."),
+    "frequency_penalty": _option(float, "--frequency-penalty", 0.0, "The same, for each time a token came up."),
+    "logit_bias": _option(
+        list[str] | None, "--logit-bias", None, "Add NUMBER to a token's logit.", metavar="TOKEN=NUMBER", **_HIDDEN
+    ),
+    "seed": _option(int, "--seed", 0, "Another seed, another sample; the same seed, the same bits."),
+    "stop": _option(list[str] | None, "--stop", None, "End before this text; may be given again.", **_HIDDEN),
+    "json_schema": _option(
+        str | None, "--json-schema", None, "Answer in JSON that fits: a file, or the schema itself.", **_HIDDEN
+    ),
+    "regex": _option(str | None, "--regex", None, "Answer in text that matches the whole expression.", **_HIDDEN),
+    "grammar": _option(str | None, "--grammar", None, "Answer by a Lark grammar: a file, or the text.", **_HIDDEN),
+}
+
+
+def with_sampling(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of sampling; they reach it as one mapping, its argument `sampling`.
+
+    Parameters
+    ----------
+    **defaults
+        Those that differ from the ordinary ones.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        options = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, default), annotation=kind
+            )
+            for name, (kind, default) in _SAMPLING.items()
+        ]
+
+        @functools.wraps(command)
+        def wrapped(**given: Any) -> None:
+            sampling = _collect({name: given.pop(name) for name in _SAMPLING})
+            command(**given, sampling=sampling)
+
+        before = [p.replace(kind=p.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "sampling"]
+        wrapped.__signature__ = own.replace(parameters=before + options)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in before + options}
+        return wrapped
+
+    return decorate
+
+
+def _collect(given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of `generate`, as plain values: files read, what was not given left out."""
+    given["stop"] = tuple(given["stop"] or ())
+    if bias := given.pop("logit_bias"):
+        given["logit_bias"] = dict(map(_bias, bias))
+    for name in ("json_schema", "grammar"):
+        if (value := given.pop(name)) is not None:
+            given[name] = _text_or_file(value)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _bias(text: str) -> tuple[int, float]:
+    token, _, amount = text.partition("=")
+    try:
+        return int(token), float(amount)
+    except ValueError:
+        raise ParameterError(f"--logit-bias takes TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
+
+
+def _text_or_file(value: str) -> str:
+    path = Path(value)
+    try:
+        return path.read_text("utf-8") if "\n" not in value and "{" not in value and path.is_file() else value
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{value} cannot be read: {error}") from error
+
+
+def as_bytes(size: str | None) -> int | None:
+    """A size such as 300MB, 2G or 1048576.
+
+    Raises
+    ------
+    ParameterError
+        If it is no size.
+    """
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise ParameterError(f"--cache takes a size such as 300MB, 2G or 1048576, got {size!r}")
+    power = " kmgt".index(found[2].lower() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)

@@ -11,18 +11,15 @@ import typer
 from intact.catalogue import CATALOGUE, DEFAULT, looks_like_path
 from intact.cli import fetch
 from intact.cli.options import (
+    CacheOption,
+    DraftOption,
     JsonOption,
-    MaxTokensOption,
-    MinPOption,
     ProfileOption,
-    SeedOption,
-    StopOption,
     SystemOption,
-    TemperatureOption,
     ThreadsOption,
-    TopKOption,
-    TopPOption,
+    as_bytes,
     complete_model,
+    with_sampling,
 )
 from intact.cli.output import emit, note, printable, say
 from intact.errors import IntactError, ParameterError
@@ -44,6 +41,7 @@ A digest that is the same everywhere
 """
 
 
+@with_sampling()
 def command(
     words: Annotated[
         list[str],
@@ -55,20 +53,17 @@ def command(
         ),
     ],
     n: Annotated[int, typer.Option("-n", "--samples", help="Answers to one prompt.")] = 1,
-    max_tokens: MaxTokensOption = 512,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    top_k: TopKOption = 0,
-    min_p: MinPOption = 0.0,
-    seed: SeedOption = 0,
-    stop: StopOption = None,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    draft: DraftOption = True,
     json: JsonOption = False,
+    *,
+    sampling: dict[str, Any],
 ) -> None:
     """Answer a prompt, token by token.
 
@@ -77,27 +72,18 @@ def command(
     model_name, prompt = parse(words)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
-    sampling: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "seed": seed,
-        "stop": tuple(stop or ()),
-    }
-    model = fetch.load(model_name, profile, threads)
+    model = fetch.load(model_name, profile, threads, as_bytes(cache))
     request = as_prompt(model, prompt, system, raw)
     started = time.perf_counter()
     if json or n != 1:
-        (completions,) = model.generate(request, n=n, logprobs=logprobs, **sampling)
+        (completions,) = model.generate(request, n=n, logprobs=logprobs, draft=draft, **sampling)
         if json:
             emit(_document(model_name, profile, n, sampling, completions))
         else:
             _print_all(model, completions, logprobs)
         count = sum(len(completion.tokens) for completion in completions)
     else:
-        count = _stream(model, request, logprobs, sampling)
+        count = _stream(model, request, logprobs, {**sampling, "draft": draft})
     if stats:
         seconds = time.perf_counter() - started
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")

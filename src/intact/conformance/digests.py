@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from intact.conformance.kernels import Kernels, results
 from intact.conformance.synthetic import PAGE, Case, cases, random_bytes
-from intact.engine.cache import PagePool
 from intact.engine.engine import Engine
+from intact.engine.sequence import Event, Request
 from intact.executors.base import Executor
 from intact.library import prompt_id
 from intact.models.program import Program
@@ -113,8 +113,12 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
     key = branch_key(SEED, (prompt_id(tokens), 0))
     sha = hashlib.sha256()
     for sampling in (Sampling(), SAMPLED):
-        engine = Engine(executor, PagePool(executor), program.context)
-        engine.submit(tokens, sampling, [key], count, program.vocabulary)
-        for event in engine.run():
+        engine = Engine(executor, program.context, program.vocabulary)
+
+        def sink(event: Event) -> None:
             _update(sha, [event.token, event.logprob])
+
+        engine.add(Request(np.array(tokens, np.int32), [key], sampling, count, sink, lambda *_: None))
+        while engine.step():
+            pass
     return sha.hexdigest()

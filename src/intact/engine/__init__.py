@@ -1,1 +1,1 @@
-"""The engine: pages of the KV cache, sequences, shared steps, draws."""
+"""The engine: a tree of cached pages, one scheduler, shared steps, draws, drafts."""

@@ -1,91 +1,210 @@
-"""Pages of the KV cache: counted references, copied when a shared one is about to be written."""
+"""The KV cache as a tree: full pages in an index by their tokens, and each sequence's own last pages."""
 
 from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.executors.base import Executor
+from intact.engine.pages import PagePool
+
+Text = Callable[[int, int], bytes]
+"""The tokens of a sequence from one position to another, as bytes of int32."""
+
+
+class Block:
+    """A full page whose tokens follow those of its parent; `holders` counts tables that end here and held children."""
+
+    __slots__ = ("children", "holders", "page", "parent", "tokens")
+
+    def __init__(self, parent: Block | None, tokens: bytes, page: int) -> None:
+        self.parent, self.tokens, self.page = parent, tokens, page
+        self.children: dict[bytes, Block] = {}
+        self.holders = 0
+
+
+class PrefixIndex:
+    """A radix tree over tokens, a page an edge. What no sequence holds stays until its pages are needed.
+
+    Parameters
+    ----------
+    keep : bool
+        False: a page leaves with the last sequence that holds it.
+    """
+
+    def __init__(self, pool: PagePool, keep: bool = True) -> None:
+        self.pool, self.keep = pool, keep
+        self.root = Block(None, b"", -1)
+        self.idle = 0  # blocks that nobody holds
+        self.evictions = 0
+        self._leaves: OrderedDict[Block, None] = OrderedDict()  # idle, without children; least recently used first
+
+    def add(self, parent: Block, tokens: bytes, page: int) -> Block:
+        """The block of a full page, which the index takes over; an older one with the same tokens serves as well."""
+        found = parent.children.get(tokens)
+        if found is not None:
+            self.pool.release(page)
+            return found
+        block = parent.children[tokens] = Block(parent, tokens, page)
+        self.idle += 1
+        return block
+
+    def hold(self, block: Block) -> None:
+        """One more table ends in the block."""
+        while block.parent is not None:
+            block.holders += 1
+            if block.holders > 1:
+                return
+            self.idle -= 1
+            self._leaves.pop(block, None)
+            block = block.parent
+
+    def release(self, block: Block) -> None:
+        """One table less ends in the block."""
+        while block.parent is not None:
+            block.holders -= 1
+            if block.holders:
+                return
+            self.idle += 1
+            if not block.children:
+                self._leaves[block] = None
+                if not self.keep:
+                    self._remove(block)
+            block = block.parent
+
+    def evict(self, pages: int) -> int:
+        """Give up to so many idle pages back, the least recently used first; how many it were."""
+        done = 0
+        while done < pages and self._leaves:
+            parent = self._remove(next(iter(self._leaves)))
+            if parent.parent is not None and not parent.holders and not parent.children:
+                self._leaves[parent] = None  # as old as the youngest of its children, which went last
+                self._leaves.move_to_end(parent, last=False)
+            done += 1
+        self.evictions += done
+        return done
+
+    def _remove(self, block: Block) -> Block:
+        parent = block.parent
+        assert parent is not None
+        del self._leaves[block], parent.children[block.tokens]
+        self.pool.release(block.page)
+        self.idle -= 1
+        return parent
 
 
 class PageTable:
-    """The pages of one sequence, in order of position. Forks share pages until one of them writes.
+    """The cached positions of one sequence: blocks of the index, then pages of its own.
 
-    `length` positions are filled; a page is written only by `extend`'s caller, after `extend` made it this table's own.
+    Forks share all pages; a shared page is copied before one of them writes. `length` positions are filled.
     """
 
-    def __init__(self, pool: PagePool) -> None:
-        self._pool = pool
-        self.pages: list[int] = []
-        self.length = 0
+    __slots__ = ("_pages", "block", "depth", "index", "length", "tail")
 
-    def extend(self, count: int) -> NDArray[np.int32]:
-        """Make room for `count` more positions, which count as filled from now on; the whole table."""
-        size = self._pool.page_size
-        if self.length % size and count:
-            last = self.length // size
-            self.pages[last] = self._pool.own(self.pages[last])
-        self.length += count
-        while len(self.pages) * size < self.length:
-            self.pages.append(self._pool.allocate())
-        return np.array(self.pages, np.int32)
+    def __init__(self, index: PrefixIndex) -> None:
+        self.index = index
+        self.block = index.root  # of `depth` blocks the last
+        self.depth = 0
+        self.tail: tuple[int, ...] = ()
+        self.length = 0
+        self._pages: NDArray[np.int32] | None = None
+
+    @property
+    def held(self) -> int:
+        """Pages that the table reaches."""
+        return self.depth + len(self.tail)
+
+    @property
+    def pages(self) -> NDArray[np.int32]:
+        """All pages in order of position."""
+        if self._pages is None:
+            path, block = [], self.block
+            while block.parent is not None:
+                path.append(block.page)
+                block = block.parent
+            self._pages = np.array(path[::-1] + list(self.tail), np.int32)
+        return self._pages
+
+    def match(self, text: Text, limit: int) -> int:
+        """Take over cached blocks that go on with the text, as far as `limit`; the positions gained."""
+        size, start = self.index.pool.page_size, self.length
+        if self.tail or not self.index.keep:
+            return 0
+        block = self.block
+        while self.length + size <= limit:
+            child = block.children.get(text(self.length, self.length + size))
+            if child is None:
+                break
+            block = child
+            self.depth += 1
+            self.length += size
+        if self.length > start:
+            self.index.hold(block)
+            self.index.release(self.block)
+            self.block, self._pages = block, None
+        return self.length - start
+
+    def missing(self, positions: int) -> int:
+        """Pages that `reserve` would allocate."""
+        pool = self.index.pool
+        filled = self.length % pool.page_size
+        copy = filled and pool.shared(self.tail[self.length // pool.page_size - self.depth])
+        return max(0, -(-(self.length + positions) // pool.page_size) - self.held) + bool(copy)
+
+    def reserve(self, positions: int) -> NDArray[np.int32]:
+        """Make so many positions after the filled ones writable; all pages.
+
+        Raises
+        ------
+        OutOfPagesError
+            If the pool has too few; what was allocated stays with the table.
+        """
+        pool = self.index.pool
+        tail = list(self.tail)
+        try:
+            if self.length % pool.page_size:
+                i = self.length // pool.page_size - self.depth
+                tail[i] = pool.own(tail[i])
+            while (self.depth + len(tail)) * pool.page_size < self.length + positions:
+                tail.append(pool.allocate())
+        finally:
+            if (own := tuple(tail)) != self.tail:
+                self.tail, self._pages = own, None
+        return self.pages
+
+    def advance(self, positions: int, text: Text) -> None:
+        """Count so many positions as filled; pages that are full now enter the index."""
+        size = self.index.pool.page_size
+        self.length += positions
+        full = self.length // size - self.depth
+        if not full:
+            return
+        first = self.block
+        for page in self.tail[:full]:
+            start = self.depth * size
+            self.block = self.index.add(self.block, text(start, start + size), page)
+            self.depth += 1
+        self.index.hold(self.block)
+        self.index.release(first)
+        self.tail, self._pages = self.tail[full:], None
 
     def fork(self) -> PageTable:
-        """A second table with the same contents, for free."""
-        table = PageTable(self._pool)
-        table.pages, table.length = list(self.pages), self.length
-        for page in self.pages:
-            self._pool.retain(page)
+        """A second table with the same contents."""
+        table = PageTable(self.index)
+        pool = self.index.pool
+        table.block, table.depth, table.length = self.block, self.depth, self.length
+        table.tail = self.tail[: -(-self.length // pool.page_size) - self.depth]
+        self.index.hold(self.block)
+        for page in table.tail:
+            pool.retain(page)
         return table
 
     def drop(self) -> None:
-        """Give the pages back; the table is empty afterwards."""
-        for page in self.pages:
-            self._pool.release(page)
-        self.pages, self.length = [], 0
-
-
-class PagePool:
-    """Numbers of pages and how many tables hold each; the executor owns their memory, which grows as needed."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self.page_size = executor.page_size
-        self._references: list[int] = []
-        self._free: list[int] = []
-
-    @property
-    def used(self) -> int:
-        """Pages that some table holds."""
-        return len(self._references) - len(self._free)
-
-    def allocate(self) -> int:
-        """A page held once."""
-        if not self._free:
-            first = len(self._references)
-            count = max(8, first // 4)
-            self._executor.reserve_pages(first + count)
-            self._references += [0] * count
-            self._free += range(first + count - 1, first - 1, -1)
-        page = self._free.pop()
-        self._references[page] = 1
-        return page
-
-    def retain(self, page: int) -> None:
-        """One table more holds the page."""
-        self._references[page] += 1
-
-    def release(self, page: int) -> None:
-        """One table less holds the page."""
-        self._references[page] -= 1
-        if not self._references[page]:
-            self._free.append(page)
-
-    def own(self, page: int) -> int:
-        """The page itself if held once, else a copy, held once."""
-        if self._references[page] == 1:
-            return page
-        copy = self.allocate()
-        self._executor.copy_page(page, copy)
-        self.release(page)
-        return copy
+        """Give everything back; the table is empty afterwards."""
+        for page in self.tail:
+            self.index.pool.release(page)
+        self.index.release(self.block)
+        self.block, self._pages = self.index.root, None
+        self.depth, self.tail, self.length = 0, (), 0

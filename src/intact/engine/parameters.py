@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling, make_sampling
@@ -24,6 +24,29 @@ class Constraint(NamedTuple):
 
     kind: ConstraintKind
     text: str
+
+
+class SamplingFields(TypedDict, total=False):
+    """The fields of `SamplingParameters` as arguments by name."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    seed: int
+    stop: str | Sequence[str]
+    min_tokens: int
+    typical_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float]
+    ignore_eos: bool
+    top_logprobs: int
+    json_schema: str | Mapping[str, Any] | None
+    regex: str | None
+    grammar: str | None
 
 
 @dataclass(frozen=True)

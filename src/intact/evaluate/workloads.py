@@ -5,17 +5,16 @@ from __future__ import annotations
 import statistics
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from intact.engine.cache import PageTable
+from intact.engine.sequence import Event, Request
 from intact.errors import ModelError
 from intact.evaluate.passage import Passage
-from intact.executors.base import Chunk
 from intact.numerics.sampling import branch_key, make_sampling
 
 if TYPE_CHECKING:
@@ -152,30 +151,33 @@ class Forks:
         return self.length
 
     def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Seconds to fork all and to drop all; bytes that they hold, pages and Python's objects apart."""
-        engine, pool = model._engine(), model._pool
-        root = PageTable(pool)
-        tokens = np.array(passage.piece(self.length), np.int32)
-        for start in range(0, len(tokens), engine.chunk):
-            part = tokens[start : start + engine.chunk]
-            model.executor.step([Chunk(start, part, root.extend(len(part)))], np.arange(0))
-        pages = pool.used
-        start_time = clock()
-        branches = [root.fork() for _ in range(self.count)]
-        forked = clock()
-        for branch in branches:
-            branch.drop()
-        dropped = clock()
-        tracemalloc.start()
-        branches = [root.fork() for _ in range(self.count)]
-        memory, more = tracemalloc.get_traced_memory()[0], pool.used - pages
-        tracemalloc.stop()
-        for branch in branches:
-            branch.drop()
-        root.drop()
+        """Seconds to fork all, to have them draw and part, and to drop all; bytes that they hold beside their pages."""
+        engine, times = model.engine, []
+        drawn: list[int] = []
+        for traced in (False, True):
+            request = _request(passage.piece(self.length), "forks", 64, lambda event: drawn.append(event.token))
+            before = len(drawn)
+            engine.add(request)
+            while len(drawn) == before:
+                engine.step()
+            pages = engine.pool.used
+            if traced:
+                tracemalloc.start()
+            keys = [branch_key(0, ("forks", i)) for i in range(self.count)]
+            times.append(clock())
+            engine.fork(request, 0, keys)
+            times.append(clock())
+            engine.step()
+            times.append(clock())
+            if traced:
+                memory, more = tracemalloc.get_traced_memory()[0], engine.pool.used - pages
+                tracemalloc.stop()
+            engine.cancel(request)
+            times.append(clock())
         return [
-            Value("to fork", "s", forked - start_time),
-            Value("to drop", "s", dropped - forked),
+            Value("to fork", "s", times[1] - times[0]),
+            Value("to draw and part", "s", times[2] - times[1]),
+            Value("to drop", "s", times[3] - times[2]),
             Value("memory", "B", memory),
             Value("pages more", "", more),
         ]
@@ -213,25 +215,27 @@ class Mixed:
     def run(self, model: Model, passage: Passage) -> list[Value]:
         """New tokens a second; seconds to the first token and between two tokens of one request."""
         waiting = [(passage.piece(max(1, prompt)), max(1, answer)) for prompt, answer in self.lengths()]
-        sampling = make_sampling(1.0, 0, 1.0, 0.0)
-        engine = model._engine()
+        engine = model.engine
         stamps: list[list[float]] = []
+        written = 0
 
         def arrive() -> None:
-            tokens, answer = waiting[len(stamps)]
-            key = branch_key(0, (str(len(stamps)), 0))
-            stamps.append([clock()])
-            engine.submit(tokens, sampling, [key], answer, model.program.vocabulary)
+            (tokens, answer), times = waiting[len(stamps)], [clock()]
+            stamps.append(times)
 
-        start, written = clock(), 0
+            def sink(_: Event) -> None:
+                nonlocal written
+                times.append(clock())
+                written += 1
+
+            engine.add(_request(tokens, str(len(stamps)), answer, sink))
+
+        start = clock()
         try:
-            while len(stamps) < len(waiting):
-                arrive()
-                for event in engine.run():
-                    stamps[event.sequence].append(clock())
-                    written += 1
-                    if written % self.gap == 0 and len(stamps) < len(waiting):
-                        arrive()
+            while len(stamps) < len(waiting) or engine.busy:
+                while len(stamps) < len(waiting) and (written >= self.gap * len(stamps) or not engine.busy):
+                    arrive()
+                engine.step()
         finally:
             engine.close()
         seconds = clock() - start
@@ -242,6 +246,12 @@ class Mixed:
             *_percentiles("to the first token", first),
             *_percentiles("between tokens", between),
         ]
+
+
+def _request(tokens: list[int], name: str, answer: int, sink: Callable[[Event], None]) -> Request:
+    keys = [branch_key(0, (name, 0))]
+    sampling = make_sampling(1.0)
+    return Request(np.array(tokens, np.int32), keys, sampling, answer, lambda event: sink(event), lambda *_: None)
 
 
 def _percentiles(part: str, seconds: list[float]) -> list[Value]:

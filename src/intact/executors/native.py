@@ -79,8 +79,7 @@ class NativeExecutor:
     @profiling.setter
     def profiling(self, on: bool) -> None:
         self._model.profiling = on
-        fused = {i: norm for i, norm in enumerate(self._model.fused_norms()) if norm >= 0}
-        self._work = Work(self.program, self.profile == "fp32", self._weight_size, fused) if on else None
+        self._work = Work(self.program, self.profile == "fp32", self._weight_size) if on else None
 
     def profile_records(self) -> list[Record]:
         """Where the time of the steps went since `profiling` was set; empty while it is not."""
@@ -237,13 +236,6 @@ class NativeExecutor:
         except ValueError as error:
             raise ParameterError(str(error)) from error
         return tokens, logprobs
-
-    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """The tokens of `top` alone, sooner."""
-        try:
-            return np.asarray(_native.likeliest(self._model, logits, np.asarray(rows, np.int64), k))
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""

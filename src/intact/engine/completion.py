@@ -1,0 +1,109 @@
+"""From drawn tokens to text: completions, pieces of streams, and where they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intact.engine.parameters import SamplingParameters
+from intact.engine.sequence import Event, Finish
+from intact.text import StopStrings, Tokenizer
+
+LOGPROB_SCALE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One continuation of a prompt.
+
+    Attributes
+    ----------
+    text : str
+        What was written, without the token or string that ended it.
+    tokens : tuple of int
+        All tokens that were drawn, the one that ended it included.
+    logprobs : tuple of int or None
+        Natural log-probability of each token under the model (temperature 1), times 2^24; None unless asked for.
+    finish : {'stop', 'length', 'context', 'cancelled', 'error'}
+        An end token or stop string, `max_tokens`, the context's end; or it was cancelled, or `error` ended it.
+    prompt_tokens : int
+        Tokens of the prompt.
+    top : tuple or None
+        For each token the likeliest ones there, as (token, log-probability times 2^24); None unless asked for.
+    error : Exception or None
+        What ended it before its time.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[int, ...] | None
+    finish: Finish
+    prompt_tokens: int
+    top: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A token of a stream, and the text that it makes certain (which may be empty, or more than its own)."""
+
+    text: str
+    token: int
+    logprob: int
+    top: tuple[tuple[int, int], ...] = ()
+
+
+class Writer:
+    """Turns a sample's tokens into text and finds its end."""
+
+    __slots__ = ("_detokenizer", "_ends", "_size", "_stops", "error", "finish", "logprobs", "text", "tokens", "top")
+
+    def __init__(self, tokenizer: Tokenizer, parameters: SamplingParameters) -> None:
+        self._detokenizer = tokenizer.stream()
+        self._stops = StopStrings(parameters.stop)
+        self._ends = frozenset[int]() if parameters.ignore_eos else tokenizer.eos_ids
+        self._size = tokenizer.size
+        self.tokens: list[int] = []
+        self.logprobs: list[int] = []
+        self.top: list[tuple[tuple[int, int], ...]] = []
+        self.text: list[str] = []
+        self.finish: Finish | None = None
+        self.error: Exception | None = None
+
+    def push(self, event: Event, at_limit: Finish | None) -> str:
+        """Take a token: the text that is certain now. `at_limit`: why it is the last in any case."""
+        self.tokens.append(event.token)
+        self.logprobs.append(event.logprob)
+        if event.top:
+            self.top.append(event.top)
+        ended = event.token in self._ends
+        if event.token >= self._size:
+            text = ""  # a row of an embedding that is padded beyond the vocabulary
+        else:
+            text = self._detokenizer.flush() if ended else self._detokenizer.push(event.token)
+        piece, stopped = self._stops.push(text)
+        if at_limit and not stopped and not ended:
+            more, stopped = self._stops.push(self._detokenizer.flush())
+            piece += more
+        self.finish = "stop" if stopped or ended else at_limit
+        if self.finish and not stopped:
+            piece += self._stops.flush()
+        self.text.append(piece)
+        return piece
+
+    def end(self, finish: Finish, error: Exception | None) -> None:
+        """Note why the sample ended; what was held back counts as text, if no token said that it is none."""
+        if self.finish is None:
+            self.text += [self._stops.push(self._detokenizer.flush())[0], self._stops.flush()]
+        self.finish, self.error = finish, error
+
+    def completion(self, prompt_tokens: int, logprobs: bool) -> Completion:
+        """What was written."""
+        return Completion(
+            "".join(self.text),
+            tuple(self.tokens),
+            tuple(self.logprobs) if logprobs else None,
+            self.finish or "cancelled",
+            prompt_tokens,
+            tuple(self.top) if self.top else None,
+            self.error,
+        )

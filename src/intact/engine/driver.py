@@ -1,0 +1,113 @@
+"""Who steps the engine: threads that wait for their own requests, in turn, and one in the background for coroutines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from intact.engine.engine import Engine
+
+_LOG = logging.getLogger("intact")
+LINGER = 2.0  # seconds that the background thread waits for more to do before it ends
+
+
+class Turn:
+    """A lock that serves those who wait in the order of their coming; Python's own lets one thread take it for ever."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._owner: int | None = None
+
+    def __enter__(self) -> None:
+        gate = None
+        with self._mutex:
+            if self._owner == threading.get_ident():
+                raise RuntimeError("the engine is in use by this very thread: a sink cannot start another request")
+            if self._owner is None:
+                self._owner = threading.get_ident()
+            else:
+                gate = threading.Lock()
+                gate.acquire()
+                self._waiting.append(gate)
+        if gate is not None:
+            self._wait(gate)
+
+    def _wait(self, gate: threading.Lock) -> None:
+        try:
+            gate.acquire()
+        except BaseException:  # interrupted: leave the queue, or pass on a turn that has just come
+            with self._mutex:
+                if gate in self._waiting:
+                    self._waiting.remove(gate)
+                    raise
+            self.__exit__(None, None, None)
+            raise
+        self._owner = threading.get_ident()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._owner = -1  # whoever wakes writes its name
+                self._waiting.popleft().release()
+            else:
+                self._owner = None
+
+
+class Driver:
+    """Makes one engine serve many threads and coroutines. All its methods may be called from any of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.turn = Turn()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def run(self, done: Callable[[], bool]) -> None:
+        """Step, in turn with others, until `done`."""
+        while not done():
+            with self.turn:
+                self._drain()
+                idle = not done() and not self.engine.step()
+            if idle:
+                time.sleep(0.001)  # somebody else must act first
+
+    def post(self, task: Callable[[], None]) -> None:
+        """Have the background thread do something between steps, and then step as long as the engine is busy."""
+        with self._wake:
+            self._posted.append(task)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="intact-engine", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def _drain(self) -> None:
+        while self._posted:
+            try:
+                self._posted.popleft()()
+            except Exception:  # it was posted by somebody else than who comes along here
+                _LOG.exception("a task for the engine failed")
+
+    def _work(self) -> None:
+        while True:
+            with self.turn:
+                self._drain()
+                try:
+                    rows = self.engine.step()
+                except Exception as error:  # whoever waits must hear of it
+                    _LOG.exception("a step failed")
+                    self.engine.close(error)
+                    rows = 0
+            if rows:
+                continue
+            with self._wake:
+                if not self._posted and not self._wake.wait(LINGER) and not self._posted:
+                    self._thread = None
+                    return

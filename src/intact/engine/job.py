@@ -1,0 +1,87 @@
+"""A request as its owner sees it: from parameters and a prompt to completions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from intact.engine import constraints
+from intact.engine.completion import Chunk, Completion, Writer
+from intact.engine.parameters import SamplingParameters
+from intact.engine.penalties import History
+from intact.engine.sequence import Event, Finish, Request
+from intact.text import Tokenizer
+
+Listener = Callable[[int, "Chunk | None"], None]
+"""Told each piece of a sample's text, and None once the sample has ended."""
+
+
+class Job:
+    """A request, the writers of its samples, and whom to tell of each piece of text.
+
+    Parameters
+    ----------
+    keys : list of int
+        The random key of each sample.
+    context, vocabulary : int
+        Of the model: the most positions of a sequence, and the outputs of its head.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        parameters: SamplingParameters,
+        prompt: Sequence[int],
+        keys: list[int],
+        context: int,
+        vocabulary: int,
+        priority: int = 0,
+        draft: bool = True,
+        listen: Listener | None = None,
+    ) -> None:
+        room = context - len(prompt)
+        self._tokenizer, self._parameters, self._listen = tokenizer, parameters, listen
+        self.writers: dict[int, Writer] = {}
+        self.request = Request(
+            np.array(prompt, np.int32),
+            keys,
+            parameters.sampling,
+            min(parameters.max_tokens, room),
+            self._sink,
+            self._ended,
+            "length" if parameters.max_tokens <= room else "context",
+            priority,
+            draft,
+            parameters.top_logprobs,
+            History.start(parameters, prompt, tokenizer.eos_ids),
+            constraints.compile(tokenizer, vocabulary, parameters),
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether all samples have ended."""
+        return self.request.live == 0
+
+    def completion(self, sample: int, logprobs: bool) -> Completion:
+        """What a sample wrote."""
+        return self._writer(sample).completion(len(self.request.prompt), logprobs)
+
+    def _writer(self, sample: int) -> Writer:
+        writer = self.writers.get(sample)
+        if writer is None:
+            writer = self.writers[sample] = Writer(self._tokenizer, self._parameters)
+        return writer
+
+    def _sink(self, event: Event) -> Finish | None:
+        request, writer = self.request, self._writer(event.sample)
+        last = event.position + 1 - len(request.prompt) >= request.limit
+        piece = writer.push(event, request.at_limit if last else None)
+        if self._listen is not None:
+            self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top))
+        return writer.finish
+
+    def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
+        self._writer(sample).end(finish, error)
+        if self._listen is not None:
+            self._listen(sample, None)

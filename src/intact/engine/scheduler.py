@@ -1,0 +1,191 @@
+"""Who takes part in a step: oldest first, within a budget of rows, under the cache's cap."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, fields
+from itertools import count
+from typing import NamedTuple
+
+from intact.engine.cache import Block, PageTable, PrefixIndex
+from intact.engine.pages import OutOfPagesError
+from intact.engine.sequence import Request, Sample, Sequence
+
+PATIENCE = 256  # steps of waiting that one more of priority is worth
+
+
+class Work(NamedTuple):
+    """Rows of one sequence in a step: `rows` tokens of its text from where its cache ends."""
+
+    sequence: Sequence
+    rows: int
+
+    @property
+    def completes(self) -> bool:
+        """Whether the cache catches up with the text, so that tokens can be drawn."""
+        return self.rows == self.sequence.remaining
+
+
+@dataclass
+class Counters:
+    """What the scheduler and the engine did so far: proofs that a setting took effect."""
+
+    steps: int = 0
+    rows: int = 0
+    largest_step: int = 0
+    prefilled: int = 0
+    decoded: int = 0
+    shared_draws: int = 0
+    cache_hits: int = 0
+    cached_tokens: int = 0
+    preemptions: int = 0
+    forks: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Names and counts."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class SequenceTooLargeError(Exception):
+    """A sequence that does not fit the cache even when it is alone."""
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+
+
+class Scheduler:
+    """Orders sequences and plans steps.
+
+    Sequences stand in one total order: by the step at which they arrived, minus `PATIENCE` steps for each of priority,
+    then by number. A step serves them in that order, so whoever waits is passed only by those who arrive within a
+    bounded number of steps: nobody starves. When pages run out, idle prefixes leave first (least recently used), then
+    paused sequences, then the youngest, never one that is older than who asks.
+
+    Parameters
+    ----------
+    rows, chunk : int
+        The most rows of a step, and of these the most that compute prompts, or again what was preempted.
+    """
+
+    def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters) -> None:
+        self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
+        self.queue: list[Sequence] = []
+        self._number = count()
+
+    def add(self, request: Request) -> Sequence:
+        """Queue a request, as one sequence that all its samples share."""
+        arrival = self.counters.steps - PATIENCE * request.priority
+        samples = [Sample(i, key) for i, key in enumerate(request.keys)]
+        sequence = Sequence(request, samples, (arrival, self.number()), PageTable(self.index))
+        self.insert(sequence)
+        return sequence
+
+    def number(self) -> int:
+        """A number for a new sequence: younger than all."""
+        return next(self._number)
+
+    def insert(self, sequence: Sequence) -> None:
+        """Take a sequence in, at its place in the order."""
+        insort(self.queue, sequence, key=_order)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Let a sequence go; its pages are free at once."""
+        sequence.preempt()
+        self.queue.remove(sequence)
+
+    def preempt(self, sequence: Sequence) -> None:
+        """Take a sequence's pages; it will be computed again."""
+        sequence.preempt()
+        self.counters.preemptions += 1
+
+    def plan(self) -> list[Work]:
+        """The next step's work, its pages reserved.
+
+        Raises
+        ------
+        SequenceTooLargeError
+            If the first in line can never run.
+        """
+        works: list[Work] = []
+        rows, chunk = self.rows, self.chunk
+        claimed: set[tuple[Block, bytes]] = set()
+        for sequence in list(self.queue):
+            if not rows:
+                break
+            if sequence.request.paused:
+                continue
+            self._match(sequence)
+            wanted = min(sequence.remaining, rows)
+            behind = sequence.remaining > 1 or not sequence.output
+            if behind and not (wanted := min(wanted, chunk)):
+                continue
+            claim = self._claim(sequence) if behind else None
+            if claim is not None and claim in claimed:
+                continue  # another computes the same page in this step
+            if not self._make_room(sequence, wanted):
+                if not works and self._running() in ([], [sequence]):
+                    raise SequenceTooLargeError(sequence)
+                break  # who is younger must not take what an older one waits for
+            sequence.running = True
+            works.append(Work(sequence, wanted))
+            rows -= wanted
+            if behind:
+                chunk -= wanted
+            if claim is not None:
+                claimed.add(claim)
+        return works
+
+    def _match(self, sequence: Sequence) -> None:
+        if sequence.remaining > 1 and (gained := sequence.table.match(sequence.text, sequence.length - 1)):
+            self.counters.cache_hits += 1
+            self.counters.cached_tokens += gained
+
+    def _claim(self, sequence: Sequence) -> tuple[Block, bytes] | None:
+        size = self.index.pool.page_size
+        start = sequence.table.depth * size
+        if start + size > sequence.length:
+            return None
+        return sequence.table.block, sequence.text(start, start + size)
+
+    def _make_room(self, sequence: Sequence, positions: int) -> bool:
+        """Have the pages for so many positions more, if need be at the cost of who is idle, paused or younger."""
+        table, pool = sequence.table, self.index.pool
+        if not sequence.running and not self._worth_starting(sequence):
+            return False
+        while (lack := table.missing(positions) - pool.free) > 0:
+            if self.index.evict(lack):
+                continue
+            victim = self._victim(sequence)
+            if victim is None:
+                return False
+            self.preempt(victim)
+        try:
+            table.reserve(positions)
+        except OutOfPagesError:  # the machine has less than the cap
+            return False
+        return True
+
+    def _worth_starting(self, sequence: Sequence) -> bool:
+        """Whether a waiting sequence is likely to stay: its whole text fits, with a page to grow for each that runs."""
+        running = self._running()
+        if not running or running[-1].order > sequence.order:
+            return True
+        pool = self.index.pool
+        room = pool.free + self.index.idle - len(running)
+        return sequence.table.missing(sequence.remaining) <= room
+
+    def _running(self) -> list[Sequence]:
+        return [s for s in self.queue if s.running and not s.request.paused]
+
+    def _victim(self, sequence: Sequence) -> Sequence | None:
+        holders = [s for s in self.queue if s.table.held and s is not sequence]
+        for s in reversed(holders):
+            if s.request.paused:
+                return s
+        return holders[-1] if holders and holders[-1].order > sequence.order else None
+
+
+def _order(sequence: Sequence) -> tuple[int, int]:
+    return sequence.order

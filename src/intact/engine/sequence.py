@@ -1,0 +1,202 @@
+"""What the scheduler moves: requests, and sequences, each a text that one or more samples still have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.cache import PageTable
+from intact.errors import ParameterError
+from intact.numerics.sampling import Sampling
+
+if TYPE_CHECKING:
+    from intact.engine.constraints import Matcher
+    from intact.engine.draft import Draft
+    from intact.engine.penalties import History
+
+Finish = Literal["stop", "length", "context", "cancelled", "error"]
+
+
+class Event(NamedTuple):
+    """A token that a sample drew.
+
+    Attributes
+    ----------
+    position : int
+        The token's place in the text, the prompt's first token being 0.
+    logprob : int
+        Natural log-probability under the model, times 2^24.
+    top : tuple of (token, logprob)
+        The likeliest tokens there, if asked for.
+    """
+
+    sample: int
+    token: int
+    logprob: int
+    position: int
+    top: tuple[tuple[int, int], ...] = ()
+
+
+Sink = Callable[[Event], "Finish | None"]
+"""Takes a sample's token; a reason if it was the last."""
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A prompt, and the samples to draw from it.
+
+    Attributes
+    ----------
+    keys : list of int
+        The random key of each sample.
+    limit : int
+        The most tokens of a sample; at this count it ends, with `at_limit` as its reason.
+    sink, ended : callable
+        Told each token in order, and each sample's end once, with the error if one ended it.
+    priority : int
+        From -8 to 8; one more is worth 256 steps of waiting.
+    live : int
+        Samples that have not ended; -1 before the request is queued.
+    draft : bool
+        Whether guesses at what follows may be checked along; changes no token.
+    """
+
+    prompt: NDArray[np.int32]
+    keys: list[int]
+    sampling: Sampling
+    limit: int
+    sink: Sink
+    ended: Callable[[int, Finish, Exception | None], None]
+    at_limit: Finish = "length"
+    priority: int = 0
+    draft: bool = True
+    top: int = 0
+    history: History | None = None
+    matcher: Matcher | None = None
+    live: int = -1
+    paused: bool = False
+
+
+class Sample(NamedTuple):
+    """One branch: its number in the request, and the key of its draws."""
+
+    number: int
+    key: int
+
+
+class Sequence:
+    """A text and its cached positions.
+
+    Samples that have drawn the same tokens so far share one; a fork is a sample more.
+
+    The cache is at least one token behind the text: the step that catches up draws what follows.
+    """
+
+    __slots__ = (
+        "_base",
+        "draft",
+        "history",
+        "matcher",
+        "order",
+        "output",
+        "refusal",
+        "request",
+        "running",
+        "samples",
+        "table",
+    )
+
+    def __init__(self, request: Request, samples: list[Sample], order: tuple[int, int], table: PageTable) -> None:
+        self.request, self.samples, self.order, self.table = request, samples, order, table
+        self.running = False  # admitted: it holds pages, and others make room for it only if they are older
+        self.history, self.matcher = request.history, request.matcher
+        self.draft: Draft | None = None
+        self.refusal: ParameterError | None = None  # why its constraint lets it draw no more
+        self.output: list[int] = []
+        self._base = request.prompt  # the text before `output`; shared with forks
+
+    @property
+    def length(self) -> int:
+        """Tokens of the text."""
+        return len(self._base) + len(self.output)
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that the cache is behind, at least one."""
+        return self.length - self.table.length
+
+    def tokens(self, start: int, end: int) -> NDArray[np.int32]:
+        """Part of the text."""
+        base = len(self._base)
+        if end <= base:
+            return self._base[start:end]
+        own = np.array(self.output[max(0, start - base) : end - base], np.int32)
+        return own if start >= base else np.concatenate([self._base[start:], own])
+
+    def text(self, start: int, end: int) -> bytes:
+        """Part of the text, as the cache's index knows it."""
+        return self.tokens(start, end).tobytes()
+
+    @property
+    def last(self) -> int:
+        """The text's last token."""
+        return self.output[-1] if self.output else int(self._base[-1])
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still be drawn."""
+        return self.request.limit - (self.length - len(self.request.prompt))
+
+    @property
+    def may_draft(self) -> bool:
+        """Whether guesses can be checked along: one sample, whose draws hang on nothing but logits."""
+        return self.request.draft and len(self.samples) == 1 and self.history is None and self.matcher is None
+
+    def preempt(self) -> None:
+        """Give the pages back; the text stays, to be computed again."""
+        self.table.drop()
+        self.running = False
+
+    def extend(self, tokens: list[int]) -> None:
+        """Append tokens that were drawn."""
+        self.output += tokens
+        try:
+            for token in tokens:
+                if self.history is not None:
+                    self.history.add(token)
+                if self.matcher is not None:
+                    self.matcher.accept(token)
+        except ParameterError as error:  # the constraint passes its limits
+            self.refusal = error
+        if self.draft is not None:
+            self.draft.extend(tokens)
+
+    def allow(self) -> bool:
+        """Whether a token may be drawn; if not, `refusal` says why."""
+        if self.matcher is not None and self.refusal is None:
+            try:
+                self.matcher.mask()  # which it keeps
+            except ParameterError as error:
+                self.refusal = error
+        return self.refusal is None
+
+    def split(self, groups: Mapping[int, list[Sample]], number: Callable[[], int]) -> list[Sequence]:
+        """Append what the samples drew: the first token here, each other to a fork; the forks."""
+        (first, own), *others = groups.items()
+        forks = []
+        if others:
+            self._base, self.output = self.tokens(0, self.length), []
+        for token, samples in others:
+            fork = Sequence(self.request, samples, (self.order[0], number()), self.table.fork())
+            fork._base, fork.running = self._base, self.running
+            fork.history = self.history and self.history.fork()
+            fork.matcher = self.matcher and self.matcher.fork()
+            fork.extend([token])
+            forks.append(fork)
+        self.samples = own
+        self.extend([first])
+        return forks

@@ -1,0 +1,119 @@
+"""Many threads on one engine: turns come in order, every request ends with its own tokens, nobody waits for ever."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from intact.engine.driver import Driver, Turn
+from intact.engine.engine import Engine
+from support.tally import VOCABULARY, Tally, continued, request
+
+
+def make(**settings):
+    return Engine(Tally(), 400, VOCABULARY, **settings)
+
+
+def prompt_of(seed, length):
+    return np.random.default_rng(seed).integers(0, VOCABULARY, length).tolist()
+
+
+def test_turns_come_in_the_order_of_asking():
+    turn, order, threads = Turn(), [], []
+
+    def work(number):
+        with turn:
+            order.append(number)
+
+    with turn:
+        for number in range(5):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            while len(turn._waiting) <= number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_one_thread_cannot_keep_the_turn_by_asking_again():
+    turn, count, seen = Turn(), [0], []
+
+    def hog():
+        while not seen:
+            with turn:
+                count[0] += 1
+
+    thread = threading.Thread(target=hog)
+    thread.start()
+    while not count[0]:
+        time.sleep(0.001)
+    for _ in range(100):
+        with turn:
+            pass
+    seen.append(True)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_turn_within_a_turn_is_refused():
+    turn = Turn()
+    with turn, pytest.raises(RuntimeError, match="in use by this very thread"), turn:
+        pass
+    with turn:
+        pass
+
+
+def test_threads_share_steps_and_get_their_own_tokens():
+    engine = make()
+    driver, found = Driver(engine), {}
+
+    def ask(number):
+        events: dict = {}
+        added = request(prompt_of(number, 10 + number), [number], 30, events)
+        with driver.turn:
+            engine.add(added)
+        driver.run(lambda: added.live == 0)
+        found[number] = events
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for number in range(8):
+        assert found[number][0] == continued(prompt_of(number, 10 + number), number, 30)
+    assert engine.held == 0
+
+
+def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
+    monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
+    engine = make()
+    driver = Driver(engine)
+    for turn in range(2):
+        events: dict = {}
+        done = threading.Event()
+        added = request(prompt_of(turn, 12), [turn], 20, events)
+        ended = added.ended
+        added.ended = lambda *a, ended=ended, done=done: (ended(*a), done.set())
+        driver.post(lambda added=added: engine.add(added))
+        assert done.wait(10)
+        assert events[0] == continued(prompt_of(turn, 12), turn, 20)
+        thread = driver._thread
+        if thread is not None:
+            thread.join(10)
+        assert driver._thread is None
+
+
+def test_a_task_that_fails_does_not_end_the_background_thread():
+    engine = make()
+    driver = Driver(engine)
+    reached = threading.Event()
+
+    def broken():
+        raise OSError("posted nonsense")
+
+    driver.post(broken)
+    driver.post(reached.set)
+    assert reached.wait(10)
