@@ -6,6 +6,9 @@
 namespace intact {
 namespace {
 
+constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
+constexpr std::int64_t kFewest = 16;         // queries at once, however much they see
+
 struct Attention : Run {
     Attention(Model& model, Step& step, const Op& op, int thread) : Run(model, step, thread), op_(op) {}
 
@@ -24,42 +27,69 @@ struct Attention : Run {
     void append() {
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             for (int h = 0; h < op_.kv_heads; h++)
-                m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width,
-                                  cache(h, at(*s_.chunks, at(s_.chunk, m))), at(s_.slot, m));
+                m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width, cache(h, pages(m)),
+                                  at(s_.slot, m));
     }
 
+    // The queries of all KV heads stand in one line, of the length of what they see; each thread takes its part of it.
     void attend() {
-        std::int64_t unit = 0, first_row = 0;
-        for (const Chunk& chunk : *s_.chunks) {
-            const std::int64_t queries = chunk.count * (op_.heads / op_.kv_heads);
-            const std::int64_t tiles = (queries + m_.kernel->query_rows - 1) / m_.kernel->query_rows;
-            for (int h = 0; h < op_.kv_heads; h++)
-                for (std::int64_t tile = 0; tile < tiles; tile++)
-                    if (unit++ % threads_ == thread_)
-                        attend_tile(chunk, h, first_row, {queries * tile / tiles, queries * (tile + 1) / tiles});
-            first_row += chunk.count;
+        const std::int64_t rows = s_.rows, group = op_.heads / op_.kv_heads;
+        seen_.assign(1, 0);
+        for (const std::int64_t m : s_.forest.rows) {
+            const Query q = query(m, 0);
+            seen_.push_back(seen_.back() + q.end - q.first + std::popcount(q.more));
+        }
+        const std::int64_t all = seen_.back() * op_.kv_heads;
+        const Span mine = span(all, thread_, threads_);
+        for (int h = 0; h < op_.kv_heads; h++) {
+            const std::int64_t before = seen_.back() * h;
+            const auto cut = [&](std::int64_t x) {  // the query at a place in the line
+                x = std::clamp<std::int64_t>(x - before, 0, seen_.back());
+                if (x == seen_.back()) return rows * group;
+                const auto r = std::upper_bound(seen_.begin(), seen_.end(), x) - seen_.begin() - 1;
+                return r * group + (x - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
+            };
+            attend_head(h, {cut(mine.begin), cut(mine.end)});
         }
     }
 
-    // Some of the queries, row by row and within a row head by head, that share KV head h.
-    void attend_tile(const Chunk& chunk, int h, std::int64_t first_row, Span queries) {
+    // Queries of KV head h, by place of the row and within a row head by head, as many at once as their scores fit the
+    // second-level cache.
+    void attend_head(int h, Span queries) {
         const std::int64_t group = op_.heads / op_.kv_heads;
-        std::vector<Query> list;
-        std::int64_t first = chunk.position + chunk.count;
-        for (std::int64_t q = queries.begin; q < queries.end; q++) {
-            const std::int64_t m = first_row + q / group, own = h * group + q % group;
-            list.push_back(query(m, own));
-            first = std::min(first, list.back().first);
+        for (std::int64_t begin = queries.begin; begin < queries.end;) {
+            list_.clear();
+            std::int64_t first = 0, last = 0;
+            for (std::int64_t q = begin; q < queries.end; q++) {
+                const Query next = query(at(s_.forest.rows, q / group), h * group + q % group);
+                const std::int64_t end = next.end + std::bit_width(next.more);
+                const std::int64_t low = list_.empty() ? next.first : std::min(first, next.first),
+                                   high = std::max(last, end);
+                const auto count = static_cast<std::int64_t>(list_.size()) + 1;
+                if (count > kFewest && count * (high - low) * 4 > kScores) break;
+                first = low;
+                last = high;
+                list_.push_back(next);
+            }
+            const auto count = static_cast<std::int64_t>(list_.size());
+            segments_.clear();
+            for (const Stretch& s : s_.forest.stretches) {
+                const std::int64_t a = std::max(s.first * group, begin), b = std::min(s.last * group, begin + count);
+                if (a < b && s.begin < last && s.end > first)
+                    segments_.push_back({s.begin, s.end, static_cast<int>(a - begin), static_cast<int>(b - begin)});
+            }
+            const std::int64_t slots = (last + 15) / 16 * 16 - first / 16 * 16;
+            ensure(scratch(), attend_bytes(count, slots, m_.depth));
+            m_.kernel->attend(list_.data(), static_cast<int>(count), segments_.data(),
+                              static_cast<int>(segments_.size()), op_.width, op_.scale, cache(h, nullptr),
+                              scratch().data());
+            begin += count;
         }
-        const std::int64_t positions = chunk.position + chunk.count - first + 32, count = queries.size();
-        ensure(scratch(), count * m_.depth * 8 + positions * 8 + count * positions * 6);
-        m_.kernel->attend(list.data(), static_cast<int>(count), op_.width, op_.scale, cache(h, chunk),
-                          reinterpret_cast<std::int64_t*>(scratch().data()));
     }
 
     Query query(std::int64_t m, std::int64_t h) const {
         const Span visible = s_.visible(m, op_.window);
-        Query q{head(op_.source, m, h), visible.begin, visible.end + 1, 0, head(op_.target, m, h)};
+        Query q{head(op_.source, m, h), visible.begin, visible.end + 1, 0, head(op_.target, m, h), pages(m)};
         if (const std::uint64_t line = at(s_.ancestors, m)) {
             // Of a tree: the text before the chunk, and those ancestors that the window reaches.
             const std::int64_t from = at(*s_.chunks, at(s_.chunk, m)).position;
@@ -74,11 +104,15 @@ struct Attention : Run {
         return q;
     }
 
-    HeadCache cache(int head, const Chunk& chunk) const {
-        return m_.head_cache(chunk.pages.data(), std::int64_t{op_.layer} * m_.kv_heads + head);
+    std::uint8_t* const* pages(std::int64_t m) const { return at(*s_.chunks, at(s_.chunk, m)).pages.data(); }
+    HeadCache cache(int head, std::uint8_t* const* pages) const {
+        return m_.head_cache(pages, std::int64_t{op_.layer} * m_.kv_heads + head);
     }
 
     const Op& op_;
+    std::vector<std::int64_t> seen_;  // slots that the rows before each place see
+    std::vector<Query> list_;
+    std::vector<Segment> segments_;
 };
 
 }  // namespace

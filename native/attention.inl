@@ -1,4 +1,7 @@
-// Attention (docs/numerics.md, section 7): a few queries of one sequence and KV head against its pages.
+// Attention (docs/numerics.md, section 7): queries of one KV head against the pages of their sequences.
+//
+// Tiles of queries times keys give all scores; then each query's scores become weights; then tiles of weights times
+// values give the results. Queries whose pages are the same over a stretch of slots share its tiles.
 
 // Codes of a vector in Q16 under the scale max(1, ceil(amax * 2^BITS / LARGEST)).
 template <int BITS, int LARGEST, int DROP, class Put>
@@ -25,175 +28,302 @@ void append(const std::int32_t* key, const std::int32_t* value, std::int64_t wid
         value, width, [&](std::int64_t i, std::int64_t q) { values[2 * i] = static_cast<std::int8_t>(q); });
 }
 
-struct QueryCodes {
-    alignas(64) std::int16_t codes[512];
-    std::int64_t mantissa, drop;
+// What one call of attend works on.
+struct QueryRow {
+    std::int64_t mantissa, drop;  // of a query's scores
+    std::int64_t begin, end;      // slots whose weights are read
+    std::int64_t h, mass;
+};
+struct Work {
+    const Query* queries;
+    const Segment* segments;
+    int count, segment_count;
+    HeadCache cache;
+    std::int64_t base, stride;  // the first slot of a row of scores, and its lanes
+    QueryRow* rows;
+    std::int64_t* totals;  // [query][depth]
+    std::int32_t* scores;  // [query][stride]: scores, then e, then weights (int16)
+    std::int16_t* codes;   // [query][depth]
+
+    std::int32_t* score(int q, std::int64_t slot) const { return scores + q * stride + slot - base; }
+    std::int16_t* weight(int q, std::int64_t slot) const {
+        return reinterpret_cast<std::int16_t*>(scores + q * stride) + slot - base;
+    }
+    template <class T> const T* part(int q, std::int64_t slot, std::int64_t offset) const {
+        return reinterpret_cast<const T*>(queries[q].pages[slot / cache.page_size] + offset);
+    }
 };
 
-inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
-                           QueryCodes& q) {
-    const std::int64_t amax = largest_magnitude(x, width);
-    const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
-    for (std::int64_t i = 0; i < width; i++)
-        q.codes[i] = static_cast<std::int16_t>(round_shift_by<48>(x[i] * reciprocal));
-    for (std::int64_t i = width; i < depth; i++) q.codes[i] = 0;
-    const std::int64_t product = amax * scale.mantissa;
-    const int bits = bit_length(product);
-    q.mantissa = shift_either(product, bits - 15);
-    q.drop = scale.exponent + 24 - bits;
-}
+constexpr std::int64_t kSlots = 512;  // that all queries of a segment take before any takes the next
+static_assert(4095 * 127 * kSlots <= kLimit);
 
-// Scores in base 2 and Q16 of T queries with keys begin..end (multiples of 16), to out[t][position - begin].
-template <int T>
-void scores(const QueryCodes* queries, const HeadCache& cache, std::int64_t begin, std::int64_t end, std::int32_t* out,
-            std::int64_t stride) {
-    const std::int64_t pairs = cache.depth / 2;
-    for (std::int64_t p = begin; p < end; p += 16) {
-        const std::int64_t at = p % cache.page_size;
-        const std::int16_t* keys = part<std::int16_t>(cache, p, cache.keys) + at * cache.depth;
-        const std::int32_t* scales = part<std::int32_t>(cache, p, cache.key_scales) + at;
-        Lanes acc[T];
-        for (int t = 0; t < T; t++) acc[t] = zero();
-        for (std::int64_t d = 0; d < pairs; d++) {
-            const Lanes k = load(keys + d * 32);
-            for (int t = 0; t < T; t++) {
-                std::int32_t two;
-                __builtin_memcpy(&two, queries[t].codes + 2 * d, 4);
-                acc[t] = dot_pairs(acc[t], k, broadcast(two));
-            }
-        }
-        for (int t = 0; t < T; t++) {
-            alignas(64) std::int32_t sums[16];
-            store(sums, acc[t]);
-            std::int32_t* to = out + t * stride + (p - begin);
-            const std::int64_t mantissa = queries[t].mantissa, drop = queries[t].drop;
-            if (drop >= 0 && drop <= 62) {
-                for (int i = 0; i < 16; i += kWide)
-                    store_wide(to + i,
-                               saturate(round_shift(
-                                   round_shift_by<15>(load_wide(sums + i) * mantissa) * load_wide(scales + i), drop)));
-            } else {
-                for (int i = 0; i < 16; i++)
-                    to[i] = static_cast<std::int32_t>(
-                        saturate(shift_either(round_shift_by<15>(sums[i] * mantissa) * scales[i], drop)));
-            }
-        }
-    }
-}
-
-// Calls f(from, to) for the runs of slots that a query sees.
-template <class F> void by_runs(const Query& q, F f) {
-    if (q.first < q.end) f(q.first, q.end);
-    for (std::uint64_t more = q.more; more; more &= more - 1) {
-        const std::int64_t p = q.end + __builtin_ctzll(more);
-        f(p, p + 1);
-    }
-}
 inline std::int64_t end_of(const Query& q) { return q.end + (q.more ? 64 - __builtin_clzll(q.more) : 0); }
 
-// Scores of one query to weights of 12 bits; returns h, and the sum of e in mass.
-inline std::int64_t soften(const Query& q, const HeadCache& cache, std::int64_t begin, std::int64_t end,
-                           const std::int32_t* score, std::int64_t* scaled, std::int16_t* weight, std::int64_t& mass) {
-    std::int32_t top = -kLimit;
-    by_runs(q, [&](std::int64_t from, std::int64_t to) {
-        for (std::int64_t p = from; p < to; p++) top = larger(top, score[p - begin]);
-    });
-    Wide sum{}, most{};
-    by_runs(q, [&](std::int64_t p, std::int64_t to) {
-        while (p < to) {
-            const std::int64_t at = p % cache.page_size, count = smaller(cache.page_size - at, to - p);
-            const std::int32_t* scales = part<std::int32_t>(cache, p, cache.value_scales) + at;
-            by_wide(count, [&](std::int64_t i, auto width) {
-                Wide e = exp2_neg(larger(std::int64_t{top} - load_wide(score + (p - begin) + i, width), Wide{}));
-                const Wide t = e * load_wide(scales + i, width);
-                if (width < kWide) e = first_of(e, width);  // what was loaded beyond the end has a scale of 0, but an e
-                store_wide(scaled + (p - begin) + i, t, width);
-                sum += e;
-                most = larger(most, t);
-            });
-            p += count;
+// Calls f(first, count, from, to) for tiles of at most MOST queries by slots of a segment that any of them sees.
+template <int MOST, class F> void by_tiles(const Work& u, F f) {
+    for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++)
+        for (std::int64_t from = s->begin; from < s->end; from += kSlots) {
+            const int count = s->last - s->first, tiles = (count + MOST - 1) / MOST;
+            for (int i = 0; i < tiles; i++) {
+                const int a = s->first + count * i / tiles, b = s->first + count * (i + 1) / tiles;
+                std::int64_t first = u.queries[a].first, end = end_of(u.queries[a]);
+                for (int q = a + 1; q < b; q++) {
+                    first = smaller(first, u.queries[q].first);
+                    end = larger(end, end_of(u.queries[q]));
+                }
+                first = larger(first / 16 * 16, from);
+                end = smaller((end + 15) / 16 * 16, smaller(from + kSlots, s->end));
+                if (first < end) f(a, b - a, first, end);
+            }
         }
+}
+
+inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
+                           std::int16_t* codes, QueryRow& row) {
+    const std::int64_t amax = largest_magnitude(x, width);
+    const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
+    by_wide(width, [&](std::int64_t i, auto count) {
+        store_wide(codes + i, round_shift_by<48>(load_wide(x + i, count) * reciprocal), count);
     });
-    const std::int64_t h = larger(bit_length(largest_of(most)) - 12, 0);
-    for (std::int64_t p = begin; p < end; p++) weight[p - begin] = 0;
-    by_runs(q, [&](std::int64_t from, std::int64_t to) {
-        by_wide(to - from, [&](std::int64_t i, auto count) {
-            const std::int64_t at = from - begin + i;
-            store_wide(weight + at, smaller(round_shift(load_wide(scaled + at, count), h), all<Wide>(4095)), count);
+    for (std::int64_t i = width; i < depth; i++) codes[i] = 0;
+    const std::int64_t product = amax * scale.mantissa;
+    const int bits = bit_length(product);
+    row.mantissa = shift_either(product, bits - 15);
+    row.drop = scale.exponent + 24 - bits;
+}
+
+inline Lanes high_words(Lanes x) { return shift_unsigned_wide<32>(x); }  // to low ones
+
+// Scores in base 2 and Q16 from the sums of products: |sum * mantissa| < 2^46, and it fits 32 bits after its shift.
+inline Lanes scale_scores(Lanes sums, Lanes key_scales, const QueryRow& row) {
+    if (row.drop < 0 || row.drop > 62) {
+        alignas(64) std::int32_t x[16], scales[16];
+        store(x, sums);
+        store(scales, key_scales);
+        for (int i = 0; i < 16; i++)
+            x[i] = static_cast<std::int32_t>(
+                saturate(shift_either(round_shift_by<15>(x[i] * row.mantissa) * scales[i], row.drop)));
+        return load(x);
+    }
+    const Lanes mantissa = broadcast(static_cast<std::int32_t>(row.mantissa)), half = broadcast_wide(1 << 14);
+    const Lanes rounding = broadcast_wide((std::int64_t{1} << row.drop) >> 1);
+    const int drop = static_cast<int>(row.drop);
+    const auto scaled = [&](Lanes x, Lanes scale) {
+        x = shift_unsigned_wide<15>(add_wide(multiply_low(x, mantissa), half));
+        return clip_wide(shift_right_wide(add_wide(multiply_low(x, scale), rounding), drop), kLimit);
+    };
+    return blend_words(scaled(sums, key_scales), shift_left_wide<32>(scaled(high_words(sums), high_words(key_scales))));
+}
+
+// Scores of T queries with B blocks of 16 keys.
+template <int T, int B> void score_tile(const Work& u, int first, std::int64_t slot) {
+    const std::int64_t depth = u.cache.depth;
+    const std::int16_t* keys[B];
+    Lanes acc[T][B];
+    for (int b = 0; b < B; b++) {
+        const std::int64_t p = slot + 16 * b;
+        keys[b] = u.part<std::int16_t>(first, p, u.cache.keys) + p % u.cache.page_size * depth;
+        for (int t = 0; t < T; t++) acc[t][b] = zero();
+    }
+    const std::int16_t* codes = u.codes + first * depth;
+    for (std::int64_t d = 0; d < depth; d += 2) {
+        Lanes k[B];
+        for (int b = 0; b < B; b++) k[b] = load(keys[b] + d * 16);
+        for (int t = 0; t < T; t++) {
+            std::int32_t two;
+            __builtin_memcpy(&two, codes + t * depth + d, 4);
+            for (int b = 0; b < B; b++) acc[t][b] = dot_pairs(acc[t][b], k[b], broadcast(two));
+        }
+    }
+    for (int b = 0; b < B; b++) {
+        const std::int64_t p = slot + 16 * b;
+        const Lanes scales = load(u.part<std::int32_t>(first, p, u.cache.key_scales) + p % u.cache.page_size);
+        for (int t = 0; t < T; t++) store(u.score(first + t, p), scale_scores(acc[t][b], scales, u.rows[first + t]));
+    }
+}
+
+// exp2_neg (integer.inl) of 16 gaps in Q16, as unsigned numbers. A fraction has 16 bits, so that products of 47 bits
+// and their shift by 16 give the same; the next coefficient and half a unit are added before it.
+inline Lanes exp2_neg_lanes(Lanes gap) {
+    const Lanes fraction = low_halves(gap), other = high_words(fraction), whole = shift_unsigned<16>(gap);
+    Lanes even = broadcast(-1014583), odd = even;
+    const auto next = [](Lanes x, Lanes f, std::int64_t c) {
+        return add_wide(multiply_low(x, f), broadcast_wide((c << 16) + (1 << 15)));
+    };
+    for (const std::int64_t c : {9884650, -59375086, 257891465, -744257403}) {
+        even = shift_unsigned_wide<16>(next(even, fraction, c));
+        odd = shift_unsigned_wide<16>(next(odd, other, c));
+    }
+    const Lanes acc = blend_words(shift_unsigned_wide<16>(next(even, fraction, 1073741824)),
+                                  shift_left_wide<16>(next(odd, other, 1073741824)));
+    const Lanes e = shift_unsigned<1>(add(shift_unsigned(add(acc, acc), whole), broadcast(1)));
+    return keep(less(whole, broadcast(31)), e);
+}
+
+// Of 16 slots: those that a query sees, as bits.
+inline std::uint32_t visible(const Query& q, std::int64_t slot) {
+    const auto below = [&](std::int64_t end) {  // bits of the slots before `end`
+        return (std::uint32_t{1} << smaller<std::int64_t>(larger<std::int64_t>(end - slot, 0), 16)) - 1;
+    };
+    const std::int64_t gap = slot - q.end;
+    const std::uint64_t more = gap >= 64 || gap <= -16 ? 0 : gap >= 0 ? q.more >> gap : q.more << -gap;
+    return (below(q.end) & ~below(q.first)) | (static_cast<std::uint32_t>(more) & 0xFFFF);
+}
+
+struct Every {};  // a mask that lets all pass
+inline Lanes keep(Every, Lanes x) { return x; }
+inline Lanes choose(Every, Lanes x, Lanes) { return x; }
+
+// Calls f(slot, mask) for groups of 16 slots of which the query sees some.
+template <class F> void by_visible(const Query& q, F f) {
+    const std::int64_t begin = q.first / 16 * 16, last = end_of(q);
+    const std::int64_t full = smaller((q.first + 15) / 16 * 16, last), rest = larger(q.end / 16 * 16, full);
+    const auto some = [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t p = from; p < to; p += 16)
+            if (const std::uint32_t bits = visible(q, p)) f(p, mask_of(bits));
+    };
+    some(begin, full);
+    for (std::int64_t p = full; p + 16 <= rest; p += 16) f(p, Every());
+    some(rest, last);
+}
+
+// Scores of a query to weights of 12 bits, in place.
+inline void soften(const Work& u, int i) {
+    const Query& q = u.queries[i];
+    QueryRow& row = u.rows[i];
+    alignas(64) std::int32_t lanes[16];
+    Lanes most = broadcast(-static_cast<std::int32_t>(kLimit));
+    by_visible(q,
+               [&](std::int64_t p, auto mask) { most = larger_lanes(most, choose(mask, load(u.score(i, p)), most)); });
+    store(lanes, most);
+    std::int32_t top = lanes[0];
+    for (const std::int32_t x : lanes) top = larger(top, x);
+    Lanes even = zero(), odd = zero(), bits = zero();
+    const auto times_scale = [&](Lanes e, std::int64_t p, auto f) {
+        const Lanes scale = load(u.part<std::int32_t>(i, p, u.cache.value_scales) + p % u.cache.page_size);
+        f(multiply_low(e, scale), multiply_low(high_words(e), high_words(scale)));
+    };
+    by_visible(q, [&](std::int64_t p, auto mask) {
+        const Lanes e = keep(mask, exp2_neg_lanes(subtract(broadcast(top), load(u.score(i, p)))));
+        store(u.score(i, p), e);
+        even = add_wide(even, low_words(e));
+        odd = add_wide(odd, high_words(e));
+        times_scale(e, p, [&](Lanes a, Lanes b) { bits = bit_or(bits, bit_or(a, b)); });
+    });
+    alignas(64) std::int64_t wides[8], all = 0;
+    store(wides, bits);
+    for (const std::int64_t x : wides) all |= x;
+    store(wides, add_wide(even, odd));
+    row.mass = 0;
+    for (const std::int64_t x : wides) row.mass += x;
+    // The largest product has as many bits as all together. It has 31 at least: the largest e is 2^30, a scale at
+    // least 1.
+    row.h = larger(bit_length(all) - 12, 1);
+    const int drop = static_cast<int>(row.h) - 1;
+    std::int64_t done = row.begin;
+    const auto skip = [&](std::int64_t to) {
+        for (; done < to; done += 16) store_halves(u.weight(i, done), zero());
+    };
+    by_visible(q, [&](std::int64_t p, auto) {
+        skip(p);
+        times_scale(load(u.score(i, p)), p, [&](Lanes a, Lanes b) {
+            const Lanes twice =
+                blend_words(shift_unsigned_wide(a, drop), shift_left_wide<32>(shift_unsigned_wide(b, drop)));
+            store_halves(u.weight(i, p), smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095)));
+        });
+        done = p + 16;
+    });
+    skip(row.end);
+}
+
+// Adds weights times values of T queries for 16 * C elements from `column` on to the totals.
+template <int T, int C>
+void mix_tile(const Work& u, int first, std::int64_t from, std::int64_t to, std::int64_t column) {
+    const std::int64_t depth = u.cache.depth;
+    Lanes acc[T][C];
+    for (int t = 0; t < T; t++)
+        for (int c = 0; c < C; c++) acc[t][c] = zero();
+    for (std::int64_t p = from; p < to; p += 16) {
+        const std::int8_t* values =
+            u.part<std::int8_t>(first, p, u.cache.values) + p % u.cache.page_size * depth + 2 * column;
+        const std::int16_t* weights = u.weight(first, p);
+        for (int j = 0; j < 8; j++) {
+            Lanes v[C];
+            for (int c = 0; c < C; c++) v[c] = widen_signed8(values + j * 2 * depth + 32 * c);
+            for (int t = 0; t < T; t++) {
+                std::int32_t two;
+                __builtin_memcpy(&two, weights + t * 2 * u.stride + 2 * j, 4);
+                for (int c = 0; c < C; c++) acc[t][c] = dot_pairs(acc[t][c], v[c], broadcast(two));
+            }
+        }
+    }
+    for (int t = 0; t < T; t++)
+        for (int c = 0; c < C; c++) {
+            alignas(64) std::int32_t sums[16];
+            store(sums, acc[t][c]);
+            std::int64_t* totals = u.totals + (first + t) * depth + column + 16 * c;
+            for (int i = 0; i < 16; i += kWide) store_wide(totals + i, load_wide(totals + i) + load_wide(sums + i));
+        }
+}
+
+void attend(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,
+            QueryScale scale, const HeadCache& cache, std::uint8_t* scratch) {
+    std::int64_t first = queries[0].first, last = end_of(queries[0]);
+    for (int q = 1; q < count; q++) {
+        first = smaller(first, queries[q].first);
+        last = larger(last, end_of(queries[q]));
+    }
+    const std::int64_t depth = cache.depth, base = first / 16 * 16;
+    Work u{queries,
+           segments,
+           count,
+           segment_count,
+           cache,
+           base,
+           score_stride((last + 15) / 16 * 16 - base),
+           reinterpret_cast<QueryRow*>(scratch),
+           nullptr,
+           nullptr,
+           nullptr};
+    u.totals = reinterpret_cast<std::int64_t*>(scratch + count * 64);
+    u.scores = reinterpret_cast<std::int32_t*>(u.totals + count * depth);
+    u.codes = reinterpret_cast<std::int16_t*>(u.scores + count * u.stride);
+    for (int q = 0; q < count; q++) quantize_query(queries[q].x, width, depth, scale, u.codes + q * depth, u.rows[q]);
+    by_tiles<kScoreRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
+        repeat<kScoreRows>([&]<int T>() {
+            if (rows != T + 1) return;
+            std::int64_t p = from;
+            for (; p + 16 * kScoreBlocks <= to; p += 16 * kScoreBlocks) score_tile<T + 1, kScoreBlocks>(u, a, p);
+            for (; p < to; p += 16) score_tile<T + 1, 1>(u, a, p);
         });
     });
-    mass = total_of(sum);
-    return h;
-}
-
-// Sums of weights times values for 16 * C elements from element `first`, into totals (int64, [t][depth]).
-// A 32-bit sum holds 4,096 positions: 4095 * 127 * 4096 < 2^31.
-template <int T, int C>
-void mix(const HeadCache& cache, std::int64_t begin, std::int64_t end, std::int64_t first, const std::int16_t* weight,
-         std::int64_t stride, std::int64_t* totals) {
-    for (std::int64_t from = begin; from < end; from += 4096) {
-        Lanes acc[T][C];
-        for (int t = 0; t < T; t++)
-            for (int c = 0; c < C; c++) acc[t][c] = zero();
-        for (std::int64_t p = from; p < smaller(from + 4096, end); p += 16) {
-            const std::int64_t at = p % cache.page_size;
-            const std::int8_t* values = part<std::int8_t>(cache, p, cache.values) + at * cache.depth + 2 * first;
-            for (int j = 0; j < 8; j++) {
-                Lanes v[C];
-                for (int c = 0; c < C; c++) v[c] = widen_signed8(values + j * 2 * cache.depth + 32 * c);
-                for (int t = 0; t < T; t++) {
-                    std::int32_t two;
-                    __builtin_memcpy(&two, weight + t * stride + (p - begin) + 2 * j, 4);
-                    for (int c = 0; c < C; c++) acc[t][c] = dot_pairs(acc[t][c], v[c], broadcast(two));
-                }
-            }
+    for (int q = 0; q < count; q++) u.rows[q].begin = last, u.rows[q].end = 0;
+    by_tiles<kMixRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
+        for (int q = a; q < a + rows; q++) {
+            u.rows[q].begin = smaller(u.rows[q].begin, from);
+            u.rows[q].end = larger(u.rows[q].end, to);
         }
-        for (int t = 0; t < T; t++)
-            for (int c = 0; c < C; c++) {
-                alignas(64) std::int32_t sums[16];
-                store(sums, acc[t][c]);
-                for (int i = 0; i < 16; i++) totals[t * cache.depth + first + 16 * c + i] += sums[i];
-            }
-    }
-}
-
-template <int T>
-void attend_rows(const Query* queries, std::int64_t width, QueryScale scale, const HeadCache& cache,
-                 std::int64_t* scratch) {
-    std::int64_t first = queries[0].first, last = end_of(queries[0]);
-    for (int t = 1; t < T; t++) {
-        first = smaller(first, queries[t].first);
-        last = larger(last, end_of(queries[t]));
-    }
-    const std::int64_t begin = first / 16 * 16, end = (last + 15) / 16 * 16, stride = end - begin;
-    std::int64_t* totals = scratch;                                  // [T][depth]
-    std::int64_t* scaled = totals + T * cache.depth;                 // [stride]
-    auto* score = reinterpret_cast<std::int32_t*>(scaled + stride);  // [T][stride]
-    auto* weight = reinterpret_cast<std::int16_t*>(score + T * stride);
-    QueryCodes codes[T];
-    for (int t = 0; t < T; t++) quantize_query(queries[t].x, width, cache.depth, scale, codes[t]);
-    scores<T>(codes, cache, begin, end, score, stride);
-    std::int64_t h[T], mass[T];
-    for (int t = 0; t < T; t++)
-        h[t] = soften(queries[t], cache, begin, end, score + t * stride, scaled, weight + t * stride, mass[t]);
-    for (std::int64_t i = 0; i < T * cache.depth; i++) totals[i] = 0;
-    std::int64_t d = 0;
-    for (; d + 64 <= cache.depth; d += 64) mix<T, 4>(cache, begin, end, d, weight, stride, totals);
-    for (; d < cache.depth; d += 16) mix<T, 1>(cache, begin, end, d, weight, stride, totals);
-    for (int t = 0; t < T; t++) {
-        const int s = bit_length(mass[t]) - 23;
-        const std::int64_t inverse = (std::int64_t{1} << 46) / round_shift(mass[t], s), drop = 52 + s - h[t];
-        for (std::int64_t i = 0; i < width; i++)
-            queries[t].out[i] =
-                static_cast<std::int32_t>(saturate(round_shift_any(totals[t * cache.depth + i] * inverse, drop)));
-    }
-}
-
-void attend(const Query* queries, int count, std::int64_t width, QueryScale scale, const HeadCache& cache,
-            std::int64_t* scratch) {
-    repeat<kQueryRows>([&]<int T>() {
-        if (count == T + 1) attend_rows<T + 1>(queries, width, scale, cache, scratch);
     });
+    for (int q = 0; q < count; q++) soften(u, q);
+    for (std::int64_t i = 0; i < count * depth; i++) u.totals[i] = 0;
+    by_tiles<kMixRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
+        repeat<kMixRows>([&]<int T>() {
+            if (rows != T + 1) return;
+            std::int64_t d = 0;
+            for (; d + 16 * kMixColumns <= depth; d += 16 * kMixColumns)
+                mix_tile<T + 1, kMixColumns>(u, a, from, to, d);
+            for (; d < depth; d += 16) mix_tile<T + 1, 1>(u, a, from, to, d);
+        });
+    });
+    for (int q = 0; q < count; q++) {
+        const QueryRow& row = u.rows[q];
+        const int s = bit_length(row.mass) - 23;
+        const std::int64_t inverse = (std::int64_t{1} << 46) / round_shift(row.mass, s), drop = 52 + s - row.h;
+        by_wide(width, [&](std::int64_t i, auto n) {
+            const Wide total = load_wide(u.totals + q * depth + i, n);
+            store_wide(queries[q].out + i, saturate(round_shift(total * inverse, drop)), n);
+        });
+    }
 }
 
 // Unnormalised probabilities (section 10) of n logits, as Q30, and their sum.

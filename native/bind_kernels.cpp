@@ -255,7 +255,7 @@ public:
 
     Array<std::int32_t> attend(const std::string& tier, const Grid<const std::int32_t>& queries,
                                const Vector<const std::int64_t>& first, const Vector<const std::int64_t>& last,
-                               std::int64_t mantissa, int exponent) const {
+                               std::int64_t mantissa, int exponent, const std::vector<std::int64_t>& cuts) const {
         const Kernels& k = tier_of(tier);
         const auto count = static_cast<std::int64_t>(queries.shape(0));
         demand(static_cast<std::int64_t>(queries.shape(1)) == width_, "queries must be as wide as the head");
@@ -265,17 +265,25 @@ public:
                        last.data()[i] < static_cast<std::int64_t>(pages_.size()) * page_size_,
                    "visible positions lie outside the pages");
         auto out = make_array<std::int32_t>({queries.shape(0), queries.shape(1)});
-        for (std::int64_t begin = 0; begin < count; begin += k.query_rows) {
-            const std::int64_t end = std::min<std::int64_t>(begin + k.query_rows, count);
-            std::vector<Query> list;
-            for (std::int64_t i = begin; i < end; i++)
-                list.push_back(
-                    {queries.data() + i * width_, first.data()[i], last.data()[i] + 1, 0, out.data() + i * width_});
-            const std::int64_t positions = *std::max_element(last.data() + begin, last.data() + end) + 32;
-            const std::int64_t bytes = k.query_rows * depth() * 8 + positions * 8 + k.query_rows * positions * 6 + 64;
-            std::vector<std::int64_t> scratch(static_cast<std::size_t>(bytes + 7) / 8);
-            k.attend(list.data(), static_cast<int>(end - begin), width_, {mantissa, exponent}, view(), scratch.data());
+        std::vector<Query> list;
+        std::int64_t most = 0;
+        for (std::int64_t i = 0; i < count; i++) {
+            list.push_back({queries.data() + i * width_, first.data()[i], last.data()[i] + 1, 0,
+                            out.data() + i * width_, addresses_.data()});
+            most = std::max(most, last.data()[i] + 1);
         }
+        std::vector<Segment> segments;
+        std::int64_t begin = 0;
+        for (const std::int64_t cut : cuts) {
+            demand(begin < cut && cut % 16 == 0, "cuts are ascending multiples of 16");
+            segments.push_back({begin, cut, 0, static_cast<int>(count)});
+            begin = cut;
+        }
+        const std::int64_t slots = (most + 15) / 16 * 16;
+        if (begin < slots) segments.push_back({begin, slots, 0, static_cast<int>(count)});
+        Buffer scratch(static_cast<std::size_t>(attend_bytes(count, slots, depth())));
+        k.attend(list.data(), static_cast<int>(count), segments.data(), static_cast<int>(segments.size()), width_,
+                 {mantissa, exponent}, view(), scratch.data());
         return out;
     }
 
@@ -458,7 +466,6 @@ void bind_kernels(nb::module_& parent) {
     nb::module_ m = parent.def_submodule("kernels", "Every kernel of every tier, one call each.");
     m.def("tiers", &tiers, "Names of the tiers that this build and this machine have, best first.");
     m.def("entry_points", &entry_points, "tier"_a, "Addresses of a tier's kernels.");
-    m.def("query_rows", [](const std::string& tier) { return tier_of(tier).query_rows; }, "tier"_a);
     m.def(
         "limits",
         [](const std::string& tier, int threads) {
@@ -476,7 +483,8 @@ void bind_kernels(nb::module_& parent) {
         .def(nb::init<std::int64_t, std::int64_t>(), "width"_a, "page_size"_a)
         .def("append", &Cache::append, "tier"_a, "key"_a, "value"_a, "position"_a)
         .def("attend", &Cache::attend, "tier"_a, "queries"_a, "first"_a, "last"_a, "mantissa"_a, "exponent"_a,
-             "Attend, at most `query_rows` queries at once; first and last are the visible positions of each.");
+             "cuts"_a = std::vector<std::int64_t>(),
+             "Attend; first and last are the visible positions of each query, cuts where segments end.");
 }
 
 }  // namespace intact

@@ -195,7 +195,8 @@ void bind_model(nb::module_& m) {
         .def_ro("rows", &Counters::rows)
         .def_ro("largest_step", &Counters::largest_step)
         .def_ro("chunks", &Counters::chunks)
-        .def_ro("tree_rows", &Counters::tree_rows);
+        .def_ro("tree_rows", &Counters::tree_rows)
+        .def_ro("shared_positions", &Counters::shared_positions);
 
     nb::class_<LinearTarget>(m, "Target")
         .def(nb::init<int, int, int, bool>(), "buffer"_a, "weight"_a, "bias"_a, "accumulate"_a);

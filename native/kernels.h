@@ -76,11 +76,17 @@ struct Query {
     std::int64_t first, end;  // visible are slots first..end - 1,
     std::uint64_t more;       // and end + j where bit j is set
     std::int32_t* out;        // (width,) in Q16
+    std::uint8_t* const* pages;
+};
+
+// Slots begin..end - 1 (multiples of 16), for queries first..last - 1, whose pages are the same there.
+struct Segment {
+    std::int64_t begin, end;
+    int first, last;
 };
 
 struct Kernels {
     const char* name;
-    int query_rows;  // queries that attend takes at once
 
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
@@ -97,9 +103,11 @@ struct Kernels {
     void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out);
     void (*append)(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,
                    std::int64_t position);
-    // 1 to query_rows queries of one sequence and KV head.
-    void (*attend)(const Query* queries, int count, std::int64_t width, QueryScale scale, const HeadCache& cache,
-                   std::int64_t* scratch);
+    // Queries of one KV head, of any sequences; segments cover the slots that each sees. The cache's pages are not
+    // read. slots: from the first visible one, rounded down to 16, to the last, rounded up; scratch holds
+    // attend_bytes(count, slots, depth).
+    void (*attend)(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,
+                   QueryScale scale, const HeadCache& cache, std::uint8_t* scratch);
     void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                     std::int32_t* out, std::int64_t* mass);
     // Draws (section 10), over n logits. peaks: the largest of each lane of kPeakRun logits; returns the largest of
@@ -120,6 +128,12 @@ constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 
 constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) { return kRowBlock * blocks * 4; }  // in int32
+
+// Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
+inline constexpr std::int64_t score_stride(std::int64_t slots) { return (slots + 15) / 32 * 32 + 16; }
+inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t slots, std::int64_t depth) {
+    return queries * (score_stride(slots) * 4 + depth * 10 + 64);  // in bytes
+}
 
 extern const Kernels kScalar, kAvx2, kAvx512, kNeon;
 

@@ -156,6 +156,10 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         }
         if (!chunk.parents.empty()) counters.tree_rows += chunk.count;
     }
+    if (!fp32) {
+        s.forest = grow_forest(chunks, page_size);
+        counters.shared_positions += s.forest.shared;
+    }
     for (std::size_t i = 0; i < buffers.size(); i++)
         ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));
     for (const Rotation& rotation : rotations) {

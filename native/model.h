@@ -81,7 +81,7 @@ constexpr std::int64_t kTreeRows = 64;
 
 // What the last steps did: proofs for tests that a setting took effect.
 struct Counters {
-    std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0;
+    std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0, shared_positions = 0;
 };
 
 // The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.

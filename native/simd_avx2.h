@@ -9,7 +9,8 @@ namespace {
 using Wide = std::int64_t;
 
 constexpr int kMaxRows = 2;
-constexpr int kQueryRows = 2;
+constexpr int kScoreRows = 4, kScoreBlocks = 1;
+constexpr int kMixRows = 4, kMixColumns = 1;
 
 struct Lanes {
     __m256i a, b;
@@ -100,6 +101,66 @@ inline Lanes load_table(const std::uint8_t* p) {
     const __m256i t = _mm256_broadcastsi128_si256(half(p, 0));
     return {t, t};
 }
+
+template <class F> Lanes both(F f, Lanes x) { return {f(x.a), f(x.b)}; }
+inline Lanes subtract(Lanes x, Lanes y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+inline Lanes bit_or(Lanes x, Lanes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline Lanes larger_lanes(Lanes x, Lanes y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
+inline Lanes smaller_lanes(Lanes x, Lanes y) { return {_mm256_min_epi32(x.a, y.a), _mm256_min_epi32(x.b, y.b)}; }
+inline Lanes low_halves(Lanes x) {
+    return both([](__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xFFFF)); }, x);
+}
+template <int S> Lanes shift_unsigned(Lanes x) { return {_mm256_srli_epi32(x.a, S), _mm256_srli_epi32(x.b, S)}; }
+inline Lanes shift_unsigned(Lanes x, Lanes counts) {
+    return {_mm256_srlv_epi32(x.a, counts.a), _mm256_srlv_epi32(x.b, counts.b)};
+}
+inline void store_halves(void* p, Lanes x) {
+    x = low_halves(x);
+    const __m256i packed = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
+}
+
+using Mask = Lanes;
+inline Mask less(Lanes x, Lanes y) { return {_mm256_cmpgt_epi32(y.a, x.a), _mm256_cmpgt_epi32(y.b, x.b)}; }
+inline Mask mask_of(std::uint32_t bits) {
+    const __m256i all = _mm256_set1_epi32(static_cast<int>(bits));
+    const __m256i low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), high = _mm256_slli_epi32(low, 8);
+    return {_mm256_cmpeq_epi32(_mm256_and_si256(all, low), low), _mm256_cmpeq_epi32(_mm256_and_si256(all, high), high)};
+}
+inline Lanes keep(Mask m, Lanes x) { return {_mm256_and_si256(m.a, x.a), _mm256_and_si256(m.b, x.b)}; }
+inline Lanes choose(Mask m, Lanes x, Lanes y) {
+    return {_mm256_blendv_epi8(y.a, x.a, m.a), _mm256_blendv_epi8(y.b, x.b, m.b)};
+}
+
+inline Lanes broadcast_wide(std::int64_t x) { return {_mm256_set1_epi64x(x), _mm256_set1_epi64x(x)}; }
+inline Lanes add_wide(Lanes x, Lanes y) { return {_mm256_add_epi64(x.a, y.a), _mm256_add_epi64(x.b, y.b)}; }
+inline Lanes multiply_low(Lanes x, Lanes y) { return {_mm256_mul_epi32(x.a, y.a), _mm256_mul_epi32(x.b, y.b)}; }
+inline Lanes blend_words(Lanes x, Lanes y) {
+    return {_mm256_blend_epi32(x.a, y.a, 0xAA), _mm256_blend_epi32(x.b, y.b, 0xAA)};
+}
+inline Lanes low_words(Lanes x) { return blend_words(x, zero()); }
+template <int S> Lanes shift_left_wide(Lanes x) { return {_mm256_slli_epi64(x.a, S), _mm256_slli_epi64(x.b, S)}; }
+template <int S> Lanes shift_unsigned_wide(Lanes x) { return {_mm256_srli_epi64(x.a, S), _mm256_srli_epi64(x.b, S)}; }
+inline Lanes shift_unsigned_wide(Lanes x, int s) {
+    const __m128i n = _mm_cvtsi32_si128(s);
+    return {_mm256_srl_epi64(x.a, n), _mm256_srl_epi64(x.b, n)};
+}
+inline Lanes shift_right_wide(Lanes x, int s) {  // of the number that is 2^63 larger, and never negative
+    const __m256i top = _mm256_set1_epi64x(INT64_MIN);
+    const __m128i n = _mm_cvtsi32_si128(s);
+    const __m256i moved = _mm256_srl_epi64(top, n);
+    return both([&](__m256i v) { return _mm256_sub_epi64(_mm256_srl_epi64(_mm256_xor_si256(v, top), n), moved); }, x);
+}
+inline Lanes clip_wide(Lanes x, std::int64_t limit) {
+    const __m256i high = _mm256_set1_epi64x(limit), low = _mm256_set1_epi64x(-limit);
+    return both(
+        [&](__m256i v) {
+            v = _mm256_blendv_epi8(v, high, _mm256_cmpgt_epi64(v, high));
+            return _mm256_blendv_epi8(v, low, _mm256_cmpgt_epi64(low, v));
+        },
+        x);
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace {
 
 typedef std::int64_t Wide __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 8;    // rows of activations a matrix tile holds: 8 sums, 8 groups, 8 totals in 32 registers
-constexpr int kQueryRows = 4;  // queries an attention tile holds
+constexpr int kMaxRows = 8;  // rows of activations a matrix tile holds: 8 sums, 8 groups, 8 totals in 32 registers
+constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
+constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
 
 struct Lanes {
     __m512i v;
@@ -70,6 +71,39 @@ inline Lanes look_up(Lanes table, Lanes codes) { return {_mm512_shuffle_epi8(tab
 inline Lanes load_table(const std::uint8_t* p) {  // 16 bytes, for look_up
     return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
+
+inline Lanes subtract(Lanes a, Lanes b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline Lanes bit_or(Lanes a, Lanes b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline Lanes larger_lanes(Lanes a, Lanes b) { return {_mm512_max_epi32(a.v, b.v)}; }
+inline Lanes smaller_lanes(Lanes a, Lanes b) { return {_mm512_min_epi32(a.v, b.v)}; }
+inline Lanes low_halves(Lanes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi32(0xFFFF))}; }
+template <int S> Lanes shift_unsigned(Lanes a) { return {_mm512_srli_epi32(a.v, S)}; }
+inline Lanes shift_unsigned(Lanes a, Lanes counts) { return {_mm512_srlv_epi32(a.v, counts.v)}; }
+inline void store_halves(void* p, Lanes x) {  // the low halves of the lanes
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v));
+}
+
+// Which lanes take part.
+using Mask = __mmask16;
+inline Mask mask_of(std::uint32_t bits) { return static_cast<Mask>(bits); }
+inline Mask less(Lanes a, Lanes b) { return _mm512_cmplt_epi32_mask(a.v, b.v); }
+inline Lanes keep(Mask m, Lanes x) { return {_mm512_maskz_mov_epi32(m, x.v)}; }
+inline Lanes choose(Mask m, Lanes x, Lanes y) { return {_mm512_mask_mov_epi32(y.v, m, x.v)}; }
+
+// Eight lanes of 64 bits: a lane's low half is the lane of 32 bits at an even place, its high half the one after.
+inline Lanes broadcast_wide(std::int64_t x) { return {_mm512_set1_epi64(x)}; }
+inline Lanes add_wide(Lanes a, Lanes b) { return {_mm512_add_epi64(a.v, b.v)}; }
+inline Lanes multiply_low(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)}; }  // signed low halves
+inline Lanes low_words(Lanes a) { return {_mm512_maskz_mov_epi32(0x5555, a.v)}; }
+template <int S> Lanes shift_left_wide(Lanes a) { return {_mm512_slli_epi64(a.v, S)}; }
+template <int S> Lanes shift_unsigned_wide(Lanes a) { return {_mm512_srli_epi64(a.v, S)}; }
+inline Lanes shift_unsigned_wide(Lanes a, int s) { return {_mm512_srl_epi64(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes shift_right_wide(Lanes a, int s) { return {_mm512_sra_epi64(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes clip_wide(Lanes a, std::int64_t limit) {
+    return {_mm512_max_epi64(_mm512_min_epi64(a.v, _mm512_set1_epi64(limit)), _mm512_set1_epi64(-limit))};
+}
+inline Lanes blend_words(Lanes a, Lanes b) { return {_mm512_mask_mov_epi32(a.v, 0xAAAA, b.v)}; }  // low, high
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 using Wide = std::int64_t;
 
 constexpr int kMaxRows = 2;
-constexpr int kQueryRows = 1;
+constexpr int kScoreRows = 4, kScoreBlocks = 1;
+constexpr int kMixRows = 4, kMixColumns = 1;
 
 struct Lanes {
     int32x4_t v[4];
@@ -117,6 +118,93 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map([&](int) { return pack(vld1q_u8(p)); });
 }
+
+inline uint32x4_t unsigned_lanes(const Lanes& x, int i) { return vreinterpretq_u32_s32(x.v[i]); }
+inline int64x2_t wide(const Lanes& x, int i) { return vreinterpretq_s64_s32(x.v[i]); }
+inline uint64x2_t unsigned_wide(const Lanes& x, int i) { return vreinterpretq_u64_s32(x.v[i]); }
+inline int32x4_t pack(uint32x4_t x) { return vreinterpretq_s32_u32(x); }
+inline int32x4_t pack(int64x2_t x) { return vreinterpretq_s32_s64(x); }
+inline int32x4_t pack(uint64x2_t x) { return vreinterpretq_s32_u64(x); }
+
+inline Lanes subtract(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vsubq_s32(a.v[i], b.v[i]); });
+}
+inline Lanes bit_or(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vorrq_s32(a.v[i], b.v[i]); });
+}
+inline Lanes larger_lanes(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vmaxq_s32(a.v[i], b.v[i]); });
+}
+inline Lanes smaller_lanes(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vminq_s32(a.v[i], b.v[i]); });
+}
+inline Lanes low_halves(const Lanes& a) {
+    return map([&](int i) { return vandq_s32(a.v[i], vdupq_n_s32(0xFFFF)); });
+}
+template <int S> Lanes shift_unsigned(const Lanes& a) {
+    return map([&](int i) { return pack(vshrq_n_u32(unsigned_lanes(a, i), S)); });
+}
+inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // a count is taken for a signed byte
+    return map([&](int i) {
+        return pack(vshlq_u32(unsigned_lanes(a, i), vnegq_s32(vminq_s32(counts.v[i], vdupq_n_s32(32)))));
+    });
+}
+inline void store_halves(void* p, const Lanes& x) {
+    for (int i = 0; i < 4; i++) vst1_s16(static_cast<std::int16_t*>(p) + 4 * i, vmovn_s32(x.v[i]));
+}
+
+using Mask = Lanes;
+inline Mask mask_of(std::uint32_t bits) {
+    alignas(16) static constexpr std::uint32_t kSelect[4] = {1, 2, 4, 8};
+    const uint32x4_t select = vld1q_u32(kSelect);
+    return map([&](int i) { return pack(vtstq_u32(vdupq_n_u32(bits >> (4 * i)), select)); });
+}
+inline Mask less(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return pack(vcltq_s32(a.v[i], b.v[i])); });
+}
+inline Lanes keep(const Mask& m, const Lanes& x) {
+    return map([&](int i) { return vandq_s32(m.v[i], x.v[i]); });
+}
+inline Lanes choose(const Mask& m, const Lanes& x, const Lanes& y) {
+    return map([&](int i) { return vbslq_s32(unsigned_lanes(m, i), x.v[i], y.v[i]); });
+}
+
+inline Lanes broadcast_wide(std::int64_t x) {
+    return map([&](int) { return pack(vdupq_n_s64(x)); });
+}
+inline Lanes add_wide(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return pack(vaddq_s64(wide(a, i), wide(b, i))); });
+}
+inline Lanes multiply_low(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return pack(vmull_s32(vmovn_s64(wide(a, i)), vmovn_s64(wide(b, i)))); });
+}
+inline Lanes low_words(const Lanes& a) {
+    return map([&](int i) { return pack(vandq_u64(unsigned_wide(a, i), vdupq_n_u64(0xFFFFFFFF))); });
+}
+inline Lanes blend_words(const Lanes& a, const Lanes& b) {
+    return map(
+        [&](int i) { return pack(vbslq_u64(vdupq_n_u64(0xFFFFFFFF), unsigned_wide(a, i), unsigned_wide(b, i))); });
+}
+template <int S> Lanes shift_left_wide(const Lanes& a) {
+    return map([&](int i) { return pack(vshlq_n_u64(unsigned_wide(a, i), S)); });
+}
+template <int S> Lanes shift_unsigned_wide(const Lanes& a) {
+    return map([&](int i) { return pack(vshrq_n_u64(unsigned_wide(a, i), S)); });
+}
+inline Lanes shift_unsigned_wide(const Lanes& a, int s) {
+    return map([&](int i) { return pack(vshlq_u64(unsigned_wide(a, i), vdupq_n_s64(-s))); });
+}
+inline Lanes shift_right_wide(const Lanes& a, int s) {
+    return map([&](int i) { return pack(vshlq_s64(wide(a, i), vdupq_n_s64(-s))); });
+}
+inline Lanes clip_wide(const Lanes& a, std::int64_t limit) {
+    const int64x2_t high = vdupq_n_s64(limit), low = vdupq_n_s64(-limit);
+    return map([&](int i) {
+        const int64x2_t x = vbslq_s64(vcgtq_s64(wide(a, i), high), high, wide(a, i));
+        return pack(vbslq_s64(vcgtq_s64(low, x), low, x));
+    });
+}
+
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace {
 using Wide = std::int64_t;
 
 constexpr int kMaxRows = 1;
-constexpr int kQueryRows = 1;
+constexpr int kScoreRows = 1, kScoreBlocks = 1;
+constexpr int kMixRows = 1, kMixColumns = 1;
 
 struct Lanes {
     alignas(64) std::int32_t v[16];
@@ -121,6 +122,84 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map<std::uint8_t>([&](int i) { return p[i % 16]; });
 }
+
+inline Lanes subtract(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) {
+        return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) - static_cast<std::uint32_t>(b.v[i]));
+    });
+}
+inline Lanes bit_or(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return a.v[i] | b.v[i]; });
+}
+inline Lanes larger_lanes(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Lanes smaller_lanes(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Lanes low_halves(const Lanes& a) {
+    return map<std::int32_t>([&](int i) { return a.v[i] & 0xFFFF; });
+}
+template <int S> Lanes shift_unsigned(const Lanes& a) {
+    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> S); });
+}
+inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // counts from 0 on
+    return map<std::int32_t>([&](int i) {
+        return counts.v[i] > 31 ? 0 : static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> counts.v[i]);
+    });
+}
+inline void store_halves(void* p, const Lanes& x) {
+    std::int16_t h[16];
+    for (int i = 0; i < 16; i++) h[i] = static_cast<std::int16_t>(x.v[i]);
+    std::memcpy(p, h, 32);
+}
+
+using Mask = Lanes;
+inline Mask mask_of(std::uint32_t bits) {
+    return map<std::int32_t>([&](int i) { return bits >> i & 1 ? -1 : 0; });
+}
+inline Mask less(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return a.v[i] < b.v[i] ? -1 : 0; });
+}
+inline Lanes keep(const Mask& m, const Lanes& x) {
+    return map<std::int32_t>([&](int i) { return m.v[i] ? x.v[i] : 0; });
+}
+inline Lanes choose(const Mask& m, const Lanes& x, const Lanes& y) {
+    return map<std::int32_t>([&](int i) { return m.v[i] ? x.v[i] : y.v[i]; });
+}
+
+inline Lanes broadcast_wide(std::int64_t x) {
+    return map<std::int64_t>([&](int) { return x; });
+}
+inline Lanes add_wide(const Lanes& a, const Lanes& b) {
+    const auto x = view<std::int64_t>(a), y = view<std::int64_t>(b);
+    return map<std::int64_t>([&](int i) { return x.v[i] + y.v[i]; });
+}
+inline Lanes multiply_low(const Lanes& a, const Lanes& b) {
+    return map<std::int64_t>([&](int i) { return std::int64_t{a.v[2 * i]} * b.v[2 * i]; });
+}
+inline Lanes blend_words(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return i % 2 ? b.v[i] : a.v[i]; });
+}
+inline Lanes low_words(const Lanes& a) { return blend_words(a, zero()); }
+template <int S> Lanes shift_left_wide(const Lanes& a) {
+    const auto x = view<std::uint64_t>(a);
+    return map<std::uint64_t>([&](int i) { return x.v[i] << S; });
+}
+inline Lanes shift_unsigned_wide(const Lanes& a, int s) {
+    const auto x = view<std::uint64_t>(a);
+    return map<std::uint64_t>([&](int i) { return x.v[i] >> s; });
+}
+template <int S> Lanes shift_unsigned_wide(const Lanes& a) { return shift_unsigned_wide(a, S); }
+inline Lanes shift_right_wide(const Lanes& a, int s) {
+    const auto x = view<std::int64_t>(a);
+    return map<std::int64_t>([&](int i) { return x.v[i] >> s; });
+}
+inline Lanes clip_wide(const Lanes& a, std::int64_t limit) {
+    const auto x = view<std::int64_t>(a);
+    return map<std::int64_t>([&](int i) { return x.v[i] < -limit ? -limit : x.v[i] > limit ? limit : x.v[i]; });
+}
+
 inline void prefetch(const void*) {}
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "forest.h"
 #include "model.h"
 
 namespace intact {
@@ -33,6 +34,7 @@ struct Step {
     std::vector<std::vector<std::int32_t>> sine{}, cosine{};       // [rotation][row * frequencies + i]
     std::vector<std::vector<float>> float_sine{}, float_cosine{};  // profile fp32
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
+    Forest forest{};                                               // profile int8
     std::vector<float> gathered{};                                 // profile fp32: rows whose logits are wanted
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.

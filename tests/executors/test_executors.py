@@ -141,10 +141,24 @@ def test_an_impossible_step_is_refused(pair, chunks, wanted, message):
 def test_counters_count(program):
     executor = NativeExecutor(program, threads=1)
     executor.reserve_pages(2)
-    assert executor.counters == {"steps": 0, "rows": 0, "largest_step": 0, "chunks": 0, "tree_rows": 0}
+    assert executor.counters == {
+        "steps": 0,
+        "rows": 0,
+        "largest_step": 0,
+        "chunks": 0,
+        "tree_rows": 0,
+        "shared_positions": 0,
+    }
     executor.step([chunk(0, [5] * 9, [0]), chunk(0, [6], [1])], np.array([9]))
     executor.step([chunk(9, [5], [0])], np.array([0]))
-    assert executor.counters == {"steps": 2, "rows": 11, "largest_step": 10, "chunks": 3, "tree_rows": 0}
+    assert executor.counters == {
+        "steps": 2,
+        "rows": 11,
+        "largest_step": 10,
+        "chunks": 3,
+        "tree_rows": 0,
+        "shared_positions": 0,
+    }
     assert executor.description["executor"] == "native"
     assert executor.description["weight_bytes"] > 100_000
 

@@ -30,6 +30,9 @@ from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Draw
 
 
+_COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions")
+
+
 def available_tiers() -> list[str]:
     """The tiers that this build and this machine have, best first."""
     return [tier for tier in TIERS if _native.available(tier)]
@@ -105,7 +108,7 @@ class NativeExecutor:
     def counters(self) -> dict[str, int]:
         """What the steps so far did."""
         counters = self._model.counters
-        return {name: getattr(counters, name) for name in ("steps", "rows", "largest_step", "chunks", "tree_rows")}
+        return {name: getattr(counters, name) for name in _COUNTERS}
 
     def _weight(self, name: str) -> int:
         if name not in self._weights:
