@@ -90,9 +90,11 @@ class Tally:
             tokens.append((mixed >> 30) % VOCABULARY)
         return np.array(tokens, np.int64), np.array([-draw.position for draw in draws], np.int64)
 
+    def likeliest(self, logits, rows, k):
+        return np.tile(np.arange(k, dtype=np.int32), (len(rows), 1))
+
     def top(self, logits, rows, k):
-        tokens = np.tile(np.arange(k, dtype=np.int32), (len(rows), 1))
-        return tokens, np.zeros((len(rows), k), np.int64)
+        return self.likeliest(logits, rows, k), np.zeros((len(rows), k), np.int64)
 
 
 class Oracle:

@@ -21,6 +21,7 @@ from intact.numerics.sampling import Draw
 DEFAULT_CHUNK = 256
 DEFAULT_ROWS = 512
 SCORED_ROWS = 64  # rows of logits that are held at once when a text is scored
+LEARNT_ROWS = 16  # of a step, for the drafter: with more, drafts are too dear to be worth the time
 
 
 class _Run(NamedTuple):
@@ -338,10 +339,10 @@ class Engine:
     def _learn(self, logits: NDArray[np.int32], drafter: Drafter, runs: list[_Run], paths: list[list[int]]) -> None:
         """Show the drafter what is likely to follow the tokens that were verified."""
         learning = [(run, node) for run, path in zip(runs, paths, strict=True) if run.sequence.draft for node in path]
-        if not drafter.candidates or not learning:
+        if not drafter.candidates or not 0 < len(learning) <= LEARNT_ROWS:
             return
         rows = np.array([run.first + node for run, node in learning], np.int64)
-        candidates, _ = self.executor.top(logits, rows, drafter.candidates)
+        candidates = self.executor.likeliest(logits, rows, drafter.candidates)
         tokens = [int(run.tree.tokens[node - 1]) if run.tree and node else run.sequence.last for run, node in learning]
         drafter.learn(np.array(tokens, np.int32), candidates)
 

@@ -154,18 +154,20 @@ class Scheduler:
         table, pool = sequence.table, self.index.pool
         if not sequence.running and not self._worth_starting(sequence):
             return False
-        while (lack := table.missing(positions) - pool.free) > 0:
-            if self.index.evict(lack):
+        while True:
+            if (lack := table.missing(positions) - pool.free) > 0:
+                if self.index.evict(lack):
+                    continue
+                victim = self._victim(sequence)
+                if victim is None:
+                    return False
+                self.preempt(victim)
                 continue
-            victim = self._victim(sequence)
-            if victim is None:
-                return False
-            self.preempt(victim)
-        try:
-            table.reserve(positions)
-        except OutOfPagesError:  # the machine has less than the cap
-            return False
-        return True
+            try:
+                table.reserve(positions)
+                return True
+            except OutOfPagesError:  # the machine has less than the cap, which has come down
+                continue
 
     def _worth_starting(self, sequence: Sequence) -> bool:
         """Whether a waiting sequence is likely to stay: its whole text fits, with a page to grow for each that runs."""

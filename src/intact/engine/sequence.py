@@ -100,6 +100,7 @@ class Sequence:
         "_base",
         "draft",
         "history",
+        "length",
         "matcher",
         "order",
         "output",
@@ -118,11 +119,7 @@ class Sequence:
         self.refusal: ParameterError | None = None  # why its constraint lets it draw no more
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
-
-    @property
-    def length(self) -> int:
-        """Tokens of the text."""
-        return len(self._base) + len(self.output)
+        self.length = len(self._base)  # tokens of the text
 
     @property
     def remaining(self) -> int:
@@ -164,6 +161,7 @@ class Sequence:
     def extend(self, tokens: list[int]) -> None:
         """Append tokens that were drawn."""
         self.output += tokens
+        self.length += len(tokens)
         try:
             for token in tokens:
                 if self.history is not None:
@@ -192,7 +190,7 @@ class Sequence:
             self._base, self.output = self.tokens(0, self.length), []
         for token, samples in others:
             fork = Sequence(self.request, samples, (self.order[0], number()), self.table.fork())
-            fork._base, fork.running = self._base, self.running
+            fork._base, fork.length, fork.running = self._base, self.length, self.running
             fork.history = self.history and self.history.fork()
             fork.matcher = self.matcher and self.matcher.fork()
             fork.extend([token])
