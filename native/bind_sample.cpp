@@ -75,12 +75,34 @@ nb::tuple draw_rows(Model& model, const Rows& logits, const std::vector<DrawArgu
     return nb::make_tuple(tokens, logprobs);
 }
 
-nb::tuple top_rows(Model& model, const Rows& logits, const Vector<std::int64_t>& rows, std::int64_t k) {
-    const Busy busy(model);
-    const std::size_t count = rows.shape(0);
+void check_k(const Rows& logits, std::int64_t k) {
     if (k < 1 || k > static_cast<std::int64_t>(logits.shape(1)))
         throw std::invalid_argument("k must lie in 1 to " + std::to_string(logits.shape(1)) + ", got " +
                                     std::to_string(k));
+}
+
+nb::ndarray<nb::numpy, std::int32_t> likeliest(Model& model, const Rows& logits, const Vector<std::int64_t>& rows,
+                                               std::int64_t k) {
+    const Busy busy(model);
+    const std::size_t count = rows.shape(0);
+    check_k(logits, k);
+    const Distinct checked({rows.data(), rows.data() + count}, logits.shape(0));
+    auto tokens = make_array<std::int32_t>({count, static_cast<std::size_t>(k)});
+    {
+        nb::gil_scoped_release release;
+        const auto n = static_cast<std::int64_t>(logits.shape(1));
+        model.pool.for_each(static_cast<std::int64_t>(count), [&](std::int64_t i) {
+            const Row row = read_peaks(*model.kernel, logits.data() + rows.data()[i] * n, n);
+            top(*model.kernel, row, k, tokens.data() + i * k);
+        });
+    }
+    return tokens;
+}
+
+nb::tuple top_rows(Model& model, const Rows& logits, const Vector<std::int64_t>& rows, std::int64_t k) {
+    const Busy busy(model);
+    const std::size_t count = rows.shape(0);
+    check_k(logits, k);
     const Distinct distinct({rows.data(), rows.data() + count}, logits.shape(0));
     auto tokens = make_array<std::int32_t>({count, static_cast<std::size_t>(k)});
     auto logprobs = make_array<std::int64_t>({count, static_cast<std::size_t>(k)});
@@ -122,6 +144,7 @@ nb::ndarray<nb::numpy, std::int64_t> log_probabilities(Model& model, const Rows&
 void bind_sample(nb::module_& m) {
     m.def("draw", &draw_rows, "model"_a, "logits"_a, "draws"_a);
     m.def("top", &top_rows, "model"_a, "logits"_a, "rows"_a, "k"_a);
+    m.def("likeliest", &likeliest, "model"_a, "logits"_a, "rows"_a, "k"_a);
     m.def("log_probabilities", &log_probabilities, "model"_a, "logits"_a, "tokens"_a);
 }
 

@@ -323,9 +323,14 @@ std::int64_t choose(const Kernels& kernel, const Field& f, const Sampling& s, st
 
 }  // namespace
 
-Row read_row(const Kernels& kernel, const std::int32_t* logits, std::int64_t n) {
+Row read_peaks(const Kernels& kernel, const std::int32_t* logits, std::int64_t n) {
     Row row{logits, n, {}, 0, {}, 0};
     row.largest = kernel.peaks(logits, n, room(row.peaks, peak_count(n)));
+    return row;
+}
+
+Row read_row(const Kernels& kernel, const std::int32_t* logits, std::int64_t n) {
+    Row row = read_peaks(kernel, logits, n);
     row.mass = kernel.masses(logits, n, row.largest, kLog2E, room(row.sums, sum_count(n)));
     return row;
 }

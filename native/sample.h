@@ -44,6 +44,9 @@ struct Row {
 
 Row read_row(const Kernels& kernel, const std::int32_t* logits, std::int64_t n);
 
+// As much of it as `top` needs.
+Row read_peaks(const Kernels& kernel, const std::int32_t* logits, std::int64_t n);
+
 // Natural logarithm of the token's softmax probability, Q24.
 std::int64_t log_probability(const Row& row, std::int64_t token);
 

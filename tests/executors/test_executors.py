@@ -96,6 +96,16 @@ def test_draws_equal_the_reference(program, tier):
         assert np.array_equal(theirs, ours)
     chosen = rng.integers(0, 301, 40)
     assert np.array_equal(reference.log_probabilities(logits, chosen), native.log_probabilities(logits, chosen))
+    rows = rng.integers(0, 40, 60)
+    for k in (1, 8, 301):
+        ranked = native.top(logits, rows, k)
+        for theirs, ours in zip(reference.top(logits, rows, k), ranked, strict=True):
+            assert np.array_equal(theirs, ours)
+        assert np.array_equal(reference.likeliest(logits, rows, k), ranked[0])
+        assert np.array_equal(native.likeliest(logits, rows, k), ranked[0])
+    for wrong in ([0], 0), ([0], 302), ([40], 1), ([-1], 1):
+        with pytest.raises(ParameterError):
+            native.likeliest(logits, np.array(wrong[0]), wrong[1])
 
 
 @pytest.mark.native

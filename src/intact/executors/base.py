@@ -90,6 +90,9 @@ class Executor(Protocol):
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
 
+    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+        """The tokens of `top` alone, which costs less."""
+
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
 

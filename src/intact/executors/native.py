@@ -240,6 +240,13 @@ class NativeExecutor:
             raise ParameterError(str(error)) from error
         return tokens, logprobs
 
+    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+        """The tokens of `top` alone, sooner."""
+        try:
+            return np.asarray(_native.likeliest(self._model, logits, np.asarray(rows, np.int64), k))
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
         return np.asarray(_native.log_probabilities(self._model, logits, np.asarray(tokens, np.int64)))

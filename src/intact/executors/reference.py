@@ -211,6 +211,10 @@ class ReferenceExecutor:
         ]
         return tokens, np.array(logprobs, np.int64).reshape(-1, k)
 
+    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+        """The tokens of `top` alone."""
+        return self.top(logits, rows, k)[0]
+
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Log-probabilities (nats, Q24) of one token of each row."""
         return np.array(
