@@ -234,6 +234,37 @@ def test_old_measurements_yield_to_fresh_neighbours():
     assert costs.seconds(np.array([4]))[0] < 1.8
 
 
+@pytest.mark.parametrize(("chance", "seldom"), [(0.0, True), (0.9, False)])
+def test_asking_that_takes_time_and_brings_nothing_is_asked_seldom(chance, seldom):
+    simulation = Simulation(CURVES["slope"])
+    draft = Coin(chance, random.Random(1))
+    guess = draft.propose
+
+    def slow(limit, floor=0.0):
+        simulation.now += 0.05 * 0.01
+        return guess(limit, floor)
+
+    draft.propose = slow
+    for _ in range(300):
+        simulation.step([draft])
+        draft.length = getattr(draft, "length", 0)
+    before = draft.proposals
+    for _ in range(400):
+        simulation.step([draft])
+    assert (draft.proposals - before < 80) == seldom
+    assert (draft.proposals - before > 350) != seldom
+
+
+def test_a_step_for_which_nobody_was_asked_teaches_nothing():
+    controller = Controller()
+    assert not controller.learning
+    controller.propose([Coin(0.5, random.Random(0))], [5])
+    assert controller.learning
+    controller.report([None], [[]])
+    controller.propose([], [])
+    assert not controller.learning
+
+
 def test_statistics_count_by_drafter():
     controller = Controller()
     tree = make_tree([5, 6, 7], [-1, 0, -1], [0.9, 0.8, 0.1], ["lookup", "lookup", "recycling"])

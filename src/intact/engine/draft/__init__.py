@@ -9,7 +9,8 @@ An engine's step, for the sequences that decode:
     paths = [accepted(tree, drawn) if tree else [] ...]
     controller.report(trees, paths)
     draft.extend(the accepted tokens and the one drawn after the last of them), for every open draft
-    drafter.learn(tokens run, their `drafter.candidates` likeliest successors), if it wants any; after `extend`
+    if controller.learning and drafter.candidates, after `extend`:
+        drafter.learn(tokens run and kept, executor.likeliest(logits, their rows, drafter.candidates))
 """
 
 from __future__ import annotations

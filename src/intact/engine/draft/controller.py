@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intact.engine.draft.acceptance import CEILING
 from intact.engine.draft.base import Draft, Tree
@@ -25,6 +24,10 @@ STALE = 0.2
 """What is left of a measurement (see `Costs`) when a step is run without drafts, to know anew what that costs."""
 ALLOWANCE = 0.015
 """The share of time that drafts may lose."""
+KEPT = 16
+"""Steps without drafts for which prices are kept."""
+ASKING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 8
+"""All work for a draft in times of proposing it; the share of time that it may take where it brings nothing."""
 CREDIT, WINNINGS = 2.0, 12.0
 """Steps' worth of time that they may lose at first, and after they have won it."""
 
@@ -79,13 +82,23 @@ class Controller:
         The most nodes of one sequence in a step.
     clock : callable
         Seconds, from any start.
+
+    Attributes
+    ----------
+    learning : bool
+        Whether the drafter should learn from the step that `propose` was last called for.
     """
 
     def __init__(self, most: int = MOST_NODES, clock: Callable[[], float] = time.perf_counter) -> None:
         self._most, self._clock = most, clock
         self.costs = Costs()
+        self.learning = False
         self._balance = CREDIT
         self._ramp = 2  # nodes that may be tried: twice as many as were
+        self._pause, self._wait = 1, 0  # steps from one asking to the next, and those still to go
+        self._asking, self._gain = 0.0, 1.0  # seconds that asking takes, and what it brings in steps
+        self._prices: tuple[int, int, list[float]] = (0, 0, [])  # of how many sequences, until which step
+        self._step = 0
         self._now = (0, 0)  # the step that runs: its sequences, its rows of prompts
         self._start = 0.0
         self._steps = self._drafted = 0
@@ -97,17 +110,8 @@ class Controller:
         """What was proposed and accepted so far."""
         return Statistics(self._steps, self._drafted, dict(self._proposed), dict(self._accepted))
 
-    def _prices(self, sequences: int, others: int, most: int) -> NDArray[np.float64]:
-        """The time of 0 to `most` more rows, in steps without drafts; noise never makes rows free."""
-        now = sequences + others
-        rows = now + np.arange(most + 1)
-        seconds = self.costs.seconds(np.append(rows, sequences))
-        least = seconds[0] * (1 + LEAST * (rows - 1)) / (1 + LEAST * (now - 1))
-        prices: NDArray[np.float64] = (np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]
-        return prices
-
-    def interested(self, sequences: int, others: int = 0) -> bool:
-        """Whether a likely guess could pay at all; if not, drafts need not be opened.
+    def prices(self, sequences: int, others: int = 0) -> list[float]:
+        """The time of 0, 1, 2, ... more rows, in steps without drafts; noise never makes rows free.
 
         Parameters
         ----------
@@ -116,7 +120,21 @@ class Controller:
         others : int
             Rows of prompts in the same step.
         """
-        return sequences > 0 and float(self._prices(sequences, others, 1)[1]) * sequences < CEILING
+        count, until, prices = self._prices
+        if count == sequences and self._step < until and not others:
+            return prices
+        now = sequences + others
+        rows = now + np.arange(min(MOST_ROWS, self._most * sequences) + 1)
+        seconds = self.costs.seconds(np.append(rows, sequences))
+        least = seconds[0] * (1 + LEAST * (rows - 1)) / (1 + LEAST * (now - 1))
+        prices = ((np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]).tolist()
+        if not others:
+            self._prices = sequences, self._step + KEPT, prices
+        return prices
+
+    def interested(self, sequences: int, others: int = 0) -> bool:
+        """Whether a likely guess could pay at all; if not, drafts need not be opened. Parameters as of `prices`."""
+        return sequences > 0 and self.prices(sequences, others)[1] * sequences < CEILING
 
     def propose(self, drafts: Sequence[Draft | None], limits: Sequence[int], others: int = 0) -> list[Tree | None]:
         """Trees for a step; `report` must follow it. The clock runs in between.
@@ -131,40 +149,53 @@ class Controller:
             Rows of prompts in the same step.
         """
         self._start = self._clock()
+        self._step += 1
         count = len(drafts)
         self._now = (count, others)
-        if not count:
-            return []
-        prices = self._prices(count, others, min(MOST_ROWS, self._most * count))
-        floor = float(prices[1]) * count
-        if floor >= CEILING:
-            return [None] * count
+        self.learning = False
+        nothing: list[Tree | None] = [None] * count
+        self._wait -= 1
+        if not count or self._wait > 0 or not self.interested(count, others):
+            return nothing
+        prices = self.prices(count, others)
+        floor = prices[1] * count
+        self.learning = True
         plain = self._balance < 0 or self.costs.freshness(count) < STALE
         trees = [
             draft.propose(0 if plain else min(limit, self._most), floor) if draft else None
             for draft, limit in zip(drafts, limits, strict=True)
         ]
-        chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
-        nodes = self._best(chances[: min(len(prices) - 1, self._ramp)], prices, count)
+        nodes, least, gain = self._best(trees, prices, count)
+        if not plain:
+            self._rest(gain)
         if not nodes:
-            return [None] * count
+            return nothing
         if count == 1:
             return [tree and tree.cut(nodes) for tree in trees]
-        least, over = chances[nodes - 1], nodes
-        out: list[Tree | None] = []
-        for tree in trees:
-            keep = sum(chance >= least for chance in tree.chances) if tree else 0
-            keep = min(keep, over)
-            over -= keep
-            out.append(tree.cut(keep) if tree else None)
-        return out
+        for i, tree in enumerate(trees):
+            if tree:
+                keep = min(nodes, sum(chance >= least for chance in tree.chances))
+                nodes -= keep
+                trees[i] = tree.cut(keep)
+        return trees
 
-    @staticmethod
-    def _best(chances: Sequence[float], prices: NDArray[np.float64], count: int) -> int:
-        """How many of the likeliest nodes make the expected tokens a unit of time most."""
-        rates = np.cumsum([count, *chances]) / (1 + prices[: len(chances) + 1])
-        nodes = int(rates.argmax())
-        return nodes if rates[nodes] >= MARGIN * count else 0
+    def _best(self, trees: Sequence[Tree | None], prices: Sequence[float], count: int) -> tuple[int, float, float]:
+        """How many of the likeliest nodes make the expected tokens a unit of time most; the last's chance; the gain."""
+        chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
+        tokens, best, nodes = float(count), MARGIN * count, 0
+        for i, chance in enumerate(chances[: min(self._ramp, len(prices) - 1)], 1):
+            tokens += chance
+            if tokens > best * (1 + prices[i]):
+                best, nodes = tokens / (1 + prices[i]), i
+        return (nodes, chances[nodes - 1], best / count - 1) if nodes else (0, 0.0, 0.0)
+
+    def _rest(self, gain: float) -> None:
+        """Ask less often where asking takes more time than it has lately brought; `gain` is expected of this step."""
+        self._asking += (self._clock() - self._start - self._asking) / 8
+        self._gain += (gain - self._gain) / 16
+        share = ASKING * self._asking / float(self.costs.seconds(np.array([self._now[0]]))[0])
+        self._pause = 1 if gain or self._gain > share else int(min(2 * self._pause, 1 + share / IDLE, LONGEST_PAUSE))
+        self._wait = self._pause
 
     def report(self, trees: Sequence[Tree | None], paths: Sequence[Sequence[int]]) -> None:
         """The step is over.
@@ -176,21 +207,23 @@ class Controller:
         """
         seconds = self._clock() - self._start
         count, others = self._now
-        nodes = 0
+        nodes = won = 0
         self._steps += count
         for tree, path in zip(trees, paths, strict=True):
             if tree is None:
                 continue
             nodes += len(tree.tokens)
+            won += len(path)
             self._drafted += 1
             for origin in tree.origins:
                 self._proposed[origin] = self._proposed.get(origin, 0) + 1
             for node in path:
                 self._accepted[tree.origins[node]] = self._accepted.get(tree.origins[node], 0) + 1
-        if count and not others:
+        if count and not others and (nodes or self._wait <= 1):
             self.costs.observe(count + nodes, seconds)
         if nodes:
             self._ramp = max(self._ramp, 2 * nodes)
-            won = sum(map(len, paths)) / count - float(self._prices(count, others, nodes)[nodes])
-            self._balance = min(WINNINGS, self._balance + won)
-        self._balance = max(self._balance, min(CREDIT, self._balance + ALLOWANCE))
+            self._prices = (0, 0, [])
+            self._balance = min(WINNINGS, self._balance + won / count - self.prices(count, others)[nodes])
+        if self._balance < CREDIT:
+            self._balance += ALLOWANCE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,27 +29,29 @@ class Costs:
         self._index = np.searchsorted((grid[1:] + grid[:-1]) / 2, np.arange(LARGEST + 1))  # of the nearest
         logs = np.log(grid)
         self._nearness = 1 / (1 + (np.abs(logs[:, None] - logs) / REACH) ** 4)
-        self._value, self._count, self._fresh = np.zeros((3, len(grid)))
+        self._steps = 0
+        self._seen: dict[int, tuple[float, int, int]] = {}  # by place in the grid: correction, how often, when
 
     def observe(self, rows: int, seconds: float) -> None:
         """A step took so long. After the first, one that took twice as long as expected counts as twice."""
-        i = self._index[min(rows, LARGEST)]
-        value = np.log(max(seconds, 1e-9)) - np.log1p(SLOPE * (rows - 1))
-        change = value - self._value[i]
-        if self._count[i]:
-            change = min(change, np.log(2.0))
-        self._count[i] += 1
-        self._value[i] += change / min(self._count[i], 4)
-        self._fresh *= np.exp(-1 / MEMORY)
-        self._fresh[i] = 1.0
+        place = int(self._index[min(rows, LARGEST)])
+        value = math.log(max(seconds, 1e-9) / (1 + SLOPE * (rows - 1)))
+        self._steps += 1
+        before, count, _ = self._seen.get(place, (value, 0, 0))
+        change = min(value - before, math.log(2))
+        self._seen[place] = before + change / min(count + 1, 4), count + 1, self._steps
 
     def freshness(self, rows: int) -> float:
         """1 for a number of rows that was just measured, falling to 0."""
-        return float(self._fresh[self._index[min(rows, LARGEST)]])
+        seen = self._seen.get(int(self._index[min(rows, LARGEST)]))
+        return math.exp((seen[2] - self._steps) / MEMORY) if seen else 0.0
 
     def seconds(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cost of steps; relative, before anything was measured."""
-        nearness = self._nearness[self._index[np.minimum(rows, LARGEST)]]
-        correction = (nearness @ (self._fresh * self._value)) / np.maximum(nearness @ self._fresh, 1e-300)
-        seconds: NDArray[np.float64] = np.exp(correction) * (1 + SLOPE * (rows - 1))
+        seconds: NDArray[np.float64] = 1 + SLOPE * (rows - 1)
+        if self._seen:
+            value, _, when = np.array(list(self._seen.values())).T
+            near = self._nearness[self._index[np.minimum(rows, LARGEST)]][:, list(self._seen)]
+            weights = near * np.exp(np.maximum((when - self._steps) / MEMORY, -600))
+            seconds *= np.exp((weights @ value) / weights.sum(axis=1))
         return seconds
