@@ -127,7 +127,8 @@ class Controller:
         rows = now + np.arange(min(MOST_ROWS, self._most * sequences) + 1)
         seconds = self.costs.seconds(np.append(rows, sequences))
         least = seconds[0] * (1 + LEAST * (rows - 1)) / (1 + LEAST * (now - 1))
-        prices = ((np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]).tolist()
+        more = (np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]
+        prices = [float(price) for price in more]
         if not others:
             self._prices = sequences, self._step + KEPT, prices
         return prices

@@ -48,10 +48,11 @@ class Costs:
 
     def seconds(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cost of steps; relative, before anything was measured."""
-        seconds: NDArray[np.float64] = 1 + SLOPE * (rows - 1)
-        if self._seen:
-            value, _, when = np.array(list(self._seen.values())).T
-            near = self._nearness[self._index[np.minimum(rows, LARGEST)]][:, list(self._seen)]
-            weights = near * np.exp(np.maximum((when - self._steps) / MEMORY, -600))
-            seconds *= np.exp((weights @ value) / weights.sum(axis=1))
+        hope = 1 + SLOPE * (rows.astype(np.float64) - 1)
+        if not self._seen:
+            return hope
+        value, _, when = np.array(list(self._seen.values())).T
+        near = self._nearness[self._index[np.minimum(rows, LARGEST)]][:, list(self._seen)]
+        weights = near * np.exp(np.maximum((when - self._steps) / MEMORY, -600))
+        seconds: NDArray[np.float64] = hope * np.exp((weights @ value) / weights.sum(axis=1))
         return seconds
