@@ -224,6 +224,24 @@ def test_a_token_that_was_never_run_has_no_candidates():
     assert taught().open([7]).propose(8) is None
 
 
+def test_a_step_is_compared_with_what_was_known_before_it():
+    """Else a token that is learnt with its own successor would look as if it had been foreseen."""
+    drafter = taught()
+    before = sum(drafter.acceptance[0].chances)
+    for i in range(20):
+        draft = drafter.open([1])
+        draft.propose(0)
+        successor = 2 + (i + 1) % 2
+        candidates = np.array([[successor, 0, 0, 0, 0, 0, 0, 0]])
+        if i % 2:
+            drafter.learn(np.array([1]), candidates)
+            draft.extend([successor])
+        else:
+            draft.extend([successor])
+            drafter.learn(np.array([1]), candidates)
+    assert sum(drafter.acceptance[0].chances) < before
+
+
 def test_learning_replaces_candidates_and_the_later_row_stays():
     drafter = taught(trees=False)
     first, second = np.arange(3, 11), np.arange(4, 12)

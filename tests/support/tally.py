@@ -143,6 +143,8 @@ class _Guess:
 class Eager:
     """Drafts as much as it may, and sees that what is reported makes sense."""
 
+    learning = True
+
     def interested(self, sequences, others=0):
         return True
 

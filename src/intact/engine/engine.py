@@ -252,7 +252,7 @@ class Engine:
         for sequence in decoding:
             able = sequence.may_draft
             if able and open_new and sequence.draft is None:
-                sequence.draft = self.drafter.open(sequence.tokens(0, sequence.length).tolist())
+                sequence.open_draft(self.drafter)
             drafts.append(sequence.draft if able else None)
         found: dict[Sequence, Tree] = {}
         spare = self.scheduler.rows - sum(work.rows for work in works)
@@ -339,7 +339,7 @@ class Engine:
     def _learn(self, logits: NDArray[np.int32], drafter: Drafter, runs: list[_Run], paths: list[list[int]]) -> None:
         """Show the drafter what is likely to follow the tokens that were verified."""
         learning = [(run, node) for run, path in zip(runs, paths, strict=True) if run.sequence.draft for node in path]
-        if not drafter.candidates or not 0 < len(learning) <= LEARNT_ROWS:
+        if not drafter.candidates or not self.controller.learning or not 0 < len(learning) <= LEARNT_ROWS:
             return
         rows = np.array([run.first + node for run, node in learning], np.int64)
         candidates = self.executor.likeliest(logits, rows, drafter.candidates)

@@ -15,7 +15,7 @@ from intact.numerics.sampling import Sampling
 
 if TYPE_CHECKING:
     from intact.engine.constraints import Matcher
-    from intact.engine.draft import Draft
+    from intact.engine.draft import Draft, Drafter
     from intact.engine.penalties import History
 
 Finish = Literal["stop", "length", "context", "cancelled", "error"]
@@ -152,6 +152,11 @@ class Sequence:
     def may_draft(self) -> bool:
         """Whether guesses can be checked along: one sample, whose draws hang on nothing but logits."""
         return self.request.draft and len(self.samples) == 1 and self.history is None and self.matcher is None
+
+    def open_draft(self, drafter: Drafter) -> None:
+        """Let guesses be made; forks share what is known of the text before them."""
+        self.draft = drafter.open(self._base.tolist())
+        self.draft.extend(self.output)
 
     def preempt(self) -> None:
         """Give the pages back; the text stays, to be computed again."""

@@ -9,7 +9,7 @@ An engine's step, for the sequences that decode:
     paths = [accepted(tree, drawn) if tree else [] ...]
     controller.report(trees, paths)
     draft.extend(the accepted tokens and the one drawn after the last of them), for every open draft
-    if controller.learning and drafter.candidates, after `extend`:
+    if controller.learning and drafter.candidates:
         drafter.learn(tokens run and kept, executor.likeliest(logits, their rows, drafter.candidates))
 """
 

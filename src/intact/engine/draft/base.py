@@ -67,7 +67,7 @@ class Draft(Protocol):
     """Guesses for one sequence."""
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """The text went on so. Called before the drafter learns from the same step."""
+        """The text went on so."""
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
         """At most `limit` nodes, none with a chance below `floor`.

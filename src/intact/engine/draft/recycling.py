@@ -43,6 +43,7 @@ class RecyclingDraft:
     def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
         """The same beside another drafter's guess: a chain, and each token's chance if those before it come true."""
         self._asked = True
+        self._drafter.settle()
         return _Growth(self._drafter, floor, self._luck.factor, tokens, chances).run(self._last, limit)
 
 
@@ -65,14 +66,21 @@ class Recycling:
         self.trees = trees
         self.matrix = np.zeros((vocabulary, CANDIDATES), np.int32)  # a candidate plus 1; 0: not known
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
+        self._learnt: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
     def open(self, tokens: Sequence[int]) -> RecyclingDraft:
         """A draft that goes on from the last token."""
         return RecyclingDraft(self, tokens[-1])
 
     def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Replace the candidates of tokens; of a token that occurs twice, the later row stays."""
-        self.matrix[tokens] = candidates + 1
+        """Replace the candidates of tokens, as soon as the next guess is made; of a token's rows the last stays."""
+        self._learnt.append((tokens, candidates))
+
+    def settle(self) -> None:
+        """Write what was learnt. Not at once: a step's own tokens are to be compared with what was known before it."""
+        for tokens, candidates in self._learnt:
+            self.matrix[tokens] = candidates + 1
+        self._learnt.clear()
 
     def observe(self, depth: int, before: int, token: int, luck: Luck) -> None:
         """A token followed another: count its rank."""
