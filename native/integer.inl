@@ -44,24 +44,6 @@ template <class T> T exp2_neg(T t) {
     return whole >= 31 ? all<T>(0) : round_shift(acc, whole);
 }
 
-// floor(2^60 / d) for 2^30 <= d <= 2^31: three Newton steps, then the quotient is corrected by its remainder.
-template <class T> T reciprocal_q60(T d) {
-    T y = 3031741621 - ((2021161081 * d) >> 31);
-    for (int step = 0; step < 3; step++) y = (y * ((std::int64_t{1} << 31) - ((d * y) >> 31))) >> 30;
-    T q = y >> 1;
-    for (int step = 0; step < 2; step++) {
-        const T rest = (std::int64_t{1} << 60) - q * d;
-        q = rest < 0 ? q - 1 : (rest >= d ? q + 1 : q);
-    }
-    return q;
-}
-
-template <class T> T sigmoid_q30(T x) {
-    const T e = exp2_neg(round_shift_by<30>(larger(x, -x) * kLog2E));
-    const T positive = reciprocal_q60((1 << 30) + e);
-    return x < 0 ? (1 << 30) - positive : positive;
-}
-
 inline std::int64_t floor_sqrt(std::uint64_t v) {
     std::uint64_t root = 0;
     for (std::uint64_t bit = std::uint64_t{1} << 31; bit; bit >>= 1) {

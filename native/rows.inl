@@ -20,26 +20,57 @@ inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::i
     return e;
 }
 
-typedef std::int32_t Sixteen __attribute__((vector_size(64)));
-
-// Folds the sixteen in halves.
+// The sixteen lanes folded in halves.
 template <class F> std::int32_t fold(Sixteen x, F f) {
-    x = f(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = f(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    return x[0];
+    typedef std::int32_t Eight __attribute__((vector_size(32)));
+    typedef std::int32_t Four __attribute__((vector_size(16)));
+    const Eight y = f(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7),
+                      __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+    Four z = f(__builtin_shufflevector(y, y, 0, 1, 2, 3), __builtin_shufflevector(y, y, 4, 5, 6, 7));
+    z = f(z, __builtin_shufflevector(z, z, 2, 3, 0, 1));
+    z = f(z, __builtin_shufflevector(z, z, 1, 0, 3, 2));
+    return z[0];
 }
-inline std::int32_t largest_of_sixteen(Sixteen x) {
-    return fold(x, [](Sixteen a, Sixteen b) { return larger(a, b); });
+inline Sixteen magnitude(Sixteen x) { return larger(x, -x); }
+
+inline std::int64_t largest_of_row(const std::int64_t* x, std::int64_t n) { return largest_magnitude(x, n); }
+inline std::int64_t largest_of_row(const std::int32_t* x, std::int64_t n) {
+    Sixteen most{};
+    by_sixteen(n, [&](std::int64_t i, auto count) { most = larger(most, magnitude(load_sixteen(x + i, count))); });
+    return fold(most, [](auto a, auto b) { return larger(a, b); });
 }
-inline std::int32_t sum_of_sixteen(Sixteen x) {
-    return fold(x, [](Sixteen a, Sixteen b) { return a + b; });
+
+// Sixteen values of a row, shifted right by e (left where it is negative) and rounded.
+struct Rounded {
+    explicit Rounded(int e) : right(larger(e, 0)), left(larger(-e, 0)) {}
+
+    Sixteen operator()(const std::int32_t* x) const {
+        const Sixteen v = load_sixteen(x);
+        return right ? (v >> right) + ((v >> (right - 1)) & 1) : v << left;
+    }
+    Sixteen operator()(const std::int64_t* x) const {
+        return right ? shift_sixteen(x, std::int64_t{1} << (right - 1), right) : shift_sixteen(x, 0, 0) << left;
+    }
+
+    const int right, left;
+};
+
+// Sums of sixteen codes each, of `blocks` blocks of 32; reads up to the next multiple of 64.
+inline void sum_codes(const std::int8_t* codes, std::int64_t blocks, std::int32_t* sums) {
+    const Lanes ones = broadcast(0x01010101);
+    for (std::int64_t b = 0; b < blocks; b += 2) {
+        Sixteen x;
+        store(&x, dot_codes(zero(), ones, load(codes + 32 * b)));
+        x += __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+        x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+        const auto four = __builtin_shufflevector(x, x, 0, 4, 8, 12);
+        __builtin_memcpy(sums + 2 * b, &four, b + 1 < blocks ? 16 : 8);
+    }
 }
 
 template <class T> void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     constexpr std::int64_t kLargest = 127 * 8191;
-    const std::int64_t amax = largest_magnitude(x, n);
+    const std::int64_t amax = largest_of_row(x, n);
     int e = 0;
     if (amax) {
         e = bit_length(amax) - 20;
@@ -49,27 +80,27 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
     std::int8_t* codes = a.codes + row * a.stride;
     std::int32_t* scale = a.scale + row * a.blocks;
     std::int32_t* halves = a.half_sums + row * a.blocks * 2;
-    const int right = larger(e, 0), left = larger(-e, 0);
+    const Rounded rounded(e);
     for (std::int64_t b = 0; b < a.blocks; b++) {
-        std::int32_t u[32] = {};
-        by_wide(smaller<std::int64_t>(32, n - b * 32), [&](std::int64_t i, auto count) {
-            const Wide v = load_wide(x + b * 32 + i, count);
-            store_wide(u + i, right ? round_shift(v, std::int64_t{right}) : v << left, count);
-        });
-        Sixteen half[2];
-        __builtin_memcpy(half, u, sizeof(u));
-        const Sixteen magnitude = larger(larger(half[0], -half[0]), larger(half[1], -half[1]));
-        const std::int32_t s = larger((largest_of_sixteen(magnitude) + 126) / 127, 1);
+        T padded[32];
+        const T* from = x + b * 32;
+        if (n - b * 32 < 32) {
+            for (std::int64_t i = 0; i < 32; i++) padded[i] = b * 32 + i < n ? from[i] : 0;
+            from = padded;
+        }
+        const Sixteen u[2] = {rounded(from), rounded(from + 16)};
+        const std::int32_t most =
+            fold(larger(magnitude(u[0]), magnitude(u[1])), [](auto p, auto q) { return larger(p, q); });
+        const std::int32_t s = larger((most + 126) / 127, 1);
         const std::int32_t reciprocal = ((1 << 24) + (s >> 1)) / s;
         scale[b] = s;
         for (int h = 0; h < 2; h++) {
-            const Sixteen q = (half[h] * reciprocal + (1 << 23)) >> 24;
             typedef std::int8_t Bytes __attribute__((vector_size(16)));
-            const Bytes bytes = __builtin_convertvector(q, Bytes);
+            const Bytes bytes = __builtin_convertvector((u[h] * reciprocal + (1 << 23)) >> 24, Bytes);
             __builtin_memcpy(codes + b * 32 + 16 * h, &bytes, 16);
-            halves[2 * b + h] = sum_of_sixteen(q);
         }
     }
+    sum_codes(codes, a.blocks, halves);
     // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
     std::int32_t* scratch = a.minima_scratch + row * a.blocks * 2;
     if (!a.skip_minima32) {
@@ -173,16 +204,22 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
         for (std::int64_t i = 0; i < half; i++) turn(head[i], head[i + half], i);
 }
 
+// What the sigmoid of GELU takes. Beyond 5.75 it is 0 or 1 anyway; within, the slope less 2^31 has 32 bits.
+inline Sixteen gelu_inner(Sixteen x) {
+    const Sixteen y = smaller(larger(x, splat(-376832)), splat(376832));
+    const Sixteen square = multiply_shift<16>(y, y, rounding(0, 16));
+    const Sixteen slope = multiply_shift<16>(square, splat(76616651), rounding(1713444047 - (std::int64_t{1} << 31), 16));
+    return multiply_shift<30>(y, slope, rounding(0, 30)) + 2 * y;
+}
+
 void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
-    by_wide(n, [&](std::int64_t i, auto count) {
-        const Wide x = load_wide(gates + i, count);
-        Wide inner = x;
-        if (gelu) {
-            const Wide y = smaller(larger(x, all<Wide>(-(1 << 20))), all<Wide>(1 << 20));
-            const Wide slope = 1713444047 + round_shift_by<16>(round_shift_by<16>(y * y) * 76616651);
-            inner = saturate(round_shift_by<30>(y * slope));
-        }
-        const Wide activated = round_shift_by<30>(x * sigmoid_q30(inner));
-        store_wide(out + i, round_shift_by<12>(activated * load_wide(up + i, count)), count);
+    by_sixteen(n, [&](std::int64_t i, auto count) {
+        const Sixteen x = load_sixteen(gates + i, count);
+        const Sixteen s = sigmoid_q30(gelu ? gelu_inner(x) : x);
+        const Sixteen activated = multiply_shift<30>(x, s, rounding(0, 30));
+        std::int64_t all[16];
+        std::int64_t* to = count == 16 ? out + i : all;
+        multiply_shift_wide<12>(to, activated, load_sixteen(up + i, count), rounding(0, 12));
+        if (count < 16) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
     });
 }

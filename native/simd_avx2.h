@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-namespace {
+#include "simd_plain.h"
 
-using Wide = std::int64_t;
+namespace {
 
 constexpr int kMaxRows = 2;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
@@ -17,8 +17,6 @@ struct Lanes {
 };
 
 inline const __m256i* at(const void* p, int i) { return static_cast<const __m256i*>(p) + i; }
-inline Wide widen32(const std::int32_t* p) { return *p; }
-inline void narrow32(std::int32_t* p, Wide x) { *p = static_cast<std::int32_t>(x); }
 
 inline Lanes load(const void* p) { return {_mm256_loadu_si256(at(p, 0)), _mm256_loadu_si256(at(p, 1))}; }
 inline void store(void* p, Lanes x) {

@@ -12,6 +12,7 @@
 namespace {
 
 typedef std::int64_t Wide __attribute__((vector_size(64)));
+typedef std::int32_t Sixteen __attribute__((vector_size(64)));
 
 constexpr int kMaxRows = 8;  // rows of activations a matrix tile holds: 8 sums, 8 groups, 8 totals in 32 registers
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
@@ -26,6 +27,32 @@ inline Wide widen32(const std::int32_t* p) {
 }
 inline void narrow32(std::int32_t* p, Wide x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
+}
+
+// (a * b + c) >> S for 0 < S < 32, its low 32 bits.
+template <int S> Sixteen multiply_shift(Sixteen a, Sixteen b, std::int64_t c) {
+    const __m512i x = (__m512i)a, y = (__m512i)b, more = _mm512_set1_epi64(c);
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, y), more);
+    const __m512i odd =
+        _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), more);
+    return (Sixteen)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, S), _mm512_slli_epi64(odd, 32 - S));
+}
+// The same in full.
+template <int S> void multiply_shift_wide(std::int64_t* out, Sixteen a, Sixteen b, std::int64_t c) {
+    const auto half = [&](int i, __m256i x, __m256i y) {
+        const __m512i product = _mm512_mul_epi32(_mm512_cvtepi32_epi64(x), _mm512_cvtepi32_epi64(y));
+        _mm512_storeu_si512(out + i, _mm512_srai_epi64(_mm512_add_epi64(product, _mm512_set1_epi64(c)), S));
+    };
+    half(0, _mm512_castsi512_si256((__m512i)a), _mm512_castsi512_si256((__m512i)b));
+    half(8, _mm512_extracti64x4_epi64((__m512i)a, 1), _mm512_extracti64x4_epi64((__m512i)b, 1));
+}
+// (p[i] + c) >> s, its low 32 bits.
+inline Sixteen shift_sixteen(const std::int64_t* p, std::int64_t c, int s) {
+    const auto half = [&](int i) {
+        const __m512i x = _mm512_add_epi64(_mm512_loadu_si512(p + i), _mm512_set1_epi64(c));
+        return _mm512_cvtepi64_epi32(_mm512_sra_epi64(x, _mm_cvtsi32_si128(s)));
+    };
+    return (Sixteen)_mm512_inserti64x4(_mm512_castsi256_si512(half(0)), half(8), 1);
 }
 
 inline Lanes load(const void* p) { return {_mm512_loadu_si512(p)}; }

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-namespace {
+#include "simd_plain.h"
 
-using Wide = std::int64_t;
+namespace {
 
 constexpr int kMaxRows = 2;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
@@ -22,8 +22,6 @@ inline uint8x16_t codes8(const Lanes& x, int i) { return vreinterpretq_u8_s32(x.
 inline int16x8_t halves(const Lanes& x, int i) { return vreinterpretq_s16_s32(x.v[i]); }
 inline int32x4_t pack(uint8x16_t x) { return vreinterpretq_s32_u8(x); }
 
-inline Wide widen32(const std::int32_t* p) { return *p; }
-inline void narrow32(std::int32_t* p, Wide x) { *p = static_cast<std::int32_t>(x); }
 
 inline Lanes load(const void* p) {
     return map([&](int i) { return vld1q_s32(static_cast<const std::int32_t*>(p) + 4 * i); });

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <cstring>
 
-namespace {
+#include "simd_plain.h"
 
-using Wide = std::int64_t;
+namespace {
 
 constexpr int kMaxRows = 1;
 constexpr int kScoreRows = 1, kScoreBlocks = 1;
@@ -35,8 +35,6 @@ template <class T, class F> Lanes map(F f) {
     return lanes(out);
 }
 
-inline Wide widen32(const std::int32_t* p) { return *p; }
-inline void narrow32(std::int32_t* p, Wide x) { *p = static_cast<std::int32_t>(x); }
 
 inline Lanes load(const void* p) {
     Lanes x;
