@@ -25,10 +25,10 @@ struct Attention : Run {
     Buffer& scratch() const { return at(m_.scratch, thread_); }
 
     void append() {
-        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            for (int h = 0; h < op_.kv_heads; h++)
-                m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width, cache(h, pages(m)),
-                                  at(s_.slot, m));
+        by_heads(op_.kv_heads, [&](std::int64_t m, std::int64_t h) {
+            m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width, cache(h, pages(m)),
+                              at(s_.slot, m));
+        });
     }
 
     // The queries of all KV heads stand in one line, of the length of what they see; each thread takes its part of it.
@@ -105,8 +105,8 @@ struct Attention : Run {
     }
 
     std::uint8_t* const* pages(std::int64_t m) const { return at(*s_.chunks, at(s_.chunk, m)).pages.data(); }
-    HeadCache cache(int head, std::uint8_t* const* pages) const {
-        return m_.head_cache(pages, std::int64_t{op_.layer} * m_.kv_heads + head);
+    HeadCache cache(std::int64_t h, std::uint8_t* const* pages) const {
+        return m_.head_cache(pages, std::int64_t{op_.layer} * m_.kv_heads + h);
     }
 
     const Op& op_;

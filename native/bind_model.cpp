@@ -13,6 +13,7 @@
 #include "bind_arrays.h"
 #include "convert.h"
 #include "model.h"
+#include "plan.h"
 #include "view.h"
 
 namespace nb = nanobind;
@@ -256,6 +257,15 @@ void bind_model(nb::module_& m) {
                 self.profiling = on;
                 self.stopwatch.reset(self.ops.size());
             })
+        .def(
+            "fused_norms",
+            [](const Model& self) {
+                std::vector<int> norms;
+                if (self.profile == Profile::kInt8)
+                    for (const Plan& plan : make_plan(self)) norms.push_back(plan.norm);
+                return norms;
+            },
+            "For each operation the norm that is part of it, or -1.")
         .def("times",
              [](const Model& self) {
                  const auto& times = self.stopwatch.times;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "plan.h"
 #include "step.h"
 
 namespace intact {
@@ -63,7 +64,8 @@ Model::Model(Profile profile_, const std::string& tier, int threads, int layers_
       depth(round_up(head_width_, 16)),
       page_size(page_size_),
       pool(threads),
-      scratch(static_cast<std::size_t>(threads)) {
+      scratch(static_cast<std::size_t>(threads)),
+      own(static_cast<std::size_t>(threads)) {
     if (threads < 1) throw std::invalid_argument("threads must be positive");
     if (page_size < 16 || page_size % 16) throw std::invalid_argument("page_size must be a multiple of 16");
     if (head_width < 2 || head_width > 512 || head_width % 2)
@@ -140,6 +142,7 @@ HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const
 void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
                  const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
     const bool fp32 = profile == Profile::kFp32;
+    if (!fp32 && plan.size() != ops.size()) plan = make_plan(*this);
     Step s{tokens, rows, &chunks, wanted, wanted_count, logits};
     for (std::size_t c = 0; c < chunks.size(); c++) {
         const Chunk& chunk = chunks[c];
@@ -172,10 +175,14 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
     for (const Op& op : ops) {
         if (op.kind != Op::kLinear && op.kind != Op::kLogits) continue;
         const std::int64_t width = at(buffers, op.source).width;
-        if (!fp32)
+        if (!fp32) {
             lay_out(quantized, std::max(rows, wanted_count), width);
-        else if (op.kind == Op::kLogits)
-            s.gathered.resize(static_cast<std::size_t>(wanted_count * width));
+            for (Own& o : own) {
+                lay_out(o.quantized, 1, width);
+                ensure(o.row, width * 4);
+            }
+        }
+        if (fp32 && op.kind == Op::kLogits) s.gathered.resize(static_cast<std::size_t>(wanted_count * width));
     }
     for (const Chunk& chunk : chunks) {
         if (!fp32) break;

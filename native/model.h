@@ -84,6 +84,22 @@ struct Counters {
     std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0, shared_positions = 0;
 };
 
+// How one operation is run on several threads (plan.h). A thread takes some of the rows, or some of the heads of all
+// rows; what it wrote in one way it may go on with in the same way, everything else needs all threads to have met.
+struct Plan {
+    bool skip = false;  // it is part of another operation:
+    int norm = -1;      // of a product, the norm that makes its source, of which no row is then stored;
+    int gate = -1;      // of a product, the gate that takes its two results, output by output
+    bool meet = false;  // threads meet before it
+    bool whole =
+        false;  // of a product: its source is complete, so that each thread may quantise a single row for itself
+};
+
+// What a thread keeps for itself: a row on its way from a norm to codes, and the codes of a single row.
+struct Own {
+    Buffer row, quantized;
+};
+
 // The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
 class Model {
 public:
@@ -132,6 +148,8 @@ public:
     std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
     Buffer quantized;                                               // rows on their way into a product
     std::vector<Buffer> scratch;                                    // one a thread
+    std::vector<Own> own;                                           // the same
+    std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
     bool profiling = false;  // whether the stopwatch runs
     Stopwatch stopwatch;

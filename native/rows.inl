@@ -208,7 +208,8 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
 inline Sixteen gelu_inner(Sixteen x) {
     const Sixteen y = smaller(larger(x, splat(-376832)), splat(376832));
     const Sixteen square = multiply_shift<16>(y, y, rounding(0, 16));
-    const Sixteen slope = multiply_shift<16>(square, splat(76616651), rounding(1713444047 - (std::int64_t{1} << 31), 16));
+    const Sixteen slope =
+        multiply_shift<16>(square, splat(76616651), rounding(1713444047 - (std::int64_t{1} << 31), 16));
     return multiply_shift<30>(y, slope, rounding(0, 30)) + 2 * y;
 }
 

@@ -33,8 +33,7 @@ inline void narrow32(std::int32_t* p, Wide x) {
 template <int S> Sixteen multiply_shift(Sixteen a, Sixteen b, std::int64_t c) {
     const __m512i x = (__m512i)a, y = (__m512i)b, more = _mm512_set1_epi64(c);
     const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, y), more);
-    const __m512i odd =
-        _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), more);
+    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), more);
     return (Sixteen)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, S), _mm512_slli_epi64(odd, 32 - S));
 }
 // The same in full.

@@ -22,7 +22,6 @@ inline uint8x16_t codes8(const Lanes& x, int i) { return vreinterpretq_u8_s32(x.
 inline int16x8_t halves(const Lanes& x, int i) { return vreinterpretq_s16_s32(x.v[i]); }
 inline int32x4_t pack(uint8x16_t x) { return vreinterpretq_s32_u8(x); }
 
-
 inline Lanes load(const void* p) {
     return map([&](int i) { return vld1q_s32(static_cast<const std::int32_t*>(p) + 4 * i); });
 }

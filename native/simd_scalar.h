@@ -35,7 +35,6 @@ template <class T, class F> Lanes map(F f) {
     return lanes(out);
 }
 
-
 inline Lanes load(const void* p) {
     Lanes x;
     std::memcpy(&x, p, 64);

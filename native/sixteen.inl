@@ -38,9 +38,9 @@ inline Sixteen exp2_neg(Sixteen t) {
     return whole >= 31 ? Sixteen{} : (acc + ((splat(1) << s) >> 1)) >> s;
 }
 
-// floor(2^60 / (2^30 + e)) for 0 <= e <= 2^30, by products of 32 bits. A cubic in z gives the reciprocal of x = 1 + z with a
-// relative error of 1/577 (Chebyshev), a Newton step 15 bits of it, y; then 2^45 - y * d is small enough for its low
-// 32 bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most.
+// floor(2^60 / (2^30 + e)) for 0 <= e <= 2^30, by products of 32 bits. A cubic in z gives the reciprocal of x = 1 + z
+// with a relative error of 1/577 (Chebyshev), a Newton step 15 bits of it, y; then 2^45 - y * d is small enough for its
+// low 32 bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most.
 inline Sixteen reciprocal_q60(Sixteen e) {
     const Sixteen minus_d = (Sixteen)(-((Unsigned)e + (1u << 30)));
     const Sixteen z = (e + (1 << 14)) >> 15;

@@ -44,8 +44,8 @@ struct Step {
     }
 };
 
-// What a thread does with a step. Most operations treat each row by itself, and a row always belongs to the same
-// thread: only products and attention, which read rows of other threads, wait for them, before and after.
+// What a thread does with a step. Most operations treat each row by itself, or each head of a row, and the same row
+// always belongs to the same thread: only products and attention, which read rows of other threads, wait for them.
 class Run {
 public:
     Run(Model& model, Step& step, int thread)
@@ -59,6 +59,8 @@ public:
         if (m_.profiling && thread_ == 0) m_.stopwatch.enter(i);
     }
     const std::vector<Op>& ops() const { return m_.ops; }
+    // Whether an operation is to be run as it stands.
+    bool begin(std::size_t) const { return true; }
 
 protected:
     // Waits for the other threads; what was before is `part` of the operation.
@@ -72,6 +74,11 @@ protected:
     }
     const BufferSpec& spec(int buffer) const { return at(m_.buffers, buffer); }
     Span part(std::int64_t total) const { return span(total, thread_, threads_); }
+    // Calls f(row, head) for this thread's heads of all rows.
+    template <class F> void by_heads(std::int64_t heads, F f) const {
+        const Span mine = part(s_.rows * heads);
+        for (std::int64_t i = mine.begin; i < mine.end; i++) f(i / heads, i % heads);
+    }
 
     // Sines and cosines of this thread's rows.
     void angles() {
@@ -97,6 +104,7 @@ template <class R> void run_program(R& run) {
     for (std::size_t i = 0; i < ops.size(); i++) {
         const Op& op = ops[i];
         run.enter(i);
+        if (!run.begin(i)) continue;
         switch (op.kind) {
             case Op::kEmbed:
                 run.embed(op);

@@ -105,7 +105,8 @@ def test_layers_are_one_record(program):
     assert names["linear", "attn_q + attn_k + attn_v"].calls == names["gate", "gelu"].calls == 3 * program.layers
     assert names["embed", "token_embd"].calls == 3
     assert {kind for kind, _ in names} == {
-        "embed", "norm", "quantise", "linear", "rope", "append", "attention", "gate", "logits", "rest",
+        "embed", "norm", "quantise", "norm, quantise", "linear", "rope", "append", "attention",
+        "gate", "logits", "rest",
     }  # fmt: skip
 
 

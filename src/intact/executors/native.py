@@ -82,7 +82,8 @@ class NativeExecutor:
     @profiling.setter
     def profiling(self, on: bool) -> None:
         self._model.profiling = on
-        self._work = Work(self.program, self.profile == "fp32", self._weight_size) if on else None
+        fused = {i: norm for i, norm in enumerate(self._model.fused_norms()) if norm >= 0}
+        self._work = Work(self.program, self.profile == "fp32", self._weight_size, fused) if on else None
 
     def profile_records(self) -> list[Record]:
         """Where the time of the steps went since `profiling` was set; empty while it is not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class Record(NamedTuple):
     Attributes
     ----------
     kind : str
-        embed, norm, quantise, linear, rope, append, attention, gate, logits or rest.
+        embed, norm, quantise (or both in one: "norm, quantise"), linear, rope, append, attention, gate, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -79,13 +79,22 @@ class Work:
         Whether rows, keys and values are float32 (profile fp32) rather than integers.
     weight_size : function
         Bytes of a matrix in memory, by its name.
+    fused : mapping
+        Operations that compute the norm of their rows themselves, and the number of that norm.
     """
 
-    def __init__(self, program: Program, float32: bool, weight_size: Callable[[str], int]) -> None:
+    def __init__(
+        self, program: Program, float32: bool, weight_size: Callable[[str], int], fused: Mapping[int, int]
+    ) -> None:
         self.program, self._float, self._weight_size = program, float32, weight_size
         depth = -(-program.head_width // 16) * 16
         self._position = 8 * program.head_width if float32 else 3 * depth + 8  # bytes of a cached key and value
-        self._parts = [self._parts_of(op) for op in program.ops]
+        norms = set(fused.values())
+        self._norms = [program.ops[fused[i]] if i in fused else None for i in range(len(program.ops))]
+        self._parts = [
+            {} if i in norms else self._parts_of(op, norm)
+            for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
+        ]
         self.steps = self.rows = self.wanted = 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
 
@@ -113,8 +122,8 @@ class Work:
         moved = rows * (self._codes(source) + target * outputs)
         return Cost(rows * outputs * inputs, self.steps * self._weight_size(weight) + moved)
 
-    def cost(self, op: Op, part: int) -> Cost:
-        """What the steps so far ask of one operation's part."""
+    def cost(self, op: Op, part: int, norm: Op | None = None) -> Cost:
+        """What the steps so far ask of one operation's part, which may begin with a norm."""
         match op:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
@@ -122,8 +131,10 @@ class Work:
                 return Cost(0, self.rows * (row + self._size(op.target)))
             case Norm():
                 return Cost(0, self.rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
-            case Linear() if part == ROWS:
-                return Cost(0, self.rows * (self._size(op.source) + self._codes(op.source)))
+            case Linear() | Logits() if part == ROWS:
+                rows = self.rows if isinstance(op, Linear) else self.wanted
+                source = norm.source if isinstance(norm, Norm) else op.source
+                return Cost(0, rows * (self._size(source) + self._codes(op.source)))
             case Linear():
                 source = op.source
                 sizes = [self._size(t.buffer) // self.program.buffers[t.buffer].width for t in op.targets]
@@ -142,13 +153,12 @@ class Work:
                 return Cost(pairs * op.heads * op.width * 2, moved)
             case Gate():
                 return Cost(0, self.rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
-            case Logits() if part == ROWS:
-                return Cost(0, self.wanted * (self._size(op.source) + self._codes(op.source)))
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
-    def _parts_of(self, op: Op) -> dict[int, tuple[str, str]]:
+    def _parts_of(self, op: Op, norm: Op | None) -> dict[int, tuple[str, str]]:
         """Kind and label of each part of an operation that may take time."""
+        prepare = ("norm, quantise", _role([norm.gain])) if isinstance(norm, Norm) else None
         match op:
             case Embed():
                 return {ROWS: ("embed", _role([op.weight]))}
@@ -156,7 +166,7 @@ class Work:
                 return {ROWS: ("norm", _role([op.gain]))}
             case Linear():
                 return {
-                    ROWS: ("quantise", op.source),
+                    ROWS: prepare or ("quantise", op.source),
                     PRODUCT: ("linear", _role(target.weight for target in op.targets)),
                 }
             case Rope():
@@ -167,7 +177,10 @@ class Work:
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Logits():
-                return {ROWS: ("quantise", f"{op.source}, wanted rows"), PRODUCT: ("logits", _role([op.weight]))}
+                return {
+                    ROWS: prepare or ("quantise", f"{op.source}, wanted rows"),
+                    PRODUCT: ("logits", _role([op.weight])),
+                }
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:
         """Records in the order in which a step first meets them.
@@ -190,10 +203,10 @@ class Work:
                 old.waiting + waiting,
             )
 
-        for op, parts, time in zip(self.program.ops, self._parts, times[:-1] / 1e9, strict=True):
+        for op, norm, parts, time in zip(self.program.ops, self._norms, self._parts, times[:-1] / 1e9, strict=True):
             for part, name in parts.items():
                 waiting = float(time[WAIT]) if part == max(parts) else 0.0
-                put(name, float(time[part]) + waiting, self.cost(op, part), waiting)
+                put(name, float(time[part]) + waiting, self.cost(op, part, norm), waiting)
         rest = times[-1] / 1e9
         put(("rest", "begin and end of steps"), float(rest.sum()), Cost(0, 0), float(rest[WAIT]))
         return list(found.values())
