@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bind_draw.h"
+#include "bind_pool.h"
 #include "kernels.h"
 #include "limits.h"
 #include "sample.h"
@@ -475,6 +476,7 @@ void bind_kernels(nb::module_& parent) {
             return std::tuple(limits.multiply_adds, limits.bytes);
         },
         "tier"_a, "threads"_a, "Products of a thread, and bytes that all threads read from memory, a second.");
+    bind_pool(m);
     bind_rows(m);
     bind_matmul(m);
     bind_row_kernels(m);

@@ -240,11 +240,12 @@ void bind_model(nb::module_& m) {
         .def(
             "__init__",
             [](Model* self, const std::string& profile, const std::string& tier, int threads, int layers, int kv_heads,
-               std::int64_t head_width, std::int64_t page_size) {
+               std::int64_t head_width, std::int64_t page_size, bool pinned) {
                 new (self) Model(profile == "fp32" ? Profile::kFp32 : Profile::kInt8, tier, threads, layers, kv_heads,
-                                 head_width, page_size);
+                                 head_width, page_size, pinned);
             },
-            "profile"_a, "tier"_a, "threads"_a, "layers"_a, "kv_heads"_a, "head_width"_a, "page_size"_a)
+            "profile"_a, "tier"_a, "threads"_a, "layers"_a, "kv_heads"_a, "head_width"_a, "page_size"_a,
+            "pinned"_a = false)
         .def_prop_ro("tier", [](const Model& self) { return self.kernel->name; })
         .def_prop_ro("threads", [](const Model& self) { return self.pool.size(); })
         .def_prop_ro("page_bytes", &Model::page_bytes)

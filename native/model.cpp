@@ -54,7 +54,7 @@ Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
 }
 
 Model::Model(Profile profile_, const std::string& tier, int threads, int layers_, int kv_heads_,
-             std::int64_t head_width_, std::int64_t page_size_)
+             std::int64_t head_width_, std::int64_t page_size_, bool pinned)
     : profile(profile_),
       kernel(require(kernels(tier.c_str()), tier)),
       float_kernel(fp32_kernels(tier)),
@@ -63,7 +63,7 @@ Model::Model(Profile profile_, const std::string& tier, int threads, int layers_
       head_width(head_width_),
       depth(round_up(head_width_, 16)),
       page_size(page_size_),
-      pool(threads),
+      pool(threads, pinned),
       scratch(static_cast<std::size_t>(threads)),
       own(static_cast<std::size_t>(threads)) {
     if (threads < 1) throw std::invalid_argument("threads must be positive");

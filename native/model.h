@@ -104,7 +104,7 @@ struct Own {
 class Model {
 public:
     Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
-          std::int64_t page_size);
+          std::int64_t page_size, bool pinned = false);
 
     int add_buffer(std::int64_t width, bool wide);
 

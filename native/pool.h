@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -10,33 +12,45 @@ namespace intact {
 
 class Pool {
 public:
-    explicit Pool(int threads);
+    // pinned: each thread but the caller's stays on a processor of its own, where the system allows it.
+    explicit Pool(int threads, bool pinned = false);
     ~Pool();
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
     int size() const { return size_; }
 
-    // Runs region(thread) for thread in 0..size()-1 and waits for all. A region that throws ends the process: the other
-    // threads may wait for it at a barrier.
-    void run(const std::function<void(int)>& region) noexcept;
+    // Runs region(thread) for thread in 0..size()-1 and waits for all. Where one throws, the others end at their next
+    // barrier, and the first error is thrown here.
+    void run(const std::function<void(int)>& region);
     // Inside a region: waits until every thread has arrived.
-    void barrier();
+    void barrier(int thread);
     // Runs task(i) for i in 0..tasks-1, taken one at a time; an error of one ends the rest and is
     // thrown here. Not for use inside a region.
     void for_each(std::int64_t tasks, const std::function<void(std::int64_t)>& task);
 
 private:
+    // What one thread writes and the others watch, in a line of the cache of its own.
+    struct alignas(64) Seat {
+        std::atomic<std::uint32_t> phase{0};  // barriers that it has come to
+        int patience = 0;                     // how often it looks before it lets others run
+    };
+    struct Stopped {};  // thrown by a barrier when another thread has failed
+
     void work(int thread);
+    void take(int thread) noexcept;
     void stop();
+    void fail(int thread, std::exception_ptr error);
+    void rethrow();
 
     const int size_;
+    std::vector<Seat> seats_;
     std::vector<std::thread> workers_;
     const std::function<void(int)>* region_ = nullptr;
     std::atomic<std::uint32_t> generation_{0};
-    std::atomic<int> running_{0};
-    std::atomic<int> arrived_{0};
-    std::atomic<std::uint32_t> phase_{0};
+    std::atomic<std::uint32_t> running_{0};
+    std::atomic<bool> failed_{false};
+    std::exception_ptr error_;
     bool stop_ = false;
 };
 

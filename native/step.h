@@ -66,7 +66,7 @@ protected:
     // Waits for the other threads; what was before is `part` of the operation.
     void meet(Stopwatch::Part part) const {
         mark(part);
-        m_.pool.barrier();
+        m_.pool.barrier(thread_);
         mark(Stopwatch::kWait);
     }
     template <class T> T* row(int buffer, std::int64_t m) const {

@@ -165,6 +165,14 @@ def choose_tier(available: Sequence[str]) -> str:
     return wish
 
 
+def choose_pinned() -> bool:
+    """Whether INTACT_PIN asks for threads that stay on a processor of their own."""
+    wish = os.environ.get("INTACT_PIN") or "0"
+    if wish not in ("0", "1"):
+        raise ParameterError(f"INTACT_PIN must be 0 or 1, got {wish!r}")
+    return wish == "1"
+
+
 def choose_threads(threads: int | None) -> int:
     """The argument, else INTACT_THREADS, else the cores this process may use."""
     value: object = os.environ.get("INTACT_THREADS") if threads is None else threads

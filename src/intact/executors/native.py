@@ -16,6 +16,7 @@ from intact.executors.base import (
     Profile,
     bias_values,
     check_embedding,
+    choose_pinned,
     choose_threads,
     choose_tier,
     embed_multiplier,
@@ -66,7 +67,7 @@ class NativeExecutor:
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         try:
-            self._model = _native.Model(profile, tier, count, *shape)
+            self._model = _native.Model(profile, tier, count, *shape, choose_pinned())
         except ValueError as error:
             raise ParameterError(str(error)) from error
         self._bits = bits
