@@ -42,6 +42,21 @@ def test_the_command_prints_both_forms(intact_command, tiny_path):
     assert facts["executor"]["threads"] >= 1
 
 
+def test_the_profile_tells_operations_and_the_share_of_python(intact_command, tiny_path):
+    only = ("--only", "prompt", "--only", "forks", "--repeats", "1", "--profile")
+    result = intact_command("bench", tiny_path, *only)
+    assert result.code == 0
+    assert "step" in result.out
+    assert "Python" in result.out
+    assert "ffn_down" in result.out
+    assert "limits measured: " in result.out
+    facts = intact_command("bench", tiny_path, *only, "--json").json
+    [found] = facts["profiles"]
+    assert found["what"] == "prompt of 512"
+    assert {"linear", "attention"} <= {operation["kind"] for operation in found["operations"]}
+    assert facts["limits"]["macs"] > 0
+
+
 def test_the_table_shows_medians_spreads_and_bars():
     text = shown(FIGURES, 16)
     lines = [line.split() for line in text.splitlines() if line.strip()]

@@ -16,7 +16,10 @@ from intact.errors import ParameterError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from intact.evaluate.profile import Profile
     from intact.evaluate.speed import Figure
+    from intact.evaluate.workloads import Workload
+    from intact.executors.profile import Limits
 
 EXAMPLES = """\
 Prompt, one stream, samples of one prompt, forks, a mixed load
@@ -76,11 +79,15 @@ def command(
             progress.update(task, completed=done, description=title, refresh=True)
 
         figures = measure(loaded, workloads, repeats, show)
+    profiles, limits = _profiles(loaded, workloads) if profile else ([], None)
     if plot is not None:
         save_plot(figures, plot, model)
     facts = loaded.info()
     if json:
-        emit(_document(model, facts, repeats, figures))
+        document = _document(model, facts, repeats, figures)
+        if limits:
+            document |= {"limits": limits._asdict(), "profiles": [_profile_document(p) for p in profiles]}
+        emit(document)
         return
     console = out()
     console.print(
@@ -89,6 +96,67 @@ def command(
         markup=False,
     )
     console.print(table(figures, min(BAR, console.width - TABLE) if console.is_terminal else 0))
+    for found in profiles:
+        _print_profile(found, limits, facts["threads"])
+    if limits:
+        console.print(
+            f"limits measured: {limits.macs / 1e9:.0f} G multiply-adds/s of a thread, {limits.bytes / 1e9:.1f} GB/s",
+            style="dim",
+        )
+
+
+def _profiles(model: Any, workloads: list[Workload]) -> tuple[list[Profile], Limits]:
+    from intact.evaluate import profile
+    from intact.evaluate.passage import Passage
+
+    chosen, passage = profile.representative(workloads), Passage(model.tokenizer)
+    with bar(still=True) as progress:
+        task = progress.add_task("profiling", total=len(chosen))
+        found = []
+        for workload in chosen:
+            progress.update(task, description=f"profiling {workload.title}", refresh=True)
+            found.append(profile.profile(model, workload, passage))
+            progress.advance(task)
+    return found, profile.limits(model)
+
+
+def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
+    from rich import box
+    from rich.table import Table
+
+    console = out()
+    parts = sorted(profile.calls.items(), key=lambda item: -item[1])
+    shares = [f"{name} {seconds / profile.seconds:.1%}" for name, seconds in parts if seconds > profile.seconds / 1000]
+    python = f"Python {profile.python / profile.seconds:.1%}"
+    console.print(f"[bold]{profile.title}[/bold]: {profile.seconds:.3f} s; {', '.join([*shares, python])}")
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("operation of step")
+    for column in ("share", "waiting", "µs a call", "G MAC/s", "GB/s", "of the limit"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    total = sum(record.seconds for record in profile.records) or 1.0
+    for record in sorted(profile.records, key=lambda record: -record.seconds):
+        seconds = record.seconds or 1e-9
+        bound = record.macs or record.bytes
+        shown.add_row(
+            f"{record.kind} [dim]{record.label}[/dim]",
+            f"{record.seconds / total:.1%}",
+            f"{record.waiting / seconds:.0%}",
+            digits(record.seconds / max(record.calls, 1) * 1e6),
+            digits(record.macs / seconds / 1e9) if record.macs else "",
+            digits(record.bytes / seconds / 1e9) if record.bytes else "",
+            f"{limits.fraction(record, threads):.0%}" if bound else "",
+        )
+    console.print(shown)
+
+
+def _profile_document(profile: Profile) -> dict[str, Any]:
+    return {
+        "what": profile.title,
+        "seconds": profile.seconds,
+        "native": profile.calls,
+        "python": profile.python,
+        "operations": [record._asdict() for record in profile.records],
+    }
 
 
 def table(figures: list[Figure], width: int = 0) -> Table:
