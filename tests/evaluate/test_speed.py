@@ -52,7 +52,7 @@ def test_a_short_text_goes_round():
 @pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.group)
 def test_a_workload_gives_positive_figures_and_returns_its_pages(tiny, workload):
     values = workload.run(tiny, Passage(tiny.tokenizer))
-    assert all(value.value > 0 for value in values if value.part != "pages more")
+    assert all(value.value > 0 for value in values if value.part != "between tokens, median")
     assert len({value.part for value in values}) == len(values)
     assert tiny.engine.held == 0
 
@@ -79,16 +79,21 @@ def test_samples_are_drawn_at_temperature_1_with_their_log_probabilities(tiny, m
     assert (asked["n"], asked["max_tokens"], asked["temperature"], asked["logprobs"]) == (3, 5, 1.0, True)
 
 
-def test_a_stream_that_ends_at_once_is_an_error(tiny, monkeypatch):
-    monkeypatch.setattr(tiny, "stream", lambda *_, **__: iter([None]))
-    with pytest.raises(intact.ModelError, match="ended at once"):
-        Stream(8, 6).run(tiny, Passage(tiny.tokenizer))
+def test_a_stream_drafts_only_when_told(tiny):
+    passage = Passage(tiny.tokenizer)
+    for draft in (False, True):
+        before = tiny.engine.counters.drafted
+        Stream(8, 40, draft).run(tiny, passage)
+        assert draft or tiny.engine.counters.drafted == before
 
 
-def test_forks_take_no_pages(tiny):
+def test_forks_share_the_pages_of_their_prompt(tiny):
+    forks = tiny.engine.counters.forks
     values = {value.part: value.value for value in Forks(20, 70).run(tiny, Passage(tiny.tokenizer))}
-    assert values["pages more"] == 0
-    assert 0 < values["memory"] < 20 * 10_000
+    assert tiny.engine.counters.forks == forks + 40  # timed once, weighed once
+    pages = -(-72 // tiny.executor.page_size)
+    assert pages <= values["pages of all, prompt's included"] <= pages + 1
+    assert 0 < values["memory of one"] < 10_000
 
 
 def test_requests_of_a_mixed_load_arrive_while_others_are_under_way(tiny, monkeypatch):
@@ -99,9 +104,8 @@ def test_requests_of_a_mixed_load_arrive_while_others_are_under_way(tiny, monkey
     assert len(set(lengths)) > 4
     monkeypatch.setattr(workloads, "clock", Ticking())
     values = {value.part: value.value for value in mixed.run(tiny, Passage(tiny.tokenizer))}
-    # looks at the clock: two around it all, one an arrival, one a token
     written = sum(max(1, answer) for _, answer in lengths)
-    assert values[""] == written / (written + 6 + 1)
+    assert values[""] == written / (written + 6 + 1)  # looks at the clock: two around all, one an arrival, one a token
     assert values["between tokens, 95%"] > 1  # others wrote between
 
 

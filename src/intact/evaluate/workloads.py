@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from intact.engine.sequence import Event, Request
-from intact.errors import ModelError
 from intact.evaluate.passage import Passage
 from intact.numerics.sampling import branch_key, make_sampling
 
@@ -81,12 +80,13 @@ class Stream:
 
     length: int
     answer: int
+    draft: bool = False
     group: str = "stream"
 
     @property
     def title(self) -> str:
         """The work in words."""
-        return f"one stream of {self.answer}, greedy"
+        return f"one stream of {self.answer}, greedy{', drafting' if self.draft else ''}"
 
     @property
     def positions(self) -> int:
@@ -96,9 +96,8 @@ class Stream:
     def run(self, model: Model, passage: Passage) -> list[Value]:
         """Tokens a second."""
         tokens = passage.piece(self.length)
-        stamps = [clock() for _ in model.stream(tokens, max_tokens=self.answer)]
-        if len(stamps) < 2:
-            raise ModelError(f"{model.path}: the answer ended at once, so that nothing could be timed")
+        pieces = model.stream(tokens, max_tokens=self.answer, ignore_eos=True, draft=self.draft)
+        stamps = [clock() for _ in pieces]
         return [Value("", "tokens/s", (len(stamps) - 1) / (stamps[-1] - stamps[0]))]
 
 
@@ -126,7 +125,7 @@ class Samples:
         tokens = passage.piece(self.length)
         start = clock()
         [completions] = model.generate(
-            tokens, n=self.count, max_tokens=self.answer, temperature=1.0, seed=self.count, logprobs=True
+            tokens, n=self.count, max_tokens=self.answer, temperature=1.0, logprobs=True, ignore_eos=True
         )
         seconds = clock() - start
         return [Value("", "tokens/s", sum(len(c.tokens) for c in completions) / seconds)]
@@ -134,7 +133,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Forks:
-    """Branches forked off one prompt, and dropped again."""
+    """Branches forked off one sample after its prompt, one step in which they draw and part, and their end."""
 
     count: int
     length: int
@@ -147,40 +146,52 @@ class Forks:
 
     @property
     def positions(self) -> int:
-        """The prompt."""
-        return self.length
+        """The prompt and two tokens."""
+        return self.length + 2
 
     def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Seconds to fork all, to have them draw and part, and to drop all; bytes that they hold beside their pages."""
-        engine, times = model.engine, []
-        drawn: list[int] = []
-        for traced in (False, True):
-            request = _request(passage.piece(self.length), "forks", 64, lambda event: drawn.append(event.token))
-            before = len(drawn)
-            engine.add(request)
-            while len(drawn) == before:
-                engine.step()
-            pages = engine.pool.used
-            if traced:
-                tracemalloc.start()
-            keys = [branch_key(0, ("forks", i)) for i in range(self.count)]
-            times.append(clock())
-            engine.fork(request, 0, keys)
-            times.append(clock())
+        """Seconds to fork all, to let them draw once, and to drop all; bytes and pages that they hold."""
+        engine, tokens = model.engine, passage.piece(self.length)
+        held = engine.held
+        stamps = self._stamps(model, tokens)
+        tracemalloc.start()
+        try:
+            drawn = self._branch(model, tokens)
+            before = tracemalloc.get_traced_memory()[0]
+            branches = engine.fork(drawn, 0, _keys(self.count))
             engine.step()
-            times.append(clock())
-            if traced:
-                memory, more = tracemalloc.get_traced_memory()[0], engine.pool.used - pages
-                tracemalloc.stop()
-            engine.cancel(request)
-            times.append(clock())
+            memory, pages = tracemalloc.get_traced_memory()[0] - before, engine.held - held
+        finally:
+            tracemalloc.stop()
+        engine.cancel(drawn)
         return [
-            Value("to fork", "s", times[1] - times[0]),
-            Value("to draw and part", "s", times[2] - times[1]),
-            Value("to drop", "s", times[3] - times[2]),
-            Value("memory", "B", memory),
-            Value("pages more", "", more),
+            Value("to fork", "s", stamps[1] - stamps[0]),
+            Value("to draw and part", "s", stamps[2] - stamps[1]),
+            Value("to drop", "s", stamps[3] - stamps[2]),
+            Value("memory of one", "B", memory / len(branches)),
+            Value("pages of all, prompt's included", "", pages),
         ]
+
+    def _stamps(self, model: Model, tokens: list[int]) -> list[float]:
+        engine, request = model.engine, self._branch(model, tokens)
+        stamps = [clock()]
+        branches = engine.fork(request, 0, _keys(self.count))
+        stamps.append(clock())
+        engine.step()
+        stamps.append(clock())
+        engine.cancel(request, branches)
+        stamps.append(clock())
+        engine.cancel(request)
+        return stamps
+
+    def _branch(self, model: Model, tokens: list[int]) -> Request:
+        """A request that has drawn its first token."""
+        drawn: list[Event] = []
+        request = _request(tokens, 8, drawn.append)
+        model.engine.add(request)
+        while not drawn:
+            model.engine.step()
+        return request
 
 
 @dataclass(frozen=True)
@@ -214,44 +225,49 @@ class Mixed:
 
     def run(self, model: Model, passage: Passage) -> list[Value]:
         """New tokens a second; seconds to the first token and between two tokens of one request."""
+        engine, stamps = model.engine, list[list[float]]()
         waiting = [(passage.piece(max(1, prompt)), max(1, answer)) for prompt, answer in self.lengths()]
-        engine = model.engine
-        stamps: list[list[float]] = []
-        written = 0
+        requests: list[Request] = []
 
         def arrive() -> None:
-            (tokens, answer), times = waiting[len(stamps)], [clock()]
+            times = [clock()]
+            tokens, answer = waiting[len(stamps)]
             stamps.append(times)
-
-            def sink(_: Event) -> None:
-                nonlocal written
-                times.append(clock())
-                written += 1
-
-            engine.add(_request(tokens, str(len(stamps)), answer, sink))
+            requests.append(_request(tokens, answer, lambda event: times.append(clock())))
+            engine.add(requests[-1])
 
         start = clock()
         try:
             while len(stamps) < len(waiting) or engine.busy:
+                written = sum(len(times) - 1 for times in stamps)
                 while len(stamps) < len(waiting) and (written >= self.gap * len(stamps) or not engine.busy):
                     arrive()
                 engine.step()
         finally:
-            engine.close()
+            for request in requests:
+                engine.cancel(request)
         seconds = clock() - start
         first = [times[1] - times[0] for times in stamps]
         between = [b - a for times in stamps for a, b in pairwise(times[1:])]
         return [
-            Value("", "tokens/s", written / seconds),
+            Value("", "tokens/s", sum(len(times) - 1 for times in stamps) / seconds),
             *_percentiles("to the first token", first),
             *_percentiles("between tokens", between),
         ]
 
 
-def _request(tokens: list[int], name: str, answer: int, sink: Callable[[Event], None]) -> Request:
-    keys = [branch_key(0, (name, 0))]
-    sampling = make_sampling(1.0)
-    return Request(np.array(tokens, np.int32), keys, sampling, answer, lambda event: sink(event), lambda *_: None)
+def _request(tokens: list[int], answer: int, told: Callable[[Event], object]) -> Request:
+    """A sample at temperature 1, that only the count of its tokens ends."""
+
+    def sink(event: Event) -> None:
+        told(event)
+
+    sampling = make_sampling(1.0, 0, 1.0, 0.0)
+    return Request(np.array(tokens, np.int32), _keys(1), sampling, answer, sink, lambda *_: None)
+
+
+def _keys(count: int) -> list[int]:
+    return [branch_key(0, ("bench", i)) for i in range(count)]
 
 
 def _percentiles(part: str, seconds: list[float]) -> list[Value]:
@@ -262,7 +278,7 @@ def _percentiles(part: str, seconds: list[float]) -> list[Value]:
 
 GROUPS: dict[str, tuple[Workload, ...]] = {
     "prompt": (Prompt(512),),
-    "stream": (Stream(64, 64),),
+    "stream": (Stream(64, 64, draft=True), Stream(64, 64)),
     "samples": (Samples(8, 64, 32), Samples(64, 64, 32), Samples(8, 512, 128), Samples(64, 512, 128)),
     "forks": (Forks(1000, 512),),
     "mixed": (Mixed(16, 512, 128, 24),),
