@@ -132,9 +132,9 @@ def test_the_first_round_does_not_count_and_progress_hears_of_every_run():
 
 
 def test_workloads_that_do_not_fit_the_context_are_left_out():
-    fitting, left_out = choose(None, 512)
-    assert {w.group for w in fitting} == {"stream", "samples", "forks"}
-    assert all(w.positions > 512 for w in left_out)
+    fitting, left_out = choose(None, 514)
+    assert {w.group for w in fitting} == {"prompt", "stream", "samples", "forks"}
+    assert all(w.positions > 514 for w in left_out)
     assert choose(["samples", "prompt"], 4096) == ([*GROUPS["prompt"], *GROUPS["samples"]], [])
 
 

@@ -177,7 +177,9 @@ def table(figures: list[Figure], width: int = 0) -> Table:
             shown.add_row(figure.what)
         title = figure.what
         factor, unit = scale(figure.median, figure.unit)
-        median, low, high = (digits(value * factor) for value in (figure.median, figure.low, figure.high))
+        median, low, high = (
+            digits(value * factor) if unit else f"{value:,.0f}" for value in (figure.median, figure.low, figure.high)
+        )
         row = [f"  {figure.part}" if figure.part else title, f"[bold]{median}[/bold]", unit, f"{low} to {high}"]
         if width >= 8:
             row.append(_bar(figure.median / longest * width) if figure.unit == "tokens/s" and longest else "")

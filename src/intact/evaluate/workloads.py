@@ -173,9 +173,9 @@ class Forks:
         ]
 
     def _stamps(self, model: Model, tokens: list[int]) -> list[float]:
-        engine, request = model.engine, self._branch(model, tokens)
+        engine, request, keys = model.engine, self._branch(model, tokens), _keys(self.count)
         stamps = [clock()]
-        branches = engine.fork(request, 0, _keys(self.count))
+        branches = engine.fork(request, 0, keys)
         stamps.append(clock())
         engine.step()
         stamps.append(clock())
