@@ -199,7 +199,7 @@ def main() -> None:
     p.add_argument("--files", type=names_of(FILES), default="q4_0,shipped", help="q4_0, shipped (default: both)")
     p.add_argument("--only", type=names_of(rows), default=",".join(rows), help=f"rows of {','.join(rows)}")
     p.add_argument("--repeats", type=int, default=5)
-    p.add_argument("--patience", type=float, default=45, help="seconds of a side for a row before it is repeated less")
+    p.add_argument("--patience", type=float, default=25, help="seconds of a side for a row before it is repeated less")
     p.add_argument("--quick", action="store_true", help="prompts and answers an eighth as long, once: does it run?")
     p.add_argument("--tries", type=int, default=2, help="tries of each setting of llama.cpp")
     p.add_argument("--tuning", type=int, default=16, help="new tokens of a try")

@@ -25,12 +25,13 @@ class IntactSide:
         self.about["settings"] = {
             "all": f"tier {info['tier']}; samples at temperature 1, with log-probabilities; no drafting"
         }
-        self._drawn: list[float] = []  # when each step of the run had drawn
+        self._drawn: list[float] = []  # when each step of the run had drawn tokens
         draw = self.model.executor.draw
 
         def stamped(*arguments: Any, **named: Any) -> Any:
             result = draw(*arguments, **named)
-            self._drawn.append(self.clock())
+            if len(result[0]):  # a step amid a prompt draws nothing
+                self._drawn.append(self.clock())
             return result
 
         self.model.executor.draw = stamped
