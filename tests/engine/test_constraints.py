@@ -211,3 +211,25 @@ def test_without_llguidance_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(ParameterError, match=r"pip install 'intact\[constraints\]'"):
         start(tokenizer_of("bytes"), regex="a")
+
+
+def test_limits_that_one_text_passes_spoil_no_other(tiny: Tokenizer) -> None:
+    a, b = tiny.encode("ab")
+    expression = "(a{1,1000}){1,1000}b{9999}"
+    before = start(tiny, regex=expression)
+
+    def go_on(matcher: Matcher, tokens: list[int]) -> Matcher:
+        for token in tokens:
+            matcher.mask()
+            matcher.accept(token)
+        return matcher
+
+    go_on(before, [a, a])
+    with pytest.raises(ParameterError, match="too many expressions"):
+        go_on(start(tiny, regex=expression), [a] * 120 + [b])
+    after, fork = start(tiny, regex=expression), before.fork()
+    for matcher in (before, after, fork, start(tiny, regex=expression)):
+        go_on(matcher, [a] * 3 + [b] * 2)
+        assert tokens_of(matcher.mask()).tolist() == [b]
+    with pytest.raises(ParameterError, match="too many expressions"):  # as it would without all that
+        go_on(start(tiny, regex=expression), [a] * 120 + [b])

@@ -34,14 +34,26 @@ LIMITS: Final[dict[str, Any]] = {
 SPACE: Final = r" |\r?\n[ \t]{0,40}"
 """Space between the parts of JSON: none, one, or a line break and indentation, so that no text is all space."""
 _MARK: Final = "\x02"
+_Path = tuple[int, "_Path"] | None
+"""The tokens of a text from its last to its first; forks share it."""
 
 
 class Matcher:
-    """Where one text stands in its constraint. Made by `compile`."""
+    """Where one text stands in its constraint. Made by `compile`.
 
-    def __init__(self, inner: LLMatcher, kind: str) -> None:
-        self._inner, self._kind = inner, kind
+    Copies of an LLMatcher share what they find out about the constraint, and so its limits: one that passes them spoils
+    all. A text is refused only where one that was made anew, for it alone, refuses it.
+
+    Parameters
+    ----------
+    anew : callable
+        Makes a matcher that shares nothing, at the beginning of a text.
+    """
+
+    def __init__(self, inner: LLMatcher, kind: str, anew: Callable[[], LLMatcher]) -> None:
+        self._inner, self._kind, self._anew = inner, kind, anew
         self._mask: NDArray[np.uint32] | None = None
+        self._path: _Path = None
 
     @property
     def finished(self) -> bool:
@@ -63,6 +75,8 @@ class Matcher:
         """
         if self._mask is None:
             words = np.frombuffer(self._inner.compute_bitmask(), np.uint32)
+            if self._inner.is_error() and self._renew():
+                words = np.frombuffer(self._inner.compute_bitmask(), np.uint32)
             if self._inner.is_error():
                 raise self._error("allows no token here")
             if not words.any():
@@ -79,20 +93,37 @@ class Matcher:
             If the constraint does not allow it here.
         """
         self._mask = None
-        if not self._inner.consume_token(token):
+        if not self._inner.consume_token(token) and not (self._renew() and self._inner.consume_token(token)):
             raise self._error(f"does not allow token {token} here")
+        self._path = token, self._path
 
     def rollback(self, count: int) -> None:
         """Take the last tokens back."""
         self._mask = None
         if not self._inner.rollback(count):
             raise self._error(f"cannot go back by {count} tokens")
+        for _ in range(count):
+            assert self._path is not None
+            self._path = self._path[1]
 
     def fork(self) -> Matcher:
         """A second matcher that goes on from here."""
-        other = Matcher(self._inner.deep_copy(), self._kind)
-        other._mask = self._mask
+        other = Matcher(self._inner.deep_copy(), self._kind, self._anew)
+        other._mask, other._path = self._mask, self._path
         return other
+
+    def _renew(self) -> bool:
+        """Begin again by oneself; whether the text so far is allowed."""
+        tokens, path = [], self._path
+        while path is not None:
+            token, path = path
+            tokens.append(token)
+        self._inner = self._anew()
+        for token in reversed(tokens):  # as it was: with a mask before each
+            self._inner.compute_bitmask()
+            if not self._inner.consume_token(token):
+                return False
+        return True
 
     def _error(self, what: str) -> ParameterError:
         return ParameterError(f"the {self._kind} {what}{_reason(self._inner)}")
@@ -160,9 +191,10 @@ class _Compiler:
 
     def matcher(self, constraint: Constraint) -> Matcher:
         with _LOCK:
-            if constraint in self._kept:
+            kept = self._kept.get(constraint)
+            if kept is not None:
                 self._kept.move_to_end(constraint)
-                return self._kept[constraint].fork()
+                return kept.fork()
         made = _within(SECONDS, constraint.kind, lambda: self._compile(constraint))
         with _LOCK:
             self._kept[constraint] = made
@@ -171,6 +203,17 @@ class _Compiler:
         return made.fork()
 
     def _compile(self, constraint: Constraint) -> Matcher:
+        made = Matcher(self._inner(constraint), constraint.kind, lambda: self._again(constraint))
+        made.mask()
+        return made
+
+    def _again(self, constraint: Constraint) -> LLMatcher:
+        """A matcher for one text alone; the one that is kept is spoilt."""
+        with _LOCK:
+            self._kept.pop(constraint, None)
+        return self._inner(constraint)
+
+    def _inner(self, constraint: Constraint) -> LLMatcher:
         from llguidance import LLMatcher, LLParserLimits
 
         kind, text = constraint
@@ -185,9 +228,7 @@ class _Compiler:
         inner = LLMatcher(self._tokenizer, source, log_level=0, limits=limits)
         if inner.is_error():
             raise ParameterError(f"the {kind} cannot be used{_reason(inner)}")
-        made = Matcher(inner, kind)
-        made.mask()
-        return made
+        return inner
 
 
 _LOCK: Final = threading.Lock()

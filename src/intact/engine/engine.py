@@ -41,6 +41,18 @@ class _Run(NamedTuple):
 Top = tuple[tuple[int, int], ...]
 Drawn = tuple[int, int]
 """A token and its log-probability."""
+Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""What a drafter learns from a step: tokens, and the likeliest to follow each."""
+
+
+class _Outcome(NamedTuple):
+    """What the runs that complete drew: each one's draws, those along the path that came true, the likeliest there."""
+
+    drawing: list[_Run]
+    drawn: list[list[Drawn]]
+    paths: list[list[int]]
+    tops: list[list[Top]]
+    lesson: Lesson | None
 
 
 class Engine:
@@ -184,17 +196,23 @@ class Engine:
                 self.cancel(*self._cancelled.pop())
 
     def _step(self) -> int:
-        works = self._plan()
+        works, drafting = self._plan(), self.drafter is not None
         while works:
-            runs, chunks, wanted = self._lay_out(works)
+            runs, chunks, wanted = self._lay_out(works, drafting)
             try:
-                logits = self.executor.step(chunks, wanted)
-            except Exception as error:  # what one sequence causes shall not end the others
-                works = self._shrink(works, error) or self._plan()
+                outcome = self._draw(self.executor.step(chunks, wanted), runs)
+            except Exception as error:  # what one sequence causes shall not end the others, nor a draft its own
+                if not any(run.tree for run in runs):
+                    works = self._shrink(works, error) or self._plan()
+                drafting = False
                 continue
             rows = sum(len(chunk.tokens) for chunk in chunks)
             self._count(runs, rows)
-            self._draw(logits, runs)
+            try:
+                self._take(runs, outcome)
+            except BaseException as error:  # an interrupt: who has been told what is not known any more
+                self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
+                raise
             return rows
         return 0
 
@@ -222,12 +240,12 @@ class Engine:
         self._end(sequence, list(sequence.samples), "error", error)
         return []
 
-    def _lay_out(self, works: list[Work]) -> tuple[list[_Run], list[Chunk], NDArray[np.int64]]:
+    def _lay_out(self, works: list[Work], drafting: bool) -> tuple[list[_Run], list[Chunk], NDArray[np.int64]]:
         """The rows of a step."""
         runs: list[_Run] = []
         chunks: list[Chunk] = []
         wanted: list[int] = []
-        row, trees = 0, self._guess(works)
+        row, trees = 0, self._guess(works, drafting)
         for sequence, count in works:
             table, tree = sequence.table, trees.get(sequence)
             tokens, parents = sequence.tokens(table.length, table.length + count), None
@@ -241,7 +259,7 @@ class Engine:
             row += len(tokens)
         return runs, chunks, np.array(wanted, np.int64)
 
-    def _guess(self, works: list[Work]) -> dict[Sequence, Tree]:
+    def _guess(self, works: list[Work], drafting: bool) -> dict[Sequence, Tree]:
         """Drafts for sequences that decode, of what the budget and the free pages leave."""
         if self.drafter is None:
             return {}
@@ -250,7 +268,7 @@ class Engine:
         open_new = self.controller.interested(len(decoding), others)
         drafts: list[Draft | None] = []
         for sequence in decoding:
-            able = sequence.may_draft
+            able = drafting and sequence.may_draft
             if able and open_new and sequence.draft is None:
                 sequence.open_draft(self.drafter)
             drafts.append(sequence.draft if able else None)
@@ -288,7 +306,8 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, logits: NDArray[np.int32], runs: list[_Run]) -> None:
+    def _draw(self, logits: NDArray[np.int32], runs: list[_Run]) -> _Outcome:
+        """What a step brings, nothing of it taken yet: all that an executor may fail at."""
         drawing = [run for run in runs if run.completes]
         draws = [self._draws(run) for run in drawing]
         tokens, logprobs = self.executor.draw(logits, [draw for several in draws for draw in several])
@@ -296,8 +315,11 @@ class Engine:
         drawn = [[next(pairs) for _ in several] for several in draws]
         paths = [_path(run.tree, several) for run, several in zip(drawing, drawn, strict=True)]
         tops = self._tops(logits, drawing, paths)
+        return _Outcome(drawing, drawn, paths, tops, self._lesson(logits, drawing, paths))
+
+    def _take(self, runs: list[_Run], outcome: _Outcome) -> None:
+        drawing, drawn, paths, tops, lesson = outcome
         if self.drafter is not None:
-            self._learn(logits, self.drafter, drawing, paths)
             decoded = [
                 (run.tree, path) for run, path in zip(drawing, paths, strict=True) if run.sequence.remaining == 1
             ]
@@ -312,6 +334,8 @@ class Engine:
                 self._settle(run, several, top[0])
             else:
                 self._accept(run.sequence, path, [several[node] for node in path], top)
+        if self.drafter is not None and lesson is not None:
+            self.drafter.learn(*lesson)
 
     def _draws(self, run: _Run) -> list[Draw]:
         sequence, sampling, position = run.sequence, run.sequence.request.sampling, run.sequence.length
@@ -336,15 +360,18 @@ class Engine:
             tops[i] = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in paths[i]]
         return tops
 
-    def _learn(self, logits: NDArray[np.int32], drafter: Drafter, runs: list[_Run], paths: list[list[int]]) -> None:
-        """Show the drafter what is likely to follow the tokens that were verified."""
+    def _lesson(self, logits: NDArray[np.int32], runs: list[_Run], paths: list[list[int]]) -> Lesson | None:
+        """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
         learning = [(run, node) for run, path in zip(runs, paths, strict=True) if run.sequence.draft for node in path]
-        if not drafter.candidates or not self.controller.learning or not 0 < len(learning) <= LEARNT_ROWS:
-            return
+        drafter = self.drafter
+        if drafter is None or not drafter.candidates or not self.controller.learning:
+            return None
+        if not 0 < len(learning) <= LEARNT_ROWS:
+            return None
         rows = np.array([run.first + node for run, node in learning], np.int64)
         candidates = self.executor.likeliest(logits, rows, drafter.candidates)
         tokens = [int(run.tree.tokens[node - 1]) if run.tree and node else run.sequence.last for run, node in learning]
-        drafter.learn(np.array(tokens, np.int32), candidates)
+        return np.array(tokens, np.int32), candidates
 
     def _settle(self, run: _Run, drawn: list[Drawn], top: Top) -> None:
         """Take a step's draws: samples that drew the same token stay together."""
