@@ -21,11 +21,11 @@ void append(const std::int32_t* key, const std::int32_t* value, std::int64_t wid
             std::int64_t position) {
     const std::int64_t at = position % cache.page_size, depth = cache.depth;
     std::int16_t* keys = part<std::int16_t>(cache, position, cache.keys) + (at / 16) * 16 * depth + (at % 16) * 2;
-    std::int8_t* values = part<std::int8_t>(cache, position, cache.values) + (at / 2) * 2 * depth + at % 2;
+    std::int8_t* values = part<std::int8_t>(cache, position, cache.values) + (at / 4) * 4 * depth + at % 4;
     part<std::int32_t>(cache, position, cache.key_scales)[at] = quantize_head<8, 2047, 48>(
         key, width, [&](std::int64_t i, std::int64_t q) { keys[(i / 2) * 32 + i % 2] = static_cast<std::int16_t>(q); });
     part<std::int32_t>(cache, position, cache.value_scales)[at] = quantize_head<6, 127, 50>(
-        value, width, [&](std::int64_t i, std::int64_t q) { values[2 * i] = static_cast<std::int8_t>(q); });
+        value, width, [&](std::int64_t i, std::int64_t q) { values[4 * i] = static_cast<std::int8_t>(q); });
 }
 
 // What one call of attend works on.
@@ -42,12 +42,13 @@ struct Work {
     std::int64_t base, stride;  // the first slot of a row of scores, and its lanes
     QueryRow* rows;
     std::int64_t* totals;  // [query][depth]
-    std::int32_t* scores;  // [query][stride]: scores, then e, then weights (int16)
+    std::int32_t* scores;  // [query][stride]: scores, then e, then weights
     std::int16_t* codes;   // [query][depth]
 
     std::int32_t* score(int q, std::int64_t slot) const { return scores + q * stride + slot - base; }
-    std::int16_t* weight(int q, std::int64_t slot) const {
-        return reinterpret_cast<std::int16_t*>(scores + q * stride) + slot - base;
+    // Weights of 16 slots: their low seven bits, one byte each, then the rest.
+    std::uint8_t* weight(int q, std::int64_t slot) const {
+        return reinterpret_cast<std::uint8_t*>(scores + q * stride) + 2 * (slot - base);
     }
     template <class T> const T* part(int q, std::int64_t slot, std::int64_t offset) const {
         return reinterpret_cast<const T*>(queries[q].pages[slot / cache.page_size] + offset);
@@ -55,7 +56,7 @@ struct Work {
 };
 
 constexpr std::int64_t kSlots = 512;  // that all queries of a segment take before any takes the next
-static_assert(4095 * 127 * kSlots <= kLimit);
+static_assert(127 * 127 * kSlots <= kLimit);
 
 inline std::int64_t end_of(const Query& q) { return q.end + (q.more ? 64 - __builtin_clzll(q.more) : 0); }
 
@@ -222,48 +223,79 @@ inline void soften(const Work& u, int i) {
     const int drop = static_cast<int>(row.h) - 1;
     std::int64_t done = row.begin;
     const auto skip = [&](std::int64_t to) {
-        for (; done < to; done += 16) store_halves(u.weight(i, done), zero());
+        for (; done < to; done += 16) __builtin_memset(u.weight(i, done), 0, 32);
     };
     by_visible(q, [&](std::int64_t p, auto) {
         skip(p);
         times_scale(load(u.score(i, p)), p, [&](Lanes a, Lanes b) {
             const Lanes twice =
                 blend_words(shift_unsigned_wide(a, drop), shift_left_wide<32>(shift_unsigned_wide(b, drop)));
-            store_halves(u.weight(i, p), smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095)));
+            const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
+            store_bytes(u.weight(i, p), bit_and(w, broadcast(127)));
+            store_bytes(u.weight(i, p) + 16, shift_unsigned<7>(w));
         });
         done = p + 16;
     });
     skip(row.end);
 }
 
-// Adds weights times values of T queries for 16 * C elements from `column` on to the totals.
+// Adds weights times values of T queries for 16 * C elements from `column` on to the totals: the weights' low seven
+// bits, then the rest where there are any, which is seldom.
 template <int T, int C>
 void mix_tile(const Work& u, int first, std::int64_t from, std::int64_t to, std::int64_t column) {
     const std::int64_t depth = u.cache.depth;
     Lanes acc[T][C];
-    for (int t = 0; t < T; t++)
-        for (int c = 0; c < C; c++) acc[t][c] = zero();
+    const auto clear = [&] {
+        for (int t = 0; t < T; t++)
+            for (int c = 0; c < C; c++) acc[t][c] = zero();
+    };
+    const auto add_four = [&](const std::int8_t* values, const std::uint8_t* weights) {
+        Lanes v[C];
+        for (int c = 0; c < C; c++) v[c] = load(values + 64 * c);
+        for (int t = 0; t < T; t++) {
+            std::int32_t four;
+            __builtin_memcpy(&four, weights + t * 4 * u.stride, 4);
+            for (int c = 0; c < C; c++) acc[t][c] = dot_codes(acc[t][c], broadcast(four), v[c]);
+        }
+    };
+    const auto fold = [&](int shift) {
+        for (int t = 0; t < T; t++)
+            for (int c = 0; c < C; c++) {
+                alignas(64) std::int32_t sums[16];
+                store(sums, acc[t][c]);
+                std::int64_t* totals = u.totals + (first + t) * depth + column + 16 * c;
+                for (int i = 0; i < 16; i += kWide)
+                    store_wide(totals + i, load_wide(totals + i) + (load_wide(sums + i) << shift));
+            }
+    };
+    struct Four {
+        const std::int8_t* values;
+        const std::uint8_t* weights;
+    } large[kSlots / 4];
+    int count = 0;
+    clear();
     for (std::int64_t p = from; p < to; p += 16) {
         const std::int8_t* values =
-            u.part<std::int8_t>(first, p, u.cache.values) + p % u.cache.page_size * depth + 2 * column;
-        const std::int16_t* weights = u.weight(first, p);
-        for (int j = 0; j < 8; j++) {
-            Lanes v[C];
-            for (int c = 0; c < C; c++) v[c] = widen_signed8(values + j * 2 * depth + 32 * c);
-            for (int t = 0; t < T; t++) {
-                std::int32_t two;
-                __builtin_memcpy(&two, weights + t * 2 * u.stride + 2 * j, 4);
-                for (int c = 0; c < C; c++) acc[t][c] = dot_pairs(acc[t][c], v[c], broadcast(two));
+            u.part<std::int8_t>(first, p, u.cache.values) + p % u.cache.page_size * depth + 4 * column;
+        const std::uint8_t* weights = u.weight(first, p);
+        for (int j = 0; j < 4; j++) add_four(values + j * 4 * depth, weights + 4 * j);
+        std::uint64_t rest[2] = {};
+        for (int t = 0; t < T; t++)
+            for (int i = 0; i < 2; i++) {
+                std::uint64_t eight;
+                __builtin_memcpy(&eight, weights + t * 4 * u.stride + 16 + 8 * i, 8);
+                rest[i] |= eight;
             }
+        for (int j = 0; j < 4; j++) {
+            large[count] = {values + j * 4 * depth, weights + 16 + 4 * j};
+            count += (rest[j / 2] >> (j % 2 * 32) & 0xFFFFFFFF) != 0;
         }
     }
-    for (int t = 0; t < T; t++)
-        for (int c = 0; c < C; c++) {
-            alignas(64) std::int32_t sums[16];
-            store(sums, acc[t][c]);
-            std::int64_t* totals = u.totals + (first + t) * depth + column + 16 * c;
-            for (int i = 0; i < 16; i += kWide) store_wide(totals + i, load_wide(totals + i) + load_wide(sums + i));
-        }
+    fold(0);
+    if (count == 0) return;
+    clear();
+    for (int i = 0; i < count; i++) add_four(large[i].values, large[i].weights);
+    fold(7);
 }
 
 void attend(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,

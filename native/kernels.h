@@ -63,7 +63,7 @@ struct QueryScale {  // section 7
 };
 
 // The cache of one layer and KV head: position p lies in pages[p / page_size] + the offsets given.
-//   keys    int16 [page_size / 16][depth / 2][16][2]     values  int8 [page_size / 2][depth][2]
+//   keys    int16 [page_size / 16][depth / 2][16][2]     values  int8 [page_size / 4][depth][4]
 //   scales  int32 [page_size] each
 struct HeadCache {
     std::uint8_t* const* pages;

@@ -126,8 +126,8 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
             std::copy_n(source + cache.keys + (s / 16) * 32 * depth + d * 64 + s % 16 * 4, 4,
                         target + cache.keys + (t / 16) * 32 * depth + d * 64 + t % 16 * 4);
         for (std::int64_t d = 0; d < depth; d++)
-            target[cache.values + (t / 2 * depth + d) * 2 + t % 2] =
-                source[cache.values + (s / 2 * depth + d) * 2 + s % 2];
+            target[cache.values + (t / 4 * depth + d) * 4 + t % 4] =
+                source[cache.values + (s / 4 * depth + d) * 4 + s % 4];
         for (const std::int64_t scales : {cache.key_scales, cache.value_scales})
             std::copy_n(source + scales + s * 4, 4, target + scales + t * 4);
     }

@@ -36,7 +36,7 @@ inline Lanes blend_halves(Lanes x, Lanes y) {
     return {_mm256_blend_epi16(x.a, y.a, 0xAA), _mm256_blend_epi16(x.b, y.b, 0xAA)};
 }
 
-// maddubs saturates beyond 32,767: codes below 64 give at most 2 * 63 * 127 = 16,002.
+// maddubs saturates beyond 32,767: codes below 128 give at most 2 * 127 * 127 = 32,258.
 inline __m256i dot4(__m256i acc, __m256i codes, __m256i x) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1)));
 }
@@ -112,10 +112,12 @@ template <int S> Lanes shift_unsigned(Lanes x) { return {_mm256_srli_epi32(x.a, 
 inline Lanes shift_unsigned(Lanes x, Lanes counts) {
     return {_mm256_srlv_epi32(x.a, counts.a), _mm256_srlv_epi32(x.b, counts.b)};
 }
-inline void store_halves(void* p, Lanes x) {
-    x = low_halves(x);
-    const __m256i packed = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
-    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
+inline Lanes bit_and(Lanes x, Lanes y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+inline void store_bytes(void* p, Lanes x) {
+    const __m256i halves = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
+    const __m256i sorted = _mm256_permute4x64_epi64(halves, 0xD8);
+    const __m128i low = _mm256_castsi256_si128(sorted), high = _mm256_extracti128_si256(sorted, 1);
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi16(low, high));
 }
 
 using Mask = Lanes;

@@ -66,7 +66,7 @@ template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)};
 // Low halves of the lanes from a, high halves from b (as they stand in b's high halves).
 inline Lanes blend_halves(Lanes a, Lanes b) { return {_mm512_mask_blend_epi16(0xAAAAAAAAu, a.v, b.v)}; }
 
-// acc + sum over 4 of unsigned bytes times signed bytes. Codes below 64: dot_codes; any: dot_bytes.
+// acc + sum over 4 of unsigned bytes times signed bytes. Codes below 128: dot_codes; any: dot_bytes.
 inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
 inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
 // acc + sum over 2 of signed 16-bit products.
@@ -105,8 +105,9 @@ inline Lanes smaller_lanes(Lanes a, Lanes b) { return {_mm512_min_epi32(a.v, b.v
 inline Lanes low_halves(Lanes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi32(0xFFFF))}; }
 template <int S> Lanes shift_unsigned(Lanes a) { return {_mm512_srli_epi32(a.v, S)}; }
 inline Lanes shift_unsigned(Lanes a, Lanes counts) { return {_mm512_srlv_epi32(a.v, counts.v)}; }
-inline void store_halves(void* p, Lanes x) {  // the low halves of the lanes
-    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v));
+inline Lanes bit_and(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline void store_bytes(void* p, Lanes x) {  // the lanes' low bytes; none above 255
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
 }
 
 // Which lanes take part.

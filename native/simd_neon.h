@@ -49,7 +49,7 @@ inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vreinterpretq_s32_s16(vbslq_s16(low, halves(a, i), halves(b, i))); });
 }
 
-// Codes below 128 are signed bytes as they stand; pairs of products fit 16 bits (2 * 63 * 127 = 16,002).
+// Codes below 128 are signed bytes as they stand; pairs of products fit 16 bits (2 * 127 * 127 = 32,258).
 inline int32x4_t dot4(int32x4_t acc, int8x16_t c, int8x16_t x) {
     const int16x8_t low = vmull_s8(vget_low_s8(c), vget_low_s8(x));
     const int16x8_t high = vmull_high_s8(c, x);
@@ -146,8 +146,13 @@ inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // a count i
         return pack(vshlq_u32(unsigned_lanes(a, i), vnegq_s32(vminq_s32(counts.v[i], vdupq_n_s32(32)))));
     });
 }
-inline void store_halves(void* p, const Lanes& x) {
-    for (int i = 0; i < 4; i++) vst1_s16(static_cast<std::int16_t*>(p) + 4 * i, vmovn_s32(x.v[i]));
+inline Lanes bit_and(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vandq_s32(a.v[i], b.v[i]); });
+}
+inline void store_bytes(void* p, const Lanes& x) {
+    const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
+    const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
+    vst1q_s8(static_cast<std::int8_t*>(p), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 
 using Mask = Lanes;

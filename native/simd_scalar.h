@@ -145,10 +145,13 @@ inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // counts fr
         return counts.v[i] > 31 ? 0 : static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> counts.v[i]);
     });
 }
-inline void store_halves(void* p, const Lanes& x) {
-    std::int16_t h[16];
-    for (int i = 0; i < 16; i++) h[i] = static_cast<std::int16_t>(x.v[i]);
-    std::memcpy(p, h, 32);
+inline Lanes bit_and(const Lanes& a, const Lanes& b) {
+    return map<std::int32_t>([&](int i) { return a.v[i] & b.v[i]; });
+}
+inline void store_bytes(void* p, const Lanes& x) {
+    std::uint8_t bytes[16];
+    for (int i = 0; i < 16; i++) bytes[i] = static_cast<std::uint8_t>(x.v[i]);
+    std::memcpy(p, bytes, 16);
 }
 
 using Mask = Lanes;
