@@ -31,7 +31,8 @@ public:
         const auto& [row, sampling, key, position, edits, mask] = given;
         const auto [slope, top_k, top_p, min_p, typical] = sampling;
         draw_ = {{slope, top_k, top_p, min_p, typical}, key, position, nullptr, nullptr};
-        demand(slope >= 0 && top_k >= 0 && share(top_p) && share(min_p) && share(typical), "no such sampling");
+        demand((slope == 0 || slope >= kLeastSlope) && top_k >= 0 && share(top_p) && share(min_p) && share(typical),
+               "no such sampling");
         if (edits) edits_ = read(*edits, vocabulary);
         if (mask) {
             demand(static_cast<std::int64_t>(mask->shape(0)) >= (vocabulary + 31) / 32,

@@ -86,6 +86,7 @@ nb::dict entry_points(const std::string& tier) {
     put("weights", k.weights);
     put("peaks", k.peaks);
     put("above", k.above);
+    put("compress", k.compress);
     put("masses", k.masses);
     put("multiply_adds", k.multiply_adds);
     put("read_bytes", k.read_bytes);
@@ -431,6 +432,18 @@ void bind_sampling(nb::module_& m) {
             return nb::make_tuple(out, mass);
         },
         "tier"_a, "logits"_a, "slope"_a, "Unnormalised probabilities in Q30 before the filters, and their sum.");
+    m.def(
+        "masses",
+        [](const std::string& tier, const Vector<const std::int32_t>& logits, std::int64_t slope) {
+            check_logits(logits);
+            demand(slope >= kLeastSlope, "slope is too small");
+            const auto n = static_cast<std::int64_t>(logits.shape(0));
+            auto sums = make_array<std::int64_t>({(logits.shape(0) + kMassRun - 1) / kMassRun});
+            const std::int64_t mass = tier_of(tier).masses(
+                logits.data(), n, *std::max_element(logits.data(), logits.data() + n), slope, sums.data());
+            return nb::make_tuple(sums, mass);
+        },
+        "tier"_a, "logits"_a, "slope"_a, "Sums of runs of 512 weights, and of all.");
     m.def(
         "draw",
         [](const std::string& tier, const Vector<const std::int32_t>& logits, const DrawArguments& given) {

@@ -63,14 +63,23 @@ nb::tuple draw_rows(Model& model, const Rows& logits, const std::vector<DrawArgu
     auto logprobs = make_array<std::int64_t>({count});
     {
         nb::gil_scoped_release release;
-        const std::vector<Row> rows = read_rows(model, logits, distinct.rows);
-        model.pool.for_each(static_cast<std::int64_t>(count), [&](std::int64_t i) {
-            const auto at = static_cast<std::size_t>(i);
-            const Row& row = rows[static_cast<std::size_t>(distinct.index[at])];
+        const auto answer = [&](std::size_t at, const Row& row) {
             const std::int64_t token = draw(*model.kernel, row, draws[at].draw());
-            tokens.data()[i] = token;
-            logprobs.data()[i] = token < 0 ? 0 : log_probability(row, token);
-        });
+            tokens.data()[at] = token;
+            logprobs.data()[at] = token < 0 ? 0 : log_probability(row, token);
+        };
+        if (distinct.rows.size() == count) {  // each row is read and drawn from while it is in the cache
+            model.pool.for_each(static_cast<std::int64_t>(count), [&](std::int64_t i) {
+                const auto at = static_cast<std::size_t>(i);
+                answer(at, read_row(*model.kernel, logits.data() + wanted[at] * n, n));
+            });
+        } else {
+            const std::vector<Row> rows = read_rows(model, logits, distinct.rows);
+            model.pool.for_each(static_cast<std::int64_t>(count), [&](std::int64_t i) {
+                const auto at = static_cast<std::size_t>(i);
+                answer(at, rows[static_cast<std::size_t>(distinct.index[at])]);
+            });
+        }
     }
     return nb::make_tuple(tokens, logprobs);
 }

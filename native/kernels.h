@@ -115,7 +115,12 @@ struct Kernels {
     std::int32_t (*peaks)(const std::int32_t* logits, std::int64_t n, std::int32_t* out);
     // The places of logits of at least `least`, in order; returns how many.
     std::int64_t (*above)(const std::int32_t* logits, std::int64_t n, std::int32_t least, std::int32_t* places);
-    // Sums of the unnormalised probabilities, one of each kMassRun logits; returns the sum of all.
+    // The logits whose bits are set, and their places, packed to where there is room for kPeakLanes more than n;
+    // returns how many. `to` may be `logits`.
+    std::int64_t (*compress)(const std::int32_t* logits, std::int64_t n, const std::uint32_t* bits, std::int32_t* to,
+                             std::int32_t* places);
+    // Sums of the unnormalised probabilities, one of each kMassRun logits; returns the sum of all. slope >=
+    // kLeastSlope.
     std::int64_t (*masses)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                            std::int64_t* sums);
 
@@ -125,6 +130,7 @@ struct Kernels {
 };
 
 constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
+constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and beyond
 
 constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) { return kRowBlock * blocks * 4; }  // in int32

@@ -51,11 +51,12 @@ std::int64_t share(std::uint64_t uniform, std::int64_t mass) {
                                      64);
 }
 
-// A token among those that may be drawn, by its place in the row.
+constexpr int kBucketBits = 10;
+
+// A token among those that may be drawn, by its place in their list.
 struct Ranked {
     std::uint64_t rank;  // distance in the high half, gap in the low
-    std::int32_t place;
-    std::int32_t weight;
+    std::int64_t place;
     bool operator<(const Ranked& other) const { return rank != other.rank ? rank < other.rank : place < other.place; }
 };
 
@@ -63,6 +64,8 @@ struct Ranked {
 struct Scratch {
     std::vector<std::int32_t> row, ids;  // the row as edited; tokens of its places, if some are out
     std::vector<std::int32_t> peaks, sorted, places, logits, weight;
+    std::vector<std::uint32_t> words;
+    std::vector<std::uint64_t> rank;
     std::vector<std::int64_t> sums;
     std::vector<Ranked> ranked;
 };
@@ -98,22 +101,19 @@ void edit(const Edits& edits, std::int32_t* row) {
     }
 }
 
-// Keeps the logits of allowed tokens, and their ids; returns how many. In place.
-std::int64_t compress(const Draw& draw, std::int64_t n, std::int32_t* row, std::int32_t* ids) {
-    std::vector<std::uint32_t> words(static_cast<std::size_t>((n + 31) / 32), ~std::uint32_t{0});
-    if (draw.mask) std::copy_n(draw.mask, words.size(), words.begin());
-    if (n % 32) words.back() &= (std::uint32_t{1} << n % 32) - 1;
+// Moves the logits of allowed tokens to `to` (which may be `from`), and their ids; returns how many.
+std::int64_t compress(const Kernels& kernel, const Draw& draw, std::int64_t n, const std::int32_t* from,
+                      std::int32_t* to, std::int32_t* ids) {
+    std::uint32_t* words = room(scratch.words, (n + 31) / 32);
+    if (draw.mask) {
+        std::copy_n(draw.mask, (n + 31) / 32, words);
+    } else {
+        std::fill_n(words, (n + 31) / 32, ~std::uint32_t{0});
+    }
+    if (n % 32) words[n / 32] &= (std::uint32_t{1} << n % 32) - 1;
     if (draw.edits)
-        for (const std::int32_t token : draw.edits->forbidden)
-            words[static_cast<std::size_t>(token / 32)] &= ~(std::uint32_t{1} << token % 32);
-    std::int64_t count = 0;
-    for (std::size_t w = 0; w < words.size(); w++)
-        for (std::uint32_t word = words[w]; word; word &= word - 1) {
-            const auto token = static_cast<std::int32_t>(32 * w) + __builtin_ctz(word);
-            row[count] = row[token];
-            ids[count++] = token;
-        }
-    return count;
+        for (const std::int32_t token : draw.edits->forbidden) words[token / 32] &= ~(std::uint32_t{1} << token % 32);
+    return kernel.compress(from, n, words, to, ids);
 }
 
 // The largest gap whose weight can be `least` or more (at least 1).
@@ -140,21 +140,14 @@ public:
         return mass;
     }
 
-    // Leaves the first `keep` ranks; returns their mass.
-    std::int64_t first(std::int64_t keep) {
-        if (keep < count_) {
-            rank([](std::uint64_t) { return std::int64_t{0}; });
-            std::nth_element(ranked(), ranked() + keep - 1, ranked() + count_);
-            cut(keep);
-        }
-        return std::accumulate(scratch.weight.begin(), scratch.weight.begin() + count_, std::int64_t{0});
+    // Leaves the first `count` ranks; returns their mass.
+    std::int64_t first(std::int64_t count) {
+        if (count < count_) shortest(count, by_gap, [](std::int64_t) { return 1; });
+        return mass();
     }
 
     // Leaves the shortest run of ranks whose mass is at least `needed`.
-    void heaviest(std::int64_t needed) {
-        rank([](std::uint64_t) { return std::int64_t{0}; });
-        cut(run(needed));
-    }
+    void heaviest(std::int64_t needed) { shortest(needed, by_gap, own_weight); }
 
     void at_least(std::int32_t weight) {
         keep([&](std::int64_t i) { return scratch.weight[static_cast<std::size_t>(i)] >= weight; });
@@ -171,20 +164,23 @@ public:
         }
         const auto mean =
             static_cast<std::int64_t>(static_cast<unsigned __int128>(moment) * 256 / static_cast<std::uint64_t>(mass));
-        rank([&](std::uint64_t gap) { return std::abs(surprisal(gap) - mean); });
-        cut(run(portion(mass, share)));
+        shortest(portion(mass, share), [&](std::uint64_t gap) { return std::abs(surprisal(gap) - mean); }, own_weight);
     }
 
     // The place of the one that is drawn.
     std::int64_t choose(std::uint64_t uniform) const {
         const std::int32_t* weight = scratch.weight.data();
-        std::int64_t target = share(uniform, std::accumulate(weight, weight + count_, std::int64_t{0})), i = 0;
+        std::int64_t target = share(uniform, mass()), i = 0;
         while ((target -= weight[i]) >= 0) i++;
         return scratch.places[static_cast<std::size_t>(i)];
     }
 
 private:
-    Ranked* ranked() const { return scratch.ranked.data(); }
+    static std::int64_t by_gap(std::uint64_t) { return 0; }
+    static std::int64_t own_weight(std::int64_t i) { return scratch.weight[static_cast<std::size_t>(i)]; }
+    std::int64_t mass() const {
+        return std::accumulate(scratch.weight.begin(), scratch.weight.begin() + count_, std::int64_t{0});
+    }
     std::uint64_t gap(std::int64_t i) const {
         return static_cast<std::uint64_t>(std::int64_t{largest_} - scratch.logits[static_cast<std::size_t>(i)]);
     }
@@ -192,38 +188,30 @@ private:
         return (static_cast<std::int64_t>(gap) * slope_ + (std::int64_t{1} << 29)) >> 30;
     }
 
-    template <class F> void rank(F distance) {
-        Ranked* to = room(scratch.ranked, count_);
-        for (std::int64_t i = 0; i < count_; i++)
-            to[i] = {static_cast<std::uint64_t>(distance(gap(i))) << 32 | gap(i), static_cast<std::int32_t>(i),
-                     scratch.weight[static_cast<std::size_t>(i)]};
-    }
-
-    // How many ranks make up the needed mass, if there is as much; they are then in front.
-    std::int64_t run(std::int64_t needed) {
-        std::int64_t low = 0, high = count_;
-        while (high - low > 64) {  // the last of the run lies in low..high
-            const std::int64_t middle = low + (high - low) / 2;
-            std::nth_element(ranked() + low, ranked() + middle, ranked() + high);
-            std::int64_t mass = 0;
-            for (std::int64_t i = low; i < middle; i++) mass += ranked()[i].weight;
-            if (mass >= needed) {
-                high = middle;
-            } else {
-                needed -= mass;
-                low = middle;
-            }
+    // Leaves the shortest run, in order of distance, gap and place, whose amounts make up what is needed (at least one
+    // token): the amounts are added up by buckets of ranks, and only the bucket that the run ends in is sorted.
+    template <class Distance, class Amount> void shortest(std::int64_t needed, Distance distance, Amount amount) {
+        std::uint64_t* rank = room(scratch.rank, count_);
+        std::uint64_t largest = 0;
+        for (std::int64_t i = 0; i < count_; i++) {
+            rank[i] = static_cast<std::uint64_t>(distance(gap(i))) << 32 | gap(i);
+            largest = std::max(largest, rank[i]);
         }
-        std::sort(ranked() + low, ranked() + high);
-        do needed -= ranked()[low++].weight;
-        while (low < high && needed > 0);
-        return low;
-    }
-
-    // Leaves those that stand in front of ranked().
-    void cut(std::int64_t front) {
-        for (std::int64_t i = front; i < count_; i++) scratch.weight[static_cast<std::size_t>(ranked()[i].place)] = 0;
-        at_least(1);
+        const int shift = std::max(0, 64 - kBucketBits - __builtin_clzll(largest | 1));
+        std::int64_t buckets[1 << kBucketBits] = {};
+        for (std::int64_t i = 0; i < count_; i++) buckets[rank[i] >> shift] += amount(i);
+        std::uint64_t last_bucket = 0;
+        needed = std::max<std::int64_t>(needed, 1);
+        while (buckets[last_bucket] < needed && last_bucket < largest >> shift) needed -= buckets[last_bucket++];
+        scratch.ranked.clear();
+        for (std::int64_t i = 0; i < count_; i++)
+            if (rank[i] >> shift == last_bucket) scratch.ranked.push_back({rank[i], i});
+        if (!std::is_sorted(scratch.ranked.begin(), scratch.ranked.end()))
+            std::sort(scratch.ranked.begin(), scratch.ranked.end());
+        std::size_t end = 0;
+        while (end < scratch.ranked.size() && needed > 0) needed -= amount(scratch.ranked[end++].place);
+        const Ranked last = scratch.ranked[end - 1];
+        keep([&](std::int64_t i) { return !(last < Ranked{rank[i], i}); });
     }
 
     template <class F> void keep(F stays) {
@@ -307,7 +295,7 @@ std::int64_t choose(const Kernels& kernel, const Field& f, const Sampling& s, st
             const std::int64_t needed = portion(mass, s.top_p);
             // Mostly a few tokens hold it.
             std::int32_t from = lowest;
-            for (std::int64_t count = 128;; count *= 8) {
+            for (std::int64_t count = 96;; count *= 4) {
                 from = std::max(lowest, reached_by(count, f.peaks, peaks));
                 if (list.collect(from) >= needed || from == lowest) break;
             }
@@ -345,12 +333,15 @@ std::int64_t draw(const Kernels& kernel, const Row& row, const Draw& draw) {
     Field f{row.logits, row.peaks.data(), row.n, row.largest, row.sums.data(), row.mass};
     const std::int32_t* ids = nullptr;
     if (draw.edits || draw.mask) {
-        std::int32_t* copy = room(scratch.row, f.n);
-        std::copy_n(row.logits, f.n, copy);
-        if (draw.edits) edit(*draw.edits, copy);
+        std::int32_t* copy = room(scratch.row, f.n + kPeakLanes);
+        if (draw.edits) {
+            std::copy_n(row.logits, f.n, copy);
+            edit(*draw.edits, copy);
+            f.logits = copy;
+        }
         if (draw.mask || !draw.edits->forbidden.empty()) {
-            ids = room(scratch.ids, f.n);
-            f.n = compress(draw, f.n, copy, scratch.ids.data());
+            ids = room(scratch.ids, f.n + kPeakLanes);
+            f.n = compress(kernel, draw, f.n, f.logits, copy, scratch.ids.data());
             if (!f.n) return -1;
         }
         f.largest = kernel.peaks(copy, f.n, room(scratch.peaks, peak_count(f.n)));

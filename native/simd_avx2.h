@@ -163,4 +163,48 @@ inline Lanes clip_wide(Lanes x, std::int64_t limit) {
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
+// Draws (sampling.inl).
+inline Lanes larger_of(Lanes x, Lanes y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
+inline std::uint32_t signs(__m256i a, __m256i b) {
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(a))) |
+           static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(b))) << 8;
+}
+inline std::uint32_t reaches(Lanes x, Lanes y) {
+    return signs(_mm256_cmpgt_epi32(y.a, x.a), _mm256_cmpgt_epi32(y.b, x.b)) ^ 0xFFFF;
+}
+inline __m256i is_below_unsigned(__m256i x, __m256i y) {
+    const __m256i top = _mm256_set1_epi32(INT32_MIN);
+    return _mm256_cmpgt_epi32(_mm256_xor_si256(y, top), _mm256_xor_si256(x, top));
+}
+inline std::uint32_t below_unsigned(Lanes x, Lanes y) {
+    return signs(is_below_unsigned(x.a, y.a), is_below_unsigned(x.b, y.b));
+}
+inline Lanes bits_of(Lanes x, Lanes y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+inline Lanes shift_left_each(Lanes x, Lanes y) { return {_mm256_sllv_epi32(x.a, y.a), _mm256_sllv_epi32(x.b, y.b)}; }
+inline Lanes shift_right_each(Lanes x, Lanes y) {
+    return {_mm256_srlv_epi32(x.a, y.a), _mm256_srlv_epi32(x.b, y.b)};
+}  // fills with 0
+// The lanes whose bits are set, in front of p, which has room for 16.
+inline void pack(std::int32_t* p, Lanes x, std::uint32_t bits) {
+    if (bits == 0xFFFF) {
+        store(p, x);
+        return;
+    }
+    alignas(32) std::int32_t all[16];
+    store(all, x);
+    for (; bits; bits &= bits - 1) *p++ = all[__builtin_ctz(bits)];
+}
+// Pairs of lanes as one number of 64 bits: products of their low halves, sums, shifts that fill with 0.
+inline Lanes pair_product(Lanes x, Lanes y) { return {_mm256_mul_epi32(x.a, y.a), _mm256_mul_epi32(x.b, y.b)}; }
+inline Lanes pair_product_unsigned(Lanes x, Lanes y) {
+    return {_mm256_mul_epu32(x.a, y.a), _mm256_mul_epu32(x.b, y.b)};
+}
+inline Lanes pair_add(Lanes x, Lanes y) { return {_mm256_add_epi64(x.a, y.a), _mm256_add_epi64(x.b, y.b)}; }
+template <int S> Lanes pair_right(Lanes x) { return {_mm256_srli_epi64(x.a, S), _mm256_srli_epi64(x.b, S)}; }
+template <int S> Lanes pair_left(Lanes x) { return {_mm256_slli_epi64(x.a, S), _mm256_slli_epi64(x.b, S)}; }
+inline Lanes broadcast_pair(std::int64_t x) { return {_mm256_set1_epi64x(x), _mm256_set1_epi64x(x)}; }
+inline Lanes low_and_high(Lanes x, Lanes y) {
+    return {_mm256_blend_epi32(x.a, y.a, 0xAA), _mm256_blend_epi32(x.b, y.b, 0xAA)};
+}
+
 }  // namespace

@@ -133,4 +133,24 @@ inline Lanes blend_words(Lanes a, Lanes b) { return {_mm512_mask_mov_epi32(a.v, 
 
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
+// Draws (sampling.inl).
+inline Lanes larger_of(Lanes a, Lanes b) { return {_mm512_max_epi32(a.v, b.v)}; }
+inline std::uint32_t reaches(Lanes a, Lanes b) { return _mm512_cmpge_epi32_mask(a.v, b.v); }
+inline std::uint32_t below_unsigned(Lanes a, Lanes b) { return _mm512_cmplt_epu32_mask(a.v, b.v); }
+inline Lanes bits_of(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Lanes shift_left_each(Lanes a, Lanes s) { return {_mm512_sllv_epi32(a.v, s.v)}; }
+inline Lanes shift_right_each(Lanes a, Lanes s) { return {_mm512_srlv_epi32(a.v, s.v)}; }  // fills with 0
+// The lanes whose bits are set, in front of p, which has room for 16.
+inline void pack(std::int32_t* p, Lanes x, std::uint32_t bits) {
+    _mm512_storeu_si512(p, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), x.v));
+}
+// Pairs of lanes as one number of 64 bits: products of their low halves, sums, shifts that fill with 0.
+inline Lanes pair_product(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)}; }
+inline Lanes pair_product_unsigned(Lanes a, Lanes b) { return {_mm512_mul_epu32(a.v, b.v)}; }
+inline Lanes pair_add(Lanes a, Lanes b) { return {_mm512_add_epi64(a.v, b.v)}; }
+template <int S> Lanes pair_right(Lanes a) { return {_mm512_srli_epi64(a.v, S)}; }
+template <int S> Lanes pair_left(Lanes a) { return {_mm512_slli_epi64(a.v, S)}; }
+inline Lanes broadcast_pair(std::int64_t x) { return {_mm512_set1_epi64(x)}; }
+inline Lanes low_and_high(Lanes a, Lanes b) { return {_mm512_mask_blend_epi32(0xAAAA, a.v, b.v)}; }
+
 }  // namespace

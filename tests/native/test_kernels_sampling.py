@@ -152,8 +152,9 @@ def test_nothing_is_drawn_where_no_token_is_left(
         ({"edits": Edits(biased=np.array([-1], np.int32), bias=np.array([1], np.int32))}, "outside the vocabulary"),
         ({"edits": Edits(drawn=np.array([1], np.int32))}, "needs a number"),
         ({"edits": Edits(repetition=0)}, "repetition"),
-        ({"sampling": Sampling(1, -1)}, "no such sampling"),
-        ({"sampling": Sampling(1, 0, DECIMALS + 1)}, "no such sampling"),
+        ({"sampling": Sampling(1)}, "no such sampling"),
+        ({"sampling": Sampling(LOG2E, -1)}, "no such sampling"),
+        ({"sampling": Sampling(LOG2E, 0, DECIMALS + 1)}, "no such sampling"),
     ],
 )
 def test_draws_that_make_no_sense_are_refused(tier: str, change: dict[str, Any], message: str) -> None:
@@ -203,6 +204,58 @@ def test_weights_equal_the_reference_at_every_gap(tier: str, request: pytest.Fix
     np.testing.assert_array_equal(got, exp2_neg(gaps))
     assert got[0] == 1 << 30
     assert (rshift(got.astype(np.int64), 0)[gaps >= 31 << 16] == 0).all()
+
+
+def run_sums(weights: NDArray[np.int64]) -> list[int]:
+    return [int(weights[i : i + 512].sum()) for i in range(0, len(weights), 512)]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 3000), TEMPERATURES, st.integers(0, 2**32))
+@examples(80)
+def test_masses_are_sums_of_weights(tier: str, count: int, temperature: float, seed: int) -> None:
+    logits = random_logits(np.random.default_rng(seed), count)
+    slope = make_sampling(temperature).slope
+    sums, mass = kernels.masses(tier, logits, slope)
+    assert sums.tolist() == run_sums(sampling.weights(logits, Sampling(slope)))
+    assert mass == sums.sum()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("slope", [1 << 30, 1 << 35, (1 << 33) - 1])
+def test_masses_at_every_exponent(tier: str, slope: int, request: pytest.FixtureRequest) -> None:
+    """One token to a run, at every argument of the exponential up to 33 that gaps can give."""
+    step = 99_991 if request.config.getoption("--hypothesis-profile") == "few" else 1009
+    gaps = np.arange(0, (33 << 46) // slope, max(1, (step << 30) // slope)).astype(np.int32)
+    logits = np.full((len(gaps), 512), -(1 << 30), np.int32)
+    logits[np.arange(len(gaps)), np.arange(len(gaps)) % 512] = -gaps
+    sums, _ = kernels.masses(tier, logits.ravel(), slope)
+    np.testing.assert_array_equal(sums, exp2_neg(rshift(gaps.astype(np.int64) * slope, 30)))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("size", [49_152, 151_936])
+def test_draws_from_large_vocabularies_equal_the_reference(tier: str, size: int) -> None:
+    """Rows from steep to flat, so that a few tokens or nearly all are left to choose from."""
+    rng = np.random.default_rng(size)
+    normal = rng.normal(0, 2 << 16, size)
+    rows = [normal, normal * 4, normal / 64, np.round(normal / 65536) * 65536, np.zeros(size)]
+    settings = [
+        make_sampling(1.0),
+        make_sampling(0.7, top_p=0.95),
+        make_sampling(1.3, top_k=40),
+        make_sampling(1.0, typical=0.9),
+        make_sampling(5.0, top_k=30_000, top_p=0.99),
+        make_sampling(0.8, min_p=0.001, top_p=0.999),
+        make_sampling(0.0),
+    ]
+    bits = rng.integers(0, 1 << 32, (size + 31) // 32, dtype=np.uint32)
+    for i, row in enumerate(rows):
+        logits = row.astype(np.int32)
+        np.testing.assert_array_equal(kernels.top(tier, logits, 50), sampling.top(logits, 50))
+        for chosen in settings:
+            drawn = Draw(0, chosen, i, 3, mask=bits if i % 2 else None)
+            assert kernels.draw(tier, logits, drawn) == sampling.draw(logits, *drawn[1:])
 
 
 @pytest.mark.parametrize("tier", TIERS)
