@@ -136,10 +136,9 @@ nb::tuple panels(const Weight& w) {
         std::copy_n(from, count, data.get());
         return nb::cast(array(std::move(data), {static_cast<std::size_t>(count)}));
     };
-    const std::int64_t blocks = w.panels() * w.blocks();
-    return nb::make_tuple(copy(w.codes, blocks * w.block_bytes()), copy(w.scales, blocks * w.block_scales()),
-                          copy(w.minima, w.panels() * w.minimum_pairs() * 2 * Weight::kPanel),
-                          copy(w.scale_exp, w.panels() * Weight::kPanel),
+    const std::int64_t pairs = w.panels() * w.pairs() * 2 * Weight::kPanel;
+    return nb::make_tuple(copy(w.codes, w.panels() * w.blocks() * w.block_bytes()), copy(w.scales, pairs),
+                          copy(w.minima, pairs), copy(w.scale_exp, w.panels() * Weight::kPanel),
                           copy(w.minimum_exp, w.panels() * Weight::kPanel));
 }
 

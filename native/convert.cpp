@@ -361,16 +361,16 @@ int valid_rows(const Weight& w, std::int64_t panel) {
     return static_cast<int>(std::min<std::int64_t>(Weight::kPanel, w.rows - panel * Weight::kPanel));
 }
 
-// Clears what the outputs of an incomplete last panel, and the odd last minimum, would leave unwritten.
+// Clears what the outputs of an incomplete last panel, and the odd last scale and minimum, would leave unwritten.
 void clear_panel(const Weight& w, std::int64_t panel) {
     constexpr int n = Weight::kPanel;
     const bool incomplete = valid_rows(w, panel) < n;
-    if (incomplete) std::fill_n(w.panel_scales(panel), w.blocks() * w.block_scales(), std::int16_t{0});
-    if (incomplete) std::fill_n(w.scale_exp + panel * n, n, 0);
-    if (!w.has_min) return;
-    if (incomplete || w.scale_blocks() % 2)
-        std::fill_n(w.panel_minima(panel), w.minimum_pairs() * 2 * n, std::int16_t{0});
-    if (incomplete) std::fill_n(w.minimum_exp + panel * n, n, 0);
+    const auto clear = [&](std::int16_t* pairs, std::int32_t* exponents) {
+        if (incomplete || w.scale_blocks() % 2) std::fill_n(pairs, w.pairs() * 2 * n, std::int16_t{0});
+        if (incomplete) std::fill_n(exponents + panel * n, n, 0);
+    };
+    clear(w.panel_scales(panel), w.scale_exp);
+    if (w.has_min) clear(w.panel_minima(panel), w.minimum_exp);
 }
 
 template <class Kind>
@@ -402,20 +402,20 @@ void block_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
         if constexpr (Kind::powers_of_two) {
             for (std::int64_t b = 0; b < count; ++b) {
                 const int below = static_cast<int>(std::min<std::int64_t>(most - d[b], 62));
-                scales[w.scale_index(b, i)] = static_cast<std::int16_t>(rshift(1 << 14, below));
+                scales[Weight::pair_index(b, i)] = static_cast<std::int16_t>(rshift(1 << 14, below));
             }
             w.scale_exp[first + i] = static_cast<std::int32_t>(most) - 128 - 14;
         } else {
             const int t = row_exponent(most);
             for (std::int64_t b = 0; b < count; ++b)
-                scales[w.scale_index(b, i)] = static_cast<std::int16_t>(rshift(d[b], t));
+                scales[Weight::pair_index(b, i)] = static_cast<std::int16_t>(rshift(d[b], t));
             w.scale_exp[first + i] = t - 24;
         }
         if constexpr (Kind::has_min) {
             const int t = row_exponent(largest(m));
             std::int16_t* const minima = w.panel_minima(panel);
             for (std::int64_t b = 0; b < count; ++b)
-                minima[Weight::minimum_index(b, i)] = static_cast<std::int16_t>(rshift(m[b], t));
+                minima[Weight::pair_index(b, i)] = static_cast<std::int16_t>(rshift(m[b], t));
             w.minimum_exp[first + i] = t - 24;
         }
     }
@@ -598,7 +598,7 @@ void float_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
         constexpr auto quantise = Bits == 8 ? quantise8 : quantise4;
         const int t = quantise(x, largest, blocks, scales.get(), bytes.get() + i * padded);
         w.scale_exp[first + i] = t + above - kBits;
-        for (std::int64_t b = 0; b < blocks; ++b) w.panel_scales(panel)[w.scale_index(b, i)] = scales[b];
+        for (std::int64_t b = 0; b < blocks; ++b) w.panel_scales(panel)[Weight::pair_index(b, i)] = scales[b];
     }
     for (std::int64_t b = 0; b < blocks; ++b)
         pack<Bits>(w.panel_codes(panel) + b * w.block_bytes(), valid,
@@ -716,8 +716,8 @@ void unpack_row(const Weight& w, std::int64_t n, std::int32_t* centred, std::int
         }
     }
     for (std::int64_t b = 0; b < w.scale_blocks(); ++b) {
-        if (scales != nullptr) scales[b] = w.panel_scales(panel)[w.scale_index(b, i)];
-        if (minima != nullptr && w.has_min) minima[b] = w.panel_minima(panel)[Weight::minimum_index(b, i)];
+        if (scales != nullptr) scales[b] = w.panel_scales(panel)[Weight::pair_index(b, i)];
+        if (minima != nullptr && w.has_min) minima[b] = w.panel_minima(panel)[Weight::pair_index(b, i)];
     }
 }
 

@@ -35,7 +35,7 @@ struct Matrix {
     const std::int16_t* minima;
     const std::int32_t* scale_exp;
     const std::int32_t* minimum_exp;
-    std::int64_t minimum_pairs;
+    std::int64_t pairs;  // of blocks that own a scale
     std::uint8_t table[16];
     std::int32_t scale_exp_low, scale_exp_high, minimum_exp_low, minimum_exp_high;  // over all outputs
 };
@@ -91,7 +91,7 @@ struct Kernels {
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
     void (*quantize_wide)(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row);
-    // Rows row0..row1 against panels panel0..panel1; scratch holds scratch_bytes(blocks).
+    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(blocks).
     void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                    std::int64_t panel1, const Output& out, std::int32_t* scratch);
     void (*norm_narrow)(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out);  // one head, Q16 in
@@ -132,8 +132,16 @@ struct Kernels {
 constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and beyond
 
-constexpr std::int64_t kRowBlock = 96;  // rows of activations that a thread takes through its panels at a time
-inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) { return kRowBlock * blocks * 4; }  // in int32
+// Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
+// stays in the second-level cache.
+constexpr std::int64_t kMostRows = 96;
+inline constexpr std::int64_t row_block(std::int64_t blocks) {
+    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 8 * 8;
+    return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
+}
+inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32
+    return row_block(blocks) * (blocks + 1) * 12;
+}
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
 inline constexpr std::int64_t score_stride(std::int64_t slots) { return (slots + 15) / 32 * 32 + 16; }

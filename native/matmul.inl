@@ -19,7 +19,7 @@ template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t*
             __builtin_memcpy(&mask, block + 256 + 8 * G, 8);
             return add_bits<4>(low, mask);
         } else if constexpr (BITS == 6) {
-            return or_shifted<4>(low, bit_pairs<G % 4>(load(block + 256 + 64 * (G / 4))));
+            return insert_pairs<G % 4>(low, load(block + 256 + 64 * (G / 4)));
         } else {
             return low;
         }
@@ -35,192 +35,268 @@ template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t*
     }
 }
 
-// Rows of activations as a tile sees them.
-struct TileRows {
-    const std::int8_t* codes;
-    std::int64_t stride;
-    const std::int32_t* scale;  // [t][blocks]; for blocks of 16 twice in a lane
-    const std::int32_t* start;  // [t][blocks * 32 / BLOCK]: -zero * sum, plus half of the rounded shift
+// Activations as a tile of T rows reads them, pair after pair of blocks: for each row the codes of both blocks, what
+// their sums start from, their scales, their own sums.
+template <int BLOCK> struct PackedPair {
+    std::int8_t codes[2 * BLOCK];
+    std::int32_t start[2];  // -zero * sum of the codes, plus half of the rounded shift
+    std::int16_t scale[2];
+    std::int16_t sum[2];  // for the minima
 };
 
-template <int BITS, int BLOCK, bool TABLE, int T>
-void tile(const Matrix& w, std::int64_t panel, const TileRows& rows, std::int32_t* out) {
-    constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;  // of untabled codes
-    constexpr int kHalves = 32 / BLOCK, kBytes = BITS * 64;
-    const std::int64_t blocks = w.blocks;
-    const std::uint8_t* codes = w.codes + panel * blocks * kBytes;
-    const std::int16_t* scales = w.scales + panel * blocks * 16 * kHalves;
-    Lanes table{};
-    if constexpr (TABLE) table = load_table(w.table);
-    Lanes total[T];
-    for (int t = 0; t < T; t++) total[t] = zero();
-    for (std::int64_t first = 0; first < blocks; first += 8) {
-        Lanes group[T];
-        for (int t = 0; t < T; t++) group[t] = zero();
-        for (std::int64_t b = first; b < smaller<std::int64_t>(first + 8, blocks); b++) {
-            Lanes acc[kHalves][T];
-            for (int h = 0; h < kHalves; h++)
-                for (int t = 0; t < T; t++) acc[h][t] = broadcast(rows.start[(t * blocks + b) * kHalves + h]);
-            repeat<8>([&]<int G>() INTACT_INLINE {
-                Lanes part = unpack<BITS, G>(codes + b * kBytes);
-                if constexpr (TABLE) part = look_up(table, part);
-                // One row is bound by memory: about 4 KB ahead keeps it busy, also across panels.
-                if constexpr (T == 1 && G * BITS / 8 != (G - 1) * BITS / 8)
-                    prefetch(codes + b * kBytes + G * BITS * 8 + 4096);
-                for (int t = 0; t < T; t++) {
-                    std::int32_t four;
-                    __builtin_memcpy(&four, rows.codes + t * rows.stride + b * 32 + G * 4, 4);
-                    const Lanes x = broadcast(four);
-                    Lanes& a = acc[G * 4 / BLOCK][t];
-                    a = (BITS == 8 || TABLE) ? dot_bytes(a, part, x) : dot_codes(a, part, x);
-                }
-            });
-            const std::int16_t* line = scales + b * 16 * kHalves;
-            const Lanes s = BLOCK == 32 ? widen_unsigned16(line) : load(line);
-            for (int t = 0; t < T; t++) {
-                Lanes h[kHalves];
-                for (int i = 0; i < kHalves; i++) {
-                    h[i] = acc[i][t];
-                    if constexpr (TABLE)
-                        h[i] = shift_right(h[i], w.shift);
-                    else if constexpr (kShift > 0)
-                        h[i] = shift_right<kShift>(h[i]);
-                }
-                if constexpr (BLOCK == 16) h[0] = blend_halves(h[0], shift_left<16>(h[1]));
-                const Lanes c = multiply_round15(s, broadcast(rows.scale[t * blocks + b]));
-                group[t] = dot_pairs(group[t], h[0], c);
-            }
-        }
-        for (int t = 0; t < T; t++) total[t] = add(total[t], shift_right<7>(add(group[t], broadcast(64))));
-    }
-    for (int t = 0; t < T; t++) store(out + t * 16, total[t]);
+inline Lanes broadcast_pair(const std::int16_t* pair) {
+    std::int32_t both;
+    __builtin_memcpy(&both, pair, 4);
+    return broadcast(both);
 }
 
 // Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
 template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
-// The minima's own sum: block sums (pairs of int16) times minima, four pairs a group.
-template <int FOLD, int T>
-void minima_tile(const Matrix& w, std::int64_t panel, const std::int16_t* sums, std::int64_t stride,
-                 std::int32_t* out) {
-    const std::int16_t* minima = w.minima + panel * w.minimum_pairs * 32;
-    Lanes total[T];
-    for (int t = 0; t < T; t++) total[t] = zero();
-    for (std::int64_t first = 0; first < w.minimum_pairs; first += 4) {
-        Lanes group[T];
-        for (int t = 0; t < T; t++) group[t] = zero();
-        for (std::int64_t p = first; p < smaller<std::int64_t>(first + 4, w.minimum_pairs); p++) {
-            const Lanes m = load(minima + p * 32);
-            for (int t = 0; t < T; t++) {
-                std::int32_t pair;
-                __builtin_memcpy(&pair, sums + t * stride + 2 * p, 4);
-                group[t] = dot_pairs(group[t], m, broadcast(pair));
-            }
-        }
-        for (int t = 0; t < T; t++)
-            total[t] = add(total[t], shift_right<FOLD>(add(group[t], broadcast(1 << (FOLD - 1)))));
+// A group of minima, at most four pairs, added to its sum.
+template <int BLOCK, int T>
+INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pairs, const PackedPair<BLOCK>* x,
+                                     std::int32_t* out) {
+    Lanes group[T];
+    repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
+    for (std::int64_t p = 0; p < pairs; p++, x += T) {
+        const Lanes m = load(minima + p * 32);
+        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_pair(x[t].sum)); });
     }
-    for (int t = 0; t < T; t++) store(out + t * 16, total[t]);
+    repeat<T>([&]<int t>() INTACT_INLINE {
+        store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
+    });
+}
+
+// The shift of untabled codes.
+template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
+
+// streamed: x comes from the second-level cache.
+template <int BITS, int BLOCK, bool TABLE, int T>
+void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool streamed, std::int32_t* out,
+          std::int32_t* minima) {
+    constexpr int kBytes = BITS * 64, kPairBytes = kBytes * BLOCK / 16, kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK;
+    const std::uint8_t* codes = w.codes + panel * w.blocks * kBytes;
+    const std::int16_t* scales = w.scales + panel * w.pairs * 32;
+    Lanes table{};
+    if constexpr (TABLE) table = load_table(w.table);
+    for (int t = 0; t < T; t++) store(out + t * 16, zero());
+    if (w.has_min)
+        for (int t = 0; t < T; t++) store(minima + t * 16, zero());
+    for (std::int64_t first = 0; first < w.pairs; first += kGroupPairs) {
+        Lanes group[T];
+        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
+        const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs, w.pairs);
+        for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
+            Lanes h[2][T];
+            if (streamed)
+                for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
+                    prefetch(reinterpret_cast<const char*>(x + 8 * T) + 64 * line);
+            repeat<2>([&]<int half>() INTACT_INLINE {
+                Lanes(&acc)[T] = h[half];
+                repeat<T>([&]<int t>() INTACT_INLINE { acc[t] = broadcast(x[t].start[half]); });
+                repeat<kGroups>([&]<int i>() INTACT_INLINE {
+                    constexpr int g = half * kGroups + i;  // of the pair
+                    const std::uint8_t* block = codes + g / 8 * kBytes;
+                    Lanes part = unpack<BITS, g % 8>(block);
+                    if constexpr (TABLE) part = look_up(table, part);
+                    // About 2 KB ahead keeps memory busy, also across panels.
+                    if constexpr (g % 8 * BITS / 8 != (g % 8 - 1) * BITS / 8) prefetch(block + g % 8 * BITS * 8 + 2048);
+                    repeat<T>([&]<int t>() INTACT_INLINE {
+                        std::int32_t four;
+                        __builtin_memcpy(&four, x[t].codes + g * 4, 4);
+                        const Lanes y = broadcast(four);
+                        acc[t] = (BITS == 8 || TABLE) ? dot_bytes(acc[t], part, y) : dot_codes(acc[t], part, y);
+                    });
+                });
+            });
+            const Lanes s = load(scales);
+            prefetch(scales + 8 * 32);
+            repeat<T>([&]<int t>() INTACT_INLINE {
+                const Lanes low = TABLE ? shift_right(h[0][t], w.shift) : shift_right<kShift<BITS>>(h[0][t]);
+                const Lanes high = TABLE ? shift_left(h[1][t], 16 - w.shift) : shift_left<16 - kShift<BITS>>(h[1][t]);
+                group[t] =
+                    dot_pairs(group[t], blend_halves(low, high), multiply_round15(s, broadcast_pair(x[t].scale)));
+            });
+        }
+        repeat<T>([&]<int t>()
+                      INTACT_INLINE { store(out + t * 16, add(load(out + t * 16), shift_right<7>(group[t]))); });
+        if (!w.has_min) continue;
+        for (std::int64_t p = first; p < last; p += 4)
+            add_minima<BLOCK, T>(w.minima + (panel * w.pairs + p) * 32, smaller<std::int64_t>(4, last - p),
+                                 x - (last - p) * T, minima);
+    }
 }
 
 // Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to
-// the left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 31
+// the left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 29
 // bits.
 struct Rescale {
-    Rescale(std::int64_t left_, std::int32_t low, std::int32_t high)
+    Rescale() = default;
+    Rescale(std::int32_t left_, std::int32_t low, std::int32_t high)
         : left(left_),
-          right(larger<std::int64_t>(0, -(left_ + low))),
-          plain(right <= 30 && right + left_ + high <= 31) {}
+          right(larger(0, -(left_ + low))),
+          plain(right <= 29 && right + left_ + high <= 29),
+          up(left + right + 2),
+          down(right + 1) {}
+
+    // A panel in 32 bits, with two to spare, so that two results and a bias can be added: false where they do not fit.
+    INTACT_INLINE bool quick(Lanes x, Lanes exponents, Lanes& out) const {
+        const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
+        // x / 2^s rounded half up is floor((floor(x / 2^(s-1)) + 1) / 2).
+        out = shift_right<1>(add(shift_right(high, down), broadcast(1)));
+        return plain && equal(shift_right_each(high, shift), x);
+    }
 
     Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
         const Wide x = load_wide(sums), shift = load_wide(exponents) + left;
-        if (plain) return round_shift(x << (shift + right), right);
+        if (plain) return round_shift(x << (shift + right), std::int64_t{right});
         return shift_small(x, -shift);
     }
 
-    std::int64_t left, right;
+    std::int32_t left, right;
     bool plain;
+    std::int32_t up, down;
+};
+
+// What a row's sums are multiplied by.
+struct RowScale {
+    RowScale() = default;
+    RowScale(const Matrix& w, const Activations& a, const Output& out, std::int64_t row)
+        : main(22 + w.shift + out.fraction + a.exponent[row], w.scale_exp_low, w.scale_exp_high) {
+        const std::int32_t own = !w.has_min      ? 0
+                                 : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16>
+                                                 : a.minima32_exp[row] + kMinimaFold<32>;
+        minima = Rescale(out.fraction + a.exponent[row] + own, w.minimum_exp_low, w.minimum_exp_high);
+    }
+
+    Rescale main, minima;
 };
 
 constexpr std::int64_t kLargest = std::int64_t{1} << 50;  // a wide result before its bias
 
-// Sums to results: rescaled, biased, saturated or added.
-inline void finish(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t n0, std::int64_t n1,
-                   const std::int32_t* main, const std::int32_t* minima, const Output& out) {
-    const std::int64_t own = !minima         ? 0
-                             : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16>
-                                             : a.minima32_exp[row] + kMinimaFold<32>;
-    const Rescale of_main(22 + w.shift + out.fraction + a.exponent[row], w.scale_exp_low, w.scale_exp_high);
-    const Rescale of_minima(out.fraction + a.exponent[row] + own, w.minimum_exp_low, w.minimum_exp_high);
-    by_wide(n1 - n0, [&](std::int64_t i, auto count) INTACT_INLINE {
-        Wide x = of_main(main + i, w.scale_exp + n0 + i);
-        if (minima) x += of_minima(minima + i, w.minimum_exp + n0 + i);
-        if (!out.narrow) x = smaller(larger(x, all<Wide>(-kLargest)), all<Wide>(kLargest));
+// One row's results for a panel: biased, saturated or added.
+struct Place {
+    INTACT_INLINE void put(std::int64_t i, Wide x, auto count) const {
         if (out.bias) x += load_wide(out.bias + n0 + i, count);
         if (out.narrow) {
-            store_wide(out.narrow + row * out.stride + n0 + i, saturate(x), count);
+            store_wide(out.narrow + at + i, saturate(x), count);
         } else {
-            std::int64_t* to = out.wide + row * out.stride + n0 + i;
+            std::int64_t* to = out.wide + at + i;
             store_wide(to, out.accumulate ? load_wide(to, count) + x : x, count);
         }
+    }
+    INTACT_INLINE void put(Lanes x) const {
+        if (out.narrow && !out.bias && count == 16) return store(out.narrow + at, x);
+        alignas(64) std::int32_t sums[16];
+        store(sums, x);
+        by_wide(count, [&](std::int64_t i, auto part) INTACT_INLINE { put(i, load_wide(sums + i), part); });
+    }
+
+    const Output& out;
+    std::int64_t n0, count, at;
+};
+
+// Sums in 64 bits, whatever their size.
+__attribute__((noinline)) void finish_any(const Matrix& w, const RowScale& scale, const Place& place,
+                                          const std::int32_t* main, const std::int32_t* minima) {
+    by_wide(place.count, [&](std::int64_t i, auto count) INTACT_INLINE {
+        Wide sum = scale.main(main + i, w.scale_exp + place.n0 + i);
+        if (w.has_min) sum += scale.minima(minima + i, w.minimum_exp + place.n0 + i);
+        if (!place.out.narrow) sum = smaller(larger(sum, all<Wide>(-kLargest)), all<Wide>(kLargest));
+        place.put(i, sum, count);
     });
 }
 
 template <int BITS, int BLOCK, bool TABLE, int T>
-void rows_by_panel(const Matrix& w, const Activations& a, std::int64_t row, std::int64_t panel, const TileRows& rows,
-                   const Output& out) {
+void rows_by_panel(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
+                   const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
     alignas(64) std::int32_t main[T * 16], minima[T * 16];
-    tile<BITS, BLOCK, TABLE, T>(w, panel, rows, main);
-    if (w.has_min) {
-        const std::int64_t stride = BLOCK == 16 ? 2 * a.minima_stride : a.minima_stride;
-        minima_tile<kMinimaFold<BLOCK>, T>(w, panel, (BLOCK == 16 ? a.minima16 : a.minima32) + row * stride, stride,
-                                           minima);
+    const std::int64_t n0 = panel * 16;
+    for (int t = 0; t < T; t++) {
+        const std::int64_t at = (row + t) * out.stride + n0;
+        if (out.narrow) {
+            prefetch(out.narrow + at);
+        } else {
+            prefetch(out.wide + at);
+            prefetch(out.wide + at + 8);
+        }
     }
-    const std::int64_t n0 = panel * 16, n1 = smaller(n0 + 16, w.rows);
-    for (int t = 0; t < T; t++)
-        finish(w, a, row + t, n0, n1, main + t * 16, w.has_min ? minima + t * 16 : nullptr, out);
+    tile<BITS, BLOCK, TABLE, T>(w, panel, x, streamed, main, minima);
+    const Lanes exponents = load(w.scale_exp + n0), minimum_exponents = w.has_min ? load(w.minimum_exp + n0) : zero();
+    for (int t = 0; t < T; t++) {
+        const Place place{out, n0, smaller<std::int64_t>(16, w.rows - n0), (row + t) * out.stride + n0};
+        Lanes sum, more = zero();
+        if (scale[t].main.quick(load(main + t * 16), exponents, sum) &&
+            (!w.has_min || scale[t].minima.quick(load(minima + t * 16), minimum_exponents, more)))
+            place.put(add(sum, more));
+        else
+            finish_any(w, scale[t], place, main + t * 16, minima + t * 16);
+    }
 }
 
-// Splits a block of rows into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
-template <int BITS, int BLOCK, bool TABLE>
-void panel_of_rows(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel,
-                   const TileRows& block, const Output& out) {
-    constexpr std::int64_t kHalves = 32 / BLOCK;
-    const std::int64_t count = row1 - row0, tiles = (count + kMaxRows - 1) / kMaxRows;
-    for (std::int64_t i = 0; i < tiles; i++) {
-        const std::int64_t begin = count * i / tiles, height = count * (i + 1) / tiles - begin;
-        const TileRows rows{block.codes + begin * block.stride, block.stride, block.scale + begin * w.blocks,
-                            block.start + begin * w.blocks * kHalves};
-        repeat<kMaxRows>([&]<int T>() {
-            if (height == T + 1) rows_by_panel<BITS, BLOCK, TABLE, T + 1>(w, a, row0 + begin, panel, rows, out);
-        });
+// A block of rows is split into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
+struct Tiles {
+    explicit Tiles(std::int64_t rows_) : rows(rows_), count((rows_ + kMaxRows - 1) / kMaxRows) {}
+    std::int64_t begin(std::int64_t i) const { return rows * i / count; }
+
+    std::int64_t rows, count;
+};
+
+template <int BLOCK>
+void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPair<BLOCK>* to, std::int64_t step) {
+    const std::int8_t* codes = a.codes + row * a.stride;
+    const std::int32_t* sums = a.half_sums + row * a.blocks * 2;
+    const std::int32_t* scale = a.scale + row * a.blocks;
+    const std::int16_t* minima =
+        BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
+    const std::int32_t half = (1 << w.shift) >> 1;
+    for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
+        if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
+        if constexpr (BLOCK == 16) {
+            __builtin_memcpy(to->codes, codes + p * 32, 32);
+            for (int i = 0; i < 2; i++) {
+                to->start[i] = half - w.zero * sums[2 * p + i];
+                to->scale[i] = static_cast<std::int16_t>(scale[p]);
+            }
+        } else {
+            // Of an odd last block the other one has no scale, whatever its codes.
+            const int present = 2 * p + 1 < w.blocks ? 2 : 1;
+            __builtin_memcpy(to->codes, codes + p * 64, 64);
+            for (int i = 0; i < 2; i++) {
+                const std::int64_t b = 2 * p + (i < present ? i : 0);
+                to->start[i] = half - w.zero * (sums[2 * b] + sums[2 * b + 1]);
+                to->scale[i] = static_cast<std::int16_t>(i < present ? scale[b] : 0);
+            }
+        }
     }
 }
 
 template <int BITS, int BLOCK, bool TABLE>
 void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch) {
-    constexpr std::int64_t kHalves = 32 / BLOCK;
-    const std::int32_t half = (1 << w.shift) >> 1;
-    for (std::int64_t first = row0; first < row1; first += kRowBlock) {
-        const std::int64_t last = smaller(first + kRowBlock, row1);
-        std::int32_t* start = scratch;
-        std::int32_t* doubled = scratch + kRowBlock * w.blocks * 2;
-        for (std::int64_t m = first; m < last; m++) {
-            const std::int32_t* sums = a.half_sums + m * w.blocks * 2;
-            std::int32_t* to = start + (m - first) * w.blocks * kHalves;
-            if constexpr (BLOCK == 16) {
-                for (std::int64_t b = 0; b < 2 * w.blocks; b++) to[b] = half - w.zero * sums[b];
-                for (std::int64_t b = 0; b < w.blocks; b++)
-                    doubled[(m - first) * w.blocks + b] = a.scale[m * w.blocks + b] * 0x10001;
-            } else {
-                for (std::int64_t b = 0; b < w.blocks; b++) to[b] = half - w.zero * (sums[2 * b] + sums[2 * b + 1]);
+    auto* packed = reinterpret_cast<PackedPair<BLOCK>*>(scratch);
+    RowScale scale[kMostRows];
+    const std::int64_t most = row_block(w.blocks);
+    for (std::int64_t first = row0; first < row1; first += most) {
+        const Tiles tiles(smaller(most, row1 - first));
+        for (std::int64_t i = 0; i < tiles.count; i++) {
+            const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+            for (std::int64_t t = 0; t < height; t++) {
+                pack_row<BLOCK>(w, a, first + begin + t, packed + begin * w.pairs + t, height);
+                scale[begin + t] = RowScale(w, a, out, first + begin + t);
             }
         }
-        const TileRows rows{a.codes + first * a.stride, a.stride, BLOCK == 16 ? doubled : a.scale + first * w.blocks,
-                            start};
-        for (std::int64_t panel = panel0; panel < panel1; panel++)
-            panel_of_rows<BITS, BLOCK, TABLE>(w, a, first, last, panel, rows, out);
+        for (std::int64_t panel = panel0; panel < panel1; panel++) {
+            for (std::int64_t i = 0; i < tiles.count; i++) {
+                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+                repeat<kMaxRows>([&]<int T>() {
+                    if (height == T + 1)
+                        rows_by_panel<BITS, BLOCK, TABLE, T + 1>(w, scale + begin, first + begin, panel,
+                                                                 packed + begin * w.pairs, tiles.count > 2, out);
+                });
+            }
+        }
     }
 }
 

@@ -32,6 +32,16 @@ inline Lanes shift_right(Lanes x, int s) {
     return {_mm256_sra_epi32(x.a, n), _mm256_sra_epi32(x.b, n)};
 }
 template <int S> Lanes shift_left(Lanes x) { return {_mm256_slli_epi32(x.a, S), _mm256_slli_epi32(x.b, S)}; }
+inline Lanes shift_left(Lanes x, int s) {
+    const __m128i n = _mm_cvtsi32_si128(s);
+    return {_mm256_sll_epi32(x.a, n), _mm256_sll_epi32(x.b, n)};
+}
+inline Lanes shift_left_each(Lanes x, Lanes s) { return {_mm256_sllv_epi32(x.a, s.a), _mm256_sllv_epi32(x.b, s.b)}; }
+inline Lanes shift_right_each(Lanes x, Lanes s) { return {_mm256_srav_epi32(x.a, s.a), _mm256_srav_epi32(x.b, s.b)}; }
+inline bool equal(Lanes x, Lanes y) {
+    const __m256i same = _mm256_and_si256(_mm256_cmpeq_epi32(x.a, y.a), _mm256_cmpeq_epi32(x.b, y.b));
+    return _mm256_movemask_epi8(same) == -1;
+}
 inline Lanes blend_halves(Lanes x, Lanes y) {
     return {_mm256_blend_epi16(x.a, y.a, 0xAA), _mm256_blend_epi16(x.b, y.b, 0xAA)};
 }
@@ -88,9 +98,10 @@ template <int B> Lanes add_bits(Lanes codes, std::uint64_t bits) {
     return {_mm256_or_si256(codes.a, spread_bits<B>(static_cast<std::uint32_t>(bits))),
             _mm256_or_si256(codes.b, spread_bits<B>(static_cast<std::uint32_t>(bits >> 32)))};
 }
-template <int B> Lanes or_shifted(Lanes codes, Lanes high) {
-    return {_mm256_or_si256(codes.a, _mm256_slli_epi16(high.a, B)),
-            _mm256_or_si256(codes.b, _mm256_slli_epi16(high.b, B))};
+template <int J> Lanes insert_pairs(Lanes codes, Lanes line) {
+    const Lanes high = bit_pairs<J>(line);
+    return {_mm256_or_si256(codes.a, _mm256_slli_epi16(high.a, 4)),
+            _mm256_or_si256(codes.b, _mm256_slli_epi16(high.b, 4))};
 }
 inline Lanes look_up(Lanes table, Lanes codes) {
     return {_mm256_shuffle_epi8(table.a, codes.a), _mm256_shuffle_epi8(table.b, codes.b)};

@@ -62,6 +62,11 @@ inline Lanes add(Lanes a, Lanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
 template <int S> Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}; }
 inline Lanes shift_right(Lanes a, int s) { return {_mm512_sra_epi32(a.v, _mm_cvtsi32_si128(s))}; }
 template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
+inline Lanes shift_left(Lanes a, int s) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(s))}; }
+// By a count of each lane's own, in 0..31 wherever the lane is not 0.
+inline Lanes shift_left_each(Lanes a, Lanes s) { return {_mm512_sllv_epi32(a.v, s.v)}; }
+inline Lanes shift_right_each(Lanes a, Lanes s) { return {_mm512_srav_epi32(a.v, s.v)}; }
+inline bool equal(Lanes a, Lanes b) { return _mm512_cmpneq_epi32_mask(a.v, b.v) == 0; }
 
 // Low halves of the lanes from a, high halves from b (as they stand in b's high halves).
 inline Lanes blend_halves(Lanes a, Lanes b) { return {_mm512_mask_blend_epi16(0xAAAAAAAAu, a.v, b.v)}; }
@@ -90,8 +95,11 @@ template <int J> Lanes bit_pairs(Lanes x) {
 template <int B> Lanes add_bits(Lanes codes, std::uint64_t mask) {  // adds 2^B where the mask has a bit
     return {_mm512_mask_add_epi8(codes.v, static_cast<__mmask64>(mask), codes.v, _mm512_set1_epi8(1 << B))};
 }
-template <int B> Lanes or_shifted(Lanes codes, Lanes high) {  // codes | high << B, high below 2^(8 - B)
-    return {_mm512_or_si512(codes.v, _mm512_slli_epi16(high.v, B))};
+template <int J> Lanes insert_pairs(Lanes codes, Lanes line) {  // codes | bit_pairs<J>(line) << 4
+    const __m512i moved = J == 2  ? line.v
+                          : J < 2 ? _mm512_slli_epi16(line.v, J < 2 ? 4 - 2 * J : 0)
+                                  : _mm512_srli_epi16(line.v, 2);
+    return {_mm512_ternarylogic_epi32(codes.v, moved, _mm512_set1_epi8(0x30), 0xF8)};  // codes | (moved & 0x30)
 }
 inline Lanes look_up(Lanes table, Lanes codes) { return {_mm512_shuffle_epi8(table.v, codes.v)}; }
 inline Lanes load_table(const std::uint8_t* p) {  // 16 bytes, for look_up

@@ -44,6 +44,20 @@ template <int S> Lanes shift_right(const Lanes& a) {
 template <int S> Lanes shift_left(const Lanes& a) {
     return map([&](int i) { return vshlq_n_s32(a.v[i], S); });
 }
+inline Lanes shift_left(const Lanes& a, int s) {
+    return map([&](int i) { return vshlq_s32(a.v[i], vdupq_n_s32(s)); });
+}
+inline Lanes shift_left_each(const Lanes& a, const Lanes& s) {
+    return map([&](int i) { return vshlq_s32(a.v[i], s.v[i]); });
+}
+inline Lanes shift_right_each(const Lanes& a, const Lanes& s) {
+    return map([&](int i) { return vshlq_s32(a.v[i], vnegq_s32(s.v[i])); });
+}
+inline bool equal(const Lanes& a, const Lanes& b) {
+    uint32x4_t same = vceqq_s32(a.v[0], b.v[0]);
+    for (int i = 1; i < 4; i++) same = vandq_u32(same, vceqq_s32(a.v[i], b.v[i]));
+    return vminvq_u32(same) != 0;
+}
 inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
     const uint16x8_t low = vreinterpretq_u16_u32(vdupq_n_u32(0xFFFF));
     return map([&](int i) { return vreinterpretq_s32_s16(vbslq_s16(low, halves(a, i), halves(b, i))); });
@@ -106,8 +120,9 @@ template <int B> Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
         return pack(vorrq_u8(codes8(codes, i), vandq_u8(vtstq_u8(spread, select), vdupq_n_u8(1 << B))));
     });
 }
-template <int B> Lanes or_shifted(const Lanes& codes, const Lanes& high) {
-    return map([&](int i) { return pack(vorrq_u8(codes8(codes, i), vshlq_n_u8(codes8(high, i), B))); });
+template <int J> Lanes insert_pairs(const Lanes& codes, const Lanes& line) {
+    const Lanes high = bit_pairs<J>(line);
+    return map([&](int i) { return pack(vorrq_u8(codes8(codes, i), vshlq_n_u8(codes8(high, i), 4))); });
 }
 inline Lanes look_up(const Lanes& table, const Lanes& codes) {
     return map([&](int i) { return pack(vqtbl1q_u8(codes8(table, 0), codes8(codes, i))); });

@@ -54,9 +54,18 @@ inline Lanes shift_right(const Lanes& a, int s) {
     return map<std::int32_t>([&](int i) { return a.v[i] >> s; });
 }
 template <int S> Lanes shift_right(const Lanes& a) { return shift_right(a, S); }
-template <int S> Lanes shift_left(const Lanes& a) {
-    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << S); });
+inline Lanes shift_left(const Lanes& a, int s) {
+    return map<std::int32_t>([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << s); });
 }
+template <int S> Lanes shift_left(const Lanes& a) { return shift_left(a, S); }
+inline Lanes shift_left_each(const Lanes& a, const Lanes& s) {
+    return map<std::int32_t>(
+        [&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << (s.v[i] & 31)); });
+}
+inline Lanes shift_right_each(const Lanes& a, const Lanes& s) {
+    return map<std::int32_t>([&](int i) { return a.v[i] >> (s.v[i] & 31); });
+}
+inline bool equal(const Lanes& a, const Lanes& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
     const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
     return map<std::int16_t>([&](int i) { return i % 2 ? y.v[i] : x.v[i]; });
@@ -108,9 +117,9 @@ template <int B> Lanes add_bits(const Lanes& codes, std::uint64_t mask) {
     const auto b = view<std::uint8_t>(codes);
     return map<std::uint8_t>([&](int i) { return b.v[i] + (((mask >> i) & 1) << B); });
 }
-template <int B> Lanes or_shifted(const Lanes& codes, const Lanes& high) {
-    const auto b = view<std::uint8_t>(codes), h = view<std::uint8_t>(high);
-    return map<std::uint8_t>([&](int i) { return b.v[i] | (h.v[i] << B); });
+template <int J> Lanes insert_pairs(const Lanes& codes, const Lanes& line) {
+    const auto b = view<std::uint8_t>(codes), h = view<std::uint8_t>(bit_pairs<J>(line));
+    return map<std::uint8_t>([&](int i) { return b.v[i] | (h.v[i] << 4); });
 }
 inline Lanes look_up(const Lanes& table, const Lanes& codes) {
     const auto t = view<std::uint8_t>(table), c = view<std::uint8_t>(codes);

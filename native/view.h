@@ -24,7 +24,7 @@ inline Matrix view(const Weight& w) {
     m.minima = w.minima;
     m.scale_exp = w.scale_exp;
     m.minimum_exp = w.minimum_exp;
-    m.minimum_pairs = w.minimum_pairs();
+    m.pairs = w.pairs();
     for (int i = 0; i < 16; i++) m.table[i] = static_cast<std::uint8_t>(w.table[i]);
     const auto scale = std::minmax_element(w.scale_exp, w.scale_exp + w.rows);
     m.scale_exp_low = *scale.first;

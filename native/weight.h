@@ -10,8 +10,7 @@
 //     2-bit plane        (bits 2, 3) line l in 0..1: bits 2j, 2j+1 of a byte hold group 4l + j
 //     high plane         after the base plane; bits 5 and 3: eight little-endian u64 masks, bit i of mask g is the top
 //                        bit of code byte i of group g; bits 6: a 2-bit plane of the top two bits
-// scales:  int16, block 32: [panel][block32][16]; block 16: [panel][block32][16][2], the two halves adjacent.
-// minima:  int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded.
+// scales and minima: int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded.
 // Outputs beyond `rows` have zero codes, scales, minima and exponents.
 #pragma once
 
@@ -96,29 +95,25 @@ struct Weight {
     std::int64_t panels() const { return (rows + kPanel - 1) / kPanel; }
     std::int64_t blocks() const { return (columns + kBlock - 1) / kBlock; }    // blocks of 32 inputs
     std::int64_t scale_blocks() const { return blocks() * (kBlock / block); }  // blocks that own a scale
-    std::int64_t minimum_pairs() const { return (scale_blocks() + 1) / 2; }
-    std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }  // codes of 16 x 32
-    std::int64_t block_scales() const { return std::int64_t{kPanel} * (kBlock / block); }
+    std::int64_t pairs() const { return (scale_blocks() + 1) / 2; }            // of those
+    std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }       // codes of 16 x 32
 
     std::uint8_t* panel_codes(std::int64_t panel) const { return codes + panel * blocks() * block_bytes(); }
-    std::int16_t* panel_scales(std::int64_t panel) const { return scales + panel * blocks() * block_scales(); }
-    std::int16_t* panel_minima(std::int64_t panel) const { return minima + panel * minimum_pairs() * 2 * kPanel; }
+    std::int16_t* panel_scales(std::int64_t panel) const { return scales + panel * pairs() * 2 * kPanel; }
+    std::int16_t* panel_minima(std::int64_t panel) const { return minima + panel * pairs() * 2 * kPanel; }
 
-    // Index in panel_scales of block b (of `block` inputs) of the panel's output i.
-    std::int64_t scale_index(std::int64_t b, int i) const {
-        return block == 32 ? b * kPanel + i : (b / 2) * 2 * kPanel + 2 * i + b % 2;
-    }
-    // Index in panel_minima of the same.
-    static std::int64_t minimum_index(std::int64_t b, int i) { return (b / 2) * 2 * kPanel + 2 * i + b % 2; }
+    // Index in panel_scales and panel_minima of block b (of `block` inputs) of the panel's output i.
+    static std::int64_t pair_index(std::int64_t b, int i) { return (b / 2) * 2 * kPanel + 2 * i + b % 2; }
 
     std::size_t nbytes() const { return storage.size(); }
 
     // Sets the storage for the fields above; contents are undefined.
     void allocate() {
         const auto round = [](std::int64_t n) { return static_cast<std::size_t>((n + 63) & ~std::int64_t{63}); };
-        const std::size_t code_bytes = round(panels() * blocks() * block_bytes());
-        const std::size_t scale_bytes = round(panels() * blocks() * block_scales() * 2);
-        const std::size_t minimum_bytes = has_min ? round(panels() * minimum_pairs() * 2 * kPanel * 2) : 0;
+        // A kernel that takes blocks in pairs reads beyond an odd last one.
+        const std::size_t code_bytes = round((panels() * blocks() + blocks() % 2) * block_bytes());
+        const std::size_t scale_bytes = round(panels() * pairs() * 2 * kPanel * 2);
+        const std::size_t minimum_bytes = has_min ? scale_bytes : 0;
         const std::size_t exp_bytes = round(panels() * kPanel * 4);
         storage = Buffer(code_bytes + scale_bytes + minimum_bytes + exp_bytes * (has_min ? 2 : 1));
         std::uint8_t* at = storage.data();

@@ -43,10 +43,7 @@ def panels_by_the_plan(w: weights.BlockWeight) -> tuple[NDArray, ...]:
         even = np.pad(padded_rows(x), ((0, 0), (0, x.shape[1] % 2)))
         return even.reshape(panels, 16, -1, 2).transpose(0, 2, 1, 3).reshape(-1)
 
-    if w.block == 32:
-        scales = padded_rows(w.scale).reshape(panels, 16, -1).transpose(0, 2, 1).reshape(-1)
-    else:
-        scales = pairs(w.scale)
+    scales = pairs(w.scale)
     minima = None if w.minimum is None else pairs(w.minimum)
     minimum_exp = None if w.minimum_exp is None else padded_rows(w.minimum_exp)
     return np.concatenate(lines, axis=-1).reshape(-1), scales, minima, padded_rows(w.scale_exp), minimum_exp
