@@ -98,6 +98,7 @@ class Controller:
         self._pause, self._wait = 1, 0  # steps from one asking to the next, and those still to go
         self._asking, self._gain = 0.0, 1.0  # seconds that asking takes, and what it brings in steps
         self._prices: tuple[int, int, list[float]] = (0, 0, [])  # of how many sequences, until which step
+        self._plain = 1.0  # seconds of a step without drafts
         self._step = 0
         self._now = (0, 0)  # the step that runs: its sequences, its rows of prompts
         self._start = 0.0
@@ -128,7 +129,7 @@ class Controller:
         seconds = self.costs.seconds(np.append(rows, sequences))
         least = seconds[0] * (1 + LEAST * (rows - 1)) / (1 + LEAST * (now - 1))
         more = (np.maximum(seconds[:-1], least) - seconds[0]) / seconds[-1]
-        prices = [float(price) for price in more]
+        self._plain, prices = float(seconds[-1]), [float(price) for price in more]
         if not others:
             self._prices = sequences, self._step + KEPT, prices
         return prices
@@ -155,8 +156,10 @@ class Controller:
         self._now = (count, others)
         self.learning = False
         nothing: list[Tree | None] = [None] * count
+        if not any(drafts):
+            return nothing
         self._wait -= 1
-        if not count or self._wait > 0 or not self.interested(count, others):
+        if self._wait > 0 or not self.interested(count, others):
             return nothing
         prices = self.prices(count, others)
         floor = prices[1] * count
@@ -194,7 +197,7 @@ class Controller:
         """Ask less often where asking takes more time than it has lately brought; `gain` is expected of this step."""
         self._asking += (self._clock() - self._start - self._asking) / 8
         self._gain += (gain - self._gain) / 16
-        share = ASKING * self._asking / float(self.costs.seconds(np.array([self._now[0]]))[0])
+        share = ASKING * self._asking / self._plain
         self._pause = 1 if gain or self._gain > share else int(min(2 * self._pause, 1 + share / IDLE, LONGEST_PAUSE))
         self._wait = self._pause
 

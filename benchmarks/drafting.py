@@ -1,0 +1,131 @@
+"""What drafting is worth: one stream with and without it, by turns, on requests of several kinds; texts must be equal.
+
+With --cpu the process's own time counts, on one thread, which other work on the machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from common import machine, parser
+from draft_requests import KINDS, needs, requests
+
+import intact
+from intact.engine.draft import DRAFTERS, Controller, Statistics
+
+
+class Row(NamedTuple):
+    """One kind of request at one temperature."""
+
+    kind: str
+    temperature: float
+    tokens: int
+    plain: float  # tokens a second
+    drafted: float
+    gain: float  # the median over requests of the ratio of their times
+    low: float
+    high: float
+    per_step: float
+    acceptance: float
+
+
+def difference(after: Statistics, before: Statistics) -> tuple[int, int, int]:
+    """Steps, nodes proposed, nodes accepted."""
+
+    def total(statistics: Statistics) -> tuple[int, int, int]:
+        return statistics.steps, sum(statistics.proposed.values()), sum(statistics.accepted.values())
+
+    steps, proposed, accepted = (a - b for a, b in zip(total(after), total(before), strict=True))
+    return steps, proposed, accepted
+
+
+def measure(
+    model: intact.Model, kind: str, temperature: float, options: argparse.Namespace, clock: Callable[[], float]
+) -> Row:
+    """Run each request without and with drafts by turns."""
+    controller, count, ratios = model.engine.controller, 0, []
+    seconds = {False: 0.0, True: 0.0}
+    steps = proposed = accepted = 0
+    for request in requests(kind, options.requests):
+        prompt = model.tokenizer.encode_chat([{"role": "user", "content": request}])
+        sampling = {"max_tokens": options.tokens, "temperature": temperature, "top_p": 0.95 if temperature else 1.0}
+        model.generate(prompt, max_tokens=1)  # from here on the prompt is in the cache
+        times: dict[bool, list[float]] = {False: [], True: []}
+        texts = set()
+        for turn in range(2 * options.repeats):
+            draft = turn % 4 in (1, 2)
+            before, start = controller.statistics, clock()
+            ((completion,),) = model.generate(prompt, draft=draft, **sampling)
+            times[draft].append(clock() - start)
+            texts.add(completion.tokens)
+            if draft:
+                more = difference(controller.statistics, before)
+                steps, proposed, accepted = (a + b for a, b in zip((steps, proposed, accepted), more, strict=True))
+        if len(texts) > 1:
+            raise SystemExit(f"drafting changed the text of: {request[:80]}")
+        count += len(completion.tokens)
+        best = {draft: statistics.median(values) for draft, values in times.items()}
+        ratios.append(best[False] / best[True])
+        for draft, value in best.items():
+            seconds[draft] += value
+    return Row(
+        kind,
+        temperature,
+        count,
+        count / seconds[False],
+        count / seconds[True],
+        statistics.median(ratios),
+        min(ratios),
+        max(ratios),
+        1 + accepted / max(1, steps),
+        accepted / max(1, proposed),
+    )
+
+
+def main() -> None:
+    p = parser(__doc__, text=False)
+    p.add_argument("--drafter", choices=DRAFTERS, default="auto")
+    p.add_argument("--requests", type=int, default=4, help="of each kind, at most 4 (default 4)")
+    p.add_argument("--tokens", type=int, default=192, help="of each answer (default 192)")
+    p.add_argument("--repeats", type=int, default=3, help="with and without (default 3)")
+    p.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    p.add_argument("--temperatures", nargs="+", type=float, default=[0.0, 0.8])
+    p.add_argument("--profile", choices=("int8", "fp32"), default="int8")
+    p.add_argument("--cpu", action="store_true", help="one thread, and the process's time instead of the clock's")
+    p.add_argument("--json", type=Path, help="write the figures to a file")
+    options = p.parse_args()
+    if missing := [path for path in needs() if not path.is_file()]:
+        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")
+    clock = time.process_time if options.cpu else time.perf_counter
+    results: dict[str, list[Row]] = {}
+    for name in map(str, options.models):
+        model = intact.load(name, options.profile, threads=1 if options.cpu else None, drafter=options.drafter)
+        model.engine.controller = Controller(clock=clock)
+        print(f"\n{Path(name).name}, {options.profile}, drafter {options.drafter}\n")
+        print("| request | temperature | plain, tokens/s | drafting | gain (range) | tokens a step | accepted |")
+        print("|---|---|---|---|---|---|---|")
+        rows = results[Path(name).name] = []
+        for temperature in options.temperatures:
+            for kind in options.kinds:
+                row = measure(model, kind, temperature, options, clock)
+                rows.append(row)
+                print(
+                    f"| {row.kind} | {row.temperature} | {row.plain:.0f} | {row.drafted:.0f} | "
+                    f"{row.gain:.2f} ({row.low:.2f}-{row.high:.2f}) | {row.per_step:.2f} | {row.acceptance:.0%} |"
+                )
+                sys.stdout.flush()
+        model.close()
+    if options.json:
+        found = {name: [row._asdict() for row in rows] for name, rows in results.items()}
+        options.json.write_text(json.dumps({"machine": machine(), "options": str(options), "models": found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
