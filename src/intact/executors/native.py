@@ -30,7 +30,6 @@ from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op,
 from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Draw
 
-
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions")
 
 
