@@ -100,6 +100,8 @@ class LlamaSide:
         words = f"flash attention {'on' if best['flash'] else 'off'}, ubatch {best['ubatch']}"
         if n > 1:
             words += ", cells in one pool" if best["unified"] else ", cells of each sequence apart"
+        others = sorted(seconds / min(least) for seconds in least)[1:]
+        words += f" (other settings: {others[0]:.2f} to {others[-1]:.2f} times the seconds)"
         tried = [{**setting, "seconds": seconds} for setting, seconds in zip(settings, least, strict=True)]
         self.about["settings"][row] = {"words": words, "tried": tried}
 
