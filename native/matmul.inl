@@ -44,7 +44,7 @@ template <int BLOCK> struct PackedPair {
     std::int16_t sum[2];  // for the minima
 };
 
-inline Lanes broadcast_pair(const std::int16_t* pair) {
+inline Lanes broadcast_halves(const std::int16_t* pair) {
     std::int32_t both;
     __builtin_memcpy(&both, pair, 4);
     return broadcast(both);
@@ -61,7 +61,7 @@ INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pa
     repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
     for (std::int64_t p = 0; p < pairs; p++, x += T) {
         const Lanes m = load(minima + p * 32);
-        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_pair(x[t].sum)); });
+        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(x[t].sum)); });
     }
     repeat<T>([&]<int t>() INTACT_INLINE {
         store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
@@ -116,7 +116,7 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                 const Lanes low = TABLE ? shift_right(h[0][t], w.shift) : shift_right<kShift<BITS>>(h[0][t]);
                 const Lanes high = TABLE ? shift_left(h[1][t], 16 - w.shift) : shift_left<16 - kShift<BITS>>(h[1][t]);
                 group[t] =
-                    dot_pairs(group[t], blend_halves(low, high), multiply_round15(s, broadcast_pair(x[t].scale)));
+                    dot_pairs(group[t], blend_halves(low, high), multiply_round15(s, broadcast_halves(x[t].scale)));
             });
         }
         repeat<T>([&]<int t>()
@@ -145,7 +145,7 @@ struct Rescale {
         const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
         // x / 2^s rounded half up is floor((floor(x / 2^(s-1)) + 1) / 2).
         out = shift_right<1>(add(shift_right(high, down), broadcast(1)));
-        return plain && equal(shift_right_each(high, shift), x);
+        return plain && equal(signed_right_each(high, shift), x);
     }
 
     Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {

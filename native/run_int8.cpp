@@ -106,7 +106,7 @@ struct Int8Run : Run {
         const Activations a = quantize(i, op, s_.rows, op.targets, [](std::int64_t m) { return m; });
         const int gate = m_.plan[i].gate;
         // With a gate a block of rows at a time, whose results are then still in a cache.
-        const std::int64_t block = gate < 0 ? s_.rows : kRowBlock;
+        const std::int64_t block = gate < 0 ? s_.rows : kMostRows;
         for (std::int64_t first = 0; first < s_.rows; first += block) {
             const Span rows{first, std::min(first + block, s_.rows)};
             for (const LinearTarget& target : op.targets) multiply(target, a, rows);

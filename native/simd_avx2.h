@@ -36,8 +36,7 @@ inline Lanes shift_left(Lanes x, int s) {
     const __m128i n = _mm_cvtsi32_si128(s);
     return {_mm256_sll_epi32(x.a, n), _mm256_sll_epi32(x.b, n)};
 }
-inline Lanes shift_left_each(Lanes x, Lanes s) { return {_mm256_sllv_epi32(x.a, s.a), _mm256_sllv_epi32(x.b, s.b)}; }
-inline Lanes shift_right_each(Lanes x, Lanes s) { return {_mm256_srav_epi32(x.a, s.a), _mm256_srav_epi32(x.b, s.b)}; }
+inline Lanes signed_right_each(Lanes x, Lanes s) { return {_mm256_srav_epi32(x.a, s.a), _mm256_srav_epi32(x.b, s.b)}; }
 inline bool equal(Lanes x, Lanes y) {
     const __m256i same = _mm256_and_si256(_mm256_cmpeq_epi32(x.a, y.a), _mm256_cmpeq_epi32(x.b, y.b));
     return _mm256_movemask_epi8(same) == -1;

@@ -63,9 +63,8 @@ template <int S> Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}
 inline Lanes shift_right(Lanes a, int s) { return {_mm512_sra_epi32(a.v, _mm_cvtsi32_si128(s))}; }
 template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
 inline Lanes shift_left(Lanes a, int s) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(s))}; }
-// By a count of each lane's own, in 0..31 wherever the lane is not 0.
-inline Lanes shift_left_each(Lanes a, Lanes s) { return {_mm512_sllv_epi32(a.v, s.v)}; }
-inline Lanes shift_right_each(Lanes a, Lanes s) { return {_mm512_srav_epi32(a.v, s.v)}; }
+// By a count of each lane's own, in 0..31 wherever the lane is not 0; copies of the sign come in.
+inline Lanes signed_right_each(Lanes a, Lanes s) { return {_mm512_srav_epi32(a.v, s.v)}; }
 inline bool equal(Lanes a, Lanes b) { return _mm512_cmpneq_epi32_mask(a.v, b.v) == 0; }
 
 // Low halves of the lanes from a, high halves from b (as they stand in b's high halves).

@@ -50,7 +50,7 @@ inline Lanes shift_left(const Lanes& a, int s) {
 inline Lanes shift_left_each(const Lanes& a, const Lanes& s) {
     return map([&](int i) { return vshlq_s32(a.v[i], s.v[i]); });
 }
-inline Lanes shift_right_each(const Lanes& a, const Lanes& s) {
+inline Lanes signed_right_each(const Lanes& a, const Lanes& s) {
     return map([&](int i) { return vshlq_s32(a.v[i], vnegq_s32(s.v[i])); });
 }
 inline bool equal(const Lanes& a, const Lanes& b) {

@@ -62,7 +62,7 @@ inline Lanes shift_left_each(const Lanes& a, const Lanes& s) {
     return map<std::int32_t>(
         [&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << (s.v[i] & 31)); });
 }
-inline Lanes shift_right_each(const Lanes& a, const Lanes& s) {
+inline Lanes signed_right_each(const Lanes& a, const Lanes& s) {
     return map<std::int32_t>([&](int i) { return a.v[i] >> (s.v[i] & 31); });
 }
 inline bool equal(const Lanes& a, const Lanes& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
