@@ -17,7 +17,7 @@ from intact.conformance.digests import combined, operation_digests
 from intact.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
 from intact.executors.native import available_tiers
 from intact.models.program import Embed, Norm
-from intact.numerics import VERSION, attention
+from intact.numerics import VERSION, attention, functions
 from intact.numerics.sampling import philox4x32
 from support.models import real_model
 
@@ -160,6 +160,9 @@ A = 8191  # largest scale of an activation
 H = {32: 32512, 16: 16256}
 
 
+LARGEST_MOMENT = 37347357757671  # w t at t = 94,553, about 2^16 / ln 2
+
+
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
@@ -195,6 +198,9 @@ BOUNDS: dict[str, int] = {
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,
     "mass of a vocabulary": 1 << 24 << 30,
+    "a repetition penalty's product": 2 * LIMIT * 10**8 + 10**6,
+    "presence and frequency, before division": 2 * (524288 * 2 * 10**6 + 2 * 10**6) * 65536 + 10**6,
+    "sum of `floor(w t / 2^8)`": LARGEST_MOMENT >> 8 << 24,
 }
 
 
@@ -204,6 +210,14 @@ def test_the_table_of_bounds_is_computed_and_below_its_limits() -> None:
     assert {what: int(bound) for what, bound, _ in rows} == BOUNDS
     for what, bound, limit in rows:
         assert int(bound) < 1 << int(limit) or what == "`rshift(x, t) * r`", what
+
+
+def test_weights_never_grow_with_the_gap_and_their_moment_stands_within_its_bound() -> None:
+    """Where weights fall with the logit, every filter but typical_p keeps a run of ranks."""
+    t = np.arange(32 << 16)
+    w = functions.exp2_neg(t)
+    assert (np.diff(w) <= 0).all()
+    assert (w * t).max() == LARGEST_MOMENT
 
 
 def test_activation_products_stand_within_their_bound() -> None:
