@@ -6,10 +6,14 @@
 // Codes of a vector in Q16 under the scale max(1, ceil(amax * 2^BITS / LARGEST)).
 template <int BITS, int LARGEST, int DROP, class Put>
 std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
-    const std::int64_t amax = largest_magnitude(x, width);
+    const std::int64_t amax = largest_of_row(x, width);
     const std::int64_t scale = larger<std::int64_t>(((amax << BITS) + LARGEST - 1) / LARGEST, 1);
     const std::int64_t reciprocal = (std::int64_t{1} << (DROP + BITS)) / scale;
-    for (std::int64_t i = 0; i < width; i++) put(i, round_shift_by<DROP>(x[i] * reciprocal));
+    std::int32_t codes[512];
+    by_wide(width, [&](std::int64_t i, auto count) {
+        store_wide(codes + i, round_shift_by<DROP>(load_wide(x + i, count) * reciprocal), count);
+    });
+    for (std::int64_t i = 0; i < width; i++) put(i, codes[i]);
     return static_cast<std::int32_t>(scale);
 }
 
