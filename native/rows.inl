@@ -207,20 +207,20 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
 // What the sigmoid of GELU takes. Beyond 5.75 it is 0 or 1 anyway; within, the slope less 2^31 has 32 bits.
 inline Sixteen gelu_inner(Sixteen x) {
     const Sixteen y = smaller(larger(x, splat(-376832)), splat(376832));
-    const Sixteen square = multiply_shift<16>(y, y, rounding(0, 16));
-    const Sixteen slope =
-        multiply_shift<16>(square, splat(76616651), rounding(1713444047 - (std::int64_t{1} << 31), 16));
-    return multiply_shift<30>(y, slope, rounding(0, 30)) + 2 * y;
+    const Split square = multiply_shift<16>(split(y), split(y), rounding(0, 16));
+    const Split slope =
+        multiply_shift<16>(square, split(splat(76616651)), rounding(1713444047 - (std::int64_t{1} << 31), 16));
+    return join(multiply_shift<30>(split(y), slope, rounding(0, 30))) + 2 * y;
 }
 
 void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
     by_sixteen(n, [&](std::int64_t i, auto count) {
         const Sixteen x = load_sixteen(gates + i, count);
         const Sixteen s = sigmoid_q30(gelu ? gelu_inner(x) : x);
-        const Sixteen activated = multiply_shift<30>(x, s, rounding(0, 30));
+        const Split activated = multiply_shift<30>(split(x), split(s), rounding(0, 30));
         std::int64_t all[16];
         std::int64_t* to = count == 16 ? out + i : all;
-        multiply_shift_wide<12>(to, activated, load_sixteen(up + i, count), rounding(0, 12));
+        multiply_shift_wide<12>(to, activated, split(load_sixteen(up + i, count)), rounding(0, 12));
         if (count < 16) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
     });
 }

@@ -29,21 +29,30 @@ inline void narrow32(std::int32_t* p, Wide x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
 }
 
-// (a * b + c) >> S for 0 < S < 32, its low 32 bits.
-template <int S> Sixteen multiply_shift(Sixteen a, Sixteen b, std::int64_t c) {
-    const __m512i x = (__m512i)a, y = (__m512i)b, more = _mm512_set1_epi64(c);
-    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, y), more);
-    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), more);
-    return (Sixteen)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, S), _mm512_slli_epi64(odd, 32 - S));
+// Sixteen numbers as the low halves of 64 bits, those of even place and those of odd: so products take them. What
+// stands in the high halves is no matter.
+struct Split {
+    __m512i even, odd;
+};
+inline Split split(Sixteen x) { return {(__m512i)x, _mm512_srli_epi64((__m512i)x, 32)}; }
+inline Sixteen join(Split x) { return (Sixteen)_mm512_mask_blend_epi32(0xAAAA, x.even, _mm512_slli_epi64(x.odd, 32)); }
+inline Split low_halves(Split x) {  // the low 16 bits
+    const __m512i mask = _mm512_set1_epi64(0xFFFF);
+    return {_mm512_and_si512(x.even, mask), _mm512_and_si512(x.odd, mask)};
+}
+// (a * b + c) >> S.
+template <int S> Split multiply_shift(Split a, Split b, std::int64_t c) {
+    const __m512i more = _mm512_set1_epi64(c);
+    return {_mm512_srli_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S),
+            _mm512_srli_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), more), S)};
 }
 // The same in full.
-template <int S> void multiply_shift_wide(std::int64_t* out, Sixteen a, Sixteen b, std::int64_t c) {
-    const auto half = [&](int i, __m256i x, __m256i y) {
-        const __m512i product = _mm512_mul_epi32(_mm512_cvtepi32_epi64(x), _mm512_cvtepi32_epi64(y));
-        _mm512_storeu_si512(out + i, _mm512_srai_epi64(_mm512_add_epi64(product, _mm512_set1_epi64(c)), S));
-    };
-    half(0, _mm512_castsi512_si256((__m512i)a), _mm512_castsi512_si256((__m512i)b));
-    half(8, _mm512_extracti64x4_epi64((__m512i)a, 1), _mm512_extracti64x4_epi64((__m512i)b, 1));
+template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, std::int64_t c) {
+    const __m512i more = _mm512_set1_epi64(c);
+    const __m512i even = _mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S);
+    const __m512i odd = _mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), more), S);
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), odd));
+    _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd));
 }
 // (p[i] + c) >> s, its low 32 bits.
 inline Sixteen shift_sixteen(const std::int64_t* p, std::int64_t c, int s) {

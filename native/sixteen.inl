@@ -27,15 +27,16 @@ template <class F> inline void by_sixteen(std::int64_t n, F f) {
 }
 
 // 2^-t for t >= 0 in Q16, as Q30. The fraction has 16 bits, so that products of Q30 shift by 16 only.
-inline Sixteen exp2_neg(Sixteen t) {
-    const Sixteen whole = t >> 16, fraction = t & 0xFFFF;
-    Sixteen acc = multiply_shift<16>(splat(-1014583), fraction, rounding(9884650, 16));
+inline Sixteen exp2_neg(Split t) {
+    const Sixteen whole = join(t) >> 16;
+    const Split fraction = low_halves(t);
+    Split acc = multiply_shift<16>(split(splat(-1014583)), fraction, rounding(9884650, 16));
     acc = multiply_shift<16>(acc, fraction, rounding(-59375086, 16));
     acc = multiply_shift<16>(acc, fraction, rounding(257891465, 16));
     acc = multiply_shift<16>(acc, fraction, rounding(-744257403, 16));
     acc = multiply_shift<16>(acc, fraction, rounding(1073741824, 16));
     const Sixteen s = smaller(whole, splat(30));
-    return whole >= 31 ? Sixteen{} : (acc + ((splat(1) << s) >> 1)) >> s;
+    return whole >= 31 ? Sixteen{} : (join(acc) + ((splat(1) << s) >> 1)) >> s;
 }
 
 // floor(2^60 / (2^30 + e)) for 0 <= e <= 2^30, by products of 32 bits. A cubic in z gives the reciprocal of x = 1 + z
@@ -61,7 +62,7 @@ inline Sixteen reciprocal_q60(Sixteen e) {
 // Beyond 32 in Q16 either way the sigmoid is 0 or 1.
 inline Sixteen sigmoid_q30(Sixteen x) {
     const Sixteen size = smaller(larger(x, -x), splat(1 << 21));
-    const Sixteen e = exp2_neg(multiply_shift<30>(size, splat(kLog2E), rounding(0, 30)));
+    const Sixteen e = exp2_neg(multiply_shift<30>(split(size), split(splat(kLog2E)), rounding(0, 30)));
     const Sixteen positive = reciprocal_q60(e);
     return x < 0 ? (1 << 30) - positive : positive;
 }
