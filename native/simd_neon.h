@@ -39,7 +39,10 @@ inline Lanes shift_right(const Lanes& a, int s) {
     return map([&](int i) { return vshlq_s32(a.v[i], vdupq_n_s32(-s)); });
 }
 template <int S> Lanes shift_right(const Lanes& a) {
-    return map([&](int i) { return vshrq_n_s32(a.v[i], S); });
+    if constexpr (S == 0)
+        return a;
+    else
+        return map([&](int i) { return vshrq_n_s32(a.v[i], S); });
 }
 template <int S> Lanes shift_left(const Lanes& a) {
     return map([&](int i) { return vshlq_n_s32(a.v[i], S); });
