@@ -117,3 +117,29 @@ def test_a_task_that_fails_does_not_end_the_background_thread():
     driver.post(broken)
     driver.post(reached.set)
     assert reached.wait(10)
+
+
+def test_what_another_thread_takes_over_is_still_worked(monkeypatch):
+    """A thread that waits for its own request may queue what was posted for the background, and then go."""
+    monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
+    engine = make()
+    driver, events = Driver(engine), {}
+    added = request(prompt_of(1, 12), [1], 20, events)
+    step, first = engine.step, []
+
+    def raced():
+        rows = step()
+        if not first:
+            first.append(rows)
+            driver.post(lambda: engine.add(added))
+            driver._drain()
+        return rows
+
+    monkeypatch.setattr(engine, "step", raced)
+    driver.post(lambda: None)
+    for _ in range(1000):
+        if added.live == 0:
+            break
+        time.sleep(0.01)
+    assert first == [0]
+    assert events[0] == continued(prompt_of(1, 12), 1, 20)

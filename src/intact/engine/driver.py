@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from weakref import WeakSet
 
 from intact.engine.engine import Engine
 
@@ -69,6 +71,16 @@ class Driver:
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._asked = self._stopped = False
+        _DRIVERS.add(self)
+
+    def stop(self) -> None:
+        """End the background thread after its step: the interpreter is about to end."""
+        with self._wake:
+            self._stopped, thread = True, self._thread
+            self._wake.notify()
+        if thread is not None:
+            thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
         """Step, in turn with others, until `done`."""
@@ -83,6 +95,7 @@ class Driver:
         """Have the background thread do something between steps, and then step as long as the engine is busy."""
         with self._wake:
             self._posted.append(task)
+            self._asked = True  # still so when another thread has done it
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="intact-engine", daemon=True)
                 self._thread.start()
@@ -96,7 +109,8 @@ class Driver:
                 _LOG.exception("a task for the engine failed")
 
     def _work(self) -> None:
-        while True:
+        while not self._stopped:
+            self._asked = False
             with self.turn:
                 self._drain()
                 try:
@@ -108,6 +122,15 @@ class Driver:
             if rows:
                 continue
             with self._wake:
-                if not self._posted and not self._wake.wait(LINGER) and not self._posted:
+                if not self._asked and not self._stopped and not self._wake.wait(LINGER) and not self._asked:
                     self._thread = None
                     return
+
+
+_DRIVERS = WeakSet[Driver]()
+
+
+@atexit.register
+def _stop() -> None:
+    for driver in list(_DRIVERS):
+        driver.stop()

@@ -1,0 +1,347 @@
+"""The contract under everything that the engine does: company, order, pages, cache, preemption, drafts, forks.
+
+Whole completions (tokens, log-probabilities, text, likeliest tokens, end) of requests of many kinds are compared with
+those of the plainest run: alone, on one thread of the plainest tier, the prompt whole, nothing cached, nothing drafted.
+Counters show that each setting took effect.
+"""
+
+import random
+from functools import cache
+from itertools import combinations, product
+
+import pytest
+
+import intact
+from intact.engine.draft import make_drafter
+from intact.executors.native import available_tiers
+from support.asks import Ask, Prophet, completions, job_of, preempting, together
+from support.models import real_model
+from support.settings import WHOLE, all_pairs
+from support.tally import Eager
+from support.tiny import write_tiny
+
+pytest.importorskip("llguidance")
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
+TIERS = tuple(available_tiers())
+VOCABULARY = 301
+PROMPT = tuple((53 * i * i + 7 * i + 40) % 256 + 3 for i in range(70))  # beyond Gemma's window of 24
+DRAWN = 24
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"enum": ["x", "yes", "z"]}, "b": {"type": "boolean"}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+LONG = {"max_tokens": DRAWN, "ignore_eos": True}
+KINDS = {
+    "greedy": Ask(PROMPT, LONG),
+    "sampled": Ask(PROMPT, LONG | {"temperature": 0.9, "top_p": 0.95, "top_k": 60, "min_p": 0.002, "seed": 11}),
+    "several": Ask(PROMPT[:50], LONG | {"temperature": 0.7, "seed": 5, "top_logprobs": 3}, n=3),
+    "typical": Ask(PROMPT[:64], LONG | {"temperature": 1.2, "typical_p": 0.8}),
+    "penalised": Ask(
+        PROMPT[:40],
+        {"max_tokens": DRAWN, "temperature": 0.8, "repetition_penalty": 1.3, "presence_penalty": 0.5, "min_tokens": 9}
+        | {"frequency_penalty": 0.3, "logit_bias": {2: 20.0, 50: 3.5, 60: -4.0, 70: float("-inf")}},
+        n=2,
+    ),
+    "regex": Ask(PROMPT[:33], {"max_tokens": DRAWN, "temperature": 1.0, "regex": "[a-z ]{3,12}(0|[1-9][0-9]){2}"}, n=2),
+    "schema": Ask(PROMPT[:21], {"max_tokens": 40, "temperature": 0.5, "json_schema": SCHEMA}),
+}  # fmt: skip
+FACTORS = {
+    "tier": TIERS,
+    "threads": (1, 2),
+    "page_size": (16, 32, 64),
+    "chunk": (WHOLE, 1, 7, 64),
+    "rows": (WHOLE, 90, 5),
+    "company": (0, 6, 63),
+    "place": (0.0, 0.5, 1.0),
+    "every": (0, 2),
+    "cached": ("off", "cold", "warm", "evicted"),
+    "capped": (False, True),
+    "preempted": (False, True),
+    "drafter": ("off", "prophet", "auto", "lookup", "recycling"),
+    "priority": (0, 3, -3),
+}
+
+
+def strangers(count):
+    """Requests of all kinds, some of which begin as the others' prompts do."""
+    draw = random.Random(count)
+    kinds = [
+        {},
+        {"temperature": 1.1},
+        {"temperature": 0.6, "top_k": 9, "frequency_penalty": 0.4},
+        {"regex": "[a-f]{2,9}", "temperature": 1.0},
+        {"logit_bias": {9: 5.0}, "repetition_penalty": 1.2},
+        {"top_logprobs": 2, "temperature": 0.9, "typical_p": 0.7},
+    ]
+    asks = []
+    for i in range(count):
+        own = tuple(draw.randrange(3, 259) for _ in range(draw.randint(1, 20)))
+        fields = kinds[i % len(kinds)] | {"max_tokens": draw.randint(2, 9), "seed": i}
+        shared = PROMPT[: draw.choice((0, 0, 17, 48))]
+        asks.append(Ask((*shared, *own), fields, n=1 + (i % 11 == 0), priority=draw.choice((0, 0, 0, 1, -1, 4))))
+    return asks
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Path of a tiny model of an architecture."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return cache(lambda architecture: write_tiny(folder / f"{architecture}.gguf", architecture, context=256))
+
+
+@pytest.fixture(scope="module")
+def expected(tiny):
+    """What the plainest run gives, by architecture and profile."""
+
+    @cache
+    def outcomes(architecture, profile="int8"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INTACT_ISA", TIERS[-1])
+            plain = {"chunk": WHOLE, "rows": WHOLE, "prefix_cache": False, "drafter": "off"}
+            model = intact.load(tiny(architecture), profile, threads=1, **plain)
+        found = {}
+        for name, ask in KINDS.items():
+            (found[name],) = together(model, [ask])
+        counters = model.engine.counters
+        assert counters.cached_tokens == counters.preemptions == counters.drafted == 0
+        assert counters.largest_step == len(PROMPT)
+        return found
+
+    return outcomes
+
+
+def load(path, profile, row, texts):
+    """A model under a row of settings."""
+    options = {"threads": row["threads"], "page_size": row["page_size"], "chunk": row["chunk"], "rows": row["rows"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTACT_ISA", row["tier"])
+        if row["capped"]:  # as many pages as the longest sequence needs, and one
+            page_bytes = intact.load(path, profile, threads=1, page_size=row["page_size"]).executor.page_bytes
+            options["cache_bytes"] = page_bytes * (-(-(len(PROMPT) + DRAWN) // row["page_size"]) + 1)
+        model = intact.load(path, profile, prefix_cache=row["cached"] != "off", drafter="off", **options)
+    description = model.executor.description
+    assert (description["tier"], description["threads"]) == (row["tier"], row["threads"])
+    engine = model.engine
+    if row["drafter"] != "off":
+        trees = model.executor.trees
+        prophet = row["drafter"] == "prophet"
+        engine.drafter = (
+            Prophet(texts, trees, VOCABULARY) if prophet else make_drafter(row["drafter"], VOCABULARY, trees)
+        )
+        engine.controller = Eager()
+    return model
+
+
+def check(path, profile, row, expected):
+    """Run all kinds of requests under a row of settings."""
+    texts = [[*KINDS[name].prompt, *sample.tokens] for name, samples in expected.items() for sample in samples]
+    model = load(path, profile, row, texts)
+    engine = model.engine
+    counters = engine.counters
+    asks = [ask._replace(priority=row["priority"]) for ask in KINDS.values()]
+    others = strangers(row["company"])
+    place = round(row["place"] * len(others))
+    if row["cached"] in ("warm", "evicted"):
+        together(model, asks)
+        if row["cached"] == "evicted":
+            assert engine.index.evict(engine.index.idle) > 0
+            assert engine.pool.used == 0
+    before = counters.as_dict()
+
+    def run():
+        if others:
+            found = together(model, [*others[:place], *asks, *others[place:]], row["every"])
+            return found[place : place + len(asks)]
+        return [together(model, [ask])[0] for ask in asks]
+
+    if row["preempted"]:
+        slow = min(row["chunk"], row["rows"]) < 7
+        with preempting(model, 2 if others else 4 if slow else DRAWN) as taken:
+            found = run()
+        assert sum(taken) > 2 * len(asks)
+    else:
+        found = run()
+    assert dict(zip(KINDS, found, strict=True)) == expected
+
+    did = {name: count - before[name] for name, count in counters.as_dict().items()}
+    assert did["largest_step"] + before["largest_step"] <= min(row["rows"], WHOLE)
+    assert engine.scheduler.chunk == min(row["chunk"], row["rows"])
+    if row["company"] == 63 and not row["capped"] and not row["every"] and min(row["rows"], row["chunk"]) > 7:
+        assert counters.largest_step > 40
+    if row["cached"] == "off":
+        assert counters.cached_tokens == 0
+    if row["cached"] == "warm" and not row["capped"]:
+        full = sum((len(ask.prompt) - 1) // row["page_size"] * row["page_size"] for ask in asks)
+        assert did["cached_tokens"] >= full > 0
+    if row["capped"]:
+        assert engine.pool.used <= engine.pool.capacity < 8
+        assert not row["company"] or did["preemptions"] > 0 or engine.index.evictions > 0
+    elif not row["preempted"]:
+        assert did["preemptions"] == 0
+    if row["drafter"] == "off":
+        assert counters.drafted == 0
+    elif not others and row["drafter"] != "lookup":  # which may find nothing to repeat
+        assert did["drafted"] > did["accepted"]
+        assert did["accepted"] > 0 or row["drafter"] != "prophet"
+    engine.close()
+    assert engine.pool.used == 0
+    return did
+
+
+def rows(architecture):
+    return all_pairs(FACTORS, seed=ARCHITECTURES.index(architecture), tries=100)
+
+
+def test_all_pairs_are_covered():
+    for architecture in ARCHITECTURES:
+        found = rows(architecture)
+        for a, b in combinations(FACTORS, 2):
+            assert {(row[a], row[b]) for row in found} == set(product(FACTORS[a], FACTORS[b]))
+        assert len(found) < 36
+
+
+@pytest.mark.parametrize(
+    ("architecture", "profile"), [*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32")]
+)
+def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile):
+    sums: dict[str, int] = {}
+    for row in rows(architecture):
+        try:
+            did = check(tiny(architecture), profile, row, expected(architecture, profile))
+        except AssertionError as error:
+            error.add_note(f"under {row}")
+            raise
+        sums = {name: sums.get(name, 0) + count for name, count in did.items()}
+    for name in ("shared_draws", "cache_hits", "preemptions", "drafted", "accepted"):
+        assert sums[name] > 100
+
+
+def test_the_outcomes_are_worth_comparing(expected):
+    for architecture in ARCHITECTURES:
+        found = expected(architecture)
+        assert len({sample.tokens for samples in found.values() for sample in samples}) == sum(map(len, found.values()))
+        assert all(len(set(sample.tokens)) > 4 for samples in found.values() for sample in samples)
+        assert [sample.finish for sample in found["regex"]] == ["stop"] * 2
+        assert all(sum(map(len, sample.top)) == 3 * DRAWN for sample in found["several"])
+        assert found != expected(architecture, "fp32")
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_preemption_before_every_token_changes_nothing(tiny, expected, architecture, cached):
+    model = intact.load(tiny(architecture), threads=1, page_size=16, prefix_cache=cached, drafter="off")
+    with preempting(model) as taken:
+        found = together(model, list(KINDS.values()))
+    assert dict(zip(KINDS, found, strict=True)) == expected(architecture)
+    drawn = sum(len(sample.tokens) - 1 for samples in found for sample in samples)
+    together_drawn = model.engine.counters.shared_draws
+    assert sum(taken) >= drawn - together_drawn - 20  # the ends of texts that end early are not taken
+    assert len(taken) - taken.count(0) > DRAWN
+    assert (model.engine.counters.cached_tokens > 0) == cached
+
+
+@pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling"])
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+def test_the_library_s_own_drafting_changes_nothing(tiny, expected, profile, drafter):
+    """With the controller that measures time: how much is drafted is chance."""
+    model = intact.load(tiny("llama"), profile, threads=1, drafter=drafter)
+    for _ in range(3):
+        assert [together(model, [ask])[0] for ask in KINDS.values()] == list(expected("llama", profile).values())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_samples_equal_separate_requests(tiny, architecture):
+    """Each sample's key, alone in a request."""
+    model = intact.load(tiny(architecture), threads=1, page_size=16)
+    many = KINDS["several"]._replace(n=9)
+    (expected,) = together(model, [many])
+    assert model.engine.counters.shared_draws == 0 or len({sample.tokens[0] for sample in expected}) < 9
+    jobs = [job_of(model, many._replace(n=1)) for _ in range(9)]
+    for i, job in enumerate(jobs):
+        job.request.keys = [job_of(model, many).request.keys[i]]
+        model.engine.add(job.request)
+    while not all(job.done for job in jobs):
+        model.engine.step()
+    assert [completions(job)[0] for job in jobs] == expected
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_fork_equals_a_fresh_request_with_its_text(tiny, architecture, disturbed):
+    model = intact.load(tiny(architecture), threads=1, page_size=16, drafter="off")
+    engine = model.engine
+    if disturbed:
+        engine.drafter, engine.controller = make_drafter("recycling", VOCABULARY, True), Eager()
+    ask = Ask(PROMPT[:45], LONG | {"temperature": 0.9, "seed": 2})
+    job = job_of(model, ask)
+    engine.add(job.request)
+    for _ in range(7):
+        engine.step()
+    so_far, keys = list(job.writers[0].tokens), [3, 1 << 63, 12345]
+    assert 0 < len(so_far) < DRAWN - 4
+    forks = engine.fork(job.request, 0, keys)
+    assert engine.counters.forks == 3
+    if disturbed:
+        engine.preempt()
+        assert engine.held == 0
+    while not job.done:
+        engine.step()
+    assert engine.held == 0
+    text = [*ask.prompt, *so_far]
+    alone = job_of(model, Ask(text, LONG | {"max_tokens": DRAWN - len(so_far), "temperature": 0.9}, n=3))
+    alone.request.keys = list(keys)
+    engine.add(alone.request)
+    while not alone.done:
+        engine.step()
+    assert len({sample.tokens for sample in completions(alone)}) == 3
+    for fork, sample in zip(forks, completions(alone), strict=True):
+        forked = job.completion(fork, True)
+        assert (forked.tokens, forked.logprobs) == (sample.tokens, sample.logprobs)
+    (parent,) = together(intact.load(tiny(architecture), drafter="off"), [ask])[0]
+    assert job.completion(0, True) == parent
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_pages_that_many_share_are_read_once_to_the_same_bits(tiny, architecture):
+    ask = Ask(PROMPT, LONG | {"temperature": 1.0}, n=12)
+    model = intact.load(tiny(architecture), threads=2, page_size=16, drafter="off")
+    (found,) = together(model, [ask])
+    assert model.executor.counters["shared_positions"] > 100
+    alone = intact.load(tiny(architecture), threads=1, page_size=64, drafter="off", prefix_cache=False)
+    for i, sample in enumerate(found):
+        job = job_of(alone, ask)
+        job.request.keys = job.request.keys[i : i + 1]
+        alone.engine.add(job.request)
+        while not job.done:
+            alone.engine.step()
+        assert completions(job)[0] == sample
+    assert alone.executor.counters["shared_positions"] == 0
+
+
+@pytest.mark.slow
+def test_the_contract_holds_on_a_real_model():
+    """A request alone, and among strangers under a cap, preempted, cached and drafted."""
+    path = real_model("smollm2-135m")
+    text = (
+        "The water of the lake was still, and far away somebody was counting aloud: one, two, three, four, five, one,"
+    )
+    plain = intact.load(path, threads=1, prefix_cache=False, drafter="off")
+    prompt = plain.tokenizer.encode(text)
+    fields = {"max_tokens": 24, "temperature": 0.8, "top_p": 0.95, "seed": 4}
+    asks = [Ask(prompt, {"max_tokens": 32}), Ask(prompt, fields, n=2), Ask(prompt, fields | {"regex": "[a-z ,]{9,}"})]
+    expected = [together(plain, [ask])[0] for ask in asks]
+    size = plain.program.vocabulary
+    texts = [[*prompt, *sample.tokens] for samples in expected for sample in samples]
+    model = intact.load(path, page_size=16, cache_bytes=3 * plain.executor.page_bytes, chunk=19, drafter="off")
+    model.engine.drafter, model.engine.controller = Prophet(texts, True, size), Eager()
+    others = [Ask([500 + 13 * i, *prompt[: 3 * i]], {"max_tokens": 3 + i % 5, "temperature": 1.0}) for i in range(9)]
+    for every in (0, 3):
+        found = together(model, [*others[:4], *asks, *others[4:]], every)
+        assert found[4:7] == expected
+    assert [together(model, [ask])[0] for ask in asks] == expected
+    counters = model.engine.counters
+    assert min(counters.preemptions, counters.cached_tokens, counters.drafted - counters.accepted) > 0
+    assert counters.accepted > 10
