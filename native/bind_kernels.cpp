@@ -211,7 +211,8 @@ Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, i
 using Range = std::optional<std::tuple<std::int64_t, std::int64_t>>;
 
 void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out, std::size_t height, std::size_t width,
-            const std::optional<Vector<const std::int64_t>>& bias, const Range& rows, const Range& panels) {
+            const std::optional<Vector<const std::int64_t>>& bias, const Range& rows, const Range& panels,
+            int times = 1) {
     const auto [row0, row1] = rows.value_or(std::tuple(std::int64_t{0}, a.rows));
     const auto [panel0, panel1] = panels.value_or(std::tuple(std::int64_t{0}, w.panels()));
     demand(a.blocks == w.blocks(), "the rows' width is not the number of the weight's inputs");
@@ -223,7 +224,9 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     out.stride = static_cast<std::int64_t>(width);
     out.bias = bias ? bias->data() : nullptr;
     std::vector<std::int32_t> scratch(static_cast<std::size_t>(matmul_scratch(w.blocks())));
-    tier_of(tier).matmul(view(w), a.view(), row0, row1, panel0, panel1, out, scratch.data());
+    const Matrix matrix = view(w);
+    const Kernels& k = tier_of(tier);  // asks the processor, which a hypervisor makes slow
+    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch.data());
 }
 
 Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_t epsilon, std::size_t width) {
@@ -334,12 +337,13 @@ void bind_matmul(nb::module_& m) {
     m.def(
         "matmul",
         [](const std::string& tier, const Weight& w, const Rows& a, const Grid<std::int32_t>& out, int fraction,
-           const std::optional<Vector<const std::int64_t>>& bias, const Range& rows, const Range& panels) {
+           const std::optional<Vector<const std::int64_t>>& bias, const Range& rows, const Range& panels, int times) {
             matmul(tier, w, a, {fraction, out.data(), nullptr, false, 0, nullptr}, out.shape(0), out.shape(1), bias,
-                   rows, panels);
+                   rows, panels, times);
         },
         "tier"_a, "weight"_a, "x"_a, "out"_a.noconvert(), "fraction"_a, "bias"_a = nb::none(), "rows"_a = nb::none(),
-        "panels"_a = nb::none(), "Multiply rows by panels into a narrow out (M, N or more): int32, saturated.");
+        "panels"_a = nb::none(), "times"_a = 1,
+        "Multiply rows by panels into a narrow out (M, N or more): int32, saturated; `times` over, for timing.");
     m.def(
         "matmul_wide",
         [](const std::string& tier, const Weight& w, const Rows& a, const Grid<std::int64_t>& out, int fraction,
