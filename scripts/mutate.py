@@ -208,7 +208,7 @@ MUTATIONS = [
         ("a run of weights at the edge", "while (target >= sums[run])", "while (target > sums[run])"),
         ("a positive logit's rounding", "(2 * z * kMillion + r) / (2 * r)", "(2 * z * kMillion + r - 1) / (2 * r)"),
         ("a negative logit's rounding", "2 * z * r + kMillion, 2", "2 * z * r + kMillion - 1, 2"),
-        ("a penalty's rounding", "2 * penalty + kMillion, 2", "2 * penalty + kMillion - 1, 2"),
+        ("a penalty that is not rounded", "2 * penalty + kMillion, 2", "2 * penalty, 2"),
         ("an entropy of fewer bits", "surprisal(gap(i))) >> 8;", "surprisal(gap(i))) >> 9;"),
         ("bits beyond the vocabulary", "if (n % 32) words", "if (n % 31) words", True),
         unit="sample.cpp",

@@ -20,6 +20,7 @@ from support.examples import examples
 pytestmark = pytest.mark.native
 
 TIERS = kernels.tiers()
+EXPONENTIALS = exp2_neg(np.arange(31 << 16))
 TEMPERATURES = st.sampled_from([0.000001, 0.001, 0.3, 0.7, 1.0, 1.5, 30.0, 1000.0])
 SHARES = st.sampled_from([0, 1, 50_000, 500_000, 900_000, 999_999, DECIMALS]) | st.integers(0, DECIMALS)
 
@@ -123,6 +124,39 @@ def test_edited_draws_equal_the_reference(
         drawn = Draw(0, chosen, seed, position, edits, mask)
         assert kernels.draw(tier, logits, drawn) == sampling.draw(logits, *drawn[1:])
         np.testing.assert_array_equal(logits, before)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("penalty", [500_000, 1_500_000, 2_000_000, 1_300_000])
+def test_edited_logits_equal_the_reference_to_the_unit(tier: str, penalty: int) -> None:
+    """Greedily, an edited logit beside the one expected: it loses by a unit less, and wins by a unit more."""
+    for z in [*range(-9, 10), 12345, -54321]:
+        for first in (0, 1):
+            edited, count = np.array([1 - first], np.int32), np.array([3], np.int32)
+            edits = Edits(repetition=penalty, repeated=edited, frequency=penalty + z, drawn=edited, counts=count)
+            logits = np.array([z, z], np.int32)
+            logits[first] = sampling.edit(logits, edits)[1 - first]
+            assert kernels.draw(tier, logits, Draw(0, Sampling(), 0, 0, edits)) == 0
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_draw_at_the_edge_of_a_run_falls_behind_it(tier: str) -> None:
+    """The uniform number times the mass is exactly the mass of the first run."""
+    found = 0
+    for position in range(60_000):
+        uniform = sampling.uniform64(1, position)
+        if uniform >> 50:
+            continue
+        edge = (uniform << 30) // ((1 << 64) - uniform)
+        for mass in (edge, edge + 1):
+            t = np.flatnonzero(mass == EXPONENTIALS)
+            if len(t) and uniform * (mass + (1 << 30)) >> 64 == mass:
+                logits = np.full(1024, -(1 << 30), np.int32)
+                logits[0], logits[700] = -t[0], 0
+                drawn = Draw(0, Sampling(1 << 30), 1, position)
+                assert kernels.draw(tier, logits, drawn) == sampling.draw(logits, *drawn[1:]) == 700
+                found += 1
+    assert found
 
 
 @pytest.mark.parametrize("tier", TIERS)
