@@ -338,8 +338,11 @@ class Model:
             yield
         finally:
             if not all(job.done for job in jobs):
-                with self._driver.turn:
-                    self._cancel(jobs)
+                if self._driver.turn.mine:  # a stream that nobody holds any more is collected in the midst of a step
+                    self._driver.post(lambda: self._cancel(jobs))
+                else:
+                    with self._driver.turn:
+                        self._cancel(jobs)
 
     @contextmanager
     def _posted(self, jobs: Sequence[Job]) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """What goes wrong ends one request; the others keep their bits, the pages come back, the model can be used again."""
 
+import gc
 import random
+import time
 
 import numpy as np
 import pytest
@@ -180,6 +182,22 @@ def test_a_reader_that_fails_ends_its_own_stream(model, expected):
     failing.close()
     assert len(model.engine.scheduler.queue) == 1
     assert tuple(piece.token for piece in [*head, *beside]) == expected[0][0].tokens
+
+
+def test_a_stream_that_is_collected_in_the_midst_of_a_step_ends(model, expected, monkeypatch):
+    stream = model.stream("some text", max_tokens=100, ignore_eos=True)
+    next(stream)
+    loop = [stream]
+    loop.append(loop)
+    del stream, loop
+    step = model.executor.step
+    monkeypatch.setattr(model.executor, "step", lambda *parts: (gc.collect(), step(*parts))[1])
+    assert model.generate(PROMPTS, **USUAL) == expected
+    end = time.monotonic() + 30
+    while model.engine.scheduler.queue:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    assert model.engine.counters.decoded < 100 + len(PROMPTS) * 2 * USUAL["max_tokens"] - 80
 
 
 def digits_of(model):

@@ -25,10 +25,15 @@ class Turn:
         self._waiting: deque[threading.Lock] = deque()
         self._owner: int | None = None
 
+    @property
+    def mine(self) -> bool:
+        """Whether this very thread has the turn."""
+        return self._owner == threading.get_ident()
+
     def __enter__(self) -> None:
         gate = None
         with self._mutex:
-            if self._owner == threading.get_ident():
+            if self.mine:
                 raise RuntimeError("the engine is in use by this very thread: a sink cannot start another request")
             if self._owner is None:
                 self._owner = threading.get_ident()
