@@ -1,4 +1,4 @@
-"""Grow a tree of continuations: fork at each step, keep the likeliest, drop the others. python examples/branches.py [MODEL]
+"""Grow a tree of texts: fork at each turn, keep the likeliest, drop the others: python examples/branches.py [MODEL]
 
 Forks share all that was computed for their common text, and a dropped branch gives its pages back at once.
 """
