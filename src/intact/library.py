@@ -466,6 +466,8 @@ def load(
             from intact.executors.native import NativeExecutor
 
             runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
+            if profile == "int8":
+                checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 

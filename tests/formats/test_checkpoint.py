@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from intact.errors import FormatError, IntactError
 from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
+from support.tiny import write_tiny
 
 
 @pytest.fixture
@@ -103,3 +104,20 @@ def test_metadata_and_tensors_cannot_be_changed(folder: Path) -> None:
         checkpoint.metadata["x"] = 1  # type: ignore[index]
     with pytest.raises(TypeError):
         del checkpoint.tensors["w"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs /proc")
+def test_a_checkpoint_at_rest_takes_no_memory_and_reads_the_same(tmp_path):
+    path = write_tiny(tmp_path / "tiny.gguf", width=256, hidden=2048, vocabulary=800)
+
+    def resident():
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        own = (line for line in lines if line.endswith(str(path)))
+        return sum(next(int(line.split()[1]) for line in lines if line.startswith("Rss:")) for _ in own)  # kB
+
+    with open_checkpoint(path) as checkpoint:
+        before = {name: tensor.data.tobytes() for name, tensor in checkpoint.tensors.items()}
+        assert resident() > 500
+        checkpoint.rest()
+        assert resident() < 100
+        assert {name: tensor.data.tobytes() for name, tensor in checkpoint.tensors.items()} == before

@@ -1,5 +1,6 @@
 """A model as it lies on disk, whatever its format."""
 
+import mmap
 import re
 from collections.abc import Mapping
 from os import PathLike
@@ -10,7 +11,7 @@ from typing import Any, Literal, Self
 from intact.errors import FormatError
 from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
-from intact.formats.tensor import Tensor, map_file
+from intact.formats.tensor import Tensor, map_file, mapped_file
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _EXPECTED = "a .gguf file, a .safetensors file beside a config.json, or a folder of these"
@@ -51,6 +52,13 @@ class Checkpoint:
     def close(self) -> None:
         """Let the tensors go; a file is unmapped with the last view of it, so views taken before stay valid."""
         self.tensors = MappingProxyType({})
+
+    def rest(self) -> None:
+        """Let the system have the memory of mapped files back; what is touched again is read again."""
+        maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
+        for found in maps.values():
+            if hasattr(mmap, "MADV_DONTNEED"):  # where it does not exist, the system decides by itself
+                found.madvise(mmap.MADV_DONTNEED)
 
     def __enter__(self) -> Self:
         return self

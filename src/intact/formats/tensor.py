@@ -110,6 +110,14 @@ def map_file(path: Path) -> mmap.mmap | bytes:
         raise FormatError(f"{path}: cannot be read ({error}); expected a readable file") from error
 
 
+def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
+    """The map that an array is a view of, if it is one."""
+    base: object = data
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
 def shown(name: str) -> str:
     """Quote a name out of a file for a message: escaped, and cut when it is long."""
     return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"
