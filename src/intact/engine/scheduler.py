@@ -11,6 +11,7 @@ from intact.engine.cache import Block, PageTable, PrefixIndex
 from intact.engine.pages import OutOfPagesError
 from intact.engine.sequence import Request, Sample, Sequence
 
+FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs
 PATIENCE = 256  # steps of waiting that one more of priority is worth
 
 
@@ -170,13 +171,16 @@ class Scheduler:
                 continue
 
     def _worth_starting(self, sequence: Sequence) -> bool:
-        """Whether a waiting sequence is likely to stay: its whole text fits, with a page to grow for each that runs."""
+        """Whether a waiting sequence is likely to stay: its whole text fits, and what it and those who run will write."""
         running = self._running()
         if not running or running[-1].order > sequence.order:
             return True
-        pool = self.index.pool
-        room = pool.free + self.index.idle - len(running)
-        return sequence.table.missing(sequence.remaining) <= room
+        room = self.index.pool.free + self.index.idle - sum(map(self._growth, running))
+        return sequence.table.missing(sequence.remaining) + self._growth(sequence) <= room
+
+    def _growth(self, sequence: Sequence) -> int:
+        """Pages that a sequence will take: for half of what it may still draw, but not too far ahead."""
+        return min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
 
     def _running(self) -> list[Sequence]:
         return [s for s in self.queue if s.running and not s.request.paused]
