@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -37,6 +38,10 @@ public:
         if (size >= kHuge) (void)::madvise(data_, size & ~(kHuge - 1), MADV_HUGEPAGE);
 #endif
     }
+    // Part of a chunk of huge pages where the size is below one: many small matrices then miss the TLB as seldom as a
+    // large one. The chunk goes with the last buffer in it.
+    static Buffer packed(std::size_t size);
+
     Buffer(Buffer&& other) noexcept { swap(other); }
     Buffer& operator=(Buffer&& other) noexcept {
         swap(other);
@@ -45,7 +50,7 @@ public:
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
     ~Buffer() {
-        if (data_ != nullptr) ::operator delete(data_, std::align_val_t{alignment_});
+        if (data_ != nullptr && !chunk_) ::operator delete(data_, std::align_val_t{alignment_});
     }
 
     std::uint8_t* data() const { return data_; }
@@ -59,11 +64,13 @@ private:
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
         std::swap(alignment_, other.alignment_);
+        std::swap(chunk_, other.chunk_);
     }
 
     std::uint8_t* data_ = nullptr;
     std::size_t size_ = 0;
     std::size_t alignment_ = kLine;
+    std::shared_ptr<Buffer> chunk_;  // which the data are part of
 };
 
 struct Weight {
@@ -115,7 +122,7 @@ struct Weight {
         const std::size_t scale_bytes = round(panels() * pairs() * 2 * kPanel * 2);
         const std::size_t minimum_bytes = has_min ? scale_bytes : 0;
         const std::size_t exp_bytes = round(panels() * kPanel * 4);
-        storage = Buffer(code_bytes + scale_bytes + minimum_bytes + exp_bytes * (has_min ? 2 : 1));
+        storage = Buffer::packed(code_bytes + scale_bytes + minimum_bytes + exp_bytes * (has_min ? 2 : 1));
         std::uint8_t* at = storage.data();
         const auto take = [&at](std::size_t size) { return std::exchange(at, at + size); };
         codes = take(code_bytes);
