@@ -142,10 +142,11 @@ struct Rescale {
 
     // A panel in 32 bits, with two to spare, so that two results and a bias can be added: false where they do not fit.
     INTACT_INLINE bool quick(Lanes x, Lanes exponents, Lanes& out) const {
+        if (!plain) return false;
         const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
         // x / 2^s rounded half up is floor((floor(x / 2^(s-1)) + 1) / 2).
         out = shift_right<1>(add(shift_right(high, down), broadcast(1)));
-        return plain && equal(signed_right_each(high, shift), x);
+        return equal(signed_right_each(high, shift), x);
     }
 
     Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
