@@ -23,7 +23,7 @@ KERNELS = {
 }  # fmt: skip
 # Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
 DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}
-MEMORY = {"memcpy", "memmove", "memset"}
+MEMORY = {"memcmp", "memcpy", "memmove", "memset"}
 
 
 @functools.cache
