@@ -215,6 +215,12 @@ class Model:
         """`chat`, token by token."""
         return self.stream(self.tokenizer.encode_chat(messages), **parameters)
 
+    @contextmanager
+    def exclusive(self) -> Iterator[Engine]:
+        """The engine for this thread alone, to run its steps oneself (docs/engine.md); they serve all requests."""
+        with self._driver.turn:
+            yield self.engine
+
     @overload
     def logits(self, tokens: Prompt, raw: Literal[False] = False) -> NDArray[np.float32]: ...
     @overload

@@ -143,3 +143,21 @@ def test_what_another_thread_takes_over_is_still_worked(monkeypatch):
         time.sleep(0.01)
     assert first == [0]
     assert events[0] == continued(prompt_of(1, 12), 1, 20)
+
+
+def test_the_engine_can_be_had_alone(tmp_path):
+    import intact
+    from support.tiny import write_tiny
+
+    model = intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=1)
+    alone = model.generate("some text", max_tokens=6, temperature=1.0)
+    found = []
+    with model.exclusive() as engine:
+        thread = threading.Thread(
+            target=lambda: found.append(model.generate("some text", max_tokens=6, temperature=1.0)), daemon=True
+        )
+        thread.start()
+        time.sleep(0.05)
+        assert engine.counters.steps == 6  # the other thread waits for its turn
+    thread.join(10)
+    assert found == [alone]

@@ -171,7 +171,7 @@ class Scheduler:
                 continue
 
     def _worth_starting(self, sequence: Sequence) -> bool:
-        """Whether a waiting sequence is likely to stay: its whole text fits, and what it and those who run will write."""
+        """Whether a waiting sequence is likely to stay: its text fits, and what it and those who run will write."""
         running = self._running()
         if not running or running[-1].order > sequence.order:
             return True
