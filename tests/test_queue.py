@@ -27,13 +27,13 @@ def test_two_thousand_requests_under_a_cap_equal_their_solitary_runs(tmp_path):
         asks.append(Ask(shared * (i % 3 == 0) + own, fields, n=1 + (i % 10 == 0), priority=draw.choice((0, 0, 1, -1))))
     plain = intact.load(path, threads=1, prefix_cache=False, drafter="off")
     page_bytes = plain.executor.page_bytes
-    model = intact.load(path, threads=1, rows=128, chunk=64, cache_bytes=40 * page_bytes)
+    model = intact.load(path, threads=1, rows=128, chunk=64, cache_bytes=30 * page_bytes)
     found = together(model, asks)
     for ask, several in zip(asks, found, strict=True):
         assert several == together(plain, [ask])[0]
     counters, index = model.engine.counters, model.engine.index
     assert min(counters.preemptions, counters.cache_hits, index.evictions) > 20
-    assert model.engine.pool.used <= 40
+    assert model.engine.pool.used <= 30
     assert counters.largest_step > 30
 
 

@@ -181,12 +181,12 @@ class Model:
         """`stream` for coroutines. A reader who falls `UNREAD` pieces behind pauses the sample until it catches up."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Chunk | None] = asyncio.Queue()
-        unread = 0
+        told = read = 0  # each written by one side alone: the engine's thread, and the loop's
 
         def listen(_: int, piece: Chunk | None) -> None:
-            nonlocal unread
-            unread += 1
-            jobs[0].request.paused = unread >= UNREAD
+            nonlocal told
+            told += 1
+            jobs[0].request.paused = told - read >= UNREAD
             _notify(loop, lambda: pieces.put_nowait(piece))
 
         tokens, ids = [self._tokens(prompt, "the prompt")], None if id is None else [id]
@@ -194,8 +194,8 @@ class Model:
         request = jobs[0].request
         with self._posted(jobs):
             while (piece := await pieces.get()) is not None:
-                unread -= 1
-                if request.paused and unread <= UNREAD // 2:
+                read += 1
+                if request.paused and told - read <= UNREAD // 2:
                     request.paused = False
                     self._driver.post(lambda: None)
                 yield piece

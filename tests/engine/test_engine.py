@@ -418,3 +418,27 @@ def test_scoring_a_text_borrows_pages_and_returns_them(executor):
     with pytest.raises(CapacityError):
         list(engine.prefill(prompt_of(2, 200)))
     assert engine.held == 0
+
+
+def test_scoring_makes_do_with_the_pages_that_the_machine_has():
+    engine = make(Tally(limit=8))
+    submit(engine, prompt_of(1, 5 * PAGE), [1], 2)
+    run(engine)
+    assert engine.index.idle == 5
+    assert sum(len(chunks[0].tokens) for chunks, _ in engine.prefill(prompt_of(2, 7 * PAGE))) == 7 * PAGE
+    assert engine.index.evictions > 0
+    with pytest.raises(CapacityError):
+        list(engine.prefill(prompt_of(2, 9 * PAGE)))
+    assert engine.held == 0
+
+
+def test_prompts_that_must_wait_hold_no_pages(executor):
+    engine = make(executor, chunk=4)
+    prompt = prompt_of(1, 2 * PAGE)
+    submit(engine, prompt, [1], 2)
+    run(engine)
+    asked = [submit(engine, prompt + prompt_of(i, 20), [i], 3)[0] for i in range(5)]
+    engine.step()  # the first takes the whole chunk
+    holding = [s.request for s in engine.scheduler.queue if s.table.held]
+    assert holding == asked[:1]
+    run(engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.parameters import SamplingFields, SamplingParameters
 from intact.errors import ParameterError
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import Sampling
@@ -143,3 +144,7 @@ def test_json_holds_what_differs_from_the_defaults() -> None:
 def test_json_that_makes_no_sense_is_refused(text: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         SamplingParameters.from_json(text)
+
+
+def test_the_arguments_by_name_are_the_fields():
+    assert list(SamplingFields.__annotations__) == [field.name for field in fields(SamplingParameters)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable, PrefixIndex
-from intact.engine.draft import Controller, Draft, Drafter, Tree
+from intact.engine.draft import Controller, Draft, Drafter, Tree, accepted
 from intact.engine.pages import OutOfPagesError, PagePool
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work
 from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
@@ -409,18 +409,14 @@ class Engine:
         """Hand a token to the request; whether the sample goes on."""
         finish: Finish | None
         error: Exception | None = None
-        if event.token < 0:
-            finish, error = (
-                "error",
-                ParameterError("no token is allowed here: the constraint and the biases rule out all"),
-            )
-        else:
-            try:
-                finish = request.sink(event)
-            except Exception as raised:  # whoever reads fails alone
-                finish, error = "error", raised
-            if finish is None and event.position + 1 - len(request.prompt) >= request.limit:
-                finish = request.at_limit
+        try:
+            if event.token < 0:
+                raise ParameterError("no token is allowed here: the constraint and the biases rule out all")
+            finish = request.sink(event)
+        except Exception as raised:  # whoever reads fails alone
+            finish, error = "error", raised
+        if finish is None and event.position + 1 - len(request.prompt) >= request.limit:
+            finish = request.at_limit
         if finish is not None:
             self._ended(request, sample, finish, error)
         return finish is None
@@ -463,20 +459,12 @@ class Engine:
         try:
             for start in range(0, len(array), size):
                 part = array[start : start + size]
-                self._make_room(table, len(part), len(array))
-                yield [Chunk(start, part, table.reserve(len(part)))], np.arange(len(part))
+                if not self.scheduler.make_room(table, len(part)):
+                    raise self._too_small(len(array))
+                yield [Chunk(start, part, table.pages)], np.arange(len(part))
                 table.length += len(part)  # never indexed: a text that is scored is not asked for again
         finally:
             table.drop()
-
-    def _make_room(self, table: PageTable, positions: int, length: int) -> None:
-        while (lack := table.missing(positions) - self.pool.free) > 0:
-            if self.index.evict(lack):
-                continue
-            holders = [s for s in self.scheduler.queue if s.table.held]
-            if not holders:
-                raise self._too_small(length)
-            self.scheduler.preempt(holders[-1])
 
 
 def _is_chain(tree: Tree) -> bool:
@@ -492,11 +480,4 @@ def _depths(tree: Tree) -> list[int]:
 
 def _path(tree: Tree | None, drawn: list[Drawn]) -> list[int]:
     """Rows whose draws came true one after the other, from row 0, which the text's last token has."""
-    path = [0]
-    if tree is None:
-        return path
-    nodes = zip(tree.parents.tolist(), tree.tokens.tolist(), strict=True)
-    children = {(parent + 1, token): i for i, (parent, token) in enumerate(nodes, 1)}
-    while (child := children.get((path[-1], drawn[path[-1]][0]))) is not None:
-        path.append(child)
-    return path
+    return [0] if tree is None else [0, *(node + 1 for node in accepted(tree, [token for token, _ in drawn]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import NamedTuple
@@ -94,7 +94,9 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """Let a sequence go; its pages are free at once."""
         sequence.preempt()
-        self.queue.remove(sequence)
+        place = bisect_left(self.queue, sequence.order, key=_order)
+        assert self.queue[place] is sequence
+        del self.queue[place]
 
     def preempt(self, sequence: Sequence) -> None:
         """Take a sequence's pages; it will be computed again."""
@@ -115,17 +117,15 @@ class Scheduler:
         for sequence in list(self.queue):
             if not rows:
                 break
-            if sequence.request.paused:
+            behind = sequence.remaining > 1 or not sequence.output
+            if sequence.request.paused or (behind and not chunk):
                 continue
             self._match(sequence)
-            wanted = min(sequence.remaining, rows)
-            behind = sequence.remaining > 1 or not sequence.output
-            if behind and not (wanted := min(wanted, chunk)):
-                continue
+            wanted = min(sequence.remaining, rows, chunk if behind else rows)
             claim = self._claim(sequence) if behind else None
             if claim is not None and claim in claimed:
                 continue  # another computes the same page in this step
-            if not self._make_room(sequence, wanted):
+            if not self._admit(sequence, wanted):
                 if not works and self._running() in ([], [sequence]):
                     raise SequenceTooLargeError(sequence)
                 break  # who is younger must not take what an older one waits for
@@ -150,16 +150,19 @@ class Scheduler:
             return None
         return sequence.table.block, sequence.text(start, start + size)
 
-    def _make_room(self, sequence: Sequence, positions: int) -> bool:
-        """Have the pages for so many positions more, if need be at the cost of who is idle, paused or younger."""
-        table, pool = sequence.table, self.index.pool
+    def _admit(self, sequence: Sequence, positions: int) -> bool:
+        """Have the pages for so many positions more."""
         if not sequence.running and not self._worth_starting(sequence):
             return False
+        return self.make_room(sequence.table, positions, sequence)
+
+    def make_room(self, table: PageTable, positions: int, asking: Sequence | None = None) -> bool:
+        """Reserve positions, if need be at the cost of who is idle, paused, or younger than who asks (if anybody)."""
         while True:
-            if (lack := table.missing(positions) - pool.free) > 0:
+            if (lack := table.missing(positions) - self.index.pool.free) > 0:
                 if self.index.evict(lack):
                     continue
-                victim = self._victim(sequence)
+                victim = self._victim(asking)
                 if victim is None:
                     return False
                 self.preempt(victim)
@@ -185,12 +188,12 @@ class Scheduler:
     def _running(self) -> list[Sequence]:
         return [s for s in self.queue if s.running and not s.request.paused]
 
-    def _victim(self, sequence: Sequence) -> Sequence | None:
-        holders = [s for s in self.queue if s.table.held and s is not sequence]
+    def _victim(self, asking: Sequence | None) -> Sequence | None:
+        holders = [s for s in self.queue if s.table.held and s is not asking]
         for s in reversed(holders):
             if s.request.paused:
                 return s
-        return holders[-1] if holders and holders[-1].order > sequence.order else None
+        return holders[-1] if holders and (asking is None or holders[-1].order > asking.order) else None
 
 
 def _order(sequence: Sequence) -> tuple[int, int]:
