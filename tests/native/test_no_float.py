@@ -14,13 +14,9 @@ import pytest
 
 from intact import _native
 from intact._native import kernels
-from support.disassembly import Disassembly, is_float
+from support.disassembly import KERNELS, Disassembly, is_float
 
 TIERS = kernels.tiers()
-KERNELS = {
-    "quantize_narrow", "quantize_wide", "matmul", "norm_narrow", "norm_wide", "sine_cosine", "rotate", "gate", "append",
-    "attend", "weights", "multiply_adds", "read_bytes",
-}  # fmt: skip
 # Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
 DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}
 MEMORY = {"memcmp", "memcpy", "memmove", "memset"}
@@ -84,8 +80,8 @@ X86 = (
     cltq cqto vpmullq vextractf64x2""",
 )
 ARM = (
-    "fadd fmul fmadd fmla fcvtzs fcmp fdiv fsqrt scvtf ucvtf frintm fmax bfdot fabs fneg",
-    "add mul madd sdiv umulh smull sadalp fmov bfi bfxil movi dup ushl sqdmulh cmgt addv ldr str b.ne bl csel",
+    "fadd fmul fmadd fmla fcvtzs fcmp fdiv fsqrt scvtf ucvtf frintm fmax bfdot fnmul",
+    "add mul madd sdiv umulh smull sadalp fmov fneg fabs bfi movi dup ushl sqdmulh cmgt addv ldr str b.ne bl csel",
 )
 
 

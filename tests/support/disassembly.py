@@ -14,13 +14,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Arithmetic, comparison and conversion; moves, bitwise operations and shuffles of the same registers are not.
+# A tier's kernels but for those that draw, which allocate: where the C++ runtime is part of the library they reach it.
+KERNELS = {
+    "quantize_narrow", "quantize_wide", "matmul", "norm_narrow", "norm_wide", "sine_cosine", "rotate", "gate", "append",
+    "attend", "weights", "multiply_adds", "read_bytes",
+}  # fmt: skip
+
+# Arithmetic, comparison and conversion; moves, bitwise operations and shuffles of the same registers are not. Compilers
+# make 2^31 by the sign bit's (fneg), in integers.
 _X86_FLOAT = re.compile(
     r"v?(?:(?:add|sub|mul|div|min|max|sqrt|rcp(?:14|28)?|rsqrt(?:14|28)?|round|rndscale|getexp|getmant|scalef|fixupimm"
     r"|range|reduce|cmp\w*|hadd|hsub|addsub|dp|fpclass|exp2|fc?(?:n?madd|n?msub|maddsub|msubadd|mul)c?\d*)"
     r"[ps][sdh][xyz]?|u?comis[sdh]|cvt\w+|dpbf16ps)|f\w+"
 )
-_ARM_FLOAT = re.compile(r"f(?!mov$)\w+|[su]cvtf|bf(?:dot|mmla|ml|cvt)\w*")
+_ARM_FLOAT = re.compile(r"f(?!(?:mov|neg|abs)$)\w+|[su]cvtf|bf(?:dot|mmla|ml|cvt)\w*")
 _X86_PREFIXES = {
     "lock",
     "rep",
