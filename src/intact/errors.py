@@ -19,3 +19,15 @@ class ParameterError(IntactError):
 
 class CapacityError(IntactError):
     """Something that does not fit the memory it may use."""
+
+
+class SpentError(IntactError):
+    """A budget that has nothing left for what was asked."""
+
+
+class ScorerError(IntactError):
+    """A scorer that failed, or gave something that is no finite number."""
+
+
+class JournalError(IntactError):
+    """A journal that cannot be read or written: truncated, damaged, foreign, of another version, or a full disk."""

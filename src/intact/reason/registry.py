@@ -1,0 +1,149 @@
+"""Methods as values: what a generator function says about itself, and where methods are found."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from intact.errors import ParameterError
+from intact.reason.answer import Answer
+from intact.reason.problem import Problem
+from intact.reason.requests import Request
+
+Steps: TypeAlias = "Generator[Request | Sequence[Request], Any, Answer]"
+"""What a method is while it runs."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of a method: its name, type as written, default, and one sentence."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: called with a problem and its parameters it begins to run.
+
+    Attributes
+    ----------
+    line : str
+        What it does, in one line: the first of its docstring.
+    paper : str
+        Where it comes from.
+    sampling : mapping
+        What it prefers where neither the user nor a request says otherwise, such as a temperature.
+    """
+
+    name: str
+    function: Callable[..., Steps]
+    paper: str
+    line: str
+    parameters: tuple[Parameter, ...]
+    sampling: Mapping[str, Any]
+
+    def __call__(self, problem: Problem, **parameters: Any) -> Steps:
+        """Begin to run.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such parameter.
+        """
+        known = [parameter.name for parameter in self.parameters]
+        for name in parameters:
+            if name not in known:
+                raise ParameterError(f"{self.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+        return self.function(problem, **parameters)
+
+
+def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Method]:
+    """Make a method of a generator function, whose keyword-only parameters become the method's.
+
+    Parameters
+    ----------
+    paper : str
+        The source: authors, year, arXiv number.
+    **sampling
+        Defaults of `Extend` for its requests, such as ``temperature=0.8``.
+    """
+
+    def decorate(function: Callable[..., Steps]) -> Method:
+        text = inspect.getdoc(function) or ""
+        parameters = [
+            Parameter(p.name, str(p.annotation), p.default, _help(text, p.name))
+            for p in inspect.signature(function).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
+        line = text.partition("\n")[0]
+        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling))
+
+    return decorate
+
+
+def _help(docstring: str, name: str) -> str:
+    """What a NumPy docstring says about a parameter."""
+    found = re.search(rf"^{re.escape(name)} : .*\n((?:[ \t]+.*\n?)+)", docstring, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def all_methods() -> dict[str, Method]:
+    """All methods of this package by name, sorted: whatever the modules of `intact.reason.methods` define."""
+    package = importlib.import_module("intact.reason.methods")
+    found: dict[str, Method] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        names = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+        found |= {value.name: value for value in names.values() if isinstance(value, Method)}
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Method:
+    """Find a method by its name, or in a file of the user's own: ``my_method.py:name``.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, naming what there is.
+    """
+    file, colon, inner = name.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _from_file(Path(file), inner)
+    known = all_methods()
+    if name not in known:
+        raise ParameterError(
+            f"there is no method {name!r}; there are {', '.join(known)}, and FILE.py:NAME for your own"
+        )
+    return known[name]
+
+
+def _from_file(path: Path, name: str) -> Method:
+    if not path.is_file():
+        raise ParameterError(f"{path}: there is no such file")
+    label = "intact_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    spec = importlib.util.spec_from_file_location(label, path)
+    if spec is None or spec.loader is None:
+        raise ParameterError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[label] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ParameterError(f"{path} cannot be loaded: {error!r:.200}") from error
+    found = vars(module).get(name)
+    if not isinstance(found, Method):
+        there = [key for key, value in vars(module).items() if isinstance(value, Method)]
+        raise ParameterError(
+            f"{path} has no method {name!r}; it has {', '.join(there) or 'none: decorate it with @method'}"
+        )
+    return found

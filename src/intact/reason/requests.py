@@ -1,0 +1,115 @@
+"""What a method may ask for. It yields one request, or a list that is served side by side, and gets result or list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from intact.reason.problem import Problem
+from intact.reason.scorer import Scorer
+from intact.reason.state import State
+
+if TYPE_CHECKING:
+    from intact.reason.registry import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Have a model go on from a state; the result is a new `State`.
+
+    Several extensions of one state draw independently. What is None is the user's wish, else the method's default.
+
+    Attributes
+    ----------
+    stop : tuple of str
+        Texts that end the extension; the one that did stays in the text.
+    max_tokens : int
+        The most tokens of this extension.
+    temperature, top_p, top_k, min_p
+        As in docs/sampling.md; temperature 0 is greedy.
+    top_logprobs : int
+        How many of the likeliest tokens to report with each token, to 20.
+    regex, grammar : str
+        What the extension must match.
+    model : str
+        Which of the models the driver was given; by default the first.
+    """
+
+    state: State
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    top_logprobs: int = 0
+    regex: str | None = None
+    grammar: str | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Judge states; the result is a list of as many floats."""
+
+    scorer: Scorer
+    states: Sequence[State]
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Extend side by side until `winners` have come to an end of their own (`State.complete`); the result is a `Raced`.
+
+    Who ends with fewer tokens is first, and of equals the one that stands first in the list. The others are cut at the
+    last winner's count of tokens, and nothing beyond it is ever charged.
+    """
+
+    runners: Sequence[Extend]
+    winners: int = 1
+
+
+class Raced(NamedTuple):
+    """The end of a race.
+
+    Attributes
+    ----------
+    states : list of State
+        One for each runner, in their order; losers end with 'cancelled', unless their own end came at that very token.
+    winners : list of int
+        Who won, the first first; fewer than asked for, if too few came to an end.
+    """
+
+    states: list[State]
+    winners: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a Python program in the sandbox; the result is an `intact.sandbox.Outcome`."""
+
+    code: str
+    stdin: str | None = None
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Use another method; the result is its `Answer`.
+
+    Attributes
+    ----------
+    method : Method
+        As `find` gives it.
+    problem : Problem
+        The caller's, or another one.
+    parameters : mapping
+        Those of the method.
+    """
+
+    method: Method
+    problem: Problem
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+Request: TypeAlias = "Extend | Score | Race | Run | Call"

@@ -1,0 +1,38 @@
+"""What judges texts: a number for each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from intact.reason.problem import Problem
+from intact.reason.state import State
+
+if TYPE_CHECKING:
+    from intact.reason.requests import Request
+
+Scores: TypeAlias = Sequence[float]
+Scoring: TypeAlias = "Generator[Request | Sequence[Request], Any, Scores]"
+
+
+class Scorer(Protocol):
+    """Gives each state a finite number, more for better ones; methods that need it in [0, 1] say so.
+
+    A scorer that asks a model writes `score` as a generator that yields requests, as methods do: these are charged,
+    journalled and merged into the same batches. Any other returns the numbers at once.
+
+    Attributes
+    ----------
+    name : str
+        What the trace calls it.
+    digest : str
+        What its numbers depend on besides problem and texts (weights, parameters), to keep them in the journal; empty:
+        they are quick to compute again.
+    """
+
+    name: str
+    digest: str
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Scores | Scoring:
+        """Judge texts, finished or not; in order."""
+        ...

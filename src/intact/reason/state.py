@@ -1,0 +1,147 @@
+"""A text on its way: the immutable value that methods extend, fork and choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+LOGPROB_SCALE = 1 << 24
+
+Prompt: TypeAlias = "str | tuple[tuple[str, str], ...]"
+"""A text as it is, or a conversation: pairs of role and content."""
+
+Branch: TypeAlias = "tuple[str | int, ...]"
+"""A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
+
+Why = Literal["", "end", "stop", "length", "context", "cancelled", "budget", "error"]
+"""Why writing paused: not begun, an end token, a stop string, `max_tokens`, no room in the context, a lost race, a
+budget that is spent, an error."""
+
+Top: TypeAlias = "tuple[tuple[int, int], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a text: what a model wrote in one go, or what a method appended.
+
+    Attributes
+    ----------
+    text : str
+        All of it, the stop string that ended it included; an end token has no text.
+    tokens : tuple of int
+        What was drawn, the end token included. Empty for text that was appended, and where a back end tells no tokens.
+    logprobs : tuple of int
+        Natural log-probability of each token under the model at temperature 1, times 2^24.
+    top : tuple
+        For each token the likeliest ones there as (token, log-probability times 2^24), if asked for.
+    model : str or None
+        Who wrote it, by the name that `Extend.model` gave; None: it was appended.
+    special : bool
+        Of appended text: whether control tokens written in it count as such.
+    """
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[int, ...] = ()
+    top: tuple[Top, ...] = ()
+    model: str | None = None
+    special: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A prompt and what follows it. Forking it costs nothing: extend it twice, and there are two.
+
+    Made by `Problem.start`; the driver makes new ones by extending others. What a model wrote is kept as tokens and
+    never tokenised again.
+
+    Attributes
+    ----------
+    why : Why
+        Why the last extension ended.
+    error : str
+        What went wrong, where `why` is 'error'.
+    """
+
+    prompt: Prompt
+    branch: Branch
+    pieces: tuple[Piece, ...] = ()
+    why: Why = ""
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """Everything after the prompt."""
+        return "".join([piece.text for piece in self.pieces])
+
+    @property
+    def last(self) -> str:
+        """The text of the last piece: the newest step."""
+        return self.pieces[-1].text if self.pieces else ""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens that models wrote."""
+        return tuple([token for piece in self.pieces for token in piece.tokens])
+
+    @property
+    def logprobs(self) -> tuple[int, ...]:
+        """Log-probability of each of `tokens`, times 2^24."""
+        return tuple([value for piece in self.pieces for value in piece.logprobs])
+
+    @property
+    def top(self) -> tuple[Top, ...]:
+        """The likeliest tokens at each of `tokens`, where `top_logprobs` asked for them."""
+        return tuple([likeliest for piece in self.pieces for likeliest in piece.top])
+
+    @property
+    def length(self) -> int:
+        """The number of tokens that models wrote."""
+        return sum([len(piece.tokens) for piece in self.pieces])
+
+    @property
+    def logprob(self) -> float:
+        """Natural log-probability of everything written."""
+        return sum([sum(piece.logprobs) for piece in self.pieces]) / LOGPROB_SCALE
+
+    @property
+    def mean_logprob(self) -> float:
+        """`logprob` per token; 0 where nothing was written."""
+        return self.logprob / max(1, self.length)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model came to an end of its own: an end token or a stop string."""
+        return self.why in ("end", "stop")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow: an end token, the context's end, an error."""
+        return self.why in ("end", "context", "error")
+
+    def append(self, text: str, *, special: bool = True) -> State:
+        """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
+
+        Parameters
+        ----------
+        special : bool
+            Whether control tokens written in the text (``</think>``) count as such; not for text from elsewhere.
+        """
+        pieces = self.pieces
+        if self.why == "end" and pieces and pieces[-1].tokens:
+            last = pieces[-1]
+            kept = replace(last, tokens=last.tokens[:-1], logprobs=last.logprobs[:-1], top=last.top[:-1])
+            pieces = (*pieces[:-1], kept)
+        return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
+
+    def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
+        """Begin anew with another prompt at this place of the tree, such as a question about this text."""
+        return State(as_prompt(prompt), self.branch)
+
+
+def as_prompt(prompt: str | Sequence[Mapping[str, str]] | Prompt) -> Prompt:
+    """A prompt as a value: a text, or pairs of role and content."""
+    if isinstance(prompt, str):
+        return prompt
+    return tuple([(turn["role"], turn["content"]) if isinstance(turn, Mapping) else turn for turn in prompt])
