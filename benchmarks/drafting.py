@@ -50,7 +50,7 @@ def measure(
     model: intact.Model, kind: str, temperature: float, options: argparse.Namespace, clock: Callable[[], float]
 ) -> Row:
     """Run each request without and with drafts by turns."""
-    controller, count, ratios = model.engine.controller, 0, []
+    drafting, count, ratios = model.engine.drafting, 0, []
     seconds = {False: 0.0, True: 0.0}
     steps = proposed = accepted = 0
     for request in requests(kind, options.requests):
@@ -61,12 +61,12 @@ def measure(
         texts = set()
         for turn in range(2 * options.repeats):
             draft = turn % 4 in (1, 2)
-            before, start = controller.statistics, clock()
+            before, start = drafting.statistics, clock()
             ((completion,),) = model.generate(prompt, draft=draft, **sampling)
             times[draft].append(clock() - start)
             texts.add(completion.tokens)
             if draft:
-                more = difference(controller.statistics, before)
+                more = difference(drafting.statistics, before)
                 steps, proposed, accepted = (a + b for a, b in zip((steps, proposed, accepted), more, strict=True))
         if len(texts) > 1:
             raise SystemExit(f"drafting changed the text of: {request[:80]}")
@@ -107,7 +107,7 @@ def main() -> None:
     results: dict[str, list[Row]] = {}
     for name in map(str, options.models):
         model = intact.load(name, options.profile, threads=1 if options.cpu else None, drafter=options.drafter)
-        model.engine.controller = Controller(clock=clock)
+        model.engine.drafting.controller = Controller(clock=clock)
         print(f"\n{Path(name).name}, {options.profile}, drafter {options.drafter}\n")
         print("| request | temperature | plain, tokens/s | drafting | gain (range) | tokens a step | accepted |")
         print("|---|---|---|---|---|---|---|")

@@ -13,6 +13,7 @@ import pytest
 
 import intact
 from intact.engine.draft import make_drafter
+from intact.engine.drafting import Drafting
 from intact.executors.native import available_tiers
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
 from support.models import real_model
@@ -128,10 +129,8 @@ def load(path, profile, row, texts):
     if row["drafter"] != "off":
         trees = model.executor.trees
         prophet = row["drafter"] == "prophet"
-        engine.drafter = (
-            Prophet(texts, trees, VOCABULARY) if prophet else make_drafter(row["drafter"], VOCABULARY, trees)
-        )
-        engine.controller = Eager()
+        drafter = Prophet(texts, trees, VOCABULARY) if prophet else make_drafter(row["drafter"], VOCABULARY, trees)
+        engine.drafting = Drafting(drafter, Eager())
     return model
 
 
@@ -252,6 +251,38 @@ def test_the_library_s_own_drafting_changes_nothing(tiny, expected, profile, dra
         assert [together(model, [ask])[0] for ask in KINDS.values()] == list(expected("llama", profile).values())
 
 
+RULES = {
+    "repetition": {"repetition_penalty": 1.6},
+    "counts": {"presence_penalty": 0.5, "frequency_penalty": 2.0},
+    "bias": {"logit_bias": {40: 6.0, 50: 5.0, 60: -4.0, 70: float("-inf")}},
+    "least": {"min_tokens": 19, "logit_bias": {2: 100.0}},
+    "regex": {"regex": "[a-z ]{12}(0|[1-9][0-9]){4}"},
+    "schema": {"json_schema": SCHEMA},
+    "grammar": {"grammar": 'start: "(" start ")" | /[a-z]{9}/', "frequency_penalty": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+def test_drafts_are_judged_by_the_rules_of_their_place(tiny, profile, rules, temperature):
+    """Penalties count what came before a node, minimum tokens end within a tree, each node has its own mask."""
+    ask = Ask(PROMPT[:30], {"max_tokens": 40, "temperature": temperature} | RULES[rules])
+    model = intact.load(tiny("llama"), profile, threads=1, drafter="off")
+    (expected,) = together(model, [ask])
+    (free,) = together(model, [ask._replace(fields={"max_tokens": 40, "temperature": temperature})])
+    assert expected != free
+    assert rules != "least" or len(expected[0].tokens) == 20
+    text = [*ask.prompt, *expected[0].tokens]
+    model.engine.drafting = Drafting(Prophet([text], model.executor.trees, VOCABULARY), Eager())
+    before = model.engine.counters.steps
+    for _ in range(3):
+        assert together(model, [ask])[0] == expected
+    counters = model.engine.counters
+    assert counters.drafted > counters.accepted > len(expected[0].tokens)
+    assert counters.steps - before == 3 * len(expected[0].tokens) - counters.accepted  # so many were saved
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_samples_equal_separate_requests(tiny, architecture):
     """Each sample's key, alone in a request."""
@@ -274,7 +305,7 @@ def test_a_fork_equals_a_fresh_request_with_its_text(tiny, architecture, disturb
     model = intact.load(tiny(architecture), threads=1, page_size=16, drafter="off")
     engine = model.engine
     if disturbed:
-        engine.drafter, engine.controller = make_drafter("recycling", VOCABULARY, True), Eager()
+        engine.drafting = Drafting(make_drafter("recycling", VOCABULARY, True), Eager())
     ask = Ask(PROMPT[:45], LONG | {"temperature": 0.9, "seed": 2})
     job = job_of(model, ask)
     engine.add(job.request)
@@ -336,7 +367,7 @@ def test_the_contract_holds_on_a_real_model():
     size = plain.program.vocabulary
     texts = [[*prompt, *sample.tokens] for samples in expected for sample in samples]
     model = intact.load(path, page_size=16, cache_bytes=3 * plain.executor.page_bytes, chunk=19, drafter="off")
-    model.engine.drafter, model.engine.controller = Prophet(texts, True, size), Eager()
+    model.engine.drafting = Drafting(Prophet(texts, True, size), Eager())
     others = [Ask([500 + 13 * i, *prompt[: 3 * i]], {"max_tokens": 3 + i % 5, "temperature": 1.0}) for i in range(9)]
     for every in (0, 3):
         found = together(model, [*others[:4], *asks, *others[4:]], every)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
-from intact.engine.draft import DRAFTERS, make_drafter
+from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine
 from intact.engine.job import Job, Listener
@@ -459,8 +459,8 @@ def load(
         cache_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     elif isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1:
         raise ParameterError(f"cache_bytes must be a positive integer, got {cache_bytes!r}")
-    if drafter not in (*DRAFTERS, "off"):
-        raise ParameterError(f"drafter must be one of {', '.join(DRAFTERS)}, off, got {drafter!r}")
+    if drafter not in CHOICES:
+        raise ParameterError(f"drafter must be one of {', '.join(CHOICES)}, got {drafter!r}")
     if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     checkpoint = open_checkpoint(Path(resolve(name_or_path)))
@@ -490,6 +490,6 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache,
-        drafter=None if drafter == "off" else make_drafter(drafter, program.vocabulary, runner.trees),
+        drafting=make_drafting(drafter, program.vocabulary, runner.trees),
     )
     return Model(checkpoint, program, tokenizer, engine)

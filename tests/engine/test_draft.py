@@ -1,11 +1,13 @@
 """Drafters: trees are valid, indices find what a plain search finds, forks do not disturb one another."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.draft import DRAFTERS, accepted, make_drafter
+from intact.engine.draft import DRAFTERS, make_drafter
 from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
 from intact.engine.draft.base import make_tree
 from intact.engine.draft.lookup import EFFORT, LONGEST, Lookup
@@ -80,7 +82,7 @@ def test_an_unknown_drafter_is_refused_by_name():
 
 
 @given(st.data())
-def test_the_accepted_nodes_are_the_drawn_path(data):
+def test_a_tree_knows_its_nodes_by_parent_and_token(data):
     count = data.draw(st.integers(1, 10))
     parents = [data.draw(st.integers(-1, node - 1)) for node in range(count)]
     used: dict[int, set[int]] = {}
@@ -89,14 +91,11 @@ def test_the_accepted_nodes_are_the_drawn_path(data):
         token = data.draw(st.integers(0, 20).filter(lambda t, p=parent: t not in used.get(p, set())))
         used.setdefault(parent, set()).add(token)
         tokens.append(token)
-    drawn = data.draw(st.lists(st.integers(0, 3), min_size=count + 1, max_size=count + 1))
-    path = accepted(make_tree(tokens, parents, [0.5] * count, ["x"] * count), drawn)
-    at = -1
-    for node in path:
-        assert parents[node] == at
-        assert tokens[node] == drawn[at + 1]
-        at = node
-    assert not [n for n in range(count) if parents[n] == at and tokens[n] == drawn[at + 1]], "the path is complete"
+    tree = make_tree(tokens, parents, [0.5] * count, ["x"] * count)
+    known = {(parent, token): node for node, (parent, token) in enumerate(zip(parents, tokens, strict=True))}
+    for parent, token in product(range(-1, count), range(22)):
+        assert tree.child(parent, token) == known.get((parent, token))
+    assert tree.is_chain == (parents == list(range(-1, count - 1)))
 
 
 # Look-up

@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.scheduler import PATIENCE
 from intact.errors import CapacityError, ParameterError
@@ -374,7 +375,7 @@ def test_impossible_prompts_are_refused(executor, prompt, message):
 
 @pytest.mark.parametrize("keys", [range(1), range(3)])
 def test_drafts_change_no_token(executor, keys):
-    engine = make(executor, rows=40, drafter=Oracle(random.Random(1), list(keys)), controller=Eager())
+    engine = make(executor, rows=40, drafting=Drafting(Oracle(random.Random(1), list(keys)), Eager()))
     asked = [(prompt_of(i, 10 + 7 * i), keys, 30) for i in range(5)]
     found = [submit(engine, *parts)[1] for parts in asked]
     run(engine)
@@ -386,7 +387,7 @@ def test_drafts_change_no_token(executor, keys):
 
 
 def test_drafts_take_only_what_is_left(executor):
-    engine = make(executor, 7, rows=6, drafter=Oracle(random.Random(1), [0]), controller=Eager())
+    engine = make(executor, 7, rows=6, drafting=Drafting(Oracle(random.Random(1), [0]), Eager()))
     asked = [(prompt_of(i, 20), [0], 30) for i in range(4)]
     found = [submit(engine, *parts)[1] for parts in asked]
     run(engine)
@@ -397,7 +398,7 @@ def test_drafts_take_only_what_is_left(executor):
 
 
 def test_a_request_may_refuse_drafts(executor):
-    engine = make(executor, drafter=Oracle(random.Random(1), [0]))
+    engine = make(executor, drafting=Drafting(Oracle(random.Random(1), [0])))
     _, events = submit(engine, prompt_of(1, 20), [0], 30, draft=False)
     run(engine)
     expect(events, prompt_of(1, 20), [0], 30)

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, request
 
@@ -40,8 +41,7 @@ class Machine(RuleBasedStateMachine):
             rows=rows,
             cache_bytes=None if pages is None else pages * self.executor.page_bytes,
             prefix_cache=cached,
-            drafter=Oracle(random.Random(seed), [0, 1, 2, 3]) if drafts else None,
-            controller=Eager(),
+            drafting=Drafting(Oracle(random.Random(seed), [0, 1, 2, 3]), Eager()) if drafts else None,
         )
 
     @rule(

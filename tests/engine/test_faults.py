@@ -10,6 +10,7 @@ import pytest
 import intact
 from intact.engine import constraints
 from intact.engine.draft import Tree
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.errors import CapacityError, ModelError, ParameterError
 from intact.formats import open_checkpoint
@@ -76,7 +77,7 @@ class HatesDrafts(Tally):
 
 def test_a_draft_that_fails_costs_nothing_but_time():
     executor = HatesDrafts()
-    engine = Engine(executor, CONTEXT, VOCABULARY, drafter=Oracle(random.Random(1), [0]), controller=Eager())
+    engine = Engine(executor, CONTEXT, VOCABULARY, drafting=Drafting(Oracle(random.Random(1), [0]), Eager()))
     found = [submit(engine, [i, 1], [0], 12) for i in range(4)]
     run(engine)
     for i, events in enumerate(found):
@@ -367,7 +368,7 @@ def test_logits_that_are_not_finite_are_their_own_requests_error(poisoned):
 def test_a_draft_whose_logits_are_not_finite_ends_nobody(poisoned):
     model = intact.load(poisoned, "fp32", threads=1, drafter="off")
     alone = [model.generate(prompt, **USUAL)[0] for prompt in PROMPTS]
-    model.engine.drafter, model.engine.controller = Poisoner(), Eager()
+    model.engine.drafting = Drafting(Poisoner(), Eager())
     tried = []
     step = model.executor.step
     model.executor.step = lambda chunks, wanted: (

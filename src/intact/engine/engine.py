@@ -4,55 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Tokens
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable, PrefixIndex
-from intact.engine.draft import Controller, Draft, Drafter, Tree, accepted
-from intact.engine.pages import OutOfPagesError, PagePool
+from intact.engine.drafting import Drafting, Lesson
+from intact.engine.pages import PagePool
+from intact.engine.run import Run
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work
 from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Chunk, Executor
-from intact.numerics.sampling import Draw
 
 DEFAULT_CHUNK = 256
 DEFAULT_ROWS = 512
 SCORED_ROWS = 64  # rows of logits that are held at once when a text is scored
-LEARNT_ROWS = 16  # of a step, for the drafter: with more, drafts are too dear to be worth the time
-
-
-class _Run(NamedTuple):
-    """Work as it stands in a step: with its drafts, and the first of its rows of logits."""
-
-    sequence: Sequence
-    rows: int
-    tree: Tree | None
-    first: int
-
-    @property
-    def completes(self) -> bool:
-        """Whether its sequence draws (asked before the step's tokens are taken)."""
-        return self.rows == self.sequence.remaining
-
-
-Top = tuple[tuple[int, int], ...]
-Drawn = tuple[int, int]
-"""A token and its log-probability."""
-Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""What a drafter learns from a step: tokens, and the likeliest to follow each."""
-
-
-class _Outcome(NamedTuple):
-    """What the runs that complete drew: each one's draws, those along the path that came true, the likeliest there."""
-
-    drawing: list[_Run]
-    drawn: list[list[Drawn]]
-    paths: list[list[int]]
-    tops: list[list[Top]]
-    lesson: Lesson | None
 
 
 class Engine:
@@ -72,10 +40,8 @@ class Engine:
         The most bytes of all pages together.
     prefix_cache : bool
         Whether pages outlive their sequences, for others that begin with the same tokens.
-    drafter : Drafter, optional
+    drafting : Drafting, optional
         Guesses at what sequences will draw, to be checked along.
-    controller : Controller, optional
-        Says how much is guessed.
     """
 
     def __init__(
@@ -88,15 +54,13 @@ class Engine:
         rows: int = DEFAULT_ROWS,
         cache_bytes: int | None = None,
         prefix_cache: bool = True,
-        drafter: Drafter | None = None,
-        controller: Controller | None = None,
+        drafting: Drafting | None = None,
     ) -> None:
-        self.executor, self.context, self.vocabulary, self.drafter = executor, context, vocabulary, drafter
+        self.executor, self.context, self.vocabulary, self.drafting = executor, context, vocabulary, drafting
         self.pool = PagePool(executor, cache_bytes)
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
-        self.controller = controller or Controller()
         self._stepping = False
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
 
@@ -196,20 +160,20 @@ class Engine:
                 self.cancel(*self._cancelled.pop())
 
     def _step(self) -> int:
-        works, drafting = self._plan(), self.drafter is not None
+        works, draft = self._plan(), True
         while works:
-            runs, chunks, wanted = self._lay_out(works, drafting)
+            runs, chunks, wanted = self._lay_out(works, draft)
             try:
-                outcome = self._draw(self.executor.step(chunks, wanted), runs)
+                lesson = self._draw(self.executor.step(chunks, wanted), runs)
             except Exception as error:  # what one sequence causes shall not end the others, nor a draft its own
                 if not any(run.tree for run in runs):
                     works = self._shrink(works, error) or self._plan()
-                drafting = False
+                draft = False
                 continue
             rows = sum(len(chunk.tokens) for chunk in chunks)
             self._count(runs, rows)
             try:
-                self._take(runs, outcome)
+                self._take(runs, lesson)
             except BaseException as error:  # an interrupt: who has been told what is not known any more
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
@@ -224,9 +188,13 @@ class Engine:
                 sequence = error.sequence
                 self._end(sequence, list(sequence.samples), "error", self._too_small(sequence.length + 1))
                 continue
-            refused = [work.sequence for work in works if work.completes and not work.sequence.allow()]
-            for sequence in refused:
-                self._end(sequence, list(sequence.samples), "error", sequence.refusal)
+            refused = [
+                (work.sequence, rules.refusal)
+                for work in works
+                if work.completes and (rules := work.sequence.rules) is not None and not rules.allow()
+            ]
+            for sequence, refusal in refused:
+                self._end(sequence, list(sequence.samples), "error", refusal)
             if not refused:
                 return works
 
@@ -240,65 +208,34 @@ class Engine:
         self._end(sequence, list(sequence.samples), "error", error)
         return []
 
-    def _lay_out(self, works: list[Work], drafting: bool) -> tuple[list[_Run], list[Chunk], NDArray[np.int64]]:
+    def _lay_out(self, works: list[Work], draft: bool) -> tuple[list[Run], list[Chunk], NDArray[np.int64]]:
         """The rows of a step."""
-        runs: list[_Run] = []
+        runs: list[Run] = []
         chunks: list[Chunk] = []
         wanted: list[int] = []
-        row, trees = 0, self._guess(works, drafting)
-        for sequence, count in works:
+        row = 0
+        trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
+        for work in works:
+            sequence, count = work
             table, tree = sequence.table, trees.get(sequence)
             tokens, parents = sequence.tokens(table.length, table.length + count), None
             if tree is not None:
                 tokens = np.concatenate([tokens, tree.tokens])
-                parents = None if _is_chain(tree) else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
+                parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
             chunks.append(Chunk(table.length, tokens, table.pages, parents))
-            runs.append(_Run(sequence, count, tree, len(wanted)))
-            if count == sequence.remaining:
+            runs.append(Run(work, tree, len(wanted)))
+            if work.completes:
                 wanted += range(row + count - 1, row + len(tokens))
             row += len(tokens)
         return runs, chunks, np.array(wanted, np.int64)
 
-    def _guess(self, works: list[Work], drafting: bool) -> dict[Sequence, Tree]:
-        """Drafts for sequences that decode, of what the budget and the free pages leave."""
-        if self.drafter is None:
-            return {}
-        decoding = [sequence for sequence, _ in works if sequence.remaining == 1]
-        others = sum(count for sequence, count in works if sequence.remaining > 1)
-        open_new = self.controller.interested(len(decoding), others)
-        drafts: list[Draft | None] = []
-        for sequence in decoding:
-            able = drafting and sequence.may_draft
-            if able and open_new and sequence.draft is None:
-                sequence.open_draft(self.drafter)
-            drafts.append(sequence.draft if able else None)
-        found: dict[Sequence, Tree] = {}
-        spare = self.scheduler.rows - sum(work.rows for work in works)
-        trees = self.controller.propose(drafts, [min(s.left - 1, spare) for s in decoding], others)
-        for sequence, tree in zip(decoding, trees, strict=True):
-            cut = tree.cut(spare) if tree is not None else None
-            if cut is not None and self._reserve(sequence, 1 + len(cut.tokens)):
-                found[sequence] = cut
-                spare -= len(cut.tokens)
-        return found
-
-    def _reserve(self, sequence: Sequence, positions: int) -> bool:
-        """Have room for drafts, if that costs nobody else anything."""
-        try:
-            if sequence.table.missing(positions) <= self.pool.free:
-                sequence.table.reserve(positions)
-                return True
-        except OutOfPagesError:  # the machine has less than the cap
-            pass
-        return False
-
-    def _count(self, runs: list[_Run], rows: int) -> None:
+    def _count(self, runs: list[Run], rows: int) -> None:
         c = self.counters
         c.steps += 1
         c.rows += rows
         c.largest_step = max(c.largest_step, rows)
         for run in runs:
-            if run.sequence.remaining == 1:
+            if run.decodes:
                 c.decoded += 1
                 c.shared_draws += len(run.sequence.samples) - 1
             else:
@@ -306,104 +243,75 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, logits: NDArray[np.int32], runs: list[_Run]) -> _Outcome:
-        """What a step brings, nothing of it taken yet: all that an executor may fail at."""
-        drawing = [run for run in runs if run.completes]
-        draws = [self._draws(run) for run in drawing]
-        tokens, logprobs = self.executor.draw(logits, [draw for several in draws for draw in several])
-        pairs = iter(zip(tokens.tolist(), logprobs.tolist(), strict=True))
-        drawn = [[next(pairs) for _ in several] for several in draws]
-        paths = [_path(run.tree, several) for run, several in zip(drawing, drawn, strict=True)]
-        tops = self._tops(logits, drawing, paths)
-        return _Outcome(drawing, drawn, paths, tops, self._lesson(logits, drawing, paths))
-
-    def _take(self, runs: list[_Run], outcome: _Outcome) -> None:
-        drawing, drawn, paths, tops, lesson = outcome
-        if self.drafter is not None:
-            decoded = [
-                (run.tree, path) for run, path in zip(drawing, paths, strict=True) if run.sequence.remaining == 1
+    def _draw(self, logits: NDArray[np.int32], runs: list[Run]) -> Lesson | None:
+        """Let the runs that complete draw, nothing of it taken yet: all that an executor may fail at."""
+        drawing = walking = [run for run in runs if run.completes]
+        while walking:
+            draws = [run.draws() for run in walking]
+            tokens, logprobs = self.executor.draw(logits, [draw for several in draws for draw in several])
+            drawn = zip(tokens.tolist(), logprobs.tolist(), strict=True)
+            walking = [
+                run for run, several in zip(walking, draws, strict=True) if run.take(list(islice(drawn, len(several))))
             ]
-            self.controller.report(
-                [tree for tree, _ in decoded], [[row - 1 for row in path[1:]] for _, path in decoded]
-            )
-        for run in runs:
-            if not run.completes:
-                run.sequence.table.advance(run.rows, run.sequence.text)
-        for run, several, path, top in zip(drawing, drawn, paths, tops, strict=True):
-            if run.tree is None:
-                self._settle(run, several, top[0])
-            else:
-                self._accept(run.sequence, path, [several[node] for node in path], top)
-        if self.drafter is not None and lesson is not None:
-            self.drafter.learn(*lesson)
+        self._add_tops(logits, drawing)
+        return self.drafting.lesson(self.executor, logits, drawing) if self.drafting is not None else None
 
-    def _draws(self, run: _Run) -> list[Draw]:
-        sequence, sampling, position = run.sequence, run.sequence.request.sampling, run.sequence.length
-        if run.tree is not None:
-            key, depths = sequence.samples[0].key, [0, *_depths(run.tree)]
-            return [Draw(run.first + node, sampling, key, position + depth) for node, depth in enumerate(depths)]
-        edits = sequence.history.edits() if sequence.history is not None else None
-        mask = sequence.matcher.mask() if sequence.matcher is not None else None
-        return [Draw(run.first, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
-
-    def _tops(self, logits: NDArray[np.int32], runs: list[_Run], paths: list[list[int]]) -> list[list[Top]]:
-        """The likeliest tokens along each path, where the request asked for them."""
-        tops: list[list[Top]] = [[()] * len(path) for path in paths]
-        asked = [i for i, run in enumerate(runs) if run.sequence.request.top]
+    def _add_tops(self, logits: NDArray[np.int32], runs: list[Run]) -> None:
+        """Note the likeliest tokens along each path, where the request asked for them."""
+        asked = [run for run in runs if run.sequence.request.top]
         if not asked:
-            return tops
-        rows = np.array([runs[i].first + node for i in asked for node in paths[i]], np.int64)
-        tokens, logprobs = self.executor.top(logits, rows, max(runs[i].sequence.request.top for i in asked))
-        likeliest = iter(zip(tokens.tolist(), logprobs.tolist(), strict=True))
-        for i in asked:
-            count = runs[i].sequence.request.top
-            tops[i] = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in paths[i]]
-        return tops
+            return
+        rows = np.array([run.first + row for run in asked for row in run.path], np.int64)
+        tokens, logprobs = self.executor.top(logits, rows, max(run.sequence.request.top for run in asked))
+        likeliest = zip(tokens.tolist(), logprobs.tolist(), strict=True)
+        for run in asked:
+            count = run.sequence.request.top
+            run.tops = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in run.path]
 
-    def _lesson(self, logits: NDArray[np.int32], runs: list[_Run], paths: list[list[int]]) -> Lesson | None:
-        """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
-        learning = [(run, node) for run, path in zip(runs, paths, strict=True) if run.sequence.draft for node in path]
-        drafter = self.drafter
-        if drafter is None or not drafter.candidates or not self.controller.learning:
-            return None
-        if not 0 < len(learning) <= LEARNT_ROWS:
-            return None
-        rows = np.array([run.first + node for run, node in learning], np.int64)
-        candidates = self.executor.likeliest(logits, rows, drafter.candidates)
-        tokens = [int(run.tree.tokens[node - 1]) if run.tree and node else run.sequence.last for run, node in learning]
-        return np.array(tokens, np.int32), candidates
+    def _take(self, runs: list[Run], lesson: Lesson | None) -> None:
+        if self.drafting is not None:
+            self.drafting.report(runs)
+        for run in runs:
+            if run.completes:
+                self._settle(run)
+            else:
+                run.sequence.table.advance(run.rows, run.sequence.text)
+        if self.drafting is not None:
+            self.drafting.learn(lesson)
 
-    def _settle(self, run: _Run, drawn: list[Drawn], top: Top) -> None:
-        """Take a step's draws: samples that drew the same token stay together."""
-        sequence, groups, position = run.sequence, dict[int, list[Sample]](), run.sequence.length
-        sequence.table.advance(run.rows, sequence.text)
-        for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
-            if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top)):
-                groups.setdefault(token, []).append(sample)
+    def _settle(self, run: Run) -> None:
+        """Take what a run drew: along its path the samples stay together, at its end they part by token."""
+        sequence, followed = run.sequence, run.followed
+        first = position = sequence.length
+        if followed:
+            self._follow(run)
+        sequence.table.advance(run.rows + len(followed), sequence.text)
+        groups: dict[int, list[Sample]] = {}
+        for drawn, top in zip(run.drawn, run.tops or [()] * len(run.drawn), strict=True):
+            groups.clear()
+            for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
+                if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top)):
+                    groups.setdefault(token, []).append(sample)
+            if not groups:
+                break
+            position += 1
+        self.counters.accepted += min(position - first, len(followed))
         if not groups:
             self.scheduler.remove(sequence)
             return
         for fork in sequence.split(groups, self.scheduler.number):
             self.scheduler.insert(fork)
+        if sequence.draft is not None:
+            sequence.draft.extend([*followed, sequence.last])
 
-    def _accept(self, sequence: Sequence, path: list[int], drawn: list[Drawn], tops: list[Top]) -> None:
-        """Take the draws along the path of drafts that came true."""
-        table, (sample,) = sequence.table, sequence.samples
-        told = 0
-        for (token, logprob), top in zip(drawn, tops, strict=True):
-            event = Event(sample.number, token, logprob, sequence.length + told, top)
-            told += 1
-            if not self._tell(sequence.request, sample, event):
-                self.scheduler.remove(sequence)
-                break
-        else:
-            slots = table.length + np.array(path, np.int32)
-            targets = table.length + np.arange(len(path), dtype=np.int32)
-            if (moved := slots != targets).any():
-                self.executor.move(table.pages, slots[moved], targets[moved])
-            sequence.extend([token for token, _ in drawn])
-            table.advance(len(path), sequence.text)
-        self.counters.accepted += told - 1
+    def _follow(self, run: Run) -> None:
+        """Make the drafts that came true a part of the text."""
+        sequence, table = run.sequence, run.sequence.table
+        slots = table.length + np.array(run.path, np.int32)
+        targets = table.length + np.arange(len(run.path), dtype=np.int32)
+        if (moved := slots != targets).any():
+            self.executor.move(table.pages, slots[moved], targets[moved])
+        sequence.follow(run.followed, run.rules)
 
     def _tell(self, request: Request, sample: Sample, event: Event) -> bool:
         """Hand a token to the request; whether the sample goes on."""
@@ -465,19 +373,3 @@ class Engine:
                 table.length += len(part)  # never indexed: a text that is scored is not asked for again
         finally:
             table.drop()
-
-
-def _is_chain(tree: Tree) -> bool:
-    return bool((tree.parents == np.arange(-1, len(tree.parents) - 1)).all())
-
-
-def _depths(tree: Tree) -> list[int]:
-    depths: list[int] = []
-    for parent in tree.parents.tolist():
-        depths.append(1 + (depths[parent] if parent >= 0 else 0))
-    return depths
-
-
-def _path(tree: Tree | None, drawn: list[Drawn]) -> list[int]:
-    """Rows whose draws came true one after the other, from row 0, which the text's last token has."""
-    return [0] if tree is None else [0, *(node + 1 for node in accepted(tree, [token for token, _ in drawn]))]

@@ -10,6 +10,7 @@ from intact.engine import constraints
 from intact.engine.completion import Chunk, Completion, Writer
 from intact.engine.parameters import SamplingParameters
 from intact.engine.penalties import History
+from intact.engine.rules import Rules
 from intact.engine.sequence import Event, Finish, Request
 from intact.text import Tokenizer
 
@@ -54,8 +55,7 @@ class Job:
             priority,
             draft,
             parameters.top_logprobs,
-            History.start(parameters, prompt, tokenizer.eos_ids),
-            constraints.compile(tokenizer, vocabulary, parameters),
+            _rules(tokenizer, parameters, prompt, vocabulary),
         )
 
     @property
@@ -85,3 +85,11 @@ class Job:
         self._writer(sample).end(finish, error)
         if self._listen is not None:
             self._listen(sample, None)
+
+
+def _rules(
+    tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int
+) -> Rules | None:
+    history = History.start(parameters, prompt, tokenizer.eos_ids)
+    matcher = constraints.compile(tokenizer, vocabulary, parameters)
+    return Rules(history, matcher) if history is not None or matcher is not None else None

@@ -26,6 +26,11 @@ class Work(NamedTuple):
         """Whether the cache catches up with the text, so that tokens can be drawn."""
         return self.rows == self.sequence.remaining
 
+    @property
+    def decodes(self) -> bool:
+        """Whether only the text's last token is to be computed."""
+        return self.sequence.remaining == 1
+
 
 @dataclass
 class Counters:
@@ -172,6 +177,16 @@ class Scheduler:
                 return True
             except OutOfPagesError:  # the machine has less than the cap, which has come down
                 continue
+
+    def reserve_spare(self, sequence: Sequence, positions: int) -> bool:
+        """Reserve positions of a sequence, if that costs nobody else anything."""
+        try:
+            if sequence.table.missing(positions) <= self.index.pool.free:
+                sequence.table.reserve(positions)
+                return True
+        except OutOfPagesError:  # the machine has less than the cap
+            pass
+        return False
 
     def _worth_starting(self, sequence: Sequence) -> bool:
         """Whether a waiting sequence is likely to stay: its text fits, and what it and those who run will write."""

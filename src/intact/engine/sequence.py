@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable
-from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling
 
 if TYPE_CHECKING:
-    from intact.engine.constraints import Matcher
     from intact.engine.draft import Draft, Drafter
-    from intact.engine.penalties import History
+    from intact.engine.rules import Rules
 
 Finish = Literal["stop", "length", "context", "cancelled", "error"]
 
@@ -75,8 +73,7 @@ class Request:
     priority: int = 0
     draft: bool = True
     top: int = 0
-    history: History | None = None
-    matcher: Matcher | None = None
+    rules: Rules | None = None
     live: int = -1
     paused: bool = False
 
@@ -99,13 +96,11 @@ class Sequence:
     __slots__ = (
         "_base",
         "draft",
-        "history",
         "length",
-        "matcher",
         "order",
         "output",
-        "refusal",
         "request",
+        "rules",
         "running",
         "samples",
         "table",
@@ -114,9 +109,8 @@ class Sequence:
     def __init__(self, request: Request, samples: list[Sample], order: tuple[int, int], table: PageTable) -> None:
         self.request, self.samples, self.order, self.table = request, samples, order, table
         self.running = False  # admitted: it holds pages, and others make room for it only if they are older
-        self.history, self.matcher = request.history, request.matcher
+        self.rules = request.rules
         self.draft: Draft | None = None
-        self.refusal: ParameterError | None = None  # why its constraint lets it draw no more
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
         self.length = len(self._base)  # tokens of the text
@@ -150,8 +144,8 @@ class Sequence:
 
     @property
     def may_draft(self) -> bool:
-        """Whether guesses can be checked along: one sample, whose draws hang on nothing but logits."""
-        return self.request.draft and len(self.samples) == 1 and self.history is None and self.matcher is None
+        """Whether guesses may be checked along."""
+        return self.request.draft and len(self.samples) == 1
 
     def open_draft(self, drafter: Drafter) -> None:
         """Let guesses be made; forks share what is known of the text before them."""
@@ -163,29 +157,17 @@ class Sequence:
         self.table.drop()
         self.running = False
 
-    def extend(self, tokens: list[int]) -> None:
-        """Append tokens that were drawn."""
+    def follow(self, tokens: list[int], rules: Rules | None) -> None:
+        """Append tokens of a draft, by which these rules have gone on."""
         self.output += tokens
         self.length += len(tokens)
-        try:
-            for token in tokens:
-                if self.history is not None:
-                    self.history.add(token)
-                if self.matcher is not None:
-                    self.matcher.accept(token)
-        except ParameterError as error:  # the constraint passes its limits
-            self.refusal = error
-        if self.draft is not None:
-            self.draft.extend(tokens)
+        self.rules = rules
 
-    def allow(self) -> bool:
-        """Whether a token may be drawn; if not, `refusal` says why."""
-        if self.matcher is not None and self.refusal is None:
-            try:
-                self.matcher.mask()  # which it keeps
-            except ParameterError as error:
-                self.refusal = error
-        return self.refusal is None
+    def _append(self, token: int) -> None:
+        self.output.append(token)
+        self.length += 1
+        if self.rules is not None:
+            self.rules.add(token)
 
     def split(self, groups: Mapping[int, list[Sample]], number: Callable[[], int]) -> list[Sequence]:
         """Append what the samples drew: the first token here, each other to a fork; the forks."""
@@ -196,10 +178,9 @@ class Sequence:
         for token, samples in others:
             fork = Sequence(self.request, samples, (self.order[0], number()), self.table.fork())
             fork._base, fork.length, fork.running = self._base, self.length, self.running
-            fork.history = self.history and self.history.fork()
-            fork.matcher = self.matcher and self.matcher.fork()
-            fork.extend([token])
+            fork.rules = self.rules and self.rules.fork()
+            fork._append(token)
             forks.append(fork)
         self.samples = own
-        self.extend([first])
+        self._append(first)
         return forks

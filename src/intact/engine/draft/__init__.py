@@ -5,8 +5,8 @@ An engine's step, for the sequences that decode:
     if controller.interested(len(sequences), prompt_rows):
         open the drafts that are not: drafter.open(prompt), then draft.extend(what was drawn so far)
     trees = controller.propose(drafts, limits, prompt_rows)
-    run each sequence's last token and its tree as one chunk, draw after every row with the sequence's own key
-    paths = [accepted(tree, drawn) if tree else [] ...]
+    run each sequence's last token and its tree as one chunk; draw after that token with the sequence's own key, and
+        while what was drawn is a child (tree.child), after that: this is the path
     controller.report(trees, paths)
     draft.extend(the accepted tokens and the one drawn after the last of them), for every open draft
     if controller.learning and drafter.candidates:
@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from intact.engine.draft.auto import Auto
-from intact.engine.draft.base import Draft, Drafter, Tree, accepted
+from intact.engine.draft.base import Draft, Drafter, Tree
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.draft.lookup import Lookup
 from intact.engine.draft.recycling import Recycling
 from intact.errors import ParameterError
 
-__all__ = ["DRAFTERS", "Controller", "Draft", "Drafter", "Statistics", "Tree", "accepted", "make_drafter"]
+__all__ = ["DRAFTERS", "Controller", "Draft", "Drafter", "Statistics", "Tree", "make_drafter"]
 
 _MAKERS: dict[str, Callable[[int, bool], Drafter]] = {
     Auto.name: Auto,

@@ -28,6 +28,16 @@ class Tree(NamedTuple):
     chances: tuple[float, ...]
     origins: tuple[str, ...]
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether each node follows the one before."""
+        return bool((self.parents == np.arange(-1, len(self.parents) - 1)).all())
+
+    def child(self, parent: int, token: int) -> int | None:
+        """The node with this token below another (-1: the text's last token), if there is one."""
+        found = np.flatnonzero((self.parents == parent) & (self.tokens == token))
+        return int(found[0]) if len(found) else None
+
     def cut(self, count: int) -> Tree | None:
         """The best tree of at most `count` nodes; None if that is nothing."""
         if count >= len(self.tokens):
@@ -44,23 +54,6 @@ def make_tree(
     if not tokens:
         return None
     return Tree(np.array(tokens, np.int32), np.array(parents, np.int32), tuple(chances), tuple(origins))
-
-
-def accepted(tree: Tree, drawn: Sequence[int]) -> list[int]:
-    """The nodes that came true, in order.
-
-    Parameters
-    ----------
-    drawn : tokens
-        What was drawn after the text's last token, then what was drawn after each node.
-    """
-    path: list[int] = []
-    at = -1
-    for node, (token, parent) in enumerate(zip(tree.tokens.tolist(), tree.parents.tolist(), strict=True)):
-        if parent == at and token == drawn[at + 1]:
-            path.append(node)
-            at = node
-    return path
 
 
 class Draft(Protocol):

@@ -24,6 +24,8 @@ STALE = 0.2
 """What is left of a measurement (see `Costs`) when a step is run without drafts, to know anew what that costs."""
 ALLOWANCE = 0.015
 """The share of time that drafts may lose."""
+LEARNING = 16
+"""The most sequences of a step that the drafter learns from."""
 KEPT = 16
 """Steps without drafts for which prices are kept."""
 ASKING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 8
@@ -163,7 +165,7 @@ class Controller:
             return nothing
         prices = self.prices(count, others)
         floor = prices[1] * count
-        self.learning = True
+        self.learning = count <= LEARNING
         plain = self._balance < 0 or self.costs.freshness(count) < STALE
         trees = [
             draft.propose(0 if plain else min(limit, self._most), floor) if draft else None

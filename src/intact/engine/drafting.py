@@ -1,0 +1,92 @@
+"""Drafts in the engine's steps: who gets one, and what the drafter and the controller hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft import DRAFTERS, Controller, Draft, Drafter, Statistics, Tree, make_drafter
+from intact.engine.run import Run
+from intact.engine.scheduler import Scheduler, Work
+from intact.engine.sequence import Sequence
+from intact.executors.base import Executor
+
+OFF = "off"
+CHOICES = (*DRAFTERS, OFF)
+"""Names of drafters, and of doing without."""
+Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""What a drafter learns from a step: tokens, and the likeliest to follow each."""
+
+
+class Drafting:
+    """A drafter, which guesses, and a controller, which says how much of it is run.
+
+    The engine calls `guess`, `lesson` and `report` in this order in each step, and `learn` at its end.
+    """
+
+    def __init__(self, drafter: Drafter, controller: Controller | None = None) -> None:
+        self.drafter, self.controller = drafter, controller or Controller()
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was proposed and accepted so far."""
+        return self.controller.statistics
+
+    def guess(self, works: Several[Work], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
+        """Drafts for sequences that decode, of what the budget of rows and the free pages leave.
+
+        Parameters
+        ----------
+        allowed : bool
+            Whether there may be any; if not, the controller learns what a step costs without.
+        """
+        controller = self.controller
+        decoding = [work.sequence for work in works if work.decodes]
+        others = sum(work.rows for work in works if not work.decodes)
+        opens = allowed and controller.interested(len(decoding), others)
+        spare = scheduler.rows - others - len(decoding)
+        drafts = [self._draft(sequence, opens) if allowed else None for sequence in decoding]
+        trees = controller.propose(drafts, [min(sequence.left - 1, spare) for sequence in decoding], others)
+        found: dict[Sequence, Tree] = {}
+        for sequence, tree in zip(decoding, trees, strict=True):
+            cut = tree.cut(spare) if tree is not None else None
+            if cut is not None and scheduler.reserve_spare(sequence, 1 + len(cut.tokens)):
+                found[sequence] = cut
+                spare -= len(cut.tokens)
+        return found
+
+    def _draft(self, sequence: Sequence, opens: bool) -> Draft | None:
+        if not sequence.may_draft:
+            return None
+        if opens and sequence.draft is None:
+            sequence.open_draft(self.drafter)
+        return sequence.draft
+
+    def lesson(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Lesson | None:
+        """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
+        if not self.drafter.candidates or not self.controller.learning:
+            return None
+        known = [run for run in runs if run.sequence.draft is not None]
+        rows = [run.first + row for run in known for row in run.path]
+        if not rows:
+            return None
+        tokens = [token for run in known for token in (run.sequence.last, *run.followed)]
+        candidates = executor.likeliest(logits, np.array(rows, np.int64), self.drafter.candidates)
+        return np.array(tokens, np.int32), candidates
+
+    def report(self, runs: Several[Run]) -> None:
+        """Which drafts came true."""
+        decoding = [run for run in runs if run.decodes]
+        self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
+
+    def learn(self, lesson: Lesson | None) -> None:
+        """Let the drafter learn, now that its guesses have been compared with what came."""
+        if lesson is not None:
+            self.drafter.learn(*lesson)
+
+
+def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
+    """Drafting by a choice of `CHOICES`; other parameters as of `make_drafter`."""
+    return None if name == OFF else Drafting(make_drafter(name, vocabulary, trees))

@@ -1,0 +1,63 @@
+"""What a text's own tokens have to say about its next one: penalties and biases, and a constraint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.numerics.sampling import Edits
+
+if TYPE_CHECKING:
+    from intact.engine.constraints import Matcher
+    from intact.engine.penalties import History
+
+
+class Rules:
+    """Where one text stands in them.
+
+    Parameters
+    ----------
+    history : History, optional
+        Edits rows of logits.
+    matcher : Matcher, optional
+        Masks them.
+    """
+
+    __slots__ = ("_history", "_matcher", "refusal")
+
+    def __init__(self, history: History | None, matcher: Matcher | None) -> None:
+        self._history, self._matcher = history, matcher
+        self.refusal: ParameterError | None = None  # why no token can follow
+
+    def allow(self) -> bool:
+        """Whether a token may follow; if not, `refusal` says why."""
+        if self._matcher is not None and self.refusal is None:
+            try:
+                self._matcher.mask()  # which it keeps
+            except ParameterError as error:
+                self.refusal = error
+        return self.refusal is None
+
+    def next(self) -> tuple[Edits | None, NDArray[np.uint32] | None]:
+        """Edits and mask of the next row."""
+        edits = self._history.edits() if self._history is not None else None
+        return edits, self._matcher.mask() if self._matcher is not None else None
+
+    def add(self, token: int) -> None:
+        """Go on by a token."""
+        if self._history is not None:
+            self._history.add(token)
+        if self._matcher is not None and self.refusal is None:
+            try:
+                self._matcher.accept(token)
+            except ParameterError as error:  # the constraint passes its limits
+                self.refusal = error
+
+    def fork(self) -> Rules:
+        """A second text that goes on from here."""
+        other = Rules(self._history and self._history.fork(), self._matcher and self._matcher.fork())
+        other.refusal = self.refusal
+        return other

@@ -1,0 +1,76 @@
+"""One sequence in a step: its rows, and what it draws after its last token and along the drafts that come true."""
+
+from __future__ import annotations
+
+from intact.engine.draft import Tree
+from intact.engine.scheduler import Work
+from intact.numerics.sampling import Draw
+
+Drawn = tuple[int, int]
+"""A token and its log-probability."""
+Top = tuple[tuple[int, int], ...]
+
+
+class Run:
+    """A walk down a tree of drafts: a node is entered if it is the token that was drawn at the node before.
+
+    Each draw is made under the edits and the mask of its place, so that it gives what a step of its own would have.
+
+    Parameters
+    ----------
+    tree : Tree, optional
+        Drafts, which run behind the text's last token.
+    first : int
+        Of its rows of logits: the last token's, then those of the nodes.
+
+    Attributes
+    ----------
+    path : list of int
+        The rows that were entered, 0 being the last token's.
+    drawn : list of list
+        What the samples drew there.
+    tops : list
+        The likeliest tokens there, for a request that asked.
+    rules : Rules or None
+        As of the path's end.
+    """
+
+    __slots__ = ("completes", "decodes", "drawn", "first", "path", "rows", "rules", "sequence", "tops", "tree")
+
+    def __init__(self, work: Work, tree: Tree | None, first: int) -> None:
+        self.sequence, self.rows = work
+        self.completes, self.decodes = work.completes, work.decodes
+        self.tree, self.first = tree, first
+        self.path = [0]
+        self.drawn: list[list[Drawn]] = []
+        self.tops: list[Top] = []
+        self.rules = self.sequence.rules
+
+    @property
+    def followed(self) -> list[int]:
+        """Tokens of the drafts that came true."""
+        return [drawn[0][0] for drawn in self.drawn[:-1]]
+
+    def draws(self) -> list[Draw]:
+        """What the samples are to draw at the path's end."""
+        sequence, sampling = self.sequence, self.sequence.request.sampling
+        row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
+        edits, mask = self.rules.next() if self.rules is not None else (None, None)
+        return [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
+
+    def take(self, drawn: list[Drawn]) -> bool:
+        """Take these draws; whether they lead on to a draft, at which to draw again."""
+        self.drawn.append(drawn)
+        if self.tree is None:
+            return False
+        node = self.tree.child(self.path[-1] - 1, drawn[0][0])
+        if node is None:
+            return False
+        if self.rules is not None:
+            rules = self.rules.fork()
+            rules.add(drawn[0][0])
+            if not rules.allow():  # nothing follows: the next step will say so
+                return False
+            self.rules = rules
+        self.path.append(node + 1)
+        return True
