@@ -1,0 +1,44 @@
+"""Best of majority: the best reward among answers that are frequent enough."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from typing import TypeVar
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.best import ranking
+from intact.reason.aggregate.votes import check_lengths, vote
+from intact.reason.exact import Number, rational
+
+A = TypeVar("A", bound=Hashable)
+
+
+def best_of_majority(
+    answers: Sequence[A | None], rewards: Sequence[float | None], alpha: Number, k: int = 1
+) -> tuple[A, ...]:
+    """The k answers of largest reward among those with a share of at least alpha, the best first.
+
+    Algorithm 3 of arXiv 2510.03199: with `share(a) = count(a) / N`, keep {a: share(a) >= alpha} and rank them by
+    reward; alpha = 0 is best-of-N. In theory alpha = 3 / (4 C*) with C* = 1 / p(the right answer); in practice .003 to
+    .015.
+
+    An answer's reward is the largest of its samples', which is what makes alpha = 0 best-of-N; the paper speaks of the
+    reward of a response. N counts all samples, those without an answer too. Ties go to the earlier sample. Where no
+    answer is kept, or none of those kept has a reward, the majority's answer is the result; it is empty if there is no
+    answer at all.
+
+    Raises
+    ------
+    ParameterError
+        If alpha lies outside of [0, 1], k below 1, a reward is not a number, or lengths differ.
+    """
+    check_lengths(answers=answers, rewards=rewards)
+    least = rational(alpha, "alpha")
+    if not 0 <= least <= 1 or k < 1:
+        raise ParameterError(f"alpha must lie in [0, 1] and k be at least 1, got {alpha} and {k}")
+    tally = vote(answers)
+    kept = {answer for answer, count in tally.weights.items() if Fraction(count, len(answers)) >= least}
+    ranked = dict.fromkeys(answers[i] for i in ranking(rewards) if answers[i] in kept)
+    best = tuple(answer for answer in ranked if answer is not None)[:k]
+    return best or (() if tally.answer is None else (tally.answer,))

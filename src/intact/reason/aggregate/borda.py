@@ -1,0 +1,28 @@
+"""Votes weighted by the rank of their confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+from intact.reason.aggregate.best import ranking
+from intact.reason.aggregate.votes import Tally, check_lengths, vote
+from intact.reason.exact import Number, power
+
+A = TypeVar("A", bound=Hashable)
+
+
+def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:
+    """The answer with the most votes, where the sample of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
+
+    Rank 1 is the most confident; equals rank by sample. N counts samples that have an answer and a confidence, and only
+    these are ranked. p = 0 is the majority vote, a large p best-of-N. Ties go to the answer seen first.
+    """
+    check_lengths(answers=answers, confidences=confidences)
+    voters = [None if answer is None else value for answer, value in zip(answers, confidences, strict=True)]
+    order = ranking(voters)
+    weights: list[Number] = [0] * len(answers)
+    for rank, i in enumerate(order):
+        votes = len(order) - rank
+        weights[i] = votes ** int(p) if p >= 0 and p == int(p) else power(votes, p)
+    return vote(answers, weights)

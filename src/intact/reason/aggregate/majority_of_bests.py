@@ -1,0 +1,48 @@
+"""Majority of the bests: what best-of-m would most often answer on resamples of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from math import isqrt
+from typing import TypeVar
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.best import ranking
+from intact.reason.aggregate.votes import Tally, check_lengths, vote
+
+A = TypeVar("A", bound=Hashable)
+
+
+def bootstrap_weights(n: int, m: int) -> list[Fraction]:
+    """The chance of each rank, best first, to be the best of m draws with replacement from n.
+
+    `((n - rank + 1)^m - (n - rank)^m) / n^m` for ranks 1 to n, in exact fractions that sum to 1.
+    """
+    if n < 1 or m < 1:
+        raise ParameterError(f"there must be at least one sample and one draw, got {n} and {m}")
+    return [Fraction((n - rank + 1) ** m - (n - rank) ** m, n**m) for rank in range(1, n + 1)]
+
+
+def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | None], m: int | None = None) -> Tally[A]:
+    """Vote with each sample's chance to be the best in an m-out-of-n bootstrap (Rakhsha et al. 2025, arXiv 2511.18630).
+
+    Parameters
+    ----------
+    m : int
+        Draws of a resample: floor(sqrt(n)) if left out, where n counts the samples with a reward.
+
+    Notes
+    -----
+    Equal rewards rank by sample, as best-of-N breaks ties; equal weights of answers go to the one seen first. Samples
+    without an answer take part in the ranking, and what they win is nobody's. The expectation over resamples is
+    computed exactly, where the paper draws resamples and adapts m to the data.
+    """
+    check_lengths(answers=answers, rewards=rewards)
+    order = ranking(rewards)
+    weights = [Fraction(0)] * len(answers)
+    if order:
+        draws = isqrt(len(order)) if m is None else m
+        for i, weight in zip(order, bootstrap_weights(len(order), draws), strict=True):
+            weights[i] = weight
+    return vote(answers, weights)
