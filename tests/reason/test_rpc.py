@@ -1,0 +1,142 @@
+"""RPC against written-out examples: the mixture's threshold, what is pruned, whose texts are the most probable."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ParameterError
+from intact.reason.aggregate import mixture as mixtures
+from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered
+from intact.reason.aggregate.rpc import mean_probabilities, perplexity_consistency, prune, relative_probabilities, rpc
+
+# Two exponential distributions of means 1 and 1/4: the low one is preferred where 4 exp(-4 x) > exp(-x), below ln(4) /
+# 3 = 0.462.
+EXPONENTIALS = Mixture(0.5, Weibull(1.0, 1.0), Weibull(1.0, 0.25))
+
+
+def test_densities_and_means_are_those_of_the_formula() -> None:
+    k, scale, x = 1.7, 0.6, 0.35
+    density = k / scale * (x / scale) ** (k - 1) * math.exp(-((x / scale) ** k))
+    assert math.isclose(Weibull(k, scale).log_density(x), math.log(density))
+    assert math.isclose(Weibull(2.0, 3.0).mean, 3 * math.sqrt(math.pi) / 2)
+    assert Weibull(100.0, 0.01).log_density(1.0) < -1e100
+
+
+def test_the_component_of_the_larger_mean_comes_first() -> None:
+    low, high = Weibull(1.0, 0.25), Weibull(1.0, 1.0)
+    assert ordered(0.3, low, high) == Mixture(0.7, high, low)
+    assert ordered(0.3, high, low) == Mixture(0.3, high, low)
+
+
+def test_the_threshold_between_components_is_where_the_hand_puts_it() -> None:
+    edge = math.log(4) / 3
+    assert EXPONENTIALS.prefers_low(edge - 1e-9)
+    assert not EXPONENTIALS.prefers_low(edge + 1e-9)
+    # With w = 1/4 the edge moves to ln(12) / 3 = 0.828.
+    assert EXPONENTIALS._replace(w=0.25).prefers_low(math.log(12) / 3 - 1e-9)
+
+
+def test_what_is_pruned_lies_below_the_edge_and_below_the_mean() -> None:
+    probabilities = [0.1, 0.45, 0.47, 0.5, 0.98]  # mean 0.5, edge 0.462
+    assert prune(probabilities, lambda _: EXPONENTIALS).kept == (False, False, True, True, True)
+    low = [0.1, 0.2, 0.3]  # all below the edge, mean 0.2
+    assert prune(low, lambda _: EXPONENTIALS).kept == (False, True, True)
+
+
+def test_without_a_fit_the_mean_alone_prunes() -> None:
+    assert prune([0.1, 0.45, 0.47, 0.5, 0.98], lambda _: None) == ((False, False, False, True, True), None)
+    assert prune([0.5, 0.0, 0.5]) == ((True, False, True), None), "a probability of 0 has no density"
+    assert prune([0.3, 0.3]) == ((True, True), None)
+    assert prune([]) == ((), None)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_something_is_always_kept(probabilities: list[float]) -> None:
+    assert any(prune(probabilities, lambda _: EXPONENTIALS).kept)
+    assert any(prune(probabilities, lambda _: None).kept)
+
+
+def test_the_fit_is_a_maximum_and_finds_both_kinds() -> None:
+    random = np.random.Generator(np.random.PCG64(1))
+    values = [*(0.3 * random.weibull(4.0, 150)), *(0.9 * random.weibull(20.0, 100))]
+    found = fit(values)
+    assert found is not None
+    assert abs(found.high.scale - 0.9) < 0.05
+    assert abs(found.low.scale - 0.3) < 0.05
+    assert abs(found.w - 0.4) < 0.06
+
+    def likelihood(m: Mixture) -> float:
+        parts = ((m.w, m.high), (1 - m.w, m.low))
+        return sum(math.log(sum(share * math.exp(part.log_density(x)) for share, part in parts)) for x in values)
+
+    best = likelihood(found)
+    assert best >= likelihood(Mixture(0.4, Weibull(20.0, 0.9), Weibull(4.0, 0.3)))
+    for factor in (0.97, 1.03):
+        high, low = found.high, found.low
+        for other in (
+            found._replace(w=found.w * factor),
+            found._replace(high=Weibull(high.k * factor, high.scale)),
+            found._replace(high=Weibull(high.k, high.scale * factor)),
+            found._replace(low=Weibull(low.k * factor, low.scale)),
+            found._replace(low=Weibull(low.k, low.scale * factor)),
+        ):
+            assert likelihood(other) < best
+
+
+def test_the_fit_keeps_its_bounds_and_does_not_know_the_order() -> None:
+    values = [0.01 * i for i in range(1, 40)] + [0.95, 0.96]
+    found = fit(values)
+    assert found is not None
+    assert fit(values[::-1]) == found
+    assert mixtures.WEIGHTS[0] <= found.w <= mixtures.WEIGHTS[1]
+    assert min(*found.high, *found.low) >= mixtures.SMALLEST
+    assert found.high.mean >= found.low.mean
+
+
+def test_equal_texts_count_once_and_pruned_ones_not_at_all() -> None:
+    answers = ["a", "a", "a", "b", "b", None]
+    texts = ["x", "x", "y", "u", "v", "w"]
+    p = [0.25, 0.25, 0.125, 0.25, 0.25, 0.5]
+    tally = perplexity_consistency(answers, texts, p)
+    assert (tally.answer, dict(tally.weights)) == ("b", {"a": Fraction(3, 8), "b": Fraction(1, 2)})
+    kept = [True, True, True, True, False, True]
+    assert perplexity_consistency(answers, texts, p, kept).answer == "a"
+    assert perplexity_consistency(answers, texts, p, [False] * 6).answer is None
+    assert perplexity_consistency(["a", "b"], ["x", "y"], [0.5, 0.5]).tied == ("a", "b")
+
+
+def test_one_text_cannot_have_two_probabilities() -> None:
+    with pytest.raises(ParameterError, match="sample 1 is a text seen before with probability"):
+        perplexity_consistency(["a", "a"], ["x", "x"], [0.25, 0.5])
+    with pytest.raises(ParameterError, match="2 answers, 1 completions"):
+        perplexity_consistency(["a", "a"], ["x"], [0.25, 0.5])
+
+
+def test_long_texts_win_only_by_their_mean() -> None:
+    logs, lengths = [-8.0, -4.0], [16, 2]
+    assert mean_probabilities(logs, lengths) == pytest.approx([math.exp(-0.5), math.exp(-2)])
+    assert relative_probabilities(logs) == pytest.approx([math.exp(-4), 1.0])
+    assert relative_probabilities([-5000.0, -5001.0]) == pytest.approx([1.0, math.exp(-1)])
+    assert rpc(["long", "short"], ["x", "y"], logs, lengths).answer == "long"
+    assert rpc(["long", "short"], ["x", "y"], logs).answer == "short"
+
+
+def test_rpc_prunes_a_crowd_of_improbable_texts() -> None:
+    answers = ["bad"] * 30 + ["good"] * 5
+    texts = list(range(35))
+    p = [0.05 + 0.001 * i for i in range(30)] + [0.2, 0.21, 0.22, 0.21, 0.2]
+    logs = [math.log(x) for x in p]
+    assert perplexity_consistency(answers, texts, p).answer == "bad"
+    assert rpc(answers, texts, logs, [1] * 35).answer == "good"
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.5, -math.inf])
+def test_what_is_no_log_probability_is_named(bad: float) -> None:
+    with pytest.raises(ParameterError, match="log-probability of sample 1"):
+        rpc(["a", "b"], ["x", "y"], [-1.0, bad])
