@@ -1,0 +1,77 @@
+"""DeepConf: keep confident samples and weigh their votes; stop the others while they are written (arXiv 2508.15260)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from typing import TypeVar
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.confidence import group_confidences
+from intact.reason.aggregate.votes import Tally, check_lengths, vote
+from intact.reason.exact import Number, rational
+
+A = TypeVar("A", bound=Hashable)
+
+
+def percentile(values: Sequence[float], percent: Number) -> Fraction:
+    """The percentile between neighbours by linear interpolation, as NumPy's default, in exact fractions.
+
+    Raises
+    ------
+    ParameterError
+        If there is no value, one is not finite, or percent lies outside of [0, 100].
+    """
+    share = rational(percent, "a percentile") / 100
+    if not values or not 0 <= share <= 1:
+        raise ParameterError(f"a percentile in [0, 100] of at least one value, got {percent} of {len(values)}")
+    ordered = sorted(rational(value, "a confidence") for value in values)
+    place = share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], keep: Number = 10) -> Tally[A]:
+    """The offline form: keep the most confident `keep` per cent, and weigh their votes with their confidence.
+
+    Samples without an answer are left out first. Those at or above the (100 - keep)th percentile are kept, so equals
+    stay or go together; 10 and 90 are the paper's settings, 100 weighs all. Ties go to the answer seen first.
+
+    Raises
+    ------
+    ParameterError
+        If a confidence is negative or not finite, keep lies outside of [0, 100], or lengths differ.
+    """
+    check_lengths(answers=answers, confidences=confidences)
+    known = [value for answer, value in zip(answers, confidences, strict=True) if answer is not None]
+    if not known:
+        return vote(answers)
+    least = percentile(known, 100 - rational(keep, "keep"))
+    return vote(answers, [value if value >= least else 0 for value in confidences])
+
+
+def bar(lowest: Sequence[float], keep: Number = 10) -> float:
+    """The online form's bar: the (100 - keep)th percentile of warm-up samples' lowest groups.
+
+    The authors warm up with 16 samples; keep is 10 (DeepConf-low) or 90 (DeepConf-high).
+    """
+    return float(percentile(lowest, 100 - rational(keep, "keep")))
+
+
+def stopping_place(confidences: Sequence[float], window: int, least: float) -> int | None:
+    """How many tokens a sample has written when the mean of its last `window` first falls below the bar, or None.
+
+    A sample is not judged before it has written a whole window.
+    """
+    if len(confidences) < window:
+        return None
+    groups = group_confidences(confidences, window)
+    return next((i + window for i, group in enumerate(groups) if group < least), None)
+
+
+def agreed(tally: Tally[A], consensus: Number = 0.95) -> bool:
+    """Whether the winner's share of the weight has reached the consensus, when the online form stops sampling."""
+    if tally.answer is None:
+        return False
+    return tally.weights[tally.answer] >= rational(consensus, "a consensus") * sum(tally.weights.values())
