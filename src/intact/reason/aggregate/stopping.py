@@ -1,0 +1,77 @@
+"""When enough samples have been drawn: rules on the counts of answers, in exact arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from math import comb
+from typing import TypeVar
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.votes import vote
+from intact.reason.exact import Number, rational
+
+A = TypeVar("A", bound=Hashable)
+
+
+def leaders(answers: Sequence[A | None]) -> tuple[int, int]:
+    """Counts of the most frequent answer and of the next."""
+    counts = sorted((int(count) for count in vote(answers).weights.values()), reverse=True)
+    first, second = [*counts, 0, 0][:2]
+    return first, second
+
+
+def lead_probability(first: int, second: int) -> Fraction:
+    """The chance that the first of two answers is the more probable one, `1 - I_(1/2)(first + 1, second + 1)`.
+
+    The posterior of the first one's share under a uniform prior is Beta(first + 1, second + 1). Counts being integers,
+    the incomplete beta function is a binomial sum, `sum_{j <= first} C(n, j) / 2^n` with n = first + second + 1, and so
+    exact.
+    """
+    n = first + second + 1
+    return Fraction(sum(comb(n, j) for j in range(first + 1)), 1 << n)
+
+
+def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
+    """Whether adaptive consistency stops: the leader leads with this chance (Aggarwal et al. 2023, arXiv 2305.11860).
+
+    Counts are those of the two most frequent answers; samples without an answer do not count.
+    """
+    return lead_probability(*leaders(answers)) >= rational(threshold, "a threshold")
+
+
+def survival_probability(first: int, second: int, left: int) -> Fraction:
+    """The chance that the first answer still leads, alone, after `left` more samples that go to it or to the second.
+
+    Each goes to the first with a chance that has the posterior Beta(first + 1, second + 1), so the number that do is
+    beta-binomial: `P(j) = C(first + j, j) C(second + left - j, left - j) / C(first + second + left + 1, left)`. It is
+    exact. With left = 0 it says who leads.
+    """
+    ways = comb(first + second + left + 1, left)
+    wins = sum(
+        comb(first + j, j) * comb(second + left - j, left - j) for j in range(left + 1) if first + j > second + left - j
+    )
+    return Fraction(wins, ways)
+
+
+def decided(answers: Sequence[A | None], left: int) -> bool:
+    """Whether no answer can reach the majority's count with `left` more samples: its lead is larger than that."""
+    first, second = leaders(answers)
+    return first - second > left
+
+
+def unanimous(answers: Sequence[A | None], window: int) -> bool:
+    """Whether early-stopping consistency stops: a window's answers are all the same (Li et al. 2024, arXiv 2401.10480).
+
+    Samples come in windows, one after another; a window that is not full or has a sample without an answer does not
+    stop.
+
+    Raises
+    ------
+    ParameterError
+        If the window is below 1.
+    """
+    if window < 1:
+        raise ParameterError(f"a window has at least one sample, got {window}")
+    last = answers[len(answers) - window :] if answers and len(answers) % window == 0 else []
+    return len(last) == window and last[0] is not None and len(set(last)) == 1
