@@ -31,3 +31,7 @@ class ScorerError(IntactError):
 
 class JournalError(IntactError):
     """A journal that cannot be read or written: truncated, damaged, foreign, of another version, or a full disk."""
+
+
+class SandboxError(IntactError):
+    """Code that cannot be run, because nothing here would keep it in."""

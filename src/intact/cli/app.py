@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
-from intact.cli import bench, chat, info, models, perplexity, pull, run, selftest
+from intact.cli import bench, chat, doctor, info, models, perplexity, pull, run, selftest
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -107,7 +107,7 @@ def _app(
     pass
 
 
-for module in (run, chat, pull, models, info, bench, perplexity, selftest):
+for module in (run, chat, pull, models, info, bench, perplexity, selftest, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
 

@@ -1,0 +1,113 @@
+"""``intact doctor``: what works here, what does not, and what would help."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import metadata
+from typing import Any
+
+from intact.cli.info import installation
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, out, size
+
+EXAMPLES = """\
+What works here, what does not, and what would help
+  intact doctor
+For a report, or a program
+  intact doctor --json
+"""
+
+FOR_PROGRAMMERS = ("test", "dev", "bench")
+"""Extras that nobody who only uses the program misses."""
+
+
+def command(json: JsonOption = False) -> None:
+    """Tell what works here: instructions, memory, folders, extras, what protects from code that models write."""
+    facts = examine()
+    if json:
+        emit(facts)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in _lines(facts):
+        table.add_row(f"[dim]{name}[/dim]", escape(value))
+    out().print(table)
+
+
+def examine() -> dict[str, Any]:
+    """Return everything the command prints."""
+    from intact.catalogue import store
+    from intact.sandbox import protection
+    from intact.tasks.data import data_folder
+
+    guard = protection()
+    models, data = store(), data_folder()
+    return {
+        **installation(),
+        "libraries": _libraries(),
+        "sandbox": {"protection": guard.kind, "filtered": guard.filtered, "missing": guard.missing},
+        "models": {"folder": str(models), "files": sum(1 for _ in models.glob("*.gguf")) if models.is_dir() else 0},
+        "data": {"folder": str(data), "present": data.is_dir()},
+        "missing_extras": _missing_extras(),
+    }
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("intact") or []
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return []
+
+
+def _installed(requirement: str) -> str | None:
+    """Return the version of the package that a requirement names, or None."""
+    name = re.match(r"[\w.-]+", requirement)
+    try:
+        return metadata.version(name[0]) if name else None
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _libraries() -> dict[str, str | None]:
+    plain = [requirement for requirement in _requirements() if "extra ==" not in requirement]
+    return {re.split(r"[^\w.-]", requirement)[0]: _installed(requirement) for requirement in sorted(plain)}
+
+
+def _missing_extras() -> dict[str, list[str]]:
+    """Return, for each extra that is not whole, the packages it lacks."""
+    missing: dict[str, list[str]] = {}
+    for requirement in _requirements():
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        if extra and extra[1] not in FOR_PROGRAMMERS and _installed(requirement) is None:
+            missing.setdefault(extra[1], []).append(re.split(r"[^\w.-]", requirement)[0])
+    return missing
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts as people read them."""
+    guard = facts["sandbox"]
+    code = f"refused: {guard['missing']}"
+    if guard["protection"] != "none":
+        behind = " and a filter on system calls" if guard["protection"] == "bubblewrap" and guard["filtered"] else ""
+        better = f" ({guard['missing']})" if guard["missing"] else ""
+        code = f"by {guard['protection']}{behind}{better}"
+    models, data = facts["models"], facts["data"]
+    extras = "; ".join(f"{extra} (needs {', '.join(names)})" for extra, names in facts["missing_extras"].items())
+    isa = os.environ.get("INTACT_ISA")
+    return [
+        (
+            "intact",
+            f"{facts['version']}, numerics {facts['numerics_version']}, Python {facts['python']} on {facts['machine']}",
+        ),
+        ("instructions", f"{facts['tier']}{' (INTACT_ISA)' if isa else ''}, of {' '.join(facts['tiers'])}"),
+        ("threads", f"{facts['threads']} on {facts['cores']} cores"),
+        ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
+        ("models", f"{models['files']} in {models['folder']}"),
+        ("data", data["folder"] if data["present"] else f"{data['folder']} is absent; INTACT_DATA names the folder"),
+        ("models' code", code),
+        ("libraries", ", ".join(f"{name} {version or 'missing'}" for name, version in facts["libraries"].items())),
+        ("missing extras", extras or "none"),
+    ]

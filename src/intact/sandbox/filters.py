@@ -1,0 +1,80 @@
+"""Filters on system calls, as the programs that the kernel loads (classic BPF), built by libseccomp.
+
+There are two. `strict` is the whole protection where there is no other: a short list of calls is allowed, none of which
+takes a path, an address or another process. `narrow` stands behind namespaces, which already hide files, network and
+processes: it takes away new processes, memory that no limit counts, and doors into the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import tempfile
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+STRICT = """
+    read readv write writev close lseek fstat dup fcntl brk mmap munmap mprotect mremap madvise rt_sigaction
+    rt_sigprocmask rt_sigreturn sigaltstack restart_syscall futex set_robust_list sched_yield
+    sched_getaffinity getpid gettid getuid geteuid getgid getegid getrandom getrusage times uname
+    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll exit
+    exit_group
+"""
+"""What an interpreter needs that has loaded its modules: memory, clocks, and files that are already open."""
+
+NARROW = """
+    fork vfork clone clone3 execveat memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
+    unshare setns mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount ptrace
+    process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp bpf perf_event_open userfaultfd
+    io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl personality init_module
+    finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
+    clock_adjtime adjtimex sethostname setdomainname
+"""
+"""What no program that computes needs, and sockets of all families but one: not every family heeds namespaces."""
+
+
+def available() -> str | None:
+    """Return why filters cannot be built here, or None if they can."""
+    try:
+        import pyseccomp  # noqa: F401
+    except ImportError:
+        return "the Python package pyseccomp is missing: pip install 'intact[sandbox]'"
+    except (OSError, RuntimeError) as error:
+        return f"libseccomp cannot be loaded: {error}"
+    return None
+
+
+@cache
+def strict() -> bytes:
+    """Return the filter that allows `STRICT` and refuses everything else."""
+    import pyseccomp
+
+    return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, [(name,) for name in STRICT.split()])
+
+
+@cache
+def narrow() -> bytes:
+    """Return the filter that refuses `NARROW` and allows everything else."""
+    import pyseccomp
+
+    foreign = pyseccomp.Arg(0, pyseccomp.NE, socket.AF_UNIX)
+    sockets = [("socket", foreign), ("socketpair", foreign)]
+    return _program(pyseccomp.ALLOW, pyseccomp.ERRNO(errno.EPERM), [*sockets, *((name,) for name in NARROW.split())])
+
+
+def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]]) -> bytes:
+    import pyseccomp
+
+    rules = pyseccomp.SyscallFilter(default)
+    for name, *arguments in calls:
+        try:
+            number = pyseccomp.resolve_syscall(pyseccomp.system_arch(), name)
+        except ValueError:
+            continue  # libseccomp is older than the call: refused by `strict`, unknown to `narrow`
+        if number >= 0:  # negative: this architecture has no such call
+            rules.add_rule(other, name, *arguments)
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return bytes(file.read())

@@ -1,0 +1,155 @@
+"""Which protection is in force here, and the command that puts a program behind it.
+
+bubblewrap, where it is installed and may make namespaces, gives the program a user namespace of its own, no network, no
+other processes, and a file system of the interpreter and the system's libraries, read-only, with a scratch folder in
+memory. Otherwise seccomp refuses all system calls but those on memory, clocks and open files: it has no files at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from intact.errors import SandboxError
+from intact.sandbox import filters
+
+Kind = Literal["bubblewrap", "seccomp", "none"]
+
+SCRATCH = "/scratch"
+
+
+@dataclass(frozen=True)
+class Protection:
+    """A protection that works here.
+
+    Parameters
+    ----------
+    kind
+        What keeps the program in.
+    filtered
+        Whether a filter on system calls is loaded.
+    missing
+        Why there is nothing better, in words; empty for the best.
+    """
+
+    kind: Kind
+    filtered: bool
+    missing: str = ""
+
+
+def protection(kind: Kind | None = None) -> Protection:
+    """Return the protection in force, or the one of this kind.
+
+    Raises
+    ------
+    SandboxError
+        If the kind that was asked for does not work here.
+    """
+    if kind == "none":
+        return Protection("none", False, "asked for")
+    no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
+    if kind != "seccomp" and no_bubblewrap is None:
+        return Protection("bubblewrap", no_filter is None, no_filter or "")
+    if kind != "bubblewrap" and no_filter is None:
+        return Protection("seccomp", True, no_bubblewrap or "")
+    reasons = {"bubblewrap": no_bubblewrap, "seccomp": no_filter}
+    if kind is not None:
+        raise SandboxError(f"no protection by {kind}: {reasons[kind]}")
+    return Protection("none", False, f"bubblewrap: {no_bubblewrap}; seccomp: {no_filter}")
+
+
+@cache
+def _without_seccomp() -> str | None:
+    """Return why seccomp cannot protect here, or None if it can."""
+    if sys.platform != "linux":
+        return "only Linux has it"
+    return filters.available() or _failure(Protection("seccomp", True))
+
+
+@cache
+def _without_bubblewrap() -> str | None:
+    """Return why bubblewrap cannot protect here, or None if it can."""
+    program = shutil.which("bwrap")
+    if program is None:
+        return "bwrap is not installed"
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+    if not all(option in told for option in ("--size", "--disable-userns")):
+        return f"{program} is older than 0.8"
+    filtered = _without_seccomp() is None
+    if os.geteuid() == 0 and not filtered:
+        return f"root may start processes without limit unless a filter stops it: {_without_seccomp()}"
+    return _failure(Protection("bubblewrap", filtered))
+
+
+def _failure(candidate: Protection) -> str | None:
+    """Return what goes wrong with the smallest program, or None if it runs."""
+    from intact.sandbox.outcome import Limits
+    from intact.sandbox.run import execute
+
+    outcome = execute("print(6 * 7)", None, Limits(), candidate)
+    if outcome.ok and outcome.stdout == "42\n":
+        return None
+    lines = outcome.stderr.strip().splitlines()
+    return lines[-1] if lines else f"a first program ended with status {outcome.status}"
+
+
+def interpreter() -> list[str]:
+    """Return the command of a bare interpreter: no site packages, no bytecode files, UTF-8.
+
+    Not ``-I``, which would ignore the fixed hash seed along with the rest of an environment that is ours anyway.
+    """
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    return [str(Path(base).resolve()), "-P", "-s", "-S", "-B", "-X", "utf8"]
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Return all that a program finds in its environment."""
+    return {"HOME": folder, "TMPDIR": folder, "PWD": folder, "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}
+
+
+def bubblewrap(scratch: int) -> list[str]:
+    """Return the command that puts another one into a file system and namespaces of its own."""
+    program = shutil.which("bwrap")
+    assert program is not None
+    arguments = [
+        program,
+        "--unshare-all",
+        "--unshare-user",
+        "--die-with-parent",
+        "--disable-userns",
+        "--cap-drop",
+        "ALL",
+    ]
+    arguments += ["--uid", "65534", "--gid", "65534"]
+    arguments += ["--hostname", "sandbox", "--size", "1048576", "--tmpfs", "/"]
+    for path in ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64"):
+        if Path(path).is_symlink():
+            arguments += ["--symlink", str(Path(path).readlink()), path]
+        elif Path(path).is_dir():
+            arguments += ["--ro-bind", path, path]
+    for path in _interpreter_files():
+        arguments += ["--ro-bind", path, path]
+    for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
+        arguments += ["--dev-bind", device, device]
+    arguments += ["--size", str(scratch), "--tmpfs", SCRATCH, "--chdir", SCRATCH, "--remount-ro", "/", "--"]
+    return arguments
+
+
+@cache
+def _interpreter_files() -> tuple[str, ...]:
+    """Return the executable, the standard library, and the libraries that stand beside them; no site packages."""
+    executable = Path(interpreter()[0])
+    root = Path(sys.base_prefix)
+    found = [executable, *root.glob("lib/*.so*")]
+    bases = {"base": str(root), "platbase": str(root), "installed_base": str(root), "installed_platbase": str(root)}
+    found += [Path(sysconfig.get_path(name, vars=bases)) for name in ("stdlib", "platstdlib")]
+    found += [Path("/nix/store")] if executable.is_relative_to("/nix/store") else []
+    found = [path for path in found if path.exists()]
+    return tuple(dict.fromkeys(str(path) for path in found if not path.is_relative_to("/usr/lib")))

@@ -1,0 +1,155 @@
+"""Starts a program behind the protection in force, and watches it to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from intact.errors import SandboxError
+from intact.sandbox import filters
+from intact.sandbox.outcome import Ending, Limits, Outcome
+from intact.sandbox.protection import SCRATCH, Kind, Protection, bubblewrap, environment, interpreter, protection
+
+MEMORY = 86
+"""Exit status by which the runner says that memory ran out."""
+
+OPEN_FILES = 32
+
+
+def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, using: Kind | None = None) -> Outcome:
+    """Run Python code in a process of its own, and return what became of it.
+
+    The program has the standard library, fixed seeds (of hashes and of `random`) and an empty environment. Without
+    namespaces it has no files, and of the standard library only what computing needs. The function blocks; threads may
+    call it side by side.
+
+    Parameters
+    ----------
+    code
+        The program; it runs as ``__main__``, in the file ``program.py``.
+    stdin
+        What it may read.
+    limits
+        What it may use.
+    using
+        The protection to run behind; by default the best there is. ``"none"`` insists on running without any.
+
+    Raises
+    ------
+    SandboxError
+        If there is no protection here and the caller does not insist.
+    """
+    chosen = protection(using)
+    if chosen.kind == "none" and using != "none":
+        raise SandboxError(f"no protection against the code that would run here ({chosen.missing})")
+    return execute(code, stdin, limits or Limits(), chosen)
+
+
+@cache
+def _runner() -> str:
+    return Path(__file__).with_name("runner.py").read_text("utf-8")
+
+
+def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) -> Outcome:
+    """Run code behind this very protection."""
+    strict = chosen.kind == "seccomp"
+    program = (filters.strict() if strict else filters.narrow()) if chosen.filtered else b""
+    order = {
+        "code": code,
+        "kind": chosen.kind,
+        "strict": strict,
+        "filter": program.hex(),
+        "limits": {
+            "AS": limits.memory,
+            "CPU": limits.cpu_seconds,
+            "FSIZE": limits.scratch,
+            "NOFILE": OPEN_FILES,
+            "NPROC": 1,
+            "CORE": 0,
+        },
+    }
+    with contextlib.ExitStack() as stack:
+        orders = stack.enter_context(tempfile.TemporaryFile())
+        orders.write(json.dumps(order).encode())
+        orders.seek(0)
+        source = stack.enter_context(tempfile.TemporaryFile())
+        source.write((stdin or "").encode("utf-8", "replace"))
+        source.seek(0)
+        folder = SCRATCH
+        if chosen.kind == "none":
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="intact-", ignore_cleanup_errors=True))
+        command = bubblewrap(limits.scratch) if chosen.kind == "bubblewrap" else []
+        command += [*interpreter(), "-c", _runner(), str(orders.fileno())]
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(folder),
+            cwd=folder if chosen.kind == "none" else "/",
+            pass_fds=(orders.fileno(),),
+            start_new_session=True,
+        )
+        try:
+            texts, cut = _watch(process, limits, began)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                assert stream is not None
+                stream.close()
+    status = process.returncode
+    if chosen.kind == "bubblewrap" and 128 < status <= 128 + signal.NSIG:
+        status = 128 - status  # bubblewrap tells signals as shells do
+    out, err = (text.decode("utf-8", "replace") for text in texts)
+    return Outcome(out, err, status, cut or _ending(status), time.monotonic() - began)
+
+
+def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> tuple[list[bytes], Ending | None]:
+    """Read both streams until they close, the time is over or the output too long."""
+    streams: list[Any] = [process.stdout, process.stderr]
+    texts = [bytearray(), bytearray()]
+    left = limits.output
+    with selectors.DefaultSelector() as selector:
+        for index, stream in enumerate(streams):
+            selector.register(stream, selectors.EVENT_READ, index)
+        while selector.get_map():
+            remaining = began + limits.seconds - time.monotonic()
+            if remaining <= 0:
+                return [bytes(text) for text in texts], "time"
+            for key, _ in selector.select(math.ceil(remaining * 1e3) / 1e3):
+                piece = os.read(key.fd, 1 << 16)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                texts[key.data] += piece[:left]
+                if len(piece) > left:
+                    return [bytes(text) for text in texts], "output"
+                left -= len(piece)
+    # both streams are closed, but the program may live on
+    try:
+        process.wait(max(0.0, began + limits.seconds - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return [bytes(text) for text in texts], "time"
+    return [bytes(text) for text in texts], None
+
+
+def _ending(status: int) -> Ending:
+    if status == -signal.SIGXCPU:
+        return "time"
+    if status < 0:
+        return "signal"
+    if status == MEMORY:
+        return "memory"
+    return "error" if status else "ok"

@@ -1,0 +1,1 @@
+"""Problems with known answers: where they lie, how they are asked, how an answer is read and judged."""

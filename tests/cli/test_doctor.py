@@ -1,0 +1,53 @@
+"""``intact doctor`` says what works here and what would help."""
+
+import pytest
+
+from intact.cli import doctor
+from intact.sandbox import Protection
+
+
+def test_json_tells_everything(intact_command):
+    facts = intact_command("doctor", "--json").json
+    assert {
+        "version",
+        "numerics_version",
+        "tier",
+        "threads",
+        "memory",
+        "sandbox",
+        "models",
+        "data",
+        "libraries",
+        "missing_extras",
+    } <= set(facts)
+    assert set(facts["sandbox"]) == {"protection", "filtered", "missing"}
+
+
+@pytest.mark.parametrize(
+    ("guard", "words"),
+    [
+        (Protection("bubblewrap", True), "by bubblewrap and a filter on system calls"),
+        (Protection("seccomp", True, "bwrap is not installed"), "by seccomp (bwrap is not installed)"),
+        (Protection("none", False, "nothing here"), "refused: nothing here"),
+    ],
+)
+def test_the_protection_in_force_is_named(intact_command, monkeypatch, guard, words):
+    monkeypatch.setattr("intact.sandbox.protection", lambda: guard)
+    assert words in " ".join(intact_command("doctor").out.split())
+
+
+def test_missing_extras_and_data_are_named(intact_command, monkeypatch, tmp_path):
+    requirements = [
+        "numpy>=1.26",
+        "no-such-thing>=2; extra == 'reason'",
+        "rich; extra == 'x'",
+        "nothing-either; extra == 'dev'",
+    ]
+    monkeypatch.setattr(doctor, "_requirements", lambda: requirements)
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "nowhere"))
+    facts = intact_command("doctor", "--json").json
+    assert facts["missing_extras"] == {"reason": ["no-such-thing"]}
+    assert facts["data"] == {"folder": str(tmp_path / "nowhere"), "present": False}
+    text = " ".join(intact_command("doctor").out.split())
+    assert "reason (needs no-such-thing)" in text
+    assert "nowhere is absent" in text.replace("\n", "")

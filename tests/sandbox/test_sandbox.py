@@ -1,0 +1,302 @@
+"""Programs that try to get out, and programs that only compute."""
+
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from intact.errors import ParameterError, SandboxError
+from intact.sandbox import Limits, protection, run
+from intact.sandbox.protection import Kind, Protection
+
+protections = importlib.import_module("intact.sandbox.protection")  # the package's own name for it is the function
+
+KINDS: tuple[Kind, ...] = ("bubblewrap", "seccomp")
+LIMITS = Limits(seconds=30, cpu_seconds=2, memory=256 << 20)
+
+
+@pytest.fixture(params=KINDS)
+def using(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    try:
+        protection(kind)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    return kind
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not find_spec("pyseccomp"), reason="needs Linux and pyseccomp")
+def test_where_its_library_is_installed_seccomp_protects() -> None:
+    assert protection("seccomp").filtered
+
+
+def test_a_program_reads_writes_and_ends_well(using: Kind) -> None:
+    outcome = run("import sys\nprint(int(input()) * 7)\nprint('läuft', file=sys.stderr)", "6\n", using=using)
+    assert (outcome.stdout, outcome.stderr, outcome.status, outcome.ended) == ("42\n", "läuft\n", 0, "ok")
+    assert outcome.ok
+
+
+def test_an_exception_leaves_its_traceback_and_nothing_of_the_runner(using: Kind) -> None:
+    outcome = run("def f(x):\n    return 1 / x\n\nprint('before')\nf(0)", using=using)
+    assert (outcome.stdout, outcome.status, outcome.ended) == ("before\n", 1, "error")
+    assert outcome.stderr.startswith('Traceback (most recent call last):\n  File "program.py", line 5, in <module>\n')
+    assert outcome.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize("code", ["def", "x = '\x00'", "x = '\ud800'", "(" * 5000, "raise SystemExit(3)"])
+def test_code_that_is_none_is_an_error(using: Kind, code: str) -> None:
+    assert run(code, using=using).ended == "error"
+
+
+def test_a_program_is_main_and_knows_its_name(using: Kind) -> None:
+    code = "import sys, __main__\nx = 5\nif __name__ == '__main__':\n    print(__main__.x, sys.argv, input.__name__)"
+    assert run(code, using=using).stdout == "5 ['program.py'] input\n"
+
+
+def test_hashes_chance_and_environment_are_the_same_each_time_and_everywhere() -> None:
+    code = (
+        "import os, random\nprint(hash('x'), list({'a', 'b', 'c', 'd'}), random.random(), sorted(os.environ.items()))"
+    )
+    texts = {run(code, using=kind).stdout for kind in KINDS if _works(kind) for _ in range(2)}
+    assert len(texts) == 1
+    assert texts != {""}
+
+
+def _works(kind: Kind) -> bool:
+    try:
+        return protection(kind).kind == kind
+    except SandboxError:
+        return False
+
+
+COMPUTING = """
+import bisect, cmath, collections, copy, datetime, decimal, fractions, functools, hashlib, heapq, itertools, json, math
+import operator, random, re, statistics, string, typing
+from dataclasses import dataclass
+@dataclass
+class P:
+    x: int
+print(P(3), fractions.Fraction(1, 3) + 1, decimal.Decimal(2).sqrt(), math.comb(10, 3), re.findall(r'\\d', 'a1b2'))
+print(hashlib.md5(b'x').hexdigest(), datetime.datetime.strptime('2024-02-29', '%Y-%m-%d'), statistics.mean([1, 2]))
+print(json.dumps(collections.Counter('aab')), 'é'.encode('latin-1'), 'x'.encode('utf-16'), copy.deepcopy([[1]]))
+"""
+
+
+def test_what_programs_compute_with_is_there_in_both(using: Kind) -> None:
+    outcome = run(COMPUTING, using=using)
+    assert outcome.ok, outcome.stderr
+    assert outcome.stdout.startswith("P(x=3) 4/3 1.414")
+
+
+HOME = {entry.name for entry in Path.home().iterdir() if entry.is_file()}
+
+ATTEMPTS = {
+    "fork": "import os\nos.fork()",
+    "spawn": "import os\nos.posix_spawn('/bin/sh', ['sh', '-c', 'true'], {})",
+    "shell": "import subprocess\nsubprocess.run(['/bin/sh', '-c', 'true'], check=True)",
+    "executable": "import os, sys\nos.execv('/bin/sh', ['sh', '-c', 'exit 0'])",
+    "thread": "import threading\nt = threading.Thread(target=print)\nt.start()",
+    "internet": "import socket\nsocket.create_connection(('1.1.1.1', 53), 3)",
+    "passwords": "print(open('/etc/passwd').read())",
+    "home": f"import os\nassert set(os.listdir({str(Path.home())!r})) & {HOME!r}",
+    "checkout": f"print(open({str(Path(__file__))!r}).read())",
+    "upwards": "print(open('../../../../../../etc/hostname').read())",
+    "processes": "import os\nprint(os.listdir('/proc'))",
+    "write": "open('/tmp/intact-was-here', 'w').write('x')",
+    "write beside": "open('../here', 'w').write('x')",
+    "write library": "import os\nopen(os.__file__, 'a').write('x')",
+    "link": "import os\nos.symlink('/etc', '/scratch/etc')\nprint(open('/scratch/etc/passwd').read())",
+    "mount": "import ctypes\nassert ctypes.CDLL(None).mount(b'none', b'/scratch', b'tmpfs', 0, None) == 0",
+    "namespace": "import ctypes\nassert ctypes.CDLL(None).unshare(0x10000000) == 0",
+    "trace": "import ctypes\nassert ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0",
+    "limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+    "owner": "import os\nos.setuid(0)\nopen('/etc/shadow').read()",
+    "hidden memory": "import os\nos.memfd_create('x')",
+    "vsock": "import socket\nsocket.socket(40, socket.SOCK_STREAM)",
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_an_attempt_to_get_out_fails_inside_and_leaves_nothing(using: Kind, attempt: str) -> None:
+    if not protection(using).filtered and attempt in ("hidden memory", "vsock"):
+        pytest.skip("needs the filter")
+    outcome = run(ATTEMPTS[attempt], limits=LIMITS, using=using)
+    assert outcome.ended in ("error", "signal"), outcome
+    assert "root:" not in outcome.stdout
+    assert not Path("/tmp/intact-was-here").exists()
+
+
+def test_killing_everything_in_sight_kills_only_itself(using: Kind) -> None:
+    code = """
+import os
+for pid in (os.getppid(), 1, -1, 0):
+    try:
+        os.kill(pid, 9)
+    except OSError:
+        pass
+print('alive')
+"""
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        outcome = run(code, limits=LIMITS, using=using)
+        assert outcome.ended in ("ok", "error", "signal")
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_no_secret_of_the_environment_passes(using: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "hunter2")
+    outcome = run("import os\nprint(dict(os.environ))", using=using)
+    assert outcome.ok
+    assert "hunter2" not in outcome.stdout
+    assert "PATH" not in outcome.stdout
+
+
+def test_open_descriptors_of_the_parent_do_not_pass(using: Kind, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    with secret.open() as file:
+        os.set_inheritable(file.fileno(), True)
+        code = """
+import os
+for n in range(3, 64):
+    try:
+        print(n, os.read(n, 100))
+    except OSError:
+        pass
+"""
+        assert run(code, using=using).stdout == ""
+
+
+def test_a_local_server_cannot_be_reached(using: Kind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 3)", using=using).ended == "error"
+
+
+def test_endless_loops_end(using: Kind) -> None:
+    outcome = run(
+        "print('begun', flush=True)\nwhile True:\n    pass", limits=Limits(seconds=60, cpu_seconds=1), using=using
+    )
+    assert (outcome.stdout, outcome.ended) == ("begun\n", "time")
+    assert outcome.seconds < 50
+
+
+def test_deafness_to_the_first_signal_does_not_help() -> None:
+    if not _works("bubblewrap"):
+        pytest.skip("needs bubblewrap")
+    code = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass"
+    outcome = run(code, limits=Limits(seconds=60, cpu_seconds=1), using="bubblewrap")
+    assert outcome.status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("first", ["", "import os\nos.close(1)\nos.close(2)\n"])
+def test_sleeping_ends_with_the_wall_time(using: Kind, first: str) -> None:
+    outcome = run(first + "import time\ntime.sleep(1000)", limits=Limits(seconds=1.5), using=using)
+    assert outcome.ended == "time"
+    assert outcome.seconds >= 1.5
+
+
+def test_memory_is_capped(using: Kind) -> None:
+    outcome = run("x = []\nwhile True:\n    x.append(bytearray(1 << 20))", limits=LIMITS, using=using)
+    assert outcome.ended == "memory"
+    assert outcome.stderr.endswith("MemoryError\n")
+
+
+def test_output_is_capped_to_the_byte(using: Kind) -> None:
+    outcome = run("while True:\n    print('x' * 99)", limits=Limits(output=100_000), using=using)
+    assert (outcome.ended, len(outcome.stdout)) == ("output", 100_000)
+    both = run(
+        "import sys\nsys.stderr.write('e' * 10)\nsys.stdout.write('o' * 10)", limits=Limits(output=20), using=using
+    )
+    assert (both.ended, both.stdout, both.stderr) == ("ok", "o" * 10, "e" * 10)
+
+
+def test_bytes_that_are_no_text_are_replaced(using: Kind) -> None:
+    assert run("import os\nos.write(1, b'a\\xffb')", using=using).stdout == "a\ufffdb"
+
+
+def test_a_crash_of_the_interpreter_is_a_signal(using: Kind) -> None:
+    outcome = run("import ctypes\nctypes.string_at(0)", using=using)
+    assert (outcome.ended, outcome.status) == ("signal", -signal.SIGSEGV)
+
+
+def test_the_scratch_folder_holds_files_up_to_its_size_and_is_fresh_each_time() -> None:
+    if not _works("bubblewrap"):
+        pytest.skip("needs bubblewrap")
+    code = """
+import os
+print(os.listdir())
+try:
+    for n in range(100):
+        with open(f'file{n}', 'wb') as file:
+            file.write(bytes(1 << 20))
+except OSError as error:
+    print(error.strerror, n)
+"""
+    for _ in range(2):
+        outcome = run(code, limits=Limits(scratch=4 << 20), using="bubblewrap")
+        assert outcome.stdout == "[]\nNo space left on device 4\n"
+
+
+def test_many_programs_run_at_once(using: Kind) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = pool.map(lambda n: run(f"print({n} ** 2)", using=using), range(8))
+    assert [outcome.stdout for outcome in outcomes] == [f"{n * n}\n" for n in range(8)]
+
+
+def test_a_program_dies_with_whom_it_was_started_by(using: Kind, tmp_path: Path) -> None:
+    mark = f"mark{os.getpid()}{using}"
+    code = f"from intact.sandbox import run\nrun('import time; time.sleep(100) # {mark}', using={using!r})"
+    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    deadline = time.monotonic() + 60
+    while not (found := children.read_text().split()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)  # the first ones only try the protection
+    found = children.read_text().split() or found
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in found) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found
+    assert not any(Path(f"/proc/{pid}").exists() for pid in found)
+
+
+def test_without_protection_code_runs_only_if_the_caller_insists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protections, "_without_bubblewrap", lambda: "gone")
+    monkeypatch.setattr(protections, "_without_seccomp", lambda: "gone too")
+    assert protection() == Protection("none", False, "bubblewrap: gone; seccomp: gone too")
+    with pytest.raises(SandboxError, match=r"no protection against the code that would run here .*gone too"):
+        run("print(1)")
+    with pytest.raises(SandboxError, match="no protection by seccomp: gone too"):
+        run("print(1)", using="seccomp")
+    assert run("print(1)", using="none").stdout == "1\n"
+
+
+def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    protections._without_seccomp.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match=r"pip install 'intact\[sandbox\]'"):
+            protection("seccomp")
+    finally:
+        protections._without_seccomp.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"seconds": 0}, {"seconds": float("nan")}, {"memory": -1}, {"cpu_seconds": 1.5}, {"output": 0}]
+)
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(limits))):
+        Limits(**limits)  # type: ignore[arg-type]
