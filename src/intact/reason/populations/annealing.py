@@ -1,0 +1,60 @@
+"""Temperatures of entropic particle filtering: flatten weights that collapse early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from intact.errors import ParameterError
+from intact.reason.populations.weights import effective_size, normalised_entropy, relative
+
+RULES = ("ess", "entropy", "base")
+
+
+def entropic_temperature(
+    logs: Sequence[float],
+    progress: float,
+    rule: str = "ess",
+    *,
+    collapse: float = 0.5,
+    early: float = 0.5,
+    highest: float = 2.0,
+) -> float:
+    """What to divide log-weights by before resampling; 1 unless they collapse early.
+
+    Let p = softmax(s), ESS = 1 / sum p^2 and f = t / T. Where ESS / N < collapse and f < early, the temperature is
+
+    - ess: max(1, (N / ESS) (1 - f)),
+    - entropy: max(1, 1 / (H + (1 - H) f)) with H the entropy over ln N,
+    - base: max(1, highest - f).
+
+    The rules are those of the program its_hub, read there; the effective size is not clipped, as it is in that program.
+    A particle that has all the weight at f = 0 makes the entropy rule infinite: all weights equal.
+
+    Parameters
+    ----------
+    logs : sequence of float, length N
+        Log-weights s.
+    progress : float in [0, 1]
+        f.
+
+    Raises
+    ------
+    ParameterError
+        If the rule is unknown, the progress lies outside of [0, 1], or no log-weight is finite.
+    """
+    if rule not in RULES:
+        raise ParameterError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+    if not 0 <= progress <= 1:
+        raise ParameterError(f"progress must lie in [0, 1], got {progress!r}")
+    weights = relative(logs)
+    share = effective_size(weights) / len(weights)
+    if share >= collapse or progress >= early:
+        return 1.0
+    if rule == "ess":
+        return max(1.0, (1 - progress) / share)
+    if rule == "entropy":
+        entropy = normalised_entropy(weights)
+        flatness = entropy + (1 - entropy) * progress
+        return max(1.0, 1 / flatness) if flatness else math.inf
+    return max(1.0, highest - progress)

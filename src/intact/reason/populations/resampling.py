@@ -1,0 +1,94 @@
+"""Resampling schemes with one signature: key, weights, n -> indices.
+
+Each draws n ancestors so that particle j is expected n w_j / sum(w) times (Douc, Cappé & Moulines 2005, Comparison of
+resampling schemes for particle filtering). Weights are taken as the exact rational numbers they are (an integer, a
+fraction or a double), uniforms as multiples of 2^-64, and everything between them is integers, so no sum's order or
+rounding matters. Uniform i is the Philox number at position i of the key.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+from intact.errors import ParameterError
+from intact.numerics.sampling import uniform64
+from intact.reason.exact import Number, weight
+
+Scheme = Callable[[int, Sequence[Number], int], list[int]]
+
+
+def uniforms(key: int, n: int) -> list[int]:
+    """The first n uniforms of a key, in units of 2^-64."""
+    return [uniform64(key, i) for i in range(n)]
+
+
+def integer_weights(weights: Sequence[Number]) -> list[int]:
+    """Weights over their common denominator.
+
+    Raises
+    ------
+    ParameterError
+        If one is negative or not finite, or none is above 0.
+    """
+    exact = [weight(w) for w in weights]
+    if not any(exact):
+        raise ParameterError(f"at least one of the {len(exact)} weights must be above 0")
+    denominator = math.lcm(*(w.denominator for w in exact))
+    return [w.numerator * (denominator // w.denominator) for w in exact]
+
+
+def invert(points: Sequence[int], masses: Sequence[int], scale: int) -> list[int]:
+    """The inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
+    edges = [scale * edge for edge in accumulate(masses)]
+    return [bisect_right(edges, point) for point in points]
+
+
+def multinomial(key: int, weights: Sequence[Number], n: int) -> list[int]:
+    """n independent draws, place i by uniform i; the scheme of particle filtering as published."""
+    masses = integer_weights(weights)
+    total = sum(masses)
+    return invert([u * total for u in uniforms(key, n)], masses, 1 << 64)
+
+
+def stratified(key: int, weights: Sequence[Number], n: int) -> list[int]:
+    """One draw from each n-th of the distribution, at (i + u_i) / n; ascending."""
+    masses = integer_weights(weights)
+    total = sum(masses)
+    return invert([((i << 64) + u) * total for i, u in enumerate(uniforms(key, n))], masses, n << 64)
+
+
+def systematic(key: int, weights: Sequence[Number], n: int) -> list[int]:
+    """One draw from each n-th of the distribution, all at (i + u_0) / n; ascending."""
+    masses = integer_weights(weights)
+    total = sum(masses)
+    u = uniforms(key, 1)[0]
+    return invert([((i << 64) + u) * total for i in range(n)], masses, n << 64)
+
+
+def residual(key: int, weights: Sequence[Number], n: int) -> list[int]:
+    """floor(n w_j / sum(w)) copies of each particle, in order, then multinomial draws from the rest of the weights."""
+    masses = integer_weights(weights)
+    total = sum(masses)
+    copies = [n * mass // total for mass in masses]
+    whole = [j for j, count in enumerate(copies) for _ in range(count)]
+    left = n - len(whole)
+    return whole + (multinomial(key, [n * mass % total for mass in masses], left) if left else [])
+
+
+SCHEMES: dict[str, Scheme] = {scheme.__name__: scheme for scheme in (multinomial, stratified, systematic, residual)}
+
+
+def resample(scheme: str, key: int, weights: Sequence[Number], n: int) -> list[int]:
+    """Draw n ancestors by a scheme's name.
+
+    Raises
+    ------
+    ParameterError
+        If the scheme is unknown, a weight is negative or not finite, or none is above 0.
+    """
+    if scheme not in SCHEMES:
+        raise ParameterError(f"a resampling scheme is one of {', '.join(SCHEMES)}, got {scheme!r}")
+    return SCHEMES[scheme](key, weights, n)

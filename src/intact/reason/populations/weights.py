@@ -1,0 +1,80 @@
+"""Weights of particles: from rewards, normalised, how many they are worth, and the evidence they sum up to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from intact.errors import ParameterError
+from intact.reason.exact import Number, exp, ln, total, weight
+
+CLIP = 1e-7
+
+
+def logit(reward: float) -> float:
+    """`ln(r / (1 - r))`, r clipped to [1e-7, 1 - 1e-7] as by the authors of particle filtering (arXiv 2502.01618).
+
+    Raises
+    ------
+    ParameterError
+        If the reward lies outside of [0, 1] or is not a number.
+    """
+    if not 0 <= reward <= 1:
+        raise ParameterError(f"a reward must lie in [0, 1] to have odds, got {reward!r}")
+    clipped = min(max(reward, CLIP), 1 - CLIP)
+    return ln(clipped / (1 - clipped))
+
+
+def check_logs(logs: Sequence[float]) -> None:
+    """Raise ParameterError unless all are numbers below infinity and one is above minus infinity."""
+    if not all(value < math.inf for value in logs) or max(logs, default=-math.inf) == -math.inf:
+        raise ParameterError(f"log-weights must be below infinity and one of them finite, got {list(logs)}")
+
+
+def relative(logs: Sequence[float], temperature: float = 1.0) -> list[float]:
+    """`exp((s_i - max s) / temperature)`: weights up to a factor, the largest 1.
+
+    An infinite temperature makes all equal. A log-weight of minus infinity, where a particle cannot be, has the weight
+    0 at every temperature.
+
+    Raises
+    ------
+    ParameterError
+        If no log-weight is finite, or the temperature is not above 0.
+    """
+    check_logs(logs)
+    if not temperature > 0:
+        raise ParameterError(f"a temperature must be above 0, got {temperature!r}")
+    highest = max(logs)
+    return [exp((value - highest) / temperature) if value > -math.inf else 0.0 for value in logs]
+
+
+def effective_size(weights: Sequence[Number]) -> float:
+    """`(sum w)^2 / sum w^2`, from 1 to the number of weights; rounded once. 0 if all weights are 0."""
+    exact = [weight(w) for w in weights]
+    squares = sum((w * w for w in exact), Fraction(0))
+    return float(sum(exact, Fraction(0)) ** 2 / squares) if squares else 0.0
+
+
+def normalised_entropy(weights: Sequence[Number]) -> float:
+    """`-sum p_i ln p_i / ln N` with `p = w / sum w`: 1 if all are equal, 0 if one has it all or there is but one."""
+    exact = [weight(w) for w in weights]
+    mass = sum(exact, Fraction(0))
+    if len(exact) < 2 or not mass:
+        return 0.0
+    shares = [float(w / mass) for w in exact if w]
+    return -total(p * ln(p) for p in shares) / ln(len(exact))
+
+
+def log_mean(logs: Sequence[float]) -> float:
+    """`ln((1 / N) sum_i exp(s_i))`: what a step of sequential Monte Carlo adds to the log-evidence.
+
+    Raises
+    ------
+    ParameterError
+        If no log-weight is finite.
+    """
+    check_logs(logs)
+    highest = max(logs)
+    return highest + ln(total(relative(logs)) / len(logs))
