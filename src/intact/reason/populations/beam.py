@@ -1,0 +1,35 @@
+"""Which of a population's texts go on: beam search and diverse verifier tree search."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from intact.reason.aggregate.best import ranking
+
+
+def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashable] | None = None) -> list[int]:
+    """The `count` best by score, the best first, equals in their order; those without a score are never kept.
+
+    Parameters
+    ----------
+    texts : sequence of hashable
+        If given, of equal texts only the best ranked is kept.
+    """
+    order = ranking(scores)
+    if texts is not None:
+        first: dict[Hashable, int] = {}
+        for i in order:
+            first.setdefault(texts[i], i)
+        order = list(first.values())
+    return order[:count]
+
+
+def best_of_trees(scores: Sequence[float | None], width: int) -> list[int]:
+    """The best of each tree, where every `width` neighbours are the children of one tree's node (DVTS).
+
+    Equals go to the first; a tree whose children have no score has none.
+    """
+    bests = []
+    for start in range(0, len(scores), width):
+        bests += [start + i for i in keep_best(scores[start : start + width], 1)]
+    return bests

@@ -1,0 +1,109 @@
+"""Thompson choice between wider and deeper, as in AB-MCTS-A (Inoue et al. 2025, arXiv 2503.04412)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from intact.errors import ParameterError
+from intact.reason.exact import mean, total
+from intact.reason.populations.variates import Stream
+
+
+class Posterior(Protocol):
+    """A belief about the mean reward of an arm."""
+
+    def draw(self, stream: Stream) -> float:
+        """A mean reward drawn from the belief."""
+        ...
+
+
+class Normal(NamedTuple):
+    """A normal mean of unknown variance with its conjugate prior, normal-inverse-chi-squared.
+
+    `s^2 ~ nu tau^2 / chi^2(nu)`, `mu ~ N(m, s^2 / kappa)`; defaults are those of the program TreeQuest.
+    """
+
+    m: float = 0.0
+    kappa: float = 1.0
+    nu: float = 1.0
+    tau2: float = 0.1
+
+    def observe(self, rewards: Sequence[float]) -> Normal:
+        """The posterior after n rewards of mean y.
+
+        `kappa' = kappa + n`, `nu' = nu + n`, `m' = (kappa m + n y) / kappa'`,
+        `nu' tau'^2 = nu tau^2 + sum (y_i - y)^2 + kappa n (m - y)^2 / kappa'`.
+        """
+        n = len(rewards)
+        if not n:
+            return self
+        average = mean(rewards)
+        kappa, nu = self.kappa + n, self.nu + n
+        gaps = [reward - average for reward in rewards]
+        spread = total(gap * gap for gap in gaps)
+        shift = self.kappa * n * (self.m - average) * (self.m - average) / kappa
+        return Normal(
+            (self.kappa * self.m + n * average) / kappa, kappa, nu, (self.nu * self.tau2 + spread + shift) / nu
+        )
+
+    def draw(self, stream: Stream) -> float:
+        """A mean reward drawn from the belief."""
+        variance = self.nu * self.tau2 / (2 * stream.gamma(self.nu / 2))
+        return self.m + math.sqrt(variance / self.kappa) * stream.normal()
+
+
+class Beta(NamedTuple):
+    """The chance of a reward in [0, 1], each of which counts as that share of a success."""
+
+    a: float = 0.5
+    b: float = 0.5
+
+    def observe(self, rewards: Sequence[float]) -> Beta:
+        """The posterior `Beta(a + sum r, b + sum (1 - r))`.
+
+        Raises
+        ------
+        ParameterError
+            If a reward lies outside of [0, 1].
+        """
+        if not all(0 <= reward <= 1 for reward in rewards):
+            raise ParameterError(f"rewards must lie in [0, 1], got {list(rewards)}")
+        return Beta(self.a + total(rewards), self.b + total(1 - reward for reward in rewards))
+
+    def draw(self, stream: Stream) -> float:
+        """A mean reward drawn from the belief."""
+        return stream.beta(self.a, self.b)
+
+
+PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
+
+
+def thompson(arms: Sequence[Posterior], stream: Stream) -> int:
+    """The arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
+    draws = [arm.draw(stream) for arm in arms]
+    return max(range(len(draws)), key=draws.__getitem__)
+
+
+def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: Normal | Beta, key: int) -> int | None:
+    """A node's choice in AB-MCTS-A: a new child (None), or which child to go down to.
+
+    Two arms at first: a new child, which has seen the scores of the children themselves, and deeper, which has seen
+    those of everything below them. If deeper wins, each child is an arm that has seen the scores below it. A child
+    counts nowhere twice: its own score belongs to the arm that made it.
+
+    Parameters
+    ----------
+    children : sequence of (float, sequence of float)
+        Each child's score, and the scores of its descendants.
+    """
+    if not children:
+        return None
+    stream = Stream(key)
+    below = [list(scores) for _, scores in children]
+    new = prior.observe([score for score, _ in children])
+    deeper = prior.observe([score for scores in below for score in scores])
+    if thompson([new, deeper], stream) == 0:
+        return None
+    return thompson([prior.observe(scores) for scores in below], stream)

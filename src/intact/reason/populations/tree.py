@@ -1,0 +1,61 @@
+"""Which child of a node to go down to: UCT and PUCT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from intact.reason.exact import ln
+
+
+class Child(NamedTuple):
+    """What a tree search knows of a child.
+
+    Attributes
+    ----------
+    visits : int
+        How often the search went through it.
+    value : float
+        The sum of the rewards that were backed up, one for each visit.
+    prior : float
+        Its probability before any visit.
+    """
+
+    visits: int = 0
+    value: float = 0.0
+    prior: float = 1.0
+
+    @property
+    def mean(self) -> float:
+        """The mean reward, 0 before the first visit."""
+        return self.value / self.visits if self.visits else 0.0
+
+    def visit(self, reward: float) -> Child:
+        """The child after one more visit."""
+        return self._replace(visits=self.visits + 1, value=self.value + reward)
+
+
+def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
+    """The child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
+
+    One never visited comes before all others; equals go to the first.
+    """
+    log_all = ln(max(sum(child.visits for child in children), 1))
+    bounds = [
+        child.mean + exploration * math.sqrt(log_all / child.visits) if child.visits else math.inf for child in children
+    ]
+    return max(range(len(bounds)), key=bounds.__getitem__)
+
+
+def puct(children: Sequence[Child]) -> int:
+    """The child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
+
+    `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Equals go to the first; before any
+    visit, that is the first of the largest prior.
+    """
+    total = sum(child.visits for child in children)
+    exploration = ln((total + 19653) / 19652) + 1.25
+    root = math.sqrt(max(total, 1))
+    bounds = [child.mean + exploration * child.prior * root / (1 + child.visits) for child in children]
+    return max(range(len(bounds)), key=bounds.__getitem__)

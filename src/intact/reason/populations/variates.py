@@ -1,0 +1,53 @@
+"""Random variates from a key: the same bits everywhere, unlike those of a library that may change its streams."""
+
+from __future__ import annotations
+
+import math
+
+from intact.numerics.sampling import uniform64
+from intact.reason.exact import ln, power
+
+
+class Stream:
+    """Numbers drawn one after another from a key; a new stream of the key begins again.
+
+    Parameters
+    ----------
+    key : int
+        64 bits, as `branch_key` gives them.
+    """
+
+    def __init__(self, key: int) -> None:
+        self._key, self._position = key, 0
+
+    def uniform(self) -> float:
+        """A uniform number in (0, 1): the middle of one of 2^52 equal parts."""
+        bits = uniform64(self._key, self._position) >> 12
+        self._position += 1
+        return (2 * bits + 1) / (1 << 53)
+
+    def normal(self) -> float:
+        """A standard normal number by Marsaglia's polar method, of which the second is not used."""
+        while True:
+            x, y = 2 * self.uniform() - 1, 2 * self.uniform() - 1
+            square = x * x + y * y
+            if 0 < square < 1:
+                return x * math.sqrt(-2 * ln(square) / square)
+
+    def gamma(self, shape: float) -> float:
+        """A gamma variate of scale 1 (Marsaglia & Tsang 2000, A simple method for generating gamma variables)."""
+        if shape < 1:
+            return self.gamma(shape + 1) * power(self.uniform(), 1 / shape)
+        d = shape - 1 / 3
+        c = 1 / math.sqrt(9 * d)
+        while True:
+            x = self.normal()
+            v = 1 + c * x
+            v *= v * v  # a power would be the C library's
+            if v > 0 and ln(self.uniform()) < 0.5 * x * x + d - d * v + d * ln(v):
+                return d * v
+
+    def beta(self, a: float, b: float) -> float:
+        """A beta variate, as a ratio of gammas."""
+        x, y = self.gamma(a), self.gamma(b)
+        return x / (x + y)
