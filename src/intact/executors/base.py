@@ -47,6 +47,8 @@ class Executor(Protocol):
 
     page_size: int
     profile: Profile
+    bits: int
+    """Of codes of matrices that the checkpoint stores as floats."""
     trees: bool
     """Whether chunks may be trees."""
 

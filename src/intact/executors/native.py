@@ -69,7 +69,7 @@ class NativeExecutor:
             self._model = _native.Model(profile, tier, count, *shape, choose_pinned())
         except ValueError as error:
             raise ParameterError(str(error)) from error
-        self._bits = bits
+        self.bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
         self._work: Work | None = None
@@ -116,7 +116,7 @@ class NativeExecutor:
             tensor = self.program.tensors[name]
             rows, columns = tensor.shape
             try:
-                self._weights[name] = self._model.add_weight(tensor.kind, tensor.data, rows, columns, self._bits)
+                self._weights[name] = self._model.add_weight(tensor.kind, tensor.data, rows, columns, self.bits)
             except ValueError as error:
                 raise ModelError(f"tensor {tensor.name} ({tensor.kind}, {rows} x {columns}): {error}") from error
         return self._weights[name]

@@ -41,6 +41,10 @@ class Cost(NamedTuple):
         """The sum, of what happened one after the other."""
         return Cost(*map(operator.add, self, other))
 
+    def minus(self, other: Cost) -> Cost:
+        """The difference."""
+        return Cost(*map(operator.sub, self, other))
+
     def as_dict(self) -> dict[str, Any]:
         """The figures by their names."""
         return self._asdict()

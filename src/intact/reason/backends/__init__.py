@@ -1,0 +1,1 @@
+"""What writes texts: our engine first, others behind the same protocol."""

@@ -1,0 +1,131 @@
+"""The protocol of back ends: texts to extend go in, what was written comes out."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from intact.engine.parameters import SamplingParameters
+from intact.reason.state import Branch, Piece, Prompt, State, Top, Why
+
+
+class Written(NamedTuple):
+    """What a model wrote, and why it ended; the fields are those of `Piece` and `State`."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[int, ...]
+    top: tuple[Top, ...]
+    why: Why
+    error: str = ""
+
+
+class Heat:
+    """A race, counted in tokens. The back end moves all runners by one token before any moves by another.
+
+    Attributes
+    ----------
+    limit : int or None
+        The last winner's count of tokens, once it is known: nobody may have more.
+    """
+
+    def __init__(self, runners: int, winners: int) -> None:
+        self.counts = [0] * runners
+        self.live = set(range(runners))
+        self.limit: int | None = None
+        self._winners = winners
+        self._arrivals: list[tuple[int, int]] = []
+
+    def advance(self, runner: int) -> bool:
+        """Note a token; whether it has to be the last."""
+        self.counts[runner] += 1
+        return self.limit is not None and self.counts[runner] >= self.limit
+
+    def leave(self, runner: int, complete: bool) -> None:
+        """Note that a runner has ended: `complete`, if by its own end."""
+        self.live.discard(runner)
+        if complete:
+            insort(self._arrivals, (self.counts[runner], runner))
+            if len(self._arrivals) >= self._winners:
+                self.limit = self._arrivals[self._winners - 1][0]
+
+    @property
+    def slowest(self) -> int:
+        """The least count of those who run."""
+        return min([self.counts[runner] for runner in self.live], default=0)
+
+    @property
+    def winners(self) -> list[int]:
+        """Who has won, the first first."""
+        return [runner for _, runner in self._arrivals[: self._winners]]
+
+
+@dataclass(eq=False, slots=True)
+class Generation:
+    """A text to extend.
+
+    Attributes
+    ----------
+    parameters : SamplingParameters
+        All of them, with the seed.
+    branch : tuple
+        With the seed the key of all draws.
+    heat, runner
+        The race that it takes part in, and its number there.
+    written : Written or None
+        What came of it, once it has ended.
+    """
+
+    state: State
+    parameters: SamplingParameters
+    branch: Branch
+    heat: Heat | None = None
+    runner: int = 0
+    written: Written | None = None
+
+
+class Backend(Protocol):
+    """Extends texts, many at a time. Used by one thread.
+
+    Attributes
+    ----------
+    context : int
+        The most tokens of a prompt and all that follows.
+    caveats : tuple of str
+        What it cannot promise; empty where a result is a function of its request.
+    """
+
+    context: int
+    caveats: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Whatever its results depend on besides the request: digest of the model, version of the arithmetic."""
+        ...
+
+    @property
+    def vocabulary(self) -> str:
+        """What tokens mean; models for whom it is the same may go on from each other's tokens."""
+        ...
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or of a piece of text."""
+        ...
+
+    def operations(self, start: int, count: int) -> int:
+        """The integer multiply-adds that `count` positions from `start` take."""
+        ...
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Begin; `max_tokens` never exceeds what the context leaves."""
+        ...
+
+    def step(self) -> list[Generation]:
+        """Work for a moment; what has ended since the last time, with `written` filled in."""
+        ...
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """End generations at once, with what they have written until now; they come back from the next `step`."""
+        ...

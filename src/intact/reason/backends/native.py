@@ -1,0 +1,252 @@
+"""Our engine as a back end: its samples share pages, continuations find theirs again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from intact.engine.completion import Chunk
+from intact.engine.job import Job
+from intact.engine.sequence import Event, Finish
+from intact.errors import IntactError
+from intact.library import Model
+from intact.models.program import Attend, Linear, Logits
+from intact.numerics import VERSION
+from intact.numerics.sampling import branch_key
+from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.state import Piece, Prompt, State, Why
+
+LIVE = 256  # samples in the engine at a time; more only wait there
+STEPS = 16  # of the engine, before the driver looks at its clock
+
+
+class NativeBackend:
+    """A model of `intact.load`.
+
+    Raises
+    ------
+    ParameterError
+        From `count`, if a conversation is asked of a model without a chat template.
+    """
+
+    caveats: tuple[str, ...] = ()
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.context = model, model.context
+        self._waiting: deque[Generation] = deque()
+        self._ended: list[Generation] = []
+        self._live: dict[Generation, tuple[Job, int]] = {}
+        self._heats: dict[Heat, dict[int, Generation]] = {}
+        self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
+        program = model.program
+        shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
+        linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
+        self._matrices = sum([int(np.prod(shapes[name])) for name in linear])
+        self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
+        self._attention = [(op.heads * op.width, op.window) for op in program.ops if isinstance(op, Attend)]
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of the model's files, profile, formats of weights, version of the arithmetic."""
+        executor = self.model.executor
+        return f"intact {VERSION} {executor.profile} {executor.bits} {digest_of(self.model.path)}"
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """Digest of the tokens' texts."""
+        tokenizer = self.model.tokenizer
+        digest = hashlib.sha256()
+        for token in range(tokenizer.size):
+            text = tokenizer.token_bytes(token)
+            digest.update(len(text).to_bytes(4, "little") + text)
+        return digest.hexdigest()
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or a piece."""
+        return len(self._tokens(part))
+
+    def operations(self, start: int, count: int) -> int:
+        """Products with matrices for every position, with the head for each too, and attention over what is visible."""
+        end = start + count
+        total = count * (self._matrices + self._head)
+        for width, window in self._attention:
+            total += 2 * width * (_visible(end, window) - _visible(start, window))
+        return total
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Queue texts to extend; those of one prompt in a row share one request."""
+        self._waiting += generations
+
+    def step(self) -> list[Generation]:
+        """Run some steps of the engine, until something has ended."""
+        self._admit()
+        for _ in range(STEPS):
+            if self._ended or not self._live:
+                break
+            with self.model.exclusive() as engine:
+                if not engine.step() and not self._ended:
+                    raise RuntimeError("the engine has nothing to run, but its requests have not ended")
+            self._keep_abreast()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """End texts as they are."""
+        for generation in generations:
+            if generation in self._live:
+                job, sample = self._live[generation]
+                with self.model.exclusive() as engine:
+                    engine.cancel(job.request, [sample])
+            elif generation in self._waiting:
+                self._waiting.remove(generation)
+                self._end(generation, Written("", (), (), (), "cancelled"))
+
+    def _admit(self) -> None:
+        """Hand waiting texts to the engine, those alike as samples of one request."""
+        while self._waiting and (not self._live or len(self._live) < LIVE):
+            group = [self._waiting.popleft()]
+            first = group[0]
+            if first.heat is None:
+                while self._waiting and _alike(first, self._waiting[0]) and len(self._live) + len(group) < LIVE:
+                    group.append(self._waiting.popleft())
+            else:
+                while self._waiting and self._waiting[0].heat is first.heat:  # a race starts as a whole
+                    group.append(self._waiting.popleft())
+            for part in [group] if first.heat is None else [[runner] for runner in group]:
+                self._begin(part)
+
+    def _begin(self, group: list[Generation]) -> None:
+        first = group[0]
+        try:
+            prompt = self._context(first.state)
+            self.model.engine.check(prompt)
+            keys = [branch_key(first.parameters.seed, generation.branch) for generation in group]
+
+            def listen(sample: int, piece: Chunk | None) -> None:
+                if piece is None:
+                    self._finish(group[sample], job, sample)
+
+            limits = self.context, self.model.program.vocabulary
+            job = Job(self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen)
+        except IntactError as error:
+            for generation in group:
+                self._end(generation, Written("", (), (), (), "error", str(error)))
+            return
+        if first.heat is not None:
+            self._enter(first, job)
+        for sample, generation in enumerate(group):
+            self._live[generation] = job, sample
+        with self.model.exclusive() as engine:
+            engine.add(job.request)
+
+    def _enter(self, generation: Generation, job: Job) -> None:
+        """Have a runner stop where the race is decided."""
+        heat, runner, sink = generation.heat, generation.runner, job.request.sink
+        assert heat is not None
+        self._heats.setdefault(heat, {})[runner] = generation
+
+        def counted(event: Event) -> Finish | None:
+            finish = sink(event)
+            late = heat.advance(runner)
+            if finish is not None:
+                heat.leave(runner, finish == "stop")
+            return "cancelled" if late and finish is None else finish
+
+        job.request.sink = counted
+
+    def _keep_abreast(self) -> None:
+        """Let no runner be ahead of another, nor beyond the end of the race."""
+        for heat, runners in list(self._heats.items()):
+            limit, slowest = heat.limit, heat.slowest
+            for runner in list(heat.live):
+                generation, count = runners[runner], heat.counts[runner]
+                if limit is not None and count >= limit:
+                    self.cancel([generation])
+                elif generation in self._live:
+                    self._live[generation][0].request.paused = count > slowest
+            if not heat.live:
+                del self._heats[heat]
+
+    def _finish(self, generation: Generation, job: Job, sample: int) -> None:
+        writer = job._writer(sample)
+        del self._live[generation]
+        tokens, tokenizer = tuple(writer.tokens), self.model.tokenizer
+        finish: Why = writer.finish or "cancelled"
+        if finish == "stop" and tokens and tokens[-1] in tokenizer.eos_ids:
+            finish = "end"
+        text = self._text(generation.state, tokens, finish)
+        error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
+        self._end(generation, Written(text, tokens, tuple(writer.logprobs), tuple(writer.top), finish, error))
+
+    def _end(self, generation: Generation, written: Written) -> None:
+        generation.written = written
+        self._ended.append(generation)
+        if generation.heat is not None:
+            generation.heat.leave(generation.runner, False)
+
+    def _context(self, state: State) -> list[int]:
+        tokens = list(self._tokens(state.prompt))
+        for piece in state.pieces:
+            tokens += self._tokens(piece)
+        return tokens
+
+    def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
+        if isinstance(part, Piece) and part.tokens:
+            return part.tokens
+        known: Prompt | tuple[str, bool] = (part.text, part.special) if isinstance(part, Piece) else part
+        if known not in self._encoded:
+            self._encoded[known] = tuple(self._encode(part))
+        return self._encoded[known]
+
+    def _encode(self, part: Prompt | Piece) -> list[int]:
+        tokenizer = self.model.tokenizer
+        if isinstance(part, Piece):
+            return tokenizer.encode(part.text, special=part.special, bos=False)
+        if isinstance(part, str):
+            return tokenizer.encode(part)
+        return tokenizer.encode_chat([{"role": role, "content": content} for role, content in part])
+
+    def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
+        """The text of new tokens: of a character that two pieces share, the second has all."""
+        before: list[int] = []
+        for piece in reversed(state.pieces):
+            if not piece.tokens:
+                break
+            before = [*piece.tokens, *before]
+        stream, size = self.model.tokenizer.stream(), self.model.tokenizer.size
+        for token in before:
+            if token < size:
+                stream.push(token)
+        text = "".join([stream.push(token) for token in tokens if token < size])
+        return text + (stream.flush() if why in ("end", "context", "error") else "")
+
+
+def _alike(a: Generation, b: Generation) -> bool:
+    return (
+        a.heat is b.heat is None
+        and a.parameters == b.parameters
+        and a.state.prompt == b.state.prompt
+        and a.state.pieces == b.state.pieces
+    )
+
+
+def _visible(end: int, window: int) -> int:
+    """Positions that those before `end` see, themselves included, all together."""
+    if not window or end <= window:
+        return end * (end + 1) // 2
+    return window * (window + 1) // 2 + (end - window) * window
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a model's file, or of all that lies in its folder."""
+    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,114 @@
+"""Hard caps, and the ledger of what was spent against them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from intact.errors import ParameterError
+from intact.reason.answer import Cost
+
+_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a problem may cost at most; None: as much as it takes. No cap is ever exceeded, not by one.
+
+    Attributes
+    ----------
+    tokens, prefill, operations, scores, runs : int, optional
+        As in `Cost`.
+    seconds : float, optional
+        Wall time. It cannot be repeated exactly: the journal notes where it struck, so that a replay stops there too.
+    """
+
+    tokens: int | None = None
+    prefill: int | None = None
+    operations: int | None = None
+    scores: int | None = None
+    runs: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            whole = field.name != "seconds"
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value >= 0:
+                kind = "a whole number" if whole else "a number"
+                raise ParameterError(f"a budget's {field.name} must be {kind} of at least 0, got {value!r}")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read a budget such as ``tokens=200k,seconds=60``; k, M, G and T count in thousands.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be read.
+        """
+        names = [field.name for field in fields(cls)]
+        caps: dict[str, float] = {}
+        for part in filter(None, text.split(",")):
+            found = re.fullmatch(r"\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)\s*([kmgt]?)\s*", part, re.IGNORECASE)
+            if not found or found[1] not in names:
+                raise ParameterError(f"a budget is such as tokens=200k,seconds=60, of {', '.join(names)}; got {part!r}")
+            value = float(found[2]) * _SUFFIX[found[3].lower()]
+            caps[found[1]] = value if found[1] == "seconds" else int(value)
+        return cls(**caps)  # type: ignore[arg-type]
+
+    def as_dict(self) -> dict[str, float]:
+        """The caps that there are."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+
+    def divide(self, parts: int) -> Budget:
+        """An equal part of every cap, rounded down; seconds are not divided, as parts may run at the same time."""
+        shares = {name: value if name == "seconds" else int(value) // parts for name, value in self.as_dict().items()}
+        return Budget(**shares)  # type: ignore[arg-type]
+
+
+CAPPED = ("tokens", "prefill", "operations", "scores", "runs")
+
+
+class Ledger:
+    """What has been spent, and what is set aside for requests that are under way."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.spent = Cost()
+        self._aside = Cost()
+
+    @property
+    def capped(self) -> bool:
+        """Whether any cap but that of seconds is set."""
+        return any(getattr(self.budget, name) is not None for name in CAPPED)
+
+    def left(self, name: str) -> float:
+        """What is neither spent nor set aside; infinite without a cap."""
+        cap: int | None = getattr(self.budget, name)
+        return math.inf if cap is None else cap - getattr(self.spent, name) - getattr(self._aside, name)
+
+    def rest(self, parts: int) -> Budget:
+        """An equal part of what is left, as a budget of its own."""
+        caps = {name: int(left) for name in CAPPED if (left := self.left(name)) != math.inf}
+        return Budget(**caps).divide(parts)
+
+    def fits(self, cost: Cost) -> bool:
+        """Whether something can be paid."""
+        return all(getattr(cost, name) <= self.left(name) for name in CAPPED)
+
+    def set_aside(self, cost: Cost) -> None:
+        """Reserve the most that a request can cost."""
+        self._aside = self._aside.plus(cost)
+
+    def overlap(self, tokens: int) -> None:
+        """Note that so many tokens were written beside others, not after them."""
+        self.spent = self.spent._replace(sequential=self.spent.sequential - tokens)
+
+    def settle(self, aside: Cost, cost: Cost) -> None:
+        """Charge what a request did cost, instead of what was set aside for it."""
+        self._aside = self._aside.minus(aside)
+        self.spent = self.spent.plus(cost)

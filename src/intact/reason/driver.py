@@ -1,0 +1,212 @@
+"""Runs many methods over many problems at once: collects what they ask for, hands out what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from intact.reason.answer import Answer, Result
+from intact.reason.backends.base import Backend, Generation
+from intact.reason.budget import Budget, Ledger
+from intact.reason.execution import Execution, Root
+from intact.reason.journal import Journal, key_of
+from intact.reason.problem import Problem
+from intact.reason.registry import Method
+from intact.reason.requests import Run
+from intact.reason.trace import path
+from intact.reason.writing import Reader
+
+PARALLEL = 8
+"""Problems that are worked at a time."""
+
+
+class Task(NamedTuple):
+    """A method, with parameters, for a problem."""
+
+    method: Method
+    problem: Problem
+    parameters: Mapping[str, Any]
+
+
+class _Active(NamedTuple):
+    """A task under way, by its number, and when it began."""
+
+    number: int
+    task: Task
+    execution: Execution
+    began: float
+
+
+class Driver:
+    """Serves methods. What one gets depends on its requests alone: not on what runs beside it, nor on timing.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        The models by name; the first is the one that requests mean without a name.
+    journal : Journal, optional
+        Where results are kept, and found.
+    budget : Budget, optional
+        What each problem may cost.
+    sampling : mapping, optional
+        The user's wishes where a request says nothing: fields of `Extend`.
+    parallel : int
+        Problems at a time.
+    clock : callable
+        Seconds; only a cap in seconds and the reported time depend on it.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        *,
+        journal: Journal | None = None,
+        budget: Budget | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        parallel: int = PARALLEL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.backends, self.journal = dict(backends), journal
+        self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
+        self.ready: deque[Execution] = deque()
+        self._clock = clock
+        self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
+        self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._active: list[_Active] = []
+
+    def solve(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
+        """Work on tasks; each one's number and result, as they end. Leaving early ends what is under way."""
+        waiting = enumerate(tasks)
+        try:
+            while True:
+                while len(self._active) < self.parallel and (following := next(waiting, None)) is not None:
+                    self._open(*following)
+                if not self._active:
+                    return
+                while self.ready:
+                    self.ready.popleft().pump()
+                ended = [active for active in self._active if active.execution.conclusion is not None]
+                self._active = [active for active in self._active if active.execution.conclusion is None]
+                results = [(active.number, self._result(active)) for active in ended]
+                if self.journal is not None:
+                    self.journal.commit()
+                yield from results
+                if not ended:
+                    self._work()
+        finally:
+            self._close()
+
+    # What executions use
+
+    def start(
+        self,
+        execution: Execution,
+        backend: Backend,
+        generations: Sequence[Generation],
+        done: Callable[[Generation], None],
+    ) -> None:
+        """Have texts written."""
+        for generation in generations:
+            self._writing[generation] = execution, done
+        backend.start(generations)
+
+    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+        """Run a program, in a thread."""
+        from intact import sandbox
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(2, "intact-run")
+        limits = sandbox.Limits(seconds=request.seconds)
+        self._running[self._pool.submit(sandbox.run, request.code, request.stdin, limits)] = execution, done
+
+    # The loop's parts
+
+    def _open(self, number: int, task: Task) -> None:
+        method, problem, parameters = task
+        sampling = dict(method.sampling) | self.sampling
+        timed, struck, key = self.budget.seconds is not None, False, b""
+        if timed and self.journal is not None:
+            identities = [backend.identity for backend in self.backends.values()]
+            place = problem.id, problem.prompt, problem.seed, method.name, dict(parameters), sampling
+            key = key_of("strike", identities, place, self.budget.as_dict())
+            struck = self.journal.find(key) is not None
+        root, ledger = Root(key, timed, struck), Ledger(replace(self.budget, seconds=None))
+        execution = Execution(
+            self, root, problem, method(problem, **parameters), sampling, self.sampling, ledger, Reader()
+        )
+        self._active.append(_Active(number, task, execution, self._clock()))
+        self.ready.append(execution)
+
+    def _work(self) -> None:
+        """Let the back ends and the sandbox work for a moment."""
+        for backend in self.backends.values() if self._writing else ():
+            for generation in backend.step():
+                execution, done = self._writing.pop(generation)
+                done(generation)
+                self.ready.append(execution)
+        if self._running:
+            ended, _ = wait(list(self._running), 0.0 if self._writing else 0.05, FIRST_COMPLETED)
+            for future in ended:
+                execution, complete = self._running.pop(future)
+                complete(future)
+                self.ready.append(execution)
+        self._strike()
+
+    def _strike(self) -> None:
+        """End what has had its time."""
+        if self.budget.seconds is None:
+            return
+        for active in self._active:
+            root, elapsed = active.execution.root, self._clock() - active.began
+            if not root.struck and elapsed >= self.budget.seconds:
+                root.struck = True
+                if self.journal is not None:
+                    self.journal.add(root.key, {"seconds": elapsed})
+                active.execution.strike()
+                self.ready.append(active.execution)
+
+    def _result(self, active: _Active) -> Result:
+        execution, (method, problem, parameters) = active.execution, active.task
+        cost = execution.ledger.spent._replace(seconds=self._clock() - active.began)
+        value, why, error = execution.value, execution.conclusion or "failed", execution.error
+        if not isinstance(value, Answer):
+            why, error = "failed", TypeError(f"{method.name} returned {type(value).__name__}; expected an Answer")
+            value = Answer(None)
+        if why == "done" and execution.root.struck:
+            why = "spent"
+        trace = {
+            "version": 1,
+            "id": problem.id,
+            "method": method.name,
+            "parameters": dict(parameters),
+            "sampling": {**method.sampling, **self.sampling},
+            "seed": problem.seed,
+            "prompt": problem.prompt,
+            "budget": self.budget.as_dict(),
+            "answer": value.answer,
+            "chosen": None if value.chosen is None else path(value.chosen.branch),
+            "why": why,
+            "cost": {name: figure for name, figure in cost.as_dict().items() if name != "seconds"},
+            "nodes": execution.nodes,
+        }
+        caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
+        text = "" if error is None else f"{type(error).__name__}: {error}"
+        return Result(problem.id, method.name, value, cost, why, text, trace, caveats)
+
+    def _close(self) -> None:
+        for active in self._active:
+            active.execution.close()
+        for backend in self.backends.values():
+            backend.cancel(list(self._writing))
+        self._active, self._writing = [], {}
+        self.ready.clear()
+        for backend in self.backends.values():
+            backend.step()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

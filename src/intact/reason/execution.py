@@ -1,0 +1,355 @@
+"""A method at work on a problem: its generator, its ledger, its place in the tree, what it waits for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from intact.engine.parameters import SamplingParameters
+from intact.errors import ParameterError, ScorerError, SpentError
+from intact.reason.answer import Answer, Conclusion, Cost
+from intact.reason.backends.base import Backend, Generation
+from intact.reason.budget import Budget, Ledger
+from intact.reason.journal import key_of
+from intact.reason.problem import Problem
+from intact.reason.requests import Call, Extend, Race, Raced, Run, Score
+from intact.reason.slots import RunSlot, ScoreSlot, Slot, WritingSlot, checked
+from intact.reason.state import Branch, Piece, State
+from intact.reason.trace import score_node
+from intact.reason.writing import Reader, Writing
+
+if TYPE_CHECKING:
+    from intact.reason.driver import Driver
+
+MAX_TOKENS = 512
+"""Of an extension, where nobody says otherwise."""
+DEPTH = 16
+"""How deep methods may call methods."""
+_FIELDS = ("stop", "max_tokens", "temperature", "top_p", "top_k", "min_p", "top_logprobs", "regex", "grammar")
+
+
+@lru_cache(maxsize=1024)
+def _parameters(fields: tuple[tuple[str, Any], ...]) -> SamplingParameters:
+    return SamplingParameters(**dict(fields))
+
+
+class Root:
+    """What a method and all that it calls have in common.
+
+    Attributes
+    ----------
+    key : bytes
+        The digest of the whole undertaking, for what belongs to no single request.
+    timed : bool
+        Whether it has a cap in seconds.
+    struck : bool
+        Whether that has struck: nothing new begins.
+    """
+
+    def __init__(self, key: bytes, timed: bool, struck: bool) -> None:
+        self.key, self.timed, self.struck = key, timed, struck
+
+
+class Execution:
+    """Runs one generator: hands it results, serves its requests.
+
+    Parameters
+    ----------
+    sampling : mapping
+        What holds where a request says nothing.
+    wishes : mapping
+        The part of it that the user asked for.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        root: Root,
+        problem: Problem,
+        generator: Generator[Any, Any, Any],
+        sampling: Mapping[str, Any],
+        wishes: Mapping[str, Any],
+        ledger: Ledger,
+        reader: Reader,
+        depth: int = 0,
+    ) -> None:
+        self.driver, self.root, self.problem, self.ledger, self.reader = driver, root, problem, ledger, reader
+        self.sampling, self.wishes, self.journal = sampling, wishes, driver.journal
+        self.conclusion: Conclusion | None = None
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.nodes: list[dict[str, Any]] = []
+        self.waiter: Callable[[], None] | None = None
+        self._generator, self._depth = generator, depth
+        self._slots: list[Slot] = []
+        self._several = False
+        self._children: dict[Branch, int] = {}
+        self._calls = 0
+        self._texts: list[State] = []
+
+    # What slots use
+
+    def backend(self, model: str) -> Backend:
+        """The back end of a model's name."""
+        found = self.driver.backends.get(model) if model else next(iter(self.driver.backends.values()))
+        if found is None:
+            raise ParameterError(f"there is no model {model!r}; there are {', '.join(self.driver.backends)}")
+        return found
+
+    def writing(self, request: Extend) -> Writing:
+        """Resolve what an extension leaves open, and give it its place in the tree."""
+        backend = self.backend(request.model)
+        fields = {"max_tokens": MAX_TOKENS} | dict(self.sampling) | {"seed": self.problem.seed}
+        fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) is not None}
+        fields["stop"] = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
+        parameters = _parameters(tuple(sorted(fields.items())))
+        state = self._readable(request.model, backend, request.state)
+        return Writing(request, request.model, backend, state, self._child(request.state), parameters)
+
+    def _child(self, state: State) -> Branch:
+        """The branch of the next text that comes of a state: its number among all that this execution has made."""
+        root, branch = self.problem.root, state.branch
+        if branch[: len(root)] != root:
+            branch += root[1:]  # a caller's text: keep apart from what the caller makes of it
+        number = self._children.get(branch, 0)
+        self._children[branch] = number + 1
+        return (*branch, number)
+
+    def _readable(self, model: str, backend: Backend, state: State) -> State:
+        """A text in which what another vocabulary wrote has no tokens."""
+        if all(piece.model is None or piece.model == model for piece in state.pieces):
+            return state
+
+        def readable(piece: Piece) -> Piece:
+            if piece.model is None or self.backend(piece.model).vocabulary == backend.vocabulary:
+                return piece
+            return Piece(piece.text, model=piece.model, special=False)
+
+        return replace(state, pieces=tuple([readable(piece) for piece in state.pieces]))
+
+    def struck_key(self, key: bytes) -> bytes:
+        """Where the journal keeps what was written of a request when time was over."""
+        return key_of("struck", self.root.key.hex(), key.hex())
+
+    def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:
+        """Have texts written; `done` is told of each."""
+        self.driver.start(self, backend, generations, done)
+
+    def cancel(self, backend: Backend, generation: Generation) -> None:
+        """End a text that is being written."""
+        backend.cancel([generation])
+
+    def run(self, request: Run, done: Callable[[Any], None]) -> None:
+        """Run a program in the sandbox."""
+        self.driver.run_code(self, request, done)
+
+    # The generator's side
+
+    def pump(self) -> None:
+        """Go on as far as possible: begin what can be paid, hand over what is complete."""
+        while self.conclusion is None:
+            self._begin()
+            if not all(slot.done for slot in self._slots):
+                return
+            self._advance()
+
+    def strike(self) -> None:
+        """End all that is under way: time is over."""
+        for slot in self._slots:
+            if slot.begun and not slot.done:
+                slot.strike()
+
+    def close(self) -> None:
+        """Leave the generator."""
+        self._generator.close()
+        for slot in self._slots:
+            if isinstance(slot, CallSlot) and slot.child is not None:
+                slot.child.close()
+
+    def _begin(self) -> None:
+        """Begin requests in their order: each as if those before it had ended, so that timing decides nothing."""
+        waiting = [slot for slot in self._slots if not slot.begun]
+        for slot in waiting:
+            if isinstance(slot, CallSlot):
+                continue
+            alone = all(other.done for other in self._slots if other.begun)
+            if not slot.begin(alone):
+                return
+            slot.begun = True
+        calls = [slot for slot in waiting if isinstance(slot, CallSlot)]
+        if not calls or (self.ledger.capped and not all(slot.done for slot in self._slots if slot not in calls)):
+            return
+        calls = [slot for slot in calls if slot.pay_own()]
+        share = self.ledger.rest(max(1, len(calls)))
+        for slot in calls:
+            slot.share = share
+            slot.begin(True)
+
+    def _advance(self) -> None:
+        slots, self._slots = self._slots, []
+        for slot in slots:
+            self.nodes += slot.nodes
+            self._texts += [s for s in _states(slot.result) if s.complete]
+        lengths = [slot.cost.sequential for slot in slots]
+        self.ledger.overlap(sum(lengths) - max(lengths, default=0))
+        error = next((slot.error for slot in slots if slot.error is not None), None)
+        if error is None and slots and _unpaid(slots):
+            error = SpentError("the budget has nothing left for what was asked")
+        results = [slot.result for slot in slots]
+        try:
+            if error is not None:
+                request = self._generator.throw(error)
+            else:
+                request = self._generator.send(results if self._several else results[0] if results else None)
+            self._take(request)
+        except StopIteration as stop:
+            self._conclude("done", stop.value)
+        except SpentError as spent:
+            self._conclude("spent", None, spent)
+        except Exception as raised:
+            self._conclude("failed", None, raised)
+
+    def _take(self, request: Any) -> None:
+        self._several = isinstance(request, list | tuple)
+        self._slots = [self._slot(one) for one in (request if self._several else [request])]
+
+    def _slot(self, request: Any) -> Slot:
+        match request:
+            case Extend():
+                return WritingSlot(self, [request])
+            case Race():
+                if request.winners < 1 or not request.runners:
+                    raise ParameterError("a race needs at least one runner and one winner")
+                return WritingSlot(self, request.runners, request.winners)
+            case Score() if inspect.isgeneratorfunction(request.scorer.score):
+                return CallSlot(self, request)
+            case Score():
+                return ScoreSlot(self, request)
+            case Run():
+                return RunSlot(self, request)
+            case Call():
+                return CallSlot(self, request)
+        raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
+
+    def call(self, request: Call | Score) -> Execution:
+        """Begin what another method or a scorer does; with a root of its own, below this one's."""
+        label = ("c" if isinstance(request, Call) else "s") + str(self._calls)
+        self._calls += 1
+        problem = request.problem if isinstance(request, Call) else self.problem
+        problem = replace(problem, seed=self.problem.seed, branch=(*self.problem.root, label))
+        sampling = self.sampling
+        generator: Generator[Any, Any, Any]
+        if isinstance(request, Call):
+            generator = request.method(problem, **request.parameters)
+            sampling = dict(request.method.sampling) | dict(self.wishes)
+        else:
+            generator = request.scorer.score(problem, list(request.states))  # type: ignore[assignment]
+        if self._depth >= DEPTH:
+            raise ParameterError(f"methods call methods more than {DEPTH} deep")
+        ledger, reader = Ledger(Budget()), Reader(self.reader)
+        return Execution(
+            self.driver, self.root, problem, generator, sampling, self.wishes, ledger, reader, self._depth + 1
+        )
+
+    def _conclude(self, conclusion: Conclusion, value: Any, error: Exception | None = None) -> None:
+        self._generator.close()
+        self.conclusion, self.value, self.error = conclusion, value, error
+        if conclusion != "done":
+            self.value = self._best()
+        if self.waiter is not None:
+            self.waiter()
+
+    def _best(self) -> Answer:
+        """The answer that most finished texts give; of equals the first."""
+        votes: dict[str, float] = {}
+        chosen: dict[str, State] = {}
+        for state in self._texts:
+            answer = self.problem.read(state.text)
+            if answer is not None:
+                votes[answer] = votes.get(answer, 0.0) + 1
+                chosen.setdefault(answer, state)
+        if not votes:
+            return Answer(None)
+        best = max(votes, key=lambda answer: votes[answer])
+        return Answer(best, votes, votes[best] / sum(votes.values()), chosen[best])
+
+
+class CallSlot(Slot):
+    """Another method, or a scorer that asks a model.
+
+    Attributes
+    ----------
+    share : Budget
+        What it may spend.
+    """
+
+    def __init__(self, execution: Execution, request: Call | Score) -> None:
+        super().__init__(execution)
+        self._request, self.share = request, Budget()
+        self.child = execution.call(request)
+        self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
+
+    def pay_own(self) -> bool:
+        """Set aside what it costs besides what its requests do; if that is too much, it is refused."""
+        self.begun = True
+        if not self.execution.ledger.fits(self._own):
+            self.refuse()
+            return False
+        self.pay(self._own)
+        return True
+
+    def begin(self, alone: bool) -> bool:
+        """Begin, with its share of what is left."""
+        caps = self.share.as_dict()
+        caps.pop("seconds", None)
+        share = Cost(**caps)  # type: ignore[arg-type]
+        self.execution.ledger.set_aside(share)
+        self._aside = self._own.plus(share)
+        self.child.ledger = Ledger(self.share)
+        self.child.waiter = self._concluded
+        self.execution.driver.ready.append(self.child)
+        return True
+
+    def strike(self) -> None:  # noqa: D102
+        self.child.strike()
+
+    def _concluded(self) -> None:
+        child, request = self.child, self._request
+        cost = child.ledger.spent.plus(self._own)
+        error, value = child.error if child.conclusion == "failed" else None, child.value
+        self.refused = child.conclusion == "spent"
+        node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
+        if isinstance(request, Call):
+            node |= {"method": request.method.name, "answer": getattr(value, "answer", None)}
+            if error is None and not isinstance(value, Answer):
+                error = TypeError(f"{request.method.name} returned {type(value).__name__}; expected an Answer")
+        elif child.conclusion == "done":
+            node["scorer"] = request.scorer.name
+            try:
+                value = checked(request.scorer.name, value, request.states)
+                self.nodes.append(score_node(request.scorer.name, request.states, value))
+            except ScorerError as raised:
+                error = raised
+        elif error is not None:
+            error = ScorerError(f"the scorer {request.scorer.name} failed: {type(error).__name__}: {error}")
+        self.nodes.insert(0, node)
+        self.settle(value, cost, error)
+        self.execution.driver.ready.append(self.execution)
+
+
+def _states(result: Any) -> list[State]:
+    if isinstance(result, Raced):
+        return result.states
+    return [result] if isinstance(result, State) else []
+
+
+def _unpaid(slots: Sequence[Slot]) -> bool:
+    """Whether a method cannot go on: nothing was paid, or something that has no half."""
+    extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
+    others = [slot for slot in slots if not isinstance(slot, WritingSlot)]
+    return any(slot.refused and slot.result is None for slot in others) or (
+        bool(extending) and all(slot.refused for slot in extending)
+    )

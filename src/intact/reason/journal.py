@@ -1,0 +1,176 @@
+"""Results on disk: whatever a run has finished, a later one finds, and never asks for again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from intact.errors import JournalError
+from intact.reason.state import State
+
+APPLICATION = 0x494E5443  # "INTC", in the file's header
+VERSION = 1
+_SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
+
+
+class Journal:
+    """Maps digests of requests to results, in a file that survives being killed at any instant.
+
+    A row without a value is a request that had begun when the last commit was made. Used by one thread.
+
+    Parameters
+    ----------
+    path : path
+        The file; made if there is none.
+
+    Raises
+    ------
+    JournalError
+        If the file is no journal of this version, or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begun: list[bytes] = []
+        self._done: dict[bytes, bytes] = {}
+        self.hits = 0
+        with self._named():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+        try:
+            with self._named():
+                self._open()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _open(self) -> None:
+        (application,) = self._database.execute("PRAGMA application_id").fetchone()
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        tables = [name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        if tables or application or version:
+            if application != APPLICATION or tables != ["entries"]:
+                raise JournalError(f"{self.path} is a database of something else; expected a journal, or no file")
+            if version != VERSION:
+                raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if not tables:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._database.execute(f"PRAGMA user_version = {VERSION}")
+            self._database.execute(_SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS"))
+            self._database.execute("COMMIT")
+
+    def find(self, key: bytes) -> Any:
+        """The result of a request as JSON had it, or None.
+
+        Raises
+        ------
+        JournalError
+            If the entry is damaged.
+        """
+        data = self._done.get(key)
+        if data is None:
+            with self._named():
+                row = self._database.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
+            if row is None or row[0] is None:
+                return None
+            data = row[0]
+        try:
+            value = json.loads(zlib.decompress(data))
+        except (zlib.error, ValueError, TypeError) as error:
+            raise JournalError(f"{self.path}: the entry {key.hex()} is damaged ({error})") from error
+        self.hits += 1
+        return value
+
+    def begin(self, key: bytes) -> None:
+        """Note that a request has begun."""
+        self._begun.append(key)
+
+    def add(self, key: bytes, value: Any) -> None:
+        """Keep a result; it is safe after the next `commit`."""
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        self._done[key] = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+
+    def commit(self) -> None:
+        """Make everything added so far durable.
+
+        Raises
+        ------
+        JournalError
+            If the disk is full or fails. What was committed before is safe, and the rest is still here to be tried.
+        """
+        if not self._begun and not self._done:
+            return
+        with self._named():
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO entries VALUES (?, NULL)", [(key,) for key in self._begun]
+                )
+                self._database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", self._done.items())
+                self._database.execute("COMMIT")
+            except sqlite3.Error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+        self._begun.clear()
+        self._done.clear()
+
+    @property
+    def unfinished(self) -> int:
+        """Requests that had begun by the last commit, and have no result."""
+        return self._count("value IS NULL")
+
+    @property
+    def finished(self) -> int:
+        """Requests that have a result."""
+        return self._count("value IS NOT NULL")
+
+    def _count(self, which: str) -> int:
+        with self._named():
+            (count,) = self._database.execute(f"SELECT COUNT(*) FROM entries WHERE {which}").fetchone()
+        return int(count)
+
+    def close(self) -> None:
+        """Commit, and let the file go."""
+        try:
+            self.commit()
+        finally:
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal {self.path} cannot be used: {error}") from error
+
+
+def key_of(*parts: Any) -> bytes:
+    """The digest of what makes a request: SHA-256 of its parts as JSON."""
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()).digest()
+
+
+def plain(state: State) -> list[Any]:
+    """A state as JSON has it: the prompt, then each piece by its tokens, or by its text where it has none."""
+    pieces: list[Sequence[Any]] = [
+        piece.tokens or (piece.text, piece.special, piece.model is None) for piece in state.pieces
+    ]
+    return [state.prompt, pieces]

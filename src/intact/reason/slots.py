@@ -1,0 +1,298 @@
+"""How requests are served: the most that one can cost, how it begins, what comes of it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from intact.errors import ScorerError
+from intact.reason.answer import Cost
+from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.journal import key_of, plain
+from intact.reason.requests import Extend, Raced, Run, Score
+from intact.reason.state import State
+from intact.reason.trace import extension, run_node, score_node
+from intact.reason.writing import Reader, Writing, affordable, cost_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from intact.reason.execution import Execution
+
+
+class Slot(ABC):
+    """A request of a list, while it is served.
+
+    Attributes
+    ----------
+    result
+        What the method will get.
+    refused : bool
+        Whether the budget allowed nothing of it.
+    error : Exception or None
+        What the method will get raised.
+    nodes : list
+        Its entries of the trace.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.result: Any = None
+        self.begun = self.done = self.refused = False
+        self.error: Exception | None = None
+        self.cost = self._aside = Cost()
+        self.nodes: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def begin(self, alone: bool) -> bool:
+        """Begin, if the most it can cost can be paid.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether nothing is under way, so that what is left is all there will be: then it takes less, or is refused.
+        """
+
+    def strike(self) -> None:  # noqa: B027 (most are over in a moment)
+        """End now, with what there is: time is over."""
+
+    def pay(self, most: Cost) -> None:
+        """Set aside what it can cost at most."""
+        self._aside = most
+        self.execution.ledger.set_aside(most)
+
+    def settle(self, result: Any, cost: Cost, error: Exception | None = None) -> None:
+        """End."""
+        self.result, self.cost, self.error, self.done = result, cost, error, True
+        self.execution.ledger.settle(self._aside, cost)
+        self._aside = Cost()
+
+    def refuse(self, result: Any = None) -> None:
+        """End without having begun: nothing can be paid."""
+        self.refused = True
+        self.settle(result, Cost())
+
+
+class WritingSlot(Slot):
+    """Extensions that begin together: one, or the runners of a race."""
+
+    def __init__(self, execution: Execution, requests: Sequence[Extend], winners: int = 0) -> None:
+        super().__init__(execution)
+        self._writings = [execution.writing(request) for request in requests]
+        self._winners = winners
+        self._running: dict[Generation, Writing] = {}
+        self._written: dict[Writing, Written] = {}
+        self._struck = False
+        self._key = b""
+
+    def begin(self, alone: bool) -> bool:  # noqa: D102
+        execution, reader = self.execution, Reader(self.execution.reader)
+        going = [writing for writing in self._writings if not writing.request.state.ended]
+        for writing in going:
+            writing.look(reader)
+            reader.read(writing.context)
+        going = [writing for writing in going if writing.allowed > 0]
+        if not going:
+            self._finish()
+            return True
+        most = affordable(going, execution.ledger)
+        if most < max(writing.allowed for writing in going):
+            if not alone:
+                return False
+            if most < 1:
+                self.refuse(self._results({}))
+                return True
+            for writing in going:
+                writing.allowed = min(writing.allowed, most)
+        found = self._find(going)
+        if found is None and execution.root.struck:
+            self.refuse(self._results({}))
+            return True
+        self.pay(cost_of(going, most))
+        execution.reader = reader
+        if found is not None:
+            self._written = dict(zip(going, map(_read, found), strict=True))
+            self._finish()
+        else:
+            self._start(going)
+        return True
+
+    def _find(self, going: list[Writing]) -> Any:
+        if self.execution.journal is None:
+            return None
+        keys = [writing.key() for writing in going]
+        self._key = keys[0] if not self._winners else key_of("race", self._winners, [key.hex() for key in keys])
+        found = self.execution.journal.find(self._key)
+        if found is None and self.execution.root.struck:
+            found = self.execution.journal.find(self.execution.struck_key(self._key))
+            self._struck = found is not None
+        return found
+
+    def _start(self, going: list[Writing]) -> None:
+        heat = None
+        if self._winners:
+            heat = Heat(len(going), self._winners - sum(w.request.state.complete for w in self._writings))
+        generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
+        self._running = dict(zip(generations, going, strict=True))
+        if self.execution.journal is not None:
+            self.execution.journal.begin(self._key)
+        self.execution.start(going[0].backend, generations, self._wrote)
+
+    def strike(self) -> None:  # noqa: D102
+        self._struck = True
+        for generation, writing in self._running.items():
+            if generation.written is None:
+                self.execution.cancel(writing.backend, generation)
+
+    def _wrote(self, generation: Generation) -> None:
+        assert generation.written is not None
+        self._written[self._running[generation]] = generation.written
+        if len(self._written) < len(self._running):
+            return
+        if self.execution.journal is not None:
+            failed = any(written.why == "error" for written in self._written.values())
+            key = self.execution.struck_key(self._key) if self._struck else self._key
+            if not failed:  # it may be better next time
+                self.execution.journal.add(key, [list(self._written[w]) for w in self._running.values()])
+        self._finish()
+
+    def _finish(self) -> None:
+        written = {
+            writing: w._replace(why="budget") if self._struck and w.why == "cancelled" else w
+            for writing, w in self._written.items()
+        }
+        cost = Cost()
+        for writing, w in written.items():
+            one = writing.cost(len(w.tokens))
+            cost = cost.plus(one)._replace(sequential=max(cost.sequential, one.sequential))
+        self.settle(self._results(written), cost)
+
+    def _results(self, written: dict[Writing, Written]) -> Any:
+        states = []
+        for writing in self._writings:
+            if writing in written:
+                states.append(writing.extended(written[writing]))
+                self.nodes.append(extension(writing, states[-1], written[writing]))
+            elif writing.request.state.ended:
+                states.append(writing.request.state)
+            else:
+                states.append(writing.unchanged("context" if writing.allowed < 1 else "budget"))
+        if not self._winners:
+            return states[0]
+        lengths = [len(written[writing].tokens) if writing in written else 0 for writing in self._writings]
+        arrivals = sorted(
+            (length, i) for i, (length, state) in enumerate(zip(lengths, states, strict=True)) if state.complete
+        )
+        return Raced(states, [runner for _, runner in arrivals[: self._winners]])
+
+
+def _read(value: list[Any]) -> Written:
+    text, tokens, logprobs, top, why, error = value
+    likeliest = tuple(tuple((int(token), int(value)) for token, value in one) for one in top)
+    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error)
+
+
+class ScoreSlot(Slot):
+    """A scorer that gives its numbers at once."""
+
+    def __init__(self, execution: Execution, request: Score) -> None:
+        super().__init__(execution)
+        self._request = request
+
+    def begin(self, alone: bool) -> bool:  # noqa: D102
+        scorer, states, execution = self._request.scorer, list(self._request.states), self.execution
+        cost = Cost(scores=len(states))
+        if not execution.ledger.fits(cost):
+            if alone:
+                self.refuse()
+            return alone
+        journal = execution.journal if scorer.digest or execution.root.timed else None
+        key = found = None
+        if journal is not None:
+            key = key_of("score", scorer.name, scorer.digest, execution.problem.id, [plain(state) for state in states])
+            found = journal.find(key)
+        if found is None and execution.root.struck:
+            self.refuse()
+            return True
+        self.pay(cost)
+        try:
+            values = found if found is not None else scorer.score(execution.problem, states)
+            scores = checked(scorer.name, values, states)
+        except ScorerError as error:
+            self.settle(None, cost, error)
+        except Exception as error:
+            self.settle(None, cost, ScorerError(f"the scorer {scorer.name} failed: {type(error).__name__}: {error}"))
+        else:
+            if journal is not None and key is not None and found is None:
+                journal.add(key, scores)
+            self.nodes.append(score_node(scorer.name, states, scores))
+            self.settle(scores, cost)
+        return True
+
+
+def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
+    """A scorer's numbers, one for each state, all finite.
+
+    Raises
+    ------
+    ScorerError
+        If they are not.
+    """
+    scores = [float(value) for value in values]
+    if len(scores) != len(states):
+        raise ScorerError(f"the scorer {name} gave {len(scores)} numbers for {len(states)} texts")
+    for score, state in zip(scores, states, strict=True):
+        if not math.isfinite(score):
+            place = "/".join(map(str, state.branch))
+            raise ScorerError(f"the scorer {name} gave {score} for {place}; a score must be finite")
+    return scores
+
+
+class RunSlot(Slot):
+    """A program in the sandbox, in a thread of its own."""
+
+    def __init__(self, execution: Execution, request: Run) -> None:
+        super().__init__(execution)
+        self._request = request
+        self._key = b""
+
+    def begin(self, alone: bool) -> bool:  # noqa: D102
+        execution, request = self.execution, self._request
+        if not execution.ledger.fits(Cost(runs=1)):
+            if alone:
+                self.refuse()
+            return alone
+        found = None
+        if execution.journal is not None:
+            self._key = key_of("run", request.code, request.stdin, request.seconds)
+            found = execution.journal.find(self._key)
+        if found is None and execution.root.struck:
+            self.refuse()
+            return True
+        self.pay(Cost(runs=1))
+        if found is not None:
+            from intact.sandbox import Outcome
+
+            self._finish(Outcome(**found))
+        else:
+            if execution.journal is not None:
+                execution.journal.begin(self._key)
+            execution.run(request, self._ran)
+        return True
+
+    def _ran(self, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is not None:
+            self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            return
+        outcome = future.result()
+        if self.execution.journal is not None:
+            self.execution.journal.add(self._key, asdict(outcome))
+        self._finish(outcome)
+
+    def _finish(self, outcome: Any) -> None:
+        self.nodes.append(run_node(self._request, outcome))
+        self.settle(outcome, Cost(runs=1))

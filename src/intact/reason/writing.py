@@ -1,0 +1,136 @@
+"""An extension before and after it runs: its key, the most it can cost, what it did cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from intact.engine.parameters import SamplingParameters
+from intact.reason.answer import Cost
+from intact.reason.backends.base import Backend, Generation, Heat, Written
+from intact.reason.budget import Ledger
+from intact.reason.journal import key_of, plain
+from intact.reason.requests import Extend
+from intact.reason.state import Branch, Piece, State, Why
+
+
+class Context(NamedTuple):
+    """How a model stands to a text: its tokens, how many of these it must still read, and what that takes."""
+
+    length: int
+    unread: int
+    operations: int
+    nodes: tuple[int, ...]
+
+
+NOTHING = Context(0, 0, 0, ())
+
+
+class Reader:
+    """Which texts a problem's models have read: each is charged once, and what a model wrote itself not at all."""
+
+    def __init__(self, known: Reader | None = None) -> None:
+        self._nodes: dict[tuple[Any, ...], int] = {} if known is None else dict(known._nodes)
+        self._read: set[int] = set() if known is None else set(known._read)
+
+    def look(self, backend: Backend, model: str, state: State) -> Context:
+        """Measure a text, without reading it."""
+        node = length = unread = operations = 0
+        nodes = []
+        for part in (state.prompt, *state.pieces):
+            size = backend.count(part)
+            node = self._nodes.setdefault((model, node, part), len(self._nodes) + 1)
+            nodes.append(node)
+            own = isinstance(part, Piece) and part.model == model
+            if node not in self._read and not own:
+                unread += size
+                operations += backend.operations(length, size)
+            length += size
+        return Context(length, unread, operations, tuple(nodes))
+
+    def read(self, context: Context) -> None:
+        """Note that a text is read."""
+        self._read.update(context.nodes)
+
+
+@dataclass(eq=False)
+class Writing:
+    """An extension.
+
+    Attributes
+    ----------
+    state : State
+        What is extended, as the back end can read it.
+    branch : tuple
+        Of the state that comes of it.
+    parameters : SamplingParameters
+        Everything resolved; `max_tokens` as it was asked for.
+    allowed : int
+        The most tokens that context and budget leave.
+    """
+
+    request: Extend
+    model: str
+    backend: Backend
+    state: State
+    branch: Branch
+    parameters: SamplingParameters
+    context: Context = NOTHING
+    allowed: int = 0
+
+    def look(self, reader: Reader) -> None:
+        """Find out what must be read, and how much room the context leaves."""
+        self.context = reader.look(self.backend, self.model, self.state)
+        self.allowed = min(self.parameters.max_tokens, self.backend.context - self.context.length)
+
+    def cost(self, tokens: int) -> Cost:
+        """What it takes to write so many tokens."""
+        operations = self.context.operations + self.backend.operations(self.context.length, tokens)
+        return Cost(tokens, self.context.unread, operations, sequential=tokens)
+
+    def key(self) -> bytes:
+        """The digest of the request, in the journal."""
+        parameters = replace(self.parameters, max_tokens=self.allowed).to_json()
+        return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch)
+
+    def generation(self, heat: Heat | None = None, runner: int = 0) -> Generation:
+        """What the back end is asked for."""
+        parameters = self.parameters
+        if self.allowed != parameters.max_tokens:
+            parameters = replace(
+                parameters, max_tokens=self.allowed, min_tokens=min(parameters.min_tokens, self.allowed)
+            )
+        return Generation(self.state, parameters, self.branch, heat, runner)
+
+    def extended(self, written: Written) -> State:
+        """The new state."""
+        why: Why = written.why
+        room = self.backend.context - self.context.length
+        if why in ("length", "context"):
+            asked = self.parameters.max_tokens
+            why = "length" if self.allowed == asked else "context" if self.allowed == room else "budget"
+        piece = Piece(written.text, written.tokens, written.logprobs, written.top, self.model)
+        old = self.request.state
+        pieces = (*old.pieces, piece) if written.tokens or written.text else old.pieces
+        return State(old.prompt, self.branch, pieces, why, written.error)
+
+    def unchanged(self, why: Why, error: str = "") -> State:
+        """The state as it was, with the reason."""
+        return replace(self.request.state, why=why, error=error)
+
+
+def cost_of(writings: Sequence[Writing], most: int) -> Cost:
+    """What all cost together at most, if none writes more than `most` tokens."""
+    costs = [writing.cost(min(writing.allowed, most)) for writing in writings]
+    return Cost(*map(sum, zip(*costs, strict=True)))._replace(sequential=max(cost.sequential for cost in costs))
+
+
+def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
+    """The most tokens that each may write, so that what is left pays for all; -1 where even the reading is too much."""
+    low, high = -1, max(writing.allowed for writing in writings)
+    middle = high  # mostly enough is left for all that was asked
+    while low < high:
+        low, high = (middle, high) if ledger.fits(cost_of(writings, middle)) else (low, middle - 1)
+        middle = (low + high + 1) // 2
+    return low
