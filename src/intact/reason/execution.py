@@ -333,7 +333,9 @@ class CallSlot(Slot):
                 self.nodes.append(score_node(request.scorer.name, request.states, value))
             except ScorerError as raised:
                 error = raised
-        elif error is not None:
+        elif error is None:
+            value = None  # there is no half of a score
+        else:
             error = ScorerError(f"the scorer {request.scorer.name} failed: {type(error).__name__}: {error}")
         self.nodes.insert(0, node)
         self.settle(value, cost, error)

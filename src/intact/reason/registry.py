@@ -19,7 +19,7 @@ from intact.reason.answer import Answer
 from intact.reason.problem import Problem
 from intact.reason.requests import Request
 
-Steps: TypeAlias = "Generator[Request | Sequence[Request], Any, Answer]"
+Steps: TypeAlias = Generator[Request | Sequence[Request], Any, Answer]
 """What a method is while it runs."""
 
 

@@ -112,4 +112,4 @@ class Call:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Request: TypeAlias = "Extend | Score | Race | Run | Call"
+Request: TypeAlias = Extend | Score | Race | Run | Call

@@ -8,17 +8,17 @@ from typing import Literal, TypeAlias
 
 LOGPROB_SCALE = 1 << 24
 
-Prompt: TypeAlias = "str | tuple[tuple[str, str], ...]"
+Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
 """A text as it is, or a conversation: pairs of role and content."""
 
-Branch: TypeAlias = "tuple[str | int, ...]"
+Branch: TypeAlias = tuple[str | int, ...]
 """A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
 
 Why = Literal["", "end", "stop", "length", "context", "cancelled", "budget", "error"]
 """Why writing paused: not begun, an end token, a stop string, `max_tokens`, no room in the context, a lost race, a
 budget that is spent, an error."""
 
-Top: TypeAlias = "tuple[tuple[int, int], ...]"
+Top: TypeAlias = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Heat:
     def advance(self, runner: int) -> bool:
         """Note a token; whether it has to be the last."""
         self.counts[runner] += 1
-        return self.limit is not None and self.counts[runner] >= self.limit
+        return self.over(runner)
 
     def leave(self, runner: int, complete: bool) -> None:
         """Note that a runner has ended: `complete`, if by its own end."""
@@ -51,15 +51,18 @@ class Heat:
             if len(self._arrivals) >= self._winners:
                 self.limit = self._arrivals[self._winners - 1][0]
 
+    def over(self, runner: int) -> bool:
+        """Whether a runner has as many tokens as it may have."""
+        return self.limit is not None and self.counts[runner] >= self.limit
+
+    def may_move(self, runner: int) -> bool:
+        """Whether a runner may have one more token now: it is not over, and nobody is behind."""
+        return not self.over(runner) and self.counts[runner] <= self.slowest
+
     @property
     def slowest(self) -> int:
         """The least count of those who run."""
         return min([self.counts[runner] for runner in self.live], default=0)
-
-    @property
-    def winners(self) -> list[int]:
-        """Who has won, the first first."""
-        return [runner for _, runner in self._arrivals[: self._winners]]
 
 
 @dataclass(eq=False, slots=True)

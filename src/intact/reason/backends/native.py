@@ -162,13 +162,13 @@ class NativeBackend:
     def _keep_abreast(self) -> None:
         """Let no runner be ahead of another, nor beyond the end of the race."""
         for heat, runners in list(self._heats.items()):
-            limit, slowest = heat.limit, heat.slowest
+            slowest = heat.slowest
             for runner in list(heat.live):
-                generation, count = runners[runner], heat.counts[runner]
-                if limit is not None and count >= limit:
+                generation = runners[runner]
+                if heat.over(runner):
                     self.cancel([generation])
                 elif generation in self._live:
-                    self._live[generation][0].request.paused = count > slowest
+                    self._live[generation][0].request.paused = heat.counts[runner] > slowest
             if not heat.live:
                 del self._heats[heat]
 

@@ -1,0 +1,316 @@
+"""Methods under one driver, on a model whose every text can be enumerated."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from intact.errors import ScorerError, SpentError
+from intact.reason import Answer, Call, Extend, Problem, Race, Result, Score, State, Steps, find, method
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver, Task
+from support.markov import MarkovBackend
+
+SAMPLED = {"temperature": 1.0, "max_tokens": 12}
+
+
+def problems(count: int = 6) -> list[Problem]:
+    return [Problem(f"p{i}", "ask" + "?" * i) for i in range(count)]
+
+
+def solve(
+    backend: MarkovBackend,
+    tasks: list[Task],
+    **options: Any,
+) -> list[Result]:
+    options.setdefault("sampling", SAMPLED)
+    results = dict(Driver({"toy": backend}, **options).solve(tasks))
+    assert sorted(results) == list(range(len(tasks)))
+    return [results[i] for i in range(len(tasks))]
+
+
+def comparable(result: Result) -> dict[str, Any]:
+    value = result.as_dict(trace=True)
+    value["cost"].pop("seconds")
+    return json.loads(json.dumps(value))
+
+
+class Length:
+    name, digest = "length", ""
+
+    def score(self, problem: Problem, states: list[State]) -> list[float]:
+        return [float(len(state.text)) for state in states]
+
+
+class Asking:
+    """A scorer that has the model write a letter about each text."""
+
+    name, digest = "asking", ""
+
+    def score(self, problem: Problem, states: list[State]) -> Any:
+        said = yield [Extend(state.ask("good? " + state.text), max_tokens=1) for state in states]
+        return [float(ord((state.text + "?")[0])) for state in said]
+
+
+@method("none")
+def mixed(problem: Problem, *, n: int = 4, rounds: int = 3) -> Steps:
+    """Everything at once: steps, scores, a race, a call."""
+    states = [problem.start] * n
+    for _ in range(rounds):
+        states = yield [Extend(state, stop=(".",), max_tokens=5) for state in states]
+        local, asked = yield [Score(Length(), states), Score(Asking(), states)]
+        best = max(range(n), key=lambda i: (local[i] + asked[i], -i))
+        states = [states[best].append("a")] * n
+    raced = yield Race([Extend(state) for state in states], winners=2)
+    votes, single = yield [Call(find("self_consistency"), problem, {"n": 3}), Extend(raced.states[0])]
+    assert single.text.startswith(raced.states[0].text)
+    return Answer(votes.answer, {"x": float(len(raced.winners))}, None, raced.states[(raced.winners or [0])[0]])
+
+
+METHODS = [("self_consistency", {"n": 5}), (mixed, {})]
+
+
+def tasks_of(which: list[Problem]) -> list[Task]:
+    made = []
+    for problem in which:
+        for name, parameters in METHODS:
+            made.append(Task(find(name) if isinstance(name, str) else name, problem, parameters))
+    return made
+
+
+def test_timing_and_company_decide_nothing() -> None:
+    alone = [comparable(solve(MarkovBackend(), [task])[0]) for task in tasks_of(problems())]
+    for timing in range(4):
+        tasks = tasks_of(problems())
+        order = random.Random(timing).sample(range(len(tasks)), len(tasks) - timing)
+        results = solve(MarkovBackend(timing=timing), [tasks[i] for i in order], parallel=1 + 3 * timing)
+        assert [comparable(result) for result in results] == [alone[i] for i in order]
+
+
+def test_tokens_charged_are_tokens_made() -> None:
+    for timing in range(4):
+        backend = MarkovBackend(timing=timing)
+        results = solve(backend, tasks_of(problems()))
+        assert {result.why for result in results} == {"done"}
+        assert sum(result.cost.tokens for result in results) == backend.made
+        for result in results:
+            assert result.cost.tokens == tokens_of(result.trace["nodes"])
+
+
+def tokens_of(nodes: list[dict[str, Any]]) -> int:
+    return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
+
+
+@pytest.mark.parametrize("cap", [0, 1, 5, 17, 30, 60, 100])
+@pytest.mark.parametrize("name", ["tokens", "prefill", "operations", "scores"])
+def test_no_cap_is_exceeded_and_timing_does_not_matter_at_the_cap(cap: int, name: str) -> None:
+    cap *= {"operations": 40, "scores": 1}.get(name, 1)
+    told = []
+    for timing in (None, 1, 2):
+        backend = MarkovBackend(timing=timing)
+        results = solve(backend, tasks_of(problems(3)), budget=Budget(**{name: cap}))
+        told.append([comparable(result) for result in results])
+        for result in results:
+            assert getattr(result.cost, name) <= cap
+            assert result.cost.tokens == tokens_of(result.trace["nodes"])
+            assert result.why in ("done", "spent")
+        assert sum(result.cost.tokens for result in results) == backend.made
+        if cap == 0 and name == "tokens":
+            assert {result.why for result in results} == {"spent"}
+    assert told[0] == told[1] == told[2]
+
+
+def test_a_batch_is_paid_as_if_one_came_after_the_other() -> None:
+    def lengths(results: list[Result]) -> list[int]:
+        return [node["tokens"] for node in results[0].trace["nodes"]]
+
+    task = [Task(find("self_consistency"), problems(1)[0], {"n": 8})]
+    free = lengths(solve(MarkovBackend(), task))
+    for cap in range(sum(free) + 1):
+        expected, left = [], cap
+        for length in free:
+            if left:
+                expected.append(min(length, left))
+            left -= min(length, left)
+        (result,) = solve(MarkovBackend(timing=cap), task, budget=Budget(tokens=cap))
+        assert lengths([result]) == expected
+        assert result.cost.tokens == min(cap, sum(free))
+
+
+def test_a_race_is_decided_by_tokens_then_by_place() -> None:
+    seen: list[tuple[list[State], list[State], list[int]]] = []
+
+    @method("none", temperature=1.0)
+    def racing(problem: Problem, *, m: int = 2) -> Steps:
+        """Race."""
+        free = yield [Extend(problem.start)] * 6
+        raced = yield Race([Extend(problem.ask(problem.prompt))] * 6, m)
+        seen.append((free, raced.states, raced.winners))
+        return Answer(None)
+
+    for m in (1, 2, 5, 6):
+        told = []
+        for timing in (None, 1, 2, 3):
+            seen.clear()
+            backend = MarkovBackend(timing=timing)
+            results = solve(backend, [Task(racing, p, {"m": m}) for p in problems()])
+            assert sum(result.cost.tokens for result in results) == backend.made
+            told.append(sorted((states[0].branch, states, winners) for _, states, winners in seen))
+        assert told[0] == told[1] == told[2] == told[3]
+        for branch, states, winners in told[0]:
+            complete = sorted((s.length, i) for i, s in enumerate(states) if s.complete)
+            assert winners == [i for _, i in complete[:m]]
+            if len(winners) == m:
+                limit = states[winners[-1]].length
+                assert all(s.length == limit for s in states if s.why == "cancelled"), branch
+                assert max(s.length for s in states) == limit
+
+
+def test_a_race_gives_what_the_same_extensions_give() -> None:
+    @method("none", temperature=1.0)
+    def free(problem: Problem) -> Steps:
+        """Extend."""
+        states = yield [Extend(problem.start)] * 6
+        return Answer(None, details={"texts": [s.text for s in states], "ends": [s.length for s in states]})
+
+    @method("none", temperature=1.0)
+    def raced(problem: Problem) -> Steps:
+        """Race."""
+        result = yield Race([Extend(problem.start)] * 6, 2)
+        return Answer(None, details={"texts": [s.text for s in result.states], "winners": result.winners})
+
+    for problem in problems():
+        one, other = solve(MarkovBackend(timing=5), [Task(free, problem, {}), Task(raced, problem, {})])
+        ends, texts = one.answer.details["ends"], one.answer.details["texts"]
+        first = sorted(range(6), key=lambda i: (ends[i], i))[:2]
+        assert other.answer.details["winners"] == first
+        limit = ends[first[-1]]
+        assert other.answer.details["texts"] == [text[:limit] for text in texts]
+
+
+def test_children_of_a_state_draw_independently_and_more_samples_keep_the_first() -> None:
+    few, many = (solve(MarkovBackend(), [Task(find("self_consistency"), problems(1)[0], {"n": n})])[0] for n in (4, 16))
+    texts = [node["text"] for node in many.trace["nodes"]]
+    assert [node["text"] for node in few.trace["nodes"]] == texts[:4]
+    assert len(set(texts)) > 4
+
+
+def failing(error: Callable[[], Any]) -> Any:
+    class Failing:
+        name, digest = "failing", ""
+
+        def score(self, problem: Problem, states: list[State]) -> list[float]:
+            if problem.id == "p1":
+                return error()
+            return [1.0] * len(states)
+
+    return Failing()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lambda: 1 / 0, "the scorer failing failed: ZeroDivisionError"),
+        (lambda: [float("nan")] * 3, "gave nan for p1/0"),
+        (lambda: [1.0], "gave 1 numbers for 3 texts"),
+    ],
+)
+def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any], message: str) -> None:
+    @method("none", temperature=1.0)
+    def scored(problem: Problem) -> Steps:
+        """Score."""
+        states = yield [Extend(problem.start)] * 3
+        yield Score(failing(error), states)
+        return Answer("scored")
+
+    good, bad, other = solve(MarkovBackend(), [Task(scored, p, {}) for p in problems(3)])
+    assert (good.why, other.why, bad.why) == ("done", "done", "failed")
+    assert bad.error.startswith("ScorerError")
+    assert message in bad.error
+    assert bad.cost.scores == 3
+    assert bad.cost.tokens > 0
+
+
+def test_a_method_may_catch_what_a_scorer_raises() -> None:
+    @method("none", temperature=1.0)
+    def careful(problem: Problem) -> Steps:
+        """Score."""
+        states = yield [Extend(problem.start)] * 3
+        try:
+            yield Score(failing(lambda: 1 / 0), states)
+        except ScorerError:
+            return Answer("caught")
+        return Answer("scored")
+
+    assert [r.answer.answer for r in solve(MarkovBackend(), [Task(careful, p, {}) for p in problems(2)])] == [
+        "scored",
+        "caught",
+    ]
+
+
+def test_a_spent_budget_ends_a_method_that_would_go_on_for_ever() -> None:
+    @method("none", temperature=1.0)
+    def endless(problem: Problem) -> Steps:
+        """Never ends."""
+        while True:
+            yield [Extend(problem.start)] * 2
+
+    @method("none", temperature=1.0)
+    def catching(problem: Problem) -> Steps:
+        """Never ends, but for a budget."""
+        try:
+            while True:
+                yield [Extend(problem.start)] * 2
+        except SpentError:
+            return Answer("enough")
+
+    one, other = solve(
+        MarkovBackend(),
+        [Task(endless, problems(1)[0], {}), Task(catching, problems(1)[0], {})],
+        budget=Budget(tokens=50),
+    )
+    assert one.why == "spent"
+    assert one.answer.answer is not None
+    assert other.answer.answer == "enough"
+    assert one.cost.tokens == other.cost.tokens == 50
+
+
+def test_what_a_method_does_wrong_is_named() -> None:
+    @method("none")
+    def wrong_request(problem: Problem) -> Steps:
+        """Yield nonsense."""
+        yield "nonsense"  # type: ignore[misc]
+        return Answer(None)
+
+    @method("none")
+    def wrong_answer(problem: Problem) -> Steps:
+        """Return nonsense."""
+        yield []
+        return "nonsense"  # type: ignore[return-value]
+
+    @method("none")
+    def wrong_model(problem: Problem) -> Steps:
+        """Ask somebody who is not there."""
+        yield Extend(problem.start, model="large")
+        return Answer(None)
+
+    wrong = [Task(m, problems(1)[0], {}) for m in (wrong_request, wrong_answer, wrong_model)]
+    for result, message in zip(
+        solve(MarkovBackend(), wrong),
+        ["yields requests", "returned str", "no model 'large'; there are toy"],
+        strict=True,
+    ):
+        assert result.why == "failed"
+        assert message in result.error
+
+
+def test_what_a_back_end_cannot_write_fails_alone() -> None:
+    (result,) = solve(MarkovBackend(fail="ab"), [Task(find("self_consistency"), problems(1)[0], {"n": 12})])
+    whys = [node["why"] for node in result.trace["nodes"]]
+    assert "error" in whys
+    assert "end" in whys
+    assert result.why == "done"

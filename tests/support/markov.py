@@ -1,0 +1,155 @@
+"""A back end small enough to enumerate every text: a Markov chain over a few letters, with exact probabilities.
+
+It draws by key and position as the engine does, and can be told to work in any order, so that what timing must not
+decide shows.
+"""
+
+import hashlib
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from intact.numerics.sampling import branch_key, uniform64
+from intact.reason.backends.base import Generation, Written
+from intact.reason.state import LOGPROB_SCALE, Piece, Prompt
+
+END = "$"
+WEIGHTS: Mapping[str, Mapping[str, int]] = {
+    "": {"a": 4, "b": 3, "c": 1},
+    "a": {"a": 2, "b": 2, ".": 3, END: 1},
+    "b": {"a": 1, "c": 4, ".": 2, END: 1},
+    "c": {"b": 3, ".": 1, END: 4},
+    ".": {"a": 2, "b": 1, "c": 1, END: 4},
+}
+
+
+class MarkovBackend:
+    """Letters as tokens; the next depends on the last letter of what was written alone.
+
+    Parameters
+    ----------
+    timing : int, optional
+        Seed of the order in which texts move; by default all move by a letter a step.
+    fail : str, optional
+        A text that cannot be continued: an error.
+
+    Attributes
+    ----------
+    made : int
+        Letters that were drawn, counted here.
+    """
+
+    caveats: tuple[str, ...] = ()
+    vocabulary = "letters"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Mapping[str, int]] = WEIGHTS,
+        timing: int | None = None,
+        context: int = 1000,
+        fail: str | None = None,
+    ) -> None:
+        self.weights, self.context, self.fail = weights, context, fail
+        self.letters = sorted({letter for row in weights.values() for letter in row})
+        self.made = self.started = self.most = 0
+        self.live: dict[Generation, tuple[list[str], list[int]]] = {}
+        self._ended: list[Generation] = []
+        self._random = None if timing is None else random.Random(timing)
+
+    @property
+    def identity(self) -> str:
+        return "markov " + hashlib.sha256(repr(self.weights).encode()).hexdigest()
+
+    def count(self, part: Prompt | Piece) -> int:
+        if isinstance(part, Piece):
+            return len(part.tokens) or len(part.text)
+        return len(part) if isinstance(part, str) else sum(len(content) for _, content in part)
+
+    def operations(self, start: int, count: int) -> int:
+        return sum(10 + position for position in range(start, start + count))
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        for generation in generations:
+            self.started += 1
+            self.live[generation] = ([], [])
+        self.most = max(self.most, len(self.live))
+
+    def step(self) -> list[Generation]:
+        moving = list(self.live)
+        if self._random is not None:
+            self._random.shuffle(moving)
+            moving = moving[: self._random.randint(1, len(moving))] if moving else []
+        for generation in moving:
+            heat = generation.heat
+            if generation in self.live and (heat is None or heat.may_move(generation.runner)):
+                self._move(generation)
+        for generation in list(self.live):
+            heat = generation.heat
+            if heat is not None and heat.over(generation.runner):
+                self._end(generation, "cancelled")
+        ended, self._ended = self._ended, []
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        for generation in generations:
+            if generation in self.live:
+                self._end(generation, "cancelled")
+
+    def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
+        """The exact law of the next letter."""
+        row = self.weights[text[-1:]]
+        if temperature == 0:
+            best = max(row, key=lambda letter: row[letter])
+            return {best: Fraction(1)}
+        total = sum(row.values())
+        return {letter: Fraction(row[letter], total) for letter in self.letters if letter in row}
+
+    def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
+        """Every continuation with its probability and why it ended: 'end', 'stop' or 'length'."""
+        for letter, chance in self.distribution(begun).items():
+            if letter == END:
+                yield "", chance, "end"
+            elif letter == stop:
+                yield letter, chance, "stop"
+            elif longest == 1:
+                yield letter, chance, "length"
+            else:
+                for rest, further, why in self.texts(longest - 1, stop, begun + letter):
+                    yield letter + rest, chance * further, why
+
+    def _move(self, generation: Generation) -> None:
+        state, parameters = generation.state, generation.parameters
+        written, logprobs = self.live[generation]
+        text = state.text + "".join(written)
+        if self.fail is not None and text.endswith(self.fail):
+            self._end(generation, "error", f"{self.fail} cannot be continued")
+            return
+        position = self.count(state.prompt) + sum(map(self.count, state.pieces)) + len(written)
+        law = self.distribution(text, parameters.temperature)
+        u = uniform64(branch_key(parameters.seed, generation.branch), position)
+        for letter, chance in law.items():  # noqa: B007
+            u -= math.ceil(chance * 2**64)
+            if u < 0:
+                break
+        self.made += 1
+        written.append(letter)
+        logprobs.append(round(math.log(self.distribution(text)[letter]) * LOGPROB_SCALE))
+        late = generation.heat is not None and generation.heat.advance(generation.runner)
+        if letter == END:
+            self._end(generation, "end")
+        elif any("".join(written).endswith(stop) for stop in parameters.stop):
+            self._end(generation, "stop")
+        elif len(written) == parameters.max_tokens:
+            self._end(generation, "length")
+        elif late:
+            self._end(generation, "cancelled")
+
+    def _end(self, generation: Generation, why: str, error: str = "") -> None:
+        written, logprobs = self.live.pop(generation)
+        text = "".join(written).replace(END, "")
+        tokens = tuple(ord(letter) for letter in written)
+        generation.written = Written(text, tokens, tuple(logprobs), (), why, error)
+        self._ended.append(generation)
+        if generation.heat is not None:
+            generation.heat.leave(generation.runner, why in ("end", "stop"))
