@@ -2,7 +2,7 @@
 
 from intact.reason.answer import Answer, Cost, Result
 from intact.reason.problem import Problem
-from intact.reason.registry import Method, Steps, all_methods, find, method
+from intact.reason.registry import Method, Part, Steps, all_methods, find, method
 from intact.reason.requests import Call, Extend, Race, Raced, Request, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.state import Piece, Prompt, State, Why
@@ -13,6 +13,7 @@ __all__ = [
     "Cost",
     "Extend",
     "Method",
+    "Part",
     "Piece",
     "Problem",
     "Prompt",

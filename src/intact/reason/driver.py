@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from intact.errors import ParameterError
 from intact.reason.answer import Answer, Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.budget import Budget, Ledger
@@ -17,6 +18,7 @@ from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Problem
 from intact.reason.registry import Method
 from intact.reason.requests import Run
+from intact.reason.scorer import Scorer
 from intact.reason.trace import path
 from intact.reason.writing import Reader
 
@@ -54,6 +56,8 @@ class Driver:
         What each problem may cost.
     sampling : mapping, optional
         The user's wishes where a request says nothing: fields of `Extend`.
+    scorer : callable, optional
+        Finds a scorer by its name.
     parallel : int
         Problems at a time.
     clock : callable
@@ -67,11 +71,13 @@ class Driver:
         journal: Journal | None = None,
         budget: Budget | None = None,
         sampling: Mapping[str, Any] | None = None,
+        scorer: Callable[[str], Scorer] | None = None,
         parallel: int = PARALLEL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
+        self.scorer = scorer or _no_scorer
         self.ready: deque[Execution] = deque()
         self._clock = clock
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
@@ -210,3 +216,7 @@ class Driver:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def _no_scorer(name: str) -> Scorer:
+    raise ParameterError(f"there is no scorer {name!r}: this driver was given none by name")

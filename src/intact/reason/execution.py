@@ -12,10 +12,12 @@ from intact.engine.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.answer import Answer, Conclusion, Cost
 from intact.reason.backends.base import Backend, Generation
+from intact.reason.ballot import elect
 from intact.reason.budget import Budget, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Problem
 from intact.reason.requests import Call, Extend, Race, Raced, Run, Score
+from intact.reason.scorer import Scorer
 from intact.reason.slots import RunSlot, ScoreSlot, Slot, WritingSlot, checked
 from intact.reason.state import Branch, Piece, State
 from intact.reason.trace import score_node
@@ -224,15 +226,20 @@ class Execution:
                 if request.winners < 1 or not request.runners:
                     raise ParameterError("a race needs at least one runner and one winner")
                 return WritingSlot(self, request.runners, request.winners)
-            case Score() if inspect.isgeneratorfunction(request.scorer.score):
-                return CallSlot(self, request)
             case Score():
-                return ScoreSlot(self, request)
+                scorer = self._scorer(request.scorer)
+                asks = inspect.isgeneratorfunction(scorer.score)
+                return (
+                    CallSlot(self, Score(scorer, request.states)) if asks else ScoreSlot(self, scorer, request.states)
+                )
             case Run():
                 return RunSlot(self, request)
             case Call():
                 return CallSlot(self, request)
         raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
+
+    def _scorer(self, wanted: Scorer | str) -> Scorer:
+        return self.driver.scorer(wanted) if isinstance(wanted, str) else wanted
 
     def call(self, request: Call | Score) -> Execution:
         """Begin what another method or a scorer does; with a root of its own, below this one's."""
@@ -246,7 +253,7 @@ class Execution:
             generator = request.method(problem, **request.parameters)
             sampling = dict(request.method.sampling) | dict(self.wishes)
         else:
-            generator = request.scorer.score(problem, list(request.states))  # type: ignore[assignment]
+            generator = self._scorer(request.scorer).score(problem, list(request.states))  # type: ignore[assignment]
         if self._depth >= DEPTH:
             raise ParameterError(f"methods call methods more than {DEPTH} deep")
         ledger, reader = Ledger(Budget()), Reader(self.reader)
@@ -264,17 +271,7 @@ class Execution:
 
     def _best(self) -> Answer:
         """The answer that most finished texts give; of equals the first."""
-        votes: dict[str, float] = {}
-        chosen: dict[str, State] = {}
-        for state in self._texts:
-            answer = self.problem.read(state.text)
-            if answer is not None:
-                votes[answer] = votes.get(answer, 0.0) + 1
-                chosen.setdefault(answer, state)
-        if not votes:
-            return Answer(None)
-        best = max(votes, key=lambda answer: votes[answer])
-        return Answer(best, votes, votes[best] / sum(votes.values()), chosen[best])
+        return elect(self.problem, self._texts)
 
 
 class CallSlot(Slot):
@@ -290,6 +287,7 @@ class CallSlot(Slot):
         super().__init__(execution)
         self._request, self.share = request, Budget()
         self.child = execution.call(request)
+        self._name = request.method.name if isinstance(request, Call) else getattr(request.scorer, "name", "")
         self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
 
     def pay_own(self) -> bool:
@@ -323,20 +321,20 @@ class CallSlot(Slot):
         self.refused = child.conclusion == "spent"
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
         if isinstance(request, Call):
-            node |= {"method": request.method.name, "answer": getattr(value, "answer", None)}
+            node |= {"method": self._name, "answer": getattr(value, "answer", None)}
             if error is None and not isinstance(value, Answer):
-                error = TypeError(f"{request.method.name} returned {type(value).__name__}; expected an Answer")
+                error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
         elif child.conclusion == "done":
-            node["scorer"] = request.scorer.name
+            node["scorer"] = self._name
             try:
-                value = checked(request.scorer.name, value, request.states)
-                self.nodes.append(score_node(request.scorer.name, request.states, value))
+                value = checked(self._name, value, request.states)
+                self.nodes.append(score_node(self._name, request.states, value))
             except ScorerError as raised:
                 error = raised
         elif error is None:
             value = None  # there is no half of a score
         else:
-            error = ScorerError(f"the scorer {request.scorer.name} failed: {type(error).__name__}: {error}")
+            error = ScorerError(f"the scorer {self._name} failed: {type(error).__name__}: {error}")
         self.nodes.insert(0, node)
         self.settle(value, cost, error)
         self.execution.driver.ready.append(self.execution)

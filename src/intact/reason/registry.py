@@ -12,14 +12,17 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from intact.errors import ParameterError
 from intact.reason.answer import Answer
 from intact.reason.problem import Problem
 from intact.reason.requests import Request
 
-Steps: TypeAlias = Generator[Request | Sequence[Request], Any, Answer]
+T = TypeVar("T")
+Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
+"""A part of a method, for ``yield from``: yields requests, returns a T."""
+Steps: TypeAlias = Part[Answer]
 """What a method is while it runs."""
 
 

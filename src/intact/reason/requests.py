@@ -51,9 +51,15 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Judge states; the result is a list of as many floats."""
+    """Judge states; the result is a list of as many floats.
 
-    scorer: Scorer
+    Attributes
+    ----------
+    scorer : Scorer or str
+        Who judges, or the name of one that the driver knows.
+    """
+
+    scorer: Scorer | str
     states: Sequence[State]
 
 

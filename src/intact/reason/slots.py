@@ -12,7 +12,8 @@ from intact.errors import ScorerError
 from intact.reason.answer import Cost
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.journal import key_of, plain
-from intact.reason.requests import Extend, Raced, Run, Score
+from intact.reason.requests import Extend, Raced, Run
+from intact.reason.scorer import Scorer
 from intact.reason.state import State
 from intact.reason.trace import extension, run_node, score_node
 from intact.reason.writing import Reader, Writing, affordable, cost_of
@@ -191,19 +192,19 @@ class WritingSlot(Slot):
 
 def _read(value: list[Any]) -> Written:
     text, tokens, logprobs, top, why, error = value
-    likeliest = tuple(tuple((int(token), int(value)) for token, value in one) for one in top)
+    likeliest = tuple(tuple((str(word), int(value)) for word, value in one) for one in top)
     return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error)
 
 
 class ScoreSlot(Slot):
     """A scorer that gives its numbers at once."""
 
-    def __init__(self, execution: Execution, request: Score) -> None:
+    def __init__(self, execution: Execution, scorer: Scorer, states: Sequence[State]) -> None:
         super().__init__(execution)
-        self._request = request
+        self._scorer, self._states = scorer, list(states)
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
-        scorer, states, execution = self._request.scorer, list(self._request.states), self.execution
+        scorer, states, execution = self._scorer, self._states, self.execution
         cost = Cost(scores=len(states))
         if not execution.ledger.fits(cost):
             if alone:

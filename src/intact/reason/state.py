@@ -18,7 +18,7 @@ Why = Literal["", "end", "stop", "length", "context", "cancelled", "budget", "er
 """Why writing paused: not begun, an end token, a stop string, `max_tokens`, no room in the context, a lost race, a
 budget that is spent, an error."""
 
-Top: TypeAlias = tuple[tuple[int, int], ...]
+Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Piece:
     logprobs : tuple of int
         Natural log-probability of each token under the model at temperature 1, times 2^24.
     top : tuple
-        For each token the likeliest ones there as (token, log-probability times 2^24), if asked for.
+        For each token the likeliest ones there, as (text, log-probability times 2^24), if asked for.
     model : str or None
         Who wrote it, by the name that `Extend.model` gave; None: it was appended.
     special : bool
@@ -134,6 +134,15 @@ class State:
             kept = replace(last, tokens=last.tokens[:-1], logprobs=last.logprobs[:-1], top=last.top[:-1])
             pieces = (*pieces[:-1], kept)
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
+
+    def prefixes(self, delimiter: str) -> list[State]:
+        """The text after each of its steps, for scorers: the last is the whole. These have texts, but no tokens."""
+        steps = self.text.split(delimiter)
+        texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
+        if len(texts) > 1 and not steps[-1]:
+            texts.pop()  # the text ends with a delimiter
+        states = [State(self.prompt, self.branch, (Piece(text, special=False),), "stop") for text in texts[:-1]]
+        return [*states, self]
 
     def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
         """Begin anew with another prompt at this place of the tree, such as a question about this text."""

@@ -181,7 +181,8 @@ class NativeBackend:
             finish = "end"
         text = self._text(generation.state, tokens, finish)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        self._end(generation, Written(text, tokens, tuple(writer.logprobs), tuple(writer.top), finish, error))
+        top = tuple([tuple([(self._word(token), value) for token, value in likeliest]) for likeliest in writer.top])
+        self._end(generation, Written(text, tokens, tuple(writer.logprobs), top, finish, error))
 
     def _end(self, generation: Generation, written: Written) -> None:
         generation.written = written
@@ -210,6 +211,10 @@ class NativeBackend:
         if isinstance(part, str):
             return tokenizer.encode(part)
         return tokenizer.encode_chat([{"role": role, "content": content} for role, content in part])
+
+    def _word(self, token: int) -> str:
+        tokenizer = self.model.tokenizer
+        return tokenizer.token_bytes(token).decode("utf-8", "replace") if token < tokenizer.size else ""
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """The text of new tokens: of a character that two pieces share, the second has all."""

@@ -1,0 +1,74 @@
+"""Best-of-N: many samples, the one that a scorer likes best; or a vote weighted by its scores."""
+
+from __future__ import annotations
+
+from intact.reason import Answer, Extend, Part, Problem, Score, Steps, method
+from intact.reason.aggregate.best import best_of_n as best
+from intact.reason.aggregate.best import reduce
+from intact.reason.ballot import elect
+from intact.reason.state import State
+
+
+def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -> Part[list[float]]:
+    """A reward for each text: its score as a whole, or the scores of its steps reduced to one."""
+    if reduction == "last":
+        whole: list[float] = yield Score(scorer, states)
+        return whole
+    steps = [state.prefixes(delimiter) for state in states]
+    scores = iter((yield Score(scorer, [prefix for prefixes in steps for prefix in prefixes])))
+    return [reduce([next(scores) for _ in prefixes], reduction) for prefixes in steps]
+
+
+@method("Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)", temperature=0.8)
+def best_of_n(
+    problem: Problem, *, n: int = 16, scorer: str = "likelihood", reduction: str = "last", delimiter: str = "\n\n"
+) -> Steps:
+    """Sample n texts, and give the answer of the one with the highest score.
+
+    Texts without an answer are never chosen while there are others; of equals the first wins.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    scorer : str
+        Who judges.
+    reduction : str
+        How scores of steps become one: last (the whole text's), min, prod, mean.
+    delimiter : str
+        What stands between steps.
+    """
+    samples = yield [Extend(problem.start)] * n
+    rewards = yield from _rewards(scorer, samples, reduction, delimiter)
+    answers = problem.answers(samples)
+    usable = (
+        rewards if not any(answers) else [r if a is not None else None for r, a in zip(rewards, answers, strict=True)]
+    )
+    winner = best(usable)
+    if winner is None:
+        return Answer(None)
+    return Answer(answers[winner], {}, None, samples[winner], {"rewards": rewards})
+
+
+@method("Li et al. 2022, arXiv 2206.02336", temperature=0.8)
+def weighted_best_of_n(
+    problem: Problem, *, n: int = 16, scorer: str = "likelihood", reduction: str = "last", delimiter: str = "\n\n"
+) -> Steps:
+    """Sample n texts, and give the answer with the largest sum of scores.
+
+    argmax_a sum of r_i over samples i with the answer a; scores must not be negative. Ties go to the answer seen first.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    scorer : str
+        Who judges.
+    reduction : str
+        How scores of steps become one: last (the whole text's), min, prod, mean.
+    delimiter : str
+        What stands between steps.
+    """
+    samples = yield [Extend(problem.start)] * n
+    rewards = yield from _rewards(scorer, samples, reduction, delimiter)
+    return elect(problem, samples, rewards, rewards=rewards)

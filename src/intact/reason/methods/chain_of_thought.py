@@ -1,0 +1,19 @@
+"""Chain of thought: one text."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.ballot import take
+
+
+@method("Wei et al. 2022, arXiv 2201.11903; Kojima et al. 2022, arXiv 2205.11916", temperature=0.0)
+def chain_of_thought(problem: Problem, *, cue: str = "") -> Steps:
+    """Think aloud once, greedily by default, and read the answer at the end.
+
+    Parameters
+    ----------
+    cue : str
+        How the text begins, such as "Let's think step by step."; chat models need none.
+    """
+    text = yield Extend(problem.start.append(cue) if cue else problem.start)
+    return take(problem, text)

@@ -1,0 +1,66 @@
+"""Particle filtering: a population of texts, resampled by a reward after every step."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Score, Steps, method
+from intact.reason.ballot import take
+from intact.reason.populations.resampling import resample
+from intact.reason.populations.weights import logit, relative
+from intact.reason.state import State
+
+
+@method("Puri et al. 2025, arXiv 2502.01618", temperature=0.8)
+def particle_filter(
+    problem: Problem,
+    *,
+    n: int = 8,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    softness: float = 1.0,
+    scheme: str = "multinomial",
+    inactive: bool = True,
+) -> Steps:
+    """Write n texts step by step; after each step resample them by their newest reward.
+
+    A text's weight is exp(s / softness) with s = ln(r / (1 - r)), r the reward of the newest step clipped to
+    [1e-7, 1 - 1e-7]; weights of earlier steps do not count. Resampling is multinomial at every step, as the authors'
+    program has it. The answer is that of the text with the largest last reward, the first of equals.
+
+    Deviation: a text that has ended keeps its reward and is not judged again, which gives the same numbers.
+
+    Parameters
+    ----------
+    n : int
+        Particles.
+    scorer : str
+        Who judges a step, by a reward in [0, 1].
+    steps : int
+        The most steps.
+    delimiter : str
+        What ends a step.
+    softness : float
+        Temperature of the weights.
+    scheme : str
+        multinomial, stratified, systematic or residual.
+    inactive : bool
+        Whether texts that have ended are resampled too; otherwise they stay.
+    """
+    states: list[State] = [problem.start] * n
+    rewards = [0.5] * n
+    for step in range(steps):
+        active = [i for i, state in enumerate(states) if not state.ended]
+        if not active:
+            break
+        extended = yield [Extend(states[i], stop=(delimiter,)) for i in active]
+        judged = yield Score(scorer, extended)
+        for i, state, reward in zip(active, extended, judged, strict=True):
+            states[i], rewards[i] = state, reward
+        pool = list(range(n)) if inactive else active
+        weights = relative([logit(rewards[i]) for i in pool], softness)
+        ancestors = [pool[j] for j in resample(scheme, problem.key("resample", step), weights, len(pool))]
+        chosen = [(states[i], rewards[i]) for i in ancestors]
+        for i, (state, reward) in zip(pool, chosen, strict=True):
+            states[i], rewards[i] = state, reward
+    best = max(range(n), key=lambda i: (rewards[i], -i))
+    return take(problem, states[best], rewards=rewards)

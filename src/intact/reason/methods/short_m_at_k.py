@@ -1,0 +1,61 @@
+"""Races: the texts that end first, in tokens."""
+
+from __future__ import annotations
+
+from intact.errors import ParameterError
+from intact.reason import Extend, Part, Problem, Race, Steps, method
+from intact.reason.aggregate.votes import vote
+from intact.reason.ballot import elected
+from intact.reason.state import State
+
+
+def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
+    """The winners, the first first: texts that have finished thinking, and have answered since."""
+    if not 1 <= m <= k:
+        raise ParameterError(f"of {k} texts, from 1 to all may win, got m = {m}")
+    raced = yield Race([Extend(problem.start, stop=(end,) if end else ())] * k, m)
+    winners = [raced.states[i] for i in raced.winners] or list(raced.states)
+    thinking = [state for state in winners if end and state.why == "stop"]
+    answered = iter((yield [Extend(state, stop=()) for state in thinking]) if thinking else ())
+    return [next(answered) if state in thinking else state for state in winners]
+
+
+@method("Hassid et al. 2025, arXiv 2505.17813", temperature=0.7)
+def short_m_at_k(problem: Problem, *, k: int = 8, m: int = 3, end: str = "") -> Steps:
+    """Start k texts, stop when m have finished, and give the majority among these.
+
+    First means fewest tokens, ties by place, so that a race replays exactly; losers are cut at the last winner's count
+    of tokens. Ties of the vote go to the shortest text. Where the model thinks first, the race ends with the
+    thinking, and only winners go on to answer. If fewer than m come to an end of their own, these vote; if none,
+    all do.
+
+    Parameters
+    ----------
+    k : int
+        Texts that start.
+    m : int
+        Texts that vote.
+    end : str
+        What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
+    """
+    winners = yield from _race(problem, k, m, end)
+    answers = problem.answers(winners)
+    return elected(vote(answers), answers, winners)
+
+
+@method("Agarwal et al. 2025, arXiv 2505.18149", temperature=0.7)
+def first_finish(problem: Problem, *, n: int = 8, end: str = "") -> Steps:
+    """Start n texts, and give the answer of the first that finishes.
+
+    As `short_m_at_k` with m = 1. First means fewest tokens.
+
+    Parameters
+    ----------
+    n : int
+        Texts that start.
+    end : str
+        What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
+    """
+    winners = yield from _race(problem, n, 1, end)
+    answers = problem.answers(winners)
+    return elected(vote(answers), answers, winners)

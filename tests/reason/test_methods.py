@@ -1,0 +1,166 @@
+"""The first methods against what their papers say, on a model whose every text can be enumerated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from intact.reason import Problem, State, find
+from intact.reason.driver import Driver, Task
+from support.markov import MarkovBackend
+
+LONGEST = 4
+
+
+class Letters:
+    """A reward for each text: exact, in (0, 1)."""
+
+    digest = ""
+
+    def __init__(self, name: str = "letters") -> None:
+        self.name = name
+
+    def score(self, problem: Problem, states: list[State]) -> list[float]:
+        return [reward(state.text) for state in states]
+
+
+def reward(text: str) -> float:
+    return (1 + sum("abc.".index(letter) for letter in text)) / (4 + 4 * len(text))
+
+
+def answers(method: str, runs: int, longest: int = LONGEST, **parameters: Any) -> list[Any]:
+    driver = Driver(
+        {"toy": MarkovBackend()}, sampling={"max_tokens": longest, "temperature": 1.0}, scorer=Letters, parallel=64
+    )
+    problems = [Problem(f"run {i}", "?", lambda text: text) for i in range(runs)]
+    results = dict(driver.solve([Task(find(method), problem, parameters) for problem in problems]))
+    assert all(result.why == "done" for result in results.values()), results[0].error
+    return [results[i].answer for i in range(runs)]
+
+
+def law() -> dict[str, Fraction]:
+    """The exact distribution of a sample's text."""
+    total: dict[str, Fraction] = {}
+    for text, chance, _ in MarkovBackend().texts(LONGEST):
+        total[text] = total.get(text, Fraction(0)) + chance
+    assert sum(total.values()) == 1
+    return total
+
+
+def assert_follows(found: Counter[str], expected: dict[str, Fraction], runs: int) -> None:
+    """Frequencies within 4.5 standard deviations, for each text and for rare ones together."""
+    assert set(found) <= set(expected)
+    rare = [text for text, chance in expected.items() if chance * runs < 8]
+    groups = [[text] for text in expected if text not in rare] + [rare]
+    for group in groups:
+        chance = float(sum(expected[text] for text in group))
+        deviation = (runs * chance * (1 - chance)) ** 0.5
+        assert abs(sum(found[text] for text in group) - runs * chance) <= 4.5 * deviation + 1, group
+
+
+def test_a_sample_follows_the_model() -> None:
+    runs = 3000
+    found = Counter(answer.answer for answer in answers("chain_of_thought", runs))
+    assert_follows(found, law(), runs)
+
+
+def test_best_of_n_follows_its_exact_law() -> None:
+    """P(best of n is t): all draws score at most r(t), less all below; among equals by the first of them."""
+    n, runs, exact = 3, 3000, law()
+    expected: dict[str, Fraction] = {}
+    for value in {reward(text) for text in exact}:
+        below = sum(p for text, p in exact.items() if reward(text) < value)
+        here = sum(p for text, p in exact.items() if reward(text) == value)
+        for text, p in exact.items():
+            if reward(text) == value:
+                expected[text] = ((below + here) ** n - below**n) * p / here
+    assert sum(expected.values()) == 1
+    assert_follows(Counter(a.answer for a in answers("best_of_n", runs, n=n, scorer="letters")), expected, runs)
+
+
+def test_self_consistency_follows_its_exact_law() -> None:
+    """Of three votes the majority, or the first of three that differ."""
+    runs, exact = 3000, law()
+    expected = {}
+    for text, p in exact.items():
+        majority = 3 * p * p * (1 - p) + p**3
+        pairs = sum(q * q for other, q in exact.items() if other != text)
+        first_of_three = p * ((1 - p) ** 2 - pairs)
+        expected[text] = majority + first_of_three
+    assert sum(expected.values()) == 1
+    assert_follows(Counter(a.answer for a in answers("self_consistency", runs, n=3)), expected, runs)
+
+
+def test_first_finish_follows_its_exact_law() -> None:
+    """The shortest of two that end; of equals the first. Who is cut at the limit has not finished."""
+    runs = 3000
+    ends: dict[tuple[str, int], Fraction] = {}
+    for text, chance, why in MarkovBackend().texts(LONGEST):
+        key = (text, len(text) + 1 if why == "end" else 99)
+        ends[key] = ends.get(key, Fraction(0)) + chance
+    expected: dict[str, Fraction] = {}
+    for (text, length), p in ends.items():
+        for (other, its), q in ends.items():
+            winner = text if length <= its else other  # where nobody finished all vote, and the first wins
+            expected[winner] = expected.get(winner, Fraction(0)) + p * q
+    assert sum(expected.values()) == 1
+    assert_follows(Counter(a.answer for a in answers("first_finish", runs, n=2)), expected, runs)
+
+
+def test_a_step_of_the_particle_filter_follows_its_exact_law() -> None:
+    """Two particles, one step: a text survives by its odds r / (1 - r)."""
+    runs, exact = 3000, law()
+
+    def odds(text: str) -> Fraction:
+        r = Fraction(reward(text))
+        return r / (1 - r)
+
+    expected: dict[str, Fraction] = {}
+    for x, p in exact.items():
+        for y, q in exact.items():
+            survive = odds(x) / (odds(x) + odds(y))
+            best, worse = (x, y) if reward(x) >= reward(y) else (y, x)
+            only_worse = (1 - survive) ** 2 if worse == y else survive**2
+            expected[worse] = expected.get(worse, Fraction(0)) + p * q * only_worse
+            if reward(x) == reward(y):  # whichever stands first after resampling
+                expected[worse] -= p * q * only_worse
+                expected[x] = expected.get(x, Fraction(0)) + p * q * survive
+                expected[y] = expected.get(y, Fraction(0)) + p * q * (1 - survive)
+            else:
+                expected[best] = expected.get(best, Fraction(0)) + p * q * (1 - only_worse)
+    assert abs(sum(expected.values()) - 1) < Fraction(1, 10**9)
+    found = Counter(a.answer for a in answers("particle_filter", runs, n=2, scorer="letters", steps=1))
+    assert_follows(found, expected, runs)
+
+
+@pytest.mark.parametrize("reduction", ["last", "min", "prod", "mean"])
+def test_every_reduction_of_step_rewards_is_used(reduction: str) -> None:
+    seen: list[list[str]] = []
+
+    class Spy(Letters):
+        def score(self, problem: Problem, states: list[State]) -> list[float]:
+            seen.append([state.text for state in states])
+            return super().score(problem, states)
+
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 12, "temperature": 1.0}, scorer=Spy)
+    task = Task(
+        find("best_of_n"), Problem("x", "?"), {"n": 4, "scorer": "spy", "reduction": reduction, "delimiter": "."}
+    )
+    ((_, result),) = driver.solve([task])
+    texts = [node["text"] for node in result.trace["nodes"] if node["kind"] == "extend"]
+    rewards = result.answer.details["rewards"]
+    if reduction == "last":
+        assert seen == [texts]
+        assert rewards == [reward(text) for text in texts]
+        return
+    for text, value in zip(texts, rewards, strict=True):
+        ends = [i + 1 for i, letter in enumerate(text) if letter == "."] + [len(text)]
+        steps = [reward(text[:end]) for end in dict.fromkeys(ends)]
+        expected = {"min": min(steps), "mean": sum(steps) / len(steps)}
+        product = 1.0
+        for step in steps:
+            product *= step
+        assert value == pytest.approx(expected.get(reduction, product), rel=1e-12)
