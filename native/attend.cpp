@@ -10,7 +10,8 @@ constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
 constexpr std::int64_t kFewest = 16;         // queries at once, however much they see
 
 struct Attention : Run {
-    Attention(Model& model, Step& step, const Op& op, int thread) : Run(model, step, thread), op_(op) {}
+    Attention(Model& model, Step& step, const Forest& forest, const Op& op, int thread)
+        : Run(model, step, thread), forest_(forest), op_(op) {}
 
     void run() {
         append();
@@ -33,9 +34,9 @@ struct Attention : Run {
 
     // The queries of all KV heads stand in one line, of the length of what they see; each thread takes its part of it.
     void attend() {
-        const std::int64_t rows = s_.rows, group = op_.heads / op_.kv_heads;
+        const std::int64_t rows = static_cast<std::int64_t>(forest_.rows.size()), group = op_.heads / op_.kv_heads;
         seen_.assign(1, 0);
-        for (const std::int64_t m : s_.forest.rows) {
+        for (const std::int64_t m : forest_.rows) {
             const Query q = query(m, 0);
             seen_.push_back(seen_.back() + q.end - q.first + std::popcount(q.more));
         }
@@ -61,7 +62,7 @@ struct Attention : Run {
             list_.clear();
             std::int64_t first = 0, last = 0;
             for (std::int64_t q = begin; q < queries.end; q++) {
-                const Query next = query(at(s_.forest.rows, q / group), h * group + q % group);
+                const Query next = query(at(forest_.rows, q / group), h * group + q % group);
                 const std::int64_t end = next.end + std::bit_width(next.more);
                 const std::int64_t low = list_.empty() ? next.first : std::min(first, next.first),
                                    high = std::max(last, end);
@@ -73,7 +74,7 @@ struct Attention : Run {
             }
             const auto count = static_cast<std::int64_t>(list_.size());
             segments_.clear();
-            for (const Stretch& s : s_.forest.stretches) {
+            for (const Stretch& s : forest_.stretches) {
                 const std::int64_t a = std::max(s.first * group, begin), b = std::min(s.last * group, begin + count);
                 if (a < b && s.begin < last && s.end > first)
                     segments_.push_back({s.begin, s.end, static_cast<int>(a - begin), static_cast<int>(b - begin)});
@@ -109,6 +110,7 @@ struct Attention : Run {
         return m_.head_cache(pages, std::int64_t{op_.layer} * m_.kv_heads + h);
     }
 
+    const Forest& forest_;  // whose rows attend; keys and values are kept of all
     const Op& op_;
     std::vector<std::int64_t> seen_;  // slots that the rows before each place see
     std::vector<Query> list_;
@@ -117,6 +119,8 @@ struct Attention : Run {
 
 }  // namespace
 
-void attend_int8(Model& model, Step& step, const Op& op, int thread) { Attention(model, step, op, thread).run(); }
+void attend_int8(Model& model, Step& step, const Forest& forest, const Op& op, int thread) {
+    Attention(model, step, forest, op, thread).run();
+}
 
 }  // namespace intact

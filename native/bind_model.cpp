@@ -197,6 +197,7 @@ void bind_model(nb::module_& m) {
         .def_ro("largest_step", &Counters::largest_step)
         .def_ro("chunks", &Counters::chunks)
         .def_ro("tree_rows", &Counters::tree_rows)
+        .def_ro("ended_rows", &Counters::ended_rows)
         .def_ro("shared_positions", &Counters::shared_positions);
 
     nb::class_<LinearTarget>(m, "Target")

@@ -74,4 +74,17 @@ Forest grow_forest(const std::vector<Chunk>& chunks, std::int64_t page_size) {
     return std::move(grower.forest);
 }
 
+Forest only(const Forest& forest, const std::vector<bool>& kept) {
+    Forest part;
+    std::vector<std::int64_t> place{0};  // of what is kept, before each place of the whole
+    for (const std::int64_t row : forest.rows) {
+        if (kept[static_cast<std::size_t>(row)]) part.rows.push_back(row);
+        place.push_back(static_cast<std::int64_t>(part.rows.size()));
+    }
+    for (const Stretch& s : forest.stretches)
+        if (at(place, s.first) < at(place, s.last))
+            part.stretches.push_back({at(place, s.first), at(place, s.last), s.begin, s.end});
+    return part;
+}
+
 }  // namespace intact

@@ -23,4 +23,7 @@ struct Forest {
 
 Forest grow_forest(const std::vector<Chunk>& chunks, std::int64_t page_size);
 
+// The same without the rows that are not kept (by row of the step).
+Forest only(const Forest& forest, const std::vector<bool>& kept);
+
 }  // namespace intact

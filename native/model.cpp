@@ -162,6 +162,13 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
     if (!fp32) {
         s.forest = grow_forest(chunks, page_size);
         counters.shared_positions += s.forest.shared;
+        s.narrows = wanted_count < rows && std::is_sorted(wanted, wanted + wanted_count, std::less_equal<>());
+        if (s.narrows) {
+            counters.ended_rows += rows - wanted_count;
+            std::vector<bool> kept(static_cast<std::size_t>(rows));
+            for (std::int64_t i = 0; i < wanted_count; i++) kept[static_cast<std::size_t>(wanted[i])] = true;
+            s.wanted_forest = only(s.forest, kept);
+        }
     }
     for (std::size_t i = 0; i < buffers.size(); i++)
         ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));

@@ -82,6 +82,7 @@ constexpr std::int64_t kTreeRows = 64;
 // What the last steps did: proofs for tests that a setting took effect.
 struct Counters {
     std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0, shared_positions = 0;
+    std::int64_t ended_rows = 0;  // that ended behind the last attention, as nobody wanted their logits
 };
 
 // How one operation is run on several threads (plan.h). A thread takes some of the rows, or some of the heads of all
@@ -93,6 +94,8 @@ struct Plan {
     bool meet = false;  // threads meet before it
     bool whole =
         false;  // of a product: its source is complete, so that each thread may quantise a single row for itself
+    bool last = false;      // of the last attention: behind it only rows whose logits are wanted go on, in front;
+    std::vector<int> live;  // these buffers of theirs are read there
 };
 
 // What a thread keeps for itself: a row on its way from a norm to codes, and the codes of a single row.

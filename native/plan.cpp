@@ -63,6 +63,20 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
     }
 }
 
+// Finds the last attention, behind which each row goes its own way to its logits.
+void narrow(const Model& model, std::vector<Plan>& plan) {
+    const std::vector<Op>& ops = model.ops;
+    std::size_t last = ops.size();
+    while (last > 0 && ops[last - 1].kind != Op::kAttend) {
+        const Op& op = ops[--last];
+        if (op.kind == Op::kEmbed || op.kind == Op::kRope) return;
+    }
+    if (last == 0) return;
+    plan[--last].last = true;
+    for (int b = 0; b < static_cast<int>(model.buffers.size()); b++)
+        if (!ends_at(ops, last, b)) plan[last].live.push_back(b);
+}
+
 // How the threads that last wrote a buffer had shared it since they met: all is there for everybody, or each has its
 // rows, or its heads of so many.
 constexpr int kAll = 0, kRows = -1;
@@ -152,6 +166,7 @@ private:
 std::vector<Plan> make_plan(const Model& model) {
     std::vector<Plan> plan(model.ops.size());
     fuse(model, plan);
+    narrow(model, plan);
     Follower(model).run(plan);
     return plan;
 }

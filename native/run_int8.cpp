@@ -103,12 +103,12 @@ struct Int8Run : Run {
 
     void linear(const Op& op) {
         const std::size_t i = number(op);
-        const Activations a = quantize(i, op, s_.rows, op.targets, [](std::int64_t m) { return m; });
+        const Activations a = quantize(i, op, rows_, op.targets, [](std::int64_t m) { return m; });
         const int gate = m_.plan[i].gate;
         // With a gate a block of rows at a time, whose results are then still in a cache.
-        const std::int64_t block = gate < 0 ? s_.rows : kMostRows;
-        for (std::int64_t first = 0; first < s_.rows; first += block) {
-            const Span rows{first, std::min(first + block, s_.rows)};
+        const std::int64_t block = gate < 0 ? rows_ : kMostRows;
+        for (std::int64_t first = 0; first < rows_; first += block) {
+            const Span rows{first, std::min(first + block, rows_)};
             for (const LinearTarget& target : op.targets) multiply(target, a, rows);
             mark(Stopwatch::kProduct);
             if (gate < 0) continue;
@@ -144,8 +144,25 @@ struct Int8Run : Run {
     }
 
     void attend(const Op& op) {
-        attend_int8(m_, s_, op, thread_);
+        const Plan& plan = at(m_.plan, number(op));
+        const bool narrow = plan.last && s_.narrows;
+        attend_int8(m_, s_, narrow ? s_.wanted_forest : s_.forest, op, thread_);
         at(fraction_, op.target) = kNarrow;
+        if (narrow) go_on(plan.live);
+    }
+
+    // Moves the wanted rows to the front: behind the last attention no other row is read.
+    void go_on(const std::vector<int>& live) {
+        if (thread_ == 0)
+            for (const int buffer : live) {
+                const std::int64_t bytes = spec(buffer).width * (spec(buffer).wide ? 8 : 4);
+                for (std::int64_t i = 0; i < s_.wanted_count; i++) {
+                    std::uint8_t* memory = at(m_.memory, buffer).data();
+                    std::copy_n(memory + s_.wanted[i] * bytes, s_.wanted[i] == i ? 0 : bytes, memory + i * bytes);
+                }
+            }
+        meet(Stopwatch::kRows);
+        take(s_.wanted_count);
     }
 
     void gate(const Op& op) { gate(op, mine_, {0, spec(op.source).width}); }
@@ -158,7 +175,7 @@ struct Int8Run : Run {
 
     void logits(const Op& op) {
         const Activations a = quantize(number(op), op, s_.wanted_count, {{-1, op.weight, -1, false}},
-                                       [&](std::int64_t i) { return s_.wanted[i]; });
+                                       [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, {0, s_.wanted_count}, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
     }

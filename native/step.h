@@ -34,7 +34,8 @@ struct Step {
     std::vector<std::vector<std::int32_t>> sine{}, cosine{};       // [rotation][row * frequencies + i]
     std::vector<std::vector<float>> float_sine{}, float_cosine{};  // profile fp32
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
-    Forest forest{};                                               // profile int8
+    Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
+    bool narrows = false;                                          // profile int8: only some rows are wanted, in order
     std::vector<float> gathered{};                                 // profile fp32: rows whose logits are wanted
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
@@ -48,8 +49,9 @@ struct Step {
 // always belongs to the same thread: only products and attention, which read rows of other threads, wait for them.
 class Run {
 public:
-    Run(Model& model, Step& step, int thread)
-        : m_(model), s_(step), thread_(thread), threads_(model.pool.size()), mine_(span(step.rows, thread, threads_)) {}
+    Run(Model& model, Step& step, int thread) : m_(model), s_(step), thread_(thread), threads_(model.pool.size()) {
+        take(step.rows);
+    }
 
     void mark(Stopwatch::Part part) const {
         if (m_.profiling && thread_ == 0) m_.stopwatch.mark(part);
@@ -74,9 +76,14 @@ protected:
     }
     const BufferSpec& spec(int buffer) const { return at(m_.buffers, buffer); }
     Span part(std::int64_t total) const { return span(total, thread_, threads_); }
+    // So many rows go on.
+    void take(std::int64_t rows) {
+        rows_ = rows;
+        mine_ = part(rows);
+    }
     // Calls f(row, head) for this thread's heads of all rows.
     template <class F> void by_heads(std::int64_t heads, F f) const {
-        const Span mine = part(s_.rows * heads);
+        const Span mine = part(rows_ * heads);
         for (std::int64_t i = mine.begin; i < mine.end; i++) f(i / heads, i % heads);
     }
 
@@ -94,7 +101,8 @@ protected:
     Model& m_;
     Step& s_;
     const int thread_, threads_;
-    const Span mine_;
+    std::int64_t rows_ = 0;  // that run through the operations
+    Span mine_{};            // of these the thread's own
 };
 
 // Runs the program's operations, one after the other, by the functions of a profile's run.

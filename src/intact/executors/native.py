@@ -30,7 +30,7 @@ from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op,
 from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Draw
 
-_COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions")
+_COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
 
 
 def available_tiers() -> list[str]:
@@ -203,12 +203,13 @@ class NativeExecutor:
         spans = [(c.position, len(c.tokens)) for c in chunks]
         trees = [(i, c.parents) for i, c in enumerate(chunks) if c.parents is not None]
         tables = [c.pages for c in chunks]
+        ended = self._model.counters.ended_rows
         try:
             raw: NDArray[np.int32] = self._model.step(tokens, spans, tables, np.asarray(wanted, np.int64), trees)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         if self._work:
-            self._work.add(chunks, len(wanted))
+            self._work.add(chunks, wanted, self._model.counters.ended_rows > ended)
         if self.profile == "fp32" and not np.isfinite(raw.view(np.float32)).all():
             raise ModelError("a logit is not finite in FP32: the weights of this model are too large")
         return raw

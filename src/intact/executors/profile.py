@@ -95,19 +95,25 @@ class Work:
             {} if i in norms else self._parts_of(op, norm)
             for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
         ]
-        self.steps = self.rows = self.wanted = 0
+        self.steps = self.rows = self.behind = self.wanted = 0
+        self._last, self._window = max((i, op.window) for i, op in enumerate(program.ops) if isinstance(op, Attend))
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
+        self._seen_last = 0
 
-    def add(self, chunks: Sequence[Chunk], wanted: int) -> None:
-        """Note a step."""
+    def add(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64], narrows: bool) -> None:
+        """Note a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
+        last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
+        going = last[wanted] if narrows else last
         self.steps += 1
-        self.rows += sum(len(chunk.tokens) for chunk in chunks)
-        self.wanted += wanted
+        self.rows += len(last)
+        self.behind += len(going)
+        self.wanted += len(wanted)
         for window, seen in self._seen.items():
+            seen[0] += _pairs(last, window)
             for chunk in chunks:
-                last = np.arange(chunk.position + 1, chunk.position + 1 + len(chunk.tokens))
-                seen[0] += int(np.minimum(last, window).sum() if window else last.sum())
-                seen[1] += int(min(last[-1], window + len(last) - 1) if window else last[-1])
+                end, count = chunk.position + len(chunk.tokens), len(chunk.tokens)
+                seen[1] += min(end, window + count - 1) if window else end
+        self._seen_last += _pairs(going, self._window)
 
     def _size(self, buffer: str) -> int:
         spec = self.program.buffers[buffer]
@@ -122,37 +128,42 @@ class Work:
         moved = rows * (self._codes(source) + target * outputs)
         return Cost(rows * outputs * inputs, self.steps * self._weight_size(weight) + moved)
 
-    def cost(self, op: Op, part: int, norm: Op | None = None) -> Cost:
-        """What the steps so far ask of one operation's part, which may begin with a norm."""
+    def cost(self, i: int, part: int) -> Cost:
+        """What the steps so far ask of one part of operation i."""
+        op, norm = self.program.ops[i], self._norms[i]
+        all_rows = self.behind if i > self._last else self.rows
         match op:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
                 row = self._weight_size(op.weight) // outputs
-                return Cost(0, self.rows * (row + self._size(op.target)))
+                return Cost(0, all_rows * (row + self._size(op.target)))
             case Norm():
-                return Cost(0, self.rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
+                return Cost(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
             case Linear() | Logits() if part == ROWS:
-                rows = self.rows if isinstance(op, Linear) else self.wanted
+                rows = all_rows if isinstance(op, Linear) else self.wanted
                 source = norm.source if isinstance(norm, Norm) else op.source
                 return Cost(0, rows * (self._size(source) + self._codes(op.source)))
             case Linear():
                 source = op.source
                 sizes = [self._size(t.buffer) // self.program.buffers[t.buffer].width for t in op.targets]
                 costs = [
-                    self._product(t.weight, self.rows, source, size * (1 + t.accumulate))
+                    self._product(t.weight, all_rows, source, size * (1 + t.accumulate))
                     for t, size in zip(op.targets, sizes, strict=True)
                 ]
                 return Cost(sum(c.macs for c in costs), sum(c.bytes for c in costs))
             case Rope():
-                return Cost(0, self.rows * 2 * self._size(op.buffer))
+                return Cost(0, all_rows * 2 * self._size(op.buffer))
             case Attend() if part == ROWS:
-                return Cost(0, self.rows * (2 * self._size(op.key) + op.kv_heads * self._position))
+                return Cost(0, all_rows * (2 * self._size(op.key) + op.kv_heads * self._position))
             case Attend():
                 pairs, positions = self._seen[op.window]
-                moved = positions * op.kv_heads * self._position + self.rows * 2 * self._size(op.query)
+                rows = self.rows
+                if i == self._last:
+                    pairs, rows = self._seen_last, self.behind
+                moved = positions * op.kv_heads * self._position + rows * 2 * self._size(op.query)
                 return Cost(pairs * op.heads * op.width * 2, moved)
             case Gate():
-                return Cost(0, self.rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
+                return Cost(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
@@ -203,13 +214,18 @@ class Work:
                 old.waiting + waiting,
             )
 
-        for op, norm, parts, time in zip(self.program.ops, self._norms, self._parts, times[:-1] / 1e9, strict=True):
+        for i, (parts, time) in enumerate(zip(self._parts, times[:-1] / 1e9, strict=True)):
             for part, name in parts.items():
                 waiting = float(time[WAIT]) if part == max(parts) else 0.0
-                put(name, float(time[part]) + waiting, self.cost(op, part, norm), waiting)
+                put(name, float(time[part]) + waiting, self.cost(i, part), waiting)
         rest = times[-1] / 1e9
         put(("rest", "begin and end of steps"), float(rest.sum()), Cost(0, 0), float(rest[WAIT]))
         return list(found.values())
+
+
+def _pairs(last: NDArray[np.int64], window: int) -> int:
+    """Positions that rows see in all, the last of each given as a count."""
+    return int((np.minimum(last, window) if window else last).sum())
 
 
 def _role(names: Iterable[str]) -> str:
