@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from importlib import metadata
 from typing import Any
 
 from intact.cli.info import installation
@@ -56,6 +55,8 @@ def examine() -> dict[str, Any]:
 
 
 def _requirements() -> list[str]:
+    from importlib import metadata
+
     try:
         return metadata.requires("intact") or []
     except metadata.PackageNotFoundError:  # run from a checkout
@@ -64,6 +65,8 @@ def _requirements() -> list[str]:
 
 def _installed(requirement: str) -> str | None:
     """Return the version of the package that a requirement names, or None."""
+    from importlib import metadata
+
     name = re.match(r"[\w.-]+", requirement)
     try:
         return metadata.version(name[0]) if name else None
