@@ -1,0 +1,152 @@
+r"""The answer that a text gives, in one canonical form, so that votes can be counted by comparing texts.
+
+A text answers in a box (``\boxed{...}``), behind ``####``, behind "the answer is", or else by its last number. The last
+box counts; one that was opened and never closed says that the text was cut: it has no answer, whatever stood before.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from intact.score import numbers, symbolic
+from intact.score.latex import plain, undressed
+
+_BOX = re.compile(r"\\f?boxed\b\s*")
+_CUE = re.compile(r"answer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
+_CHOICE = re.compile(r"\(?[A-Z]\)")
+_SENTENCE = re.compile(r"[.!?](?=\s|$)")
+
+
+class _UnfinishedError(Exception):
+    """A box that was never closed."""
+
+
+def _box(text: str) -> str | None:
+    last = None
+    for last in _BOX.finditer(text):  # noqa: B007 the last one counts
+        pass
+    if last is None:
+        return None
+    inside = text[last.end() :]
+    if not inside.startswith("{"):
+        word = re.match(r"\S+", inside)
+        if word is None:
+            raise _UnfinishedError
+        return word[0].rstrip("$.,")
+    depth, place = 0, 0
+    while place < len(inside):
+        if inside[place] == "\\":
+            place += 1  # an escaped brace nests nothing
+        elif inside[place] in "{}":
+            depth += 1 if inside[place] == "{" else -1
+            if not depth:
+                return inside[1:place].strip()
+        place += 1
+    raise _UnfinishedError
+
+
+def boxed(text: str) -> str | None:
+    """Return what stands in the last box, or None: no box, or its brace is never closed."""
+    try:
+        return _box(text)
+    except _UnfinishedError:
+        return None
+
+
+def last_number(text: str) -> Fraction | None:
+    """Return the last number in a text."""
+    found = numbers.numerals(text)
+    return found[-1].value if found else None
+
+
+def _first_of_last(text: str) -> Fraction | None:
+    """Return the first number behind the last equals sign."""
+    found = numbers.numerals(text.rpartition("=")[2])
+    return found[0].value if found else last_number(text)
+
+
+def _behind_cue(text: str) -> str | None:
+    """Return the rest of the sentence behind the last "the answer is"."""
+    cues = list(_CUE.finditer(text))
+    if not cues:
+        return None
+    line = text[cues[-1].end() :].partition("\n")[0]
+    return _SENTENCE.split(line, maxsplit=1)[0]
+
+
+def number(text: str) -> str | None:
+    """Return the number that a text answers with, canonically: GSM8K and its kin.
+
+    Negative numbers, decimals, fractions, thousands and money survive; of "50%" the 50 counts.
+    """
+    if "####" in text:
+        found = numbers.numerals(text.rpartition("####")[2].strip().partition("\n")[0])
+        return numbers.canonical(found[0].value) if found else None
+    try:
+        inside = _box(text)
+    except _UnfinishedError:
+        return None
+    if inside is not None:
+        value = _first_of_last(plain(inside))
+        return None if value is None else numbers.canonical(value)
+    told = _behind_cue(text)
+    value = None if told is None else _first_of_last(plain(told))
+    if value is None:
+        value = last_number(plain(text))
+    return None if value is None else numbers.canonical(value)
+
+
+def expression(text: str) -> str | None:
+    r"""Return the mathematical expression that a text answers with, canonically: MATH and its kin.
+
+    A box, or what stands behind "the answer is"; no last number, since answers here are seldom numbers.
+
+    Raises
+    ------
+    ParameterError
+        If math-verify is needed and missing.
+    """
+    try:
+        inside = _box(text)
+    except _UnfinishedError:
+        return None
+    if inside is None:
+        inside = _behind_cue(text)
+    return None if inside is None or not inside.strip() else simplest(inside)
+
+
+def simplest(latex: str) -> str:
+    r"""Return the canonical form of an expression in LaTeX: numbers as numbers, others as SymPy orders and writes them.
+
+    Words lose their capitals, and letters of a choice their brackets; what cannot be parsed in time keeps its own text.
+    """
+    value = numbers.as_number(plain(latex))
+    if value is not None:
+        return numbers.canonical(value)
+    words = " ".join(plain(latex).split()).rstrip(".")
+    if _CHOICE.fullmatch(words):
+        return words.strip("()")
+    if _WORDS.fullmatch(words):
+        return words.casefold()
+    bare = undressed(latex)
+    found = undressed(symbolic.canonical(bare) or "") or "".join(bare.split())
+    value = numbers.as_number(plain(found))  # what had to be calculated first
+    return found if value is None else numbers.canonical(value)
+
+
+def same(right: str, given: str) -> bool:
+    """Return whether two expressions in LaTeX, canonical or not, mean the same; what takes too long does not.
+
+    Raises
+    ------
+    ParameterError
+        If math-verify is needed and missing.
+    """
+    one, other = simplest(right), simplest(given)
+    if one == other:
+        return True
+    if None not in (numbers.as_number(one), numbers.as_number(other)):
+        return False
+    return symbolic.equal(one, other) or symbolic.equal(undressed(right), undressed(given))

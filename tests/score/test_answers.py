@@ -1,0 +1,189 @@
+"""The answer a text gives, and when two are the same."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ParameterError
+from intact.score import answers, symbolic
+from intact.score.symbolic import Algebra
+
+needs_algebra = pytest.mark.skipif(
+    "not __import__('importlib.util').util.find_spec('math_verify')", reason="needs math-verify"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"so \boxed{5}.", "5"),
+        (r"\boxed{1} then \boxed{\frac{1}{2}} ends", r"\frac{1}{2}"),
+        (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}"),
+        (r"\boxed{\{}", r"\{"),
+        (r"\fbox{x} and \boxed {y}", "y"),
+        (r"\boxed 7$.", "7"),
+        (r"\boxed{3} and then \boxed{4", None),
+        (r"\boxed{3} and then \boxed{\frac{4}{5}", None),
+        (r"\boxed{3} and then \boxed", None),
+        ("no box", None),
+        (r"\boxedness{3}", None),
+    ],
+)
+def test_the_last_box_counts_and_only_if_it_was_closed(text, inside):
+    assert answers.boxed(text) == inside
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("5 - 8 = -3", "-3"),
+        ("The answer is $1,234.50.", "1234.5"),
+        (r"\boxed{\frac{3}{4}} and 9", "0.75"),
+        (r"\boxed{-\frac{1}{3}}", "-1/3"),
+        (r"\boxed{x = 5}", "5"),
+        (r"\boxed{\text{5 dollars}}", "5"),
+        (r"\boxed{1{,}000}", "1000"),
+        (r"\boxed{3} then \boxed{4", None),
+        ("#### -1,000", "-1000"),
+        ("#### 7\n#### 8 eggs", "8"),
+        ("#### none, though 5", "5"),
+        ("#### none", None),
+        ("The answer is 3 + 4 = 7 apples. Check: 9", "7"),
+        ("**Answer:** 42", "42"),
+        ("The answer is\n12", "12"),
+        ("18.00", "18"),
+        ("0", "0"),
+        ("none at all", None),
+        ("", None),
+    ],
+)
+def test_numbers_are_answered_in_boxes_behind_words_or_at_the_end(text, answer):
+    assert answers.number(text) == answer
+
+
+def test_every_solution_of_gsm8k_answers_what_it_should(data_dir):
+    for line in (data_dir / "gsm8k" / "test.jsonl").read_text().splitlines():
+        solution = json.loads(line)["answer"]
+        told = solution.rpartition("####")[2].strip().replace(",", "")
+        assert answers.number(solution) == told
+
+
+@pytest.mark.parametrize(
+    ("latex", "canonical"),
+    [
+        (r"\dfrac{1}{2}", "0.5"),
+        ("0.50", "0.5"),
+        (r"-\frac{2}{3}", "-2/3"),
+        (r"1{,}000\text{ cm}", "1000"),
+        (r"30^\circ", "30"),
+        (r"\$5", "5"),
+        (r"\text{(C)}", "C"),
+        ("(C)", "C"),
+        (r"\text{Evelyn}", "evelyn"),
+        ("", ""),
+    ],
+)
+def test_one_canonical_form_for_what_is_written_in_many_ways(latex, canonical):
+    assert answers.simplest(latex) == canonical
+
+
+@needs_algebra
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["x+1", "1 + x", r"\left(1+x\right)", "y = x + 1"],
+        [r"\frac{\sqrt{8}}{2}", r"\sqrt 2", r"\sqrt{2}"],
+        ["(x+1)^2", "x^2+2x+1"],
+        [r"\{1,2\}", r"\left\{2, 1\right\}"],
+        [r"\left( 3, \frac{\pi}{2} \right)", r"(3,\dfrac{\pi}{2})", r"(3, \pi/2)"],
+        ["2^{-1}", "0.5", r"\frac12"],
+    ],
+)
+def test_algebra_gives_one_form_to_what_is_equal(forms):
+    assert len({answers.simplest(form) for form in forms}) == 1
+    assert answers.same(forms[0], forms[-1])
+
+
+@needs_algebra
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1", "2"), ("x", "y"), ("-3", "3"), ("(1,2)", "(2,1)"), (r"\frac{1}{3}", "0.33"), ("[0,1)", "[0,1]")],
+)
+def test_what_differs_is_not_the_same(one, other):
+    assert not answers.same(one, other)
+    assert answers.simplest(one) != answers.simplest(other)
+
+
+@needs_algebra
+def test_every_solution_of_math500_answers_what_it_should(data_dir):
+    for line in (data_dir / "math500" / "test.jsonl").read_text().splitlines()[::4]:
+        item = json.loads(line)
+        read = answers.expression(item["solution"])
+        assert read is not None
+        assert answers.same(item["answer"], read), item["answer"]
+        assert answers.simplest(read) == read
+
+
+@needs_algebra
+def test_verdicts_agree_with_a_published_log(data_dir):
+    lines = (data_dir / "logs" / "math_qwen25_rm" / "math_cot_100.jsonl").read_text().splitlines()
+    differ = []
+    for line in lines:
+        row = json.loads(line)
+        for text, right in zip(row["code"], row["score"], strict=True):
+            read = answers.expression(text)
+            if (read is not None and answers.same(row["gt"], read)) != right:
+                differ.append((row["gt"], read))
+    assert differ == [("10{,}000", "10000")]  # which the log calls wrong
+
+
+@needs_algebra
+@pytest.mark.parametrize(
+    "latex", [r"\frac{" * 300, "(" * 3000, r"\sqrt{" * 200, "\x00", "\ud800", "{", "}", r"\int", "x" * 5000]
+)
+def test_hostile_expressions_keep_their_own_text(latex):
+    assert isinstance(answers.simplest(latex), str)
+    assert not answers.same("5", latex)
+
+
+@needs_algebra
+def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
+    algebra = Algebra(seconds=1)
+    assert algebra.ask("canonical", "9^{9^{9^{9}}}") is None
+    assert algebra.ask("canonical", "1+x") == "x + 1"
+    assert algebra.started == 2
+    algebra._end()
+
+
+@needs_algebra
+def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
+    algebra = Algebra(memory=600 << 20)
+    assert algebra.ask("canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is None
+    assert algebra.ask("equal", "1+x", "x+1") is True
+    algebra._end()
+
+
+@needs_algebra
+def test_threads_may_ask_side_by_side():
+    algebra = Algebra()
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(lambda n: algebra.ask("canonical", f"{n}+x"), range(2, 22)))
+    assert replies == [f"x + {n}" for n in range(2, 22)]
+    assert algebra.started == 1
+    algebra._end()
+
+
+def test_what_needs_algebra_names_the_extra(monkeypatch):
+    monkeypatch.setattr(symbolic, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"pip install 'intact\[score\]'"):
+        Algebra().ask("canonical", "x+y")
+    assert answers.simplest(r"\frac{1}{2}") == "0.5"
+
+
+@given(st.text(alphabet="\\boxed{}#$0123456789.,-/ answer is=\n"))
+def test_no_text_is_too_odd(text):
+    answers.number(text)
+    answers.boxed(text)
