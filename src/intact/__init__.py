@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
+    from intact.solving import solve
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ _HOMES = {
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
     "load": "intact.library",
+    "solve": "intact.solving",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "ParameterError",
     "__version__",
     "load",
+    "solve",
 ]
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
-from intact.cli import bench, chat, doctor, info, models, perplexity, pull, run, selftest
+from intact.cli import bench, chat, doctor, info, methods, models, perplexity, pull, run, selftest, solve, trace
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -107,9 +107,13 @@ def _app(
     pass
 
 
-for module in (run, chat, pull, models, info, bench, perplexity, selftest, doctor):
+for module in (run, chat, solve, methods, pull, models, info, bench, perplexity, selftest, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
+
+traces = typer.Typer(cls=Commands, help="Look at the trees of texts behind answers.", no_args_is_help=True)
+traces.command("show", cls=Command, epilog=trace.EXAMPLES)(trace.show)
+app.add_typer(traces, name="trace")
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None 
     import intact
 
     console = err()
-    with console.status(f"loading {path.name}") if console.is_terminal else _Nothing():
+    with console.status(f"loading {path.name}") if console.is_terminal else NOTHING:
         return intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes)
 
 
@@ -82,4 +82,6 @@ class _Nothing:
         pass
 
 
-__all__ = ["load", "locate", "pull_with_progress"]
+NOTHING = _Nothing()
+
+__all__ = ["NOTHING", "load", "locate", "pull_with_progress"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -60,6 +60,8 @@ class Driver:
         Finds a scorer by its name.
     parallel : int
         Problems at a time.
+    seconds : float, optional
+        What all may take together, wall time.
     clock : callable
         Seconds; only a cap in seconds and the reported time depend on it.
     """
@@ -73,19 +75,20 @@ class Driver:
         sampling: Mapping[str, Any] | None = None,
         scorer: Callable[[str], Scorer] | None = None,
         parallel: int = PARALLEL,
+        seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
         self.scorer = scorer or _no_scorer
         self.ready: deque[Execution] = deque()
-        self._clock = clock
+        self._clock, self._seconds, self._began = clock, seconds, clock()
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._active: list[_Active] = []
 
-    def solve(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
+    def solve(self, tasks: Iterable[Task]) -> Generator[tuple[int, Result], None, None]:
         """Work on tasks; each one's number and result, as they end. Leaving early ends what is under way."""
         waiting = enumerate(tasks)
         try:
@@ -135,12 +138,15 @@ class Driver:
     def _open(self, number: int, task: Task) -> None:
         method, problem, parameters = task
         sampling = dict(method.sampling) | self.sampling
-        timed, struck, key = self.budget.seconds is not None, False, b""
+        timed, struck, key = self.budget.seconds is not None or self._seconds is not None, False, b""
         if timed and self.journal is not None:
             identities = [backend.identity for backend in self.backends.values()]
             place = problem.id, problem.prompt, problem.seed, method.name, dict(parameters), sampling
-            key = key_of("strike", identities, place, self.budget.as_dict())
+            key = key_of("strike", identities, place, self.budget.as_dict(), self._seconds)
             struck = self.journal.find(key) is not None
+        if self._over and not struck:
+            struck = True
+            self._note_strike(key, 0.0)
         root, ledger = Root(key, timed, struck), Ledger(replace(self.budget, seconds=None))
         execution = Execution(
             self, root, problem, method(problem, **parameters), sampling, self.sampling, ledger, Reader()
@@ -163,18 +169,27 @@ class Driver:
                 self.ready.append(execution)
         self._strike()
 
+    @property
+    def _over(self) -> bool:
+        """Whether all together have had their time."""
+        return self._seconds is not None and self._clock() - self._began >= self._seconds
+
+    def _note_strike(self, key: bytes, seconds: float) -> None:
+        if self.journal is not None:
+            self.journal.add(key, {"seconds": seconds})
+
     def _strike(self) -> None:
         """End what has had its time."""
-        if self.budget.seconds is None:
-            return
+        now, over = self._clock(), self._over
         for active in self._active:
-            root, elapsed = active.execution.root, self._clock() - active.began
-            if not root.struck and elapsed >= self.budget.seconds:
-                root.struck = True
-                if self.journal is not None:
-                    self.journal.add(root.key, {"seconds": elapsed})
-                active.execution.strike()
-                self.ready.append(active.execution)
+            root, elapsed = active.execution.root, now - active.began
+            own = self.budget.seconds is not None and elapsed >= self.budget.seconds
+            if root.struck or not (own or over):
+                continue
+            root.struck = True
+            self._note_strike(root.key, elapsed)
+            active.execution.strike()
+            self.ready.append(active.execution)
 
     def _result(self, active: _Active) -> Result:
         execution, (method, problem, parameters) = active.execution, active.task

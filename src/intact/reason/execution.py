@@ -16,7 +16,7 @@ from intact.reason.ballot import elect
 from intact.reason.budget import Budget, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Problem
-from intact.reason.requests import Call, Extend, Race, Raced, Run, Score
+from intact.reason.requests import Call, Extend, Race, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.slots import RunSlot, ScoreSlot, Slot, WritingSlot, checked
 from intact.reason.state import Branch, Piece, State
@@ -90,7 +90,7 @@ class Execution:
         self._several = False
         self._children: dict[Branch, int] = {}
         self._calls = 0
-        self._texts: list[State] = []
+        self._leaves: dict[Branch, State] = {}
 
     # What slots use
 
@@ -194,7 +194,7 @@ class Execution:
         slots, self._slots = self._slots, []
         for slot in slots:
             self.nodes += slot.nodes
-            self._texts += [s for s in _states(slot.result) if s.complete]
+            self._remember(slot)
         lengths = [slot.cost.sequential for slot in slots]
         self.ledger.overlap(sum(lengths) - max(lengths, default=0))
         error = next((slot.error for slot in slots if slot.error is not None), None)
@@ -213,6 +213,13 @@ class Execution:
             self._conclude("spent", None, spent)
         except Exception as raised:
             self._conclude("failed", None, raised)
+
+    def _remember(self, slot: Slot) -> None:
+        """Keep the texts that nothing has followed yet."""
+        if isinstance(slot, WritingSlot):
+            for request, state in slot.extensions:
+                self._leaves.pop(request.state.branch, None)
+                self._leaves[state.branch] = state
 
     def _take(self, request: Any) -> None:
         self._several = isinstance(request, list | tuple)
@@ -270,8 +277,10 @@ class Execution:
             self.waiter()
 
     def _best(self) -> Answer:
-        """The answer that most finished texts give; of equals the first."""
-        return elect(self.problem, self._texts)
+        """The answer that most texts give which have come to their end; if none has, of those that nothing followed."""
+        leaves = list(self._leaves.values())
+        best = elect(self.problem, [state for state in leaves if state.why == "end"])
+        return elect(self.problem, leaves) if best.answer is None else best
 
 
 class CallSlot(Slot):
@@ -338,12 +347,6 @@ class CallSlot(Slot):
         self.nodes.insert(0, node)
         self.settle(value, cost, error)
         self.execution.driver.ready.append(self.execution)
-
-
-def _states(result: Any) -> list[State]:
-    if isinstance(result, Raced):
-        return result.states
-    return [result] if isinstance(result, State) else []
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:

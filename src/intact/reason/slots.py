@@ -89,6 +89,12 @@ class WritingSlot(Slot):
         self._struck = False
         self._key = b""
 
+    @property
+    def extensions(self) -> list[tuple[Extend, State]]:
+        """What was asked for, and what came of it."""
+        states = self.result.states if self._winners else [self.result]
+        return [(writing.request, state) for writing, state in zip(self._writings, states, strict=True)]
+
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution, reader = self.execution, Reader(self.execution.reader)
         going = [writing for writing in self._writings if not writing.request.state.ended]

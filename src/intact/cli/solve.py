@@ -1,0 +1,168 @@
+"""``intact solve``: a reasoning method on a question."""
+
+from __future__ import annotations
+
+import json as encoder
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.options import CacheOption, JsonOption, ProfileOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.output import emit, err, out, printable, say
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.reason.answer import Result
+    from intact.reason.registry import Method
+
+EXAMPLES = """\
+Sixteen samples, one vote
+  intact solve self_consistency "What is 17 * 23?" -n 16
+What it may cost
+  intact solve best_of_n "What is 17 * 23?" -n 16 --budget tokens=4k,seconds=60
+Kill it, run it again: it goes on where it was
+  intact solve self_consistency "What is 17 * 23?" -n 64 --journal runs/17x23
+The tree of texts
+  intact solve particle_filter "What is 17 * 23?" --trace tree.json && intact trace show tree.json
+Your own method
+  intact solve mine.py:majority "What is 17 * 23?" --set n=8
+What there is
+  intact methods
+"""
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Offer the methods' names."""
+    from intact.reason.registry import all_methods
+
+    return [name for name in all_methods() if name.startswith(incomplete)]
+
+
+def command(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
+    ],
+    question: Annotated[str, typer.Argument(help="The question (-: from standard input).", show_default=False)],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model)
+    ] = DEFAULT,
+    n: Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method; may be given again."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="CAPS", help="Hard caps, such as tokens=20k,seconds=60.", show_default=False),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIR", help="Keep results there, and use what is there.", show_default=False),
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
+    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", show_default=False)] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", show_default=False)] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", show_default=False)] = None,
+    min_p: Annotated[float | None, typer.Option("--min-p", show_default=False)] = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a question by a reasoning method: sampling, votes, search, under a hard budget."""
+    from intact.reason.budget import Budget
+    from intact.reason.driver import Task
+    from intact.reason.registry import find
+    from intact.solving import as_problem, backends_of, solve_all
+
+    chosen, caps = find(method), Budget.parse(budget or "")
+    parameters = given(chosen, settings or [], n)
+    wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    sampling = {name: value for name, value in wishes.items() if value is not None}
+    text = sys.stdin.read() if question == "-" else question
+    if not text.strip():
+        raise ParameterError("there is no question")
+    backends = backends_of({model: fetch.load(model, profile, threads, as_bytes(cache))})
+    problem = as_problem(text, next(iter(backends.values())), seed=seed)
+    tasks = [Task(chosen, problem, parameters)]
+    console = err()
+    with console.status(f"{chosen.name} …") if console.is_terminal else fetch.NOTHING:
+        ((_, result),) = solve_all(backends, tasks, sampling=sampling, budget=caps, journal=journal)
+    if trace is not None:
+        trace.write_text(encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    if json:
+        emit(result.as_dict())
+    else:
+        show(result)
+    if result.why == "failed":
+        raise ParameterError(f"{chosen.name} failed: {result.error}")
+
+
+def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
+    """Parameters of a method from NAME=VALUE, each read as its default's type.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such parameter, or the value is none.
+    """
+    known = {parameter.name: parameter.default for parameter in method.parameters}
+    pairs = [setting.partition("=") for setting in settings]
+    if n is not None:
+        pairs.append(("n", "=", str(n)))
+    values: dict[str, Any] = {}
+    for name, equals, text in pairs:
+        if name not in known or not equals:
+            raise ParameterError(
+                f"{method.name} takes {', '.join(known) or 'no parameters'}; got {name + equals + text!r}"
+            )
+        values[name] = _value(name, text, known[name])
+    return values
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    kind = type(default)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text) if kind in (int, float) else text
+    except (KeyError, ValueError):
+        raise ParameterError(f"{name} takes a value like {default!r}, got {text!r}") from None
+
+
+def show(result: Result) -> None:
+    """Print an answer: text, votes, cost."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console, answer, cost = out(), result.answer, result.cost
+    if answer.chosen is not None:
+        say(printable(answer.chosen.text.strip(), sys.stdout) + "\n\n")
+    line = Text.assemble("answer  ", (printable(str(answer.answer), sys.stdout), "bold green"))
+    if answer.confidence is not None:
+        line.append(f"  confidence {answer.confidence:.2f}", "dim")
+    if result.why == "spent":
+        line.append("  (the budget is spent: the best so far)", "magenta")
+    console.print(line)
+    if len(answer.votes) > 1:
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        for name, weight in list(answer.votes.items())[:8]:
+            table.add_row(Text(printable(name, sys.stdout)), f"{weight:g}")
+        console.print(table)
+    figures = [f"{cost.tokens:,} tokens", f"{cost.sequential:,} one after the other", f"{cost.prefill:,} read"]
+    figures += [f"{cost.scores:,} scores"] * bool(cost.scores) + [f"{cost.runs:,} programs"] * bool(cost.runs)
+    console.print(
+        Text(", ".join([*figures, f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s"]), "dim")
+    )
+    for caveat in result.caveats:
+        console.print(Text(caveat, "yellow"))

@@ -1,0 +1,137 @@
+"""``intact trace``: the tree of texts behind an answer, in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli.output import out
+from intact.errors import FormatError, ParameterError
+
+EXAMPLES = """\
+Of a single answer
+  intact solve self_consistency "What is 17 * 23?" --trace answer.json
+  intact trace show answer.json
+Of one problem among many
+  intact trace show runs/gsm8k/answers.jsonl --id gsm8k-17
+"""
+
+_SHOWN = 100
+_STYLES = {"end": "green", "stop": "cyan", "length": "yellow", "cancelled": "dim", "budget": "magenta", "error": "red"}
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="What --trace or --journal wrote.")],
+    id: Annotated[str | None, typer.Option("--id", help="Which problem, where the file has several.")] = None,  # noqa: A002
+    full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
+) -> None:
+    """Show who was forked from whom, scores, cost and the winning path."""
+    out().print(tree(choose(read(file), id, file), full))
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The traces in a file: one, a result that has one, or a line for each.
+
+    Raises
+    ------
+    FormatError
+        If there is none.
+    """
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{file} cannot be read: {error}") from error
+    try:
+        try:
+            values = [json.loads(text)]
+        except ValueError:
+            values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise FormatError(f"{file} is no JSON: {error}") from error
+    found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]
+    traces = [trace for trace in found if isinstance(trace, dict) and isinstance(trace.get("nodes"), list)]
+    if not traces:
+        raise FormatError(f"{file} holds no trace; expected what `intact solve --trace` or `--journal` wrote")
+    return traces
+
+
+def choose(traces: list[dict[str, Any]], wanted: str | None, file: Path) -> dict[str, Any]:
+    """The trace of a problem.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of that name, or no name and several traces.
+    """
+    names = [str(trace.get("id")) for trace in traces]
+    if wanted is None and len(traces) > 1:
+        raise ParameterError(f"{file} has {len(traces)} traces: choose one with --id, such as {names[0]}")
+    if wanted is not None and wanted not in names:
+        raise ParameterError(f"{file} has no trace of {wanted!r}; it has {', '.join(names)[:200]}")
+    return traces[0 if wanted is None else names.index(wanted)]
+
+
+def tree(trace: dict[str, Any], full: bool = False) -> Any:
+    """A trace as a tree for the terminal."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    cost = trace.get("cost", {})
+    head = Text.assemble(
+        (f"{trace['method']} ", "bold"), f"{trace['id']}  →  ", (str(trace.get("answer")), "bold green")
+    )
+    head.append(f"\n{cost.get('tokens', 0):,} tokens, {cost.get('sequential', 0):,} one after the other", "dim")
+    if trace.get("why") != "done":
+        head.append(f"  {trace.get('why')}", "magenta")
+    top = Tree(head)
+    _grow(top, trace["nodes"], str(trace.get("chosen") or ""), full)
+    return top
+
+
+def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> None:
+    """Hang every text below the one that it goes on from; calls of other methods after them."""
+    from rich.text import Text
+
+    texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
+    scores: dict[str, list[str]] = {}
+    for node in nodes:
+        for branch, score in node.get("scores", ()):
+            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
+    winning = set(_ancestors(texts, chosen))
+    grown: dict[str, Any] = {}
+    for branch, node in texts.items():
+        parent = grown.get(node["parent"], top)
+        grown[branch] = parent.add(_line(node, scores.get(branch, []), branch in winning, full))
+    for node in nodes:
+        if node["kind"] == "call" and (full or "method" in node):  # what a scorer asks is seldom worth a look
+            name = node.get("method") or node.get("scorer") or "a scorer"
+            below = top.add(Text.assemble((name, "bold"), f" → {node.get('answer') or node['ended']}"))
+            _grow(below, node["nodes"], chosen, full)
+        elif node["kind"] == "run":
+            top.add(Text.assemble(("python ", "bold"), node["ended"]))
+
+
+def _ancestors(texts: dict[str, dict[str, Any]], branch: str) -> Iterator[str]:
+    while branch in texts:
+        yield branch
+        branch = texts[branch]["parent"]
+
+
+def _line(node: dict[str, Any], scores: list[str], winning: bool, full: bool) -> Any:
+    from rich.text import Text
+
+    number = node["branch"].rpartition("/")[2]
+    line = Text.assemble(
+        (f"{number} ", "bold green" if winning else "bold"), (node["why"], _STYLES.get(node["why"], ""))
+    )
+    line.append(f" {node['tokens']} tokens, {node['logprob'] / max(1, node['tokens']):.3f} nats each", "dim")
+    if scores:
+        line.append("  " + ", ".join(scores), "blue")
+    text = node.get("appended", "") + node["text"]
+    shown = text if full or len(text) <= _SHOWN else text[: _SHOWN // 2] + " … " + text[-_SHOWN // 2 :]
+    line.append("\n" + (shown if full else " ".join(shown.split())), "" if winning else "dim")
+    return line

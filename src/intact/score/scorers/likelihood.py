@@ -1,0 +1,19 @@
+"""How likely the model found what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.reason.exact import exp
+from intact.reason.problem import Problem
+from intact.reason.state import State
+
+
+class Likelihood:
+    """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
+
+    name, digest = "likelihood", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        return [exp(state.mean_logprob) if state.length else 0.0 for state in states]

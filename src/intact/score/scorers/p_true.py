@@ -1,0 +1,55 @@
+"""P(true): the model's own judgement of an answer (Kadavath et al. 2022, arXiv 2207.05221)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.reason.exact import exp
+from intact.reason.problem import Problem
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
+from intact.reason.state import LOGPROB_SCALE, State
+
+_QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."
+
+
+class PTrue:
+    """The probability that the model's next word is "True" rather than "False", asked about a question and an answer.
+
+    p(True) / (p(True) + p(False)) over the 20 likeliest tokens, upper and lower case and a space in front alike;
+    0.5 where neither is among them.
+
+    Parameters
+    ----------
+    model : str
+        Who judges, by the driver's name; by default the model that writes.
+    """
+
+    name, digest = "p_true", ""
+
+    def __init__(self, model: str = "") -> None:
+        self._model = model
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
+        """The scores, in order."""
+        said = yield [
+            Extend(self._ask(state), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
+            for state in states
+        ]
+        return [_share(state) for state in said]
+
+    def _ask(self, state: State) -> State:
+        if isinstance(state.prompt, str):
+            return state.ask(f"Question: {state.prompt}\nProposed answer: {state.text}\n{_QUESTION}\nReply:")
+        asked = "\n".join([content for role, content in state.prompt if role == "user"])
+        text = f"Question: {asked}\n\nProposed answer: {state.text}\n\n{_QUESTION}"
+        return state.ask((("user", text),))
+
+
+def _share(state: State) -> float:
+    mass = {"true": 0.0, "false": 0.0}
+    for word, value in state.top[0] if state.top else ():
+        if word.strip().lower() in mass:
+            mass[word.strip().lower()] += exp(value / LOGPROB_SCALE)
+    total = mass["true"] + mass["false"]
+    return mass["true"] / total if total else 0.5

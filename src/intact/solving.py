@@ -1,0 +1,146 @@
+"""Solve questions by methods: `intact.solve`, and the same for many problems at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from intact.errors import ParameterError
+from intact.library import Model, load
+from intact.reason.answer import Result
+from intact.reason.backends.base import Backend
+from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
+from intact.reason.driver import PARALLEL, Driver, Task
+from intact.reason.journal import Journal
+from intact.reason.problem import Problem
+from intact.reason.registry import Method, find
+from intact.score import answers
+from intact.score.scorers import find_scorer
+
+Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
+SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p")
+"""What may be said of sampling beside a method's own parameters."""
+JOURNAL = "journal.sqlite"
+
+
+def read_answer(text: str) -> str | None:
+    """The answer that a text gives: an expression in a box or behind "the answer is", or else its last number."""
+    found = answers.expression(text)
+    return answers.number(text) if found is None else found
+
+
+def backend_of(model: Solver) -> Backend:
+    """The back end for a model, a name or a path."""
+    if isinstance(model, str | os.PathLike):
+        model = load(model)
+    return NativeBackend(model) if isinstance(model, Model) else model
+
+
+def backends_of(model: Solver | Mapping[str, Solver]) -> dict[str, Backend]:
+    """Back ends by name; one alone is called 'main'."""
+    several = model if isinstance(model, Mapping) else {"main": model}
+    if not several:
+        raise ParameterError("there is no model")
+    return {name: backend_of(one) for name, one in several.items()}
+
+
+def as_problem(
+    question: str, backend: Backend, read: Callable[[str], str | None] = read_answer, seed: int = 0
+) -> Problem:
+    """A question as a problem: a conversation where the model has a chat template, named by a digest of its text."""
+    name = hashlib.sha256(question.encode()).hexdigest()[:16]
+    chat = not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
+    return Problem(name, (("user", question),) if chat else question, read, seed=seed)
+
+
+def solve(
+    model: Solver | Mapping[str, Solver],
+    method: str | Method,
+    question: str | Problem,
+    *,
+    seed: int = 0,
+    budget: Budget | str | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    **parameters: Any,
+) -> Result:
+    """Answer a question by a method.
+
+    Parameters
+    ----------
+    model : Model, str, path, or a mapping of these
+        What `load` gives or takes; several by name, the first of which methods mean unless they name one.
+    method : str or Method
+        A name (`intact methods` lists them), or ``file.py:name``.
+    question : str or Problem
+        A text, of which the answer is read by `read_answer`; or a problem that says how.
+    seed : int
+        Another seed, other draws.
+    budget : Budget or str, optional
+        Hard caps, such as "tokens=20k".
+    journal : path, optional
+        A folder where results are kept; what is there is not computed again.
+    **parameters
+        The method's own, and max_tokens, temperature, top_p, top_k, min_p.
+
+    Returns
+    -------
+    Result
+        The answer with votes, cost and trace.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense. What goes wrong while it runs is in the result.
+    """
+    backends = backends_of(model)
+    if isinstance(question, str):
+        question = as_problem(question, next(iter(backends.values())), seed=seed)
+    found = find(method) if isinstance(method, str) else method
+    own = {parameter.name for parameter in found.parameters}
+    sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
+    ((_, result),) = solve_all(
+        backends, [Task(found, question, parameters)], sampling=sampling, budget=budget, journal=journal
+    )
+    return result
+
+
+def solve_all(
+    model: Solver | Mapping[str, Solver],
+    tasks: Iterable[Task],
+    *,
+    sampling: Mapping[str, Any] | None = None,
+    budget: Budget | str | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
+    parallel: int = PARALLEL,
+) -> Generator[tuple[int, Result], None, None]:
+    """Work on many tasks at once; each one's number and result, as they end.
+
+    Parameters
+    ----------
+    budget : Budget or str, optional
+        What each problem may cost.
+    seconds : float, optional
+        What all together may take.
+    """
+    caps = Budget.parse(budget) if isinstance(budget, str) else budget
+    place = None if journal is None else Path(journal)
+    if place is not None and place.exists() and not place.is_dir():
+        raise ParameterError(f"{place} is a file; a journal is a folder")
+    with nullcontext() if place is None else Journal(place / JOURNAL) as kept:
+        driver = Driver(
+            backends_of(model),
+            journal=kept,
+            budget=caps,
+            sampling=sampling,
+            scorer=find_scorer,
+            parallel=parallel,
+            seconds=seconds,
+        )
+        with closing(driver.solve(tasks)) as results:
+            yield from results
