@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from intact.numerics.sampling import branch_key, uniform64
 from intact.reason.backends.base import Generation, Written
-from intact.reason.state import LOGPROB_SCALE, Piece, Prompt
+from intact.reason.state import LOGPROB_SCALE, Piece, Prompt, Top
 
 END = "$"
 WEIGHTS: Mapping[str, Mapping[str, int]] = {
@@ -54,6 +54,7 @@ class MarkovBackend:
         self.letters = sorted({letter for row in weights.values() for letter in row})
         self.made = self.started = self.most = 0
         self.live: dict[Generation, tuple[list[str], list[int]]] = {}
+        self._tops: dict[Generation, list[Top]] = {}
         self._ended: list[Generation] = []
         self._random = None if timing is None else random.Random(timing)
 
@@ -73,6 +74,7 @@ class MarkovBackend:
         for generation in generations:
             self.started += 1
             self.live[generation] = ([], [])
+            self._tops[generation] = []
         self.most = max(self.most, len(self.live))
 
     def step(self) -> list[Generation]:
@@ -118,6 +120,12 @@ class MarkovBackend:
                 for rest, further, why in self.texts(longest - 1, stop, begun + letter):
                     yield letter + rest, chance * further, why
 
+    def top(self, text: str, count: int) -> Top:
+        """The likeliest letters to follow, of equals in the order of letters."""
+        law = self.distribution(text)
+        best = sorted(law, key=lambda letter: (-law[letter], letter))[:count]
+        return tuple((ord(letter), round(math.log(law[letter]) * LOGPROB_SCALE)) for letter in best)
+
     def _move(self, generation: Generation) -> None:
         state, parameters = generation.state, generation.parameters
         written, logprobs = self.live[generation]
@@ -135,6 +143,7 @@ class MarkovBackend:
         self.made += 1
         written.append(letter)
         logprobs.append(round(math.log(self.distribution(text)[letter]) * LOGPROB_SCALE))
+        self._tops[generation].append(self.top(text, parameters.top_logprobs))
         late = generation.heat is not None and generation.heat.advance(generation.runner)
         if letter == END:
             self._end(generation, "end")
@@ -149,7 +158,8 @@ class MarkovBackend:
         written, logprobs = self.live.pop(generation)
         text = "".join(written).replace(END, "")
         tokens = tuple(ord(letter) for letter in written)
-        generation.written = Written(text, tokens, tuple(logprobs), (), why, error)
+        top = tuple(self._tops.pop(generation)) if generation.parameters.top_logprobs else ()
+        generation.written = Written(text, tokens, tuple(logprobs), top, why, error)
         self._ended.append(generation)
         if generation.heat is not None:
             generation.heat.leave(generation.runner, why in ("end", "stop"))

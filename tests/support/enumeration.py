@@ -1,0 +1,135 @@
+"""Exact laws of methods: every outcome of all that is random, with its probability."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from intact.reason import Call, Extend, Piece, Problem, Race, Raced, Score, Scorer, State
+from support.markov import END, MarkovBackend
+
+T = TypeVar("T")
+LONGEST = 4
+
+
+class Oracle:
+    """Makes choices: those of a path that it is given, then the first option always.
+
+    Attributes
+    ----------
+    chance : Fraction
+        The probability of all that was chosen.
+    """
+
+    def __init__(self, path: Sequence[int] = ()) -> None:
+        self.path, self.taken, self.widths = list(path), [], []
+        self.chance = Fraction(1)
+
+    def choose(self, options: Sequence[tuple[T, Fraction]]) -> T:
+        place = len(self.taken)
+        number = self.path[place] if place < len(self.path) else 0
+        self.taken.append(number)
+        self.widths.append(len(options))
+        value, chance = options[number]
+        self.chance *= chance
+        return value
+
+
+def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
+    """What a program gives for every sequence of choices, with the probability of each."""
+    paths: list[list[int]] = [[]]
+    while paths:
+        path = paths.pop()
+        oracle = Oracle(path)
+        value = run(oracle)
+        yield value, oracle.chance
+        for place in range(len(path), len(oracle.taken)):
+            paths += [[*oracle.taken[:place], other] for other in range(1, oracle.widths[place])]
+
+
+def law(run: Callable[[Oracle], T]) -> dict[T, Fraction]:
+    """The distribution of what a program gives."""
+    result: Counter[T] = Counter()
+    for value, chance in outcomes(run):
+        result[value] += chance
+    assert sum(result.values()) == 1
+    return dict(result)
+
+
+class Player:
+    """Serves a method's requests as the driver does, with an oracle in place of keys.
+
+    Texts have `longest` letters at most where a request does not say.
+
+    Attributes
+    ----------
+    written : list of State
+        All that was written, in the order of requests.
+    """
+
+    def __init__(
+        self, model: MarkovBackend, oracle: Oracle, longest: int = LONGEST, scorer: Scorer | None = None
+    ) -> None:
+        self.model, self.oracle, self.longest, self.scorer = model, oracle, longest, scorer
+        self.written: list[State] = []
+        self._children: Counter[Any] = Counter()
+
+    def play(self, steps: Any, problem: Problem) -> Any:
+        """What a method returns."""
+        result: Any = None
+        try:
+            while True:
+                request = steps.send(result)
+                several = isinstance(request, list | tuple)
+                results = [self._serve(one, problem) for one in (request if several else [request])]
+                result = results if several else results[0]
+        except StopIteration as stop:
+            return stop.value
+
+    def _serve(self, request: Any, problem: Problem) -> Any:
+        match request:
+            case Extend():
+                return self._extend(request)
+            case Score():
+                return list(self.scorer.score(problem, request.states))
+            case Call():
+                return self.play(request.method(request.problem, **request.parameters), request.problem)
+            case Race():
+                states = [self._extend(runner) for runner in request.runners]
+                arrivals = sorted((s.length, i) for i, s in enumerate(states) if s.complete)[: request.winners]
+                limit = arrivals[-1][0] if len(arrivals) == request.winners else self.longest
+                return Raced([cut(state, limit) for state in states], [i for _, i in arrivals])
+        raise TypeError(request)
+
+    def _extend(self, request: Extend) -> State:
+        state = request.state
+        longest = self.longest if request.max_tokens is None else request.max_tokens
+        (stop,) = request.stop or ("\0",)
+        options = list(self.model.texts(longest, stop, state.text))
+        text, why = self.oracle.choose([((text, why), chance) for text, chance, why in options])
+        letters = text + (END if why == "end" else "")
+        number = self._children[state.branch]
+        self._children[state.branch] += 1
+        before = [state.text + letters[:i] for i in range(len(letters))]
+        tops = [self.model.top(place, 26) for place in before]
+        piece = Piece(
+            text,
+            tuple(map(ord, letters)),
+            tuple(dict(top)[ord(letter)] for top, letter in zip(tops, letters, strict=True)),
+            tuple(top[: request.top_logprobs] for top in tops) if request.top_logprobs else (),
+            model="",
+        )
+        self.written.append(State(state.prompt, (*state.branch, number), (*state.pieces, piece), why))
+        return self.written[-1]
+
+
+def cut(state: State, limit: int) -> State:
+    """A runner that lost, at the last winner's count of tokens."""
+    last = state.pieces[-1]
+    if len(last.tokens) <= limit:
+        return state
+    kept = replace(last, text=last.text[:limit], tokens=last.tokens[:limit], logprobs=last.logprobs[:limit])
+    return replace(state, pieces=(*state.pieces[:-1], kept), why="cancelled")
