@@ -1,0 +1,28 @@
+"""Early-stopping consistency."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.stopping import unanimous
+from intact.reason.aggregate.votes import vote
+from intact.reason.ballot import elected
+
+
+@method("Li et al. 2024, arXiv 2401.10480", temperature=0.7)
+def early_stopping_consistency(problem: Problem, *, n: int = 40, window: int = 5) -> Steps:
+    """Sample window after window until one is unanimous; then the majority of all.
+
+    Parameters
+    ----------
+    n : int
+        Samples at most.
+    window : int
+        Samples that are drawn side by side, and have to agree.
+    """
+    samples: list[State] = []
+    answers: list[str | None] = []
+    while len(samples) < n and not unanimous(answers, window):
+        drawn = yield [Extend(problem.start)] * min(window, n - len(samples))
+        samples += drawn
+        answers += problem.answers(drawn)
+    return elected(vote(answers), answers, samples, samples=len(samples))
