@@ -45,6 +45,22 @@ def relative_probabilities(log_probabilities: Sequence[float]) -> list[float]:
     return [exp(value - highest) for value in log_probabilities]
 
 
+def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | None) -> list[float]:
+    """Mean probabilities where lengths are given, else relative ones.
+
+    Raises
+    ------
+    ParameterError
+        If a log-probability is positive or not finite.
+    """
+    for i, value in enumerate(log_probabilities):
+        if not (math.isfinite(value) and value <= 0):
+            raise ParameterError(f"the log-probability of sample {i} must be finite and at most 0, got {value!r}")
+    if lengths is None:
+        return relative_probabilities(log_probabilities)
+    return mean_probabilities(log_probabilities, lengths)
+
+
 def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mixture | None] = fit) -> Pruned:
     """Reasoning pruning: drop sample i where the mixture prefers its low component and p_i is below the mean.
 
@@ -121,12 +137,6 @@ def rpc(
     ParameterError
         If lengths differ, or a log-probability is positive or not finite.
     """
-    check_lengths(answers=answers, completions=completions, log_probabilities=log_probabilities)
-    for i, value in enumerate(log_probabilities):
-        if not (math.isfinite(value) and value <= 0):
-            raise ParameterError(f"the log-probability of sample {i} must be finite and at most 0, got {value!r}")
-    if lengths is None:
-        probabilities = relative_probabilities(log_probabilities)
-    else:
-        probabilities = mean_probabilities(log_probabilities, lengths)
-    return perplexity_consistency(answers, completions, probabilities, prune(probabilities).kept)
+    check_lengths(answers=answers, completions=completions)
+    likely = probabilities(log_probabilities, lengths)
+    return perplexity_consistency(answers, completions, likely, prune(likely).kept)

@@ -1,0 +1,126 @@
+"""DeepConf, offline and online."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from intact.errors import ParameterError
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.confidence import (
+    bottom_confidence,
+    mean_confidence,
+    tail_confidence,
+    token_confidences,
+)
+from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stopping_place
+from intact.reason.aggregate.votes import vote
+from intact.reason.ballot import elected
+from intact.reason.likeliest import rivals
+
+MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
+    "mean": lambda values, window: mean_confidence(values),
+    "tail": tail_confidence,
+    "bottom": bottom_confidence,
+    "lowest": lambda values, window: bottom_confidence(values, window, 0.0),
+}
+
+
+def confidences(state: State) -> list[float]:
+    """The confidence of each token written."""
+    return token_confidences(rivals(state))
+
+
+@method("Fu et al. 2025, arXiv 2508.15260", temperature=0.6, top_p=0.95)
+def deepconf(
+    problem: Problem, *, n: int = 16, keep: float = 10, measure: str = "bottom", window: int = 2048, top: int = 20
+) -> Steps:
+    """Sample n texts, keep the most confident, and weigh their votes with their confidence (offline).
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    keep : float
+        Per cent of samples that vote; 10 and 90 are the paper's.
+    measure : str
+        A text's confidence: mean, tail (of the last window), bottom (of the least tenth of windows), lowest (window).
+    window : int
+        Tokens of a window; a shorter text is one window.
+    top : int
+        Tokens at each place whose log-probabilities make its confidence, to 20.
+    """
+    if measure not in MEASURES:
+        raise ParameterError(f"a measure is one of {', '.join(MEASURES)}, got {measure!r}")
+    samples = yield [Extend(problem.start, top_logprobs=top)] * n
+    answers = problem.answers(samples)
+    weights = [max(MEASURES[measure](confidences(state), window), 0.0) for state in samples]
+    return elected(confident_vote(answers, weights, keep), answers, samples, weights, confidences=weights)
+
+
+@method("Fu et al. 2025, arXiv 2508.15260", temperature=0.6, top_p=0.95)
+def deepconf_online(
+    problem: Problem,
+    *,
+    n: int = 64,
+    warmup: int = 16,
+    keep: float = 10,
+    window: int = 2048,
+    consensus: float = 0.95,
+    batch: int = 16,
+    stride: int = 64,
+    max_tokens: int = 4096,
+    top: int = 20,
+) -> Steps:
+    """Set a bar by some samples, then stop texts whose confidence falls below it, until the votes agree (online).
+
+    Parameters
+    ----------
+    n : int
+        Samples at most, the warm-up included.
+    warmup : int
+        Samples that are written to the end and set the bar.
+    keep : float
+        Per cent of the warm-up at or above the bar.
+    window : int
+        Tokens of a window; a text is not judged before it has one.
+    consensus : float
+        The share of the vote at which no more samples are drawn.
+    batch : int
+        Samples that are drawn side by side after the warm-up.
+    stride : int
+        Tokens that a text is written between two looks at its confidence.
+    max_tokens : int
+        The most tokens of a text.
+    top : int
+        Tokens at each place whose log-probabilities make its confidence, to 20.
+    """
+    samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
+    lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
+    least = bar(lowest, keep)
+    drawn = len(samples)
+    while True:
+        answers = problem.answers(samples)
+        weights = [max(value, 0.0) if value >= least else 0.0 for value in lowest]
+        tally = vote(answers, weights)
+        if drawn >= n or agreed(tally, consensus):
+            break
+        size = min(batch, n - drawn)
+        drawn += size
+        live = yield [Extend(problem.start, top_logprobs=top, max_tokens=stride)] * size
+        while True:
+            going = []
+            for state in live:
+                values = confidences(state)
+                if stopping_place(values, window, least) is not None:
+                    continue
+                if state.why == "length" and state.length < max_tokens:
+                    going.append(state)
+                else:
+                    samples.append(state)
+                    lowest.append(bottom_confidence(values, window, 0.0))
+            if not going:
+                break
+            live = yield [
+                Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length)) for state in going
+            ]
+    return elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))

@@ -1,0 +1,31 @@
+"""RPC: reasoning pruning and perplexity consistency."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate import rpc as formula
+from intact.reason.ballot import elected
+from intact.reason.likeliest import check_told
+
+
+@method("Zhou et al. 2025, arXiv 2510.15444", temperature=1.0)
+def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
+    """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    normalised : bool
+        Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
+        whole text, as in the paper.
+    """
+    samples = yield [Extend(problem.start)] * n
+    check_told(samples)
+    answers = problem.answers(samples)
+    logprobs = [state.logprob for state in samples]
+    lengths = [state.length for state in samples] if normalised else None
+    probabilities = formula.probabilities(logprobs, lengths)
+    pruned = formula.prune(probabilities)
+    tally = formula.perplexity_consistency(answers, [state.tokens for state in samples], probabilities, pruned.kept)
+    return elected(tally, answers, samples, probabilities, kept=sum(pruned.kept), mixture=pruned.mixture)

@@ -1,0 +1,30 @@
+"""Self-certainty with Borda voting."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate.borda import borda_vote
+from intact.reason.aggregate.confidence import self_certainty as certainty
+from intact.reason.ballot import elected
+from intact.reason.likeliest import rivals
+
+
+@method("Kang et al. 2025, arXiv 2502.18581", temperature=0.7)
+def self_certainty(problem: Problem, *, n: int = 16, p: float = 0.5, top: int = 20, vocabulary: int = 100_000) -> Steps:
+    """Sample n texts, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    p : float
+        0 is the majority vote; the larger, the more the most certain sample decides.
+    top : int
+        Tokens at each place whose probability is known, to 20.
+    vocabulary : int
+        Tokens of the model, among which the rest of the probability is spread evenly.
+    """
+    samples = yield [Extend(problem.start, top_logprobs=top)] * n
+    answers = problem.answers(samples)
+    certainties = [certainty(rivals(state), vocabulary) for state in samples]
+    return elected(borda_vote(answers, certainties, p), answers, samples, certainties, certainties=certainties)
