@@ -1,0 +1,31 @@
+"""Best of majority."""
+
+from __future__ import annotations
+
+from intact.reason import Answer, Extend, Problem, Score, Steps, method
+from intact.reason.aggregate import best_of_majority as formula
+from intact.reason.aggregate.best import ranking
+
+
+@method("Di et al. 2025, arXiv 2510.03199", temperature=0.7)
+def best_of_majority(problem: Problem, *, n: int = 16, scorer: str = "likelihood", alpha: float = 0.1) -> Steps:
+    """Sample n texts; of answers with a share of at least alpha, the one with the best reward.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    scorer : str
+        Who judges.
+    alpha : float
+        The least share; 0 is best-of-N, and where no answer reaches it, the majority's is taken.
+    """
+    samples = yield [Extend(problem.start)] * n
+    rewards = yield Score(scorer, samples)
+    answers = problem.answers(samples)
+    best = formula.best_of_majority(answers, rewards, alpha, k=n)
+    if not best:
+        return Answer(None)
+    chosen = next(i for i in ranking(rewards) if answers[i] == best[0])
+    votes = {answer: max(r for a, r in zip(answers, rewards, strict=True) if a == answer) for answer in best}
+    return Answer(best[0], votes, None, samples[chosen], {"rewards": rewards})
