@@ -1,0 +1,64 @@
+"""Budget forcing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from intact.reason import Extend, Piece, Problem, State, Steps, method
+from intact.reason.ballot import take
+
+FINAL = "\nFinal Answer:"
+
+
+def without(state: State, stop: str) -> State:
+    """The text without the stop string that ended it; what the model wrote last is tokenised again."""
+    *before, last = state.pieces
+    kept = Piece(last.text.removesuffix(stop), model=last.model, special=False)
+    return replace(state, pieces=(*before, kept), why="")
+
+
+@method("Muennighoff et al. 2025, arXiv 2501.19393", temperature=0.0)
+def budget_forcing(
+    problem: Problem,
+    *,
+    thinking: int = 2048,
+    waits: int = 1,
+    answering: int = 256,
+    end: str = "</think>",
+    wait: str = "Wait",
+    final: str = FINAL,
+) -> Steps:
+    """Think for a set number of tokens: longer by "Wait" where the model would end, cut short where it would not.
+
+    Parameters
+    ----------
+    thinking : int
+        Tokens of thought at most.
+    waits : int
+        How often an end of thinking is ignored.
+    answering : int
+        Tokens of the answer at most.
+    end : str
+        What ends the thinking.
+    wait : str
+        What takes its place.
+    final : str
+        What is added to the end of thinking that is cut short.
+    """
+    thought = problem.start
+    spent = ignored = 0
+    while True:
+        before = thought.length
+        thought = yield Extend(thought, stop=(end,), max_tokens=thinking - spent)
+        spent += thought.length - before
+        stopped = thought.why == "stop"
+        if not thought.complete or ignored == waits or spent >= thinking:
+            break
+        ignored += 1
+        thought = (without(thought, end) if stopped else thought).append(wait)
+    if thought.why == "end":
+        return take(problem, thought, waits=ignored)
+    if not stopped:
+        thought = thought.append(end + final)
+    answer = yield Extend(thought, max_tokens=answering)
+    return take(problem, answer, waits=ignored, thought=spent)

@@ -1,0 +1,24 @@
+"""NoThinking."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.ballot import elect
+
+PREFILL = "<think>\nOkay, I think I have finished thinking.\n</think>\n\n"
+
+
+@method("Ma et al. 2025, arXiv 2504.09858", temperature=0.6, top_p=0.95)
+def no_thinking(problem: Problem, *, n: int = 16, prefill: str = PREFILL) -> Steps:
+    """Tell a thinking model that it has thought already, sample n answers, and take the majority's.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    prefill : str
+        What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
+    """
+    told = problem.start.append(prefill)
+    samples = yield [Extend(told)] * n
+    return elect(problem, samples)
