@@ -405,6 +405,50 @@ def test_a_request_may_refuse_drafts(executor):
     assert engine.counters.drafted == 0
 
 
+class Moody(Eager):
+    """Wants drafts only now and then."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def interested(self, sequences, others=0):
+        return self.rng.random() < 0.4
+
+
+class Witness(Oracle):
+    """Sees that its drafts know the text when they are asked."""
+
+    def __init__(self, rng, keys, known):
+        super().__init__(rng, keys)
+        self.known, self.asked = known, 0
+
+    def open(self, tokens):
+        draft = super().open(tokens)
+        propose = draft.propose
+
+        def checked(limit, floor=0.0):
+            assert any(draft.text == prompt + events.get(0, []) for prompt, events in self.known)
+            self.asked += 1
+            return propose(limit, floor)
+
+        draft.propose = checked
+        return draft
+
+
+def test_drafts_are_told_of_the_text_before_they_are_asked(executor):
+    known: list = []
+    witness = Witness(random.Random(2), [0, 1, 2], known)
+    engine = make(executor, drafting=Drafting(witness, Moody(random.Random(3))))
+    for key in range(3):
+        prompt = prompt_of(key, 20)
+        known.append((prompt, submit(engine, prompt, [key], 40)[1]))
+    run(engine)
+    for key, (prompt, events) in enumerate(known):
+        expect(events, prompt, [key], 40)
+    assert engine.counters.accepted > 5
+    assert 5 < witness.asked < engine.counters.decoded / 2
+
+
 def test_scoring_a_text_borrows_pages_and_returns_them(executor):
     engine = make(executor, 8, chunk=7)
     _, events = submit(engine, prompt_of(1, 40), [1], 30)

@@ -98,17 +98,18 @@ class PrefixIndex:
 class PageTable:
     """The cached positions of one sequence: blocks of the index, then pages of its own.
 
-    Forks share all pages; a shared page is copied before one of them writes. `length` positions are filled.
+    Forks share all pages; a shared page is copied before one of them writes. `length` positions are filled, and those
+    up to `writable` may be; there may be room for more, of which `missing` knows.
     """
 
-    __slots__ = ("_pages", "block", "depth", "index", "length", "tail")
+    __slots__ = ("_pages", "block", "depth", "index", "length", "tail", "writable")
 
     def __init__(self, index: PrefixIndex) -> None:
         self.index = index
         self.block = index.root  # of `depth` blocks the last
         self.depth = 0
         self.tail: tuple[int, ...] = ()
-        self.length = 0
+        self.length = self.writable = 0
         self._pages: NDArray[np.int32] | None = None
 
     @property
@@ -172,6 +173,7 @@ class PageTable:
         finally:
             if (own := tuple(tail)) != self.tail:
                 self.tail, self._pages = own, None
+        self.writable = self.held * pool.page_size
         return self.pages
 
     def advance(self, positions: int, text: Text) -> None:
@@ -196,6 +198,7 @@ class PageTable:
         pool = self.index.pool
         table.block, table.depth, table.length = self.block, self.depth, self.length
         table.tail = self.tail[: -(-self.length // pool.page_size) - self.depth]
+        self.writable = 0
         self.index.hold(self.block)
         for page in table.tail:
             pool.retain(page)
@@ -207,4 +210,4 @@ class PageTable:
             self.index.pool.release(page)
         self.index.release(self.block)
         self.block, self._pages = self.index.root, None
-        self.depth, self.tail, self.length = 0, (), 0
+        self.depth, self.tail, self.length, self.writable = 0, (), 0, 0

@@ -71,15 +71,24 @@ class Writer:
 
     def push(self, event: Event, at_limit: Finish | None) -> str:
         """Take a token: the text that is certain now. `at_limit`: why it is the last in any case."""
-        self.tokens.append(event.token)
+        token = event.token
+        self.tokens.append(token)
         self.logprobs.append(event.logprob)
         if event.top:
             self.top.append(event.top)
-        ended = event.token in self._ends
-        if event.token >= self._size:
-            text = ""  # a row of an embedding that is padded beyond the vocabulary
-        else:
-            text = self._detokenizer.flush() if ended else self._detokenizer.push(event.token)
+        ended = token in self._ends
+        piece = ""
+        if ended:
+            piece = self._detokenizer.flush()
+        elif token < self._size:  # the rows of an embedding may be more, to pad it
+            piece = self._detokenizer.push(token)
+        if ended or at_limit or self._stops.stops:
+            piece = self._cut(piece, ended, at_limit)
+        self.text.append(piece)
+        return piece
+
+    def _cut(self, text: str, ended: bool, at_limit: Finish | None) -> str:
+        """What may be shown of a piece that may be the last, and whether it is."""
         piece, stopped = self._stops.push(text)
         if at_limit and not stopped and not ended:
             more, stopped = self._stops.push(self._detokenizer.flush())
@@ -87,7 +96,6 @@ class Writer:
         self.finish = "stop" if stopped or ended else at_limit
         if self.finish and not stopped:
             piece += self._stops.flush()
-        self.text.append(piece)
         return piece
 
     def end(self, finish: Finish, error: Exception | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Several
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft import DRAFTERS, Controller, Draft, Drafter, Statistics, Tree, make_drafter
+from intact.engine.draft import DRAFTERS, Controller, Drafter, Statistics, Tree, make_drafter
 from intact.engine.run import Run
 from intact.engine.scheduler import Scheduler, Work
 from intact.engine.sequence import Sequence
@@ -23,7 +23,7 @@ Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
 class Drafting:
     """A drafter, which guesses, and a controller, which says how much of it is run.
 
-    The engine calls `guess`, `lesson` and `report` in this order in each step, and `learn` at its end.
+    The engine calls `guess`, `lesson` and `report` in this order in each step.
     """
 
     def __init__(self, drafter: Drafter, controller: Controller | None = None) -> None:
@@ -45,24 +45,19 @@ class Drafting:
         controller = self.controller
         decoding = [work.sequence for work in works if work.decodes]
         others = sum(work.rows for work in works if not work.decodes)
-        opens = allowed and controller.interested(len(decoding), others)
+        asks = allowed and controller.interested(len(decoding), others)
         spare = scheduler.rows - others - len(decoding)
-        drafts = [self._draft(sequence, opens) if allowed else None for sequence in decoding]
+        drafts = [s.draft_by(self.drafter) if asks and s.may_draft else None for s in decoding]
         trees = controller.propose(drafts, [min(sequence.left - 1, spare) for sequence in decoding], others)
         found: dict[Sequence, Tree] = {}
+        if not any(tree is not None for tree in trees):
+            return found
         for sequence, tree in zip(decoding, trees, strict=True):
             cut = tree.cut(spare) if tree is not None else None
             if cut is not None and scheduler.reserve_spare(sequence, 1 + len(cut.tokens)):
                 found[sequence] = cut
                 spare -= len(cut.tokens)
         return found
-
-    def _draft(self, sequence: Sequence, opens: bool) -> Draft | None:
-        if not sequence.may_draft:
-            return None
-        if opens and sequence.draft is None:
-            sequence.open_draft(self.drafter)
-        return sequence.draft
 
     def lesson(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Lesson | None:
         """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
@@ -76,13 +71,10 @@ class Drafting:
         candidates = executor.likeliest(logits, np.array(rows, np.int64), self.drafter.candidates)
         return np.array(tokens, np.int32), candidates
 
-    def report(self, runs: Several[Run]) -> None:
-        """Which drafts came true."""
+    def report(self, runs: Several[Run], lesson: Lesson | None) -> None:
+        """Which drafts came true, and what is to be learnt."""
         decoding = [run for run in runs if run.decodes]
         self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
-
-    def learn(self, lesson: Lesson | None) -> None:
-        """Let the drafter learn, now that its guesses have been compared with what came."""
         if lesson is not None:
             self.drafter.learn(*lesson)
 

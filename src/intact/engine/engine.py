@@ -13,7 +13,7 @@ from intact.engine.cache import PageTable, PrefixIndex
 from intact.engine.drafting import Drafting, Lesson
 from intact.engine.pages import PagePool
 from intact.engine.run import Run
-from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work
+from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work, work_of
 from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Chunk, Executor
@@ -202,9 +202,9 @@ class Engine:
         """Half the work of a step that failed, be it for want of memory; what cannot run even alone ends."""
         if len(works) > 1:
             return works[: len(works) // 2]
-        (sequence, count), *_ = works
+        sequence, count = works[0][:2]
         if count > 1:
-            return [Work(sequence, count // 2)]
+            return [work_of(sequence, count // 2)]
         self._end(sequence, list(sequence.samples), "error", error)
         return []
 
@@ -216,7 +216,7 @@ class Engine:
         row = 0
         trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
         for work in works:
-            sequence, count = work
+            sequence, count = work.sequence, work.rows
             table, tree = sequence.table, trees.get(sequence)
             tokens, parents = sequence.tokens(table.length, table.length + count), None
             if tree is not None:
@@ -270,14 +270,12 @@ class Engine:
 
     def _take(self, runs: list[Run], lesson: Lesson | None) -> None:
         if self.drafting is not None:
-            self.drafting.report(runs)
+            self.drafting.report(runs, lesson)
         for run in runs:
             if run.completes:
                 self._settle(run)
             else:
                 run.sequence.table.advance(run.rows, run.sequence.text)
-        if self.drafting is not None:
-            self.drafting.learn(lesson)
 
     def _settle(self, run: Run) -> None:
         """Take what a run drew: along its path the samples stay together, at its end they part by token."""
@@ -287,7 +285,7 @@ class Engine:
             self._follow(run)
         sequence.table.advance(run.rows + len(followed), sequence.text)
         groups: dict[int, list[Sample]] = {}
-        for drawn, top in zip(run.drawn, run.tops or [()] * len(run.drawn), strict=True):
+        for drawn, top in zip(run.drawn, run.tops, strict=True):
             groups.clear()
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
                 if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top)):
@@ -301,8 +299,6 @@ class Engine:
             return
         for fork in sequence.split(groups, self.scheduler.number):
             self.scheduler.insert(fork)
-        if sequence.draft is not None:
-            sequence.draft.extend([*followed, sequence.last])
 
     def _follow(self, run: Run) -> None:
         """Make the drafts that came true a part of the text."""
@@ -323,7 +319,7 @@ class Engine:
             finish = request.sink(event)
         except Exception as raised:  # whoever reads fails alone
             finish, error = "error", raised
-        if finish is None and event.position + 1 - len(request.prompt) >= request.limit:
+        if finish is None and event.position + 1 >= request.end:
             finish = request.at_limit
         if finish is not None:
             self._ended(request, sample, finish, error)

@@ -75,8 +75,7 @@ class Job:
 
     def _sink(self, event: Event) -> Finish | None:
         request, writer = self.request, self._writer(event.sample)
-        last = event.position + 1 - len(request.prompt) >= request.limit
-        piece = writer.push(event, request.at_limit if last else None)
+        piece = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
             self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top))
         return writer.finish

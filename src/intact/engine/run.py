@@ -29,27 +29,36 @@ class Run:
         The rows that were entered, 0 being the last token's.
     drawn : list of list
         What the samples drew there.
+    followed : list of int
+        Tokens of the drafts that came true, which led there.
     tops : list
-        The likeliest tokens there, for a request that asked.
+        The likeliest tokens there.
     rules : Rules or None
         As of the path's end.
     """
 
-    __slots__ = ("completes", "decodes", "drawn", "first", "path", "rows", "rules", "sequence", "tops", "tree")
+    __slots__ = (
+        "completes",
+        "decodes",
+        "drawn",
+        "first",
+        "followed",
+        "path",
+        "rows",
+        "rules",
+        "sequence",
+        "tops",
+        "tree",
+    )
 
     def __init__(self, work: Work, tree: Tree | None, first: int) -> None:
-        self.sequence, self.rows = work
-        self.completes, self.decodes = work.completes, work.decodes
+        self.sequence, self.rows, self.completes, self.decodes = work
         self.tree, self.first = tree, first
         self.path = [0]
         self.drawn: list[list[Drawn]] = []
-        self.tops: list[Top] = []
+        self.followed: list[int] = []
+        self.tops: list[Top] = [()]
         self.rules = self.sequence.rules
-
-    @property
-    def followed(self) -> list[int]:
-        """Tokens of the drafts that came true."""
-        return [drawn[0][0] for drawn in self.drawn[:-1]]
 
     def draws(self) -> list[Draw]:
         """What the samples are to draw at the path's end."""
@@ -63,14 +72,17 @@ class Run:
         self.drawn.append(drawn)
         if self.tree is None:
             return False
-        node = self.tree.child(self.path[-1] - 1, drawn[0][0])
+        token = drawn[0][0]
+        node = self.tree.child(self.path[-1] - 1, token)
         if node is None:
             return False
         if self.rules is not None:
             rules = self.rules.fork()
-            rules.add(drawn[0][0])
+            rules.add(token)
             if not rules.allow():  # nothing follows: the next step will say so
                 return False
             self.rules = rules
         self.path.append(node + 1)
+        self.followed.append(token)
+        self.tops.append(())
         return True

@@ -16,20 +16,26 @@ PATIENCE = 256  # steps of waiting that one more of priority is worth
 
 
 class Work(NamedTuple):
-    """Rows of one sequence in a step: `rows` tokens of its text from where its cache ends."""
+    """Rows of one sequence in a step: `rows` tokens of its text from where its cache ends.
+
+    Attributes
+    ----------
+    completes : bool
+        The cache catches up with the text, so that tokens can be drawn.
+    decodes : bool
+        Only the text's last token is to be computed.
+    """
 
     sequence: Sequence
     rows: int
+    completes: bool
+    decodes: bool
 
-    @property
-    def completes(self) -> bool:
-        """Whether the cache catches up with the text, so that tokens can be drawn."""
-        return self.rows == self.sequence.remaining
 
-    @property
-    def decodes(self) -> bool:
-        """Whether only the text's last token is to be computed."""
-        return self.sequence.remaining == 1
+def work_of(sequence: Sequence, rows: int) -> Work:
+    """At most so many rows of what a sequence's cache is behind."""
+    remaining = sequence.remaining
+    return Work(sequence, min(rows, remaining), rows >= remaining, remaining == 1)
 
 
 @dataclass
@@ -125,20 +131,21 @@ class Scheduler:
             behind = sequence.remaining > 1 or not sequence.output
             if sequence.request.paused or (behind and not chunk):
                 continue
-            self._match(sequence)
-            wanted = min(sequence.remaining, rows, chunk if behind else rows)
-            claim = self._claim(sequence) if behind else None
-            if claim is not None and claim in claimed:
-                continue  # another computes the same page in this step
-            if not self._admit(sequence, wanted):
+            claim = None
+            if behind:
+                self._match(sequence)
+                claim = self._claim(sequence)
+                if claim is not None and claim in claimed:
+                    continue  # another computes the same page in this step
+            work = work_of(sequence, min(rows, chunk) if behind else rows)
+            if not self._admit(sequence, work.rows):
                 if not works and self._running() in ([], [sequence]):
                     raise SequenceTooLargeError(sequence)
                 break  # who is younger must not take what an older one waits for
-            sequence.running = True
-            works.append(Work(sequence, wanted))
-            rows -= wanted
+            works.append(work)
+            rows -= work.rows
             if behind:
-                chunk -= wanted
+                chunk -= work.rows
             if claim is not None:
                 claimed.add(claim)
         return works
@@ -157,9 +164,15 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence, positions: int) -> bool:
         """Have the pages for so many positions more."""
+        table = sequence.table
+        if table.length + positions <= table.writable:
+            return True
         if not sequence.running and not self._worth_starting(sequence):
             return False
-        return self.make_room(sequence.table, positions, sequence)
+        if not self.make_room(table, positions, sequence):
+            return False
+        sequence.running = True
+        return True
 
     def make_room(self, table: PageTable, positions: int, asking: Sequence | None = None) -> bool:
         """Reserve positions, if need be at the cost of who is idle, paused, or younger than who asks (if anybody)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -59,6 +59,8 @@ class Request:
         From -8 to 8; one more is worth 256 steps of waiting.
     live : int
         Samples that have not ended; -1 before the request is queued.
+    end : int
+        The length of a text that has reached its limit.
     draft : bool
         Whether guesses at what follows may be checked along; changes no token.
     """
@@ -76,6 +78,10 @@ class Request:
     rules: Rules | None = None
     live: int = -1
     paused: bool = False
+    end: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.end = len(self.prompt) + self.limit
 
 
 class Sample(NamedTuple):
@@ -95,6 +101,7 @@ class Sequence:
 
     __slots__ = (
         "_base",
+        "_seen",
         "draft",
         "length",
         "order",
@@ -111,6 +118,7 @@ class Sequence:
         self.running = False  # admitted: it holds pages, and others make room for it only if they are older
         self.rules = request.rules
         self.draft: Draft | None = None
+        self._seen = 0  # tokens that the draft has been told
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
         self.length = len(self._base)  # tokens of the text
@@ -123,10 +131,11 @@ class Sequence:
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
         """Part of the text."""
         base = len(self._base)
+        if start >= base:
+            return np.array(self.output[start - base : end - base], np.int32)
         if end <= base:
             return self._base[start:end]
-        own = np.array(self.output[max(0, start - base) : end - base], np.int32)
-        return own if start >= base else np.concatenate([self._base[start:], own])
+        return np.concatenate([self._base[start:], np.array(self.output[: end - base], np.int32)])
 
     def text(self, start: int, end: int) -> bytes:
         """Part of the text, as the cache's index knows it."""
@@ -140,17 +149,21 @@ class Sequence:
     @property
     def left(self) -> int:
         """Tokens that may still be drawn."""
-        return self.request.limit - (self.length - len(self.request.prompt))
+        return self.request.end - self.length
 
     @property
     def may_draft(self) -> bool:
         """Whether guesses may be checked along."""
         return self.request.draft and len(self.samples) == 1
 
-    def open_draft(self, drafter: Drafter) -> None:
-        """Let guesses be made; forks share what is known of the text before them."""
-        self.draft = drafter.open(self._base.tolist())
-        self.draft.extend(self.output)
+    def draft_by(self, drafter: Drafter) -> Draft:
+        """Guesses at what follows, made by one who has seen the text; forks share what is known of it before them."""
+        if self.draft is None:
+            self.draft, self._seen = drafter.open(self._base.tolist()), len(self._base)
+        if self._seen < self.length:
+            self.draft.extend(self.tokens(self._seen, self.length).tolist())
+            self._seen = self.length
+        return self.draft
 
     def preempt(self) -> None:
         """Give the pages back; the text stays, to be computed again."""
@@ -171,16 +184,16 @@ class Sequence:
 
     def split(self, groups: Mapping[int, list[Sample]], number: Callable[[], int]) -> list[Sequence]:
         """Append what the samples drew: the first token here, each other to a fork; the forks."""
-        (first, own), *others = groups.items()
+        first, *others = groups
         forks = []
         if others:
             self._base, self.output = self.tokens(0, self.length), []
-        for token, samples in others:
-            fork = Sequence(self.request, samples, (self.order[0], number()), self.table.fork())
+        for token in others:
+            fork = Sequence(self.request, groups[token], (self.order[0], number()), self.table.fork())
             fork._base, fork.length, fork.running = self._base, self.length, self.running
             fork.rules = self.rules and self.rules.fork()
             fork._append(token)
             forks.append(fork)
-        self.samples = own
+        self.samples = groups[first]
         self._append(first)
         return forks

@@ -199,13 +199,13 @@ class NativeExecutor:
             raise ParameterError(str(error)) from error
 
     def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        tokens = np.ascontiguousarray(np.concatenate([c.tokens for c in chunks]), np.int32)
+        tokens = np.concatenate([c.tokens for c in chunks])
         spans = [(c.position, len(c.tokens)) for c in chunks]
         trees = [(i, c.parents) for i, c in enumerate(chunks) if c.parents is not None]
         tables = [c.pages for c in chunks]
         ended = self._model.counters.ended_rows
         try:
-            raw: NDArray[np.int32] = self._model.step(tokens, spans, tables, np.asarray(wanted, np.int64), trees)
+            raw: NDArray[np.int32] = self._model.step(tokens, spans, tables, wanted, trees)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         if self._work:

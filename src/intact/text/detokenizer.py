@@ -24,6 +24,7 @@ class Detokenizer:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip = strip_first_space
+        self._within = False  # a character
 
     def push(self, token: int) -> str:
         """Take a token and return the characters that are complete now, perhaps none."""
@@ -31,8 +32,13 @@ class Detokenizer:
         if self._strip and data:
             self._strip = False
             data = data.removeprefix(b" ")
-        return self._decoder.decode(data)
+        if data.isascii() and not self._within:
+            return data.decode("ascii")
+        text = self._decoder.decode(data)
+        self._within = bool(self._decoder.getstate()[0])
+        return text
 
     def flush(self) -> str:
         """End the text: a character that was begun and will not be completed becomes U+FFFD."""
+        self._within = False
         return self._decoder.decode(b"", final=True)

@@ -1,6 +1,6 @@
 """Text to tokens and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -45,7 +45,8 @@ class Tokenizer:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._special = parts.tokens.type_of
-        self._bytes: dict[int, bytes] = {}
+        self._bytes = _Table(lambda token: parts.tokens.bytes_of(self.check((token,))[0]))
+        self._visible = _Table(lambda token: b"" if self.is_special(token) else self._bytes[token])
 
     @classmethod
     def from_checkpoint(cls, checkpoint: _Checkpoint) -> Self:
@@ -167,8 +168,8 @@ class Tokenizer:
 
         By default what comes goes on from a prompt, so a leading space is kept.
         """
-        read = self._visible_bytes if skip_special else self.token_bytes
-        return Detokenizer(read, strip_first_space=self._parts.leading_space and not continuation)
+        read = self._visible if skip_special else self._bytes
+        return Detokenizer(read.__getitem__, strip_first_space=self._parts.leading_space and not continuation)
 
     def token_bytes(self, token: int) -> bytes:
         """Give the bytes that a token stands for; those of a control token are the bytes of its name.
@@ -178,10 +179,7 @@ class Tokenizer:
         ParameterError
             If the id is no token.
         """
-        found = self._bytes.get(token)
-        if found is None:
-            found = self._bytes[token] = self._parts.tokens.bytes_of(self.check((token,))[0])
-        return found
+        return self._bytes[token]
 
     def is_special(self, token: int) -> bool:
         """Tell whether a token is a control token, which is no text."""
@@ -236,8 +234,16 @@ class Tokenizer:
             )
         return self.encode(self.chat_template.render(messages, add_generation_prompt, **variables), bos=False)
 
-    def _visible_bytes(self, token: int) -> bytes:
-        return b"" if self.is_special(token) else self.token_bytes(token)
+
+class _Table(dict[int, bytes]):
+    """What each token stands for, found when it is first asked for."""
+
+    def __init__(self, find: Callable[[int], bytes]) -> None:
+        self._find = find
+
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = self._find(token)
+        return found
 
 
 def _unicode(text: str | bytes) -> str:

@@ -2,13 +2,12 @@
 
 An engine's step, for the sequences that decode:
 
-    if controller.interested(len(sequences), prompt_rows):
-        open the drafts that are not: drafter.open(prompt), then draft.extend(what was drawn so far)
+    drafts = None for each sequence; if controller.interested(len(sequences), prompt_rows), the open drafts, made by
+        drafter.open(prompt), then told of what came since by draft.extend(tokens)
     trees = controller.propose(drafts, limits, prompt_rows)
     run each sequence's last token and its tree as one chunk; draw after that token with the sequence's own key, and
         while what was drawn is a child (tree.child), after that: this is the path
     controller.report(trees, paths)
-    draft.extend(the accepted tokens and the one drawn after the last of them), for every open draft
     if controller.learning and drafter.candidates:
         drafter.learn(tokens run and kept, executor.likeliest(logits, their rows, drafter.candidates))
 """

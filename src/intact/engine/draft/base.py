@@ -90,4 +90,7 @@ class Drafter(Protocol):
         """A draft for a sequence with this text. Forks open their own; what they share is not copied."""
 
     def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Tokens (m,) that were run, and the likeliest that follow each (m, k), best first."""
+        """Tokens (m,) that were run, and the likeliest that follow each (m, k), best first.
+
+        It comes before the drafts are told of the same tokens, and shall not count as known when they are.
+        """

@@ -158,10 +158,8 @@ class Controller:
         self._now = (count, others)
         self.learning = False
         nothing: list[Tree | None] = [None] * count
-        if not any(drafts):
-            return nothing
         self._wait -= 1
-        if self._wait > 0 or not self.interested(count, others):
+        if self._wait > 0 or not any(drafts) or not self.interested(count, others):
             return nothing
         prices = self.prices(count, others)
         floor = prices[1] * count
