@@ -13,7 +13,20 @@ import intact
 from intact.catalogue import CATALOGUE, DEFAULT
 from support import speaker as speaker_module
 
-COMMANDS = ["run", "chat", "pull", "models", "info", "bench", "perplexity", "selftest", "doctor"]
+COMMANDS = [
+    "run",
+    "chat",
+    "solve",
+    "methods",
+    "pull",
+    "models",
+    "info",
+    "bench",
+    "perplexity",
+    "selftest",
+    "doctor",
+    "trace",
+]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 
 
