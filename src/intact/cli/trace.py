@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import json as decoder
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from intact.cli.output import out
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, out
 from intact.errors import FormatError, ParameterError
 
 EXAMPLES = """\
@@ -28,9 +29,14 @@ def show(
     file: Annotated[Path, typer.Argument(help="What --trace or --journal wrote.")],
     id: Annotated[str | None, typer.Option("--id", help="Which problem, where the file has several.")] = None,  # noqa: A002
     full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Show who was forked from whom, scores, cost and the winning path."""
-    out().print(tree(choose(read(file), id, file), full))
+    trace = choose(read(file), id, file)
+    if json:
+        emit(trace)
+    else:
+        out().print(tree(trace, full))
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -47,9 +53,9 @@ def read(file: Path) -> list[dict[str, Any]]:
         raise FormatError(f"{file} cannot be read: {error}") from error
     try:
         try:
-            values = [json.loads(text)]
+            values = [decoder.loads(text)]
         except ValueError:
-            values = [json.loads(line) for line in text.splitlines() if line.strip()]
+            values = [decoder.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
         raise FormatError(f"{file} is no JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]
