@@ -200,6 +200,8 @@ class Driver:
             value = Answer(None)
         if why == "done" and execution.root.struck:
             why = "spent"
+        if why == "done" and value.answer is None and execution.mishap:
+            why = "failed"
         trace = {
             "version": 1,
             "id": problem.id,
@@ -216,7 +218,7 @@ class Driver:
             "nodes": execution.nodes,
         }
         caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
-        text = "" if error is None else f"{type(error).__name__}: {error}"
+        text = execution.mishap if error is None else f"{type(error).__name__}: {error}"
         return Result(problem.id, method.name, value, cost, why, text, trace, caveats)
 
     def _close(self) -> None:

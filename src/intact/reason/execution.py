@@ -64,6 +64,13 @@ class Execution:
         What holds where a request says nothing.
     wishes : mapping
         The part of it that the user asked for.
+
+    Attributes
+    ----------
+    conclusion, value, error
+        Why it ended, what it returned, what it raised; None while it runs.
+    mishap : str
+        The first error of a text that could not be written.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Execution:
         self.conclusion: Conclusion | None = None
         self.value: Any = None
         self.error: Exception | None = None
+        self.mishap = ""
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
         self._generator, self._depth = generator, depth
@@ -220,6 +228,7 @@ class Execution:
             for request, state in slot.extensions:
                 self._leaves.pop(request.state.branch, None)
                 self._leaves[state.branch] = state
+                self.mishap = self.mishap or state.error
 
     def _take(self, request: Any) -> None:
         self._several = isinstance(request, list | tuple)

@@ -1,0 +1,217 @@
+"""Methods on our engine: what they get, what it costs, how little of it depends on anything else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import intact
+from intact.engine.sequence import Event
+from intact.library import Model
+from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
+from intact.reason.backends.native import NativeBackend, digest_of
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver, Task
+from intact.score.scorers import find_scorer
+from support.models import real_model
+from support.tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    loaded = intact.load(real_model("smollm2-135m"), threads=1)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture
+def tiny(tmp_path: Any) -> Model:
+    return intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=1)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """Every token that an engine tells anybody of, counted apart from the back end."""
+    from intact.engine.engine import Engine
+
+    told: list[Event] = []
+    tell = Engine._tell
+
+    def counted(self: Engine, request: Any, sample: Any, event: Event) -> bool:
+        told.append(event)
+        return tell(self, request, sample, event)
+
+    monkeypatch.setattr(Engine, "_tell", counted)
+    return told
+
+
+def last_number(text: str) -> str | None:
+    found = re.findall(r"\d+", text)
+    return found[-1] if found else None
+
+
+def problems(count: int) -> list[Problem]:
+    return [Problem(f"sum-{i}", (("user", f"What is {i + 2} + {i}?"),), last_number) for i in range(count)]
+
+
+def solve(model: Model, tasks: list[Task], **options: Any) -> list[Result]:
+    options.setdefault("sampling", {"max_tokens": 24})
+    driver = Driver({"main": NativeBackend(model)}, scorer=find_scorer, **options)
+    results = dict(driver.solve(tasks))
+    assert model.engine.held == 0
+    return [results[i] for i in range(len(tasks))]
+
+
+def comparable(result: Result) -> Any:
+    value = result.as_dict(trace=True)
+    value["cost"].pop("seconds")
+    return json.loads(json.dumps(value))
+
+
+def some_tasks(which: list[Problem]) -> list[Task]:
+    particles = {"n": 3, "delimiter": ".", "steps": 3, "scorer": "p_true"}
+    return [
+        Task(find(name), problem, parameters)
+        for problem in which
+        for name, parameters in (
+            ("self_consistency", {"n": 4}),
+            ("short_m_at_k", {"k": 4, "m": 2}),
+            ("particle_filter", particles),
+        )
+    ]
+
+
+def test_samples_are_those_of_generate(model: Model) -> None:
+    (problem,) = problems(1)
+    (result,) = solve(model, [Task(find("self_consistency"), problem, {"n": 3})])
+    prompt = model.tokenizer.encode_chat([{"role": "user", "content": problem.prompt[0][1]}])
+    ((*samples,),) = model.generate(prompt, 3, ids=[problem.id], temperature=0.7, max_tokens=24)
+    assert [node["tokens"] for node in result.trace["nodes"]] == [len(sample.tokens) for sample in samples]
+    assert [node["text"] for node in result.trace["nodes"]] == [sample.text for sample in samples]
+
+
+def test_company_and_order_decide_nothing_and_tokens_charged_are_tokens_made(model: Model, made: list[Event]) -> None:
+    tasks = some_tasks(problems(2))
+    together = solve(model, tasks)
+    assert {(result.why, result.error) for result in together} == {("done", "")}
+    assert sum(result.cost.tokens for result in together) == len(made)
+    apart = [solve(model, [task])[0] for task in reversed(tasks)][::-1]
+    assert [comparable(result) for result in together] == [comparable(result) for result in apart]
+
+
+@pytest.mark.parametrize("cap", [1, 30, 75, 120])
+def test_no_cap_on_tokens_is_exceeded(model: Model, made: list[Event], cap: int) -> None:
+    results = solve(model, some_tasks(problems(1)), budget=Budget(tokens=cap))
+    assert all(result.cost.tokens <= cap for result in results)
+    assert sum(result.cost.tokens for result in results) == len(made)
+
+
+def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(tiny: Model, made: list[Event]) -> None:
+    seen: list[tuple[list[State], list[State]]] = []
+
+    @method("none", temperature=1.0, max_tokens=60)
+    def racing(problem: Problem) -> Steps:
+        """Run."""
+        starts = [problem.ask("x" * (1 + 90 * i)) for i in range(4)]
+        free = yield [Extend(state, stop=("a", "e")) for state in starts]
+        raced = yield Race([Extend(state, stop=("a", "e")) for state in starts], 2)
+        seen.append((free, raced.states))
+        return Answer(None, details={"winners": raced.winners})
+
+    results = solve(tiny, [Task(racing, Problem(f"p{i}", "x"), {}) for i in range(6)], sampling={})
+    assert {(result.why, result.error) for result in results} == {("done", "")}
+    assert sum(result.cost.tokens for result in results) == len(made)
+    decided = sum(len(result.answer.details["winners"]) == 2 for result in results)
+    for _, states in seen:
+        complete = sorted((s.length, i) for i, s in enumerate(states) if s.complete)[:2]
+        if len(complete) == 2:
+            assert max(s.length for s in states) == complete[-1][0]
+    assert decided
+
+
+def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random tokens, which no tokenizer would have chosen for their text, are continued as they are."""
+    contexts: list[list[int]] = []
+    context = NativeBackend._context
+
+    def noted(self: NativeBackend, state: State) -> list[int]:
+        contexts.append(context(self, state))
+        return contexts[-1]
+
+    monkeypatch.setattr(NativeBackend, "_context", noted)
+
+    @method("none", temperature=1.0, max_tokens=20)
+    def stepping(problem: Problem) -> Steps:
+        """Step."""
+        state = problem.start
+        for _ in range(3):
+            state = yield Extend(state)
+        state = yield Extend(state.append("<|im_end|>so"))
+        return Answer(state.text, {}, None, state)
+
+    (result,) = solve(tiny, [Task(stepping, Problem("p", "begin"), {})], sampling={})
+    state = result.answer.chosen
+    assert state is not None
+    written = [piece.tokens for piece in state.pieces if piece.tokens]
+    tokenizer = tiny.tokenizer
+    prompt = tokenizer.encode("begin")
+    appended = tokenizer.encode("<|im_end|>so", bos=False)
+    before = [token for tokens in written[:-1] for token in tokens]
+    assert contexts[-1] == prompt + before + appended
+    assert appended[0] in tokenizer.eos_ids
+    assert state.text.startswith(tokenizer.decode(before, continuation=True).rstrip("\ufffd"))
+
+
+def test_a_state_that_goes_on_finds_its_pages_again(model: Model) -> None:
+    @method("none", temperature=0.8)
+    def stepping(problem: Problem) -> Steps:
+        """Step."""
+        state = problem.start
+        for _ in range(4):
+            state = yield Extend(state, max_tokens=40)
+        return Answer(None)
+
+    before = model.engine.counters.prefilled
+    story = Problem("story", (("user", "Tell a long story about a clockmaker and his three daughters. " * 8),))
+    (result,) = solve(model, [Task(stepping, story, {})], sampling={})
+    if all(node["why"] == "length" for node in result.trace["nodes"]):
+        assert model.engine.counters.prefilled - before < result.cost.prefill + 4 * model.engine.pool.page_size
+
+
+def test_operations_are_those_of_the_program(tiny: Model) -> None:
+    backend = NativeBackend(tiny)
+    assert backend.operations(0, 10) == backend.operations(0, 4) + backend.operations(4, 6)
+    matrices = sum(
+        int(tiny.program.tensors[target.weight].shape[0]) * int(tiny.program.tensors[target.weight].shape[1])
+        for op in tiny.program.ops
+        for target in getattr(op, "targets", ())
+    )
+    head = 301 * 96
+    attention = 2 * 2 * 3 * 24  # layers, scores and values, heads, width
+    assert backend.operations(0, 1) == matrices + head + attention
+    assert backend.operations(7, 1) == matrices + head + attention * 8
+
+
+def test_a_prompt_that_is_too_long_or_impossible_is_named(tiny: Model) -> None:
+    long, empty, fine = solve(
+        tiny,
+        [Task(find("chain_of_thought"), Problem(str(i), text), {}) for i, text in enumerate(("x" * 600, "", "x"))],
+    )
+    assert (long.why, empty.why, fine.why) == ("done", "failed", "done")
+    assert "the prompt is empty" in empty.error
+    assert long.answer.chosen is not None
+    assert long.answer.chosen.why == "context"
+    assert empty.answer.chosen is not None
+    assert empty.answer.chosen.why == "error"
+    assert "empty" in empty.answer.chosen.error
+    assert fine.answer.chosen is not None
+    assert fine.answer.chosen.length
+
+
+def test_the_digest_of_a_model_is_that_of_its_bytes(tiny: Model, tmp_path: Any) -> None:
+    other = write_tiny(tmp_path / "other.gguf", seed=1)
+    assert digest_of(tiny.path) == digest_of(write_tiny(tmp_path / "copy.gguf")) != digest_of(other)
