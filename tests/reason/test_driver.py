@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,76 +9,11 @@ from typing import Any
 import pytest
 
 from intact.errors import ScorerError, SpentError
-from intact.reason import Answer, Call, Extend, Problem, Race, Result, Score, State, Steps, find, method
+from intact.reason import Answer, Extend, Problem, Race, Result, Score, State, Steps, find, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Task
 from support.markov import MarkovBackend
-
-SAMPLED = {"temperature": 1.0, "max_tokens": 12}
-
-
-def problems(count: int = 6) -> list[Problem]:
-    return [Problem(f"p{i}", "ask" + "?" * i) for i in range(count)]
-
-
-def solve(
-    backend: MarkovBackend,
-    tasks: list[Task],
-    **options: Any,
-) -> list[Result]:
-    options.setdefault("sampling", SAMPLED)
-    results = dict(Driver({"toy": backend}, **options).solve(tasks))
-    assert sorted(results) == list(range(len(tasks)))
-    return [results[i] for i in range(len(tasks))]
-
-
-def comparable(result: Result) -> dict[str, Any]:
-    value = result.as_dict(trace=True)
-    value["cost"].pop("seconds")
-    return json.loads(json.dumps(value))
-
-
-class Length:
-    name, digest = "length", ""
-
-    def score(self, problem: Problem, states: list[State]) -> list[float]:
-        return [float(len(state.text)) for state in states]
-
-
-class Asking:
-    """A scorer that has the model write a letter about each text."""
-
-    name, digest = "asking", ""
-
-    def score(self, problem: Problem, states: list[State]) -> Any:
-        said = yield [Extend(state.ask("good? " + state.text), max_tokens=1) for state in states]
-        return [float(ord((state.text + "?")[0])) for state in said]
-
-
-@method("none")
-def mixed(problem: Problem, *, n: int = 4, rounds: int = 3) -> Steps:
-    """Everything at once: steps, scores, a race, a call."""
-    states = [problem.start] * n
-    for _ in range(rounds):
-        states = yield [Extend(state, stop=(".",), max_tokens=5) for state in states]
-        local, asked = yield [Score(Length(), states), Score(Asking(), states)]
-        best = max(range(n), key=lambda i: (local[i] + asked[i], -i))
-        states = [states[best].append("a")] * n
-    raced = yield Race([Extend(state) for state in states], winners=2)
-    votes, single = yield [Call(find("self_consistency"), problem, {"n": 3}), Extend(raced.states[0])]
-    assert single.text.startswith(raced.states[0].text)
-    return Answer(votes.answer, {"x": float(len(raced.winners))}, None, raced.states[(raced.winners or [0])[0]])
-
-
-METHODS = [("self_consistency", {"n": 5}), (mixed, {})]
-
-
-def tasks_of(which: list[Problem]) -> list[Task]:
-    made = []
-    for problem in which:
-        for name, parameters in METHODS:
-            made.append(Task(find(name) if isinstance(name, str) else name, problem, parameters))
-    return made
+from support.programs import comparable, problems, solve, tasks_of, tokens_of
 
 
 def test_timing_and_company_decide_nothing() -> None:
@@ -99,10 +33,6 @@ def test_tokens_charged_are_tokens_made() -> None:
         assert sum(result.cost.tokens for result in results) == backend.made
         for result in results:
             assert result.cost.tokens == tokens_of(result.trace["nodes"])
-
-
-def tokens_of(nodes: list[dict[str, Any]]) -> int:
-    return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
 
 
 @pytest.mark.parametrize("cap", [0, 1, 5, 17, 30, 60, 100])

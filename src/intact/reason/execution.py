@@ -140,9 +140,38 @@ class Execution:
 
         return replace(state, pieces=tuple([readable(piece) for piece in state.pieces]))
 
-    def struck_key(self, key: bytes) -> bytes:
-        """Where the journal keeps what was written of a request when time was over."""
-        return key_of("struck", self.root.key.hex(), key.hex())
+    def note(self, key: bytes) -> None:
+        """Tell the journal that a request has begun."""
+        if self.journal is not None:
+            self.journal.begin(key)
+
+    def recall(self, key: bytes) -> Any:
+        """What the journal knows of a request.
+
+        Under a cap in seconds that is what this very undertaking has had of it, so that a replay has no more.
+        """
+        if self.journal is None:
+            return None
+        if not self.root.timed:
+            return self.journal.find(key)
+        found = self.journal.find(self._own(key))
+        if found is None and not self.root.struck:
+            found = self.journal.find(key)
+            if found is not None:
+                self.journal.add(self._own(key), found)
+        return found
+
+    def keep(self, key: bytes, value: Any, cut: bool = False) -> None:
+        """Have the journal keep a result; `cut`: it is what there was when time was over."""
+        if self.journal is None:
+            return
+        if self.root.timed:
+            self.journal.add(self._own(key), value)
+        if not cut:
+            self.journal.add(key, value)
+
+    def _own(self, key: bytes) -> bytes:
+        return key_of("timed", self.root.key.hex(), key.hex())
 
     def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:
         """Have texts written; `done` is told of each."""

@@ -17,6 +17,7 @@ from intact.reason.state import State
 
 APPLICATION = 0x494E5443  # "INTC", in the file's header
 VERSION = 1
+CHECK = 8  # bytes of a digest of key and result, in front of each result
 _SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
 
 
@@ -84,12 +85,10 @@ class Journal:
             if row is None or row[0] is None:
                 return None
             data = row[0]
-        try:
-            value = json.loads(zlib.decompress(data))
-        except (zlib.error, ValueError, TypeError) as error:
-            raise JournalError(f"{self.path}: the entry {key.hex()} is damaged ({error})") from error
+        if not isinstance(data, bytes) or data[:CHECK] != _check(key, data[CHECK:]):
+            raise JournalError(f"{self.path}: the entry {key.hex()} is damaged")
         self.hits += 1
-        return value
+        return json.loads(zlib.decompress(data[CHECK:]))
 
     def begin(self, key: bytes) -> None:
         """Note that a request has begun."""
@@ -98,7 +97,8 @@ class Journal:
     def add(self, key: bytes, value: Any) -> None:
         """Keep a result; it is safe after the next `commit`."""
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-        self._done[key] = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+        data = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+        self._done[key] = _check(key, data) + data
 
     def commit(self) -> None:
         """Make everything added so far durable.
@@ -161,6 +161,10 @@ class Journal:
             yield
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal {self.path} cannot be used: {error}") from error
+
+
+def _check(key: bytes, data: bytes) -> bytes:
+    return hashlib.sha256(key + data).digest()[:CHECK]
 
 
 def key_of(*parts: Any) -> bytes:

@@ -132,11 +132,7 @@ class WritingSlot(Slot):
             return None
         keys = [writing.key() for writing in going]
         self._key = keys[0] if not self._winners else key_of("race", self._winners, [key.hex() for key in keys])
-        found = self.execution.journal.find(self._key)
-        if found is None and self.execution.root.struck:
-            found = self.execution.journal.find(self.execution.struck_key(self._key))
-            self._struck = found is not None
-        return found
+        return self.execution.recall(self._key)
 
     def _start(self, going: list[Writing]) -> None:
         heat = None
@@ -144,8 +140,7 @@ class WritingSlot(Slot):
             heat = Heat(len(going), self._winners - sum(w.request.state.complete for w in self._writings))
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
         self._running = dict(zip(generations, going, strict=True))
-        if self.execution.journal is not None:
-            self.execution.journal.begin(self._key)
+        self.execution.note(self._key)
         self.execution.start(going[0].backend, generations, self._wrote)
 
     def strike(self) -> None:  # noqa: D102
@@ -159,23 +154,20 @@ class WritingSlot(Slot):
         self._written[self._running[generation]] = generation.written
         if len(self._written) < len(self._running):
             return
-        if self.execution.journal is not None:
-            failed = any(written.why == "error" for written in self._written.values())
-            key = self.execution.struck_key(self._key) if self._struck else self._key
-            if not failed:  # it may be better next time
-                self.execution.journal.add(key, [list(self._written[w]) for w in self._running.values()])
+        if self._struck:
+            for writing, written in self._written.items():
+                if written.why == "cancelled":
+                    self._written[writing] = written._replace(why="budget")
+        if not any(written.why == "error" for written in self._written.values()):  # it may be better next time
+            self.execution.keep(self._key, [list(self._written[w]) for w in self._running.values()], cut=self._struck)
         self._finish()
 
     def _finish(self) -> None:
-        written = {
-            writing: w._replace(why="budget") if self._struck and w.why == "cancelled" else w
-            for writing, w in self._written.items()
-        }
         cost = Cost()
-        for writing, w in written.items():
-            one = writing.cost(len(w.tokens))
+        for writing, written in self._written.items():
+            one = writing.cost(len(written.tokens))
             cost = cost.plus(one)._replace(sequential=max(cost.sequential, one.sequential))
-        self.settle(self._results(written), cost)
+        self.settle(self._results(self._written), cost)
 
     def _results(self, written: dict[Writing, Written]) -> Any:
         states = []
@@ -216,11 +208,10 @@ class ScoreSlot(Slot):
             if alone:
                 self.refuse()
             return alone
-        journal = execution.journal if scorer.digest or execution.root.timed else None
-        key = found = None
-        if journal is not None:
-            key = key_of("score", scorer.name, scorer.digest, execution.problem.id, [plain(state) for state in states])
-            found = journal.find(key)
+        kept = execution.journal is not None and (scorer.digest or execution.root.timed)
+        texts = [plain(state) for state in states] if kept else []
+        key = key_of("score", scorer.name, scorer.digest, execution.problem.id, execution.problem.prompt, texts)
+        found = execution.recall(key) if kept else None
         if found is None and execution.root.struck:
             self.refuse()
             return True
@@ -233,8 +224,8 @@ class ScoreSlot(Slot):
         except Exception as error:
             self.settle(None, cost, ScorerError(f"the scorer {scorer.name} failed: {type(error).__name__}: {error}"))
         else:
-            if journal is not None and key is not None and found is None:
-                journal.add(key, scores)
+            if kept and found is None:
+                execution.keep(key, scores)
             self.nodes.append(score_node(scorer.name, states, scores))
             self.settle(scores, cost)
         return True
@@ -272,10 +263,8 @@ class RunSlot(Slot):
             if alone:
                 self.refuse()
             return alone
-        found = None
-        if execution.journal is not None:
-            self._key = key_of("run", request.code, request.stdin, request.seconds)
-            found = execution.journal.find(self._key)
+        self._key = key_of("run", request.code, request.stdin, request.seconds)
+        found = execution.recall(self._key)
         if found is None and execution.root.struck:
             self.refuse()
             return True
@@ -285,8 +274,7 @@ class RunSlot(Slot):
 
             self._finish(Outcome(**found))
         else:
-            if execution.journal is not None:
-                execution.journal.begin(self._key)
+            execution.note(self._key)
             execution.run(request, self._ran)
         return True
 
@@ -296,8 +284,7 @@ class RunSlot(Slot):
             self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
         outcome = future.result()
-        if self.execution.journal is not None:
-            self.execution.journal.add(self._key, asdict(outcome))
+        self.execution.keep(self._key, asdict(outcome))
         self._finish(outcome)
 
     def _finish(self, outcome: Any) -> None:

@@ -1,0 +1,273 @@
+"""What survives: a run that is killed at any instant goes on from its journal, to the same bits."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intact.errors import JournalError
+from intact.reason import Problem, State, find
+from intact.reason.backends.base import Generation
+from intact.reason.budget import Budget
+from intact.reason.driver import Task
+from intact.reason.journal import Journal, key_of
+from intact.reason.requests import Extend
+from support.markov import WEIGHTS, MarkovBackend
+from support.programs import comparable, problems, solve, tasks_of
+
+KILLS = 50
+
+
+class Slow(MarkovBackend):
+    """Takes a moment for each step."""
+
+    def step(self) -> list[Generation]:
+        time.sleep(0.0005)
+        return super().step()
+
+
+class Letters:
+    digest = "1"
+
+    def __init__(self, name: str = "letters") -> None:
+        self.name = name
+
+    def score(self, problem: Problem, states: list[State]) -> list[float]:
+        return [1 / (2 + len(state.text)) for state in states]
+
+
+def tasks(count: int = 3) -> list[Task]:
+    which = problems(count)
+    other = [
+        Task(find(name), Problem(f"{name} {problem.id}", problem.prompt), parameters)  # who share no samples
+        for problem in which
+        for name, parameters in (
+            ("particle_filter", {"n": 4, "steps": 4, "delimiter": ".", "scorer": "letters"}),
+            ("short_m_at_k", {"k": 5, "m": 2}),
+            ("best_of_n", {"n": 4, "scorer": "letters"}),
+        )
+    ]
+    return tasks_of(which) + other
+
+
+def run(backend: MarkovBackend, path: Path | None, **options: Any) -> list[Any]:
+    """Results without seconds, journal hits."""
+    if path is None:
+        return [comparable(result) for result in solve(backend, tasks(), scorer=Letters, **options)]
+    with Journal(path) as journal:
+        return [comparable(result) for result in solve(backend, tasks(), journal=journal, scorer=Letters, **options)]
+
+
+def tokens_kept(path: Path) -> int:
+    """Tokens of the extensions that a journal has."""
+    journal = Journal(path)
+    keys = [key for (key,) in journal._database.execute("SELECT key FROM entries WHERE value IS NOT NULL")]
+    values = [journal.find(key) for key in keys]
+    journal._database.close()
+    extensions = [value for value in values if isinstance(value[0], list)]
+    return sum(len(tokens) for written in extensions for _, tokens, *_ in written)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """At 50 random instants, at least 40 of them with requests under way; nothing that was kept is made again."""
+    undisturbed = MarkovBackend()
+    expected = run(undisturbed, None)
+    began = time.monotonic()
+    run(Slow(timing=1), tmp_path / "whole.sqlite")
+    duration = time.monotonic() - began
+    rng, unfinished, kept = random.Random(5), 0, set()
+    for i in range(KILLS):
+        path = tmp_path / f"{i}.sqlite"
+        process = multiprocessing.get_context("fork").Process(target=run, args=(Slow(timing=i), path))
+        process.start()
+        time.sleep(rng.uniform(0.05, 0.9) * duration)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert path.exists()
+        journal = Journal(path)
+        unfinished += journal.unfinished > 0
+        journal.close()
+        before = tokens_kept(path)
+        kept.add(before)
+        backend = MarkovBackend(timing=-i - 1)
+        assert run(backend, path) == expected
+        assert backend.made == undisturbed.made - before
+        if i % 10 == 0:
+            again = MarkovBackend()
+            assert run(again, path) == expected
+            assert again.made == 0
+    assert unfinished >= 40
+    assert len(kept) > 10
+
+
+def test_more_samples_make_only_those_that_are_new(tmp_path: Path) -> None:
+    def sample(n: int, name: str = "self_consistency", **more: Any) -> MarkovBackend:
+        backend = MarkovBackend(**more)
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            solve(backend, [Task(find(name), problems(1)[0], {"n": n})], journal=journal)
+        return backend
+
+    assert sample(16).started == 16
+    assert sample(64).started == 48
+    assert sample(64).started == 0
+    assert sample(64, "best_of_n").started == 0  # its samples are the same; it has no scorer here
+    assert sample(16, weights={**WEIGHTS, ".": {"a": 1, "$": 1}}).started == 16
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "other"},
+        {"id": "other"},
+        {"seed": 1},
+        {"temperature": 0.5},
+        {"max_tokens": 11},
+        {"stop": ("b",)},
+        {"text": "a"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_request_never_hits(tmp_path: Path, change: dict[str, Any]) -> None:
+    from intact.reason import Answer, Steps, method
+
+    @method("none")
+    def one(
+        problem: Problem, *, temperature: float = 1.0, max_tokens: int = 12, stop: Any = (), text: str = ""
+    ) -> Steps:
+        """Extend once."""
+        start = problem.start.append(text) if text else problem.start
+        yield Extend(start, stop=stop, temperature=temperature, max_tokens=max_tokens)
+        return Answer(None)
+
+    def started(**given: Any) -> int:
+        fields = {"id": "p", "prompt": "ask", "seed": 0} | {
+            k: v for k, v in given.items() if k in ("id", "prompt", "seed")
+        }
+        parameters = {k: v for k, v in given.items() if k not in fields}
+        backend = MarkovBackend()
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            solve(backend, [Task(one, Problem(**fields), parameters)], journal=journal)
+        return backend.started
+
+    assert started() == 1
+    assert started() == 0
+    assert started(**change) == 1
+    assert started() == 0
+
+
+def kept(path: Path) -> Journal:
+    journal = Journal(path)
+    for i in range(200):
+        journal.add(key_of(i), ["text" * 20, i])
+    journal.commit()
+    return journal
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("no database, but long enough to be read as one" * 100)
+    with pytest.raises(JournalError, match=r"text cannot be used: file is not a database"):
+        Journal(text)
+    other = tmp_path / "other"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE pupils (name TEXT)")
+    database.close()
+    with pytest.raises(JournalError, match="other is a database of something else"):
+        Journal(other)
+    newer = tmp_path / "newer"
+    Journal(newer).close()
+    with sqlite3.connect(newer) as database:
+        database.execute("PRAGMA user_version = 2")
+    database.close()
+    with pytest.raises(JournalError, match="newer is a journal of version 2; this program writes 1"):
+        Journal(newer)
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(tmp_path)
+
+
+def test_a_truncated_or_damaged_journal_is_named_or_right(tmp_path: Path) -> None:
+    kept(tmp_path / "whole").close()
+    data = (tmp_path / "whole").read_bytes()
+    rng, named = random.Random(3), 0
+    for i in range(60):
+        broken = bytearray(data[: rng.randrange(len(data))] if i % 2 else data)
+        if not i % 2:
+            for _ in range(40):
+                broken[rng.randrange(100, len(broken))] ^= 1 << rng.randrange(8)
+        path = tmp_path / f"broken{i}"
+        path.write_bytes(broken)
+        try:
+            journal = Journal(path)
+            for k in range(200):
+                found = journal.find(key_of(k))
+                assert found is None or found == ["text" * 20, k]
+            journal.close()
+        except JournalError:
+            named += 1
+    assert named > 20
+
+
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = kept(path)
+    pages = journal._database.execute("PRAGMA page_count").fetchone()[0]
+    journal._database.execute(f"PRAGMA max_page_count = {pages}")  # as full as a disk can be
+    for i in range(200, 400):
+        journal.add(key_of(i), ["text" * 20 + str(i), i])
+    with pytest.raises(JournalError, match="database or disk is full"):
+        journal.commit()
+    assert journal.find(key_of(7)) == ["text" * 20, 7]
+    journal._database.execute("PRAGMA max_page_count = 100000")  # somebody has made room
+    journal.commit()
+    journal.close()
+    again = Journal(path)
+    assert again.finished == 400
+    assert again.find(key_of(399)) == ["text" * 20 + "399", 399]
+    again.close()
+
+
+def test_a_cap_in_seconds_stops_a_replay_at_the_same_token(tmp_path: Path) -> None:
+    """By a clock that moves with the steps; killed or not, what it cut stays as it was."""
+
+    class Clocked(MarkovBackend):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.now = 0.0
+
+        def step(self) -> list[Generation]:
+            self.now += 1.0
+            return super().step()
+
+    def timed(path: Path, timing: int | None, cap: float) -> tuple[list[Any], Clocked]:
+        backend = Clocked(timing=timing)
+        with Journal(path) as journal:
+            options: dict[str, Any] = {"journal": journal, "scorer": Letters, "clock": lambda: backend.now}
+            results = solve(backend, tasks(1), budget=Budget(seconds=cap), **options)
+        return [comparable(result) for result in results], backend
+
+    spent = 0
+    for cap in (1.0, 3.0, 8.0, 20.0, 45.0):
+        path = tmp_path / f"{cap}.sqlite"
+        results, backend = timed(path, int(cap), cap)
+        spent += sum(result["why"] == "spent" for result in results)
+        assert sum(result["cost"]["tokens"] for result in results) == backend.made
+        replayed, idle = timed(path, None, cap)
+        assert replayed == results
+        assert idle.made == 0
+        shutil.copy(path, tmp_path / "more.sqlite")
+        free, other = timed(tmp_path / "more.sqlite", None, 1e9)
+        assert {result["why"] for result in free} == {"done"}
+        assert free == run(MarkovBackend(), None)[:0] or len(free) == len(results)
+        assert other.made > 0 or not any(result["why"] == "spent" for result in results)
+    assert spent > 5
