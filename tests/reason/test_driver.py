@@ -205,7 +205,7 @@ def test_a_spent_budget_ends_a_method_that_would_go_on_for_ever() -> None:
     )
     assert one.why == "spent"
     assert one.answer.answer is not None
-    assert other.answer.answer == "enough"
+    assert (other.answer.answer, other.why) == ("enough", "spent")
     assert one.cost.tokens == other.cost.tokens == 50
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.votes import Tally, vote
 from intact.reason.answer import Answer
 from intact.reason.exact import Number
@@ -40,3 +41,13 @@ def elected(
 def take(problem: Problem, state: State, **details: Any) -> Answer:
     """The answer of one text."""
     return Answer(problem.read(state.text), {}, None, state, details)
+
+
+def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
+    """The answer of the text with the largest reward, of equals the first; with an answer, as long as one has any."""
+    answers = problem.answers(states)
+    silent = all(answer is None for answer in answers)
+    winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])
+    if winner is None:
+        return Answer(None)
+    return Answer(answers[winner], {}, None, states[winner], {"rewards": list(rewards), **details})

@@ -198,7 +198,7 @@ class Driver:
         if not isinstance(value, Answer):
             why, error = "failed", TypeError(f"{method.name} returned {type(value).__name__}; expected an Answer")
             value = Answer(None)
-        if why == "done" and execution.root.struck:
+        if why == "done" and (execution.spent or execution.root.struck):
             why = "spent"
         if why == "done" and value.answer is None and execution.mishap:
             why = "failed"

@@ -91,6 +91,7 @@ class Execution:
         self.value: Any = None
         self.error: Exception | None = None
         self.mishap = ""
+        self.spent = False  # whether the method was told so; it may have caught that
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
         self._generator, self._depth = generator, depth
@@ -236,7 +237,7 @@ class Execution:
         self.ledger.overlap(sum(lengths) - max(lengths, default=0))
         error = next((slot.error for slot in slots if slot.error is not None), None)
         if error is None and slots and _unpaid(slots):
-            error = SpentError("the budget has nothing left for what was asked")
+            error, self.spent = SpentError("the budget has nothing left for what was asked"), True
         results = [slot.result for slot in slots]
         try:
             if error is not None:

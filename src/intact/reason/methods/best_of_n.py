@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from intact.reason import Answer, Extend, Part, Problem, Score, Steps, method
-from intact.reason.aggregate.best import best_of_n as best
+from intact.reason import Extend, Part, Problem, Score, Steps, method
 from intact.reason.aggregate.best import reduce
-from intact.reason.ballot import elect
+from intact.reason.ballot import elect, pick
 from intact.reason.state import State
 
 
@@ -40,14 +39,7 @@ def best_of_n(
     """
     samples = yield [Extend(problem.start)] * n
     rewards = yield from _rewards(scorer, samples, reduction, delimiter)
-    answers = problem.answers(samples)
-    usable = (
-        rewards if not any(answers) else [r if a is not None else None for r, a in zip(rewards, answers, strict=True)]
-    )
-    winner = best(usable)
-    if winner is None:
-        return Answer(None)
-    return Answer(answers[winner], {}, None, samples[winner], {"rewards": rewards})
+    return pick(problem, samples, rewards)
 
 
 @method("Li et al. 2022, arXiv 2206.02336", temperature=0.8)
