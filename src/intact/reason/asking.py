@@ -1,0 +1,45 @@
+"""Other questions than the problem's own: about a text, for a program, for a verdict."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from intact.reason.problem import Problem
+from intact.reason.state import Prompt, State
+
+
+def question(problem: Problem) -> str:
+    """What is asked: ``data["question"]``, else the prompt, or of a conversation what the user said last."""
+    if "question" in problem.data:
+        return str(problem.data["question"])
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    return next((content for role, content in reversed(problem.prompt) if role == "user"), "")
+
+
+def asking(problem: Problem, template: str, **values: str) -> Prompt:
+    """A prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
+
+    ``{question}`` and the names of values stand for these; other braces stay as they are.
+    """
+    known = {"question": question(problem)} | values
+    text = re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), template)
+    return text if isinstance(problem.prompt, str) else (("user", text),)
+
+
+def as_reply(problem: Problem, state: State) -> State:
+    """A text that came of another prompt, as if it replied to the problem's own: for scorers, which read both."""
+    return replace(state, prompt=problem.prompt)
+
+
+def read_value(problem: Problem, text: str) -> str | None:
+    r"""The answer in a text that is nothing but the answer, such as what a program printed.
+
+    Some problems look for answers in a box only: there the text is put in one.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    answer = problem.read(text)
+    return problem.read(rf"\boxed{{{text}}}") if answer is None else answer

@@ -1,0 +1,72 @@
+"""AB-MCTS-A: go wider or go deeper."""
+
+from __future__ import annotations
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Extend, Problem, Score, State, Steps, method
+from intact.reason.asking import as_reply, asking
+from intact.reason.ballot import pick
+from intact.reason.populations.thompson import PRIORS, wider_or_deeper
+
+REFINE = """\
+{question}
+
+Here is an earlier answer, which was given {score} of 1 points:
+
+{answer}
+
+Find what could be wrong with it, and write a better answer in full."""
+
+
+class _Node:
+    """An answer with its score, those that refine it, and the scores of all below it."""
+
+    def __init__(self, state: State, score: float) -> None:
+        self.state, self.score = state, score
+        self.children: list[_Node] = []
+        self.below: list[float] = []
+
+
+@method("Inoue et al. 2025, arXiv 2503.04412", temperature=0.8)
+def ab_mcts(
+    problem: Problem, *, n: int = 16, scorer: str = "likelihood", prior: str = "normal", refine: str = REFINE
+) -> Steps:
+    """Write n answers, each anew or refining an earlier one, as Thompson sampling thinks it promising.
+
+    Parameters
+    ----------
+    n : int
+        Answers.
+    scorer : str
+        Who judges them, by a reward in [0, 1].
+    prior : str
+        What is believed of rewards at first: normal or beta.
+    refine : str
+        How a better answer is asked for, with {question}, {answer} and {score}.
+    """
+    if prior not in PRIORS:
+        raise ParameterError(f"a prior is one of {', '.join(PRIORS)}, got {prior!r}")
+    root = _Node(problem.start, 0.0)
+    nodes: list[_Node] = []
+    try:
+        for turn in range(n):
+            path = [root]
+            while True:
+                arms = [(child.score, child.below) for child in path[-1].children]
+                chosen = wider_or_deeper(arms, PRIORS[prior], problem.key("thompson", turn, len(path)))
+                if chosen is None:
+                    break
+                path.append(path[-1].children[chosen])
+            parent = path[-1]
+            prompt = asking(problem, refine, answer=parent.state.text, score=f"{parent.score:.2f}")
+            written = yield Extend(problem.start if parent is root else parent.state.ask(prompt))
+            answer = as_reply(problem, written)
+            (score,) = yield Score(scorer, [answer])
+            parent.children.append(_Node(answer, score))
+            nodes.append(parent.children[-1])
+            for node in path:
+                node.below.append(score)
+    except SpentError:
+        if not nodes:
+            raise
+    return pick(problem, [node.state for node in nodes], [node.score for node in nodes], wide=len(root.children))

@@ -1,0 +1,63 @@
+"""Early rejection: a beam search that judges steps by their first tokens."""
+
+from __future__ import annotations
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Extend, Problem, Score, State, Steps, method
+from intact.reason.ballot import pick
+from intact.reason.populations.beam import keep_best
+
+
+@method("Cheshmi et al. 2025, arXiv 2508.01969", temperature=0.8)
+def early_rejection(
+    problem: Problem,
+    *,
+    n: int = 16,
+    width: int = 4,
+    tokens: int = 32,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+) -> Steps:
+    """Search by beams, of which only those whose next step begins well may write it to the end.
+
+    Parameters
+    ----------
+    n : int
+        Steps that are begun side by side.
+    width : int
+        Of so many, one is kept; n is a multiple of it.
+    tokens : int
+        How much of a step is written before it is judged.
+    scorer : str
+        Who judges, beginnings of steps too.
+    steps : int
+        The most steps.
+    delimiter : str
+        What ends a step.
+    """
+    if width < 1 or n < 1 or n % width:
+        raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
+    beams: list[State] = [problem.start] * n
+    ended: list[State] = []
+    alive: list[State] = []
+    try:
+        for _ in range(steps):
+            begun = yield [Extend(beam, stop=(delimiter,), max_tokens=tokens) for beam in beams]
+            partial = yield Score(scorer, begun)
+            kept = [begun[i] for i in keep_best(partial, n // width - len(ended))]
+            going = [state for state in kept if not state.complete and not state.ended]
+            rest = iter((yield [Extend(state, stop=(delimiter,)) for state in going]) if going else ())
+            kept = [next(rest) if state in going else state for state in kept]
+            ended += [state for state in kept if state.ended]
+            alive = [state for state in kept if not state.ended]
+            beams = [state for state in alive for _ in range(width)]
+            if not beams:
+                break
+    except SpentError:
+        if not ended:
+            raise
+        alive = []
+    texts = ended + alive
+    rewards = yield Score(scorer, texts)
+    return pick(problem, texts, rewards)
