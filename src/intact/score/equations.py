@@ -329,3 +329,10 @@ def _apply(operator: str, left: _Value, right: _Value) -> _Value:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
         raise _NoValueError
     return _Value(value, 0, left.percent and right.percent, True)
+
+
+def evaluate(text: str) -> Fraction | None:
+    """Return the value of a text that is one arithmetic expression, exactly; None if it is not, or grows too large."""
+    tokens = _tokens(plain(text))
+    value, end = _parse(tokens)
+    return value.value if value is not None and end == len(tokens) else None

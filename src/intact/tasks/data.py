@@ -1,11 +1,54 @@
-"""Where the problems lie."""
+"""Where the problems lie, and how their files are read."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from intact.errors import FormatError, ParameterError
+
+Row = Mapping[str, Any]
 
 
 def data_folder() -> Path:
     """Return the folder of problems: ``$INTACT_DATA``, by default ``../shared/data``."""
     return Path(os.environ.get("INTACT_DATA") or "../shared/data").expanduser()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file: JSON lines, a JSON list, or CSV with a header.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
+    FormatError
+        If it is damaged, naming the line.
+    """
+    if not path.is_file():
+        raise ParameterError(f"{path} is absent: put it there, or name the folder of the data with INTACT_DATA")
+    try:
+        text = path.read_text("utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    if path.suffix == ".json":
+        rows = _parse(text, str(path))
+        if not isinstance(rows, list):
+            raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
+        return rows
+    # not splitlines: texts may hold other separators of lines
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return [_parse(line, f"{path}, line {number}") for number, line in lines]
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise FormatError(f"{where} is no JSON: {error}") from error

@@ -1,0 +1,110 @@
+"""Programs in answers: taken out of the text, put together with what they were asked for, and tested in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import hashlib
+import re
+from collections.abc import Sequence
+
+from intact.sandbox import Limits, run
+
+TESTING = Limits(seconds=60, cpu_seconds=12)
+"""The slowest model solution takes half of that."""
+
+_FENCE = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py|Python)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+_NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
+
+
+def extract(text: str, entry: str = "") -> str | None:
+    """Return the program in an answer, or None.
+
+    Of the fenced blocks the last that defines `entry` counts, or else the first. Without any, the text itself is the
+    program; if it begins with an indented line it continues a function, and ends with it.
+    """
+    blocks = [match[1] for match in _FENCE.finditer(text) if match[1].strip()]
+    if blocks:
+        defining = [block for block in blocks if entry and _defines(block, entry)]
+        return (defining[-1] if defining else blocks[0]).rstrip() + "\n"
+    code = text.strip("\n").rstrip()
+    if not code:
+        return None
+    if code[0] in " \t":
+        end = _NEXT.search(code)
+        code = code[: end.start()].rstrip() if end else code
+    elif entry and not _defines(code, entry):
+        return None  # words
+    return code + "\n"
+
+
+def _defines(code: str, entry: str) -> bool:
+    return re.search(rf"^(?:async )?def {re.escape(entry)}\b|^{re.escape(entry)}\s*=", code, re.MULTILINE) is not None
+
+
+def complete(code: str, before: str, entry: str) -> str:
+    """Return code with what it needs: `before` ends in the head of a function, which code continues or defines anew."""
+    if not _defines(code, entry):
+        return before + code
+    head = re.search(rf"^def {re.escape(entry)}\b", before, re.MULTILINE)
+    above = before[: head.start()] if head else before
+    return code if above.strip() in code else above + code
+
+
+def canonical(code: str) -> str:
+    """Return code without comments and own layout, so that votes count what differs in looks only; else as it is."""
+    try:
+        return ast.unparse(ast.parse(code)) + "\n"
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code
+
+
+def doctests(prompt: str) -> list[str]:
+    """Return the examples in a docstring (``>>>``) as assertions."""
+    try:
+        examples = doctest.DocTestParser().get_examples(re.sub("\"\"\"|'''", "\n\n", prompt))
+    except ValueError:
+        return []
+    tests = []
+    for example in examples:
+        source, want = _expression(example.source), _expression(example.want)
+        if source and want:
+            tests.append(f"assert {source} == {want}")
+    return tests
+
+
+def _expression(text: str) -> str | None:
+    """Return an expression without comments, in brackets if need be; None if it is none."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        return ast.unparse(ast.Tuple([tree.body], ast.Load())).removesuffix(",)") + ")"
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def testing(code: str, tests: str) -> tuple[str, str]:
+    """Return a program that runs code, then tests, and what it writes last if all goes well.
+
+    That mark depends on everything, so that a program that ends early, or prints something of its own, does not pass.
+    """
+    mark = "passed " + hashlib.sha256(f"{code}\0{tests}".encode("utf-8", "replace")).hexdigest()[:16]
+    return f"{code}\n{tests}\nprint()\nprint({mark!r})\n", mark
+
+
+def passed(stdout: str, mark: str) -> bool:
+    """Return whether the mark stands at the end of what a program wrote."""
+    return stdout.rstrip("\n").rpartition("\n")[2] == mark
+
+
+def passes(code: str, tests: str | Sequence[str], limits: Limits = TESTING) -> bool:
+    """Return whether code passes tests, in the sandbox.
+
+    Raises
+    ------
+    SandboxError
+        If nothing here would keep the code in.
+    """
+    text = tests if isinstance(tests, str) else "\n".join(tests)
+    program, mark = testing(code, text)
+    outcome = run(program, limits=limits)
+    return outcome.ok and passed(outcome.stdout, mark)

@@ -1,0 +1,66 @@
+"""Tasks whose answers are one of a few choices, by letter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from intact.score import answers
+from intact.score.latex import plain
+from intact.tasks.task import Item, Task
+
+LETTERS = "ABCDE"
+
+_CUE = re.compile(r"(?:answer|option|choice)\s*(?:is|:|=)*[\s:*]*", re.IGNORECASE)
+_LETTER = re.compile(r"\(?([A-E])\)?(?![\w'’])")
+_ALONE = re.compile(r"(?<![\w'’])(?:\(([A-E])\)|([B-E])(?![\w'’])|(A)(?=\s*(?:[).:,]|$)))", re.MULTILINE)
+
+
+class Choice(Task):
+    """A task whose answers are letters.
+
+    Attributes
+    ----------
+    words : mapping
+        Where the choices are always the same, the letter that each word means.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {}
+    instruction = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
+
+    def read(self, text: str) -> str | None:
+        """Return the letter in the last box, behind the last "answer is", or else the last that stands alone."""
+        inside = answers.boxed(text)
+        if inside is not None:
+            return self._meant(plain(inside))
+        if "\\boxed" in text:
+            return None
+        for cue in reversed(list(_CUE.finditer(text))):
+            found = self._meant(text[cue.end() :])
+            if found:
+                return found
+        alone = [next(filter(None, groups)) for groups in _ALONE.findall(text)]
+        return alone[-1] if alone else self._last_word(text)
+
+    def _meant(self, text: str) -> str | None:
+        """Return the letter at the beginning of a text, or that of the word there."""
+        text = text.strip(" *$.:\n")
+        letter = _LETTER.match(text)
+        if letter:
+            return letter[1]
+        return next((mean for word, mean in self.words.items() if re.match(rf"{word}\b", text, re.IGNORECASE)), None)
+
+    def _last_word(self, text: str) -> str | None:
+        found = re.findall(rf"\b({'|'.join(self.words)})\b", text, re.IGNORECASE) if self.words else []
+        known = {word.casefold(): letter for word, letter in self.words.items()}
+        return known[found[-1].casefold()] if found else None
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Compare letters."""
+        return answer == item.answer
+
+
+def with_choices(question: str, choices: Sequence[str]) -> str:
+    """Return a question with its choices below, by letter."""
+    return "\n".join([question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])

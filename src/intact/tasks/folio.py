@@ -1,0 +1,34 @@
+"""FOLIO: whether a conclusion follows from premises in plain English."""
+
+from intact.tasks.choice import Choice, with_choices
+from intact.tasks.data import Row
+from intact.tasks.task import Item
+
+CHOICES = ("True", "False", "Uncertain")
+
+
+class Folio(Choice):
+    """Han et al. 2022, arXiv 2209.00840."""
+
+    name = "folio"
+    line = "whether a conclusion follows from premises in plain English"
+    source = "Yale-LILY/FOLIO"
+    licence = "CC BY-SA 4.0"
+    files = {"validation": "folio/folio-validation.jsonl"}
+    words = {"True": "A", "False": "B", "Uncertain": "C", "Unknown": "C"}
+    shots = (
+        (
+            with_choices(
+                "Premises:\nAll poets are dreamers.\nNo dreamer is a banker.\nAda is a poet.\n"
+                "Conclusion: Ada is a banker.",
+                CHOICES,
+            ),
+            "Ada is a poet, so she is a dreamer, and no dreamer is a banker. The conclusion is false. The answer is B.",
+        ),
+    )
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The label is a word; its letter is the answer."""
+        premises = "\n".join(premise.strip() for premise in row["premises"])
+        question = with_choices(f"Premises:\n{premises}\nConclusion: {row['conclusion'].strip()}", CHOICES)
+        return Item(str(index), question, self.words[row["label"]])

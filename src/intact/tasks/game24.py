@@ -1,0 +1,56 @@
+"""Game of 24: make 24 of four numbers."""
+
+from __future__ import annotations
+
+import re
+
+from intact.score import answers
+from intact.score.equations import evaluate
+from intact.score.latex import plain
+from intact.tasks.data import Row
+from intact.tasks.task import Item, Task
+
+_EXPRESSION = re.compile(r"[\d(][\d\s()+\-*/]*[\d)]")
+
+
+class Game24(Task):
+    """As in Yao et al. 2023, arXiv 2305.10601, whose test puzzles are those ranked 901 to 1,000."""
+
+    name = "game24"
+    line = "make 24 of four numbers with + - * /"
+    source = "princeton-nlp/tree-of-thought-llm"
+    licence = "MIT"
+    files = {"test": "game24/24.csv", "all": "game24/24.csv"}
+    instruction = (
+        "Use each of the four numbers exactly once, with + - * / and brackets, to make 24. "
+        'End with a line "Answer: " and the expression.'
+    )
+    shots = (
+        ("4 4 6 8", "4 + 8 = 12, 6 - 4 = 2, 12 * 2 = 24. Answer: (4 + 8) * (6 - 4)"),
+        ("2 9 10 12", "12 * 2 = 24, 10 - 9 = 1, 24 * 1 = 24. Answer: 2 * 12 * (10 - 9)"),
+        ("1 4 8 8", "8 / 4 = 2, 1 + 2 = 3, 3 * 8 = 24. Answer: (1 + 8 / 4) * 8"),
+    )
+
+    def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
+        """The test puzzles, or all."""
+        numbered = list(enumerate(rows))
+        return numbered[900:1000] if split == "test" else numbered
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The answer is 24; the puzzle is how."""
+        return Item(str(index), row["Puzzles"], "24")
+
+    def read(self, text: str) -> str | None:
+        """Return the last expression behind "Answer:", in a box, or at all, without spaces and without its "= 24"."""
+        inside = answers.boxed(text)
+        if inside is None and "\\boxed" in text:
+            return None
+        told = inside or text.rpartition("nswer:")[2].strip().partition("\n")[0]
+        found = _EXPRESSION.findall(plain(told).partition("=")[0]) or _EXPRESSION.findall(plain(text).partition("=")[0])
+        return "".join(found[-1].split()) if found else None
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Each number once, and 24 exactly."""
+        if answer is None or evaluate(answer) != 24:
+            return False
+        return sorted(re.findall(r"\d+", answer)) == sorted(item.question.split())

@@ -1,0 +1,46 @@
+"""Deduction from made-up facts and rules: ProntoQA and ProofWriter."""
+
+from intact.tasks.choice import Choice, with_choices
+from intact.tasks.data import Row
+from intact.tasks.task import Item
+
+
+class _Logic(Choice):
+    """The form of Pan et al. 2023, arXiv 2305.12295."""
+
+    source = "teacherpeterpan/Logic-LLM"
+    licence = "MIT"
+    shots = (
+        (
+            with_choices(
+                "Every wren is a bird. Birds are not heavy. Pip is a wren.\n"
+                "Is the following statement true or false? Pip is heavy.",
+                ["True", "False"],
+            ),
+            "Pip is a wren, so Pip is a bird, and birds are not heavy. The statement is false. The answer is B.",
+        ),
+    )
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The options carry their letters already."""
+        options = [option.partition(")")[2].strip() for option in row["options"]]
+        question = with_choices(f"{row['context'].strip()}\n{row['question'].strip()}", options)
+        return Item(row["id"], question, row["answer"])
+
+
+class ProntoQA(_Logic):
+    """Saparov and He 2022, arXiv 2210.01240; five steps."""
+
+    name = "prontoqa"
+    line = "deduction from made-up facts and rules, true or false"
+    files = {"dev": "prontoqa/dev.json"}
+    words = {"True": "A", "False": "B"}
+
+
+class ProofWriter(_Logic):
+    """Tafjord et al. 2020, arXiv 2012.13048; five steps, open world."""
+
+    name = "proofwriter"
+    line = "deduction from facts and rules, true, false or unknown"
+    files = {"dev": "proofwriter/dev.json"}
+    words = {"True": "A", "False": "B", "Unknown": "C", "Uncertain": "C"}

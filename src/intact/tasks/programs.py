@@ -1,0 +1,98 @@
+"""Tasks whose answers are Python functions, judged by tests in the sandbox."""
+
+from __future__ import annotations
+
+import re
+
+from intact.reason.state import Prompt
+from intact.score import code
+from intact.tasks.data import Row
+from intact.tasks.task import Item, Task
+
+
+class Programs(Task):
+    """A task whose answers are programs.
+
+    An item's data hold `before` (the head of the function and what stands above it), its name `entry`, public `tests`.
+    """
+
+    stops = ("\nclass ", "\ndef ", "\nif __name__", "\nprint(", "\n```")
+
+    def read(self, text: str) -> str | None:
+        """Return the program in a text."""
+        found = code.extract(text)
+        return None if found is None else code.canonical(found)
+
+    def read_for(self, item: Item, text: str) -> str | None:
+        """Return the program in a text, whole: with the head of the function where the text only continued it."""
+        found = code.extract(text, item.data["entry"])
+        return None if found is None else code.canonical(code.complete(found, item.data["before"], item.data["entry"]))
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Run the hidden tests.
+
+        Raises
+        ------
+        SandboxError
+            If nothing here would keep the program in.
+        """
+        return answer is not None and code.passes(answer, item.secret["tests"])
+
+
+class HumanEval(Programs):
+    """Chen et al. 2021, arXiv 2107.03374. Public tests are the docstring's examples."""
+
+    name = "humaneval"
+    line = "Python functions from their docstrings"
+    source = "openai/human-eval"
+    licence = "MIT"
+    files = {"test": "humaneval/HumanEval.jsonl"}
+    instruction = "Write the whole function in one Python code block."
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The prompt is the function's head with its docstring."""
+        prompt, entry = row["prompt"], row["entry_point"]
+        public = {"before": prompt, "entry": entry, "tests": code.doctests(prompt)}
+        tests = f"{row['test']}\ncheck({entry})"
+        return Item(row["task_id"].partition("/")[2], prompt, row["canonical_solution"], public, {"tests": tests})
+
+    def chat(self, item: Item) -> Prompt:
+        """Ask for the whole function."""
+        return (("user", f"Complete this function:\n\n```python\n{item.question}```\n\n{self.instruction}"),)
+
+    def base(self, item: Item, shots: int | None = None) -> Prompt:
+        """The head itself, to be continued."""
+        return item.question
+
+
+class MBPP(Programs):
+    """Austin et al. 2021, arXiv 2108.07732; the sanitised part. The first of three tests is public."""
+
+    name = "mbpp"
+    line = "small Python functions from a sentence and a test"
+    source = "MBPP sanitised"
+    licence = "CC BY 4.0"
+    files = {"test": "mbpp_sanitized/test.jsonl"}
+    instruction = "Write the function in one Python code block."
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The function's name stands in the head of the model solution."""
+        head = row["code_header"].strip()
+        found = re.search(r"def\s+(\w+)", head)
+        if found is None:
+            raise ValueError(f"no function in {head!r}")
+        imports = "".join(f"{line}\n" for line in row["test_imports"])
+        shown = row["test_list"][0]
+        before = f'{head}\n    """{row["prompt"].strip()}\n\n    {shown}\n    """\n'
+        public = {"before": before, "entry": found[1], "shown": shown, "tests": [imports + row["test_list"][0]]}
+        tests = imports + "\n".join(row["test_list"])
+        return Item(str(index), row["prompt"].strip(), row["code"], public, {"tests": tests})
+
+    def chat(self, item: Item) -> Prompt:
+        """The sentence and the public test, which tells the name and the arguments."""
+        return (("user", f"{item.question}\n\nIt must pass this test:\n{item.data['shown']}\n\n{self.instruction}"),)
+
+    def base(self, item: Item, shots: int | None = None) -> Prompt:
+        """The head with sentence and test as its docstring, to be continued."""
+        before: str = item.data["before"]
+        return before

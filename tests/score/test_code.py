@@ -1,0 +1,65 @@
+"""Programs are found in answers, and pass only if their tests ran to the end."""
+
+import pytest
+
+from intact.sandbox import protection
+from intact.score import code
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "program"),
+    [
+        ("Sure:\n```python\ndef f():\n    return 1\n```\nDone.", "f", "def f():\n    return 1\n"),
+        ("```\nx = 1\n```\n```python\ndef f():\n    pass\n```\n```py\nf()\n```", "f", "def f():\n    pass\n"),
+        ("```python\ndef f():\n    return 1", "f", "def f():\n    return 1\n"),
+        ("    return 1\n\nprint(f())\n", "f", "    return 1\n"),
+        (
+            "    return (\n        1\n    )\n# more\n    x = 2\ndef g():",
+            "f",
+            "    return (\n        1\n    )\n# more\n    x = 2\n",
+        ),
+        ("def f(): return 1", "f", "def f(): return 1\n"),
+        ("f = lambda: 1", "f", "f = lambda: 1\n"),
+        ("I cannot do that.", "f", None),
+        ("", "f", None),
+        ("```python\n```", "f", None),
+    ],
+)
+def test_the_program_is_taken_out_of_its_text(text, entry, program):
+    assert code.extract(text, entry) == program
+
+
+def test_a_continuation_gets_its_head_and_a_whole_function_only_what_stands_above():
+    before = "import math\n\ndef f(x):\n    '''Say.'''\n"
+    assert code.complete("    return x\n", before, "f") == before + "    return x\n"
+    assert code.complete("def f(x):\n    return x\n", before, "f") == "import math\n\ndef f(x):\n    return x\n"
+    assert code.complete("import math\ndef f(x):\n    return x\n", before, "f").count("import math") == 1
+
+
+def test_looks_do_not_split_votes():
+    assert code.canonical("def f( x ):  # yes\n  return x+1\n") == code.canonical("def f(x):\n    return x + 1\n")
+    assert code.canonical("def f(:") == "def f(:"
+
+
+def test_examples_of_a_docstring_become_assertions():
+    lines = ["Say.", ">>> f(1) # one", "2", ">>> x = f(2)", ">>> f([2])", "(3, 4)", ">>> f(0)", "error here"]
+    prompt = 'def f(x):\n    """' + "\n    ".join(lines) + '\n    """\n'
+    assert [test.replace(" ", "") for test in code.doctests(prompt)] == ["assert(f(1))==(2)", "assert(f([2]))==((3,4))"]
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+@pytest.mark.parametrize(
+    ("program", "verdict"),
+    [
+        ("def f(x):\n    return x + 1", True),
+        ("def f(x):\n    return x + 2", False),
+        ("def f(x):\n    print('noise', end='')\n    return x + 1", True),
+        ("def f(x):", False),
+        ("import sys\nsys.exit(0)", False),
+        ("import os\nos._exit(0)", False),
+        ("raise SystemExit", False),
+        ("print('passed')\nf = None", False),
+    ],
+)
+def test_only_code_whose_tests_ran_to_the_end_passes(program, verdict):
+    assert code.passes(program, ["assert f(1) == 2", "assert f(2) == 3"]) == verdict

@@ -1,0 +1,223 @@
+"""Every task: its data load, its right answers are right, others are not, and texts that answer are read."""
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from intact.errors import FormatError, ParameterError
+from intact.sandbox import protection
+from intact.tasks import Item, Task, all_tasks, data_folder, find_task
+
+TASKS = all_tasks()
+COUNTS = {
+    "arc_challenge": 299,
+    "arc_easy": 570,
+    "basic_arithmetic": 3000,
+    "folio": 204,
+    "game24": 100,
+    "gsm8k": 660,
+    "humaneval": 164,
+    "math500": 500,
+    "mawps_addsub": 395,
+    "mawps_multiarith": 600,
+    "mawps_singleop": 562,
+    "mbpp": 257,
+    "prontoqa": 500,
+    "proofwriter": 600,
+    "svamp": 1000,
+}
+SANDBOXED = ("humaneval", "mbpp")
+UNWRITTEN = ("game24", *SANDBOXED)  # whose answer in the data is no answer that a model would give
+
+
+@pytest.fixture(params=sorted(TASKS))
+def task(request: pytest.FixtureRequest) -> Task:
+    return TASKS[request.param]
+
+
+def items(task: Task, data_dir) -> list[Item]:
+    return task.load(folder=data_dir)
+
+
+def test_all_tasks_are_found():
+    assert set(TASKS) == set(COUNTS)
+
+
+def test_items_have_ids_of_their_own_for_good(task, data_dir):
+    found = items(task, data_dir)
+    assert len(found) == len({item.id for item in found}) == COUNTS[task.name]
+    split = next(iter(task.files))
+    assert all(item.id.startswith(f"{task.name}/{split}/") for item in found)
+    assert task.load(folder=data_dir, limit=3) == found[:3]
+
+
+def test_every_task_says_what_it_is(task):
+    assert task.line
+    assert task.source
+    assert task.licence
+
+
+def test_right_answers_are_read_and_right_in_every_form(task, data_dir):
+    if task.name in UNWRITTEN:
+        pytest.skip("has a test of its own")
+    for item in items(task, data_dir)[::29]:
+        for text in (
+            f"So \\boxed{{{item.answer}}}.",
+            f"So we think. The answer is {item.answer}.",
+            f"**Answer:** {item.answer}",
+        ):
+            assert task.correct(item, task.read(text)), (item.answer, text, task.read(text))
+
+
+def test_another_items_answer_is_wrong(task, data_dir):
+    if task.name in UNWRITTEN:
+        pytest.skip("has a test of its own")
+    found = items(task, data_dir)[::29]
+    for one in found:
+        other = next(item for item in found if item.answer != one.answer)
+        assert not task.correct(one, task.read(f"\\boxed{{{other.answer}}}"))
+
+
+def test_no_answer_is_never_right(task, data_dir):
+    item = items(task, data_dir)[0]
+    assert not task.correct(item, None)
+    assert task.read("") is None
+    if task.name not in SANDBOXED:
+        assert task.read("\\boxed{5} but then \\boxed{6") is None
+
+
+def test_examples_answer_what_they_say_and_are_not_of_the_data(task, data_dir):
+    questions = {item.question for item in items(task, data_dir)}
+    for question, answer in task.shots:
+        assert question not in questions
+        assert task.read(answer) is not None
+    assert task.shots or task.name in SANDBOXED
+
+
+def test_prompts_hold_the_question_and_never_the_answer(task, data_dir):
+    item = items(task, data_dir)[0]
+    problem = task.problem(item)
+    assert item.question in problem.prompt[0][1]
+    assert task.instruction in problem.prompt[0][1]
+    base = task.problem(item, style="base").prompt
+    assert isinstance(base, str)
+    assert item.question in base
+    assert problem.id == item.id
+    assert item.secret not in problem.data.values()
+    assert task.base(item, shots=0).count("Question:") <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer"),
+    [
+        ("arc_easy", "The answer is (B) rain.", "B"),
+        ("arc_easy", "B", "B"),
+        ("arc_easy", "A mirror reflects. So it must be C.", "C"),
+        ("arc_easy", "Answer: **D**", "D"),
+        ("arc_easy", "\\boxed{\\text{A}}", "A"),
+        ("arc_easy", "A cat sat.", None),
+        ("folio", "The conclusion is therefore uncertain", "C"),
+        ("folio", "\\boxed{\\text{False}}", "B"),
+        ("prontoqa", "Max is sour: True. No, wait: False", "B"),
+        ("proofwriter", "The answer is Unknown", "C"),
+        ("game24", "10 - 4 = 6 (left: 6)\nAnswer: (10 - 4) * (5 - 1) = 24", "(10-4)*(5-1)"),
+        ("game24", "so \\boxed{8 \\times (4 - 1)}", "8*(4-1)"),
+        ("svamp", "She has -3.50 dollars", "-3.5"),
+    ],
+)
+def test_answers_are_read_as_they_are_meant(name, text, answer):
+    assert TASKS[name].read(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("(10-4)*(5-1)", False),
+        ("6*4*(10-9)", False),
+        ("(5*6)-(10-4)", True),
+        ("5*6-10+4", True),
+        ("24", False),
+        ("4*6", False),
+        ("5*6-10+4+0", False),
+        ("5*6*10*4", False),
+        ("(((((", False),
+        ("5/(6-6)", False),
+    ],
+)
+def test_a_game_of_24_uses_each_number_once(data_dir, answer, right):
+    (item,) = [item for item in items(TASKS["game24"], data_dir) if item.question == "4 5 6 10"]
+    assert TASKS["game24"].correct(item, answer) == right
+
+
+@pytest.mark.parametrize(
+    ("log", "share", "solved"), [("standard", Fraction(734, 10000), 33), ("cot", Fraction(403, 10000), 49)]
+)
+def test_the_judge_of_game24_agrees_with_the_published_logs(data_dir, log, share, solved):
+    task = TASKS["game24"]
+    puzzles = {item.id.rpartition("/")[2]: item for item in items(task, data_dir)}
+    path = data_dir / "logs" / "game24_gpt4" / f"gpt-4_0.7_naive_{log}_sample_100_start900_end1000.json"
+    verdicts = [
+        [task.correct(puzzles[str(row["idx"])], task.read(y)) for y in row["ys"]]
+        for row in json.loads(path.read_text())
+    ]
+    assert Fraction(sum(map(sum, verdicts)), 10000) == share
+    assert sum(map(any, verdicts)) == solved
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+@pytest.mark.parametrize("name", SANDBOXED)
+def test_model_solutions_pass_their_tests_and_empty_ones_do_not(name, data_dir):
+    task = TASKS[name]
+    for item in items(task, data_dir)[::40]:
+        solution = task.read_for(item, item.answer)
+        assert task.correct(item, solution)
+        assert not task.correct(item, task.read_for(item, "    return None\n"))
+        assert not task.correct(item, f"import sys\nprint('passed')\nsys.exit(0)\n{solution}")
+        whole = item.question + item.answer if name == "humaneval" else item.answer
+        assert (
+            task.read_for(item, f"Here it is:\n```python\n{whole}\n```\nUse it:\n```python\nprint(1)\n```") == solution
+        )
+
+
+def test_public_tests_are_true_and_hidden_ones_stay_hidden(data_dir):
+    item = items(TASKS["humaneval"], data_dir)[0]
+    assert len(item.data["tests"]) == 2
+    assert "has_close_elements([1.0, 2.0, 3.0], 0.5)" in item.data["tests"][0]
+    problem = TASKS["humaneval"].problem(item)
+    assert "METADATA" not in str(problem.data)
+    assert "METADATA" in item.secret["tests"]
+
+
+def test_absent_and_damaged_data_are_named(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+    with pytest.raises(ParameterError, match=r"is absent.*INTACT_DATA"):
+        task.load()
+    path = tmp_path / next(iter(task.files.values()))
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "Rank\n" + "1\n" * 1000 if path.suffix == ".csv" else '[{"a": 1}]' if path.suffix == ".json" else '{"a": 1}'
+    )
+    with pytest.raises(FormatError, match=f"is no problem of {task.name}"):
+        task.load()
+    if path.suffix != ".csv":
+        path.write_text('{"a": ')
+        with pytest.raises(FormatError, match="is no JSON"):
+            task.load()
+
+
+def test_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "1 + 1?", "answer": "easy #### 2"}\n')
+    (item,) = TASKS["gsm8k"].load(folder=path)
+    assert (item.id, item.question, item.answer) == ("gsm8k/test/0", "1 + 1?", "2")
+
+
+def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
+    with pytest.raises(ParameterError, match=r"there is no task 'gsm9k'; there are .*gsm8k"):
+        find_task("gsm9k")
+    with pytest.raises(ParameterError, match=r"has no split 'valid'; it has test, train"):
+        TASKS["gsm8k"].load("valid", folder=data_dir)
+    with pytest.raises(ParameterError, match="limit"):
+        TASKS["gsm8k"].load(limit=0, folder=data_dir)
