@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.library import Model, load
@@ -21,11 +21,21 @@ from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
 from intact.score import answers
 from intact.score.scorers import find_scorer
+from intact.tasks.task import Item
+from intact.tasks.task import Task as TaskOfItems
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p")
 """What may be said of sampling beside a method's own parameters."""
 JOURNAL = "journal.sqlite"
+
+
+class Graded(NamedTuple):
+    """An item of a task, what came of it, and whether that is right."""
+
+    item: Item
+    result: Result
+    correct: bool
 
 
 def read_answer(text: str) -> str | None:
@@ -54,8 +64,7 @@ def as_problem(
 ) -> Problem:
     """A question as a problem: a conversation where the model has a chat template, named by a digest of its text."""
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
-    chat = not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
-    return Problem(name, (("user", question),) if chat else question, read, seed=seed)
+    return Problem(name, (("user", question),) if _converses(backend) else question, read, seed=seed)
 
 
 def solve(
@@ -118,6 +127,7 @@ def solve_all(
     journal: str | os.PathLike[str] | None = None,
     seconds: float | None = None,
     parallel: int = PARALLEL,
+    progress: Callable[[int], None] | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
     """Work on many tasks at once; each one's number and result, as they end.
 
@@ -127,6 +137,8 @@ def solve_all(
         What each problem may cost.
     seconds : float, optional
         What all together may take.
+    progress : callable, optional
+        Told now and then how many tokens have been written so far.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     place = None if journal is None else Path(journal)
@@ -141,6 +153,40 @@ def solve_all(
             scorer=find_scorer,
             parallel=parallel,
             seconds=seconds,
+            progress=progress,
         )
         with closing(driver.solve(tasks)) as results:
             yield from results
+
+
+def solve_items(
+    model: Solver | Mapping[str, Solver],
+    method: Method,
+    task: TaskOfItems,
+    items: Sequence[Item],
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    sampling: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Generator[Graded, None, None]:
+    """Work on items of a task by a method; each graded, as they end.
+
+    Parameters
+    ----------
+    **options
+        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress.
+    """
+    backends = backends_of(model)
+    chat = _converses(next(iter(backends.values())))
+    problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
+    wishes = ({} if chat else {"stop": task.stops}) | dict(sampling or {})
+    tasks = [Task(method, problem, parameters or {}) for problem in problems]
+    with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
+        for number, result in results:
+            yield Graded(items[number], result, task.correct(items[number], result.answer.answer))
+
+
+def _converses(backend: Backend) -> bool:
+    """Whether a model takes conversations."""
+    return not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None

@@ -17,6 +17,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.reason.answer import Result
+    from intact.reason.budget import Budget
     from intact.reason.registry import Method
 
 EXAMPLES = """\
@@ -28,6 +29,8 @@ Kill it, run it again: it goes on where it was
   intact solve self_consistency "What is 17 * 23?" -n 64 --journal runs/17x23
 The tree of texts
   intact solve particle_filter "What is 17 * 23?" --trace tree.json && intact trace show tree.json
+A hundred problems with known answers
+  intact solve self_consistency --task gsm8k --limit 100 -n 16 --budget tokens=200k --journal runs/gsm8k
 Your own method
   intact solve mine.py:majority "What is 17 * 23?" --set n=8
 What there is
@@ -46,10 +49,20 @@ def command(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
     ],
-    question: Annotated[str, typer.Argument(help="The question (-: from standard input).", show_default=False)],
+    question: Annotated[
+        str | None, typer.Argument(help="The question (-: from standard input); or --task.", show_default=False)
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model)
     ] = DEFAULT,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
+    ] = None,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Problems at a time. Changes no answer.")] = 8,
     n: Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)] = None,
     settings: Annotated[
         list[str] | None,
@@ -57,7 +70,12 @@ def command(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", metavar="CAPS", help="Hard caps, such as tokens=20k,seconds=60.", show_default=False),
+        typer.Option(
+            "--budget",
+            metavar="CAPS",
+            help="Hard caps, such as tokens=20k,seconds=60; a task's problems share them equally.",
+            show_default=False,
+        ),
     ] = None,
     journal: Annotated[
         Path | None,
@@ -79,25 +97,30 @@ def command(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer a question by a reasoning method: sampling, votes, search, under a hard budget."""
+    """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
     from intact.reason.budget import Budget
-    from intact.reason.driver import Task
     from intact.reason.registry import find
-    from intact.solving import as_problem, backends_of, solve_all
 
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     sampling = {name: value for name, value in wishes.items() if value is not None}
-    text = sys.stdin.read() if question == "-" else question
+    if (question is None) == (task is None):
+        raise ParameterError("give a question, or a task (--task gsm8k), and not both")
+
+    def loaded() -> Any:
+        return fetch.load(model, profile, threads, as_bytes(cache))
+
+    if task is not None:
+        from intact.cli.solve_task import TaskRun, run_task
+
+        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, parallel
+        run_task(loaded, TaskRun(task, split, limit, *given_all), json)
+        return
+    text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    backends = backends_of({model: fetch.load(model, profile, threads, as_bytes(cache))})
-    problem = as_problem(text, next(iter(backends.values())), seed=seed)
-    tasks = [Task(chosen, problem, parameters)]
-    console = err()
-    with console.status(f"{chosen.name} …") if console.is_terminal else fetch.NOTHING:
-        ((_, result),) = solve_all(backends, tasks, sampling=sampling, budget=caps, journal=journal)
+    result = _solve({model: loaded()}, chosen, text, parameters, sampling, seed, caps, journal)
     if trace is not None:
         trace.write_text(encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n", "utf-8")
     if json:
@@ -106,6 +129,27 @@ def command(
         show(result)
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
+
+
+def _solve(
+    models: dict[str, Any],
+    method: Method,
+    text: str,
+    parameters: dict[str, Any],
+    sampling: dict[str, Any],
+    seed: int,
+    caps: Budget,
+    journal: Path | None,
+) -> Result:
+    from intact.reason.driver import Task
+    from intact.solving import as_problem, backends_of, solve_all
+
+    backends = backends_of(models)
+    problem = as_problem(text, next(iter(backends.values())), seed=seed)
+    console, tasks = err(), [Task(method, problem, parameters)]
+    with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:
+        ((_, result),) = solve_all(backends, tasks, sampling=sampling, budget=caps, journal=journal)
+    return result
 
 
 def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Driver:
         Problems at a time.
     seconds : float, optional
         What all may take together, wall time.
+    progress : callable, optional
+        Told after each round how many tokens have been written so far.
     clock : callable
         Seconds; only a cap in seconds and the reported time depend on it.
     """
@@ -76,6 +78,7 @@ class Driver:
         scorer: Callable[[str], Scorer] | None = None,
         parallel: int = PARALLEL,
         seconds: float | None = None,
+        progress: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
@@ -86,6 +89,7 @@ class Driver:
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._progress, self._tokens = progress, 0
         self._active: list[_Active] = []
 
     def solve(self, tasks: Iterable[Task]) -> Generator[tuple[int, Result], None, None]:
@@ -161,6 +165,9 @@ class Driver:
                 execution, done = self._writing.pop(generation)
                 done(generation)
                 self.ready.append(execution)
+                self._tokens += len(generation.written.tokens) if generation.written else 0
+        if self._progress is not None:
+            self._progress(self._tokens)
         if self._running:
             ended, _ = wait(list(self._running), 0.0 if self._writing else 0.05, FIRST_COMPLETED)
             for future in ended:

@@ -91,7 +91,7 @@ class Execution:
         self.value: Any = None
         self.error: Exception | None = None
         self.mishap = ""
-        self.spent = False  # whether the method was told so; it may have caught that
+        self.spent = False  # whether it had to do with less than it asked for
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
         self._generator, self._depth = generator, depth
@@ -259,6 +259,7 @@ class Execution:
                 self._leaves.pop(request.state.branch, None)
                 self._leaves[state.branch] = state
                 self.mishap = self.mishap or state.error
+                self.spent = self.spent or state.why == "budget"
 
     def _take(self, request: Any) -> None:
         self._several = isinstance(request, list | tuple)
@@ -367,6 +368,7 @@ class CallSlot(Slot):
         cost = child.ledger.spent.plus(self._own)
         error, value = child.error if child.conclusion == "failed" else None, child.value
         self.refused = child.conclusion == "spent"
+        self.execution.spent = self.execution.spent or child.spent
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
         if isinstance(request, Call):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}

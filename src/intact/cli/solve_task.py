@@ -1,0 +1,194 @@
+"""``intact solve --task``: many problems with known answers, watched while they are solved."""
+
+from __future__ import annotations
+
+import json as encoder
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from intact.cli.output import emit, err, out
+from intact.evaluate.intervals import wilson
+
+if TYPE_CHECKING:
+    from intact.reason.answer import Cost
+    from intact.reason.budget import Budget
+    from intact.reason.registry import Method
+    from intact.solving import Graded
+
+ANSWERS = "answers.jsonl"
+
+
+class View:
+    """What is known while problems are being solved."""
+
+    def __init__(self, problems: int, caps: Budget) -> None:
+        self.problems, self.caps, self.graded = problems, caps, list[Any]()
+        self.tokens, self.began = 0, time.monotonic()
+
+    def line(self) -> str:
+        """Problems done, accuracy, tokens a second, what is left of the budget."""
+        seconds = time.monotonic() - self.began
+        parts = [f"{len(self.graded)}/{self.problems} problems"]
+        if self.graded:
+            parts.append(f"{sum(one.correct for one in self.graded) / len(self.graded):.1%} right")
+        parts.append(f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s")
+        if self.caps.tokens is not None:
+            parts.append(f"{max(0, self.caps.tokens - self.tokens):,} tokens left")
+        if self.caps.seconds is not None:
+            parts.append(f"{max(0.0, self.caps.seconds - seconds):,.0f} s left")
+        return "  ".join(parts)
+
+
+class TaskRun(NamedTuple):
+    """What the command line asked for."""
+
+    task: str
+    split: str | None
+    limit: int | None
+    model: str
+    method: Method
+    parameters: dict[str, Any]
+    sampling: dict[str, Any]
+    seed: int
+    caps: Budget
+    journal: Path | None
+    trace: Path | None
+    parallel: int
+
+
+def run_task(load: Callable[[], Any], run: TaskRun, json: bool) -> None:
+    """Solve a task's problems, and tell how many are right."""
+    from intact.solving import solve_items
+    from intact.tasks import find_task
+
+    task = find_task(run.task)
+    items = task.load(run.split, run.limit)
+    view = View(len(items), run.caps)
+    model = load()
+    view.began = time.monotonic()
+    with _watch(view) as refresh:
+
+        def progress(tokens: int) -> None:
+            view.tokens = tokens
+            refresh()
+
+        solving = solve_items(
+            {run.model: model},
+            run.method,
+            task,
+            items,
+            run.parameters,
+            sampling=run.sampling,
+            seed=run.seed,
+            budget=replace(run.caps, seconds=None).divide(len(items)),
+            seconds=run.caps.seconds,
+            journal=run.journal,
+            parallel=run.parallel,
+            progress=progress,
+        )
+        with closing(solving) as graded:
+            for one in graded:
+                view.graded.append(one)
+                refresh()
+    place = {item.id: i for i, item in enumerate(items)}
+    results = sorted(view.graded, key=lambda one: place[one.item.id])
+    for file in (run.trace, run.journal and run.journal / ANSWERS):
+        if file is not None:
+            _write(file, results)
+    summary = _summary(results, run)
+    if json:
+        emit(summary)
+    else:
+        _print(summary, results)
+
+
+@contextmanager
+def _watch(view: View) -> Iterator[Callable[[], None]]:
+    """Show the view on stderr, if that is a terminal."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    with console.status(view.line()) as status:
+        last = 0.0
+
+        def refresh() -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.2:
+                last = time.monotonic()
+                status.update(view.line())
+
+        yield refresh
+
+
+def _write(file: Path, results: list[Graded]) -> None:
+    """Write a line for each result, all of them or none."""
+    whole = file.with_name(file.name + ".part")
+    with whole.open("w", encoding="utf-8") as stream:
+        for one in results:
+            line = one.result.as_dict(trace=True) | {"correct": one.correct, "right": one.item.answer}
+            stream.write(encoder.dumps(line, ensure_ascii=False) + "\n")
+    whole.replace(file)
+
+
+def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
+    right = sum(one.correct for one in results)
+    low, high = wilson(right, len(results))
+    cost = _total([one.result.cost for one in results])
+    return {
+        "task": run.task,
+        "model": run.model,
+        "method": run.method.name,
+        "parameters": run.parameters,
+        "sampling": run.sampling,
+        "seed": run.seed,
+        "budget": run.caps.as_dict(),
+        "problems": len(results),
+        "right": right,
+        "accuracy": right / max(1, len(results)),
+        "interval": [low, high],
+        "spent": sum(one.result.why == "spent" for one in results),
+        "failed": sum(one.result.why == "failed" for one in results),
+        "cost": cost,
+        "results": [
+            one.result.as_dict() | {"text": None, "correct": one.correct, "right": one.item.answer} for one in results
+        ],
+    }
+
+
+def _total(costs: list[Cost]) -> dict[str, Any]:
+    """The sum of all, but the longest chain of tokens; seconds overlap, so they are left out."""
+    sums = {
+        name: sum(getattr(cost, name) for cost in costs)
+        for name in ("tokens", "prefill", "operations", "scores", "runs")
+    }
+    return sums | {"sequential": max((cost.sequential for cost in costs), default=0)}
+
+
+def _print(summary: dict[str, Any], results: list[Graded]) -> None:
+    from rich.text import Text
+
+    console, cost = out(), summary["cost"]
+    low, high = summary["interval"]
+    console.print(
+        Text.assemble(
+            (f"{summary['accuracy']:.1%}", "bold green"),
+            f" right ({summary['right']} of {summary['problems']}; 95% interval {low:.1%} to {high:.1%})",
+        )
+    )
+    figures = [
+        f"{cost['tokens']:,} tokens",
+        f"{cost['sequential']:,} one after the other at most",
+        f"{cost['prefill']:,} read",
+    ]
+    for name in ("spent", "failed"):
+        if summary[name]:
+            figures.append(f"{summary[name]} {'had spent their budget' if name == 'spent' else 'failed'}")
+    console.print(Text(", ".join(figures), "dim"), soft_wrap=True)
+    failed = next((one.result.error for one in results if one.result.why == "failed"), None)
+    if failed:
+        console.print(Text(f"the first that failed: {failed}", "red"), soft_wrap=True)

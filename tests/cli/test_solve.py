@@ -1,0 +1,157 @@
+"""``intact solve``, ``intact methods`` and ``intact trace`` on a tiny random model."""
+
+import json
+
+import pytest
+
+import intact
+from support.tiny import write_tiny
+
+MINE = '''
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.ballot import elect
+
+
+@method("mine", temperature=1.0)
+def majority(problem: Problem, *, n: int = 3, loud: bool = False) -> Steps:
+    """Vote.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    """
+    samples = yield [Extend(problem.start)] * n
+    return elect(problem, samples, loud=loud)
+'''
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny(tmp_path / "tiny.gguf")
+
+
+@pytest.fixture
+def solve(intact_command, model):
+    def run(*arguments):
+        return intact_command("solve", *arguments, "-m", model, "--threads", 1, "--max-tokens", 8)
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"It is {2 * i}.\n#### {2 * i}"} for i in range(5)]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "data"))
+
+
+def test_methods_are_listed_with_source_and_parameters(intact_command):
+    listed = {method["name"]: method for method in intact_command("methods", "--json").json}
+    assert {"self_consistency", "best_of_n", "particle_filter", "short_m_at_k"} <= set(listed)
+    for method in listed.values():
+        assert method["paper"]
+        assert method["line"].endswith(".")
+        assert all(parameter["help"] for parameter in method["parameters"]), method["name"]
+    shown = intact_command("methods", "self_consistency").out
+    assert "--set n=16" in shown
+    assert "2203.11171" in shown
+
+
+def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
+    trace = tmp_path / "trace.json"
+    result = solve("self_consistency", "What is 1 + 1?", "-n", 4, "--json", "--trace", trace)
+    assert result.code == 0, result.err
+    assert result.json["cost"]["tokens"] <= 32
+    assert result.json["why"] == "done"
+    shown = intact_command("trace", "show", trace)
+    assert shown.code == 0
+    assert sum(" tokens, " in line for line in shown.out.splitlines()) == 5
+    assert intact_command("trace", "show", trace, "--json").json == json.loads(trace.read_text())
+    assert "one after the other" in solve("self_consistency", "What is 1 + 1?", "-n", 4).out
+
+
+def test_the_library_and_the_command_line_agree(solve, model):
+    told = solve("self_consistency", "What is 1 + 1?", "-n", 3, "--seed", 5, "--json").json
+    loaded = intact.load(model, threads=1)
+    result = intact.solve(loaded, "self_consistency", "What is 1 + 1?", n=3, seed=5, max_tokens=8).as_dict()
+    for value in (told, result):
+        value["cost"].pop("seconds")
+    assert json.loads(json.dumps(result)) == told
+
+
+def test_a_method_of_the_users_own(solve, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    result = solve(f"{file}:majority", "What?", "--set", "n=2", "--set", "loud=true", "--json")
+    assert result.code == 0, result.err
+    assert result.json["details"] == {"loud": True}
+    assert "has no method 'vote'" in solve(f"{file}:vote", "What?").err
+    file.write_text("1 / 0")
+    assert "cannot be loaded: ZeroDivisionError" in solve(f"{file}:majority", "What?").err
+    assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
+
+
+def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
+    journal = tmp_path / "journal"
+    arguments = ["self_consistency", "--task", "gsm8k", "-n", 3, "--journal", journal, "--json"]
+    first = solve(*arguments, "--limit", 3)
+    assert first.code == 0, first.err
+    assert [result["id"] for result in first.json["results"]] == [f"gsm8k/test/{i}" for i in range(3)]
+    assert [result["right"] for result in first.json["results"]] == ["0", "2", "4"]
+    assert first.json["problems"] == 3
+    low, high = first.json["interval"]
+    assert low <= first.json["accuracy"] <= high
+    more = solve(*arguments, "--parallel", 1).json
+    for value in (first.json, more):
+        for result in value["results"]:
+            result["cost"].pop("seconds")
+    assert more["results"][:3] == first.json["results"]
+    assert "choose one with --id" in intact_command("trace", "show", journal / "answers.jsonl").err
+    assert intact_command("trace", "show", journal / "answers.jsonl", "--id", "gsm8k/test/1").code == 0
+    assert "right (" in solve(*arguments[:-1]).out
+
+
+def test_problems_of_a_task_share_a_budget(solve, data):
+    told = solve("self_consistency", "--task", "gsm8k", "-n", 3, "--budget", "tokens=50", "--json").json
+    assert all(result["cost"]["tokens"] <= 10 for result in told["results"])
+    assert told["cost"]["tokens"] <= 50
+    assert told["spent"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["self_consistency"], "give a question, or a task"),
+        (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
+        (["nothing", "What?"], "there is no method 'nothing'; there are"),
+        (["self_consistency", " "], "there is no question"),
+        (["self_consistency", "What?", "--set", "m=3"], "self_consistency takes n; got 'm=3'"),
+        (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),
+        (["self_consistency", "What?", "--budget", "tokens=few"], "a budget is such as tokens=200k,seconds=60"),
+        (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
+        (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),
+        (["self_consistency", "--task", "riddles"], "there is no task 'riddles'"),
+    ],
+)
+def test_what_makes_no_sense_is_named(solve, arguments, message):
+    result = solve(*arguments)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
+    for name, text, message in (
+        ("none", None, "cannot be read"),
+        ("text", "no JSON", "is no JSON"),
+        ("other", '{"a": 1}', "holds no trace"),
+        ("list", "[1, 2]", "holds no trace"),
+    ):
+        file = tmp_path / name
+        if text is not None:
+            file.write_text(text)
+        result = intact_command("trace", "show", file)
+        assert result.code == 2
+        assert message in result.err
