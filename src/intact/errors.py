@@ -35,3 +35,7 @@ class JournalError(IntactError):
 
 class SandboxError(IntactError):
     """Code that cannot be run, because nothing here would keep it in."""
+
+
+class EndpointError(IntactError):
+    """An endpoint that cannot be reached, refuses, or answers with something that is no answer."""

@@ -60,6 +60,11 @@ class Heat:
         return not self.over(runner) and self.counts[runner] <= self.slowest
 
     @property
+    def winners(self) -> set[int]:
+        """Those who have won, as far as it is known."""
+        return {runner for _, runner in self._arrivals[: self._winners]}
+
+    @property
     def slowest(self) -> int:
         """The least count of those who run."""
         return min([self.counts[runner] for runner in self.live], default=0)
@@ -96,12 +101,14 @@ class Backend(Protocol):
     ----------
     context : int
         The most tokens of a prompt and all that follows.
-    caveats : tuple of str
-        What it cannot promise; empty where a result is a function of its request.
     """
 
     context: int
-    caveats: tuple[str, ...]
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What it cannot promise; empty where a result is a function of its request."""
+        ...
 
     @property
     def identity(self) -> str:

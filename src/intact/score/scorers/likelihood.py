@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.reason.exact import exp
+from intact.reason.likeliest import check_told
 from intact.reason.problem import Problem
 from intact.reason.state import State
 
@@ -15,5 +16,12 @@ class Likelihood:
     name, digest = "likelihood", ""
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """The scores, in order.
+
+        Raises
+        ------
+        ParameterError
+            If the back end does not tell log-probabilities.
+        """
+        check_told(states)
         return [exp(state.mean_logprob) if state.length else 0.0 for state in states]

@@ -1,0 +1,404 @@
+"""Any OpenAI-compatible endpoint as a back end: many requests at a time, every kind of failure contained."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from intact.errors import EndpointError, IntactError, ParameterError
+from intact.numerics.sampling import branch_key
+from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.openai_wire import Arrival, Continues, body_of
+from intact.reason.state import Piece, Prompt
+
+if TYPE_CHECKING:
+    import httpx
+
+WAIT = 0.02  # seconds that a step waits for something to arrive
+LONGEST_PAUSE = 60.0
+AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+pause_for = asyncio.sleep
+KEY = "INTACT_API_KEY"
+SECRET = 8  # characters from which on a key is looked for in what comes back
+
+_CAVEATS = (
+    "the endpoint's arithmetic and batches are its own: the same request may give another text next time",
+    "seeds are asked for; nothing shows whether they are honoured",
+    "texts are sent as text, and tokenised anew at every continuation",
+    "tokens are counted as they arrive, or as the endpoint says if that is more",
+    "what it goes on to write after a stop string, or for a request that failed, is neither seen nor charged",
+    "races are decided by tokens, but losers are charged all that they wrote until they were cut",
+    "operations are not counted",
+)
+
+
+class _Again(NamedTuple):
+    """Something that may go better next time: what it was, and how many seconds the endpoint asks to wait."""
+
+    message: str
+    after: float | None = None
+
+
+class OpenAIBackend:
+    """A model behind an HTTP endpoint that speaks OpenAI's completions (for texts) and chat (for conversations).
+
+    The key is read from the environment and sent in one header; it is in no trace, journal, or message. Redirects are
+    not followed.
+
+    Parameters
+    ----------
+    url : str
+        The address under which `/completions` and `/chat/completions` lie, such as ``http://127.0.0.1:8000/v1``.
+    model : str
+        The model's name there.
+    context : int
+        The most tokens of a prompt and all that follows, if it is known.
+    concurrency : int
+        Requests at a time.
+    seconds : float
+        For one attempt, from beginning to end.
+    retries : int
+        Further attempts where the endpoint is busy, broken or away, as long as nothing of an answer has arrived.
+    pause : float
+        Seconds before the first of them; doubled each time, to 60. `Retry-After` goes before it.
+    largest : int
+        Bytes of an answer.
+    continues : {'no', 'vllm', 'prefill'}
+        How an answer of a conversation is continued (`openai_wire.Continues`).
+    count : callable, optional
+        The tokens of a text; by default its bytes, which no tokenizer on bytes exceeds.
+    key : str
+        The environment's variable that holds the key.
+    extra : mapping
+        What else to send in each request.
+
+    Raises
+    ------
+    ParameterError
+        If the address is none, or httpx is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        context: int = 1 << 30,
+        concurrency: int = 16,
+        seconds: float = 600.0,
+        retries: int = 4,
+        pause: float = 1.0,
+        largest: int = 1 << 26,
+        continues: Continues = "no",
+        count: Callable[[str], int] | None = None,
+        key: str = KEY,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        httpx = _httpx()
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ParameterError(f"{url!r:.100} is no address: {error}") from None
+        if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
+            raise ParameterError("the address must be http://HOST... or https://HOST..., without a user or a query")
+        self.context, self.model, self.url = context, model, str(address).rstrip("/")
+        self._seconds, self._retries, self._pause, self._largest = seconds, retries, pause, largest
+        self._continues, self._extra, self._count = continues, dict(extra or {}), count
+        self._secret = os.environ.get(key, "")
+        if not self._secret.isascii() or not self._secret.isprintable():
+            raise ParameterError(f"the key in {key} has characters that no header can carry")
+        self._notes: dict[str, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._slots, self._concurrency = asyncio.Semaphore(concurrency), concurrency
+        self._tasks: dict[Generation, tuple[asyncio.Task[None], Arrival]] = {}  # touched by the loop's thread alone
+        self._ended: SimpleQueue[tuple[Generation, Written]] = SimpleQueue()
+        self._live: dict[Generation, Arrival] = {}
+        self._cancelled: set[Generation] = set()
+        self._held: dict[Heat, list[Generation]] = {}
+
+    @property
+    def identity(self) -> str:
+        """Address and name: nothing more is known of the model."""
+        extra = hashlib.sha256(json.dumps(self._extra, sort_keys=True).encode()).hexdigest()[:16]
+        return f"openai {self.url} {self.model} {self._continues} {extra}"
+
+    @property
+    def vocabulary(self) -> str:
+        """Nobody else's."""
+        return self.identity
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What an endpoint cannot promise, and what was noticed of this one."""
+        own = [] if self._count else ["prompts are charged by their bytes: at least as much as their tokens"]
+        if self._continues == "no":
+            own.append("answers of conversations cannot be continued")
+        return (*_CAVEATS, *own, *self._notes)
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a piece as they were told; of a text as the caller counts, or its bytes."""
+        if isinstance(part, Piece):
+            return len(part.tokens) or self._size(part.text)
+        if isinstance(part, str):
+            return self._size(part)
+        return sum([self._size(role) + self._size(content) + 8 for role, content in part])
+
+    def _size(self, text: str) -> int:
+        return self._count(text) if self._count is not None else len(text.encode("utf-8", "replace"))
+
+    def operations(self, start: int, count: int) -> int:
+        """Unknown."""
+        return 0
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Send requests, as many at a time as is allowed."""
+        for generation in generations:
+            self._live[generation] = arrival = Arrival(generation.parameters)
+            self._running().call_soon_threadsafe(self._begin, generation, arrival)
+
+    def step(self) -> list[Generation]:
+        """Wait a moment for answers; races come back as a whole."""
+        ended: list[Generation] = []
+        some = False
+        while self._live:
+            try:
+                generation, written = self._ended.get(timeout=0 if some and not self._cancelled else WAIT)
+            except Empty:
+                if self._cancelled:  # these come back now
+                    continue
+                break
+            some, generation.written = True, written
+            self._cancelled.discard(generation)
+            self._note(generation, self._live.pop(generation))
+            ended += [generation] if generation.heat is None else self._arrived(generation, generation.heat)
+        self._cut()
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """Close their connections."""
+        for generation in generations:
+            if generation in self._live and generation not in self._cancelled:
+                self._cancelled.add(generation)
+                self._running().call_soon_threadsafe(self._drop, generation)
+
+    def close(self) -> None:
+        """End everything, and the thread."""
+        if self._loop is not None:
+            self.cancel(list(self._live))
+            self.step()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _arrived(self, generation: Generation, heat: Heat) -> list[Generation]:
+        """Note the end of a runner; all of the race, if it was the last one."""
+        written = generation.written
+        assert written is not None
+        heat.counts[generation.runner] = len(written.tokens)
+        heat.leave(generation.runner, written.why in ("end", "stop"))
+        runners = self._held.setdefault(heat, [])
+        runners.append(generation)
+        if heat.live:
+            return []
+        for runner in runners:
+            if runner.written is not None and runner.runner not in heat.winners:
+                why = runner.written.why
+                runner.written = runner.written._replace(why="cancelled" if why in ("end", "stop") else why)
+        return self._held.pop(heat)
+
+    def _cut(self) -> None:
+        """Cancel runners that are beyond the end of their race."""
+        for generation, arrival in self._live.items():
+            heat = generation.heat
+            if heat is not None and heat.limit is not None and arrival.arrived > heat.limit:
+                self.cancel([generation])
+
+    def _note(self, generation: Generation, arrival: Arrival) -> None:
+        """Say what is odd about an answer."""
+        if arrival.claimed and arrival.claimed < arrival.arrived:
+            self._notes["the endpoint claimed fewer tokens than arrived: those that arrived were charged"] = None
+        if arrival.listed and arrival.claimed > arrival.listed + 1:
+            self._notes["the endpoint claimed more tokens than arrived: all that it claimed were charged"] = None
+        if arrival.begun and not arrival.listed:
+            self._notes["the endpoint tells no log-probabilities: methods that need them fail"] = None
+        if arrival.begun and not arrival.claimed and not arrival.done:
+            self._notes["some answers broke off: of these only what arrived was charged"] = None
+        counted = self.count(generation.state.prompt) + sum(map(self.count, generation.state.pieces))
+        if arrival.prompt > counted:
+            self._notes["the endpoint says that prompts have more tokens than were charged"] = None
+        if arrival.hidden:
+            self._notes["part of what the model wrote came in a field of its own (reasoning) and is not read"] = None
+
+    # What runs in the thread
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop, self._serve()), daemon=True)
+            self._client = self._made()
+            self._thread.start()
+        return self._loop
+
+    def _made(self) -> httpx.AsyncClient:
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        module = _httpx()
+        timeout = module.Timeout(self._seconds, connect=min(10.0, self._seconds))
+        limits = module.Limits(max_connections=self._concurrency)
+        secure = self.url.startswith("https")  # without it, certificates need not be loaded, which takes a while
+        client: httpx.AsyncClient = module.AsyncClient(headers=headers, timeout=timeout, limits=limits, verify=secure)
+        return client
+
+    async def _serve(self) -> None:
+        """What is left to do when the loop is stopped."""
+        for task, _ in self._tasks.values():
+            task.cancel()
+        await self._client.aclose()
+
+    def _begin(self, generation: Generation, arrival: Arrival) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(generation, arrival))
+        self._tasks[generation] = task, arrival
+
+    def _drop(self, generation: Generation) -> None:
+        found = self._tasks.pop(generation, None)
+        if found is not None:
+            task, arrival = found
+            task.cancel()
+            self._ended.put((generation, arrival.broken("cancelled")))
+
+    async def _answer(self, generation: Generation, arrival: Arrival) -> None:
+        try:
+            async with self._slots:
+                await self._insist(generation, arrival)
+            written = arrival.written()
+        except IntactError as error:
+            written = arrival.broken("error", str(error))
+        except Exception as error:
+            written = arrival.broken("error", f"{type(error).__name__}: {error!s:.200}")
+        if self._tasks.pop(generation, None) is not None:
+            self._ended.put((generation, written))
+
+    async def _insist(self, generation: Generation, arrival: Arrival) -> None:
+        """Ask, and ask again where that may help."""
+        key = branch_key(generation.parameters.seed, generation.branch)
+        path, body = body_of(generation, self.model, self._continues, key)
+        content = json.dumps(body | self._extra).encode()
+        for attempt in range(self._retries + 1):
+            again = await self._attempt(path, content, arrival)
+            if again is None:
+                return
+            if arrival.begun:
+                raise EndpointError(f"{again.message}, in the middle of an answer")
+            pause = min(LONGEST_PAUSE, self._pause * 2**attempt) if again.after is None else again.after
+            if attempt == self._retries:
+                raise EndpointError(f"{again.message}, at each of {attempt + 1} attempts")
+            if pause > LONGEST_PAUSE:
+                raise EndpointError(f"{again.message}; it asks to wait {pause:.0f} s, more than {LONGEST_PAUSE:.0f}")
+            await pause_for(pause)
+
+    async def _attempt(self, path: str, content: bytes, arrival: Arrival) -> _Again | None:
+        httpx = _httpx()
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._client.stream("POST", f"{self.url}/{path}", content=content) as response,
+            ):
+                if response.status_code != 200:
+                    return await self._refusal(response)
+                await self._read(response, arrival)
+        except (TimeoutError, httpx.TimeoutException):
+            return None if arrival.done else _Again(f"no whole answer within {self._seconds:g} s")
+        except httpx.TransportError as error:
+            return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {error!s:.100})")
+        return None
+
+    async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
+        """Read events until the end, or until nothing more is of interest; after the last token comes the usage."""
+        events = "event-stream" in response.headers.get("content-type", "")
+        rest, size = b"", 0
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self._largest:
+                raise EndpointError(f"the answer is larger than {self._largest:,} bytes")
+            rest += chunk
+            if not events:
+                continue
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                field, _, data = self._clean(line.strip()).partition(b":")
+                if field == b"data" and data.strip() == b"[DONE]":
+                    return
+                if field == b"data":
+                    arrival.take(data.strip())
+                if arrival.stopped:
+                    return
+        if not events:
+            arrival.take(self._clean(rest))
+
+    async def _refusal(self, response: httpx.Response) -> _Again:
+        """What a status other than 200 means.
+
+        Raises
+        ------
+        EndpointError
+            If asking again would not help.
+        """
+        body = b""
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > 1 << 12:
+                break
+        said = " ".join(self._clean(body)[:200].decode("utf-8", "replace").split())
+        message = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
+        if response.status_code not in AGAIN:
+            raise EndpointError(message)
+        return _Again(message, _after(response.headers.get("retry-after")))
+
+    def _clean(self, data: bytes) -> bytes:
+        """What came, without the key: an endpoint may send it back."""
+        return data.replace(self._secret.encode(), b"***") if len(self._secret) >= SECRET else data
+
+
+def _httpx() -> Any:
+    try:
+        import httpx
+    except ImportError as error:
+        raise ParameterError("endpoints need httpx: pip install 'intact[openai]'") from error
+    return httpx
+
+
+def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    loop.run_until_complete(last)
+    loop.close()
+
+
+def _after(header: str | None) -> float | None:
+    """Seconds of a Retry-After: a number, or a date."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,297 @@
+"""What an OpenAI-compatible endpoint is asked, and its answer as it arrives, checked event by event."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, NoReturn, TypeGuard
+
+from intact.engine.parameters import SamplingParameters
+from intact.errors import EndpointError, ParameterError
+from intact.reason.backends.base import Generation, Written
+from intact.reason.state import LOGPROB_SCALE, Top, Why
+from intact.text.stops import StopStrings
+
+Continues = Literal["no", "vllm", "prefill"]
+"""How the endpoint goes on from an answer of a conversation that has begun: not at all; by `continue_final_message`
+(vLLM, SGLang); or by itself, where the last message is the assistant's (llama.cpp)."""
+
+_EXTENSIONS = (
+    *("top_k", "min_p", "min_tokens", "typical_p", "ignore_eos"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+)
+
+
+def body_of(generation: Generation, model: str, continues: Continues, key: int) -> tuple[str, dict[str, Any]]:
+    """The path and the body of a request.
+
+    Stop strings are not sent: endpoints do not tell a stop string from the model's own end. They are looked for in what
+    arrives, and the connection is closed at the first.
+
+    Parameters
+    ----------
+    key : int
+        The branch's; its upper 31 bits are the seed.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be asked of an endpoint.
+    """
+    state, parameters = generation.state, generation.parameters
+    body: dict[str, Any] = {"model": model, "max_tokens": parameters.max_tokens, "seed": key >> 33}
+    body |= {"temperature": parameters.temperature, "top_p": parameters.top_p}
+    body |= {"stream": True, "stream_options": {"include_usage": True}} | _extensions(parameters)
+    if isinstance(state.prompt, str):
+        return "completions", body | {"prompt": state.prompt + state.text, "logprobs": max(1, parameters.top_logprobs)}
+    body |= {"messages": _messages(state.prompt, state.text, continues), "logprobs": True}
+    if parameters.top_logprobs:
+        body["top_logprobs"] = parameters.top_logprobs
+    if state.text and continues == "vllm":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return "chat/completions", body
+
+
+def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues) -> list[dict[str, str]]:
+    if text and continues == "no":
+        raise ParameterError(
+            "an answer of a conversation cannot be continued here: say how the endpoint does it "
+            "(continues='vllm' or 'prefill'), or prompt with plain text"
+        )
+    return [{"role": role, "content": content} for role, content in (*turns, *([("assistant", text)] if text else []))]
+
+
+def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
+    """Parameters that not every endpoint knows, where they differ from their defaults."""
+    for kind in ("regex", "grammar"):
+        if getattr(parameters, kind) is not None:
+            raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
+    default = SamplingParameters()
+    found = {name: value for name in _EXTENSIONS if (value := getattr(parameters, name)) != getattr(default, name)}
+    if parameters.biases:
+        found["logit_bias"] = {str(token): max(-100.0, bias) for token, bias in parameters.biases}
+    if parameters.json_schema is not None:
+        schema = {"name": "answer", "schema": json.loads(str(parameters.json_schema)), "strict": True}
+        found["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return found
+
+
+class Listed(NamedTuple):
+    """A token as the endpoint tells it."""
+
+    text: str
+    logprob: int
+    top: Top
+
+
+class Arrival:
+    """An answer of which more and more arrives.
+
+    Tokens have no numbers here; stand-ins made of their texts take their place.
+
+    Attributes
+    ----------
+    claimed : int
+        The tokens that the endpoint says it wrote, as far as it has.
+    prompt : int
+        The tokens that it says the prompt has.
+    done : bool
+        Whether nothing more is of interest: it has ended, or a stop string came.
+    """
+
+    def __init__(self, parameters: SamplingParameters) -> None:
+        self.claimed = self.prompt = 0
+        self.done = self.begun = self.hidden = False
+        self._parameters = parameters
+        self._stops = StopStrings(parameters.stop)
+        self._text: list[str] = []
+        self._listed: list[Listed] = []
+        self._pieces = 0
+        self._finish = ""
+
+    @property
+    def listed(self) -> int:
+        """The tokens that came with log-probabilities."""
+        return len(self._listed)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string came."""
+        return self._stops.matched is not None
+
+    @property
+    def arrived(self) -> int:
+        """The tokens seen: those listed, or else the pieces that had text."""
+        return max(len(self._listed), self._pieces)
+
+    @property
+    def count(self) -> int:
+        """The tokens to charge: seen or claimed, whichever is more."""
+        return max(self.arrived, self.claimed)
+
+    def take(self, data: str | bytes) -> None:
+        """Take an event, or a whole answer: JSON.
+
+        Raises
+        ------
+        EndpointError
+            If it is nothing of the kind.
+        """
+        event = _parsed(data)
+        if event.get("error"):
+            raise EndpointError(f"the endpoint says: {_message(event['error'])}")
+        self._count(event.get("usage"))
+        choices = event.get("choices")
+        if not isinstance(choices, list) or len(choices) > 1:
+            raise EndpointError(f"expected one choice, got {choices!r:.60}")
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise EndpointError(f"a choice must be an object, got {choice!r:.60}")
+            self._choose(choice)
+        limit = self._parameters.max_tokens
+        if self.count > limit:
+            raise EndpointError(f"the endpoint wrote {self.count} tokens, where {limit} were allowed")
+
+    def _count(self, usage: Any) -> None:
+        if usage is None:
+            return
+        told = usage if isinstance(usage, dict) else {}
+        completion, prompt = told.get("completion_tokens"), told.get("prompt_tokens")
+        if not _is_count(completion) or not _is_count(prompt):
+            raise EndpointError(f"usage must tell completion_tokens and prompt_tokens, got {usage!r:.80}")
+        self.claimed, self.prompt = completion, prompt
+
+    def _choose(self, choice: Mapping[str, Any]) -> None:
+        part = choice.get("delta") or choice.get("message") or choice
+        text = part.get("content", part.get("text")) if isinstance(part, dict) else 0
+        if text is not None and not isinstance(text, str):
+            raise EndpointError(f"a text was expected, got {text!r:.60}")
+        if part.get("reasoning_content") or part.get("reasoning"):
+            self.hidden = True
+        finish = choice.get("finish_reason")
+        if finish not in (None, "stop", "length"):
+            raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
+        listed = _listed(choice.get("logprobs"), self._parameters.top_logprobs)
+        self.begun = self.begun or bool(text or listed)
+        if not self.done:
+            self._listed += listed
+            self._pieces += bool(text or listed)
+            safe, stopped = self._stops.push((text or "").encode("utf-8", "replace").decode())
+            self._text.append(safe)
+            self._finish = finish or ""
+            self.done = stopped or bool(finish)
+
+    def written(self) -> Written:
+        """What came of it.
+
+        Raises
+        ------
+        EndpointError
+            If it ended without saying why, or listed only some of its tokens.
+        """
+        matched = self._stops.matched
+        if matched is None and not self._finish:
+            raise EndpointError("the answer ended without saying why: it is not whole")
+        if self._listed and len(self._listed) < self._pieces:
+            raise EndpointError(f"{self._pieces} pieces of text came with log-probabilities for {len(self._listed)}")
+        return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
+
+    def broken(self, why: Why, error: str = "") -> Written:
+        """What there is, where nothing more will come; no more is charged than was allowed."""
+        return self._as(why, error)
+
+    def _as(self, why: Why, error: str = "") -> Written:
+        text = "".join(self._text) + (self._stops.matched or self._stops.flush())
+        count = min(self.count, self._parameters.max_tokens)
+        listed = self._listed[:count]
+        tokens = [stand_in(token.text) for token in listed]
+        tokens += [stand_in(f"{place} of {text}") for place in range(len(tokens), count)]
+        # of tokens that are charged, but not listed, nothing is known: they repeat the others, which keeps means
+        full = [listed[place % len(listed)] for place in range(count)] if listed else []
+        logprobs = tuple([token.logprob for token in full])
+        top = tuple([token.top for token in full]) if self._parameters.top_logprobs else ()
+        return Written(text, tuple(tokens), logprobs, top, why, error)
+
+
+def stand_in(text: str) -> int:
+    """A number for a token whose own is not told: 31 bits of a digest of its text."""
+    digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _parsed(data: str | bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise EndpointError(f"no JSON: {data!r:.60} ({error!s:.80})") from None
+    if not isinstance(event, dict):
+        raise EndpointError(f"a JSON object was expected, got {data!r:.60}")
+    return event
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _message(error: Any) -> str:
+    return f"{error.get('message', error) if isinstance(error, dict) else error!s:.200}"
+
+
+def _listed(told: Any, wanted: int) -> list[Listed]:
+    """The tokens of an event, in the form of completions or of chats."""
+    if told is None:
+        return []
+    if not isinstance(told, dict):
+        raise EndpointError(f"logprobs must be an object, got {told!r:.60}")
+    if "content" in told:
+        content = told["content"] or []
+        if not isinstance(content, list) or not all(isinstance(token, dict) for token in content):
+            raise EndpointError(f"logprobs.content must be a list of objects, got {content!r:.60}")
+        rows = [(one.get("token"), one.get("logprob"), one.get("top_logprobs")) for one in content]
+    else:
+        tokens = told.get("tokens")
+        columns: list[Any] = [tokens, told.get("token_logprobs")]
+        columns.append(told.get("top_logprobs") or ([None] * len(tokens) if isinstance(tokens, list) else None))
+        if not all(isinstance(one, list) for one in columns) or len({len(one) for one in columns}) != 1:
+            raise EndpointError(f"logprobs must be lists of one length, got {told!r:.100}")
+        rows = list(zip(*columns, strict=True))
+    return [_token(text, logprob, _pairs(top), wanted) for text, logprob, top in rows]
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _pairs(top: Any) -> list[tuple[Any, Any]]:
+    """The likeliest tokens, in either form."""
+    if isinstance(top, dict):
+        return list(top.items())
+    if isinstance(top, list) and all(isinstance(one, dict) for one in top):
+        return [(one.get("token"), one.get("logprob")) for one in top]
+    if top is None:
+        return []
+    raise EndpointError(f"top_logprobs must tell tokens and their logprobs, got {top!r:.60}")
+
+
+def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: int) -> Listed:
+    top: list[tuple[str, int]] = []
+    if wanted:
+        likeliest = [(_text(word), _fixed(value)) for word, value in pairs]
+        top = sorted(likeliest, key=lambda pair: (-pair[1], pair[0]))[:wanted]
+        if not top:
+            raise EndpointError(f"the likeliest {wanted} tokens were asked for, and are not told")
+    return Listed(_text(text), _fixed(logprob), tuple(top))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise EndpointError(f"a token's text was expected, got {value!r:.60}")
+    return value.encode("utf-8", "replace").decode()
+
+
+def _fixed(value: Any) -> int:
+    """A log-probability in units of 2^-24; a rounding error above 0 is 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -1e6 < value < 1e-3:
+        raise EndpointError(f"a log-probability must be a number of at most 0, got {value!r:.60}")
+    return min(0, round(value * LOGPROB_SCALE))
