@@ -82,12 +82,16 @@ def _expression(text: str) -> str | None:
         return None
 
 
+def _mark(code: str, tests: str) -> str:
+    return "passed " + hashlib.sha256(f"{code}\0{tests}".encode("utf-8", "replace")).hexdigest()[:16]
+
+
 def testing(code: str, tests: str) -> tuple[str, str]:
     """Return a program that runs code, then tests, and what it writes last if all goes well.
 
     That mark depends on everything, so that a program that ends early, or prints something of its own, does not pass.
     """
-    mark = "passed " + hashlib.sha256(f"{code}\0{tests}".encode("utf-8", "replace")).hexdigest()[:16]
+    mark = _mark(code, tests)
     return f"{code}\n{tests}\nprint()\nprint({mark!r})\n", mark
 
 
@@ -108,3 +112,26 @@ def passes(code: str, tests: str | Sequence[str], limits: Limits = TESTING) -> b
     program, mark = testing(code, text)
     outcome = run(program, limits=limits)
     return outcome.ok and passed(outcome.stdout, mark)
+
+
+def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
+    """Return a program that runs code, then each test by itself, and the mark before the number that passed."""
+    mark = _mark(code, "\n".join(tests))
+    lines = [
+        code,
+        "_passed = 0",
+        f"for _test in {list(tests)!r}:",
+        "    try:",
+        "        exec(_test, globals())",
+        "        _passed += 1",
+        "    except Exception:",
+        "        pass",
+        f"print()\nprint({mark!r}, _passed)",
+    ]
+    return "\n".join(lines) + "\n", mark
+
+
+def counted(stdout: str, mark: str) -> int:
+    """Return the number behind the mark; 0 where the program did not come so far."""
+    before, _, number = stdout.rstrip("\n").rpartition("\n")[2].rpartition(" ")
+    return int(number) if before == mark and number.isdigit() else 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.reason.exact import exp
 from intact.reason.problem import Problem
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.reason.state import LOGPROB_SCALE, State
+from intact.reason.state import State
+from intact.score.asking import asked, share
 
 _QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."
 
@@ -33,23 +33,7 @@ class PTrue:
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """The scores, in order."""
         said = yield [
-            Extend(self._ask(state), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
+            Extend(asked(state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
             for state in states
         ]
-        return [_share(state) for state in said]
-
-    def _ask(self, state: State) -> State:
-        if isinstance(state.prompt, str):
-            return state.ask(f"Question: {state.prompt}\nProposed answer: {state.text}\n{_QUESTION}\nReply:")
-        asked = "\n".join([content for role, content in state.prompt if role == "user"])
-        text = f"Question: {asked}\n\nProposed answer: {state.text}\n\n{_QUESTION}"
-        return state.ask((("user", text),))
-
-
-def _share(state: State) -> float:
-    mass = {"true": 0.0, "false": 0.0}
-    for word, value in state.top[0] if state.top else ():
-        if word.strip().lower() in mass:
-            mass[word.strip().lower()] += exp(value / LOGPROB_SCALE)
-    total = mass["true"] + mass["false"]
-    return mass["true"] / total if total else 0.5
+        return [share(state, "true", "false") for state in said]

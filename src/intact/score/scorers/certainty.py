@@ -1,0 +1,90 @@
+"""How sure the model was while it wrote, from the log-probabilities of its own tokens and of their rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.confidence import self_certainty
+from intact.reason.exact import exp, ln, mean
+from intact.reason.likeliest import rivals
+from intact.reason.problem import Problem
+from intact.reason.state import State
+
+UNWRITTEN = -1000.0
+"""The score of a text in which the model wrote nothing; below that of any other."""
+
+
+class MeanLogprob:
+    """The mean log-probability of a text's tokens at temperature 1, in nats, at most 0."""
+
+    name, digest = "mean_logprob", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        return [state.mean_logprob if state.length else UNWRITTEN for state in states]
+
+
+class Perplexity:
+    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
+
+    name, digest = "perplexity", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        return [-exp(min(-state.mean_logprob, 100.0)) if state.length else -exp(100.0) for state in states]
+
+
+class Entropy:
+    """Minus the mean entropy of the distributions that a text's tokens were drawn from, in nats, at most 0.
+
+    Where only the likeliest tokens are known, the rest counts as one more token, so this is the least entropy that the
+    given probabilities allow. Where none are known, minus the mean log-probability of the tokens that were drawn stands
+    for the entropy: its expectation, if they were drawn at temperature 1.
+    """
+
+    name, digest = "entropy", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        return [self._one(state) for state in states]
+
+    def _one(self, state: State) -> float:
+        if not state.length:
+            return UNWRITTEN
+        if len(state.top) != state.length or not all(state.top):
+            return state.mean_logprob
+        return -mean(_entropy(place) for place in rivals(state))
+
+
+def _entropy(place: Sequence[float]) -> float:
+    chances = [exp(value) for value in place]
+    terms = [-chance * value for chance, value in zip(chances, place, strict=True)]
+    rest = 1.0 - sum(chances)
+    return sum(terms) + (-rest * ln(rest) if rest > 0 else 0.0)
+
+
+class SelfCertainty:
+    """The mean divergence of the tokens' distributions from the uniform one (Kang et al. 2025, arXiv 2502.18581).
+
+    Needs extensions with ``top_logprobs``; the rest of the probability is spread evenly over the other tokens.
+
+    Parameters
+    ----------
+    vocabulary : str or int
+        Tokens of the model.
+    """
+
+    name, digest = "self_certainty", ""
+
+    def __init__(self, vocabulary: str | int = 100_000) -> None:
+        try:
+            self._vocabulary = int(vocabulary)
+        except ValueError as error:
+            raise ParameterError(f"self_certainty takes the size of the vocabulary, got {vocabulary!r}") from error
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        if any(len(state.top) != state.length for state in states):
+            raise ParameterError("self_certainty needs texts that were written with top_logprobs")
+        return [self_certainty(rivals(state), self._vocabulary) for state in states]

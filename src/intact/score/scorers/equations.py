@@ -1,0 +1,33 @@
+"""Whether the calculations in a text are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.errors import ParameterError
+from intact.reason.problem import Problem
+from intact.reason.state import State
+from intact.score.equations import share_right
+
+
+class Equations:
+    """The share of a text's equations that hold, in [0, 1]; of the whole text, so that one slip lowers what follows.
+
+    Parameters
+    ----------
+    without : str or float
+        The score of a text without equations.
+    """
+
+    name, digest = "equations", ""
+
+    def __init__(self, without: str | float = 0.5) -> None:
+        try:
+            self._without = float(without)
+        except ValueError as error:
+            raise ParameterError(f"equations takes the score of a text without any, got {without!r}") from error
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        shares = [share_right(state.text) for state in states]
+        return [self._without if share is None else share for share in shares]

@@ -1,0 +1,58 @@
+"""Generative verification: a model checks a solution step by step, then gives its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.errors import ParameterError
+from intact.reason.exact import mean
+from intact.reason.problem import Problem
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
+from intact.reason.state import State
+from intact.score.asking import asked, share
+
+_TASK = (
+    "Check the solution step by step: whether it understands the question, and whether every calculation and every "
+    "conclusion is right. Be brief, and do not solve the problem anew unless you must."
+)
+_VERDICT = "\n\nIs the solution correct (Yes or No)?"
+
+
+class Verification:
+    """The probability of the verdict "Yes" behind a check in words, a mean over checks, in [0, 1].
+
+    Zhang et al. 2024, arXiv 2408.15240 (GenRM-CoT); Singhi et al. 2025, arXiv 2504.01005. Deviations: the judge is no
+    model that was trained to verify but whichever is given, and the verdict is asked for behind its check, so that one
+    cut short counts as well; p(Yes) / (p(Yes) + p(No)) over the 20 likeliest tokens, 0.5 where neither is among them.
+
+    Parameters
+    ----------
+    model : str
+        Who judges, by the driver's name; by default the model that writes.
+    checks : int
+        Checks of each text, drawn independently.
+    max_tokens : int
+        The length of a check.
+    """
+
+    name, digest = "verification", ""
+
+    def __init__(self, model: str = "", checks: int = 1, max_tokens: int = 512) -> None:
+        if checks < 1:
+            raise ParameterError(f"checks must be at least 1, got {checks}")
+        self._model, self._checks, self._max_tokens = model, checks, max_tokens
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
+        """The scores, in order."""
+        questions = [asked(state, _TASK) for state in states for _ in range(self._checks)]
+        written = yield [
+            Extend(state, stop=(), max_tokens=self._max_tokens, temperature=0.7, model=self._model)
+            for state in questions
+        ]
+        verdicts = yield [
+            Extend(state.append(_VERDICT), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
+            for state in written
+        ]
+        chances = [share(state, "yes", "no") for state in verdicts]
+        return [mean(chances[i : i + self._checks]) for i in range(0, len(chances), self._checks)]

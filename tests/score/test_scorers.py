@@ -1,0 +1,171 @@
+"""Scorers by name: what they compute, what they cost, and what they do with texts that have nothing for them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from intact.errors import ParameterError, ScorerError
+from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
+from intact.reason.budget import Budget
+from intact.reason.driver import Task
+from intact.reason.state import LOGPROB_SCALE, Top
+from intact.sandbox import protection
+from intact.score.asking import asked, share
+from intact.score.scorers import find_scorer, scorers
+from support.markov import WEIGHTS, MarkovBackend
+from support.programs import solve
+
+
+def logprob(chance: float) -> int:
+    return round(math.log(chance) * LOGPROB_SCALE)
+
+
+def written(chances: list[float], top: list[list[tuple[str, float]]] | None = None, text: str = "abc") -> State:
+    tops: tuple[Top, ...] = tuple(tuple((word, logprob(p)) for word, p in place) for place in top or [])
+    piece = Piece(text, tuple(range(len(chances))), tuple(map(logprob, chances)), tops, "")
+    return State("ask", ("p",), (piece,), "end")
+
+
+PROBLEM = Problem("p", "ask")
+NOTHING = State("ask", ("p",))
+
+
+def scores(name: str, *states: State, problem: Problem = PROBLEM) -> list[float]:
+    found = find_scorer(name).score(problem, states)
+    assert isinstance(found, list)
+    return found
+
+
+def test_scorers_are_found_by_name():
+    assert {"likelihood", "p_true", "mean_logprob", "perplexity", "entropy", "self_certainty", "equations"} <= set(
+        scorers()
+    )
+    assert {"unit_tests", "verification"} <= set(scorers())
+    with pytest.raises(ParameterError, match="there is no scorer 'x'"):
+        find_scorer("x")
+
+
+@pytest.mark.parametrize("name", ["mean_logprob", "perplexity", "entropy", "likelihood"])
+def test_surer_texts_score_higher_and_empty_ones_lowest(name):
+    sure, unsure, nothing = scores(name, written([0.9, 0.8]), written([0.5, 0.1]), NOTHING)
+    assert sure > unsure > nothing
+    assert all(map(math.isfinite, (sure, unsure, nothing)))
+
+
+def test_values_are_those_of_the_definitions():
+    state = written([0.5, 0.125])
+    assert scores("mean_logprob", state) == [pytest.approx(-2 * math.log(2))]
+    assert scores("perplexity", state) == [pytest.approx(-4)]
+    assert scores("entropy", state) == scores("mean_logprob", state)
+    assert scores("likelihood", state) == [pytest.approx(0.25)]
+
+
+def test_entropy_is_exact_where_all_tokens_are_known_and_a_lower_bound_elsewhere():
+    whole = [[("a", 0.5), ("b", 0.25), ("c", 0.25)], [("a", 0.75), ("b", 0.125), ("c", 0.125)]]
+    exact = -sum(p * math.log(p) for place in whole for _, p in place) / 2
+    assert scores("entropy", written([0.5, 0.125], whole)) == [pytest.approx(-exact)]
+    cut = [place[:1] for place in whole]
+    assert -exact < scores("entropy", written([0.5, 0.125], cut))[0] < 0
+
+
+def test_self_certainty_is_the_divergence_from_the_uniform_distribution():
+    whole = [[("a", 0.5), ("b", 0.25), ("c", 0.25)]]
+    expected = sum(-math.log(3 * p) / 3 for _, p in whole[0])
+    assert scores("self_certainty:3", written([0.5], whole)) == [pytest.approx(expected, abs=1e-6)]
+    assert scores("self_certainty:3", written([0.5], [[("a", 1 / 3), ("b", 1 / 3), ("c", 1 / 3)]])) == [
+        pytest.approx(0, abs=1e-6)
+    ]
+    with pytest.raises(ParameterError, match="top_logprobs"):
+        scores("self_certainty", written([0.5]))
+    with pytest.raises(ParameterError, match="size of the vocabulary"):
+        find_scorer("self_certainty:many")
+
+
+def test_equations_score_the_share_that_holds():
+    right, half, none = (written([0.5], text=text) for text in ("1 + 1 = 2", "1 + 1 = 2\n2 + 2 = 5", "well"))
+    assert scores("equations", right, half, none) == [1.0, 0.5, 0.5]
+    assert scores("equations:0", none) == [0.0]
+    with pytest.raises(ParameterError, match="equations takes"):
+        find_scorer("equations:x")
+
+
+def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
+    said = written([0.5], [[("Yes", 0.3), (" yes", 0.1), ("NO", 0.1), ("x", 0.5)]])
+    assert share(said, "yes", "no") == pytest.approx(0.8)
+    assert share(said, "true", "false") == 0.5
+    assert share(NOTHING, "yes", "no") == 0.5
+
+
+def test_a_question_about_a_text_holds_both():
+    chat = replace(written([0.5]), prompt=(("system", "be brief"), ("user", "2+2?")))
+    ((role, content),) = asked(chat, "Right?").prompt
+    assert role == "user"
+    assert "2+2?" in content
+    assert "abc" in content
+    assert "be brief" not in content
+    assert str(asked(written([0.5]), "Right?").prompt).startswith("Question: ask\nProposed answer: abc\nRight?")
+
+
+@method("none")
+def judged(problem: Problem, *, scorer: str, n: int = 3) -> Steps:
+    """Write, and judge."""
+    states = yield [Extend(problem.start)] * n
+    values = yield Score(scorer, states)
+    return Answer("done", {}, None, states[0], {"scores": values})
+
+
+def test_a_check_in_words_is_charged_to_the_token():
+    weights = {**WEIGHTS, "?": {"a": 3, "b": 1}}  # the question about the verdict ends in this letter
+    backend = MarkovBackend(weights)
+    (result,) = solve(backend, [Task(judged, PROBLEM, {"scorer": "verification"})], scorer=find_scorer)
+    assert result.why == "done"
+    assert result.cost.tokens == backend.made
+    assert result.answer.details["scores"] == [0.5] * 3  # neither word is known here
+    (spent,) = solve(
+        MarkovBackend(weights),
+        [Task(judged, PROBLEM, {"scorer": "verification"})],
+        scorer=find_scorer,
+        budget=Budget(tokens=30),
+    )
+    assert spent.cost.tokens <= 30
+
+
+CODE = {
+    "good": "def f(x):\n    return x + 1",
+    "bad": "def f(x):\n    return x",
+    "none": None,
+    "ends": "import sys\nsys.exit(0)",
+}
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+def test_programs_score_the_share_of_public_tests_they_pass():
+    tests = ["assert f(1) == 2", "assert f(0) == 0 + 1", "assert f(3) >= 3", "assert g(1)"]
+    texts = iter(CODE.values())
+    problem = Problem("p", "ask", lambda text: next(texts), {"tests": tests})
+    tried = {"scorer": "unit_tests", "n": len(CODE)}
+    (result,) = solve(MarkovBackend(), [Task(judged, problem, tried)], scorer=find_scorer)
+    assert result.answer.details["scores"] == [0.75, 0.25, 0.0, 0.0]
+    assert result.cost.runs == 3
+
+
+def test_a_problem_without_public_tests_is_named():
+    (result,) = solve(MarkovBackend(), [Task(judged, PROBLEM, {"scorer": "unit_tests"})], scorer=find_scorer)
+    assert result.why == "failed"
+    assert "p has no public tests" in result.error
+
+
+def test_texts_without_any_program_cost_nothing():
+    problem = Problem("p", "ask", lambda text: None, {"tests": ["assert True"]})
+    (result,) = solve(MarkovBackend(), [Task(judged, problem, {"scorer": "unit_tests"})], scorer=find_scorer)
+    assert result.answer.details["scores"] == [0.0] * 3
+    assert result.cost.runs == 0
+
+
+def test_scorer_errors_are_raised_where_the_method_waits():
+    (result,) = solve(MarkovBackend(), [Task(judged, PROBLEM, {"scorer": "self_certainty"})], scorer=find_scorer)
+    assert result.why == "failed"
+    assert ScorerError.__name__ in result.error
