@@ -28,7 +28,7 @@ LEARNING = 16
 """The most sequences of a step that the drafter learns from."""
 KEPT = 16
 """Steps without drafts for which prices are kept."""
-ASKING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 8
+ASKING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 32
 """All work for a draft in times of proposing it; the share of time that it may take where it brings nothing."""
 CREDIT, WINNINGS = 2.0, 12.0
 """Steps' worth of time that they may lose at first, and after they have won it."""
@@ -98,7 +98,7 @@ class Controller:
         self._balance = CREDIT
         self._ramp = 2  # nodes that may be tried: twice as many as were
         self._pause, self._wait = 1, 0  # steps from one asking to the next, and those still to go
-        self._asking, self._gain = 0.0, 1.0  # seconds that asking takes, and what it brings in steps
+        self._asking, self._gain = 0.0, 0.3  # seconds that asking takes, and what it brings in steps
         self._prices: tuple[int, int, list[float]] = (0, 0, [])  # of how many sequences, until which step
         self._plain = 1.0  # seconds of a step without drafts
         self._step = 0
@@ -137,8 +137,11 @@ class Controller:
         return prices
 
     def interested(self, sequences: int, others: int = 0) -> bool:
-        """Whether a likely guess could pay at all; if not, drafts need not be opened. Parameters as of `prices`."""
-        return sequences > 0 and self.prices(sequences, others)[1] * sequences < CEILING
+        """Whether drafts are to be asked in the next step: a likely guess could pay, and they have not just been.
+
+        If not, they need not be opened, nor told of the text. Parameters as of `prices`.
+        """
+        return sequences > 0 and self._wait <= 1 and self.prices(sequences, others)[1] * sequences < CEILING
 
     def propose(self, drafts: Sequence[Draft | None], limits: Sequence[int], others: int = 0) -> list[Tree | None]:
         """Trees for a step; `report` must follow it. The clock runs in between.
