@@ -10,6 +10,7 @@ import time
 import pytest
 
 import intact
+from intact.engine import constraints
 from intact.engine.driver import LINGER
 from intact.errors import CapacityError, ParameterError
 from intact.library import UNREAD
@@ -85,6 +86,33 @@ def test_astream_gives_what_stream_gives(model, plain):
     assert run(read(model.astream("x", id="b", max_tokens=9, **SAMPLED))) == list(
         plain.stream("x", id="b", max_tokens=9, **SAMPLED)
     )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_constraint_that_takes_long_to_compile_does_not_hold_the_loop_up(model, plain, monkeypatch, streamed):
+    fields = {"regex": "[a-z]{2,9}!", "temperature": 0.8, "max_tokens": 20}
+    compiling, meanwhile, compile_ = threading.Event(), threading.Event(), constraints.compile
+
+    def slow(tokenizer, vocabulary, parameters):
+        if parameters.constraint is not None:
+            compiling.set()
+            assert meanwhile.wait(PATIENCE)
+        return compile_(tokenizer, vocabulary, parameters)
+
+    async def scene():
+        asked = read(model.astream("some", **fields)) if streamed else model.agenerate("some", **fields)
+        task = asyncio.create_task(asked)
+        await until(compiling.is_set)
+        beside = await model.agenerate("beside", max_tokens=9, **SAMPLED)
+        meanwhile.set()
+        return await task, beside
+
+    expected = list(plain.stream("some", **fields)) if streamed else plain.generate("some", **fields)
+    with monkeypatch.context() as patch:
+        patch.setattr(constraints, "compile", slow)
+        found, beside = run(scene())
+    assert found == expected
+    assert beside == plain.generate("beside", max_tokens=9, **SAMPLED)
 
 
 def test_fifty_tasks_at_once(model, plain):

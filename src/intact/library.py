@@ -155,8 +155,7 @@ class Model:
     ) -> list[list[Completion]]:
         """`generate` for coroutines: the engine runs in a thread; cancelling the task cancels the samples."""
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
-        many = self._prompts(prompts)
-        left = len(many) * n
+        left = 0
 
         def listen(_: int, piece: Chunk | None) -> None:
             nonlocal left
@@ -164,7 +163,11 @@ class Model:
             if not left:
                 _notify(loop, finished.set)
 
-        jobs = self._jobs(many, n, _parameters(sampling), ids, priority, draft, listen)
+        parameters = _parameters(sampling)
+        jobs = await asyncio.to_thread(  # a long text and a large constraint take their time
+            lambda: self._jobs(self._prompts(prompts), n, parameters, ids, priority, draft, listen)
+        )
+        left = len(jobs) * n
         with self._posted(jobs):
             await finished.wait()
         return _completions(jobs, n, logprobs, on_error)
@@ -189,8 +192,10 @@ class Model:
             jobs[0].request.paused = told - read >= UNREAD
             _notify(loop, lambda: pieces.put_nowait(piece))
 
-        tokens, ids = [self._tokens(prompt, "the prompt")], None if id is None else [id]
-        jobs = self._jobs(tokens, 1, _parameters(sampling), ids, priority, draft, listen)
+        parameters, ids = _parameters(sampling), None if id is None else [id]
+        jobs = await asyncio.to_thread(
+            lambda: self._jobs([self._tokens(prompt, "the prompt")], 1, parameters, ids, priority, draft, listen)
+        )
         request = jobs[0].request
         with self._posted(jobs):
             while (piece := await pieces.get()) is not None:
@@ -485,7 +490,6 @@ def load(
     engine = Engine(
         runner,
         program.context,
-        program.vocabulary,
         chunk=chunk,
         rows=rows,
         cache_bytes=cache_bytes,

@@ -12,7 +12,7 @@ from support.tally import VOCABULARY, Tally, continued, request
 
 
 def make(**settings):
-    return Engine(Tally(), 400, VOCABULARY, **settings)
+    return Engine(Tally(), 400, **settings)
 
 
 def prompt_of(seed, length):

@@ -36,7 +36,6 @@ class Machine(RuleBasedStateMachine):
         self.engine = Engine(
             self.executor,
             CONTEXT,
-            VOCABULARY,
             chunk=chunk,
             rows=rows,
             cache_bytes=None if pages is None else pages * self.executor.page_bytes,

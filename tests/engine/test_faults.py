@@ -15,7 +15,7 @@ from intact.engine.engine import Engine
 from intact.errors import CapacityError, ModelError, ParameterError
 from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
-from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, request
+from support.tally import Eager, Oracle, Tally, continued, request
 from support.tiny import write_tiny
 
 CONTEXT = 128
@@ -48,7 +48,7 @@ class PoorDraws(Tally):
 
 
 def test_draws_that_fail_end_their_own_samples_only():
-    engine = Engine(PoorDraws(), CONTEXT, VOCABULARY)
+    engine = Engine(PoorDraws(), CONTEXT)
     found = [submit(engine, [key % 7, 1, 2], [key], 12) for key in range(6)]
     run(engine)
     for key, events in enumerate(found):
@@ -77,7 +77,7 @@ class HatesDrafts(Tally):
 
 def test_a_draft_that_fails_costs_nothing_but_time():
     executor = HatesDrafts()
-    engine = Engine(executor, CONTEXT, VOCABULARY, drafting=Drafting(Oracle(random.Random(1), [0]), Eager()))
+    engine = Engine(executor, CONTEXT, drafting=Drafting(Oracle(random.Random(1), [0]), Eager()))
     found = [submit(engine, [i, 1], [0], 12) for i in range(4)]
     run(engine)
     for i, events in enumerate(found):
@@ -89,7 +89,7 @@ def test_a_draft_that_fails_costs_nothing_but_time():
 
 def test_an_interrupt_while_tokens_are_handed_out_ends_all_that_run():
     """Nobody can say any more what was handed out; but nobody waits for ever."""
-    engine = Engine(Tally(), CONTEXT, VOCABULARY)
+    engine = Engine(Tally(), CONTEXT)
 
     def interrupted(event):
         raise KeyboardInterrupt

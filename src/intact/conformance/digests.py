@@ -113,7 +113,7 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
     key = branch_key(SEED, (prompt_id(tokens), 0))
     sha = hashlib.sha256()
     for sampling in (Sampling(), SAMPLED):
-        engine = Engine(executor, program.context, program.vocabulary)
+        engine = Engine(executor, program.context)
 
         def sink(event: Event) -> None:
             _update(sha, [event.token, event.logprob])

@@ -30,8 +30,8 @@ class Engine:
 
     Parameters
     ----------
-    context, vocabulary : int
-        The most positions of a sequence, and the tokens that a prompt may have.
+    context : int
+        The most positions of a sequence.
     chunk : int
         The most tokens of prompts that one step computes.
     rows : int
@@ -48,7 +48,6 @@ class Engine:
         self,
         executor: Executor,
         context: int,
-        vocabulary: int,
         *,
         chunk: int = DEFAULT_CHUNK,
         rows: int = DEFAULT_ROWS,
@@ -56,7 +55,7 @@ class Engine:
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
     ) -> None:
-        self.executor, self.context, self.vocabulary, self.drafting = executor, context, vocabulary, drafting
+        self.executor, self.context, self.drafting = executor, context, drafting
         self.pool = PagePool(executor, cache_bytes)
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
@@ -80,7 +79,7 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the prompt is empty, fills the context, or has a token outside the vocabulary.
+            If the prompt is empty, or fills the context.
         CapacityError
             If the cache cannot hold it.
         """
@@ -91,8 +90,6 @@ class Engine:
             raise ParameterError(
                 f"the prompt has {length} tokens; the context of {self.context} leaves room for none after it"
             )
-        if (worst := max(prompt)) >= self.vocabulary or (worst := min(prompt)) < 0:
-            raise ParameterError(f"a prompt's token must lie in [0, {self.vocabulary}), got {worst}")
         if -(-length // self.pool.page_size) > self.pool.capacity:
             raise self._too_small(length)
 
