@@ -43,3 +43,8 @@ def read_value(problem: Problem, text: str) -> str | None:
         return None
     answer = problem.read(text)
     return problem.read(rf"\boxed{{{text}}}") if answer is None else answer
+
+
+def whole(problem: Problem, state: State) -> bool:
+    """Whether a text gives an answer, and no budget has cut it short."""
+    return state.why != "budget" and problem.read(state.text) is not None

@@ -1,0 +1,84 @@
+"""Critique and revise: drafts that a critic, perhaps a larger model, takes to task; then a vote."""
+
+from __future__ import annotations
+
+from intact.errors import SpentError
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.asking import as_reply, asking, whole
+from intact.reason.ballot import elect
+
+CRITIQUE = """\
+{question}
+
+Here is a draft of an answer:
+
+{answer}
+
+{principle} Say what should be changed."""
+
+REVISE = """\
+{question}
+
+Here is a draft of an answer:
+
+{answer}
+
+A critic says:
+
+{critique}
+
+Write the answer anew, and heed the critic where the critic is right."""
+
+PRINCIPLES = """\
+Check whether the draft uses every fact of the question, and uses it rightly.
+Check every calculation and every conclusion of the draft.
+Check whether the draft answers what was asked, and states its answer clearly at the end."""
+
+
+@method("Bai et al. 2022, arXiv 2212.08073; Saunders et al. 2022, arXiv 2206.05802 (another critic)", temperature=0.7)
+def critique_and_revise(
+    problem: Problem,
+    *,
+    n: int = 4,
+    rounds: int = 2,
+    critic: str = "",
+    principles: str = PRINCIPLES,
+    critique: str = CRITIQUE,
+    revise: str = REVISE,
+) -> Steps:
+    """Have n drafts criticised and revised, by one principle after another, and vote among what they become.
+
+    Parameters
+    ----------
+    n : int
+        Drafts.
+    rounds : int
+        Revisions of each.
+    critic : str
+        Who criticises, by the driver's name; by default the model that writes.
+    principles : str
+        What to look at: round after round another line.
+    critique : str
+        How a critique is asked for, with {question}, {answer} and {principle}.
+    revise : str
+        How a revision is asked for, with {question}, {answer} and {critique}.
+    """
+    rules = principles.splitlines()
+    drafts = yield [Extend(problem.start)] * n
+    try:
+        for turn in range(rounds):
+            rule = rules[turn % len(rules)]
+            prompts = [asking(problem, critique, answer=draft.text, principle=rule) for draft in drafts]
+            said = yield [Extend(d.ask(prompt), model=critic) for d, prompt in zip(drafts, prompts, strict=True)]
+            prompts = [
+                asking(problem, revise, answer=draft.text, critique=one.text)
+                for draft, one in zip(drafts, said, strict=True)
+            ]
+            revised = yield [Extend(one.ask(prompt)) for one, prompt in zip(said, prompts, strict=True)]
+            drafts = [
+                as_reply(problem, new) if whole(problem, new) else draft
+                for draft, new in zip(drafts, revised, strict=True)
+            ]
+    except SpentError:
+        pass  # the newest drafts vote
+    return elect(problem, drafts)

@@ -1,0 +1,69 @@
+"""Self-refine: one answer, criticised and improved by the model that wrote it."""
+
+from __future__ import annotations
+
+from intact.errors import SpentError
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.asking import as_reply, asking, whole
+from intact.reason.ballot import take
+
+FEEDBACK = """\
+{question}
+
+Here is an answer to this:
+
+{answer}
+
+Check it step by step. If there is nothing to improve, end with "{satisfied}". Otherwise say what is wrong."""
+
+REFINE = """\
+{question}
+
+Here are earlier answers, each with what was said about it:
+
+{history}
+
+Write an improved answer in full."""
+
+ROUND = "Answer:\n{answer}\n\nFeedback:\n{feedback}"
+
+
+@method("Madaan et al. 2023, arXiv 2303.17651", temperature=0.7)
+def self_refine(
+    problem: Problem,
+    *,
+    rounds: int = 3,
+    satisfied: str = "No changes needed.",
+    feedback: str = FEEDBACK,
+    refine: str = REFINE,
+) -> Steps:
+    """Answer, say what is wrong with the answer, write a better one; until nothing is.
+
+    Parameters
+    ----------
+    rounds : int
+        Refinements at most.
+    satisfied : str
+        What feedback says where there is nothing to improve.
+    feedback : str
+        How feedback is asked for, with {question}, {answer} and {satisfied}.
+    refine : str
+        How an improved answer is asked for, with {question} and {history}.
+    """
+    answers = [(yield Extend(problem.start))]
+    history: list[str] = []
+    content = False
+    try:
+        while len(answers) <= rounds and not content:
+            last = answers[-1]
+            prompt = asking(problem, feedback, answer=last.text, satisfied=satisfied)
+            said = (yield Extend(last.ask(prompt))).text
+            content = satisfied.rstrip(".").casefold() in said.strip().rpartition("\n")[2].casefold()
+            if not content:
+                history.append(ROUND.format(answer=last.text, feedback=said))
+                prompt = asking(problem, refine, history="\n\n".join(history))
+                answers.append(as_reply(problem, (yield Extend(last.ask(prompt)))))
+    except SpentError:
+        pass  # the newest answer is the best there is
+    usable = [state for state in answers if whole(problem, state)]
+    return take(problem, (usable or answers)[-1], refinements=len(answers) - 1, satisfied=content)
