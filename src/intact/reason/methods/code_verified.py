@@ -1,0 +1,54 @@
+"""Code-verified answers: each solution is checked by a program, and votes with the weight of the outcome."""
+
+from __future__ import annotations
+
+from intact.errors import SpentError
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.asking import asking
+from intact.reason.ballot import elect
+from intact.reason.methods.program_aided import FENCE, printed
+
+CHECK = """\
+{question}
+
+The answer is claimed to be: {answer}
+
+Write a Python program that checks this claim by another way than solving the question again, where there is one. \
+It prints True if the claim is right, and False if it is wrong."""
+
+
+@method("Zhou et al. 2023, arXiv 2308.07921 (CSV)", temperature=0.7)
+def code_verified(
+    problem: Problem,
+    *,
+    n: int = 8,
+    right: float = 1.0,
+    uncertain: float = 0.5,
+    wrong: float = 0.2,
+    seconds: float = 10.0,
+    check: str = CHECK,
+) -> Steps:
+    """Sample n solutions, have a program check each, and vote with weights by what the programs say.
+
+    Parameters
+    ----------
+    n : int
+        Solutions.
+    right, uncertain, wrong : float
+        The weight of a solution whose program prints True; neither, or fails; prints False.
+    seconds : float
+        What each program may take, wall time.
+    check : str
+        How a program is asked for, with {question} and {answer}; the reply begins inside a block of code.
+    """
+    solutions = yield [Extend(problem.start)] * n
+    answers = problem.answers(solutions)
+    answered = [(state, answer) for state, answer in zip(solutions, answers, strict=True) if answer is not None]
+    begun = [s.ask(asking(problem, check, answer=answer)).append(f"{FENCE}python\n") for s, answer in answered]
+    try:
+        written = yield [Extend(state, stop=(FENCE,)) for state in begun]
+    except SpentError:
+        return elect(problem, solutions)
+    said = yield from printed(written, seconds)
+    weights = [{"True": right, "False": wrong}.get(line, uncertain) for line in said]
+    return elect(problem, [state for state, _ in answered], weights, printed=said)
