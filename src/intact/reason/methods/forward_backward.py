@@ -1,0 +1,85 @@
+"""Forward-backward verification: from an answer back to the numbers of the question."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from intact.errors import SpentError
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate.votes import vote
+from intact.reason.asking import asking, question, read_value
+from intact.reason.ballot import elected
+from intact.reason.exact import power
+
+BACKWARD = """\
+{question}
+
+It is known that the answer to this question is {answer}. What is the value of the unknown number x? \
+Reason step by step, and end with "The answer is" and the value of x."""
+
+SMOOTHING = 1e-8
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+
+
+def masked(text: str) -> list[tuple[str, str]]:
+    """The text with each of its numbers in turn replaced by x, and that number."""
+    return [
+        (text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", ""))
+        for found in _NUMBER.finditer(text)
+    ]
+
+
+@method("Jiang et al. 2023, arXiv 2308.07758 (FOBAR)", temperature=0.7)
+def forward_backward(
+    problem: Problem,
+    *,
+    n: int = 16,
+    candidates: int = 3,
+    masks: int = 3,
+    chains: int = 4,
+    alpha: float = 0.5,
+    backward: str = BACKWARD,
+) -> Steps:
+    """Sample n texts, and weigh their answers by how well numbers of the question can be told from each.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    candidates : int
+        Answers that are verified: the most frequent ones.
+    masks : int
+        Numbers of the question that are hidden, one at a time: the first ones.
+    chains : int
+        Backward texts for each candidate and hidden number.
+    alpha : float
+        The weight of the forward vote; 1 is self-consistency, 0 the backward vote.
+    backward : str
+        How the hidden number is asked for, with {question} and {answer}.
+    """
+    samples = yield [Extend(problem.start)] * n
+    answers = problem.answers(samples)
+    counts = Counter(answer for answer in answers if answer is not None)
+    likely = [answer for answer, _ in counts.most_common(candidates)]
+    hidden = [(text, read_value(problem, number)) for text, number in masked(question(problem))][:masks]
+    hits: Counter[str] = Counter()
+    if len(likely) > 1 and hidden:
+        asked = [(answer, text, number) for answer in likely for text, number in hidden for _ in range(chains)]
+        behind = {answer: samples[answers.index(answer)] for answer in likely}
+        prompts = [asking(problem, backward, question=text, answer=answer) for answer, text, _ in asked]
+        try:
+            told = yield [
+                Extend(behind[answer].ask(prompt)) for (answer, _, _), prompt in zip(asked, prompts, strict=True)
+            ]
+        except SpentError:
+            told = []
+        if told and all(state.why != "budget" for state in told):  # otherwise the forward vote decides
+            for (answer, _, number), state in zip(asked, told, strict=True):
+                hits[answer] += problem.read(state.text) == number
+    forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)
+    weights = [
+        power(counts[answer] / forth, alpha) * power((hits[answer] + SMOOTHING) / back, 1 - alpha) for answer in likely
+    ]
+    return elected(vote(likely, weights), answers, samples, None, hits=dict(hits), hidden=len(hidden))

@@ -1,0 +1,73 @@
+"""Generative verifiers: solutions are checked in writing, several times each."""
+
+from __future__ import annotations
+
+import re
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.asking import asking
+from intact.reason.ballot import elect, pick
+from intact.reason.exact import mean
+
+VERIFY = """\
+{question}
+
+Here is a proposed solution:
+
+{answer}
+
+Check the solution step by step. End with the line "Verdict: Yes" if its final answer is right, or "Verdict: No"."""
+
+_VERDICT = re.compile(r"verdict\W*(yes|no)\b", re.IGNORECASE)
+
+
+def verdict(text: str) -> float:
+    """What a verification says last: 1 for yes, 0 for no; 1/2 where it says neither."""
+    said = _VERDICT.findall(text)
+    return 0.5 if not said else float(said[-1].lower() == "yes")
+
+
+@method(
+    "Zhang et al. 2024, arXiv 2408.15240 (GenRM); Singhi et al. 2025, arXiv 2504.01005 (prompted verifiers)",
+    temperature=0.7,
+)
+def generative_verifier(
+    problem: Problem,
+    *,
+    n: int = 8,
+    checks: int = 4,
+    weighted: bool = False,
+    verifier: str = "",
+    verify: str = VERIFY,
+) -> Steps:
+    """Sample n solutions, verify each in writing several times, and choose by the share of verdicts that say yes.
+
+    Parameters
+    ----------
+    n : int
+        Solutions.
+    checks : int
+        Verifications of each.
+    weighted : bool
+        Whether the answer with the largest sum of shares is taken, instead of the one solution with the largest share.
+    verifier : str
+        Who verifies, by the driver's name; by default the model that solves.
+    verify : str
+        How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
+    """
+    if checks < 1:
+        raise ParameterError(f"checks must be at least 1, got {checks}")
+    solutions = yield [Extend(problem.start)] * n
+    asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
+    try:
+        said = yield [Extend(one, model=verifier) for one in asked for _ in range(checks)]
+    except SpentError:
+        said = []
+    if not said or any(one.why == "budget" for one in said):
+        return elect(problem, solutions)  # who was verified less must not lose by that
+    verdicts = [verdict(one.text) for one in said]
+    shares = [mean(verdicts[i * checks : (i + 1) * checks]) for i in range(n)]
+    if weighted:
+        return elect(problem, solutions, shares, rewards=shares)
+    return pick(problem, solutions, shares)
