@@ -1,0 +1,87 @@
+"""Speculative thinking: a small model writes, a larger one takes over where thoughts turn."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Part, Problem, State, Steps, method
+from intact.reason.ballot import take
+
+WORDS = {
+    "verify": ("verify", "think again", "recap", "check"),
+    "negative": ("wait", "alternatively", "hold on", "another"),
+    "positive": ("yeah", "yes", "final answer", "confident"),
+}
+"""What announces a check, a doubt, an affirmation."""
+
+HINT = "Let me check whether there are some wrong steps:"
+
+
+def turns(sentence: str) -> set[str]:
+    """What a sentence announces."""
+    lower = sentence.lower()
+    return {kind for kind, words in WORDS.items() if any(word in lower for word in words)}
+
+
+def _write(text: State, tokens: int, limit: int, model: str = "", stop: tuple[str, ...] = ()) -> Part[State]:
+    """Go on by so many tokens at most, and to the limit of all at most."""
+    tokens = min(tokens, limit - text.length)
+    if text.ended or tokens < 1:
+        return text
+    further: State = yield Extend(text, stop=stop, max_tokens=tokens, model=model)
+    return further
+
+
+@method("Yang et al. 2025, arXiv 2504.12329", temperature=0.6, top_p=0.95, top_k=50)
+def speculative_thinking(
+    problem: Problem,
+    *,
+    large: str = "large",
+    max_tokens: int = 4096,
+    draft: int = 20,
+    takeover: int = 20,
+    verification: int = 125,
+    patience: int = 15,
+    hint: str = HINT,
+    delimiter: str = "\n\n",
+) -> Steps:
+    """Think with a small model, and let a larger one write where a new thought doubts, affirms or checks.
+
+    Parameters
+    ----------
+    large : str
+        The larger model, by the driver's name.
+    max_tokens : int
+        The most tokens of the text.
+    draft : int
+        Tokens of a new thought that are looked at.
+    takeover : int
+        Tokens that the larger model writes in place of a draft.
+    verification : int
+        Tokens that it adds where the draft announced a check.
+    patience : int
+        Doubts after which it is given the hint.
+    hint : str
+        What is added to the text then.
+    delimiter : str
+        What stands between thoughts.
+    """
+    text = problem.start
+    doubts, limit, guided = 0, patience, 125
+    takeovers = 0
+    while not text.ended and text.length < max_tokens:
+        if not text.text.endswith(delimiter):
+            text = yield from _write(text, max_tokens, max_tokens, stop=(delimiter,))
+            continue
+        drafted = yield from _write(text, draft, max_tokens, stop=(delimiter,))
+        found = turns(drafted.last)
+        if not found:
+            text = drafted
+            continue
+        takeovers += 1
+        text = yield from _write(text, takeover, max_tokens, large)
+        if "verify" in found:
+            text = yield from _write(text, verification, max_tokens, large)
+        doubts += "negative" in found
+        if doubts >= limit and not text.ended:
+            text = yield from _write(text.append(hint), guided, max_tokens, large)
+            doubts, limit, guided = 0, min(limit + 5, 30), min(guided + 25, 200)
+    return take(problem, text, takeovers=takeovers)
