@@ -121,7 +121,7 @@ def test_a_check_in_words_is_charged_to_the_token():
     weights = {**WEIGHTS, "?": {"a": 3, "b": 1}}  # the question about the verdict ends in this letter
     backend = MarkovBackend(weights)
     (result,) = solve(backend, [Task(judged, PROBLEM, {"scorer": "verification"})], scorer=find_scorer)
-    assert result.why == "done"
+    assert result.why == "done", result.error
     assert result.cost.tokens == backend.made
     assert result.answer.details["scores"] == [0.5] * 3  # neither word is known here
     (spent,) = solve(

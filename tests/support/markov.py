@@ -124,7 +124,7 @@ class MarkovBackend:
         """The likeliest letters to follow, of equals in the order of letters."""
         law = self.distribution(text)
         best = sorted(law, key=lambda letter: (-law[letter], letter))[:count]
-        return tuple((ord(letter), round(math.log(law[letter]) * LOGPROB_SCALE)) for letter in best)
+        return tuple((letter, round(math.log(law[letter]) * LOGPROB_SCALE)) for letter in best)
 
     def _move(self, generation: Generation) -> None:
         state, parameters = generation.state, generation.parameters
