@@ -118,7 +118,7 @@ class Player:
         piece = Piece(
             text,
             tuple(map(ord, letters)),
-            tuple(dict(top)[ord(letter)] for top, letter in zip(tops, letters, strict=True)),
+            tuple(dict(top)[letter] for top, letter in zip(tops, letters, strict=True)),
             tuple(top[: request.top_logprobs] for top in tops) if request.top_logprobs else (),
             model="",
         )
