@@ -1,0 +1,254 @@
+"""Which method for which question: learnt from own logs, judged on problems that were held out.
+
+A log is what ``intact solve --task ... --journal DIR`` writes for each method: ``answers.jsonl``, a result a line. How
+hard a question is shows in a few first samples: the share of the answer that most of them give.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from intact.errors import FormatError, ParameterError
+from intact.numerics.sampling import branch_key
+
+EDGES = (0.5, 1.0)
+"""Agreement from which a question counts as of medium difficulty, and as easy."""
+
+
+class Arm(NamedTuple):
+    """A method with parameters, as sorted JSON."""
+
+    method: str
+    parameters: str = "{}"
+
+    @classmethod
+    def of(cls, method: str, parameters: Mapping[str, Any]) -> Arm:
+        """Make the arm of parameters."""
+        return cls(method, json.dumps(dict(parameters), sort_keys=True))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters."""
+        settings: dict[str, Any] = json.loads(self.parameters)
+        return settings
+
+
+class Trial(NamedTuple):
+    """What became of a problem: whether the answer was right, what it took, and the votes."""
+
+    correct: bool
+    tokens: int
+    votes: Mapping[str, float]
+
+
+Log: TypeAlias = Mapping[Arm, Mapping[str, Trial]]
+"""For each arm the trials of problems by their ids."""
+
+
+def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
+    """Read results, graded, of any number of methods.
+
+    Raises
+    ------
+    FormatError
+        If a line is none, or a problem was tried twice by one arm.
+    """
+    log: dict[Arm, dict[str, Trial]] = {}
+    for file in files:
+        for place, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            try:
+                value = json.loads(line)
+                arm = Arm.of(value["method"], value["trace"]["parameters"])
+                trial = Trial(bool(value["correct"]), int(value["cost"]["tokens"]), dict(value["votes"]))
+                name = str(value["id"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise FormatError(f"{file}: line {place} is no graded result ({error!r})") from error
+            if name in log.setdefault(arm, {}):
+                raise FormatError(f"{file}: line {place} tries {name} by {arm.method} {arm.parameters} once more")
+            log[arm][name] = trial
+    return log
+
+
+def agreement(votes: Mapping[str, float], samples: int) -> float:
+    """The share of all samples that give the most frequent answer."""
+    return max(votes.values(), default=0) / samples
+
+
+def pilot_arm(samples: int) -> Arm:
+    """The arm that is nothing but the first samples and their vote."""
+    return Arm.of("self_consistency", {"n": samples})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which arm for which agreement.
+
+    Attributes
+    ----------
+    pilot : int
+        Samples that are drawn first; 0 if the arm is always the same.
+    edges : tuple of float
+        Where one class of agreement ends and the next begins.
+    arms : tuple of Arm
+        One for each class, one more than edges.
+    """
+
+    pilot: int
+    edges: tuple[float, ...]
+    arms: tuple[Arm, ...]
+
+    def choose(self, share: float) -> Arm:
+        """The arm for an agreement."""
+        return self.arms[bisect_right(self.edges, share)]
+
+    def write(self, file: Path) -> None:
+        """Keep it as JSON."""
+        arms = [[arm.method, arm.settings] for arm in self.arms]
+        value = {"pilot": self.pilot, "edges": self.edges, "arms": arms}
+        file.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> Policy:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        FormatError
+            If it is no such file.
+        """
+        try:
+            value = json.loads(file.read_text("utf-8"))
+            arms = tuple([Arm.of(name, parameters) for name, parameters in value["arms"]])
+            policy = cls(int(value["pilot"]), tuple(map(float, value["edges"])), arms)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{file} is no table of methods ({error!r})") from error
+        if len(policy.arms) != len(policy.edges) + 1:
+            raise FormatError(f"{file} has {len(policy.arms)} methods for {len(policy.edges) + 1} classes")
+        return policy
+
+
+def split(problems: Iterable[str], seed: int = 0) -> tuple[list[str], list[str]]:
+    """Halve problems by a hash of their names: to learn from, and held out."""
+    halves: tuple[list[str], list[str]] = [], []
+    for problem in problems:
+        halves[branch_key(seed, ("split", problem)) >> 63].append(problem)
+    return halves
+
+
+def common(log: Log) -> list[str]:
+    """The problems that all arms have tried, in the first one's order."""
+    first = next(iter(log.values()), {})
+    return [problem for problem in first if all(problem in trials for trials in log.values())]
+
+
+def applied(policy: Policy, log: Log, problem: str) -> tuple[bool, int]:
+    """Whether a policy answers a problem right, and for how many tokens, the pilot's included."""
+    if not policy.pilot:
+        trial = log[policy.arms[0]][problem]
+        return trial.correct, trial.tokens
+    pilot = pilot_arm(policy.pilot)
+    first = log[pilot][problem]
+    arm = policy.choose(agreement(first.votes, policy.pilot))
+    if arm == pilot:
+        return first.correct, first.tokens
+    then = log[arm][problem]
+    return then.correct, first.tokens + then.tokens
+
+
+class Outcome(NamedTuple):
+    """Accuracy and mean tokens over problems."""
+
+    accuracy: float
+    tokens: float
+
+
+def outcome(policy: Policy, log: Log, problems: Sequence[str]) -> Outcome:
+    """What a policy comes to."""
+    told = [applied(policy, log, problem) for problem in problems]
+    return Outcome(sum(right for right, _ in told) / len(told), sum(tokens for _, tokens in told) / len(told))
+
+
+def fixed(arm: Arm) -> Policy:
+    """The policy of one arm for all."""
+    return Policy(0, (), (arm,))
+
+
+def best(policies: Iterable[Policy], log: Log, problems: Sequence[str], tokens: float) -> Policy | None:
+    """The most accurate policy of no more tokens on average; of equals that of fewer tokens, then the first."""
+    affordable = [(policy, outcome(policy, log, problems)) for policy in policies]
+    affordable = [(policy, found) for policy, found in affordable if found.tokens <= tokens]
+    return max(affordable, key=lambda pair: (pair[1].accuracy, -pair[1].tokens), default=(None,))[0]
+
+
+def learn(
+    log: Log, problems: Sequence[str], *, tokens: float = math.inf, pilot: int = 4, edges: Sequence[float] = EDGES
+) -> Policy:
+    """The best policy on these problems: all assignments of arms to classes, and each arm for all, are tried.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem, the pilot is not in the log, or nothing can be afforded.
+    """
+    if pilot_arm(pilot) not in log or not problems:
+        raise ParameterError(
+            f"a log of self_consistency with n={pilot}, and problems that all methods tried, are needed"
+        )
+    assignments = itertools.product(log, repeat=len(edges) + 1)
+    policies = [*map(fixed, log), *[Policy(pilot, tuple(edges), arms) for arms in assignments]]
+    found = best(policies, log, problems, tokens)
+    if found is None:
+        raise ParameterError(f"no method in the log takes {tokens:g} tokens or fewer on average")
+    return found
+
+
+class Report(NamedTuple):
+    """A policy on problems that it was not learnt from.
+
+    Attributes
+    ----------
+    policy, fixed : Outcome
+        The policy's, and that of the best fixed arm, chosen in hindsight on these very problems.
+    arm : Arm
+        That arm.
+    regret : float
+        How much more accurate it is; below 0 where the policy is better.
+    error : float
+        The standard error of the regret, from differences problem by problem.
+    """
+
+    policy: Outcome
+    fixed: Outcome
+    arm: Arm
+    regret: float
+    error: float
+
+
+def judge(policy: Policy, log: Log, problems: Sequence[str], *, tokens: float = math.inf) -> Report:
+    """Compare a policy with the best fixed arm that takes as few tokens.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem, or no arm is cheap enough.
+    """
+    rival = best(map(fixed, log), log, problems, tokens) if problems else None
+    if rival is None:
+        raise ParameterError("there is no problem to judge by, or no method cheap enough")
+    gaps = [applied(rival, log, name)[0] - applied(policy, log, name)[0] for name in problems]
+    regret = sum(gaps) / len(gaps)
+    spread = sum((gap - regret) ** 2 for gap in gaps) / max(1, len(gaps) - 1)
+    return Report(
+        outcome(policy, log, problems),
+        outcome(rival, log, problems),
+        rival.arms[0],
+        regret,
+        math.sqrt(spread / len(gaps)),
+    )

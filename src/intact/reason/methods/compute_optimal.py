@@ -1,0 +1,37 @@
+"""Compute-optimal choice: the method that own logs say is best for questions like this."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from intact.errors import SpentError
+from intact.reason import Answer, Call, Extend, Problem, Steps, find, method
+from intact.reason.ballot import elect
+from intact.reason.choice import Policy, agreement, pilot_arm
+
+
+@method("Snell et al. 2024, arXiv 2408.03314; Liu et al. 2025, arXiv 2502.06703", temperature=0.7)
+def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
+    """See how far a few samples agree, and go on by the method that a table gives for that.
+
+    Parameters
+    ----------
+    table : str
+        The file that `intact.reason.choice.Policy.write` wrote.
+    """
+    policy = Policy.read(Path(table))
+    samples = (yield [Extend(problem.start)] * policy.pilot) if policy.pilot else []
+    first = elect(problem, samples)
+    share = agreement(first.votes, policy.pilot) if samples else 1.0
+    arm = policy.choose(share)
+    details = {"agreement": share if samples else None, "method": arm.method, "parameters": arm.settings}
+    if samples and arm == pilot_arm(policy.pilot):
+        return replace(first, details=details)
+    try:
+        answer: Answer = yield Call(find(arm.method), problem, arm.settings)
+    except SpentError:
+        if not samples:
+            raise
+        return replace(first, details=details)
+    return replace(answer, details={**answer.details, **details})
