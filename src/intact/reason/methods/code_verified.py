@@ -34,8 +34,12 @@ def code_verified(
     ----------
     n : int
         Solutions.
-    right, uncertain, wrong : float
-        The weight of a solution whose program prints True; neither, or fails; prints False.
+    right : float
+        The weight of a solution whose program prints True.
+    uncertain : float
+        That where it prints neither, or fails.
+    wrong : float
+        That where it prints False.
     seconds : float
         What each program may take, wall time.
     check : str
