@@ -1,0 +1,5 @@
+"""Reward models of the hub, read through Transformers, each family in its own way; one file a family."""
+
+from intact.score.rewards.base import RewardModel, families, open_reward
+
+__all__ = ["RewardModel", "families", "open_reward"]

@@ -1,0 +1,83 @@
+"""Reward models that are language models: the reward is the chance of one next token rather than another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from intact.score.rewards.base import RewardModel, architecture
+
+GOOD, BAD = "+", "-"
+
+
+class _NextToken(RewardModel):
+    """p(+) / (p(+) + p(-)) as next token at certain places."""
+
+    network = "AutoModelForCausalLM"
+
+    def chances(self, ids: Sequence[int], places: Sequence[int]) -> list[float]:
+        """Return the chance of + at each place of a sequence."""
+        import torch
+
+        signs = [self.last_token(GOOD), self.last_token(BAD)]
+        logits = self.run(ids).logits[0, list(places)][:, signs]
+        return [float(value) for value in torch.softmax(logits.float(), -1)[:, 0]]
+
+
+class RLHFlow(_NextToken):
+    """RLHFlow's models (Dong et al. 2024, "RLHF workflow", and their PRMs on Mistral and DeepSeek data).
+
+    Every step is a turn of the user, the first behind the question, and the model answers each with + or -.
+    """
+
+    family = "rlhflow"
+
+    @classmethod
+    def fits(cls, config: Mapping[str, Any], name: str) -> bool:
+        """By its name."""
+        return architecture(config).endswith("ForCausalLM") and "rlhflow" in name
+
+    def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
+        """Return a reward for each step: of what the model would answer, given + to all before."""
+        said = [f"{question} {steps[0]}", *steps[1:]]
+        turns = [turn for step in said for turn in (("user", step), ("assistant", GOOD))]
+        asked = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]
+        longest = asked[-1]
+        if all(longest[: len(ids)] == ids for ids in asked):
+            return self.chances(longest, [len(ids) - 1 for ids in asked])
+        return [self.chances(ids, [len(ids) - 1])[0] for ids in asked]  # a form in which earlier turns look otherwise
+
+
+class RLHFlowOutcome(RLHFlow):
+    """RLHFlow's outcome models: the same, with the whole solution as one step."""
+
+    family = "rlhflow-outcome"
+
+    @classmethod
+    def fits(cls, config: Mapping[str, Any], name: str) -> bool:
+        """By its name; the process models' are the others."""
+        return False
+
+    def split(self, text: str) -> list[str]:
+        """The whole is one step."""
+        return [text.strip()]
+
+
+class MathShepherd(_NextToken):
+    """Math-Shepherd (Wang et al. 2023, arXiv 2312.08935): "ки" ends each line, and + or - would follow."""
+
+    family = "math-shepherd"
+    delimiter = "\n"
+    tag = "ки"
+
+    @classmethod
+    def fits(cls, config: Mapping[str, Any], name: str) -> bool:
+        """By its name."""
+        return architecture(config).endswith("ForCausalLM") and "shepherd" in name
+
+    def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
+        """Return a reward for each step."""
+        lines = [f"{step.replace(self.tag, '')} {self.tag}" for step in steps]
+        ids = list(self.tokenizer.encode(f"{question.replace(self.tag, '')} " + "\n".join(lines)))
+        mark = self.last_token(self.tag)
+        return self.chances(ids, [place for place, token in enumerate(ids) if token == mark])

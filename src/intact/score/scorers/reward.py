@@ -1,0 +1,52 @@
+"""What a reward model of the hub thinks of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from intact.errors import ParameterError
+from intact.reason.problem import Problem
+from intact.reason.state import State
+from intact.score.rewards import RewardModel, open_reward
+
+
+class Reward:
+    """The reward after a text's last step, in [0, 1], by a model that Transformers reads (`intact.score.rewards`).
+
+    ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` where the family is in doubt.
+    Texts that are beginnings of others in the same request are judged together with them, in one pass.
+
+    Parameters
+    ----------
+    model : str
+        Folder or name of the hub.
+    """
+
+    name = "reward"
+
+    def __init__(self, model: str = "") -> None:
+        if not model:
+            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME of the hub")
+        self._model: RewardModel = open_reward(model)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the rewards depend on."""
+        return f"{self._model.family} {self._model.digest}"
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """The scores, in order."""
+        known: dict[tuple[str, tuple[str, ...]], float] = {}
+        asked = [(_question(state), tuple(self._model.split(state.text))) for state in states]
+        for question, steps in sorted(set(asked), key=lambda one: (-len(one[1]), one)):
+            if (question, steps) not in known:
+                for end, reward in enumerate(self._model.rewards(question, steps), 1):
+                    known.setdefault((question, steps[:end]), reward)
+        return [known[one] for one in asked]
+
+
+def _question(state: State) -> str:
+    if isinstance(state.prompt, str):
+        return state.prompt
+    return "\n".join(content for role, content in state.prompt if role == "user")
