@@ -1,4 +1,4 @@
-"""Reward models, on tiny random checkpoints of the very classes, against definitions written out with the whole network."""
+"""Reward models, on tiny random checkpoints of the very classes, against definitions written out in full."""
 
 from __future__ import annotations
 
