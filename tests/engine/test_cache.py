@@ -42,6 +42,13 @@ def test_a_cap_counts_whole_pages(memory):
         PagePool(memory, 999)
 
 
+def test_a_pool_takes_little_more_memory_than_is_held(memory):
+    pool = PagePool(memory)
+    for held in range(1, 600):
+        pool.allocate()
+        assert pool.used == held <= len(memory.pages) <= max(held + 3, 1.1 * held)
+
+
 def test_a_full_pool_says_so_and_recovers(memory):
     pool = PagePool(memory, 3 * memory.page_bytes)
     pages = [pool.allocate() for _ in range(3)]

@@ -59,7 +59,7 @@ class PagePool:
 
     def _grow(self) -> None:
         first = len(self._references)
-        count = min(max(8, first // 4), self.capacity - first)
+        count = min(max(4, first // 16), self.capacity - first)
         if not count:
             raise OutOfPagesError
         try:

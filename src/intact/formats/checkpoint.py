@@ -1,8 +1,10 @@
 """A model as it lies on disk, whatever its format."""
 
+import ctypes
 import mmap
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -54,11 +56,16 @@ class Checkpoint:
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Let the system have the memory of mapped files back; what is touched again is read again."""
+        """Let the system have memory back: of mapped files, which are read again when they are touched, and of the heap.
+
+        To read metadata and to make a tokenizer takes tens of megabytes for a moment, which the heap would keep.
+        """
         maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
         for found in maps.values():
             if hasattr(mmap, "MADV_DONTNEED"):  # where it does not exist, the system decides by itself
                 found.madvise(mmap.MADV_DONTNEED)
+        with suppress(AttributeError, OSError):  # the C library has no such function
+            ctypes.CDLL(None).malloc_trim(0)
 
     def __enter__(self) -> Self:
         return self
