@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from intact.reason import Problem, Result, find
+from intact.reason.asking import asking, question, read_value
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.methods.forward_backward import masked
@@ -268,3 +269,20 @@ def test_what_sentences_announce() -> None:
     assert turns("Wait, let me check") == {"negative", "verify"}
     assert turns("Yes, the final answer") == {"positive"}
     assert turns("So 3 + 4") == set()
+
+
+def test_questions_are_found_and_templates_filled() -> None:
+    assert question(PROBLEM) == QUESTION
+    bare = Problem("p", "Question: 1 + 1?\nAnswer: 2\n\nQuestion: 2 + 2?\nAnswer:")
+    assert question(bare) == bare.prompt
+    known = Problem("p", bare.prompt, data={"question": "2 + 2?"})
+    assert question(known) == "2 + 2?"
+    assert asking(known, "{question} {answer} {other} {}", answer="{question}") == "2 + 2? {question} {other} {}"
+    assert asking(PROBLEM, "{question}!") == (("user", QUESTION + "!"),)
+
+
+def test_a_bare_value_is_read_as_an_answer_even_where_boxes_are_wanted() -> None:
+    boxed = Problem("p", "?", lambda text: (re.findall(r"boxed{(.*)}", text) or [None])[0])
+    assert read_value(boxed, " 7\n") == "7"
+    assert read_value(boxed, "\n") is None
+    assert read_value(PROBLEM, "= 7") == "7"

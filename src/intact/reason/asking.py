@@ -10,11 +10,9 @@ from intact.reason.state import Prompt, State
 
 
 def question(problem: Problem) -> str:
-    """What is asked: ``data["question"]``, else the prompt, or of a conversation what the user said last."""
-    if "question" in problem.data:
-        return str(problem.data["question"])
+    """What is asked: of a conversation what the user said last, else ``data["question"]``, else the whole prompt."""
     if isinstance(problem.prompt, str):
-        return problem.prompt
+        return str(problem.data.get("question", problem.prompt))
     return next((content for role, content in reversed(problem.prompt) if role == "user"), "")
 
 

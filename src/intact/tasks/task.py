@@ -142,7 +142,7 @@ class Task(ABC):
     def problem(self, item: Item, style: Style = "chat", seed: int = 0) -> Problem:
         """Return an item as methods see it: without its answer."""
         prompt = self.chat(item) if style == "chat" else self.base(item)
-        return Problem(item.id, prompt, partial(self.read_for, item), item.data, seed)
+        return Problem(item.id, prompt, partial(self.read_for, item), {"question": item.question, **item.data}, seed)
 
 
 def all_tasks() -> dict[str, Task]:
