@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
+import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +20,7 @@ from intact.reason.state import State
 
 APPLICATION = 0x494E5443  # "INTC", in the file's header
 VERSION = 1
+SYNC = 2.0  # seconds of work that a power cut may cost; being killed costs none
 CHECK = 8  # bytes of a digest of key and result, in front of each result
 _SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
 
@@ -42,6 +46,8 @@ class Journal:
         self._begun: list[bytes] = []
         self._done: dict[bytes, bytes] = {}
         self.hits = 0
+        self._synced = time.monotonic()
+        self._syncing: threading.Thread | None = None
         with self._named():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
@@ -62,7 +68,7 @@ class Journal:
             if version != VERSION:
                 raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute("PRAGMA synchronous = NORMAL")  # safe from being killed; `_sync` is for the power
         if not tables:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -124,6 +130,15 @@ class Journal:
                 raise
         self._begun.clear()
         self._done.clear()
+        if time.monotonic() - self._synced > SYNC and (self._syncing is None or not self._syncing.is_alive()):
+            self._synced = time.monotonic()
+            self._syncing = threading.Thread(target=self._sync, name="intact-journal", daemon=True)
+            self._syncing.start()
+
+    def _sync(self) -> None:
+        """Have the disk hold what has been committed, in a thread of its own: disks take their time."""
+        with suppress(OSError), Path(f"{self.path}-wal").open("rb") as log:
+            os.fsync(log.fileno())
 
     @property
     def unfinished(self) -> int:
@@ -145,7 +160,10 @@ class Journal:
         try:
             self.commit()
         finally:
-            self._database.close()
+            if self._syncing is not None:
+                self._syncing.join()
+            with self._named():
+                self._database.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,10 @@ class NativeBackend:
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
         self._matrices = sum([int(np.prod(shapes[name])) for name in linear])
         self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
-        self._attention = [(op.heads * op.width, op.window) for op in program.ops if isinstance(op, Attend)]
+        self._attention = Counter[int]()  # products a position and visible slot, by the window
+        for op in program.ops:
+            if isinstance(op, Attend):
+                self._attention[op.window] += 2 * op.heads * op.width
 
     @cached_property
     def identity(self) -> str:
@@ -74,8 +77,8 @@ class NativeBackend:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
         end = start + count
         total = count * (self._matrices + self._head)
-        for width, window in self._attention:
-            total += 2 * width * (_visible(end, window) - _visible(start, window))
+        for window, products in self._attention.items():
+            total += products * (_visible(end, window) - _visible(start, window))
         return total
 
     def start(self, generations: Sequence[Generation]) -> None:
