@@ -56,7 +56,7 @@ class Checkpoint:
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Let the system have memory back: of mapped files, which are read again when they are touched, and of the heap.
+        """Let the system have memory back: of mapped files, which are read again when touched, and of the heap.
 
         To read metadata and to make a tokenizer takes tens of megabytes for a moment, which the heap would keep.
         """
