@@ -265,6 +265,21 @@ def test_early_rejection_writes_no_more_of_what_it_rejects_and_ended_beams_keep_
     assert len(result.answer.details["rewards"]) == 2
 
 
+def test_an_ended_text_is_not_continued_and_leaves_fewer_places_to_the_others() -> None:
+    """Of two places one is taken by the text that ends at once; the other is all that goes on, in two ways."""
+
+    def reply(prompt: str, text: str, number: int) -> str:
+        return ["good", "fair.", "bad.", "bad."][number] if not text else ["fair.", "bad."][number % 2]
+
+    table = Table(lambda text: 0.9 * text.startswith("good") + 0.3 * (text.count("fair") / (1 + text.count("."))))
+    result = solve(ScriptBackend(reply), "early_rejection", table, n=4, width=2, tokens=5, delimiter=".", steps=3)
+    texts = [n["text"] for n in result.trace["nodes"] if n["kind"] == "extend"]
+    assert texts == ["good", "fair.", "bad.", "bad.", *["fair.", "bad."] * 2]
+    assert result.answer.answer == "good"
+    assert result.answer.chosen is not None
+    assert len(result.answer.details["rewards"]) == 2
+
+
 def test_an_uneven_width_is_refused() -> None:
     result = solve(MarkovBackend(), "early_rejection", Table(len), n=5, width=2)
     assert result.why == "failed"

@@ -194,7 +194,7 @@ def test_program_aided_runs_what_was_written_and_votes_on_what_it_prints() -> No
         "print(3 + 14)\n```",
         "print(18)",
         "print(18\n```",
-        "raise SystemExit(1)",
+        "print(99)\nraise SystemExit(1)",
     ]
 
     def reply(prompt: str, text: str, place: int) -> str:
@@ -257,12 +257,13 @@ def test_a_larger_model_takes_over_where_a_thought_turns() -> None:
 
 def test_doubts_beyond_patience_bring_the_hint() -> None:
     small = lambda prompt, text, place: "wait\n\n" if text.count("\n\n") < 9 else "end"  # noqa: E731
-    large = lambda prompt, text, place: "hm\n\n"  # noqa: E731
+    large = lambda prompt, text, place: "hm\n\n…"  # noqa: E731
     result, _ = solve("speculative_thinking", small, other=large, large="other", takeover=4, patience=2, hint="CHECK:")
     assert result.answer.chosen is not None
     # after two doubts the hint; then seven are needed, which do not come
     assert result.answer.chosen.text.startswith("wait\n\nhm\n\nhm\n\nCHECK:")
     assert result.answer.chosen.text.count("CHECK:") == 1
+    assert result.answer.chosen.text.count("hm") == 8
 
 
 def test_what_sentences_announce() -> None:
