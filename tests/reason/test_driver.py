@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from intact.errors import ScorerError, SpentError
-from intact.reason import Answer, Extend, Problem, Race, Result, Score, State, Steps, find, method
+from intact.reason import Answer, Call, Extend, Problem, Race, Result, Run, Score, State, Steps, find, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Task
+from intact.reason.driver import Driver, Task
 from support.markov import MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of, tokens_of
 
@@ -244,3 +244,104 @@ def test_what_a_back_end_cannot_write_fails_alone() -> None:
     assert "error" in whys
     assert "end" in whys
     assert result.why == "done"
+
+
+def test_several_models_and_their_vocabularies() -> None:
+    """Tokens go from model to model where they mean the same, else the text does; each reads what another wrote."""
+    seen: list[State] = []
+
+    class Noting(MarkovBackend):
+        def start(self, generations: Any) -> None:
+            seen.extend(generation.state for generation in generations)
+            super().start(generations)
+
+    class Foreign(Noting):
+        vocabulary = "other letters"
+
+    @method("none", temperature=1.0)
+    def alternating(problem: Problem) -> Steps:
+        """Take turns."""
+        state = yield Extend(problem.start, max_tokens=3, stop=("a", "b", "c"))
+        state = yield Extend(state, max_tokens=2, model="large", stop=(".", "a", "b", "c"))
+        state = yield Extend(state.append("b"), max_tokens=2)
+        return Answer(state.text, {}, None, state)
+
+    problem = Problem("p1", "ask")
+    for other, kept in ((Noting(), True), (Foreign(), False)):
+        seen.clear()
+        small = Noting()
+        ((_, result),) = Driver({"small": small, "large": other}).solve([Task(alternating, problem, {})])
+        assert result.why == "done", result.error
+        one, two, *_ = result.trace["nodes"]
+        assert [len(state.pieces) for state in seen] == [0, 1, 3]
+        assert bool(seen[1].pieces[0].tokens) == kept
+        assert bool(seen[2].pieces[0].tokens)
+        assert bool(seen[2].pieces[1].tokens) == kept
+        assert seen[2].text == one["text"] + two["text"] + "b"
+        assert result.cost.prefill == 3 + (3 + one["tokens"]) + two["tokens"] + 1
+        assert result.cost.tokens == small.made + other.made
+
+
+def test_a_race_whose_winners_have_ended_before_makes_nothing() -> None:
+    @method("none", temperature=1.0)
+    def late(problem: Problem) -> Steps:
+        """Race again."""
+        states = yield [Extend(problem.start)] * 12
+        ended = [state for state in states if state.why == "end"][:2]
+        assert len(ended) == 2
+        raced = yield Race([Extend(ended[0]), Extend(problem.start), Extend(ended[1])], 2)
+        return Answer(None, details={"winners": raced.winners, "whys": [state.why for state in raced.states]})
+
+    (result,) = solve(MarkovBackend(), [Task(late, problems(1)[0], {})])
+    assert result.why == "done", result.error
+    assert result.answer.details == {"winners": [0, 2], "whys": ["end", "cancelled", "end"]}
+    assert len(result.trace["nodes"]) == 12
+
+
+def test_who_reads_answers_may_fail() -> None:
+    def unreadable(text: str) -> str | None:
+        raise RecursionError("too deep")
+
+    problem = Problem("p1", "ask", unreadable)
+    for budget in (None, Budget(tokens=1)):
+        (result,) = solve(MarkovBackend(), [Task(find("self_consistency"), problem, {"n": 3})], budget=budget)
+        assert (result.why, result.answer.answer) == ("failed", None)
+        assert "RecursionError: too deep" in result.error
+
+
+def test_programs_run_in_the_sandbox_and_are_counted() -> None:
+    @method("none")
+    def running(problem: Problem) -> Steps:
+        """Run."""
+        good, bad = yield [Run("print(6 * 7)"), Run("1 / 0")]
+        try:
+            yield Run("print(1)")
+        except SpentError:
+            return Answer(good.stdout.strip(), details={"ended": bad.ended})
+        return Answer(None)
+
+    (result,) = solve(MarkovBackend(), [Task(running, problems(1)[0], {})], budget=Budget(runs=2))
+    assert (result.answer.answer, result.answer.details["ended"], result.why) == ("42", "error", "spent")
+    assert result.cost.runs == 2
+    assert [node["kind"] for node in result.trace["nodes"]] == ["run", "run"]
+
+
+def test_called_methods_share_what_is_left() -> None:
+    @method("none")
+    def calling(problem: Problem, *, k: int = 3) -> Steps:
+        """Call."""
+        answers = yield [Call(find("self_consistency"), problem, {"n": 4})] * k
+        return Answer(answers[0].answer)
+
+    for cap in (0, 7, 30, 61, 1000):
+        told = []
+        for timing in (None, 1, 2):
+            backend = MarkovBackend(timing=timing)
+            (result,) = solve(backend, [Task(calling, problems(1)[0], {})], budget=Budget(tokens=cap))
+            told.append(comparable(result))
+            calls = [tokens_of(node["nodes"]) for node in result.trace["nodes"]]
+            assert len(calls) == 3
+            assert max(calls) <= cap // 3
+            assert sum(calls) == result.cost.tokens == backend.made
+        assert told[0] == told[1] == told[2]
+    assert len(set(calls)) > 1  # they draw apart

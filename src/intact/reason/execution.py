@@ -95,6 +95,8 @@ class Execution:
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
         self._generator, self._depth = generator, depth
+        if not inspect.isgenerator(generator):
+            raise ParameterError(f"a method or scorer must be a generator function; it returned {generator!r:.100}")
         self._slots: list[Slot] = []
         self._several = False
         self._children: dict[Branch, int] = {}
@@ -272,6 +274,8 @@ class Execution:
             case Race():
                 if request.winners < 1 or not request.runners:
                     raise ParameterError("a race needs at least one runner and one winner")
+                if len({runner.model for runner in request.runners}) > 1:
+                    raise ParameterError("the runners of a race must be of one model: others count other tokens")
                 return WritingSlot(self, request.runners, request.winners)
             case Score():
                 scorer = self._scorer(request.scorer)
@@ -312,7 +316,10 @@ class Execution:
         self._generator.close()
         self.conclusion, self.value, self.error = conclusion, value, error
         if conclusion != "done":
-            self.value = self._best()
+            try:
+                self.value = self._best()
+            except Exception as raised:  # whatever reads answers
+                self.value, self.error = Answer(None), error or raised
         if self.waiter is not None:
             self.waiter()
 

@@ -14,9 +14,9 @@ from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend, Raced, Run
 from intact.reason.scorer import Scorer
-from intact.reason.state import State
+from intact.reason.state import State, Why
 from intact.reason.trace import extension, run_node, score_node
-from intact.reason.writing import Reader, Writing, affordable, cost_of
+from intact.reason.writing import Writing, affordable, cost_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -84,6 +84,7 @@ class WritingSlot(Slot):
         super().__init__(execution)
         self._writings = [execution.writing(request) for request in requests]
         self._winners = winners
+        self._arrived = sum(request.state.complete and request.state.ended for request in requests)
         self._running: dict[Generation, Writing] = {}
         self._written: dict[Writing, Written] = {}
         self._struck = False
@@ -96,14 +97,14 @@ class WritingSlot(Slot):
         return [(writing.request, state) for writing, state in zip(self._writings, states, strict=True)]
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
-        execution, reader = self.execution, Reader(self.execution.reader)
+        execution, reading = self.execution, set[int]()
         going = [writing for writing in self._writings if not writing.request.state.ended]
         for writing in going:
-            writing.look(reader)
-            reader.read(writing.context)
+            writing.look(execution.reader, reading)
+            reading.update(writing.context.nodes if writing.allowed > 0 else ())
         going = [writing for writing in going if writing.allowed > 0]
-        if not going:
-            self._finish()
+        if not going or (self._winners and self._arrived >= self._winners):
+            self.settle(self._results({}), Cost())
             return True
         most = affordable(going, execution.ledger)
         if most < max(writing.allowed for writing in going):
@@ -119,7 +120,7 @@ class WritingSlot(Slot):
             self.refuse(self._results({}))
             return True
         self.pay(cost_of(going, most))
-        execution.reader = reader
+        execution.reader.read(reading)
         if found is not None:
             self._written = dict(zip(going, map(_read, found), strict=True))
             self._finish()
@@ -137,7 +138,7 @@ class WritingSlot(Slot):
     def _start(self, going: list[Writing]) -> None:
         heat = None
         if self._winners:
-            heat = Heat(len(going), self._winners - sum(w.request.state.complete for w in self._writings))
+            heat = Heat(len(going), self._winners - self._arrived)
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
         self._running = dict(zip(generations, going, strict=True))
         self.execution.note(self._key)
@@ -169,6 +170,12 @@ class WritingSlot(Slot):
             cost = cost.plus(one)._replace(sequential=max(cost.sequential, one.sequential))
         self.settle(self._results(self._written), cost)
 
+    def _idle(self, writing: Writing) -> Why:
+        """Why nothing was written."""
+        if writing.allowed < 1:
+            return "context"
+        return "cancelled" if self._winners and self._arrived >= self._winners else "budget"
+
     def _results(self, written: dict[Writing, Written]) -> Any:
         states = []
         for writing in self._writings:
@@ -178,7 +185,7 @@ class WritingSlot(Slot):
             elif writing.request.state.ended:
                 states.append(writing.request.state)
             else:
-                states.append(writing.unchanged("context" if writing.allowed < 1 else "budget"))
+                states.append(writing.unchanged(self._idle(writing)))
         if not self._winners:
             return states[0]
         lengths = [len(written[writing].tokens) if writing in written else 0 for writing in self._writings]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -34,8 +34,8 @@ class Reader:
         self._nodes: dict[tuple[Any, ...], int] = {} if known is None else dict(known._nodes)
         self._read: set[int] = set() if known is None else set(known._read)
 
-    def look(self, backend: Backend, model: str, state: State) -> Context:
-        """Measure a text, without reading it."""
+    def look(self, backend: Backend, model: str, state: State, besides: set[int]) -> Context:
+        """Measure a text, without reading it; `besides`: nodes that are about to be read."""
         node = length = unread = operations = 0
         nodes = []
         for part in (state.prompt, *state.pieces):
@@ -43,15 +43,15 @@ class Reader:
             node = self._nodes.setdefault((model, node, part), len(self._nodes) + 1)
             nodes.append(node)
             own = isinstance(part, Piece) and part.model == model
-            if node not in self._read and not own:
+            if not own and node not in self._read and node not in besides:
                 unread += size
                 operations += backend.operations(length, size)
             length += size
         return Context(length, unread, operations, tuple(nodes))
 
-    def read(self, context: Context) -> None:
-        """Note that a text is read."""
-        self._read.update(context.nodes)
+    def read(self, nodes: Iterable[int]) -> None:
+        """Note that texts are read."""
+        self._read.update(nodes)
 
 
 @dataclass(eq=False)
@@ -79,9 +79,9 @@ class Writing:
     context: Context = NOTHING
     allowed: int = 0
 
-    def look(self, reader: Reader) -> None:
+    def look(self, reader: Reader, besides: set[int]) -> None:
         """Find out what must be read, and how much room the context leaves."""
-        self.context = reader.look(self.backend, self.model, self.state)
+        self.context = reader.look(self.backend, self.model, self.state, besides)
         self.allowed = min(self.parameters.max_tokens, self.backend.context - self.context.length)
 
     def cost(self, tokens: int) -> Cost:
