@@ -55,11 +55,24 @@ class Chunk:
 class Writer:
     """Turns a sample's tokens into text and finds its end."""
 
-    __slots__ = ("_detokenizer", "_ends", "_size", "_stops", "error", "finish", "logprobs", "text", "tokens", "top")
+    __slots__ = (
+        "_detokenizer",
+        "_ends",
+        "_size",
+        "_stops",
+        "_watched",
+        "error",
+        "finish",
+        "logprobs",
+        "text",
+        "tokens",
+        "top",
+    )
 
     def __init__(self, tokenizer: Tokenizer, parameters: SamplingParameters) -> None:
         self._detokenizer = tokenizer.stream()
         self._stops = StopStrings(parameters.stop)
+        self._watched = bool(parameters.stop)
         self._ends = frozenset[int]() if parameters.ignore_eos else tokenizer.eos_ids
         self._size = tokenizer.size
         self.tokens: list[int] = []
@@ -82,7 +95,7 @@ class Writer:
             piece = self._detokenizer.flush()
         elif token < self._size:  # the rows of an embedding may be more, to pad it
             piece = self._detokenizer.push(token)
-        if ended or at_limit or self._stops.stops:
+        if ended or at_limit or self._watched:
             piece = self._cut(piece, ended, at_limit)
         self.text.append(piece)
         return piece

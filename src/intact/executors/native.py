@@ -199,13 +199,12 @@ class NativeExecutor:
             raise ParameterError(str(error)) from error
 
     def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        tokens = np.concatenate([c.tokens for c in chunks])
-        spans = [(c.position, len(c.tokens)) for c in chunks]
-        trees = [(i, c.parents) for i, c in enumerate(chunks) if c.parents is not None]
-        tables = [c.pages for c in chunks]
-        ended = self._model.counters.ended_rows
+        positions, tokens, tables, parents = zip(*chunks, strict=True)
+        spans = list(zip(positions, map(len, tokens), strict=True))
+        trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
+        ended = self._model.counters.ended_rows if self._work else 0
         try:
-            raw: NDArray[np.int32] = self._model.step(tokens, spans, tables, wanted, trees)
+            raw: NDArray[np.int32] = self._model.step(np.concatenate(tokens), spans, list(tables), wanted, trees)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         if self._work:

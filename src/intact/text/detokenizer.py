@@ -20,6 +20,8 @@ class Detokenizer:
         Leave out a space at the very beginning: the one that the tokenizer adds in front of a text.
     """
 
+    __slots__ = ("_decoder", "_strip", "_token_bytes", "_within")
+
     def __init__(self, token_bytes: Callable[[int], bytes], *, strip_first_space: bool = False) -> None:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
