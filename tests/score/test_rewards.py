@@ -196,7 +196,7 @@ def test_a_text_is_scored_by_its_last_step_whatever_is_scored_beside_it(checkpoi
     alone = [scorer.score(PROBLEM, [state(text)])[0] for text in (*texts, "Other.", "")]
     assert together == pytest.approx(alone, abs=1e-5)
     assert scorer.score(PROBLEM, [state(texts[0] + delimiter)]) == [pytest.approx(together[0], abs=1e-5)]
-    assert scorer.score(Problem("q", "?"), [State("Other question", ("q",), (Piece(texts[0]),))])[0] != together[0]
+    assert scorer.score(Problem("q", "Other question"), [state(texts[0])])[0] != together[0]
 
 
 @pytest.mark.parametrize(("family", "mark"), [("qwen", "<extra_0>"), ("math-shepherd", "ки")])

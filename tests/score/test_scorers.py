@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -100,13 +99,14 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
 
 
 def test_a_question_about_a_text_holds_both():
-    chat = replace(written([0.5]), prompt=(("system", "be brief"), ("user", "2+2?")))
-    ((role, content),) = asked(chat, "Right?").prompt
+    chat = Problem("p", (("system", "be brief"), ("user", "2+2?")))
+    ((role, content),) = asked(chat, written([0.5]), "Right?").prompt
     assert role == "user"
     assert "2+2?" in content
     assert "abc" in content
     assert "be brief" not in content
-    assert str(asked(written([0.5]), "Right?").prompt).startswith("Question: ask\nProposed answer: abc\nRight?")
+    bare = asked(PROBLEM, written([0.5], text="{task}"), "Right?").prompt
+    assert bare == "Question: ask\n\nProposed answer: {task}\n\nRight?\nReply:"
 
 
 @method("none")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from intact.reason.asking import asking
 from intact.reason.exact import exp
+from intact.reason.problem import Problem
 from intact.reason.state import LOGPROB_SCALE, State
 
 
-def asked(state: State, task: str) -> State:
+def asked(problem: Problem, state: State, task: str) -> State:
     """Begin anew with a question about a problem and the answer that a text gives to it."""
-    if isinstance(state.prompt, str):
-        return state.ask(f"Question: {state.prompt}\nProposed answer: {state.text}\n{task}\nReply:")
-    question = "\n".join([content for role, content in state.prompt if role == "user"])
-    return state.ask((("user", f"Question: {question}\n\nProposed answer: {state.text}\n\n{task}"),))
+    cue = "\nReply:" if isinstance(problem.prompt, str) else ""
+    template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
+    return state.ask(asking(problem, template, text=state.text, task=task, cue=cue))
 
 
 def share(state: State, word: str, other: str) -> float:

@@ -33,7 +33,7 @@ class PTrue:
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """The scores, in order."""
         said = yield [
-            Extend(asked(state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
+            Extend(asked(problem, state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
             for state in states
         ]
         return [share(state, "true", "false") for state in said]

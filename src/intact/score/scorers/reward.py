@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from intact.errors import ParameterError
+from intact.reason.asking import question
 from intact.reason.problem import Problem
 from intact.reason.state import State
 from intact.score.rewards import RewardModel, open_reward
@@ -37,16 +38,10 @@ class Reward:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        known: dict[tuple[str, tuple[str, ...]], float] = {}
-        asked = [(_question(state), tuple(self._model.split(state.text))) for state in states]
-        for question, steps in sorted(set(asked), key=lambda one: (-len(one[1]), one)):
-            if (question, steps) not in known:
-                for end, reward in enumerate(self._model.rewards(question, steps), 1):
-                    known.setdefault((question, steps[:end]), reward)
-        return [known[one] for one in asked]
-
-
-def _question(state: State) -> str:
-    if isinstance(state.prompt, str):
-        return state.prompt
-    return "\n".join(content for role, content in state.prompt if role == "user")
+        known: dict[tuple[str, ...], float] = {}
+        texts = [tuple(self._model.split(state.text)) for state in states]
+        for steps in sorted(set(texts), key=lambda steps: (-len(steps), steps)):
+            if steps not in known:
+                for end, reward in enumerate(self._model.rewards(question(problem), steps), 1):
+                    known.setdefault(steps[:end], reward)
+        return [known[steps] for steps in texts]

@@ -45,7 +45,7 @@ class Verification:
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """The scores, in order."""
-        questions = [asked(state, _TASK) for state in states for _ in range(self._checks)]
+        questions = [asked(problem, state, _TASK) for state in states for _ in range(self._checks)]
         written = yield [
             Extend(state, stop=(), max_tokens=self._max_tokens, temperature=0.7, model=self._model)
             for state in questions
