@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+import intact.evaluate.profile as profiling
 from intact.cli.bench import digits, save_plot, scale, table
 from intact.evaluate.speed import Figure
 from support.tiny import write_tiny
@@ -55,6 +56,21 @@ def test_the_profile_tells_operations_and_the_share_of_python(intact_command, ti
     assert found["what"] == "prompt of 512"
     assert {"linear", "attention"} <= {operation["kind"] for operation in found["operations"]}
     assert facts["limits"]["macs"] > 0
+
+
+def test_the_profiled_runs_compute_every_row_of_their_prompts(intact_command, tiny_path, monkeypatch):
+    rows = []
+
+    def counted(model, workload, passage):
+        before = model.executor.counters["rows"]
+        found = profile(model, workload, passage)
+        rows.append(model.executor.counters["rows"] - before)
+        return found
+
+    profile = profiling.profile
+    monkeypatch.setattr(profiling, "profile", counted)
+    intact_command("bench", tiny_path, "--only", "prompt", "--repeats", "1", "--profile")
+    assert rows == [2 * 512]
 
 
 def test_the_table_shows_medians_spreads_and_bars():

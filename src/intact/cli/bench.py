@@ -16,6 +16,7 @@ from intact.errors import ParameterError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from intact.evaluate.passage import Passage
     from intact.evaluate.profile import Profile
     from intact.evaluate.speed import Figure
     from intact.evaluate.workloads import Workload
@@ -60,6 +61,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
+    from intact.evaluate.passage import Passage
     from intact.evaluate.speed import choose, measure
 
     choose(only, 1 << 30)  # what cannot be is refused before the model is loaded
@@ -71,6 +73,7 @@ def command(
         note(f"left out: {workload.title} ({workload.positions} positions, the context has {loaded.context})")
     from rich.progress import MofNCompleteColumn
 
+    passage = Passage(loaded.tokenizer)
     with bar(MofNCompleteColumn(), still=True) as progress:
         task = progress.add_task("warming up", total=len(workloads) * (repeats + 1))
 
@@ -78,8 +81,8 @@ def command(
             title = "warming up" if done < len(workloads) else what.title
             progress.update(task, completed=done, description=title, refresh=True)
 
-        figures = measure(loaded, workloads, repeats, show)
-    profiles, limits = _profiles(loaded, workloads) if profile else ([], None)
+        figures = measure(loaded, workloads, repeats, show, passage)
+    profiles, limits = _profiles(loaded, workloads, passage) if profile else ([], None)
     if plot is not None:
         save_plot(figures, plot, model)
     facts = loaded.info()
@@ -105,11 +108,10 @@ def command(
         )
 
 
-def _profiles(model: Any, workloads: list[Workload]) -> tuple[list[Profile], Limits]:
+def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], Limits]:
     from intact.evaluate import profile
-    from intact.evaluate.passage import Passage
 
-    chosen, passage = profile.representative(workloads), Passage(model.tokenizer)
+    chosen = profile.representative(workloads)
     with bar(still=True) as progress:
         task = progress.add_task("profiling", total=len(chosen))
         found = []

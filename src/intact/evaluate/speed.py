@@ -82,6 +82,7 @@ def measure(
     workloads: Sequence[Workload],
     repeats: int = 3,
     progress: Callable[[int, Workload], None] = lambda done, workload: None,
+    passage: Passage | None = None,
 ) -> list[Figure]:
     """Run the workloads in rounds.
 
@@ -91,6 +92,8 @@ def measure(
         Rounds that count; one more comes before them.
     progress : callable
         Called before each run with the number of runs done and what comes next.
+    passage : Passage, optional
+        Where the tokens come from; whoever goes on with it later meets no prefix that the model keeps of these runs.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def measure(
     """
     if repeats < 1:
         raise ParameterError(f"repeats must be at least 1, got {repeats}")
-    passage = Passage(model.tokenizer)
+    passage = passage or Passage(model.tokenizer)
     values: dict[tuple[str, str, str, str], list[float]] = {}
     for round_ in range(repeats + 1):
         for index, workload in enumerate(workloads):
