@@ -7,6 +7,17 @@ template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_se
 }
 template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
 
+// Fetches a line into the cache of a level. Always inline: GCC 12 takes a function of nothing else for one without
+// effects and drops its calls.
+template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }
+
+// Lines of a weight on their way from memory go to the second-level cache first, then to the first; also across panels.
+// PACE: how many lines of codes there are for one of these.
+template <int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
+    prefetch<2>(static_cast<const char*>(line) + 4096 / PACE);
+    prefetch(static_cast<const char*>(line) + 2048 / PACE);
+}
+
 // Codes of group G (4 inputs of 16 outputs) of a block in the panel layout of weight.h.
 template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
     if constexpr (BITS == 8) {
@@ -61,6 +72,7 @@ INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pa
     repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
     for (std::int64_t p = 0; p < pairs; p++, x += T) {
         const Lanes m = load(minima + p * 32);
+        fetch_ahead<8>(minima + p * 32);
         repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(x[t].sum)); });
     }
     repeat<T>([&]<int t>() INTACT_INLINE {
@@ -100,8 +112,7 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                     const std::uint8_t* block = codes + g / 8 * kBytes;
                     Lanes part = unpack<BITS, g % 8>(block);
                     if constexpr (TABLE) part = look_up(table, part);
-                    // About 2 KB ahead keeps memory busy, also across panels.
-                    if constexpr (g % 8 * BITS / 8 != (g % 8 - 1) * BITS / 8) prefetch(block + g % 8 * BITS * 8 + 2048);
+                    if constexpr (g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
                         __builtin_memcpy(&four, x[t].codes + g * 4, 4);
@@ -111,7 +122,7 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                 });
             });
             const Lanes s = load(scales);
-            prefetch(scales + 8 * 32);
+            fetch_ahead<8>(scales);
             repeat<T>([&]<int t>() INTACT_INLINE {
                 const Lanes low = TABLE ? shift_right(h[0][t], w.shift) : shift_right<kShift<BITS>>(h[0][t]);
                 const Lanes high = TABLE ? shift_left(h[1][t], 16 - w.shift) : shift_left<16 - kShift<BITS>>(h[1][t]);
@@ -214,6 +225,8 @@ void rows_by_panel(const Matrix& w, const RowScale* scale, std::int64_t row, std
                    const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
     alignas(64) std::int32_t main[T * 16], minima[T * 16];
     const std::int64_t n0 = panel * 16;
+    prefetch(w.scale_exp + n0 + 16);
+    if (w.has_min) prefetch(w.minimum_exp + n0 + 16);
     for (int t = 0; t < T; t++) {
         const std::int64_t at = (row + t) * out.stride + n0;
         if (out.narrow) {

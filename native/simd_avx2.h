@@ -171,8 +171,6 @@ inline Lanes clip_wide(Lanes x, std::int64_t limit) {
         x);
 }
 
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-
 // Draws (sampling.inl).
 inline Lanes larger_of(Lanes x, Lanes y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 inline std::uint32_t signs(__m256i a, __m256i b) {

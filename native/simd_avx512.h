@@ -147,8 +147,6 @@ inline Lanes clip_wide(Lanes a, std::int64_t limit) {
 }
 inline Lanes blend_words(Lanes a, Lanes b) { return {_mm512_mask_mov_epi32(a.v, 0xAAAA, b.v)}; }  // low, high
 
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-
 // Draws (sampling.inl).
 inline Lanes larger_of(Lanes a, Lanes b) { return {_mm512_max_epi32(a.v, b.v)}; }
 inline std::uint32_t reaches(Lanes a, Lanes b) { return _mm512_cmpge_epi32_mask(a.v, b.v); }

@@ -225,6 +225,4 @@ inline Lanes clip_wide(const Lanes& a, std::int64_t limit) {
     });
 }
 
-inline void prefetch(const void* p) { __builtin_prefetch(p); }
-
 }  // namespace

@@ -209,6 +209,4 @@ inline Lanes clip_wide(const Lanes& a, std::int64_t limit) {
     return map<std::int64_t>([&](int i) { return x.v[i] < -limit ? -limit : x.v[i] > limit ? limit : x.v[i]; });
 }
 
-inline void prefetch(const void*) {}
-
 }  // namespace
