@@ -45,7 +45,12 @@ def read_answer(text: str) -> str | None:
 
 
 def backend_of(model: Solver) -> Backend:
-    """The back end for a model, a name or a path."""
+    """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``."""
+    if isinstance(model, str) and model.startswith(("http://", "https://")):
+        from intact.reason.backends.openai import OpenAIBackend
+
+        url, _, name = model.partition("#")
+        return OpenAIBackend(url, name)
     if isinstance(model, str | os.PathLike):
         model = load(model)
     return NativeBackend(model) if isinstance(model, Model) else model
@@ -81,8 +86,9 @@ def solve(
 
     Parameters
     ----------
-    model : Model, str, path, or a mapping of these
-        What `load` gives or takes; several by name, the first of which methods mean unless they name one.
+    model : Model, Backend, str, path, or a mapping of these
+        What `load` gives or takes, or an endpoint's address (docs/backends.md); several by name, of which methods mean
+        the first unless they name one.
     method : str or Method
         A name (`intact methods` lists them), or ``file.py:name``.
     question : str or Problem

@@ -94,6 +94,19 @@ def test_a_method_of_the_users_own(solve, tmp_path):
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
 
 
+def test_two_models(solve, tmp_path):
+    other = write_tiny(tmp_path / "other.gguf", seed=3)
+    file = tmp_path / "mine.py"
+    file.write_text(
+        MINE.replace("[Extend(problem.start)] * n", '[Extend(problem.start, model="large"), Extend(problem.start)]')
+    )
+    result = solve(f"{file}:majority", "What?", "--with", f"large={other}", "--json", "--trace", tmp_path / "trace")
+    assert result.code == 0, result.err
+    assert [node.get("model") for node in json.loads((tmp_path / "trace").read_text())["nodes"]] == ["large", None]
+    assert "there is no model 'large'" in solve(f"{file}:majority", "What?").err
+    assert "--with takes NAME=MODEL" in solve(f"{file}:majority", "What?", "--with", str(other)).err
+
+
 def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
     journal = tmp_path / "journal"
     arguments = ["self_consistency", "--task", "gsm8k", "-n", 3, "--journal", journal, "--json"]

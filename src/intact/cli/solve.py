@@ -53,8 +53,17 @@ def command(
         str | None, typer.Argument(help="The question (-: from standard input); or --task.", show_default=False)
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model)
+        str,
+        typer.Option(
+            "--model", "-m", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
+        ),
     ] = DEFAULT,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False
+        ),
+    ] = None,
     task: Annotated[
         str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
     ] = None,
@@ -108,8 +117,9 @@ def command(
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
 
-    def loaded() -> Any:
-        return fetch.load(model, profile, threads, as_bytes(cache))
+    def loaded() -> dict[str, Any]:
+        named = {model: model} | dict(map(_pair, others or []))
+        return {name: _load(one, profile, threads, as_bytes(cache)) for name, one in named.items()}
 
     if task is not None:
         from intact.cli.solve_task import TaskRun, run_task
@@ -120,7 +130,7 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    result = _solve({model: loaded()}, chosen, text, parameters, sampling, seed, caps, journal)
+    result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal)
     if trace is not None:
         trace.write_text(encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n", "utf-8")
     if json:
@@ -129,6 +139,19 @@ def command(
         show(result)
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, model = text.partition("=")
+    if not name or not equals or not model:
+        raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
+    return name, model
+
+
+def _load(model: str, profile: str, threads: int | None, cache: int | None) -> Any:
+    if model.startswith(("http://", "https://")):
+        return model
+    return fetch.load(model, profile, threads, cache)
 
 
 def _solve(

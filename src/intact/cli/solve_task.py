@@ -60,7 +60,7 @@ class TaskRun(NamedTuple):
     parallel: int
 
 
-def run_task(load: Callable[[], Any], run: TaskRun, json: bool) -> None:
+def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> None:
     """Solve a task's problems, and tell how many are right."""
     from intact.solving import solve_items
     from intact.tasks import find_task
@@ -68,7 +68,7 @@ def run_task(load: Callable[[], Any], run: TaskRun, json: bool) -> None:
     task = find_task(run.task)
     items = task.load(run.split, run.limit)
     view = View(len(items), run.caps)
-    model = load()
+    models = load()
     view.began = time.monotonic()
     with _watch(view) as refresh:
 
@@ -77,7 +77,7 @@ def run_task(load: Callable[[], Any], run: TaskRun, json: bool) -> None:
             refresh()
 
         solving = solve_items(
-            {run.model: model},
+            models,
             run.method,
             task,
             items,
