@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from typing import Any, TypeVar
 
 from intact.reason import Call, Extend, Piece, Problem, Race, Raced, Score, Scorer, State
@@ -59,6 +61,17 @@ def law(run: Callable[[Oracle], T]) -> dict[T, Fraction]:
     return dict(result)
 
 
+def ancestors(oracle: Oracle) -> Callable[[int, Sequence[Any], int], list[int]]:
+    """Multinomial resampling by an oracle, in place of that by a key; chances are floats from then on."""
+
+    def draw(key: int, weights: Sequence[Any], n: int) -> list[int]:
+        mass = math.fsum(weights)
+        options: list[Any] = [(j, weight / mass) for j, weight in enumerate(map(float, weights)) if weight]
+        return [oracle.choose(options) for _ in range(n)]
+
+    return draw
+
+
 class Player:
     """Serves a method's requests as the driver does, with an oracle in place of keys.
 
@@ -68,6 +81,8 @@ class Player:
     ----------
     written : list of State
         All that was written, in the order of requests.
+    rounds : list of list of str
+        The texts that each yield had extended.
     """
 
     def __init__(
@@ -75,6 +90,7 @@ class Player:
     ) -> None:
         self.model, self.oracle, self.longest, self.scorer = model, oracle, longest, scorer
         self.written: list[State] = []
+        self.rounds: list[list[str]] = []
         self._children: Counter[Any] = Counter()
 
     def play(self, steps: Any, problem: Problem) -> Any:
@@ -84,7 +100,10 @@ class Player:
             while True:
                 request = steps.send(result)
                 several = isinstance(request, list | tuple)
-                results = [self._serve(one, problem) for one in (request if several else [request])]
+                requests = list(request) if several else [request]
+                if any(isinstance(one, Extend) for one in requests):
+                    self.rounds.append([one.state.text for one in requests])
+                results = [self._serve(one, problem) for one in requests]
                 result = results if several else results[0]
         except StopIteration as stop:
             return stop.value
@@ -108,22 +127,31 @@ class Player:
         state = request.state
         longest = self.longest if request.max_tokens is None else request.max_tokens
         (stop,) = request.stop or ("\0",)
-        options = list(self.model.texts(longest, stop, state.text))
-        text, why = self.oracle.choose([((text, why), chance) for text, chance, why in options])
-        letters = text + (END if why == "end" else "")
+        piece, why = self.oracle.choose(pieces(self.model, longest, stop, state.text, request.top_logprobs))
         number = self._children[state.branch]
         self._children[state.branch] += 1
-        before = [state.text + letters[:i] for i in range(len(letters))]
-        tops = [self.model.top(place, 26) for place in before]
+        self.written.append(State(state.prompt, (*state.branch, number), (*state.pieces, piece), why))
+        return self.written[-1]
+
+
+@cache
+def pieces(
+    model: MarkovBackend, longest: int, stop: str, begun: str, top_logprobs: int
+) -> list[tuple[tuple[Piece, Any], Fraction]]:
+    """What may be written next, and why it ends, with its probability."""
+    options = []
+    for text, chance, why in model.texts(longest, stop, begun):
+        letters = text + (END if why == "end" else "")
+        tops = [model.top(begun + letters[:i], 26) for i in range(len(letters))]
         piece = Piece(
             text,
             tuple(map(ord, letters)),
             tuple(dict(top)[letter] for top, letter in zip(tops, letters, strict=True)),
-            tuple(top[: request.top_logprobs] for top in tops) if request.top_logprobs else (),
+            tuple(top[:top_logprobs] for top in tops) if top_logprobs else (),
             model="",
         )
-        self.written.append(State(state.prompt, (*state.branch, number), (*state.pieces, piece), why))
-        return self.written[-1]
+        options.append(((piece, why), chance))
+    return options
 
 
 def cut(state: State, limit: int) -> State:

@@ -1,0 +1,84 @@
+"""A* decoding."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import NamedTuple
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Problem, State, Steps, method
+from intact.reason.ballot import take
+from intact.reason.stepwise import advance
+
+COSTS = ("increase", "none")
+
+
+class Node(NamedTuple):
+    """A text on the frontier, ordered by f = g + h; of equals the longer path, then the one made first, comes first."""
+
+    f: float
+    depth: int
+    number: int
+    g: float
+    h: float
+    state: State
+
+
+@method("Chatziveroglou 2025, arXiv 2505.13672", temperature=0.8)
+def a_star(
+    problem: Problem,
+    *,
+    k: int = 4,
+    expansions: int = 32,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    cost: str = "increase",
+) -> Steps:
+    """Go on from the text of the least cost, by k next steps at a time, until the cheapest text is a finished one.
+
+    A text s with the reward r in [0, 1] has the heuristic h = 1 - r; f = g + h.
+
+    Parameters
+    ----------
+    k : int
+        Next steps that are tried of each text.
+    expansions : int
+        Texts to go on from at most.
+    scorer : str
+        Who judges, by a reward in [0, 1].
+    steps : int
+        The most steps of a text; one that has so many counts as finished.
+    delimiter : str
+        What ends a step.
+    cost : str
+        What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
+    """
+    if cost not in COSTS:
+        raise ParameterError(f"a cost is one of {', '.join(COSTS)}, got {cost!r}")
+    made = count()
+    frontier = [Node(1.0, 0, next(made), 0.0, 1.0, problem.start)]
+    expanded = 0
+    goal: Node | None = None
+    try:
+        while frontier and expanded < expansions:
+            node = heapq.heappop(frontier)
+            if node.state.ended or -node.depth >= steps:
+                goal = node
+                break
+            expanded += 1
+            states, rewards = yield from advance([node.state] * k, scorer, delimiter)
+            for state, reward in zip(states, rewards, strict=True):
+                if not 0 <= reward <= 1:
+                    raise ParameterError(f"A* needs rewards in [0, 1], got {reward!r}")
+                h = 1 - reward
+                g = node.g + (max(0.0, h - node.h) if cost == "increase" else 0.0)
+                heapq.heappush(frontier, Node(g + h, node.depth - 1, next(made), g, h, state))
+    except SpentError:
+        pass
+    if goal is None:
+        goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
+    if goal is None:
+        raise SpentError("nothing was written")
+    return take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)

@@ -1,0 +1,111 @@
+"""Beam search over steps, and diverse verifier tree search."""
+
+from __future__ import annotations
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Problem, State, Steps, method
+from intact.reason.populations.beam import best_of_trees, keep_best
+from intact.reason.stepwise import advance, settle
+
+
+@method("Snell et al. 2024, arXiv 2408.03314", temperature=0.8)
+def beam_search(
+    problem: Problem,
+    *,
+    n: int = 16,
+    width: int = 4,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    unique: bool = False,
+    final: str = "best",
+) -> Steps:
+    """Write n texts a step further, keep the best n / width by their newest reward, and go on from each of these.
+
+    Parameters
+    ----------
+    n : int
+        Texts that are written at a time; one fewer for each that has ended.
+    width : int
+        Continuations of each text that is kept.
+    scorer : str
+        Who judges.
+    steps : int
+        The most steps.
+    delimiter : str
+        What ends a step.
+    unique : bool
+        Whether of equal texts only one is kept.
+    final : str
+        How ended texts make the answer: best, weighted or majority.
+    """
+    check(n, width)
+    ended: list[tuple[State, float]] = []
+    beams, kept = [problem.start] * n, [(problem.start, 0.0)]
+    try:
+        for _ in range(steps):
+            states, rewards = yield from advance(beams, scorer, delimiter)
+            ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
+            going = [(s, r) for s, r in zip(states, rewards, strict=True) if not s.ended]
+            left = n - len(ended)
+            texts = [s.text for s, _ in going] if unique else None
+            kept = [going[i] for i in keep_best([r for _, r in going], -(-left // width), texts)]
+            if not kept:
+                break
+            beams = [kept[i % len(kept)][0] for i in range(left)]
+    except SpentError:
+        pass
+    pairs = ended or kept
+    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final)
+
+
+@method("Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models", temperature=0.8)
+def dvts(
+    problem: Problem,
+    *,
+    n: int = 16,
+    width: int = 4,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    final: str = "best",
+) -> Steps:
+    """Grow n / width trees that never meet: each tries width next steps and goes on from the best.
+
+    Parameters
+    ----------
+    n : int
+        Texts that are written at a time; width fewer for each tree that has ended.
+    width : int
+        Continuations that each tree tries.
+    scorer : str
+        Who judges.
+    steps : int
+        The most steps.
+    delimiter : str
+        What ends a step.
+    final : str
+        How the trees' texts make the answer: best, weighted or majority.
+    """
+    check(n, width)
+    trees = [(problem.start, 0.0)] * (n // width)
+    growing = list(range(len(trees)))
+    try:
+        for _ in range(steps):
+            states, rewards = yield from advance(
+                [trees[tree][0] for tree in growing for _ in range(width)], scorer, delimiter
+            )
+            for tree, best in zip(growing, best_of_trees(rewards, width), strict=True):
+                trees[tree] = states[best], rewards[best]
+            growing = [tree for tree in growing if not trees[tree][0].ended]
+            if not growing:
+                break
+    except SpentError:
+        pass
+    return settle(problem, [s for s, _ in trees], [r for _, r in trees], final)
+
+
+def check(n: int, width: int) -> None:
+    """Raise ParameterError unless a whole number of texts has `width` continuations each."""
+    if width < 1 or n < width or n % width:
+        raise ParameterError(f"n must be a multiple of the width, got n = {n} and width = {width}")

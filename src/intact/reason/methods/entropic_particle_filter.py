@@ -1,0 +1,67 @@
+"""Entropic particle filtering."""
+
+from __future__ import annotations
+
+from intact.errors import SpentError
+from intact.reason import Problem, State, Steps, method
+from intact.reason.populations.annealing import entropic_temperature
+from intact.reason.populations.resampling import resample
+from intact.reason.populations.weights import logit, relative
+from intact.reason.stepwise import advance, settle
+
+
+@method("Red Hat AI 2025, its_hub (entropic particle filtering)", temperature=0.8)
+def entropic_particle_filter(
+    problem: Problem,
+    *,
+    n: int = 8,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    rule: str = "ess",
+    collapse: float = 0.5,
+    early: float = 0.5,
+    scheme: str = "systematic",
+    final: str = "best",
+) -> Steps:
+    """Particle filtering whose weights are flattened where they collapse early, so that texts stay diverse.
+
+    Parameters
+    ----------
+    n : int
+        Particles.
+    scorer : str
+        Who judges a step, by a reward in [0, 1].
+    steps : int
+        The most steps; progress is counted against it.
+    delimiter : str
+        What ends a step.
+    rule : str
+        How the temperature is found: ess, entropy or base.
+    collapse : float
+        The share of particles below which the effective number has collapsed.
+    early : float
+        The share of steps that is early.
+    scheme : str
+        multinomial, stratified, systematic or residual.
+    final : str
+        How texts make the answer: best, weighted or majority.
+    """
+    states: list[State] = [problem.start] * n
+    rewards = [0.5] * n
+    heats: list[float] = []
+    try:
+        for step in range(steps):
+            active = [i for i, state in enumerate(states) if not state.ended]
+            if not active:
+                break
+            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter)
+            for i, state, reward in zip(active, extended, judged, strict=True):
+                states[i], rewards[i] = state, reward
+            logs = [logit(reward) for reward in rewards]
+            heats.append(entropic_temperature(logs, (step + 1) / steps, rule, collapse=collapse, early=early))
+            ancestors = resample(scheme, problem.key("resample", step), relative(logs, heats[-1]), n)
+            states, rewards = [states[i] for i in ancestors], [rewards[i] for i in ancestors]
+    except SpentError:
+        pass
+    return settle(problem, states, rewards, final, temperatures=heats)

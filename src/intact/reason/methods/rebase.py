@@ -1,0 +1,54 @@
+"""REBASE: reward balanced search."""
+
+from __future__ import annotations
+
+from intact.errors import SpentError
+from intact.reason import Problem, State, Steps, method
+from intact.reason.populations.rebase import allot
+from intact.reason.stepwise import advance, settle
+
+
+@method("Wu et al. 2024, arXiv 2408.00724", temperature=1.0)
+def rebase(
+    problem: Problem,
+    *,
+    n: int = 16,
+    balance: float = 0.2,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    final: str = "weighted",
+) -> Steps:
+    """Write steps, and share the next ones among texts in proportion to exp(reward / balance).
+
+    Parameters
+    ----------
+    n : int
+        Texts that are written at a time; one fewer for each that has ended.
+    balance : float
+        The temperature of shares: small ones favour the best text, large ones share evenly.
+    scorer : str
+        Who judges.
+    steps : int
+        The most steps.
+    delimiter : str
+        What ends a step.
+    final : str
+        How ended texts make the answer: best, weighted or majority.
+    """
+    ended: list[tuple[State, float]] = []
+    going: list[tuple[State, float]] = [(problem.start, 0.0)]
+    counts = [n]
+    try:
+        for _ in range(steps):
+            parents = [state for (state, _), count in zip(going, counts, strict=True) for _ in range(count)]
+            states, rewards = yield from advance(parents, scorer, delimiter)
+            ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
+            going = [(s, r) for s, r in zip(states, rewards, strict=True) if not s.ended]
+            if not going:
+                break
+            counts = allot([r for _, r in going], n - len(ended), balance)
+    except SpentError:
+        pass
+    pairs = ended or going
+    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final)

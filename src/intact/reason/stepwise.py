@@ -1,0 +1,42 @@
+"""Texts written step by step under a scorer's eye: what searches and particle methods have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from intact.errors import ParameterError
+from intact.reason.answer import Answer
+from intact.reason.ballot import elect, pick
+from intact.reason.problem import Problem
+from intact.reason.registry import Part
+from intact.reason.requests import Extend, Score
+from intact.reason.state import State
+
+FINALS = ("best", "weighted", "majority")
+
+
+def advance(states: Sequence[State], scorer: str, delimiter: str) -> Part[tuple[list[State], list[float]]]:
+    """Write the next step of each text, side by side, and judge the texts up to there."""
+    extended = yield [Extend(state, stop=(delimiter,)) for state in states]
+    rewards = yield Score(scorer, extended)
+    return extended, rewards
+
+
+def settle(problem: Problem, states: Sequence[State], rewards: Sequence[float], final: str, **details: Any) -> Answer:
+    """The answer of texts that are over, by their last rewards.
+
+    best: that of the text with the largest reward that has an answer, of equals the first; weighted: the one with the
+    largest sum of rewards; majority: the one that most give. Ties of votes go to the answer seen first.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such way.
+    """
+    if final not in FINALS:
+        raise ParameterError(f"final is one of {', '.join(FINALS)}, got {final!r}")
+    if final == "best":
+        return pick(problem, states, rewards, **details)
+    weights = rewards if final == "weighted" else None
+    return elect(problem, states, weights, rewards=list(rewards), **details)
