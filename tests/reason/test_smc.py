@@ -1,0 +1,193 @@
+"""Sequential Monte Carlo and particle Gibbs: unbiased and invariant, by enumeration of all texts and ancestors."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from intact.errors import ParameterError
+from intact.reason import Answer, Problem, State, find
+from intact.reason.driver import Driver, Task
+from intact.reason.methods import particle_gibbs as gibbs
+from intact.reason.methods import smc
+from intact.reason.particles import Particle
+from support.enumeration import Oracle, Player, ancestors, outcomes
+from support.markov import MarkovBackend
+
+MODEL = MarkovBackend()
+PROBLEM = Problem("p", "ask", read=lambda text: text or None)
+
+
+def reward(text: str) -> float:
+    return (1 + sum("c.ab".index(letter) for letter in text)) / (4 + 4 * len(text))
+
+
+class Letters:
+    digest = ""
+
+    def __init__(self, name: str = "letters") -> None:
+        self.name = name
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [reward(state.text) for state in states]
+
+
+def texts(steps: int, begun: str = "") -> Iterator[tuple[list[str], Fraction]]:
+    """Every text of so many letters or fewer, as the texts after its steps, with its probability."""
+    if not steps:
+        yield [], Fraction(1)
+        return
+    for letter, chance in MarkovBackend().distribution(begun).items():
+        if letter == "$":
+            yield [begun], chance
+        else:
+            for rest, further in texts(steps - 1, begun + letter):
+                yield [begun + letter, *rest], chance * further
+
+
+def target(steps: int, potential: str) -> dict[str, float]:
+    """The unnormalised target: p(text) times the last reward, or the rewards of all steps."""
+    masses: defaultdict[str, float] = defaultdict(float)
+    for path, chance in texts(steps):
+        rewards = [reward(text) for text in path]
+        masses[path[-1]] += float(chance) * (rewards[-1] if potential == "ratio" else math.prod(rewards))
+    return dict(masses)
+
+
+@pytest.mark.parametrize("potential", ["ratio", "product"])
+@pytest.mark.parametrize(("n", "steps", "least"), [(2, 2, 2.0), (2, 2, 0.9), (3, 2, 0.0), (1, 3, 0.5)])
+def test_evidence_and_posterior_masses_are_unbiased(
+    n: int, steps: int, least: float, potential: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E[Z] = sum of the target, and E[Z W(text)] = the target of each text; least = 2 resamples at every step."""
+    exact = target(steps, potential)
+    found: Counter[str] = Counter()
+    evidence = resampled = 0.0
+    method = find("smc")
+
+    def run(oracle: Oracle) -> Answer:
+        monkeypatch.setattr(smc, "resample", lambda scheme, *arguments: ancestors(oracle)(*arguments))
+        begun = method(PROBLEM, n=n, steps=steps, least=least, potential=potential)
+        return Player(MODEL, oracle, 1, Letters()).play(begun, PROBLEM)
+
+    for answer, chance in outcomes(run):
+        z = float(chance) * math.exp(answer.details["log_evidence"])
+        evidence += z
+        resampled += float(chance) * any(size < least * n for size in answer.details["sizes"])
+        mass = sum(answer.votes.values())
+        for text, vote in answer.votes.items():
+            found[text] += z * vote / mass  # type: ignore[assignment]
+    # The empty text has no answer, and its mass is missing among the votes; at this model no text ends at once.
+    assert math.isclose(evidence, sum(exact.values()), rel_tol=1e-9)
+    assert found == pytest.approx(exact, rel=1e-9)
+    assert (resampled > 0.2) == (least >= 0.9)
+
+
+@pytest.mark.parametrize("scheme", ["multinomial", "stratified", "systematic", "residual"])
+def test_many_particles_find_the_posterior(scheme: str) -> None:
+    exact = target(3, "ratio")
+    z = sum(exact.values())
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Letters)
+    parameters = {"n": 200, "steps": 3, "scheme": scheme, "least": 0.95}
+    problems = [Problem(f"run {i}", "ask", read=PROBLEM.read) for i in range(12)]
+    results = [result for _, result in driver.solve([Task(find("smc"), p, parameters) for p in problems])]
+    evidence = sum(math.exp(result.answer.details["log_evidence"]) for result in results) / 12
+    assert abs(evidence / z - 1) < 0.03
+    shares: Counter[str] = Counter()
+    for result in results:
+        mass = sum(result.answer.votes.values())
+        for text, vote in result.answer.votes.items():
+            shares[text] += vote / mass / 12  # type: ignore[assignment]
+    for text, expected in exact.items():
+        assert abs(shares[text] - expected / z) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("n", "steps", "potential"),
+    [(2, 2, "ratio"), (2, 3, "product"), pytest.param(3, 2, "ratio", marks=pytest.mark.slow)],
+)
+def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(
+    n: int, steps: int, potential: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swept(oracle: Oracle, size: int, reference: Particle | None) -> list[Particle]:
+        monkeypatch.setattr(gibbs, "multinomial", ancestors(oracle))
+        method = gibbs.sweep(PROBLEM, size, reference, "letters", steps, "\0", potential, 0)
+        return Player(MODEL, oracle, 1, Letters()).play(method, PROBLEM)
+
+    references = []
+    for (particle,), chance in outcomes(lambda oracle: swept(oracle, 1, None)):
+        rewards = particle.rewards
+        weight = rewards[-1] if potential == "ratio" else math.prod(rewards)
+        references.append((particle, float(chance) * weight))
+    z = sum(weight for _, weight in references)
+    before: Counter[tuple[str, ...]] = Counter()
+    after: Counter[tuple[str, ...]] = Counter()
+    kept = 0.0
+    for reference, weight in references:
+        before[texts_of(reference)] += weight / z  # type: ignore[assignment]
+        for particles, chance in outcomes(lambda oracle, held=reference: swept(oracle, n, held)):  # type: ignore[misc]
+            assert particles[0].path == reference.path
+            assert len(particles) == n
+            total = sum(math.exp(particle.log) for particle in particles)
+            for i, particle in enumerate(particles):
+                share = weight / z * float(chance) * math.exp(particle.log) / total
+                after[texts_of(particle)] += share  # type: ignore[assignment]
+                kept += share * (i == 0)
+    assert after == pytest.approx(before, rel=1e-9)
+    assert 1 / n < kept < 0.9, "the sweep does move"
+
+
+def texts_of(particle: Particle) -> tuple[str, ...]:
+    return tuple(state.text + "$" * state.ended for state in particle.path)
+
+
+def test_particle_gibbs_finds_the_posterior() -> None:
+    exact = target(3, "product")
+    z = sum(exact.values())
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Letters)
+    parameters = {"n": 16, "sweeps": 120, "steps": 3, "potential": "product"}
+    ((_, result),) = driver.solve([Task(find("particle_gibbs"), PROBLEM, parameters)])
+    assert result.why == "done", result.error
+    assert sum(result.answer.votes.values()) == pytest.approx(120)
+    for text, expected in exact.items():
+        assert abs(result.answer.votes.get(text, 0.0) / 120 - expected / z) < 0.035
+
+
+class Cruel(Letters):
+    """Likes nothing that begins with a."""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [0.0 if state.text.startswith("a") else 0.5 for state in states]
+
+
+@pytest.mark.parametrize("method", ["smc", "particle_gibbs"])
+def test_texts_of_weight_0_never_win_unless_all_are(method: str) -> None:
+    seen: set[Any] = set()
+    for seed in range(40):
+        driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Cruel)
+        problem = Problem("p", "ask", read=lambda text: text[:1] or None, seed=seed)
+        ((_, result),) = driver.solve([Task(find(method), problem, {"n": 2, "steps": 3})])
+        assert result.why == "done", result.error
+        first = [node["text"] for node in result.trace["nodes"] if "text" in node][:2]
+        if method == "smc":
+            assert (result.answer.answer == "a") == (first == ["a", "a"])
+            assert (result.answer.details["log_evidence"] == -math.inf) == (first == ["a", "a"])
+        seen.add(result.answer.answer)
+    assert len(seen) > 1
+
+
+class Wrong(Letters):
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [1.5 for _ in states]
+
+
+@pytest.mark.parametrize(("method", "parameters"), [("smc", {}), ("smc", {"potential": "x"}), ("particle_gibbs", {})])
+def test_what_makes_no_weight_is_named(method: str, parameters: dict[str, Any]) -> None:
+    scorer = Letters() if parameters else Wrong()
+    with pytest.raises(ParameterError, match="ratio, product" if parameters else r"rewards in \[0, 1\], got 1.5"):
+        Player(MODEL, Oracle(), 1, scorer).play(find(method)(PROBLEM, n=2, **parameters), PROBLEM)
