@@ -196,7 +196,7 @@ def _last_value(tokens: Sequence[_Token]) -> _Value | None:
             continue  # a part of something larger that is no arithmetic
         value, end = _parse(tokens[start:])
         if value is not None and end == len(tokens) - start:
-            return value
+            return value if value.calculated or not start else None  # "cost of 2 glasses" is no 2
     return None
 
 
