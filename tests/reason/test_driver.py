@@ -13,7 +13,7 @@ from intact.reason import Answer, Call, Extend, Problem, Race, Result, Run, Scor
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from support.markov import MarkovBackend
-from support.programs import comparable, problems, solve, tasks_of, tokens_of
+from support.programs import SAMPLED, comparable, problems, solve, tasks_of, tokens_of
 
 
 def test_timing_and_company_decide_nothing() -> None:
@@ -345,3 +345,11 @@ def test_called_methods_share_what_is_left() -> None:
             assert sum(calls) == result.cost.tokens == backend.made
         assert told[0] == told[1] == told[2]
     assert len(set(calls)) > 1  # they draw apart
+
+
+def test_problems_are_begun_as_long_as_there_is_little_to_do() -> None:
+    for n, least, most in ((1, 64, 64), (16, 256, 271), (300, 300, 555)):
+        backend = MarkovBackend()
+        tasks = [Task(find("self_consistency"), problem, {"n": n}) for problem in problems(80)]
+        next(Driver({"toy": backend}, sampling=SAMPLED).solve(tasks))
+        assert least <= backend.most <= most

@@ -71,7 +71,9 @@ def command(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
     ] = None,
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Problems at a time. Changes no answer.")] = 8,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. Changes no answer.")
+    ] = 64,
     n: Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)] = None,
     settings: Annotated[
         list[str] | None,

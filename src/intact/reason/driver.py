@@ -22,8 +22,10 @@ from intact.reason.scorer import Scorer
 from intact.reason.trace import path
 from intact.reason.writing import Reader
 
-PARALLEL = 8
-"""Problems that are worked at a time."""
+PARALLEL = 64
+"""Problems that are worked at a time, at most."""
+ENOUGH = 256
+"""Texts that are being written; with so many no further problem is begun."""
 
 
 class Task(NamedTuple):
@@ -59,7 +61,7 @@ class Driver:
     scorer : callable, optional
         Finds a scorer by its name.
     parallel : int
-        Problems at a time.
+        Problems at a time, at most.
     seconds : float, optional
         What all may take together, wall time.
     progress : callable, optional
@@ -97,12 +99,15 @@ class Driver:
         waiting = enumerate(tasks)
         try:
             while True:
-                while len(self._active) < self.parallel and (following := next(waiting, None)) is not None:
+                self._pump()
+                while len(self._active) < self.parallel and len(self._writing) < ENOUGH:
+                    following = next(waiting, None)
+                    if following is None:
+                        break
                     self._open(*following)
+                    self._pump()
                 if not self._active:
                     return
-                while self.ready:
-                    self.ready.popleft().pump()
                 ended = [active for active in self._active if active.execution.conclusion is not None]
                 self._active = [active for active in self._active if active.execution.conclusion is None]
                 results = [(active.number, self._result(active)) for active in ended]
@@ -138,6 +143,10 @@ class Driver:
         self._running[self._pool.submit(sandbox.run, request.code, request.stdin, limits)] = execution, done
 
     # The loop's parts
+
+    def _pump(self) -> None:
+        while self.ready:
+            self.ready.popleft().pump()
 
     def _open(self, number: int, task: Task) -> None:
         method, problem, parameters = task
