@@ -44,6 +44,7 @@ NONE = [
     "5 = 5",
     "1 hour = 60 minutes",
     "2x = 10",
+    "4.5 gallons = 4.5 * 8 pints",
     r"\text{Cost of 2 glasses} = 2 \times \$3",
     "5A / 5 = 1",
     "x + 5 = 12 + 3",

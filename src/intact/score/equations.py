@@ -71,6 +71,7 @@ class _Token(NamedTuple):
     text: str
     places: int = 0
     percent: bool = False
+    unit: bool = False
 
 
 class _Value(NamedTuple):
@@ -78,6 +79,7 @@ class _Value(NamedTuple):
     places: int
     percent: bool
     calculated: bool
+    unit: bool = False
 
 
 class _NoValueError(Exception):
@@ -142,6 +144,7 @@ def _without_units(tokens: list[_Token]) -> list[_Token]:
                     break
                 end += 1
             if end > place and (end == len(tokens) or _ends_unit(tokens[end])):
+                kept[-1] = kept[-1]._replace(unit=True)
                 place = end
                 continue
         kept.append(token)
@@ -196,7 +199,8 @@ def _last_value(tokens: Sequence[_Token]) -> _Value | None:
             continue  # a part of something larger that is no arithmetic
         value, end = _parse(tokens[start:])
         if value is not None and end == len(tokens) - start:
-            return value if value.calculated or not start else None  # "cost of 2 glasses" is no 2
+            named = not value.calculated and (start or value.unit)  # "cost of 2 glasses", "4.5 gallons"
+            return None if named else value
     return None
 
 
@@ -301,7 +305,7 @@ class _Reader:
                 raise _NoValueError
             self.place += 1
             value = Fraction(token.text) / (100 if token.percent else 1)
-            return _Value(value, token.places, token.percent, False)
+            return _Value(value, token.places, token.percent, False, token.unit)
         if token.text in tuple(_OPEN) and self.depth < DEEPEST:
             self.place += 1
             self.depth += 1
