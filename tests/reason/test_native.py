@@ -14,6 +14,7 @@ from intact.engine.sequence import Event
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
 from intact.reason.backends.native import NativeBackend, digest_of
+from intact.reason.backends.texts import Texts
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.score.scorers import find_scorer
@@ -136,13 +137,13 @@ def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(tiny: Mode
 def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random tokens, which no tokenizer would have chosen for their text, are continued as they are."""
     contexts: list[list[int]] = []
-    context = NativeBackend._context
+    context = Texts.context
 
-    def noted(self: NativeBackend, state: State) -> list[int]:
+    def noted(self: Texts, state: State) -> list[int]:
         contexts.append(context(self, state))
         return contexts[-1]
 
-    monkeypatch.setattr(NativeBackend, "_context", noted)
+    monkeypatch.setattr(Texts, "context", noted)
 
     @method("none", temperature=1.0, max_tokens=20)
     def stepping(problem: Problem) -> Steps:

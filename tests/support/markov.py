@@ -100,7 +100,7 @@ class MarkovBackend:
 
     def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
         """The exact law of the next letter."""
-        row = self.weights[text[-1:]]
+        row = self.weights.get(text[-1:]) or self.weights[""]  # words of others: begin anew
         if temperature == 0:
             best = max(row, key=lambda letter: row[letter])
             return {best: Fraction(1)}

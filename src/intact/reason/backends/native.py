@@ -19,7 +19,8 @@ from intact.models.program import Attend, Linear, Logits
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
-from intact.reason.state import Piece, Prompt, State, Why
+from intact.reason.backends.texts import Texts
+from intact.reason.state import Piece, Prompt
 
 LIVE = 256  # samples in the engine at a time; more only wait there
 STEPS = 16  # of the engine, before the driver looks at its clock
@@ -42,7 +43,7 @@ class NativeBackend:
         self._ended: list[Generation] = []
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
-        self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
+        self._texts = Texts(model.tokenizer)
         program = model.program
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
@@ -59,19 +60,14 @@ class NativeBackend:
         executor = self.model.executor
         return f"intact {VERSION} {executor.profile} {executor.bits} {digest_of(self.model.path)}"
 
-    @cached_property
+    @property
     def vocabulary(self) -> str:
         """Digest of the tokens' texts."""
-        tokenizer = self.model.tokenizer
-        digest = hashlib.sha256()
-        for token in range(tokenizer.size):
-            text = tokenizer.token_bytes(token)
-            digest.update(len(text).to_bytes(4, "little") + text)
-        return digest.hexdigest()
+        return self._texts.vocabulary
 
     def count(self, part: Prompt | Piece) -> int:
         """The tokens of a prompt or a piece."""
-        return len(self._tokens(part))
+        return len(self._texts.tokens(part))
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
@@ -126,7 +122,7 @@ class NativeBackend:
     def _begin(self, group: list[Generation]) -> None:
         first = group[0]
         try:
-            prompt = self._context(first.state)
+            prompt = self._texts.context(first.state)
             self.model.engine.check(prompt)
             keys = [branch_key(first.parameters.seed, generation.branch) for generation in group]
 
@@ -176,62 +172,14 @@ class NativeBackend:
                 del self._heats[heat]
 
     def _finish(self, generation: Generation, job: Job, sample: int) -> None:
-        writer = job._writer(sample)
         del self._live[generation]
-        tokens, tokenizer = tuple(writer.tokens), self.model.tokenizer
-        finish: Why = writer.finish or "cancelled"
-        if finish == "stop" and tokens and tokens[-1] in tokenizer.eos_ids:
-            finish = "end"
-        text = self._text(generation.state, tokens, finish)
-        error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        top = tuple([tuple([(self._word(token), value) for token, value in likeliest]) for likeliest in writer.top])
-        self._end(generation, Written(text, tokens, tuple(writer.logprobs), top, finish, error))
+        self._end(generation, self._texts.written(job, sample, generation.state))
 
     def _end(self, generation: Generation, written: Written) -> None:
         generation.written = written
         self._ended.append(generation)
         if generation.heat is not None:
             generation.heat.leave(generation.runner, False)
-
-    def _context(self, state: State) -> list[int]:
-        tokens = list(self._tokens(state.prompt))
-        for piece in state.pieces:
-            tokens += self._tokens(piece)
-        return tokens
-
-    def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
-        if isinstance(part, Piece) and part.tokens:
-            return part.tokens
-        known: Prompt | tuple[str, bool] = (part.text, part.special) if isinstance(part, Piece) else part
-        if known not in self._encoded:
-            self._encoded[known] = tuple(self._encode(part))
-        return self._encoded[known]
-
-    def _encode(self, part: Prompt | Piece) -> list[int]:
-        tokenizer = self.model.tokenizer
-        if isinstance(part, Piece):
-            return tokenizer.encode(part.text, special=part.special, bos=False)
-        if isinstance(part, str):
-            return tokenizer.encode(part)
-        return tokenizer.encode_chat([{"role": role, "content": content} for role, content in part])
-
-    def _word(self, token: int) -> str:
-        tokenizer = self.model.tokenizer
-        return tokenizer.token_bytes(token).decode("utf-8", "replace") if token < tokenizer.size else ""
-
-    def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
-        """The text of new tokens: of a character that two pieces share, the second has all."""
-        before: list[int] = []
-        for piece in reversed(state.pieces):
-            if not piece.tokens:
-                break
-            before = [*piece.tokens, *before]
-        stream, size = self.model.tokenizer.stream(), self.model.tokenizer.size
-        for token in before:
-            if token < size:
-                stream.push(token)
-        text = "".join([stream.push(token) for token in tokens if token < size])
-        return text + (stream.flush() if why in ("end", "context", "error") else "")
 
 
 def _alike(a: Generation, b: Generation) -> bool:

@@ -1,0 +1,86 @@
+"""Prompts and pieces as tokens of a tokenizer of ours, and what was drawn as text."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+from intact.engine.job import Job
+from intact.reason.backends.base import Written
+from intact.reason.state import Piece, Prompt, State, Why
+from intact.text import Tokenizer
+
+
+class Texts:
+    """Both directions, for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """Digest of the tokens' texts."""
+        digest = hashlib.sha256()
+        for token in range(self._tokenizer.size):
+            text = self._tokenizer.token_bytes(token)
+            digest.update(len(text).to_bytes(4, "little") + text)
+        return digest.hexdigest()
+
+    def tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
+        """The tokens of a prompt or a piece.
+
+        Raises
+        ------
+        ParameterError
+            If a conversation is asked of a model without a chat template.
+        """
+        if isinstance(part, Piece) and part.tokens:
+            return part.tokens
+        known: Prompt | tuple[str, bool] = (part.text, part.special) if isinstance(part, Piece) else part
+        if known not in self._encoded:
+            self._encoded[known] = tuple(self._encode(part))
+        return self._encoded[known]
+
+    def context(self, state: State) -> list[int]:
+        """The tokens of a prompt and all that follows."""
+        tokens = list(self.tokens(state.prompt))
+        for piece in state.pieces:
+            tokens += self.tokens(piece)
+        return tokens
+
+    def written(self, job: Job, sample: int, state: State) -> Written:
+        """What a sample wrote, that goes on from a state."""
+        writer = job._writer(sample)
+        tokens = tuple(writer.tokens)
+        finish: Why = writer.finish or "cancelled"
+        if finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids:
+            finish = "end"
+        error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
+        top = tuple([tuple([(self._word(token), value) for token, value in likeliest]) for likeliest in writer.top])
+        return Written(self._text(state, tokens, finish), tokens, tuple(writer.logprobs), top, finish, error)
+
+    def _encode(self, part: Prompt | Piece) -> list[int]:
+        if isinstance(part, Piece):
+            return self._tokenizer.encode(part.text, special=part.special, bos=False)
+        if isinstance(part, str):
+            return self._tokenizer.encode(part)
+        return self._tokenizer.encode_chat([{"role": role, "content": content} for role, content in part])
+
+    def _word(self, token: int) -> str:
+        known = token < self._tokenizer.size
+        return self._tokenizer.token_bytes(token).decode("utf-8", "replace") if known else ""
+
+    def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
+        """The text of new tokens: of a character that two pieces share, the second has all."""
+        before: list[int] = []
+        for piece in reversed(state.pieces):
+            if not piece.tokens:
+                break
+            before = [*piece.tokens, *before]
+        stream, size = self._tokenizer.stream(), self._tokenizer.size
+        for token in before:
+            if token < size:
+                stream.push(token)
+        text = "".join([stream.push(token) for token in tokens if token < size])
+        return text + (stream.flush() if why in ("end", "context", "error") else "")

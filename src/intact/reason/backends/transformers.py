@@ -1,0 +1,244 @@
+"""Transformers as a back end: any causal model of theirs, with our tokenizer, draws, stops and constraints."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.job import Job
+from intact.engine.sequence import Event
+from intact.errors import IntactError, ModelError, ParameterError
+from intact.executors.base import LOGIT_FRACTION
+from intact.numerics.sampling import branch_key, draw, log_probability, top
+from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.native import digest_of
+from intact.reason.backends.texts import Texts
+from intact.reason.state import Piece, Prompt
+from intact.text import Tokenizer
+
+STEPS = 16  # tokens of each text, before the driver looks at its clock
+
+_CAVEATS = (
+    "the model computes in floating point: another machine, number of threads or version of torch may give other texts",
+)
+
+
+class _Text:
+    """A text on its way: what the model remembers of it, and the logits of its next token."""
+
+    def __init__(self, job: Job, key: int, cache: Any, logits: NDArray[np.int64]) -> None:
+        self.job, self.key, self.cache, self.logits = job, key, cache, logits
+        self.ended = False
+
+
+class TransformersBackend:
+    """A causal model of Transformers, and the folder that it comes from.
+
+    Every text is computed by itself, from its first token: so what it gives depends on nothing that runs beside it, and
+    the same machine gives the same bits. Logits are rounded to 2^-16, and from there all is integers, as in our engine.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        In evaluation mode, where it is to run.
+    folder : path
+        What it was loaded from: its digest goes into the journal's keys, its tokenizer.json is read by our tokenizer.
+
+    Raises
+    ------
+    ModelError
+        If the model does not tell its context.
+    FormatError
+        If there is no tokenizer that can be read.
+    """
+
+    caveats = _CAVEATS
+
+    def __init__(self, model: Any, folder: str | Path) -> None:
+        import torch
+        import transformers
+
+        self.model, self.tokenizer = model, Tokenizer.from_folder(folder)
+        config = model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None)
+        if not isinstance(context, int):
+            raise ModelError(f"{folder}: its configuration has no max_position_embeddings")
+        self.context = context
+        kind = f"{model.dtype} {model.device.type} torch {torch.__version__} {transformers.__version__}"
+        self.identity = f"transformers {kind} {digest_of(Path(folder))}"
+        self._texts = Texts(self.tokenizer)
+        self._linear: int = sum([m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)])
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._attention: int = config.num_hidden_layers * config.num_attention_heads * width
+        self._read: tuple[list[int], Any, NDArray[np.int64]] | None = None
+        self._waiting: deque[Generation] = deque()
+        self._live: dict[Generation, _Text] = {}
+        self._ended: list[Generation] = []
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32") -> TransformersBackend:
+        """Load a folder of safetensors; nothing is downloaded, and no code of the folder runs.
+
+        Raises
+        ------
+        ParameterError
+            If Transformers is not installed.
+        ModelError
+            If it cannot load the model.
+        """
+        try:
+            import torch
+            import transformers
+        except ImportError as error:
+            raise ParameterError("Transformers is not installed: pip install 'intact[transformers]'") from error
+        if not Path(folder).is_dir():
+            raise ModelError(f"{folder} is no folder of safetensors")
+        try:
+            kind = transformers.AutoModelForCausalLM
+            model: Any = kind.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
+        except Exception as error:  # of theirs there are too many kinds
+            raise ModelError(f"{folder}: Transformers cannot load it: {error!s:.300}") from error
+        return cls(model.to(device).eval(), folder)
+
+    @property
+    def vocabulary(self) -> str:
+        """Digest of the tokens' texts."""
+        return self._texts.vocabulary
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or a piece."""
+        return len(self._texts.tokens(part))
+
+    def operations(self, start: int, count: int) -> int:
+        """Products with matrices for every position, and attention over all before it."""
+        end = start + count
+        return count * self._linear + self._attention * (end * (end + 1) - start * (start + 1))
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Queue texts: one is written at a time, a race as a whole."""
+        self._waiting += generations
+
+    def step(self) -> list[Generation]:
+        """Draw some tokens, until something has ended."""
+        self._admit()
+        for _ in range(STEPS):
+            if self._ended or not self._live:
+                break
+            for generation, text in list(self._live.items()):
+                heat = generation.heat
+                if generation in self._live and (heat is None or heat.may_move(generation.runner)):
+                    self._move(generation, text)
+            for generation, text in list(self._live.items()):
+                if generation.heat is not None and generation.heat.over(generation.runner):
+                    self._cancel(generation, text)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """End texts as they are."""
+        for generation in generations:
+            if generation in self._live:
+                self._cancel(generation, self._live[generation])
+            elif generation in self._waiting:
+                self._waiting.remove(generation)
+                self._end(generation, Written("", (), (), (), "cancelled"))
+
+    def _admit(self) -> None:
+        """Begin the next text, or the next race."""
+        while self._waiting and not self._live:
+            first = self._waiting.popleft()
+            self._begin(first)
+            while first.heat is not None and self._waiting and self._waiting[0].heat is first.heat:
+                self._begin(self._waiting.popleft())
+
+    def _begin(self, generation: Generation) -> None:
+        parameters, sizes = generation.parameters, (self.context, self.model.config.get_text_config().vocab_size)
+        try:
+            context = self._texts.context(generation.state)
+            if not context:
+                raise ParameterError("the prompt has no tokens")
+            key = branch_key(parameters.seed, generation.branch)
+            job = Job(self.tokenizer, parameters, context, [key], *sizes)
+            text = _Text(job, key, *self._prefill(context))
+        except (IntactError, RuntimeError) as error:
+            self._end(generation, Written("", (), (), (), "error", f"{type(error).__name__}: {error!s:.300}"))
+        else:
+            self._live[generation] = text
+
+    def _prefill(self, context: list[int]) -> tuple[Any, NDArray[np.int64]]:
+        """Read a text; of the last one that was read a copy is kept, for samples of one prompt."""
+        if self._read is None or self._read[0] != context:
+            self._read = None
+            self._read = (context, *self._forward(context, None))
+        _, cache, logits = self._read
+        return copy.deepcopy(cache), logits
+
+    def _forward(self, tokens: list[int], cache: Any) -> tuple[Any, NDArray[np.int64]]:
+        """What the model remembers after tokens, and the logits that follow, in Q16."""
+        import torch
+
+        with torch.inference_mode():
+            ids = torch.tensor([tokens], device=self.model.device)
+            out = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            row = out.logits[0, -1].to("cpu", torch.float64).numpy()
+        if not np.isfinite(row).all():
+            raise ModelError("the model gave logits that are no finite numbers")
+        limit = (1 << 31) - 1
+        return out.past_key_values, np.clip(np.rint(row * (1 << LOGIT_FRACTION)), -limit, limit).astype(np.int64)
+
+    def _move(self, generation: Generation, text: _Text) -> None:
+        """Draw a token, and read it if another is to follow."""
+        request = text.job.request
+        writer = text.job._writer(0)
+        position = len(request.prompt) + len(writer.tokens)
+        try:
+            if request.rules is not None and not request.rules.allow():
+                raise request.rules.refusal or ParameterError("no token may follow")
+            rules = request.rules.next() if request.rules is not None else (None, None)
+            token = draw(text.logits, request.sampling, text.key, position, *rules)
+            if token < 0:
+                raise ParameterError("biases and constraints leave no token")
+            text.job.request.sink(self._event(text, token, position))
+            if request.rules is not None:
+                request.rules.add(token)
+            late = generation.heat is not None and generation.heat.advance(generation.runner)
+            if writer.finish is not None:
+                self._finish(generation, text)
+            elif late:
+                self._cancel(generation, text)
+            else:
+                text.cache, text.logits = self._forward([token], text.cache)
+        except (IntactError, RuntimeError) as error:
+            writer.end("error", error)
+            self._finish(generation, text)
+
+    def _event(self, text: _Text, token: int, position: int) -> Event:
+        best = top(text.logits, max(1, text.job.request.top))
+        first = log_probability(text.logits, int(best[0]))
+
+        def logprob(other: int) -> int:
+            return first - int(text.logits[best[0]] - text.logits[other] << 8)
+
+        rivals = tuple([(int(other), logprob(other)) for other in best[: text.job.request.top]])
+        return Event(0, token, logprob(token), position, rivals)
+
+    def _cancel(self, generation: Generation, text: _Text) -> None:
+        text.job._writer(0).end("cancelled", None)
+        self._finish(generation, text)
+
+    def _finish(self, generation: Generation, text: _Text) -> None:
+        del self._live[generation]
+        self._end(generation, self._texts.written(text.job, 0, generation.state))
+
+    def _end(self, generation: Generation, written: Written) -> None:
+        generation.written = written
+        self._ended.append(generation)
+        heat: Heat | None = generation.heat
+        if heat is not None:
+            heat.leave(generation.runner, written.why in ("end", "stop"))
