@@ -23,6 +23,11 @@ KINDS: tuple[Kind, ...] = ("bubblewrap", "seccomp")
 LIMITS = Limits(seconds=30, cpu_seconds=2, memory=256 << 20)
 
 
+@pytest.fixture(autouse=True)
+def _no_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INTACT_SANDBOX", raising=False)
+
+
 @pytest.fixture(params=KINDS)
 def using(request: pytest.FixtureRequest) -> Kind:
     kind: Kind = request.param
@@ -282,6 +287,19 @@ def test_without_protection_code_runs_only_if_the_caller_insists(monkeypatch: py
     with pytest.raises(SandboxError, match="no protection by seccomp: gone too"):
         run("print(1)", using="seccomp")
     assert run("print(1)", using="none").stdout == "1\n"
+
+
+def test_the_environment_may_choose_or_insist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTACT_SANDBOX", "none")
+    assert protection().kind == "none"
+    assert run("import os\nprint(os.path.exists('/etc/passwd'))").stdout == "True\n"
+    monkeypatch.setenv("INTACT_SANDBOX", "chroot")
+    with pytest.raises(ParameterError, match="INTACT_SANDBOX must be one of bubblewrap, seccomp, none, got 'chroot'"):
+        run("print(1)")
+    if _works("seccomp"):
+        monkeypatch.setenv("INTACT_SANDBOX", "seccomp")
+        assert protection().kind == "seccomp"
+        assert run("import os\nprint(os.path.exists('/etc/passwd'))").stdout == "False\n"
 
 
 def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from intact.errors import SandboxError
+from intact.errors import ParameterError, SandboxError
 from intact.sandbox import filters
 
 Kind = Literal["bubblewrap", "seccomp", "none"]
@@ -45,13 +45,16 @@ class Protection:
 
 
 def protection(kind: Kind | None = None) -> Protection:
-    """Return the protection in force, or the one of this kind.
+    """Return the protection in force: of this kind, else of the one that INTACT_SANDBOX names, else the best there is.
 
     Raises
     ------
+    ParameterError
+        If INTACT_SANDBOX names none.
     SandboxError
         If the kind that was asked for does not work here.
     """
+    kind = kind or wished()
     if kind == "none":
         return Protection("none", False, "asked for")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
@@ -63,6 +66,15 @@ def protection(kind: Kind | None = None) -> Protection:
     if kind is not None:
         raise SandboxError(f"no protection by {kind}: {reasons[kind]}")
     return Protection("none", False, f"bubblewrap: {no_bubblewrap}; seccomp: {no_filter}")
+
+
+def wished() -> Kind | None:
+    """Return the kind that INTACT_SANDBOX names; ``none`` is how a user insists on running code without protection."""
+    value = os.environ.get("INTACT_SANDBOX") or None
+    known = {kind: kind for kind in get_args(Kind)}
+    if value is not None and value not in known:
+        raise ParameterError(f"INTACT_SANDBOX must be one of {', '.join(known)}, got {value!r}")
+    return known.get(value)
 
 
 @cache
@@ -93,7 +105,10 @@ def _failure(candidate: Protection) -> str | None:
     from intact.sandbox.outcome import Limits
     from intact.sandbox.run import execute
 
-    outcome = execute("print(6 * 7)", None, Limits(), candidate)
+    try:
+        outcome = execute("print(6 * 7)", None, Limits(), candidate)
+    except OSError as error:
+        return str(error)
     if outcome.ok and outcome.stdout == "42\n":
         return None
     lines = outcome.stderr.strip().splitlines()

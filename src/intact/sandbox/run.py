@@ -18,7 +18,16 @@ from typing import Any
 from intact.errors import SandboxError
 from intact.sandbox import filters
 from intact.sandbox.outcome import Ending, Limits, Outcome
-from intact.sandbox.protection import SCRATCH, Kind, Protection, bubblewrap, environment, interpreter, protection
+from intact.sandbox.protection import (
+    SCRATCH,
+    Kind,
+    Protection,
+    bubblewrap,
+    environment,
+    interpreter,
+    protection,
+    wished,
+)
 
 MEMORY = 86
 """Exit status by which the runner says that memory ran out."""
@@ -42,7 +51,8 @@ def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, us
     limits
         What it may use.
     using
-        The protection to run behind; by default the best there is. ``"none"`` insists on running without any.
+        The protection to run behind; by default what INTACT_SANDBOX names, else the best there is. ``"none"`` insists
+        on running without any.
 
     Raises
     ------
@@ -50,8 +60,10 @@ def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, us
         If there is no protection here and the caller does not insist.
     """
     chosen = protection(using)
-    if chosen.kind == "none" and using != "none":
-        raise SandboxError(f"no protection against the code that would run here ({chosen.missing})")
+    if chosen.kind == "none" and (using or wished()) != "none":
+        raise SandboxError(
+            f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
+        )
     return execute(code, stdin, limits or Limits(), chosen)
 
 

@@ -1,0 +1,103 @@
+"""What scorers are worth: how well each tells right texts from wrong ones, and which share choosing by it gets right.
+
+    python benchmarks/scorers.py MODEL [--task gsm8k] [--limit 50] [-n 4] [--scorers likelihood,equations,p_true]
+
+All scorers judge the same texts. AUROC is the chance that a right text scores above a wrong one, over all texts and
+within problems (over those with both kinds); ECE is the distance between score and share right, for scores in [0, 1].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from common import parser
+
+from intact.reason import Answer, Extend, Problem, Score, Steps, method
+from intact.reason.driver import Task
+from intact.reason.exact import mean
+from intact.score.calibration import auroc, calibration_error, choice
+from intact.solving import solve_all
+from intact.tasks import find_task
+
+SCORERS = "likelihood,entropy,self_certainty,equations,p_true,verification"
+
+
+@method("none", temperature=0.7)
+def judged(problem: Problem, *, n: int = 4, scorers: Sequence[str] = ()) -> Steps:
+    """Sample, and have every scorer judge."""
+    states = yield [Extend(problem.start, top_logprobs=20)] * n
+    scores = yield [Score(scorer, states) for scorer in scorers]
+    return Answer("judged", details={"texts": [state.text for state in states], "scores": scores})
+
+
+def figures(scores: list[list[float]], right: list[list[bool]]) -> dict[str, float | None]:
+    """What one scorer is worth, over problems with several texts each."""
+    flat = [score for values in scores for score in values]
+    flags = [flag for values in right for flag in values]
+    within = [auroc(values, verdicts) for values, verdicts in zip(scores, right, strict=True)]
+    told = [value for value in within if value is not None]
+    chosen = choice(scores, right)
+    return {
+        "auroc": auroc(flat, flags),
+        "auroc_within": mean(told) if told else None,
+        "ece": calibration_error(flat, flags) if all(0 <= score <= 1 for score in flat) else None,
+        "chosen": chosen.chosen,
+        "anyone": chosen.anyone,
+        "best": chosen.best,
+    }
+
+
+def measure(path: Any, args: Any) -> dict[str, Any]:
+    """Judge a model's texts on the first problems of a task."""
+    task = find_task(args.task)
+    items = task.load(limit=args.limit)
+    names = args.scorers.split(",")
+    tasks = [Task(judged, task.problem(item), {"n": args.n, "scorers": names}) for item in items]
+    details, failed = {}, []
+    for number, result in solve_all(path, tasks, sampling={"max_tokens": args.max_tokens}, journal=args.journal):
+        if result.why == "done":
+            details[number] = result.answer.details
+        else:
+            failed.append(f"{result.id}: {result.error}")
+    order = sorted(details)
+    right = [[task.correct(items[i], task.read_for(items[i], text)) for text in details[i]["texts"]] for i in order]
+    rows = {
+        name: figures([list(details[i]["scores"][place]) for i in order], right) for place, name in enumerate(names)
+    }
+    return {"model": path.name, "problems": len(order), "texts": len(order) * args.n, "failed": failed, "scorers": rows}
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a table."""
+    print(f"{report['model']}: {report['texts']} texts on {report['problems']} problems\n")
+    print("| scorer | AUROC | within a problem | ECE | choosing by it | by chance | at best |")
+    print("|---|---|---|---|---|---|---|")
+    for name, row in report["scorers"].items():
+        cells = ["-" if value is None else f"{value:.3f}" for value in row.values()]
+        print(f"| {name} | {' | '.join(cells)} |")
+    for line in report["failed"]:
+        print(f"failed: {line}")
+
+
+def main() -> None:
+    p = parser(__doc__, text=False)
+    p.add_argument("--task", default="gsm8k")
+    p.add_argument("--limit", type=int, default=50, help="problems")
+    p.add_argument("-n", type=int, default=4, help="texts for each")
+    p.add_argument("--scorers", default=SCORERS)
+    p.add_argument("--max-tokens", type=int, default=512)
+    p.add_argument("--journal", help="a folder; what is there is not computed again")
+    p.add_argument("--json", action="store_true")
+    args = p.parse_args()
+    for path in args.models:
+        report = measure(path, args)
+        if args.json:
+            print(json.dumps(report, indent=2))
+        else:
+            show(report)
+
+
+if __name__ == "__main__":
+    main()
