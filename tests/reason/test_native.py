@@ -111,7 +111,19 @@ def test_no_cap_on_tokens_is_exceeded(model: Model, made: list[Event], cap: int)
     assert sum(result.cost.tokens for result in results) == len(made)
 
 
-def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(tiny: Model, made: list[Event]) -> None:
+@pytest.mark.parametrize("others", [0, 3])
+def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(
+    tiny: Model, made: list[Event], others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where other threads, which use the same engine, run steps in between."""
+    keep = NativeBackend._keep_abreast
+
+    def late(self: NativeBackend) -> None:
+        for _ in range(others):
+            tiny.engine.step()
+        keep(self)
+
+    monkeypatch.setattr(NativeBackend, "_keep_abreast", late)
     seen: list[tuple[list[State], list[State]]] = []
 
     @method("none", temperature=1.0, max_tokens=60)
@@ -216,3 +228,16 @@ def test_a_prompt_that_is_too_long_or_impossible_is_named(tiny: Model) -> None:
 def test_the_digest_of_a_model_is_that_of_its_bytes(tiny: Model, tmp_path: Any) -> None:
     other = write_tiny(tmp_path / "other.gguf", seed=1)
     assert digest_of(tiny.path) == digest_of(write_tiny(tmp_path / "copy.gguf")) != digest_of(other)
+
+
+def test_the_identity_of_a_back_end_names_all_that_decides_bits(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = write_tiny(tmp_path / "a.gguf"), write_tiny(tmp_path / "b.gguf", seed=1)
+    identities = [
+        NativeBackend(intact.load(file, profile, threads=1, bits=bits)).identity  # type: ignore[arg-type]
+        for file, profile, bits in ((path, "int8", 8), (other, "int8", 8), (path, "fp32", 8), (path, "int8", 4))
+    ]
+    monkeypatch.setattr("intact.reason.backends.native.VERSION", "another")
+    identities.append(NativeBackend(intact.load(path, threads=1)).identity)
+    assert len(set(identities)) == len(identities)
+    again = NativeBackend(intact.load(path, threads=2, page_size=16, prefix_cache=False, executor="native"))
+    assert again.identity == identities[-1]

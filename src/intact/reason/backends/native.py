@@ -152,6 +152,7 @@ class NativeBackend:
         def counted(event: Event) -> Finish | None:
             finish = sink(event)
             late = heat.advance(runner)
+            job.request.paused = True  # until all have moved, whoever runs steps meanwhile
             if finish is not None:
                 heat.leave(runner, finish == "stop")
             return "cancelled" if late and finish is None else finish
@@ -161,13 +162,12 @@ class NativeBackend:
     def _keep_abreast(self) -> None:
         """Let no runner be ahead of another, nor beyond the end of the race."""
         for heat, runners in list(self._heats.items()):
-            slowest = heat.slowest
             for runner in list(heat.live):
                 generation = runners[runner]
                 if heat.over(runner):
                     self.cancel([generation])
                 elif generation in self._live:
-                    self._live[generation][0].request.paused = heat.counts[runner] > slowest
+                    self._live[generation][0].request.paused = not heat.may_move(runner)
             if not heat.live:
                 del self._heats[heat]
 
