@@ -114,17 +114,33 @@ def test_generative_verifier_by_hand() -> None:
     assert together.answer.votes == {"1": pytest.approx(1 / 3), "2": pytest.approx(2 / 3)}
 
 
+def test_a_verification_without_a_verdict_is_asked_for_it() -> None:
+    """Of two checks each, one says nothing: asked again it says yes for 1, nothing at all for 2."""
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        if prompt == QUESTION:
+            return "21"[place]
+        if text.endswith("\n\nVerdict:"):
+            return " Yes, of course" if prompt == "1" else "?"
+        return "Verdict: No" if place else "Looks right"
+
+    result, backend = solve("generative_verifier", reply, n=2, checks=2, verify="{answer}")
+    assert result.answer.details["rewards"] == [(0.5 + 0) / 2, (1 + 0) / 2]
+    assert result.answer.answer == "1"
+    assert len(backend.asked) == 2 + 4 + 2
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
         ("Verdict: Yes", 1.0),
         ("verdict - NO.", 0.0),
         ("Verdict: Yes\nVerdict: No", 0.0),
-        ("yes", 0.5),
-        ("Verdict: Yesno", 0.5),
+        ("yes", None),
+        ("Verdict: Yesno", None),
     ],
 )
-def test_the_last_verdict_counts(text: str, value: float) -> None:
+def test_the_last_verdict_counts(text: str, value: float | None) -> None:
     assert verdict(text) == value
 
 

@@ -19,13 +19,16 @@ Here is a proposed solution:
 
 Check the solution step by step. End with the line "Verdict: Yes" if its final answer is right, or "Verdict: No"."""
 
+DEMAND = "\n\nVerdict:"
+"""What is appended to a verification that ends without its verdict."""
+
 _VERDICT = re.compile(r"verdict\W*(yes|no)\b", re.IGNORECASE)
 
 
-def verdict(text: str) -> float:
-    """What a verification says last: 1 for yes, 0 for no; 1/2 where it says neither."""
+def verdict(text: str) -> float | None:
+    """What a verification says last: 1 for yes, 0 for no."""
     said = _VERDICT.findall(text)
-    return 0.5 if not said else float(said[-1].lower() == "yes")
+    return float(said[-1].lower() == "yes") if said else None
 
 
 @method(
@@ -62,11 +65,15 @@ def generative_verifier(
     asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
     try:
         said = yield [Extend(one, model=verifier) for one in asked for _ in range(checks)]
+        silent = [i for i, one in enumerate(said) if verdict(one.text) is None and one.why != "budget"]
+        told = yield [Extend(said[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent]
+        for i, state in zip(silent, told, strict=True):
+            said[i] = state
     except SpentError:
         said = []
     if not said or any(one.why == "budget" for one in said):
         return elect(problem, solutions)  # who was verified less must not lose by that
-    verdicts = [verdict(one.text) for one in said]
+    verdicts = [0.5 if (value := verdict(one.text)) is None else value for one in said]
     shares = [mean(verdicts[i * checks : (i + 1) * checks]) for i in range(n)]
     if weighted:
         return elect(problem, solutions, shares, rewards=shares)
