@@ -353,3 +353,18 @@ def test_problems_are_begun_as_long_as_there_is_little_to_do() -> None:
         tasks = [Task(find("self_consistency"), problem, {"n": n}) for problem in problems(80)]
         next(Driver({"toy": backend}, sampling=SAMPLED).solve(tasks))
         assert least <= backend.most <= most
+
+
+def test_the_users_stops_end_what_no_request_stops_otherwise() -> None:
+    @method("none", temperature=1.0)
+    def stopping(problem: Problem) -> Steps:
+        """Extend with stops of its own, and without."""
+        states = yield [Extend(problem.start, stop=("a",)), Extend(problem.start)] * 8
+        return Answer(None, details={"texts": [state.text for state in states if state.why == "stop"]})
+
+    (result,) = solve(
+        MarkovBackend(), [Task(stopping, problems(1)[0], {})], sampling={**SAMPLED, "max_tokens": 30, "stop": (".",)}
+    )
+    texts = result.answer.details["texts"]
+    assert {text[-1] for text in texts} == {"a", "."}
+    assert all(text.count(text[-1]) == 1 for text in texts)

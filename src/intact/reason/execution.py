@@ -115,8 +115,10 @@ class Execution:
     def writing(self, request: Extend) -> Writing:
         """Resolve what an extension leaves open, and give it its place in the tree."""
         backend = self.backend(request.model)
-        fields = {"max_tokens": MAX_TOKENS} | dict(self.sampling) | {"seed": self.problem.seed}
-        fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) is not None}
+        fields: dict[str, Any] = (
+            {"max_tokens": MAX_TOKENS, "stop": ()} | dict(self.sampling) | {"seed": self.problem.seed}
+        )
+        fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
         fields["stop"] = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)

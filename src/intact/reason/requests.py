@@ -23,7 +23,7 @@ class Extend:
     Attributes
     ----------
     stop : tuple of str
-        Texts that end the extension; the one that did stays in the text.
+        Texts that end the extension; the one that did stays in the text. By default the user's wish, as for the rest.
     max_tokens : int
         The most tokens of this extension.
     temperature, top_p, top_k, min_p
