@@ -53,7 +53,7 @@ class Algebra:
         if find_spec("math_verify") is None:
             raise ParameterError("answers that are expressions need math-verify: pip install 'intact[score]'")
         source = Path(__file__).with_name("worker.py").read_text("utf-8")
-        command = [sys.executable, "-c", source, str(self.seconds), str(self.memory)]
+        command = [sys.executable, "-P", "-c", source, str(self.seconds), str(self.memory)]
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
         )
