@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,18 @@ def test_what_a_method_does_wrong_is_named() -> None:
     ):
         assert result.why == "failed"
         assert message in result.error
+
+
+def test_a_method_that_breaks_is_told_with_the_place() -> None:
+    @method("none")
+    def broken(problem: Problem) -> Steps:
+        """Break."""
+        yield []
+        return {}["nothing"]  # here
+
+    (result,) = solve(MarkovBackend(), [Task(broken, problems(1)[0], {})])
+    line = 1 + next(i for i, text in enumerate(Path(__file__).read_text().splitlines()) if text.endswith("# here"))
+    assert result.error == f"KeyError: 'nothing' (test_driver.py, line {line})"
 
 
 def test_what_a_back_end_cannot_write_fails_alone() -> None:

@@ -172,6 +172,20 @@ def test_another_request_never_hits(tmp_path: Path, change: dict[str, Any]) -> N
     assert started() == 0
 
 
+def test_two_runs_may_share_a_journal(tmp_path: Path) -> None:
+    expected, path = run(MarkovBackend(), None), tmp_path / "journal.sqlite"
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=run, args=(MarkovBackend(timing=i), path)) for i in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    backend = MarkovBackend()
+    assert run(backend, path) == expected
+    assert backend.made == 0
+
+
 def kept(path: Path) -> Journal:
     journal = Journal(path)
     for i in range(200):

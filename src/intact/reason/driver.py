@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
-from intact.errors import ParameterError
+from intact.errors import IntactError, ParameterError
 from intact.reason.answer import Answer, Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.budget import Budget, Ledger
@@ -234,7 +236,7 @@ class Driver:
             "nodes": execution.nodes,
         }
         caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
-        text = execution.mishap if error is None else f"{type(error).__name__}: {error}"
+        text = execution.mishap if error is None else _told(error)
         return Result(problem.id, method.name, value, cost, why, text, trace, caveats)
 
     def _close(self) -> None:
@@ -249,6 +251,15 @@ class Driver:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def _told(error: Exception) -> str:
+    """An error in a line; of one that nobody raised on purpose also the place."""
+    text = f"{type(error).__name__}: {error}"
+    frames = extract_tb(error.__traceback__)
+    if isinstance(error, IntactError) or not frames:
+        return text
+    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def _no_scorer(name: str) -> Scorer:
