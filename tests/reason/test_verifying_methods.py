@@ -135,6 +135,8 @@ def test_a_verification_without_a_verdict_is_asked_for_it() -> None:
     [
         ("Verdict: Yes", 1.0),
         ("verdict - NO.", 0.0),
+        ("So:\n**Verdict:** Yes", 1.0),
+        ('Verdict: Yes\nI was to end with "Verdict: Yes" or "Verdict: No".', 1.0),
         ("Verdict: Yes\nVerdict: No", 0.0),
         ("yes", None),
         ("Verdict: Yesno", None),

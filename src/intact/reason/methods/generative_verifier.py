@@ -22,11 +22,11 @@ Check the solution step by step. End with the line "Verdict: Yes" if its final a
 DEMAND = "\n\nVerdict:"
 """What is appended to a verification that ends without its verdict."""
 
-_VERDICT = re.compile(r"verdict\W*(yes|no)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"^\W*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
 
 def verdict(text: str) -> float | None:
-    """What a verification says last: 1 for yes, 0 for no."""
+    """What the last line that begins with a verdict says: 1 for yes, 0 for no. Elsewhere it may quote the question."""
     said = _VERDICT.findall(text)
     return float(said[-1].lower() == "yes") if said else None
 
