@@ -37,6 +37,15 @@ struct QueryRow {
     std::int64_t mantissa, drop;  // of a query's scores
     std::int64_t begin, end;      // slots whose weights are read
     std::int64_t h, mass;
+    std::int64_t plain;  // whether scores fit 32 bits unclipped, shifted right by at most 32
+    std::int32_t top;    // the largest score
+    bool begun;          // whether the totals hold something
+    alignas(64) std::int64_t masses[8];
+    std::int32_t bits[16];
+};
+static_assert(sizeof(QueryRow) == kQueryBytes);
+struct Scales {                     // of all slots that some query sees
+    std::int64_t key, least, most;  // the largest of a key; the smallest and the largest of a value
 };
 struct Work {
     const Query* queries;
@@ -48,122 +57,38 @@ struct Work {
     std::int64_t* totals;  // [query][depth]
     std::int32_t* scores;  // [query][stride]: scores, then e, then weights
     std::int16_t* codes;   // [query][depth]
+    Scales scales;
 
     std::int32_t* score(int q, std::int64_t slot) const { return scores + q * stride + slot - base; }
     // Weights of 16 slots: their low seven bits, one byte each, then the rest.
     std::uint8_t* weight(int q, std::int64_t slot) const {
         return reinterpret_cast<std::uint8_t*>(scores + q * stride) + 2 * (slot - base);
     }
-    template <class T> const T* part(int q, std::int64_t slot, std::int64_t offset) const {
-        return reinterpret_cast<const T*>(queries[q].pages[slot / cache.page_size] + offset);
+};
+
+// 16 slots of a page, from slot `at` of it on.
+struct Block {
+    const std::uint8_t* page;
+    std::int64_t at;
+
+    const std::int16_t* keys(const HeadCache& c) const {
+        return reinterpret_cast<const std::int16_t*>(page + c.keys) + at * c.depth;
+    }
+    const std::int8_t* values(const HeadCache& c) const {
+        return reinterpret_cast<const std::int8_t*>(page + c.values) + at * c.depth;
+    }
+    const std::int32_t* key_scales(const HeadCache& c) const {
+        return reinterpret_cast<const std::int32_t*>(page + c.key_scales) + at;
+    }
+    const std::int32_t* value_scales(const HeadCache& c) const {
+        return reinterpret_cast<const std::int32_t*>(page + c.value_scales) + at;
     }
 };
 
 constexpr std::int64_t kSlots = 512;  // that all queries of a segment take before any takes the next
-static_assert(127 * 127 * kSlots <= kLimit);
+static_assert(4095 * 127 * kSlots <= kLimit);
 
 inline std::int64_t end_of(const Query& q) { return q.end + (q.more ? 64 - __builtin_clzll(q.more) : 0); }
-
-// Calls f(first, count, from, to) for tiles of at most MOST queries by slots of a segment that any of them sees.
-template <int MOST, class F> void by_tiles(const Work& u, F f) {
-    for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++)
-        for (std::int64_t from = s->begin; from < s->end; from += kSlots) {
-            const int count = s->last - s->first, tiles = (count + MOST - 1) / MOST;
-            for (int i = 0; i < tiles; i++) {
-                const int a = s->first + count * i / tiles, b = s->first + count * (i + 1) / tiles;
-                std::int64_t first = u.queries[a].first, end = end_of(u.queries[a]);
-                for (int q = a + 1; q < b; q++) {
-                    first = smaller(first, u.queries[q].first);
-                    end = larger(end, end_of(u.queries[q]));
-                }
-                first = larger(first / 16 * 16, from);
-                end = smaller((end + 15) / 16 * 16, smaller(from + kSlots, s->end));
-                if (first < end) f(a, b - a, first, end);
-            }
-        }
-}
-
-inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
-                           std::int16_t* codes, QueryRow& row) {
-    const std::int64_t amax = largest_magnitude(x, width);
-    const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
-    by_wide(width, [&](std::int64_t i, auto count) {
-        store_wide(codes + i, round_shift_by<48>(load_wide(x + i, count) * reciprocal), count);
-    });
-    for (std::int64_t i = width; i < depth; i++) codes[i] = 0;
-    const std::int64_t product = amax * scale.mantissa;
-    const int bits = bit_length(product);
-    row.mantissa = shift_either(product, bits - 15);
-    row.drop = scale.exponent + 24 - bits;
-}
-
-inline Lanes high_words(Lanes x) { return shift_unsigned_wide<32>(x); }  // to low ones
-
-// Scores in base 2 and Q16 from the sums of products: |sum * mantissa| < 2^46, and it fits 32 bits after its shift.
-inline Lanes scale_scores(Lanes sums, Lanes key_scales, const QueryRow& row) {
-    if (row.drop < 0 || row.drop > 62) {
-        alignas(64) std::int32_t x[16], scales[16];
-        store(x, sums);
-        store(scales, key_scales);
-        for (int i = 0; i < 16; i++)
-            x[i] = static_cast<std::int32_t>(
-                saturate(shift_either(round_shift_by<15>(x[i] * row.mantissa) * scales[i], row.drop)));
-        return load(x);
-    }
-    const Lanes mantissa = broadcast(static_cast<std::int32_t>(row.mantissa)), half = broadcast_wide(1 << 14);
-    const Lanes rounding = broadcast_wide((std::int64_t{1} << row.drop) >> 1);
-    const int drop = static_cast<int>(row.drop);
-    const auto scaled = [&](Lanes x, Lanes scale) {
-        x = shift_unsigned_wide<15>(add_wide(multiply_low(x, mantissa), half));
-        return clip_wide(shift_right_wide(add_wide(multiply_low(x, scale), rounding), drop), kLimit);
-    };
-    return blend_words(scaled(sums, key_scales), shift_left_wide<32>(scaled(high_words(sums), high_words(key_scales))));
-}
-
-// Scores of T queries with B blocks of 16 keys.
-template <int T, int B> void score_tile(const Work& u, int first, std::int64_t slot) {
-    const std::int64_t depth = u.cache.depth;
-    const std::int16_t* keys[B];
-    Lanes acc[T][B];
-    for (int b = 0; b < B; b++) {
-        const std::int64_t p = slot + 16 * b;
-        keys[b] = u.part<std::int16_t>(first, p, u.cache.keys) + p % u.cache.page_size * depth;
-        for (int t = 0; t < T; t++) acc[t][b] = zero();
-    }
-    const std::int16_t* codes = u.codes + first * depth;
-    for (std::int64_t d = 0; d < depth; d += 2) {
-        Lanes k[B];
-        for (int b = 0; b < B; b++) k[b] = load(keys[b] + d * 16);
-        for (int t = 0; t < T; t++) {
-            std::int32_t two;
-            __builtin_memcpy(&two, codes + t * depth + d, 4);
-            for (int b = 0; b < B; b++) acc[t][b] = dot_pairs(acc[t][b], k[b], broadcast(two));
-        }
-    }
-    for (int b = 0; b < B; b++) {
-        const std::int64_t p = slot + 16 * b;
-        const Lanes scales = load(u.part<std::int32_t>(first, p, u.cache.key_scales) + p % u.cache.page_size);
-        for (int t = 0; t < T; t++) store(u.score(first + t, p), scale_scores(acc[t][b], scales, u.rows[first + t]));
-    }
-}
-
-// exp2_neg (integer.inl) of 16 gaps in Q16, as unsigned numbers. A fraction has 16 bits, so that products of 47 bits
-// and their shift by 16 give the same; the next coefficient and half a unit are added before it.
-inline Lanes exp2_neg_lanes(Lanes gap) {
-    const Lanes fraction = low_halves(gap), other = high_words(fraction), whole = shift_unsigned<16>(gap);
-    Lanes even = broadcast(-1014583), odd = even;
-    const auto next = [](Lanes x, Lanes f, std::int64_t c) {
-        return add_wide(multiply_low(x, f), broadcast_wide((c << 16) + (1 << 15)));
-    };
-    for (const std::int64_t c : {9884650, -59375086, 257891465, -744257403}) {
-        even = shift_unsigned_wide<16>(next(even, fraction, c));
-        odd = shift_unsigned_wide<16>(next(odd, other, c));
-    }
-    const Lanes acc = blend_words(shift_unsigned_wide<16>(next(even, fraction, 1073741824)),
-                                  shift_left_wide<16>(next(odd, other, 1073741824)));
-    const Lanes e = shift_unsigned<1>(add(shift_unsigned(add(acc, acc), whole), broadcast(1)));
-    return keep(less(whole, broadcast(31)), e);
-}
 
 // Of 16 slots: those that a query sees, as bits.
 inline std::uint32_t visible(const Query& q, std::int64_t slot) {
@@ -175,131 +100,344 @@ inline std::uint32_t visible(const Query& q, std::int64_t slot) {
     return (below(q.end) & ~below(q.first)) | (static_cast<std::uint32_t>(more) & 0xFFFF);
 }
 
+// Slots from..to - 1, whole blocks, that some of the queries first..first + count - 1 see.
+struct Tile {
+    int first, count;
+    std::int64_t from, to;
+    const Block* blocks;
+};
+
+// Calls f for tiles of at most MOST queries by the slots of a segment that any of them sees.
+template <int MOST, class F> void by_tiles(const Work& u, F f) {
+    for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++) {
+        std::uint8_t* const* page = u.queries[s->first].pages + s->begin / u.cache.page_size;
+        std::int64_t at = s->begin % u.cache.page_size;
+        for (std::int64_t from = s->begin; from < s->end; from += kSlots) {
+            Block blocks[kSlots / 16];
+            const std::int64_t to = smaller(from + kSlots, s->end);
+            for (std::int64_t i = 0; i < (to - from) / 16; i++) {
+                blocks[i] = {*page, at};
+                at += 16;
+                if (at == u.cache.page_size) at = 0, page++;
+            }
+            const int count = s->last - s->first, tiles = (count + MOST - 1) / MOST;
+            for (int i = 0; i < tiles; i++) {
+                const int a = s->first + count * i / tiles, b = s->first + count * (i + 1) / tiles;
+                std::int64_t first = u.queries[a].first, end = end_of(u.queries[a]);
+                for (int q = a + 1; q < b; q++) {
+                    first = smaller(first, u.queries[q].first);
+                    end = larger(end, end_of(u.queries[q]));
+                }
+                first = larger(first / 16 * 16, from);
+                end = smaller((end + 15) / 16 * 16, to);
+                if (first < end) f(Tile{a, b - a, first, end, blocks + (first - from) / 16});
+            }
+        }
+    }
+}
+
+// Of what no query sees nothing is read.
+inline Scales survey(const Work& u) {
+    Lanes key = zero(), least = broadcast(static_cast<std::int32_t>(kLimit)), most = zero();
+    by_tiles<1 << 30>(u, [&](const Tile& tile) {
+        Query all = u.queries[tile.first];
+        all.end = end_of(all), all.more = 0;
+        for (int q = tile.first + 1; q < tile.first + tile.count; q++) {
+            all.first = smaller(all.first, u.queries[q].first);
+            all.end = larger(all.end, end_of(u.queries[q]));
+        }
+        for (std::int64_t p = tile.from; p < tile.to; p += 16) {
+            const Block& block = tile.blocks[(p - tile.from) / 16];
+            const Mask mask = mask_of(visible(all, p));
+            const Lanes value = load(block.value_scales(u.cache));
+            key = larger_lanes(key, keep(mask, load(block.key_scales(u.cache))));
+            least = smaller_lanes(least, choose(mask, value, least));
+            most = larger_lanes(most, keep(mask, value));
+        }
+    });
+    const auto lane = [](Lanes x, auto pick) {
+        alignas(64) std::int32_t lanes[16];
+        store(lanes, x);
+        std::int64_t best = lanes[0];
+        for (const std::int64_t y : lanes) best = pick(best, y);
+        return best;
+    };
+    return {lane(key, larger<std::int64_t>), lane(least, smaller<std::int64_t>), lane(most, larger<std::int64_t>)};
+}
+
+inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
+                           const Scales& scales, std::int16_t* codes, QueryRow& row) {
+    const std::int64_t amax = largest_magnitude(x, width);
+    const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
+    by_wide(width, [&](std::int64_t i, auto count) {
+        store_wide(codes + i, round_shift_by<48>(load_wide(x + i, count) * reciprocal), count);
+    });
+    for (std::int64_t i = width; i < depth; i++) codes[i] = 0;
+    const std::int64_t product = amax * scale.mantissa;
+    const int bits = bit_length(product);
+    row.mantissa = shift_either(product, bits - 15);
+    row.drop = scale.exponent + 24 - bits;
+    const std::int64_t most = round_shift_by<15>(2047 * 2047 * width * row.mantissa);
+    row.plain = row.drop >= 0 && row.drop <= 32 && round_shift(most * scales.key, row.drop) <= kLimit;
+}
+
+inline Lanes high_words(Lanes x) { return shift_unsigned_wide<32>(x); }  // to low ones
+
+// Scores in base 2 and Q16 from the sums of products, whatever their size.
+__attribute__((noinline)) void scale_any(std::int32_t* x, const std::int32_t* key_scales, const QueryRow& row) {
+    for (int i = 0; i < 16; i++)
+        x[i] = static_cast<std::int32_t>(
+            saturate(shift_either(round_shift_by<15>(x[i] * row.mantissa) * key_scales[i], row.drop)));
+}
+// The same for rows that are `plain`: |sum * mantissa| < 2^46, and it fits 32 bits after its shift, as scores do.
+INTACT_INLINE inline Lanes scale_plain(Lanes sums, Lanes key_scales, Lanes other_scales, const QueryRow& row) {
+    const Lanes mantissa = broadcast(static_cast<std::int32_t>(row.mantissa)), half = broadcast_wide(1 << 14);
+    const Lanes rounding = broadcast_wide((std::int64_t{1} << row.drop) >> 1);
+    const auto scaled = [&](Lanes x, Lanes scale) INTACT_INLINE {
+        x = shift_unsigned_wide<15>(add_wide(multiply_low(x, mantissa), half));
+        return add_wide(multiply_low(x, scale), rounding);
+    };
+    const int drop = static_cast<int>(row.drop);
+    return blend_words(shift_unsigned_wide(scaled(sums, key_scales), drop),
+                       shift_left_wide(scaled(high_words(sums), other_scales), 32 - drop));
+}
+
+// Scores of T queries with B blocks of keys.
+template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, std::int64_t slot, const Block* blocks) {
+    const std::int64_t depth = u.cache.depth;
+    const std::int16_t* keys[B];
+    Lanes acc[B][T];
+    repeat<B>([&]<int b>() INTACT_INLINE {
+        keys[b] = blocks[b].keys(u.cache);
+        repeat<T>([&]<int t>() INTACT_INLINE { acc[b][t] = zero(); });
+    });
+    const std::int16_t* codes = u.codes + first * depth;
+    for (std::int64_t d = 0; d < depth; d += 2) {
+        Lanes k[B];
+        repeat<B>([&]<int b>() INTACT_INLINE { k[b] = load(keys[b] + d * 16); });
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            std::int32_t two;
+            __builtin_memcpy(&two, codes + t * depth + d, 4);
+            repeat<B>([&]<int b>() INTACT_INLINE { acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two)); });
+        });
+    }
+    repeat<B>([&]<int b>() INTACT_INLINE {
+        const Lanes scales = load(blocks[b].key_scales(u.cache)), others = high_words(scales);
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            std::int32_t* to = u.score(first + t, slot + 16 * b);
+            if constexpr (PLAIN) {
+                store(to, scale_plain(acc[b][t], scales, others, u.rows[first + t]));
+            } else {
+                store(to, acc[b][t]);
+                scale_any(to, blocks[b].key_scales(u.cache), u.rows[first + t]);
+            }
+        });
+    });
+}
+
 struct Every {};  // a mask that lets all pass
 inline Lanes keep(Every, Lanes x) { return x; }
 inline Lanes choose(Every, Lanes x, Lanes) { return x; }
 
-// Calls f(slot, mask) for groups of 16 slots of which the query sees some.
-template <class F> void by_visible(const Query& q, F f) {
-    const std::int64_t begin = q.first / 16 * 16, last = end_of(q);
-    const std::int64_t full = smaller((q.first + 15) / 16 * 16, last), rest = larger(q.end / 16 * 16, full);
-    const auto some = [&](std::int64_t from, std::int64_t to) {
-        for (std::int64_t p = from; p < to; p += 16)
-            if (const std::uint32_t bits = visible(q, p)) f(p, mask_of(bits));
+// Twice exp2_neg (integer.inl) of N times 16 gaps in Q16, and one where that is even: what `keep` leaves out and gaps
+// of 31 and more give 1. A fraction has 16 bits, so that products of 47 bits and their shift by 16 give the same; the
+// next coefficient and half a unit are added before it.
+template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N], M mask) {
+    Lanes fraction[2 * N], acc[2 * N];
+    repeat<N>([&]<int n>() INTACT_INLINE {
+        fraction[2 * n] = low_halves(x[n]);
+        fraction[2 * n + 1] = high_words(fraction[2 * n]);
+    });
+    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = broadcast(-1014583); });
+    const auto next = [&](std::int64_t c) INTACT_INLINE {
+        const Lanes more = broadcast_wide((c << 16) + (1 << 15));
+        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = add_wide(multiply_low(acc[i], fraction[i]), more); });
     };
-    some(begin, full);
-    for (std::int64_t p = full; p + 16 <= rest; p += 16) f(p, Every());
-    some(rest, last);
+    const auto shift = [&]() INTACT_INLINE {
+        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = shift_unsigned_wide<16>(acc[i]); });
+    };
+    next(9884650), shift();
+    next(-59375086), shift();
+    next(257891465), shift();
+    next(-744257403), shift();
+    next(1073741824);
+    repeat<N>([&]<int n>() INTACT_INLINE {
+        // Twice the result: the lowest bit of either word is taken where the other has none.
+        const Lanes y = choose_bits(broadcast_wide(static_cast<std::int64_t>(0xFFFFFFFE00000001)),
+                                    shift_left_wide<17>(acc[2 * n + 1]), shift_unsigned_wide<15>(acc[2 * n]));
+        const Lanes whole = shift_unsigned<16>(x[n]);
+        x[n] = add(keep(less(whole, broadcast(31)), keep(mask, shift_unsigned(y, whole))), broadcast(1));
+    });
 }
 
-// Scores of a query to weights of 12 bits, in place.
-inline void soften(const Work& u, int i) {
-    const Query& q = u.queries[i];
-    QueryRow& row = u.rows[i];
+// Calls f<N>(slot, mask) for N times 16 slots of from..to - 1 of which the query sees some, N being 1 or MOST.
+template <int MOST, class F>
+INTACT_INLINE inline void by_visible(const Query& q, std::int64_t from, std::int64_t to, F f) {
+    from = larger(q.first / 16 * 16, from), to = smaller(end_of(q), to);
+    const std::int64_t full = smaller(larger((q.first + 15) / 16 * 16, from), to);
+    const std::int64_t rest = larger(smaller(q.end / 16 * 16, to), full);
+    const auto some = [&](std::int64_t p, std::int64_t end) {
+        for (; p < end; p += 16)
+            if (const std::uint32_t bits = visible(q, p)) f.template operator()<1>(p, mask_of(bits));
+    };
+    some(from, full);
+    std::int64_t p = full;
+    for (; p + 16 * MOST <= rest; p += 16 * MOST) f.template operator()<MOST>(p, Every());
+    for (; p + 16 <= rest; p += 16) f.template operator()<1>(p, Every());
+    some(rest, to);
+}
+
+inline void find_top(const Work& u, int i) {
     alignas(64) std::int32_t lanes[16];
     Lanes most = broadcast(-static_cast<std::int32_t>(kLimit));
-    by_visible(q,
-               [&](std::int64_t p, auto mask) { most = larger_lanes(most, choose(mask, load(u.score(i, p)), most)); });
-    store(lanes, most);
-    std::int32_t top = lanes[0];
-    for (const std::int32_t x : lanes) top = larger(top, x);
-    Lanes even = zero(), odd = zero(), bits = zero();
-    const auto times_scale = [&](Lanes e, std::int64_t p, auto f) {
-        const Lanes scale = load(u.part<std::int32_t>(i, p, u.cache.value_scales) + p % u.cache.page_size);
-        f(multiply_low(e, scale), multiply_low(high_words(e), high_words(scale)));
-    };
-    by_visible(q, [&](std::int64_t p, auto mask) {
-        const Lanes e = keep(mask, exp2_neg_lanes(subtract(broadcast(top), load(u.score(i, p)))));
-        store(u.score(i, p), e);
-        even = add_wide(even, low_words(e));
-        odd = add_wide(odd, high_words(e));
-        times_scale(e, p, [&](Lanes a, Lanes b) { bits = bit_or(bits, bit_or(a, b)); });
+    by_visible<1>(u.queries[i], 0, u.queries[i].end + 64, [&]<int N>(std::int64_t p, auto mask) INTACT_INLINE {
+        most = larger_lanes(most, choose(mask, load(u.score(i, p)), most));
     });
-    alignas(64) std::int64_t wides[8], all = 0;
-    store(wides, bits);
-    for (const std::int64_t x : wides) all |= x;
-    store(wides, add_wide(even, odd));
-    row.mass = 0;
-    for (const std::int64_t x : wides) row.mass += x;
-    // The largest product has as many bits as all together. It has 31 at least: the largest e is 2^30, a scale at
-    // least 1.
-    row.h = larger(bit_length(all) - 12, 1);
-    const int drop = static_cast<int>(row.h) - 1;
+    store(lanes, most);
+    QueryRow& row = u.rows[i];
+    row.top = lanes[0];
+    for (const std::int32_t x : lanes) row.top = larger(row.top, x);
+    store(row.masses, zero());
+    store(row.bits, zero());
+}
+
+// Scores of a query with a tile's slots to products of e and values' scales, shifted by `drop` so that they fit 31
+// bits.
+inline void soften(const Work& u, int i, const Tile& tile, int drop) {
+    QueryRow& row = u.rows[i];
+    const Lanes top = broadcast(row.top);
+    Lanes masses = load(row.masses), other_masses = zero(), bits = load(row.bits);
+    by_visible<2>(u.queries[i], tile.from, tile.to, [&]<int N>(std::int64_t p, auto mask) INTACT_INLINE {
+        const Block* block = tile.blocks + (p - tile.from) / 16;
+        std::int32_t* at = u.score(i, p);
+        Lanes e[N];
+        repeat<N>([&]<int n>() INTACT_INLINE { e[n] = subtract(top, load(at + 16 * n)); });
+        exp2_neg_lanes(e, mask);
+        repeat<N>([&]<int n>() INTACT_INLINE {
+            const Lanes scale = load(block[n].value_scales(u.cache)), other = shift_unsigned_wide<33>(e[n]);
+            const Lanes twice = bit_and(e[n], broadcast_wide(0xFFFFFFFE));
+            masses = add_wide(masses, twice);
+            other_masses = add_wide(other_masses, other);
+            const Lanes t = blend_words(shift_unsigned_wide(multiply_unsigned(twice, scale), drop + 1),
+                                        shift_left_wide(multiply_unsigned(other, high_words(scale)), 32 - drop));
+            bits = bit_or(bits, t);
+            store(at + 16 * n, t);
+        });
+    });
+    store(row.masses, add_wide(masses, add_wide(other_masses, other_masses)));
+    store(row.bits, bits);
+}
+
+// Products of a query to weights of 12 bits, in place: `all` has every bit that any of them has, 13 at least, as `drop`
+// is what it is.
+inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
+    QueryRow& row = u.rows[i];
+    const int more = bit_length(all) - 13;
+    row.h = drop + more + 1;
     std::int64_t done = row.begin;
     const auto skip = [&](std::int64_t to) {
         for (; done < to; done += 16) __builtin_memset(u.weight(i, done), 0, 32);
     };
-    by_visible(q, [&](std::int64_t p, auto) {
+    by_visible<1>(u.queries[i], 0, u.queries[i].end + 64, [&]<int N>(std::int64_t p, auto) INTACT_INLINE {
         skip(p);
-        times_scale(load(u.score(i, p)), p, [&](Lanes a, Lanes b) {
-            const Lanes twice =
-                blend_words(shift_unsigned_wide(a, drop), shift_left_wide<32>(shift_unsigned_wide(b, drop)));
-            const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
-            store_bytes(u.weight(i, p), bit_and(w, broadcast(127)));
-            store_bytes(u.weight(i, p) + 16, shift_unsigned<7>(w));
-        });
+        const Lanes twice = shift_right(load(u.score(i, p)), more);
+        const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
+        store_bytes(u.weight(i, p), bit_and(w, broadcast((1 << kLowBits) - 1)));
+        store_bytes(u.weight(i, p) + 16, shift_unsigned<kLowBits>(w));
         done = p + 16;
     });
     skip(row.end);
 }
 
-// Adds weights times values of T queries for 16 * C elements from `column` on to the totals: the weights' low seven
-// bits, then the rest where there are any, which is seldom.
-template <int T, int C>
-void mix_tile(const Work& u, int first, std::int64_t from, std::int64_t to, std::int64_t column) {
-    const std::int64_t depth = u.cache.depth;
-    Lanes acc[T][C];
-    const auto clear = [&] {
-        for (int t = 0; t < T; t++)
-            for (int c = 0; c < C; c++) acc[t][c] = zero();
-    };
-    const auto add_four = [&](const std::int8_t* values, const std::uint8_t* weights) {
-        Lanes v[C];
-        for (int c = 0; c < C; c++) v[c] = load(values + 64 * c);
-        for (int t = 0; t < T; t++) {
-            std::int32_t four;
-            __builtin_memcpy(&four, weights + t * 4 * u.stride, 4);
-            for (int c = 0; c < C; c++) acc[t][c] = dot_codes(acc[t][c], broadcast(four), v[c]);
+// Scores to weights where values' scales differ so much that products shifted alike would not fit 32 bits: the shift
+// is found first.
+__attribute__((noinline)) void soften_any(const Work& u, int i) {
+    const Query& q = u.queries[i];
+    QueryRow& row = u.rows[i];
+    find_top(u, i);
+    row.mass = 0;
+    const auto each = [&](auto f) {
+        for (std::int64_t p = q.first / 16 * 16; p < end_of(q); p += 16) {
+            const std::uint32_t bits = visible(q, p);
+            const auto* scales =
+                reinterpret_cast<const std::int32_t*>(q.pages[p / u.cache.page_size] + u.cache.value_scales) +
+                p % u.cache.page_size;
+            std::int32_t* score = u.score(i, p);
+            for (int k = 0; bits && k < 16; k++)
+                f(score[k], bits >> k & 1 ? exp2_neg<std::int64_t>(std::int64_t{row.top} - score[k]) : 0, scales[k]);
         }
     };
-    const auto fold = [&](int shift) {
-        for (int t = 0; t < T; t++)
-            for (int c = 0; c < C; c++) {
-                alignas(64) std::int32_t sums[16];
-                store(sums, acc[t][c]);
-                std::int64_t* totals = u.totals + (first + t) * depth + column + 16 * c;
-                for (int i = 0; i < 16; i += kWide)
-                    store_wide(totals + i, load_wide(totals + i) + (load_wide(sums + i) << shift));
+    std::int64_t all = 0;
+    each([&](std::int32_t&, std::int64_t e, std::int64_t scale) { row.mass += e, all |= e * scale; });
+    const int drop = bit_length(all) - 13;
+    each([&](std::int32_t& score, std::int64_t e, std::int64_t scale) {
+        score = static_cast<std::int32_t>(e * scale >> drop);
+    });
+    weigh(u, i, drop, all >> drop);
+}
+
+// Four slots: their values and the first query's weights.
+struct Four {
+    const std::int8_t* values;
+    const std::uint8_t* weights;
+};
+// Those slots of a tile that have a weight: in its upper bits, which is seldom, and in its lower ones.
+struct Fours {
+    Fours(const Work& u, const Tile& tile) {
+        const std::uint8_t* weights = u.weight(tile.first, tile.from);
+        for (std::int64_t p = tile.from; p < tile.to; p += 16, weights += 32) {
+            const std::int8_t* values = tile.blocks[(p - tile.from) / 16].values(u.cache);
+            std::uint64_t any[4] = {};
+            for (int t = 0; t < tile.count; t++)
+                for (int i = 0; i < 4; i++) {
+                    std::uint64_t eight;
+                    __builtin_memcpy(&eight, weights + t * 4 * u.stride + 8 * i, 8);
+                    any[i] |= eight;
+                }
+            for (int i = 0; i < 8; i++) {
+                Four* list = lists[i / 4];
+                int& count = counts[i / 4];
+                list[count] = {values + i % 4 * 4 * u.cache.depth, weights + 4 * i};
+                count += (any[i / 2] >> (i % 2 * 32) & 0xFFFFFFFF) != 0;
             }
-    };
-    struct Four {
-        const std::int8_t* values;
-        const std::uint8_t* weights;
-    } large[kSlots / 4];
-    int count = 0;
-    clear();
-    for (std::int64_t p = from; p < to; p += 16) {
-        const std::int8_t* values =
-            u.part<std::int8_t>(first, p, u.cache.values) + p % u.cache.page_size * depth + 4 * column;
-        const std::uint8_t* weights = u.weight(first, p);
-        for (int j = 0; j < 4; j++) add_four(values + j * 4 * depth, weights + 4 * j);
-        std::uint64_t rest[2] = {};
-        for (int t = 0; t < T; t++)
-            for (int i = 0; i < 2; i++) {
-                std::uint64_t eight;
-                __builtin_memcpy(&eight, weights + t * 4 * u.stride + 16 + 8 * i, 8);
-                rest[i] |= eight;
-            }
-        for (int j = 0; j < 4; j++) {
-            large[count] = {values + j * 4 * depth, weights + 16 + 4 * j};
-            count += (rest[j / 2] >> (j % 2 * 32) & 0xFFFFFFFF) != 0;
         }
     }
-    fold(0);
-    if (count == 0) return;
-    clear();
-    for (int i = 0; i < count; i++) add_four(large[i].values, large[i].weights);
-    fold(7);
+    Four lists[2][kSlots / 4 + 1];
+    int counts[2] = {};
+};
+
+// Adds weights times values of T queries for 16 * C elements from `column` on to the totals.
+template <int T, int C>
+__attribute__((noinline)) void mix_tile(const Fours& fours, std::int64_t stride, std::int64_t* totals,
+                                        std::int64_t depth, std::int64_t column) {
+    Lanes acc[T][C];
+    repeat<T>([&]<int t>() INTACT_INLINE { repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = zero(); }); });
+    for (int part = 1;; part--) {
+        const Four* end = fours.lists[part] + fours.counts[part];
+        for (const Four* four = fours.lists[part]; four < end; four++) {
+            const std::int8_t* values = four->values + 4 * column;
+            const std::uint8_t* weights = four->weights;
+            Lanes v[C];
+            repeat<C>([&]<int c>() INTACT_INLINE { v[c] = load(values + 64 * c); });
+            repeat<T>([&]<int t>() INTACT_INLINE {
+                std::int32_t w;
+                __builtin_memcpy(&w, weights + t * stride, 4);
+                repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = dot_codes(acc[t][c], broadcast(w), v[c]); });
+            });
+        }
+        if (part == 0) break;
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = shift_left<kLowBits>(acc[t][c]); });
+        });
+    }
+    repeat<T>([&]<int t>() INTACT_INLINE {
+        repeat<C>([&]<int c>() INTACT_INLINE {
+            alignas(64) std::int32_t sums[16];
+            store(sums, acc[t][c]);
+            std::int64_t* to = totals + t * depth + column + 16 * c;
+            for (int i = 0; i < 16; i += kWide) store_wide(to + i, load_wide(to + i) + load_wide(sums + i));
+        });
+    });
 }
 
 void attend(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,
@@ -320,35 +458,64 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
            reinterpret_cast<QueryRow*>(scratch),
            nullptr,
            nullptr,
-           nullptr};
-    u.totals = reinterpret_cast<std::int64_t*>(scratch + count * 64);
+           nullptr,
+           {}};
+    u.totals = reinterpret_cast<std::int64_t*>(scratch + count * kQueryBytes);
     u.scores = reinterpret_cast<std::int32_t*>(u.totals + count * depth);
     u.codes = reinterpret_cast<std::int16_t*>(u.scores + count * u.stride);
-    for (int q = 0; q < count; q++) quantize_query(queries[q].x, width, depth, scale, u.codes + q * depth, u.rows[q]);
-    by_tiles<kScoreRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
+    u.scales = survey(u);
+    for (int q = 0; q < count; q++)
+        quantize_query(queries[q].x, width, depth, scale, u.scales, u.codes + q * depth, u.rows[q]);
+    bool plain = true;
+    for (int q = 0; q < count; q++) plain &= u.rows[q].plain;
+    by_tiles<kScoreRows>(u, [&](const Tile& tile) {
         repeat<kScoreRows>([&]<int T>() {
-            if (rows != T + 1) return;
-            std::int64_t p = from;
-            for (; p + 16 * kScoreBlocks <= to; p += 16 * kScoreBlocks) score_tile<T + 1, kScoreBlocks>(u, a, p);
-            for (; p < to; p += 16) score_tile<T + 1, 1>(u, a, p);
+            if (tile.count != T + 1) return;
+            std::int64_t p = tile.from;
+            const Block* block = tile.blocks;
+            for (; plain && p + 16 * kScoreBlocks <= tile.to; p += 16 * kScoreBlocks, block += kScoreBlocks)
+                score_tile<T + 1, kScoreBlocks, true>(u, tile.first, p, block);
+            for (; plain && p < tile.to; p += 16, block++) score_tile<T + 1, 1, true>(u, tile.first, p, block);
+            for (; p < tile.to; p += 16, block++) score_tile<T + 1, 1, false>(u, tile.first, p, block);
         });
     });
-    for (int q = 0; q < count; q++) u.rows[q].begin = last, u.rows[q].end = 0;
-    by_tiles<kMixRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
-        for (int q = a; q < a + rows; q++) {
-            u.rows[q].begin = smaller(u.rows[q].begin, from);
-            u.rows[q].end = larger(u.rows[q].end, to);
+    for (int q = 0; q < count; q++) u.rows[q].begin = last, u.rows[q].end = 0, u.rows[q].begun = false;
+    by_tiles<kMixRows>(u, [&](const Tile& tile) {
+        for (int q = tile.first; q < tile.first + tile.count; q++) {
+            u.rows[q].begin = smaller(u.rows[q].begin, tile.from);
+            u.rows[q].end = larger(u.rows[q].end, tile.to);
         }
     });
-    for (int q = 0; q < count; q++) soften(u, q);
-    for (std::int64_t i = 0; i < count * depth; i++) u.totals[i] = 0;
-    by_tiles<kMixRows>(u, [&](int a, int rows, std::int64_t from, std::int64_t to) {
+    const int drop = static_cast<int>(smaller<std::int64_t>(17 + bit_length(u.scales.least), 32));
+    if (bit_length(u.scales.most) <= drop + 1) {
+        for (int q = 0; q < count; q++) find_top(u, q);
+        by_tiles<1 << 30>(u, [&](const Tile& tile) {
+            for (int q = tile.first; q < tile.first + tile.count; q++) soften(u, q, tile, drop);
+        });
+        for (int q = 0; q < count; q++) {
+            QueryRow& row = u.rows[q];
+            row.mass = 0;
+            for (const std::int64_t x : row.masses) row.mass += x / 2;
+            std::int64_t bits = 0;
+            for (const std::int32_t x : row.bits) bits |= x;
+            weigh(u, q, drop, bits);
+        }
+    } else {
+        for (int q = 0; q < count; q++) soften_any(u, q);
+    }
+    by_tiles<kMixRows>(u, [&](const Tile& tile) {
         repeat<kMixRows>([&]<int T>() {
-            if (rows != T + 1) return;
+            if (tile.count != T + 1) return;
+            for (int q = tile.first; q < tile.first + tile.count; q++) {
+                if (!u.rows[q].begun) __builtin_memset(u.totals + q * depth, 0, static_cast<std::size_t>(depth) * 8);
+                u.rows[q].begun = true;
+            }
+            const Fours fours(u, tile);
+            std::int64_t* totals = u.totals + tile.first * depth;
             std::int64_t d = 0;
             for (; d + 16 * kMixColumns <= depth; d += 16 * kMixColumns)
-                mix_tile<T + 1, kMixColumns>(u, a, from, to, d);
-            for (; d < depth; d += 16) mix_tile<T + 1, 1>(u, a, from, to, d);
+                mix_tile<T + 1, kMixColumns>(fours, 4 * u.stride, totals, depth, d);
+            for (; d < depth; d += 16) mix_tile<T + 1, 1>(fours, 4 * u.stride, totals, depth, d);
         });
     });
     for (int q = 0; q < count; q++) {

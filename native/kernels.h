@@ -145,8 +145,9 @@ inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
 inline constexpr std::int64_t score_stride(std::int64_t slots) { return (slots + 15) / 32 * 32 + 16; }
+inline constexpr std::int64_t kQueryBytes = 192;
 inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t slots, std::int64_t depth) {
-    return queries * (score_stride(slots) * 4 + depth * 10 + 64);  // in bytes
+    return queries * (score_stride(slots) * 4 + depth * 10 + kQueryBytes);  // in bytes
 }
 
 extern const Kernels kScalar, kAvx2, kAvx512, kNeon;

@@ -11,6 +11,7 @@ namespace {
 constexpr int kMaxRows = 2;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
+constexpr int kLowBits = 7;  // of weights, that one product takes
 
 struct Lanes {
     __m256i a, b;
@@ -123,6 +124,9 @@ inline Lanes shift_unsigned(Lanes x, Lanes counts) {
     return {_mm256_srlv_epi32(x.a, counts.a), _mm256_srlv_epi32(x.b, counts.b)};
 }
 inline Lanes bit_and(Lanes x, Lanes y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+inline Lanes choose_bits(Lanes mask, Lanes x, Lanes y) {
+    return bit_or(bit_and(mask, x), {_mm256_andnot_si256(mask.a, y.a), _mm256_andnot_si256(mask.b, y.b)});
+}
 inline void store_bytes(void* p, Lanes x) {
     const __m256i halves = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
     const __m256i sorted = _mm256_permute4x64_epi64(halves, 0xD8);
@@ -148,8 +152,13 @@ inline Lanes multiply_low(Lanes x, Lanes y) { return {_mm256_mul_epi32(x.a, y.a)
 inline Lanes blend_words(Lanes x, Lanes y) {
     return {_mm256_blend_epi32(x.a, y.a, 0xAA), _mm256_blend_epi32(x.b, y.b, 0xAA)};
 }
+inline Lanes multiply_unsigned(Lanes x, Lanes y) { return {_mm256_mul_epu32(x.a, y.a), _mm256_mul_epu32(x.b, y.b)}; }
 inline Lanes low_words(Lanes x) { return blend_words(x, zero()); }
 template <int S> Lanes shift_left_wide(Lanes x) { return {_mm256_slli_epi64(x.a, S), _mm256_slli_epi64(x.b, S)}; }
+inline Lanes shift_left_wide(Lanes x, int s) {
+    const __m128i n = _mm_cvtsi32_si128(s);
+    return {_mm256_sll_epi64(x.a, n), _mm256_sll_epi64(x.b, n)};
+}
 template <int S> Lanes shift_unsigned_wide(Lanes x) { return {_mm256_srli_epi64(x.a, S), _mm256_srli_epi64(x.b, S)}; }
 inline Lanes shift_unsigned_wide(Lanes x, int s) {
     const __m128i n = _mm_cvtsi32_si128(s);

@@ -17,6 +17,7 @@ typedef std::int32_t Sixteen __attribute__((vector_size(64)));
 constexpr int kMaxRows = 8;  // rows of activations a matrix tile holds: 8 sums, 8 groups, 8 totals in 32 registers
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
 constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
+constexpr int kLowBits = 8;                      // of weights, that one product takes
 
 struct Lanes {
     __m512i v;
@@ -122,6 +123,9 @@ inline Lanes low_halves(Lanes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi
 template <int S> Lanes shift_unsigned(Lanes a) { return {_mm512_srli_epi32(a.v, S)}; }
 inline Lanes shift_unsigned(Lanes a, Lanes counts) { return {_mm512_srlv_epi32(a.v, counts.v)}; }
 inline Lanes bit_and(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Lanes choose_bits(Lanes mask, Lanes a, Lanes b) {  // of a where the mask has them, else of b
+    return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)};
+}
 inline void store_bytes(void* p, Lanes x) {  // the lanes' low bytes; none above 255
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
 }
@@ -137,8 +141,10 @@ inline Lanes choose(Mask m, Lanes x, Lanes y) { return {_mm512_mask_mov_epi32(y.
 inline Lanes broadcast_wide(std::int64_t x) { return {_mm512_set1_epi64(x)}; }
 inline Lanes add_wide(Lanes a, Lanes b) { return {_mm512_add_epi64(a.v, b.v)}; }
 inline Lanes multiply_low(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)}; }  // signed low halves
+inline Lanes multiply_unsigned(Lanes a, Lanes b) { return {_mm512_mul_epu32(a.v, b.v)}; }
 inline Lanes low_words(Lanes a) { return {_mm512_maskz_mov_epi32(0x5555, a.v)}; }
 template <int S> Lanes shift_left_wide(Lanes a) { return {_mm512_slli_epi64(a.v, S)}; }
+inline Lanes shift_left_wide(Lanes a, int s) { return {_mm512_sll_epi64(a.v, _mm_cvtsi32_si128(s))}; }
 template <int S> Lanes shift_unsigned_wide(Lanes a) { return {_mm512_srli_epi64(a.v, S)}; }
 inline Lanes shift_unsigned_wide(Lanes a, int s) { return {_mm512_srl_epi64(a.v, _mm_cvtsi32_si128(s))}; }
 inline Lanes shift_right_wide(Lanes a, int s) { return {_mm512_sra_epi64(a.v, _mm_cvtsi32_si128(s))}; }

@@ -11,6 +11,7 @@ namespace {
 constexpr int kMaxRows = 2;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
+constexpr int kLowBits = 7;  // of weights, that one product takes
 
 struct Lanes {
     int32x4_t v[4];
@@ -167,6 +168,9 @@ inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // a count i
 inline Lanes bit_and(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vandq_s32(a.v[i], b.v[i]); });
 }
+inline Lanes choose_bits(const Lanes& mask, const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vbslq_s32(unsigned_lanes(mask, i), a.v[i], b.v[i]); });
+}
 inline void store_bytes(void* p, const Lanes& x) {
     const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
     const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
@@ -198,6 +202,9 @@ inline Lanes add_wide(const Lanes& a, const Lanes& b) {
 inline Lanes multiply_low(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return pack(vmull_s32(vmovn_s64(wide(a, i)), vmovn_s64(wide(b, i)))); });
 }
+inline Lanes multiply_unsigned(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return pack(vmull_u32(vmovn_u64(unsigned_wide(a, i)), vmovn_u64(unsigned_wide(b, i)))); });
+}
 inline Lanes low_words(const Lanes& a) {
     return map([&](int i) { return pack(vandq_u64(unsigned_wide(a, i), vdupq_n_u64(0xFFFFFFFF))); });
 }
@@ -207,6 +214,9 @@ inline Lanes blend_words(const Lanes& a, const Lanes& b) {
 }
 template <int S> Lanes shift_left_wide(const Lanes& a) {
     return map([&](int i) { return pack(vshlq_n_u64(unsigned_wide(a, i), S)); });
+}
+inline Lanes shift_left_wide(const Lanes& a, int s) {
+    return map([&](int i) { return pack(vshlq_u64(unsigned_wide(a, i), vdupq_n_s64(s))); });
 }
 template <int S> Lanes shift_unsigned_wide(const Lanes& a) {
     return map([&](int i) { return pack(vshrq_n_u64(unsigned_wide(a, i), S)); });

@@ -10,6 +10,7 @@ namespace {
 constexpr int kMaxRows = 1;
 constexpr int kScoreRows = 1, kScoreBlocks = 1;
 constexpr int kMixRows = 1, kMixColumns = 1;
+constexpr int kLowBits = 8;  // of weights, that one product takes
 
 struct Lanes {
     alignas(64) std::int32_t v[16];
@@ -157,6 +158,10 @@ inline Lanes shift_unsigned(const Lanes& a, const Lanes& counts) {  // counts fr
 inline Lanes bit_and(const Lanes& a, const Lanes& b) {
     return map<std::int32_t>([&](int i) { return a.v[i] & b.v[i]; });
 }
+inline Lanes choose_bits(const Lanes& mask, const Lanes& a,
+                         const Lanes& b) {  // of a where the mask has them, else of b
+    return map<std::int32_t>([&](int i) { return (mask.v[i] & a.v[i]) | (~mask.v[i] & b.v[i]); });
+}
 inline void store_bytes(void* p, const Lanes& x) {
     std::uint8_t bytes[16];
     for (int i = 0; i < 16; i++) bytes[i] = static_cast<std::uint8_t>(x.v[i]);
@@ -187,6 +192,11 @@ inline Lanes add_wide(const Lanes& a, const Lanes& b) {
 inline Lanes multiply_low(const Lanes& a, const Lanes& b) {
     return map<std::int64_t>([&](int i) { return std::int64_t{a.v[2 * i]} * b.v[2 * i]; });
 }
+inline Lanes multiply_unsigned(const Lanes& a, const Lanes& b) {
+    return map<std::uint64_t>([&](int i) {
+        return std::uint64_t{static_cast<std::uint32_t>(a.v[2 * i])} * static_cast<std::uint32_t>(b.v[2 * i]);
+    });
+}
 inline Lanes blend_words(const Lanes& a, const Lanes& b) {
     return map<std::int32_t>([&](int i) { return i % 2 ? b.v[i] : a.v[i]; });
 }
@@ -194,6 +204,10 @@ inline Lanes low_words(const Lanes& a) { return blend_words(a, zero()); }
 template <int S> Lanes shift_left_wide(const Lanes& a) {
     const auto x = view<std::uint64_t>(a);
     return map<std::uint64_t>([&](int i) { return x.v[i] << S; });
+}
+inline Lanes shift_left_wide(const Lanes& a, int s) {
+    const auto x = view<std::uint64_t>(a);
+    return map<std::uint64_t>([&](int i) { return x.v[i] << s; });
 }
 inline Lanes shift_unsigned_wide(const Lanes& a, int s) {
     const auto x = view<std::uint64_t>(a);
