@@ -10,6 +10,7 @@ import pytest
 
 from intact.errors import FormatError, ParameterError
 from intact.reason import Problem, Result, find
+from intact.reason.aggregate.votes import vote
 from intact.reason.budget import Budget
 from intact.reason.choice import (
     EDGES,
@@ -161,3 +162,32 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     file.write_text("{}\n", "utf-8")
     with pytest.raises(FormatError, match="line 1 is no graded result"):
         read_logs([file])
+
+
+def test_on_a_published_log(data_dir: Path) -> None:
+    """100 MATH problems with a reward model: where four samples agree they are enough; but half the log is too few."""
+    path = data_dir / "logs" / "math_qwen25_rm" / "math_cot_100.jsonl"
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    log: dict[Arm, dict[str, Trial]] = {FOUR: {}, pilot_arm(8): {}, Arm.of("best_of_n", {"n": 8}): {}}
+    for place, line in enumerate(path.read_text("utf-8").splitlines()):
+        item = json.loads(line)
+        answers = [str(answer) or None for answer in item["pred"]]
+        rewards = [score[0] for score in item["pred_score"]]
+        for arm, trials in log.items():
+            n = arm.settings["n"]
+            tally = vote(answers[:n])
+            sample = answers.index(tally.answer) if arm.method == "self_consistency" else rewards.index(max(rewards))
+            votes = {str(answer): float(count) for answer, count in tally.weights.items()}
+            trials[str(place)] = Trial(bool(item["score"][sample]), n, votes)
+    problems = common(log)
+    assert [sum(trial.correct for trial in trials.values()) for trials in log.values()] == [93, 93, 94]
+    best = Arm.of("best_of_n", {"n": 8})
+    policy = learn(log, problems, edges=(1.0,))
+    assert policy == Policy(4, (1.0,), (best, FOUR))
+    assert outcome(policy, log, problems) == Outcome(0.94, 4.96)  # best-of-8's accuracy for five samples
+    known, held_out = split(problems)
+    report = judge(learn(log, known, edges=(1.0,)), log, held_out)
+    assert (len(known), report.arm) == (56, best)
+    assert report.regret == pytest.approx(2 / 44)  # what is learnt from so few problems does not hold
+    assert report.error == pytest.approx(0.0318, abs=1e-4)
