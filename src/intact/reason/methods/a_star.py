@@ -9,6 +9,7 @@ from typing import NamedTuple
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.ballot import take
+from intact.reason.limits import at_least
 from intact.reason.stepwise import advance
 
 COSTS = ("increase", "none")
@@ -55,6 +56,7 @@ def a_star(
     cost : str
         What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
     """
+    at_least(1, k=k, expansions=expansions, steps=steps)
     if cost not in COSTS:
         raise ParameterError(f"a cost is one of {', '.join(COSTS)}, got {cost!r}")
     made = count()

@@ -6,6 +6,7 @@ from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.asking import as_reply, asking
 from intact.reason.ballot import pick
+from intact.reason.limits import at_least
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
 
 REFINE = """\
@@ -44,6 +45,7 @@ def ab_mcts(
     refine : str
         How a better answer is asked for, with {question}, {answer} and {score}.
     """
+    at_least(1, n=n)
     if prior not in PRIORS:
         raise ParameterError(f"a prior is one of {', '.join(PRIORS)}, got {prior!r}")
     root = _Node(problem.start, 0.0)

@@ -10,6 +10,7 @@ from intact.reason.aggregate.stopping import confident, decided, leaders, surviv
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
 from intact.reason.exact import rational
+from intact.reason.limits import at_least, within
 
 Rule = Callable[[Sequence[str | None], int, float], bool]
 
@@ -40,6 +41,8 @@ def adaptive_consistency(
     batch : int
         Samples that are drawn side by side between two looks; the paper draws one at a time.
     """
+    at_least(1, n=n, batch=batch)
+    within(0, 1, threshold=threshold)
     if rule not in RULES:
         raise ParameterError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
     samples: list[State] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
+from intact.reason.limits import at_least
 from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.stepwise import advance, settle
 
@@ -39,6 +40,7 @@ def beam_search(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
+    at_least(1, steps=steps)
     check(n, width)
     ended: list[tuple[State, float]] = []
     beams, kept = [problem.start] * n, [(problem.start, 0.0)]
@@ -87,6 +89,7 @@ def dvts(
     final : str
         How the trees' texts make the answer: best, weighted or majority.
     """
+    at_least(1, steps=steps)
     check(n, width)
     trees = [(problem.start, 0.0)] * (n // width)
     growing = list(range(len(trees)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from intact.reason import Extend, Part, Problem, Score, Steps, method
 from intact.reason.aggregate.best import reduce
 from intact.reason.ballot import elect, pick
+from intact.reason.limits import at_least
 from intact.reason.state import State
 
 
@@ -37,6 +38,7 @@ def best_of_n(
     delimiter : str
         What stands between steps.
     """
+    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     rewards = yield from _rewards(scorer, samples, reduction, delimiter)
     return pick(problem, samples, rewards)
@@ -61,6 +63,7 @@ def weighted_best_of_n(
     delimiter : str
         What stands between steps.
     """
+    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     rewards = yield from _rewards(scorer, samples, reduction, delimiter)
     return elect(problem, samples, rewards, rewards=rewards)

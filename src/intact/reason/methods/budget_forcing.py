@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from intact.reason import Extend, Piece, Problem, State, Steps, method
 from intact.reason.ballot import take
+from intact.reason.limits import at_least
 
 FINAL = "\nFinal Answer:"
 
@@ -45,6 +46,8 @@ def budget_forcing(
     final : str
         What is added to the end of thinking that is cut short.
     """
+    at_least(1, thinking=thinking, answering=answering)
+    at_least(0, waits=waits)
     thought = problem.start
     spent = ignored = 0
     while True:

@@ -6,6 +6,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 from intact.reason.methods.program_aided import FENCE, printed
 
 CHECK = """\
@@ -45,6 +46,7 @@ def code_verified(
     check : str
         How a program is asked for, with {question} and {answer}; the reply begins inside a block of code.
     """
+    at_least(1, n=n)
     solutions = yield [Extend(problem.start)] * n
     answers = problem.answers(solutions)
     answered = [(state, answer) for state, answer in zip(solutions, answers, strict=True) if answer is not None]

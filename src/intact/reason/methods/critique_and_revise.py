@@ -6,6 +6,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import as_reply, asking, whole
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 
 CRITIQUE = """\
 {question}
@@ -63,6 +64,7 @@ def critique_and_revise(
     revise : str
         How a revision is asked for, with {question}, {answer} and {critique}.
     """
+    at_least(1, n=n)
     rules = principles.splitlines()
     drafts = yield [Extend(problem.start)] * n
     try:

@@ -16,6 +16,7 @@ from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stoppi
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
+from intact.reason.limits import at_least, within
 
 MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
     "mean": lambda values, window: mean_confidence(values),
@@ -49,6 +50,8 @@ def deepconf(
     top : int
         Tokens at each place whose log-probabilities make its confidence, to 20.
     """
+    at_least(1, n=n, window=window, top=top)
+    within(0, 100, keep=keep)
     if measure not in MEASURES:
         raise ParameterError(f"a measure is one of {', '.join(MEASURES)}, got {measure!r}")
     samples = yield [Extend(problem.start, top_logprobs=top)] * n
@@ -94,6 +97,9 @@ def deepconf_online(
     top : int
         Tokens at each place whose log-probabilities make its confidence, to 20.
     """
+    at_least(1, n=n, warmup=warmup, window=window, batch=batch, stride=stride, max_tokens=max_tokens, top=top)
+    within(0, 100, keep=keep)
+    within(0, 1, consensus=consensus)
     samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
     lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
     least = bar(lowest, keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
+from intact.reason.limits import at_least
 from intact.reason.populations.beam import keep_best
 
 
@@ -36,6 +37,7 @@ def early_rejection(
     delimiter : str
         What ends a step.
     """
+    at_least(1, steps=steps)
     if width < 1 or n < 1 or n % width:
         raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
     beams: list[State] = [problem.start] * n

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
+from intact.reason.limits import at_least
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import logit, relative
 from intact.reason.stepwise import advance, settle
 
 
-@method("Red Hat AI 2025, its_hub (entropic particle filtering)", temperature=0.8)
+@method("Giannone et al. 2025, arXiv 2510.05825", temperature=0.8)
 def entropic_particle_filter(
     problem: Problem,
     *,
@@ -47,6 +48,7 @@ def entropic_particle_filter(
     final : str
         How texts make the answer: best, weighted or majority.
     """
+    at_least(1, n=n, steps=steps)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     heats: list[float] = []

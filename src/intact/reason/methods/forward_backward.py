@@ -11,6 +11,7 @@ from intact.reason.aggregate.votes import vote
 from intact.reason.asking import asking, question, read_value
 from intact.reason.ballot import elected
 from intact.reason.exact import power
+from intact.reason.limits import at_least
 
 BACKWARD = """\
 {question}
@@ -59,6 +60,7 @@ def forward_backward(
     backward : str
         How the hidden number is asked for, with {question} and {answer}.
     """
+    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     answers = problem.answers(samples)
     counts = Counter(answer for answer in answers if answer is not None)

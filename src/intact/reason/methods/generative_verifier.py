@@ -9,6 +9,7 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
 from intact.reason.exact import mean
+from intact.reason.limits import at_least
 
 VERIFY = """\
 {question}
@@ -59,6 +60,7 @@ def generative_verifier(
     verify : str
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
+    at_least(1, n=n)
     if checks < 1:
         raise ParameterError(f"checks must be at least 1, got {checks}")
     solutions = yield [Extend(problem.start)] * n

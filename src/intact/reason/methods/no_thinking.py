@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 
 PREFILL = "<think>\nOkay, I think I have finished thinking.\n</think>\n\n"
 
@@ -19,6 +20,7 @@ def no_thinking(problem: Problem, *, n: int = 16, prefill: str = PREFILL) -> Ste
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """
+    at_least(1, n=n)
     told = problem.start.append(prefill)
     samples = yield [Extend(told)] * n
     return elect(problem, samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.ballot import take
+from intact.reason.limits import above, at_least
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import logit, relative
 from intact.reason.state import State
@@ -46,6 +47,8 @@ def particle_filter(
     inactive : bool
         Whether texts that have ended are resampled too; otherwise they stay.
     """
+    at_least(1, n=n, steps=steps)
+    above(0, softness=softness)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     for step in range(steps):

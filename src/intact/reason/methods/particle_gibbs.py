@@ -7,6 +7,7 @@ from fractions import Fraction
 from intact.errors import SpentError
 from intact.reason import Part, Problem, State, Steps, method
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 from intact.reason.particles import Particle, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
@@ -40,6 +41,8 @@ def particle_gibbs(
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """
+    at_least(2, n=n)
+    at_least(1, sweeps=sweeps, steps=steps)
     states: list[State] = []
     shares: list[Fraction] = []
     reference: Particle | None = None

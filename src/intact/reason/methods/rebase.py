@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
+from intact.reason.limits import above, at_least
 from intact.reason.populations.rebase import allot
 from intact.reason.stepwise import advance, settle
 
@@ -36,6 +37,8 @@ def rebase(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
+    at_least(1, n=n, steps=steps)
+    above(0, balance=balance)
     ended: list[tuple[State, float]] = []
     going: list[tuple[State, float]] = [(problem.start, 0.0)]
     counts = [n]

@@ -6,6 +6,7 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
 from intact.reason.ballot import elected
 from intact.reason.likeliest import check_told
+from intact.reason.limits import at_least
 
 
 @method("Zhou et al. 2025, arXiv 2510.15444", temperature=1.0)
@@ -20,6 +21,7 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.
     """
+    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     check_told(samples)
     answers = problem.answers(samples)

@@ -7,6 +7,7 @@ from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.confidence import self_certainty as certainty
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
+from intact.reason.limits import at_least
 
 
 @method("Kang et al. 2025, arXiv 2502.18581", temperature=0.7)
@@ -24,6 +25,7 @@ def self_certainty(problem: Problem, *, n: int = 16, p: float = 0.5, top: int = 
     vocabulary : int
         Tokens of the model, among which the rest of the probability is spread evenly.
     """
+    at_least(1, n=n, top=top)
     samples = yield [Extend(problem.start, top_logprobs=top)] * n
     answers = problem.answers(samples)
     certainties = [certainty(rivals(state), vocabulary) for state in samples]

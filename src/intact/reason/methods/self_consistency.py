@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 
 
 @method("Wang et al. 2022, arXiv 2203.11171", temperature=0.7)
@@ -17,5 +18,6 @@ def self_consistency(problem: Problem, *, n: int = 16) -> Steps:
     n : int
         Samples.
     """
+    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     return elect(problem, samples)

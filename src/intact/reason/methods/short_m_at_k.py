@@ -6,6 +6,7 @@ from intact.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Race, Steps, method
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
+from intact.reason.limits import at_least
 from intact.reason.state import State
 
 
@@ -38,6 +39,7 @@ def short_m_at_k(problem: Problem, *, k: int = 8, m: int = 3, end: str = "") -> 
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
+    at_least(1, k=k, m=m)
     winners = yield from _race(problem, k, m, end)
     answers = problem.answers(winners)
     return elected(vote(answers), answers, winners)
@@ -56,6 +58,7 @@ def first_finish(problem: Problem, *, n: int = 8, end: str = "") -> Steps:
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
+    at_least(1, n=n)
     winners = yield from _race(problem, n, 1, end)
     answers = problem.answers(winners)
     return elected(vote(answers), answers, winners)

@@ -7,6 +7,7 @@ import math
 from intact.errors import SpentError
 from intact.reason import Problem, Steps, method
 from intact.reason.ballot import elect
+from intact.reason.limits import at_least
 from intact.reason.particles import Particle, dead, move
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
@@ -46,6 +47,7 @@ def smc(
     scheme : str
         multinomial, stratified, systematic or residual.
     """
+    at_least(1, n=n, steps=steps)
     particles = [Particle((problem.start,))] * n
     sizes: list[float] = []
     try:

@@ -11,6 +11,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
 from intact.reason.exact import exp, total
+from intact.reason.limits import at_least
 from intact.reason.populations.tree import Child, puct, uct
 
 Choice = Callable[[Sequence[Child]], int]
@@ -99,6 +100,7 @@ def uct_search(
     delimiter : str
         What ends a step.
     """
+    at_least(1, simulations=simulations, width=width, steps=steps)
     choose = partial(uct, exploration=exploration)
     return (yield from _search(problem, choose, simulations, width, scorer, steps, delimiter))
 
@@ -128,4 +130,5 @@ def puct_search(
     delimiter : str
         What ends a step.
     """
+    at_least(1, simulations=simulations, width=width, steps=steps)
     return (yield from _search(problem, puct, simulations, width, scorer, steps, delimiter))

@@ -1,4 +1,4 @@
-"""Temperatures of entropic particle filtering: flatten weights that collapse early."""
+"""Temperatures of entropic particle filtering: flatten weights that collapse early (arXiv 2510.05825)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def entropic_temperature(
     - entropy: max(1, 1 / (H + (1 - H) f)) with H the entropy over ln N,
     - base: max(1, highest - f).
 
-    The rules are those of the program its_hub, read there; the effective size is not clipped, as it is in that program.
-    A particle that has all the weight at f = 0 makes the entropy rule infinite: all weights equal.
+    The first is the paper's, the others are in its authors' program too, which clips p before it takes the effective
+    size. A particle that has all the weight at f = 0 makes the entropy rule infinite: all weights equal.
 
     Parameters
     ----------
