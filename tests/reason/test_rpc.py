@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
+from intact.reason import Problem, find
 from intact.reason.aggregate import mixture as mixtures
 from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered
 from intact.reason.aggregate.rpc import mean_probabilities, perplexity_consistency, prune, relative_probabilities, rpc
@@ -140,3 +141,9 @@ def test_rpc_prunes_a_crowd_of_improbable_texts() -> None:
 def test_what_is_no_log_probability_is_named(bad: float) -> None:
     with pytest.raises(ParameterError, match="log-probability of sample 1"):
         rpc(["a", "b"], ["x", "y"], [-1.0, bad])
+
+
+def test_without_scipy_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixtures, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"intact\[reason\]"):
+        next(find("rpc")(Problem("p", "q")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from intact.errors import ParameterError
@@ -48,6 +49,12 @@ def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
     return Mixture(w, first, second) if first.mean >= second.mean else Mixture(1 - w, second, first)
 
 
+def check_installed() -> None:
+    """Raise ParameterError if SciPy is missing; methods ask before they write anything."""
+    if find_spec("scipy") is None:
+        raise ParameterError('fitting a mixture needs SciPy: pip install "intact[reason]"')
+
+
 def fit(values: Sequence[float]) -> Mixture | None:
     """Fit by maximum likelihood, or None where that does not converge.
 
@@ -64,11 +71,9 @@ def fit(values: Sequence[float]) -> Mixture | None:
     ParameterError
         If SciPy is not installed (the extra `reason`).
     """
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise ParameterError('fitting a mixture needs SciPy: pip install "intact[reason]"') from error
+    check_installed()
     import numpy as np
+    from scipy.optimize import minimize
 
     if len(set(values)) < 2:
         return None

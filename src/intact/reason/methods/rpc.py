@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
+from intact.reason.aggregate.mixture import check_installed
 from intact.reason.ballot import elected
 from intact.reason.likeliest import check_told
 from intact.reason.limits import at_least
@@ -22,6 +23,7 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
         whole text, as in the paper.
     """
     at_least(1, n=n)
+    check_installed()
     samples = yield [Extend(problem.start)] * n
     check_told(samples)
     answers = problem.answers(samples)
