@@ -39,6 +39,14 @@ COUNTS = (
     "thinking",
     "width",
     "simulations",
+    "checks",
+    "candidates",
+    "chains",
+    "draft",
+    "takeover",
+    "patience",
+    "tokens",
+    "seconds",
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
+from intact.reason.limits import above, at_least, within
 from intact.reason.methods.program_aided import FENCE, printed
 
 CHECK = """\
@@ -47,6 +49,8 @@ def code_verified(
         How a program is asked for, with {question} and {answer}; the reply begins inside a block of code.
     """
     at_least(1, n=n)
+    within(0, math.inf, right=right, uncertain=uncertain, wrong=wrong)
+    above(0, seconds=seconds)
     solutions = yield [Extend(problem.start)] * n
     answers = problem.answers(solutions)
     answered = [(state, answer) for state, answer in zip(solutions, answers, strict=True) if answer is not None]

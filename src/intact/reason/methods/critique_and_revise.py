@@ -65,7 +65,8 @@ def critique_and_revise(
         How a revision is asked for, with {question}, {answer} and {critique}.
     """
     at_least(1, n=n)
-    rules = principles.splitlines()
+    at_least(0, rounds=rounds)
+    rules = principles.splitlines() or [""]
     drafts = yield [Extend(problem.start)] * n
     try:
         for turn in range(rounds):

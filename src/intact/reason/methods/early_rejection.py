@@ -37,8 +37,8 @@ def early_rejection(
     delimiter : str
         What ends a step.
     """
-    at_least(1, steps=steps)
-    if width < 1 or n < 1 or n % width:
+    at_least(1, n=n, width=width, tokens=tokens, steps=steps)
+    if n % width:
         raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
     beams: list[State] = [problem.start] * n
     ended: list[State] = []

@@ -11,7 +11,7 @@ from intact.reason.aggregate.votes import vote
 from intact.reason.asking import asking, question, read_value
 from intact.reason.ballot import elected
 from intact.reason.exact import power
-from intact.reason.limits import at_least
+from intact.reason.limits import at_least, within
 
 BACKWARD = """\
 {question}
@@ -60,7 +60,9 @@ def forward_backward(
     backward : str
         How the hidden number is asked for, with {question} and {answer}.
     """
-    at_least(1, n=n)
+    at_least(1, n=n, candidates=candidates, chains=chains)
+    at_least(0, masks=masks)
+    within(0, 1, alpha=alpha)
     samples = yield [Extend(problem.start)] * n
     answers = problem.answers(samples)
     counts = Counter(answer for answer in answers if answer is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
@@ -60,9 +60,7 @@ def generative_verifier(
     verify : str
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
-    at_least(1, n=n)
-    if checks < 1:
-        raise ParameterError(f"checks must be at least 1, got {checks}")
+    at_least(1, n=n, checks=checks)
     solutions = yield [Extend(problem.start)] * n
     asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
     try:

@@ -9,7 +9,7 @@ from intact.reason import Extend, Part, Problem, Run, State, Steps, method
 from intact.reason.aggregate.votes import vote
 from intact.reason.asking import asking, read_value
 from intact.reason.ballot import elected
-from intact.reason.limits import at_least
+from intact.reason.limits import above, at_least
 
 PROGRAM = """\
 {question}
@@ -53,6 +53,7 @@ def program_aided(problem: Problem, *, n: int = 8, seconds: float = 10.0, progra
         How a program is asked for, with {question}; the reply begins inside a block of code.
     """
     at_least(1, n=n)
+    above(0, seconds=seconds)
     begun = problem.ask(asking(problem, program)).append(f"{FENCE}python\n")
     written = yield [Extend(begun, stop=(FENCE,))] * n
     lines = yield from printed(written, seconds)

@@ -6,6 +6,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import as_reply, asking, whole
 from intact.reason.ballot import take
+from intact.reason.limits import at_least
 
 FEEDBACK = """\
 {question}
@@ -50,6 +51,7 @@ def self_refine(
     refine : str
         How an improved answer is asked for, with {question} and {history}.
     """
+    at_least(0, rounds=rounds)
     answers = [(yield Extend(problem.start))]
     history: list[str] = []
     content = False

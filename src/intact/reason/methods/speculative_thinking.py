@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.ballot import take
+from intact.reason.limits import at_least
 
 WORDS = {
     "verify": ("verify", "think again", "recap", "check"),
@@ -64,6 +65,7 @@ def speculative_thinking(
     delimiter : str
         What stands between thoughts.
     """
+    at_least(1, max_tokens=max_tokens, draft=draft, takeover=takeover, verification=verification, patience=patience)
     text = problem.start
     doubts, limit, guided = 0, patience, 125
     takeovers = 0
