@@ -200,3 +200,85 @@ def test_tables_equal_a_list_each(data):
     assert index.pool.used == index.idle
     index.evict(index.idle)
     assert index.pool.used == 0
+
+
+def test_a_page_that_is_not_full_is_left_for_others_to_copy(memory):
+    index = make(memory)
+    tokens = list(range(PAGE + 7))
+    first = PageTable(index)
+    write(memory, first, tokens)
+    first.leave_end(text_of(tokens))
+    first.drop()
+    assert index.pool.used == index.idle == 2
+    tables = []
+    for i in range(3):
+        longer = [*tokens, 100 + i, 200 + i]
+        table = PageTable(index)
+        assert table.match(text_of(longer), len(longer) - 1) == PAGE
+        assert table.match_end(text_of(longer), len(longer) - 1) == 7
+        assert table.match_end(text_of(longer), len(longer) - 1) == 0
+        assert table.missing(2) == 1  # the copy
+        write(memory, table, longer, len(tokens))
+        tables.append((table, longer))
+    for table, longer in tables:
+        assert read(memory, table) == longer
+        table.drop()
+    assert index.pool.used == index.idle == 2
+
+
+def test_of_pages_that_are_not_full_the_longest_that_fits_is_taken(memory):
+    index = make(memory)
+    tokens = list(range(12))
+    for length in (3, 9, 5):
+        table = PageTable(index)
+        write(memory, table, tokens[:length])
+        table.leave_end(text_of(tokens[:length]))
+        table.drop()
+    assert index.root.ends == index.idle == 3
+    for limit, gained in ((12, 9), (8, 5), (5, 5), (4, 3), (2, 0)):
+        table = PageTable(index)
+        assert table.match_end(text_of(tokens), limit) == gained
+        assert read(memory, table) == tokens[:gained]
+        table.drop()
+    other = PageTable(index)
+    assert other.match_end(text_of([9, *tokens]), 12) == 0
+    assert index.pool.used == 3
+
+
+def test_pages_that_are_not_full_leave_the_least_recently_used_first(memory):
+    index = make(memory, pages=4)
+    for start in (10, 20, 30):
+        table, tokens = PageTable(index), [start, start + 1]
+        write(memory, table, tokens)
+        table.leave_end(text_of(tokens))
+        table.drop()
+    kept = PageTable(index)
+    assert kept.match_end(text_of([10, 11, 12]), 2) == 2
+    assert index.evict(2) == 2
+    assert index.root.ends == 1
+    assert PageTable(index).match_end(text_of([20, 21, 22]), 2) == 0
+    assert index.evict(1) == 1
+    assert index.root.ends == 0
+    assert read(memory, kept) == [10, 11]  # whoever has taken a page over keeps it
+    kept.drop()
+    assert index.pool.used == index.idle == 0
+
+
+def test_without_a_cache_nothing_is_left(memory):
+    index = make(memory, keep=False)
+    table = PageTable(index)
+    write(memory, table, [1, 2, 3])
+    table.leave_end(text_of([1, 2, 3]))
+    table.drop()
+    assert index.pool.used == index.idle == 0
+
+
+def test_what_stays_below_an_evicted_page_goes_with_it(memory):
+    index = make(memory)
+    tokens = list(range(PAGE + 2))
+    table = PageTable(index)
+    write(memory, table, tokens)
+    table.leave_end(text_of(tokens))
+    table.drop()
+    assert index.evict(9) == 2
+    assert index.pool.used == index.idle == index.root.ends == 0

@@ -15,14 +15,18 @@ Text = Callable[[int, int], bytes]
 
 
 class Block:
-    """A full page whose tokens follow those of its parent; `holders` counts tables that end here and held children."""
+    """A page whose tokens follow those of its parent; `holders` counts tables that end here and held children.
 
-    __slots__ = ("children", "holders", "page", "parent", "tokens")
+    A page that is not full is an *end*: what a text left there, for another to copy. It has no holders and no children.
+    """
+
+    __slots__ = ("children", "ends", "holders", "page", "parent", "tokens")
 
     def __init__(self, parent: Block | None, tokens: bytes, page: int) -> None:
         self.parent, self.tokens, self.page = parent, tokens, page
         self.children: dict[bytes, Block] = {}
         self.holders = 0
+        self.ends = 0  # of the children
 
 
 class PrefixIndex:
@@ -39,6 +43,7 @@ class PrefixIndex:
         self.root = Block(None, b"", -1)
         self.idle = 0  # blocks that nobody holds
         self.evictions = 0
+        self._full = 4 * pool.page_size  # bytes of a full page's tokens
         self._leaves: OrderedDict[Block, None] = OrderedDict()  # idle, without children; least recently used first
 
     def add(self, parent: Block, tokens: bytes, page: int) -> Block:
@@ -50,6 +55,18 @@ class PrefixIndex:
         block = parent.children[tokens] = Block(parent, tokens, page)
         self.idle += 1
         return block
+
+    def add_end(self, parent: Block, tokens: bytes, page: int) -> None:
+        """Keep a page that is not full, which the index takes over."""
+        known = len(parent.children)
+        block = self.add(parent, tokens, page)
+        parent.ends += len(parent.children) - known
+        self.use_end(block)
+
+    def use_end(self, block: Block) -> None:
+        """Note that an end has been of use."""
+        self._leaves[block] = None
+        self._leaves.move_to_end(block)
 
     def hold(self, block: Block) -> None:
         """One more table ends in the block."""
@@ -90,6 +107,7 @@ class PrefixIndex:
         parent = block.parent
         assert parent is not None
         del self._leaves[block], parent.children[block.tokens]
+        parent.ends -= len(block.tokens) < self._full
         self.pool.release(block.page)
         self.idle -= 1
         return parent
@@ -146,6 +164,32 @@ class PageTable:
             self.index.release(self.block)
             self.block, self._pages = block, None
         return self.length - start
+
+    def match_end(self, text: Text, limit: int) -> int:
+        """Take over what another text left in a page that it did not fill; the positions gained."""
+        start, block, pool = self.length, self.block, self.index.pool
+        if self.tail or not block.ends:
+            return 0
+        for count in range(min(limit - start, pool.page_size - 1), 0, -1):
+            end = block.children.get(text(start, start + count))
+            if end is not None:
+                pool.retain(end.page)
+                self.index.use_end(end)
+                self.tail, self._pages = (end.page,), None
+                self.length += count
+                return count
+        return 0
+
+    def leave_end(self, text: Text) -> None:
+        """Let the index have the last page, which is not full, before the table is dropped."""
+        pool = self.index.pool
+        filled = self.length % pool.page_size
+        if not filled or not self.index.keep:
+            return
+        i = self.length // pool.page_size - self.depth
+        page = self.tail[i]
+        pool.retain(page)
+        self.index.add_end(self.block, text(self.length - filled, self.length), page)
 
     def missing(self, positions: int) -> int:
         """Pages that `reserve` would allocate."""

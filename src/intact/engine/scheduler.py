@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import NamedTuple
 
-from intact.engine.cache import Block, PageTable, PrefixIndex
+from intact.engine.cache import Block, PageTable, PrefixIndex, Text
 from intact.engine.pages import OutOfPagesError
 from intact.engine.sequence import Request, Sample, Sequence
 
@@ -103,7 +104,8 @@ class Scheduler:
         insort(self.queue, sequence, key=_order)
 
     def remove(self, sequence: Sequence) -> None:
-        """Let a sequence go; its pages are free at once."""
+        """Let a sequence go; its pages are free at once, or idle in the index."""
+        sequence.table.leave_end(sequence.text)
         sequence.preempt()
         place = bisect_left(self.queue, sequence.order, key=_order)
         assert self.queue[place] is sequence
@@ -133,10 +135,11 @@ class Scheduler:
                 continue
             claim = None
             if behind:
-                self._match(sequence)
+                self._match(sequence, sequence.table.match)
                 claim = self._claim(sequence)
                 if claim is not None and claim in claimed:
                     continue  # another computes the same page in this step
+                self._match(sequence, sequence.table.match_end)
             work = work_of(sequence, min(rows, chunk) if behind else rows)
             if not self._admit(sequence, work.rows):
                 if not works and self._running() in ([], [sequence]):
@@ -150,8 +153,8 @@ class Scheduler:
                 claimed.add(claim)
         return works
 
-    def _match(self, sequence: Sequence) -> None:
-        if sequence.remaining > 1 and (gained := sequence.table.match(sequence.text, sequence.length - 1)):
+    def _match(self, sequence: Sequence, match: Callable[[Text, int], int]) -> None:
+        if sequence.remaining > 1 and (gained := match(sequence.text, sequence.length - 1)):
             self.counters.cache_hits += 1
             self.counters.cached_tokens += gained
 
