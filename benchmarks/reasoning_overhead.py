@@ -1,0 +1,126 @@
+"""What methods, driver and journal cost beside the engine, at 64 samples.
+
+The engine runs on one thread, so that all work is the calling thread's, and its processor time is counted: that of the
+engine's steps, and everything else. Waiting for the journal's disk takes none; it is told apart, as wall time. The
+smallest model and the shortest texts are the hardest case.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+
+import intact
+from intact.engine.engine import Engine
+from intact.reason import Problem, find
+from intact.reason.backends.native import NativeBackend
+from intact.reason.driver import Task
+from intact.reason.journal import Journal
+from intact.solving import read_answer, solve_all
+
+METHODS: dict[str, dict[str, Any]] = {
+    "self_consistency": {"n": 64},
+    "rpc": {"n": 64},
+    "best_of_n": {"n": 64},
+    "short_m_at_k": {"k": 64, "m": 16},
+    "particle_filter": {"n": 64, "steps": 6},
+    "self_certainty": {"n": 64},
+}
+QUESTION = "A farm has 17 cows and three times as many hens. How many legs do they have together? Think step by step."
+
+
+class Share(NamedTuple):
+    """Processor seconds of the calling thread, and wall seconds that commits took."""
+
+    method: str
+    journal: bool
+    tokens: int
+    total: float
+    engine: float
+    commits: float
+
+    @property
+    def overhead(self) -> float:
+        """Of all processor time, the part that is not the engine's."""
+        return 1 - self.engine / self.total
+
+
+class Clock:
+    """Adds up what calls of a function take."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.spent, self._clock = 0.0, clock
+
+    def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            began = self._clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.spent += self._clock() - began
+
+        return watched
+
+
+def measure(backend: NativeBackend, method: str, journal: Path | None, max_tokens: int, seed: int) -> Share:
+    engine, commits = Clock(time.thread_time), Clock(time.perf_counter)
+    kept = {Engine: ("step", "add"), Journal: ("commit",)}
+    originals = {(owner, name): getattr(owner, name) for owner, names in kept.items() for name in names}
+    for (owner, name), function in originals.items():
+        setattr(owner, name, (commits if owner is Journal else engine).watch(function))
+    problem = Problem("farm", (("user", QUESTION),), read_answer, seed=seed)
+    try:
+        began = time.thread_time()
+        tasks = [Task(find(method), problem, METHODS[method])]
+        ((_, result),) = solve_all(backend, tasks, sampling={"max_tokens": max_tokens}, journal=journal)
+        total = time.thread_time() - began
+    finally:
+        for (owner, name), function in originals.items():
+            setattr(owner, name, function)
+    assert result.why == "done", result.error
+    return Share(method, journal is not None, result.cost.tokens, total, engine.spent, commits.spent)
+
+
+def main() -> None:
+    p = common.parser(__doc__, text=False)
+    p.add_argument("--methods", default=",".join(METHODS), metavar="A,B")
+    p.add_argument("--max-tokens", type=int, default=128)
+    p.add_argument("--rounds", type=int, default=1, help="the least overhead of so many is told")
+    p.add_argument("--json", type=Path, metavar="FILE")
+    args = p.parse_args()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in args.models:
+        model = intact.load(path, threads=1)
+        backend = NativeBackend(model)
+        print(
+            f"{path.name}\n| method | journal | tokens | processor s | engine's s | overhead | commits, wall s |\n"
+            + "|---" * 7
+            + "|"
+        )
+        for method in args.methods.split(","):
+            for kept in (False, True):
+                shares = []
+                for seed in range(args.rounds):
+                    with tempfile.TemporaryDirectory() as folder:
+                        place = Path(folder) if kept else None
+                        shares.append(measure(backend, method, place, args.max_tokens, seed))
+                s = min(shares, key=lambda share: share.overhead)
+                found.setdefault(path.name, []).append(s._asdict() | {"overhead": s.overhead})
+                print(
+                    f"| {method} | {'yes' if kept else 'no'} | {s.tokens} | {s.total:.2f} | {s.engine:.2f} "
+                    f"| {s.overhead:.1%} | {s.commits:.2f} |",
+                    flush=True,
+                )
+        model.close()
+    if args.json:
+        args.json.write_text(json.dumps({"machine": common.machine(), "models": found}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

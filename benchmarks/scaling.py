@@ -1,0 +1,305 @@
+"""What accuracy reasoning methods buy, and for how many tokens, on problems with known answers.
+
+Every row is a method with its parameters; with --budget every row is run under each cap, so that all had the same. Rows
+of one model share a journal: 64 samples contain 16, and a vote takes the samples that best-of-N has drawn. What has
+been done is kept in --journal, so the run can be stopped at any time and goes on where it was; more problems or methods
+may be asked for then.
+
+Seconds are those that a row added to what was there; --apart gives every row a journal of its own, which makes them
+comparable. Operations are what the row takes by itself in any case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+
+import intact
+from intact.evaluate.intervals import wilson
+from intact.reason import find
+from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
+from intact.solving import solve_items
+from intact.tasks.task import Item, Task, find_task
+
+GREEDY = {"temperature": 0.0}
+
+
+class Setup(NamedTuple):
+    """A method as it is run; rows of one line differ in size alone."""
+
+    line: str
+    method: str
+    parameters: Mapping[str, Any]
+    sampling: Mapping[str, Any] = {}
+
+
+def sizes(line: str, method: str, counts: Sequence[int], **parameters: Any) -> dict[str, Setup]:
+    """A line's rows."""
+    return {f"{line} {n}": Setup(line, method, {"n": n} | parameters) for n in counts}
+
+
+SETUPS = {
+    "greedy": Setup("greedy", "chain_of_thought", {}, GREEDY),
+    **sizes("self-consistency", "self_consistency", (4, 16, 64)),
+    **sizes("best-of-n by likelihood", "best_of_n", (4, 16, 64)),
+    **sizes("best-of-n by P(true)", "best_of_n", (16,), scorer="p_true"),
+    **sizes("weighted best-of-n by P(true)", "weighted_best_of_n", (16,), scorer="p_true"),
+    **sizes("RPC", "rpc", (16, 64)),
+    **sizes("best-of-majority", "best_of_majority", (16,)),
+    **sizes("adaptive consistency", "adaptive_consistency", (64,), batch=4),
+    **sizes("early stopping", "early_stopping_consistency", (64,)),
+    **sizes("first finish", "first_finish", (8,)),
+    "short-3@8": Setup("short-m@k", "short_m_at_k", {"k": 8, "m": 3}),
+    "short-8@16": Setup("short-m@k", "short_m_at_k", {"k": 16, "m": 8}),
+    **sizes("particle filter", "particle_filter", (4, 16)),
+}
+
+
+class Outcome(NamedTuple):
+    """What became of a problem."""
+
+    model: str
+    setup: str
+    budget: str
+    id: str
+    correct: bool
+    tokens: int
+    sequential: int
+    operations: int
+    seconds: float
+    why: str
+    error: str
+
+
+class Records:
+    """Outcomes in a file of lines, each appended as soon as it is known; a line that a kill cut off is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.all = list(self._read())
+
+    def _read(self) -> Iterator[Outcome]:
+        for line in self.path.read_text("utf-8").splitlines() if self.path.is_file() else ():
+            try:
+                yield Outcome(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+
+    def of(self, model: str, setup: str, budget: str, items: Sequence[Item]) -> list[Outcome]:
+        """Those of a row, in the problems' order."""
+        found = {o.id: o for o in self.all if (o.model, o.setup, o.budget) == (model, setup, budget)}
+        return [found[item.id] for item in items if item.id in found]
+
+    def add(self, outcome: Outcome) -> None:
+        self.all.append(outcome)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" * self._cut() + json.dumps(outcome._asdict()) + "\n")
+
+    def _cut(self) -> bool:
+        """Whether the last line has no end."""
+        data = self.path.read_bytes() if self.path.is_file() else b""
+        return bool(data) and not data.endswith(b"\n")
+
+
+def measure(
+    backend: NativeBackend,
+    model: str,
+    label: str,
+    budget: str,
+    task: Task,
+    items: Sequence[Item],
+    records: Records,
+    args: Any,
+) -> None:
+    """Run what is missing of a row."""
+    setup = SETUPS[label]
+    known = {outcome.id for outcome in records.of(model, label, budget, items)}
+    missing = [item for item in items if item.id not in known]
+    if not missing:
+        return
+    folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
+    sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
+    graded = solve_items(
+        backend, find(setup.method), task, missing, setup.parameters,
+        sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=folder, parallel=args.parallel,
+    )  # fmt: skip
+    for item, result, correct in graded:
+        cost = result.cost
+        figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
+        records.add(Outcome(model, label, budget, item.id, correct, *figures, result.why, result.error))
+        print(f"{model}, {label}, {item.id}: {'right' if correct else 'wrong'}, {cost.tokens} tokens", flush=True)
+
+
+class Row(NamedTuple):
+    """A row of the table; figures are means over problems."""
+
+    model: str
+    setup: str
+    budget: str
+    problems: int
+    correct: int
+    low: float
+    high: float
+    gain: tuple[float, float, float]
+    tokens: float
+    sequential: float
+    operations: float
+    seconds: float
+    failed: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.problems
+
+
+def row_of(outcomes: Sequence[Outcome], greedy: Sequence[Outcome]) -> Row:
+    """Accuracy with Wilson's interval, and the difference from greedy decoding on the same problems, bootstrapped."""
+    correct = sum(o.correct for o in outcomes)
+    low, high = wilson(correct, len(outcomes))
+    base = {o.id: o.correct for o in greedy}
+    gains = np.array([float(o.correct) - base[o.id] for o in outcomes if o.id in base])
+    gain = (float(gains.mean()), *common.bootstrap(gains)) if len(gains) else (float("nan"),) * 3
+    first = outcomes[0]
+    means = [
+        float(np.mean([getattr(o, name) for o in outcomes]))
+        for name in ("tokens", "sequential", "operations", "seconds")
+    ]
+    failed = sum(o.why == "failed" for o in outcomes)
+    return Row(first.model, first.setup, first.budget, len(outcomes), correct, low, high, gain, *means, failed)
+
+
+def rows_of(
+    records: Records, models: Iterable[str], labels: Sequence[str], budgets: Sequence[str], items: Sequence[Item]
+) -> list[Row]:
+    rows = []
+    for model in models:
+        for budget in budgets:
+            greedy = records.of(model, "greedy", "", items) or records.of(model, "greedy", budget, items)
+            for label in labels:
+                if outcomes := records.of(model, label, budget, items):
+                    rows.append(row_of(outcomes, greedy))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """As Markdown."""
+    lines = [
+        "| model | method | budget | problems | right | 95% | beyond greedy | tokens | in a row | G operations | s |",
+        "|---" * 11 + "|",
+    ]
+    for r in rows:
+        mean, low, high = r.gain
+        gain = "" if np.isnan(mean) else f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
+        failed = f", {r.failed} failed" if r.failed else ""
+        cells = [r.model, r.setup, r.budget or "none", f"{r.problems}{failed}", f"{r.accuracy:.1%}"]
+        cells += [f"{r.low:.1%} to {r.high:.1%}", gain, f"{r.tokens:,.0f}", f"{r.sequential:,.0f}"]
+        lines.append(f"| {' | '.join([*cells, f'{r.operations / 1e9:,.0f}', f'{r.seconds:.1f}'])} |")
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy over tokens, a panel a model; rows of one line are joined, or one row's budgets."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    models = list(dict.fromkeys(r.model for r in rows))
+    figure, panels = plt.subplots(1, len(models), figsize=(7 * len(models), 5), sharey=True, squeeze=False)
+    for model, panel in zip(models, panels[0], strict=True):
+        series: dict[str, list[Row]] = {}
+        for r in rows:
+            if r.model == model:
+                name = f"{r.setup}, capped" if r.budget else SETUPS[r.setup].line
+                series.setdefault(name, []).append(r)
+        for name, points in series.items():
+            points.sort(key=lambda r: r.tokens)
+            spread = [[r.accuracy - r.low for r in points], [r.high - r.accuracy for r in points]]
+            x, y = [r.tokens for r in points], [r.accuracy for r in points]
+            panel.errorbar(x, y, yerr=spread, marker="o", capsize=2, alpha=0.8, label=name)
+        panel.set(title=model, xlabel="tokens a problem", ylabel="right", xscale="log")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main() -> None:
+    p = common.parser(__doc__, text=False)
+    p.add_argument("--task", default="gsm8k", help="as intact tasks lists them; its data lie in $INTACT_DATA")
+    p.add_argument("--problems", type=int, default=100, metavar="N", help="the first N (default 100)")
+    p.add_argument("--methods", default="/".join(SETUPS), metavar="A/B", help="rows by name (--list)")
+    p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
+    p.add_argument(
+        "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
+    )
+    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="what is done")
+    p.add_argument("--apart", action="store_true", help="a journal for each row: its seconds are its own")
+    p.add_argument("--temperature", type=float, default=0.7)
+    p.add_argument("--max-tokens", type=int, default=512)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int)
+    p.add_argument("--parallel", type=int, default=8, metavar="N", help="problems at a time")
+    p.add_argument("--table", type=Path, metavar="FILE", help="write the table there too")
+    p.add_argument("--plot", type=Path, metavar="FILE", help="a picture, such as scaling.svg (needs matplotlib)")
+    p.add_argument("--json", type=Path, metavar="FILE")
+    args = p.parse_args()
+    labels = [name.strip() for name in args.methods.split("/")]
+    if args.list or any(label not in SETUPS for label in labels):
+        print("\n".join(SETUPS))
+        raise SystemExit(0 if args.list else f"unknown: {', '.join(set(labels) - set(SETUPS))}")
+    budgets = args.budget or [""]
+    for budget in budgets:
+        Budget.parse(budget)
+    task = find_task(args.task)
+    items = task.load(limit=args.problems, folder=common.DATA)
+    records = Records(
+        args.journal / f"{args.task}-{args.seed}-{args.temperature}-{args.max_tokens}{'-apart' * args.apart}.jsonl"
+    )
+    names = [path.stem for path in args.models]
+    try:
+        for path, name in zip(args.models, names, strict=True):
+            with_model(path, name, labels, budgets, task, items, records, args)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here")
+    rows = rows_of(records, names, labels, budgets, items)
+    print("\n" + table(rows))
+    if args.table:
+        args.table.write_text(table(rows) + "\n", "utf-8")
+    if args.plot and rows:
+        plot(rows, args.plot)
+    if args.json:
+        found = {"machine": common.machine(), "task": args.task, "rows": [r._asdict() for r in rows]}
+        args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def with_model(
+    path: Path,
+    name: str,
+    labels: Sequence[str],
+    budgets: Sequence[str],
+    task: Task,
+    items: Sequence[Item],
+    records: Records,
+    args: Any,
+) -> None:
+    """Run all rows of a model; it is loaded only if something is missing."""
+    rows = [(label, budget) for budget in budgets for label in labels]
+    if all(len(records.of(name, label, budget, items)) == len(items) for label, budget in rows):
+        return
+    model = intact.load(path, threads=args.threads)
+    backend = NativeBackend(model)
+    for label, budget in rows:
+        measure(backend, name, label, budget, task, items, records, args)
+    model.close()
+
+
+if __name__ == "__main__":
+    main()
