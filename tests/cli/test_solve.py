@@ -58,6 +58,7 @@ def test_methods_are_listed_with_source_and_parameters(intact_command):
     shown = intact_command("methods", "self_consistency").out
     assert "--set n=16" in shown
     assert "2203.11171" in shown
+    assert r"--set delimiter=\n\n" in intact_command("methods", "best_of_n").out
 
 
 def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
@@ -92,6 +93,12 @@ def test_a_method_of_the_users_own(solve, tmp_path):
     file.write_text("1 / 0")
     assert "cannot be loaded: ZeroDivisionError" in solve(f"{file}:majority", "What?").err
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
+
+
+def test_a_backslash_and_an_n_begin_a_line(solve, tmp_path):
+    told = solve("particle_filter", "What?", "-n", 2, "--set", r"delimiter=\n\n", "--trace", tmp_path / "t", "--json")
+    assert told.code == 0, told.err
+    assert json.loads((tmp_path / "t").read_text())["parameters"] == {"delimiter": "\n\n", "n": 2}
 
 
 def test_two_models(solve, tmp_path):

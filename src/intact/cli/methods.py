@@ -56,7 +56,8 @@ def _print(chosen: list[Any], detailed: bool) -> None:
             continue
         table = Table(box=None, show_header=False, padding=(0, 2))
         for parameter in method.parameters:
-            table.add_row(f"--set {parameter.name}={parameter.default}", Text(parameter.help))
+            default = str(parameter.default).replace("\n", "\\n")  # as --set takes it
+            table.add_row(Text(f"--set {parameter.name}={default}"), Text(parameter.help))
         for name, value in method.sampling.items():
             table.add_row(f"--{name.replace('_', '-')} {value}", Text("unless you say otherwise", "dim"))
         console.print(table)

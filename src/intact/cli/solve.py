@@ -99,10 +99,20 @@ def command(
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
     ] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", show_default=False)] = None,
-    top_p: Annotated[float | None, typer.Option("--top-p", show_default=False)] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", show_default=False)] = None,
-    min_p: Annotated[float | None, typer.Option("--min-p", show_default=False)] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="By default as the method prefers.", show_default=False)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", help="Sample from the likeliest that hold this probability.", show_default=False),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", help="Sample from this many likeliest tokens.", show_default=False)
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option("--min-p", help="Leave out those below this share of the likeliest.", show_default=False),
+    ] = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -204,7 +214,7 @@ def _value(name: str, text: str, default: Any) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
-        return kind(text) if kind in (int, float) else text
+        return kind(text) if kind in (int, float) else text.replace("\\n", "\n")
     except (KeyError, ValueError):
         raise ParameterError(f"{name} takes a value like {default!r}, got {text!r}") from None
 
