@@ -104,6 +104,7 @@ def main() -> None:
             + "|"
         )
         for method in args.methods.split(","):
+            measure(backend, method, None, 2, -1)  # imports what it needs
             for kept in (False, True):
                 shares = []
                 for seed in range(args.rounds):
