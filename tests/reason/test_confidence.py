@@ -58,8 +58,8 @@ def test_self_certainty_of_the_top_is_a_lower_bound(raw: list[float], k: int) ->
     whole = confidence.self_certainty([[math.log(x) for x in p]], len(p))
     top = confidence.self_certainty([[math.log(x) for x in p[:k]]], len(p))
     assert top <= whole + 1e-5
-    even = p[:k] + [(1 - sum(p[:k])) / (len(p) - k)] * (len(p) - k)
     if k < len(p):
+        even = p[:k] + [(1 - sum(p[:k])) / (len(p) - k)] * (len(p) - k)
         assert abs(top - confidence.self_certainty([[math.log(x) for x in even]], len(p))) < 1e-5
 
 
