@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack, cast, overload
 
@@ -182,29 +182,80 @@ class Model:
         **sampling: Unpack[SamplingFields],
     ) -> AsyncIterator[Chunk]:
         """`stream` for coroutines. A reader who falls `UNREAD` pieces behind pauses the sample until it catches up."""
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[Chunk | None] = asyncio.Queue()
-        told = read = 0  # each written by one side alone: the engine's thread, and the loop's
+        async with aclosing(self.asamples(prompt, id=id, priority=priority, draft=draft, **sampling)) as pieces:
+            async for _, piece in pieces:
+                if isinstance(piece, Chunk):
+                    yield piece
+                elif piece.error is not None:
+                    raise piece.error
 
-        def listen(_: int, piece: Chunk | None) -> None:
-            nonlocal told
+    async def asamples(
+        self,
+        prompt: Prompt,
+        n: int = 1,
+        *,
+        logprobs: bool = False,
+        id: str | None = None,  # noqa: A002
+        priority: int = 0,
+        draft: bool = True,
+        **sampling: Unpack[SamplingFields],
+    ) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
+        """Continue one prompt n times, for coroutines: each sample's number and piece, last its completion.
+
+        The order is part of the result: the first token of each sample, the second of each that goes on, and so forth,
+        whichever the engine drew before. A failure is its sample's `Completion.error`. A reader who falls behind by
+        `UNREAD` pieces a sample pauses all of them until it catches up.
+        """
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        pieces: list[deque[Chunk | None]] = []
+        told = read = 0  # each written by one side alone: the engine's thread, and the loop's
+        hungry = called = False  # the reader waits; it has been called, and has not come yet
+
+        def wake() -> None:
+            nonlocal called
+            called = False
+            woken.set()
+
+        def listen(sample: int, piece: Chunk | None) -> None:
+            nonlocal told, called
+            pieces[sample].append(piece)
             told += 1
-            jobs[0].request.paused = told - read >= UNREAD
-            _notify(loop, lambda: pieces.put_nowait(piece))
+            request.paused = told - read >= UNREAD * n
+            if hungry:  # now, or since the line before: another of the samples may be the one it waits for
+                request.paused = False
+            if not called:
+                called = True
+                _notify(loop, wake)
 
         parameters, ids = _parameters(sampling), None if id is None else [id]
-        jobs = await asyncio.to_thread(
-            lambda: self._jobs([self._tokens(prompt, "the prompt")], 1, parameters, ids, priority, draft, listen)
+        (job,) = await asyncio.to_thread(
+            lambda: self._jobs([self._tokens(prompt, "the prompt")], n, parameters, ids, priority, draft, listen)
         )
-        request = jobs[0].request
-        with self._posted(jobs):
-            while (piece := await pieces.get()) is not None:
-                read += 1
-                if request.paused and told - read <= UNREAD // 2:
-                    request.paused = False
-                    self._driver.post(lambda: None)
-                yield piece
-        _completions(jobs, 1, False, "raise")
+        request = job.request
+        pieces += [deque() for _ in range(n)]
+        live = list(range(n))
+        with self._posted([job]):
+            while live:
+                for sample in list(live):
+                    while not pieces[sample]:
+                        woken.clear()
+                        hungry = True
+                        if request.paused:
+                            request.paused = False
+                            self._driver.post(lambda: None)
+                        if not pieces[sample]:
+                            await woken.wait()
+                        hungry = False
+                    piece = pieces[sample].popleft()
+                    read += 1
+                    if request.paused and told - read <= UNREAD * n // 2:
+                        request.paused = False
+                        self._driver.post(lambda: None)
+                    if piece is None:
+                        live.remove(sample)
+                        yield sample, job.completion(sample, logprobs)
+                    else:
+                        yield sample, piece
 
     def chat(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Completion:
         """Answer a conversation: `messages` are mappings with `role` and `content`; parameters as in `generate`.

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
-from intact.cli import bench, chat, doctor, info, methods, models, perplexity, pull, run, selftest, solve, trace
+from intact.cli import bench, chat, doctor, info, methods, models, perplexity, pull, run, selftest, serve, solve, trace
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -107,7 +107,7 @@ def _app(
     pass
 
 
-for module in (run, chat, solve, methods, pull, models, info, bench, perplexity, selftest, doctor):
+for module in (run, chat, solve, serve, methods, pull, models, info, bench, perplexity, selftest, doctor):
     name = module.__name__.rpartition(".")[2]
     app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
 

@@ -1,0 +1,181 @@
+"""From a request to texts: its parameters checked, a place at the gate, the engine's pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from intact.engine import constraints
+from intact.engine.completion import Chunk, Completion
+from intact.engine.parameters import SamplingParameters
+from intact.errors import IntactError
+from intact.serve.errors import ApiError, as_api_error
+from intact.serve.gate import Ticket
+from intact.serve.models import Models, Served
+from intact.serve.requests import Sampled
+from intact.serve.settings import Settings
+
+T = TypeVar("T")
+
+FORESEEN = 512
+"""Tokens of a text that are counted on where it may have more; the engine preempts when more become so long."""
+_PASSED_ON = (
+    "top_k",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "min_tokens",
+    "ignore_eos",
+    "seed",
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What all endpoints share."""
+
+    settings: Settings
+    models: Models
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be written: a prompt, how often, and how.
+
+    Attributes
+    ----------
+    client : str
+        Who asks, for fairness.
+    """
+
+    prompt: list[int]
+    n: int
+    parameters: SamplingParameters
+    client: str
+    priority: int = 0
+    id: str | None = None
+
+
+def sampling_of(
+    request: Sampled, max_tokens: int, top_logprobs: int = 0, settings: Settings | None = None, **constraint: Any
+) -> SamplingParameters:
+    """A request's parameters of sampling, OpenAI's defaults where it says nothing: temperature 1, all tokens.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    given = {name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None}
+    own = request.intact
+    given |= {name: value for name in ("regex", "grammar") if (value := getattr(own, name)) is not None}
+    given |= {name: value for name, value in constraint.items() if value is not None}
+    given["temperature"] = 1.0 if request.temperature is None else request.temperature
+    given["top_p"] = 1.0 if request.top_p is None else request.top_p
+    given["stop"] = request.stop or ()
+    if request.logit_bias:
+        given["logit_bias"] = {_token(name): bias for name, bias in request.logit_bias.items()}
+    try:
+        return SamplingParameters(max_tokens=max_tokens, top_logprobs=top_logprobs, **given)
+    except IntactError as error:
+        raise as_api_error(error, [field.name for field in fields(SamplingParameters)]) from error
+
+
+def _token(name: str) -> int:
+    if not (name.isascii() and name.isdecimal() and len(name) < 10):
+        raise ApiError(400, f"logit_bias must map token ids to numbers, got the token {name!r:.60}", "logit_bias")
+    return int(name)
+
+
+def choices(request: Sampled, settings: Settings) -> int:
+    """How many texts are asked for."""
+    n = request.n or 1
+    if n > settings.max_choices:
+        raise ApiError(400, f"n must be an integer from 1 to {settings.max_choices}, got {n}", "n")
+    return n
+
+
+async def prepared(served: Served, parameters: SamplingParameters) -> None:
+    """Have a constraint compiled, outside the threads that everything else needs.
+
+    Raises
+    ------
+    ApiError
+        400, if it cannot be used.
+    """
+    if parameters.constraint is None:
+        return
+    model = served.loaded
+    async with _COMPILING:
+        await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters))
+
+
+async def apart(work: Callable[[], T], text: str | None = None) -> T:
+    """Work that takes a while, in a thread; what it refuses is the client's error."""
+    try:
+        return await asyncio.to_thread(work)
+    except IntactError as error:
+        raise as_api_error(error, [field.name for field in fields(SamplingParameters)], text) from error
+
+
+_COMPILING = asyncio.Semaphore(2)
+
+
+@asynccontextmanager
+async def admitted(served: Served, orders: Sequence[Order], texts: str) -> AsyncIterator[Ticket]:
+    """Check what is asked for, and wait for its turn."""
+    tokens = 0
+    for order in orders:
+        try:
+            served.loaded.engine.check(order.prompt)
+        except IntactError as error:
+            raise as_api_error(error, (), texts) from error
+        await prepared(served, order.parameters)
+        tokens += len(order.prompt) + order.n * min(order.parameters.max_tokens, FORESEEN)
+    first = orders[0]
+    async with served.gate.enter(first.client, tokens, sum(order.n for order in orders), first.priority) as ticket:
+        yield ticket
+
+
+async def write(served: Served, order: Order, logprobs: bool) -> list[Completion]:
+    """All texts of an order."""
+    ((completions),) = await served.loaded.agenerate(
+        [order.prompt],
+        order.n,
+        logprobs=logprobs,
+        ids=None if order.id is None else [order.id],
+        priority=order.priority,
+        on_error="return",
+        **_fields(order.parameters),
+    )
+    for completion in completions:
+        if completion.error is not None:
+            raise as_api_error(completion.error)
+    return completions
+
+
+async def pieces(served: Served, order: Order, logprobs: bool) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
+    """The same, piece by piece."""
+    async with aclosing(
+        served.loaded.asamples(
+            order.prompt,
+            order.n,
+            logprobs=logprobs,
+            id=order.id,
+            priority=order.priority,
+            **_fields(order.parameters),
+        )
+    ) as samples:
+        async for sample, piece in samples:
+            if isinstance(piece, Completion) and piece.error is not None:
+                raise as_api_error(piece.error)
+            yield sample, piece
+
+
+def _fields(parameters: SamplingParameters) -> Any:
+    return {field.name: getattr(parameters, field.name) for field in fields(parameters)}

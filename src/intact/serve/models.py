@@ -1,0 +1,174 @@
+"""The models that the server has: loaded when they are first asked for, dropped when others need their memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import intact
+from intact.catalogue import resolve
+from intact.errors import IntactError, ParameterError
+from intact.executors.base import Profile
+from intact.library import Model
+from intact.numerics import VERSION
+from intact.reason.backends.native import digest_of
+from intact.serve.errors import ApiError
+from intact.serve.gate import Gate
+from intact.serve.settings import Settings
+
+OVERHEAD = 1.1
+"""What a loaded model takes beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How models are loaded: as in `intact.load`."""
+
+    profile: Profile = "int8"
+    threads: int | None = None
+    cache_bytes: int | None = None
+
+
+@dataclass(eq=False)
+class Served:
+    """A model by its name.
+
+    Attributes
+    ----------
+    fingerprint : str
+        What a text depends on beside its request: version of the arithmetic, profile, digest of the weights.
+    users : int
+        Requests that use it now.
+    """
+
+    name: str
+    path: Path
+    gate: Gate
+    created: int = 0
+    model: Model | None = None
+    fingerprint: str = ""
+    users: int = 0
+    used: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def loaded(self) -> Model:
+        """The model, for those who have a lease."""
+        assert self.model is not None
+        return self.model
+
+
+class Models:
+    """Models by name, under one cap of memory.
+
+    Parameters
+    ----------
+    paths : mapping of str to str
+        For each name a name of the catalogue, or a path.
+    """
+
+    def __init__(self, paths: Mapping[str, str], loading: Loading, settings: Settings) -> None:
+        if not paths:
+            raise ParameterError("there is no model to serve")
+        self._loading, self._memory = loading, settings.memory_bytes
+        self.served: dict[str, Served] = {}
+        for name, place in paths.items():
+            path = resolve(place)
+            gate = Gate(1, settings.running, settings.waiting)
+            self.served[name] = Served(name, path, gate, int(path.stat().st_mtime))
+        self._room = asyncio.Condition()
+
+    def find(self, name: str) -> Served:
+        """The model of a name.
+
+        Raises
+        ------
+        ApiError
+            404, if there is none.
+        """
+        if name not in self.served:
+            known = ", ".join(self.served)
+            raise ApiError(404, f"there is no model {name!r:.200}; there are {known}", "model", "model_not_found")
+        return self.served[name]
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Served]:
+        """Have a model loaded, and not dropped meanwhile.
+
+        Raises
+        ------
+        ApiError
+            404, if there is none; 503, if it cannot be loaded.
+        """
+        served = self.find(name)
+        served.users += 1
+        try:
+            async with served.lock:
+                if served.model is None:
+                    await self._load(served)
+            yield served
+        finally:
+            served.users -= 1
+            served.used = time.monotonic()
+            async with self._room:
+                self._room.notify_all()
+
+    async def _load(self, served: Served) -> None:
+        need = self._need(served)
+        async with self._room:
+            while not self._make_room(served, need):
+                await self._room.wait()
+        try:
+            model, digest = await asyncio.to_thread(self._open, served.path)
+        except (IntactError, OSError, MemoryError) as error:
+            raise ApiError(
+                503, f"the model {served.name} cannot be loaded: {error}", "model", "model_broken"
+            ) from error
+        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digest[:16]}"
+        pool = model.engine.pool
+        served.gate.capacity = pool.capacity * pool.page_size
+        served.model = model
+
+    def _open(self, path: Path) -> tuple[Model, str]:
+        loading = self._loading
+        model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
+        return model, digest_of(path)
+
+    def _need(self, served: Served) -> int:
+        """Bytes that a model takes, cache included, about."""
+        files = [item for item in served.path.iterdir() if item.is_file()] if served.path.is_dir() else [served.path]
+        return int(OVERHEAD * sum(item.stat().st_size for item in files)) + (self._loading.cache_bytes or 0)
+
+    def _make_room(self, served: Served, need: int) -> bool:
+        """Drop what nobody uses, the longest unused first, until there is room; whether there is."""
+        if self._memory is None:
+            return True
+        if need > self._memory:
+            raise ApiError(
+                503, f"the model {served.name} needs {need:,} bytes; models may take {self._memory:,}", "model"
+            )
+        there = [other for other in self.served.values() if other.model is not None and other is not served]
+        taken = sum(map(self._need, there))
+        for other in sorted(there, key=lambda other: other.used):
+            if taken + need <= self._memory:
+                break
+            if not other.users:
+                taken -= self._need(other)
+                self.drop(other)
+        return taken + need <= self._memory
+
+    def drop(self, served: Served) -> None:
+        """Give a model's memory back."""
+        model, served.model = served.model, None
+        if model is not None:
+            model.engine.close()
+            model.close()
+
+    def close(self) -> None:
+        """Give everything back."""
+        for served in self.served.values():
+            self.drop(served)

@@ -1,0 +1,206 @@
+"""What clients send: OpenAI's fields, and our own beside them. What is misspelt is refused, not passed over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Top = Annotated[int, Field(ge=0, le=20)]
+
+
+class Form(BaseModel):
+    """A JSON object whose fields are all known, and of the type they say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Part(BaseModel):
+    """A piece of a message; of all kinds we read text alone."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    type: str
+    text: str | None = None
+
+
+class Function(Form):
+    """What a model asked for; the arguments are JSON as text."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(Form):
+    """A call that an assistant made."""
+
+    id: str | None = None
+    type: Literal["function"] = "function"
+    function: Function
+    index: int | None = None
+
+
+class Message(Form):
+    """A turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+
+
+class FunctionTool(Form):
+    """A function that a model may call."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Form):
+    """A tool; there are functions alone."""
+
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class NamedFunction(Form):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedTool(Form):
+    """The one tool that is to be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+class JsonSchema(Form):
+    """A schema, and what OpenAI wants to be said beside it."""
+
+    name: str | None = None
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Form):
+    """What a text must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class StreamOptions(Form):
+    """What a stream tells beside the text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+Value = bool | int | Number | str
+
+
+class Extension(Form):
+    """What OpenAI's interface has no field for.
+
+    Attributes
+    ----------
+    method, parameters, n, budget, answer
+        A reasoning method (docs/reasoning.md), its parameters, its n, what it may cost ("tokens=20k"), and what of a
+        text is the answer.
+    progress, trace
+        Whether a stream tells what happens meanwhile; whether the answer brings the whole tree of texts.
+    regex, grammar
+        What the text must match: a regular expression, a grammar in Lark's notation.
+    priority
+        From -8 to 8, among the requests of this client, and beside those of others.
+    deadline
+        Seconds after which the request is ended.
+    id
+        The name that draws depend on with the seed; by default a digest of the prompt.
+    """
+
+    method: str | None = None
+    parameters: dict[str, Value] = {}
+    n: Count | None = None
+    budget: str | None = None
+    answer: Literal["text", "number", "expression"] = "expression"
+    progress: bool = False
+    trace: bool = False
+    regex: str | None = None
+    grammar: str | None = None
+    priority: Annotated[int, Field(ge=-8, le=8)] = 0
+    deadline: Annotated[Number, Field(gt=0)] | None = None
+    id: Annotated[str, Field(max_length=256)] | None = None
+
+
+class Sampled(Form):
+    """The fields that all requests for text have."""
+
+    model: str
+    temperature: Number | None = None
+    top_p: Number | None = None
+    top_k: int | None = None
+    min_p: Number | None = None
+    typical_p: Number | None = None
+    repetition_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    logit_bias: Annotated[dict[str, Number], Field(max_length=4096)] | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    seed: int | None = None
+    stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
+    n: Count | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    intact: Extension = Extension()
+
+
+class ChatRequest(Sampled):
+    """`/v1/chat/completions`."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Top | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    # these change nothing here
+    metadata: dict[str, Any] | None = None
+    store: Literal[False] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prediction: dict[str, Any] | None = None
+    modalities: list[Literal["text"]] | None = None
+
+
+class CompletionRequest(Sampled):
+    """`/v1/completions`."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    max_tokens: int | None = None
+    echo: bool | None = None
+    logprobs: Top | None = None
+    best_of: int | None = None
+    suffix: None = None

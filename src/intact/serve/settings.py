@@ -1,0 +1,85 @@
+"""What the server is told once, at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from intact.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the server listens, whom it lets in, and how much of anything it takes.
+
+    Attributes
+    ----------
+    host, port : str, int
+        The address. Any but a loopback address needs `keys`, or `unguarded`.
+    keys : tuple of str
+        API keys; with any, every request but those for the page and for health must bring one.
+    unguarded : bool
+        Whether to serve other machines without a key.
+    hosts : tuple of str
+        Names under which browsers may reach the server, beside those of its address.
+    origins : tuple of str
+        Pages of other origins that may use the server (CORS), such as ``https://chat.example``.
+    body_bytes, body_seconds, header_seconds, idle_seconds : int, float
+        The longest body, how long it and the headers may take to come, how long a connection may do nothing.
+    connections : int
+        The most connections at a time.
+    request_seconds, stall_seconds : float
+        How long a request may take altogether, and how long a reader may read nothing.
+    running : int
+        The most texts that a model writes at a time.
+    waiting : int
+        The most requests that wait for a model; more are turned away (429).
+    max_tokens, max_choices : int
+        The most tokens of a text, and texts of a request.
+    memory_bytes : int, optional
+        What the loaded models may take together, caches included.
+    state : Path, optional
+        The folder of files and batches; without one there are none.
+    log : {'text', 'json'}
+        How requests are logged; never what is in them.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: tuple[str, ...] = ()
+    unguarded: bool = False
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    body_bytes: int = 8 << 20
+    body_seconds: float = 30.0
+    header_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    connections: int = 2048
+    request_seconds: float = 600.0
+    stall_seconds: float = 60.0
+    running: int = 256
+    waiting: int = 256
+    max_tokens: int = 8192
+    max_choices: int = 128
+    memory_bytes: int | None = None
+    state: Path | None = None
+    log: str = "text"
+
+    def __post_init__(self) -> None:
+        if not (self.keys or self.unguarded or is_loopback(self.host)):
+            raise ParameterError(
+                f"{self.host} can be reached from other machines: give API keys (--api-keys FILE), or say that "
+                "everybody may use the server (--no-auth)"
+            )
+        for key in self.keys:
+            if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
+                raise ParameterError("an API key must have at least 16 characters, of printable ASCII, without spaces")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

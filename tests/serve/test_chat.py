@@ -1,0 +1,103 @@
+"""Conversations through the official client: whole, streamed, several at a time, and the same bits each time."""
+
+import asyncio
+
+import openai
+import pytest
+
+import intact
+
+MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
+SAMPLED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 24, "seed": 5, "temperature": 0.9}
+
+
+@pytest.fixture(scope="module")
+def library(tiny_path):
+    return intact.load(tiny_path, threads=1, drafter="off")
+
+
+def expected(library, n=1, **sampling):
+    prompt = library.tokenizer.encode_chat(MESSAGES)
+    return library.generate([prompt], n, logprobs=True, **sampling)[0]
+
+
+def streamed(stream, n=1):
+    texts, finish, usage = [""] * n, [None] * n, None
+    for chunk in stream:
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            finish[choice.index] = choice.finish_reason or finish[choice.index]
+    return texts, finish, usage
+
+
+def test_an_answer_is_what_the_library_gives(client, library):
+    answer = client.chat.completions.create(**SAMPLED)
+    (wanted,) = expected(library, max_tokens=24, seed=5, temperature=0.9)
+    (choice,) = answer.choices
+    assert choice.message.content == wanted.text
+    assert choice.finish_reason == wanted.finish
+    assert answer.usage.prompt_tokens == wanted.prompt_tokens
+    assert answer.usage.completion_tokens == len(wanted.tokens)
+    assert answer.system_fingerprint.startswith(f"intact-{intact.numerics.VERSION}-int8-")
+
+
+def test_several_choices_stream_to_the_same_texts(client):
+    whole = client.chat.completions.create(**SAMPLED, n=3)
+    texts, finish, usage = streamed(
+        client.chat.completions.create(**SAMPLED, n=3, stream=True, stream_options={"include_usage": True}), 3
+    )
+    assert texts == [choice.message.content for choice in whole.choices]
+    assert finish == [choice.finish_reason for choice in whole.choices]
+    assert usage == whole.usage
+    assert len(set(texts)) == 3
+
+
+def test_log_probabilities_are_exact(client, library):
+    answer = client.chat.completions.create(**SAMPLED, logprobs=True, top_logprobs=3)
+    (wanted,) = expected(library, max_tokens=24, seed=5, temperature=0.9, top_logprobs=3)
+    entries = answer.choices[0].logprobs.content
+    ended = wanted.finish == "stop"
+    assert [e.logprob for e in entries] == [value / 2**24 for value in wanted.logprobs][: len(wanted.tokens) - ended]
+    assert all(len(entry.top_logprobs) == 3 for entry in entries)
+    told = []
+    for chunk in client.chat.completions.create(**SAMPLED, logprobs=True, top_logprobs=3, stream=True):
+        if chunk.choices[0].logprobs:
+            told += chunk.choices[0].logprobs.content
+    assert told == entries
+
+
+def test_the_asynchronous_client_gets_the_same(server, client):
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none") as there:
+            answers = await asyncio.gather(
+                *[there.chat.completions.create(**{**SAMPLED, "seed": seed}) for seed in range(8)]
+            )
+            text = ""
+            async for chunk in await there.chat.completions.create(**SAMPLED, stream=True):
+                text += chunk.choices[0].delta.content or ""
+            return [answer.choices[0].message.content for answer in answers], text
+
+    together, text = asyncio.run(ask())
+    alone = [
+        client.chat.completions.create(**{**SAMPLED, "seed": seed}).choices[0].message.content for seed in range(8)
+    ]
+    assert together == alone
+    assert text == alone[5]
+
+
+def test_stop_strings_and_limits(client, library):
+    text = expected(library, max_tokens=24, seed=5, temperature=0.9)[0].text
+    stop = text[4:6]
+    answer = client.chat.completions.create(**SAMPLED, stop=[stop])
+    assert answer.choices[0].message.content == text[: text.index(stop)]
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_models(client):
+    assert [model.id for model in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").owned_by == "intact"
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.models.retrieve("huge")
+    assert raised.value.param == "model"
+    assert "tiny" in raised.value.message

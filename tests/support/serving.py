@@ -1,0 +1,71 @@
+"""A server on a loopback socket, in a thread of its own."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intact.serve.app import create_app
+from intact.serve.generation import Service
+from intact.serve.models import Loading, Models
+from intact.serve.run import server
+from intact.serve.settings import Settings
+
+PATIENCE = 20.0
+
+
+@dataclass
+class Running:
+    """A server that runs.
+
+    Attributes
+    ----------
+    url : str
+        Its address, without a path.
+    """
+
+    url: str
+    port: int
+    service: Service
+
+    def settle(self, done: Any) -> None:
+        """Wait for what the server's threads do."""
+        end = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < end, "it did not come to that"
+            time.sleep(0.005)
+
+    def idle(self, name: str = "tiny") -> bool:
+        """Whether nothing is under way, and no page is held."""
+        served = self.service.models.served[name]
+        engine = served.loaded.engine
+        return not engine.scheduler.queue and engine.held == 0 and not served.users and not served.gate.inside
+
+
+@contextmanager
+def running(paths: Mapping[str, Path], loading: Loading | None = None, **settings: Any) -> Iterator[Running]:
+    """Run a server until the block ends."""
+    told = Settings(port=0, **settings)
+    service = Service(told, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), told))
+    made = server(create_app(service), told)
+    made.install_signal_handlers = lambda: None  # older uvicorn; newer ones see that this is no main thread
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    end = time.monotonic() + PATIENCE
+    while not made.started:
+        assert thread.is_alive()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    try:
+        yield Running(f"http://127.0.0.1:{port}", port, service)
+    finally:
+        made.should_exit = True
+        thread.join(PATIENCE)
+        listening.close()
+        assert not thread.is_alive()
