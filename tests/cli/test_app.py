@@ -17,6 +17,7 @@ COMMANDS = [
     "run",
     "chat",
     "solve",
+    "serve",
     "methods",
     "pull",
     "models",
