@@ -15,7 +15,7 @@ EXAMPLES = """\
 The default model, for this machine alone
   intact serve
 Two models; a client asks for one by its name
-  intact serve qwen3-0.6b small=./model.gguf --memory 4G
+  intact serve qwen3-0.6b small=./model.gguf
 """
 
 
@@ -31,6 +31,7 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.")] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
     try:
@@ -44,7 +45,7 @@ def command(
     from intact.serve.run import server
     from intact.serve.settings import Settings
 
-    settings = Settings(host, port)
+    settings = Settings(host, port, log="json" if json else "text")
     places = {name: str(fetch.locate(place)) for name, place in map(_named, models or [DEFAULT])}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     server(create_app(Service(settings, served)), settings).run()
