@@ -14,10 +14,10 @@ from typing import Any
 
 from common import parser
 
+from intact.evaluate.calibration import auroc, calibration_error, choice
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.driver import Task
 from intact.reason.exact import mean
-from intact.score.calibration import auroc, calibration_error, choice
 from intact.solving import solve_all
 from intact.tasks import find_task
 

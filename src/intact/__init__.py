@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from intact import evaluate
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
     from intact.solving import solve
@@ -22,6 +23,7 @@ _HOMES = {
     "Model": "intact.library",
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
+    "evaluate": "intact",
     "load": "intact.library",
     "solve": "intact.solving",
 }
@@ -36,6 +38,7 @@ __all__ = [
     "ModelError",
     "ParameterError",
     "__version__",
+    "evaluate",
     "load",
     "solve",
 ]
@@ -46,7 +49,8 @@ if not TYPE_CHECKING:  # type checkers shall know the names above, and no others
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module 'intact' has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
+        home = _HOMES[name]
+        value = import_module(f"intact.{name}") if home == "intact" else getattr(import_module(home), name)
         globals()[name] = value
         return value
 

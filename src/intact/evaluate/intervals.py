@@ -1,18 +1,162 @@
-"""How sure a measured share is."""
+"""How sure a measured share or mean is."""
 
 from __future__ import annotations
 
-NORMAL_95 = 1.959963984540054
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.evaluate.checks import Floats, finite, inside, need
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95% score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials."""
+class Interval(NamedTuple):
+    """An estimate and the bounds of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
+
+    Trials must be independent: one sample of each problem. For several, see `clustered`.
+
+    Raises
+    ------
+    ParameterError
+        If there are more successes than trials, or the level does not lie between 0 and 1.
+    """
+    if not 0 <= successes <= trials or not 0 < level < 1:
+        raise ParameterError(f"there are no {successes} successes in {trials} trials at level {level}")
     if not trials:
         return 0.0, 1.0
-    z, share = NORMAL_95, successes / trials
+    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / trials
     middle = share + z * z / (2 * trials)
     half = z * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
     scale = 1 + z * z / trials
     low = (middle - half) / scale if successes else 0.0
     high = (middle + half) / scale if successes < trials else 1.0
     return low, high
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[..., Floats] | None = None,
+    *,
+    method: Literal["bca", "percentile"] = "bca",
+    level: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Interval:
+    """The bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
+
+    Problems are drawn anew, never samples: what a benchmark would have said with other problems of its kind.
+
+    Parameters
+    ----------
+    values : array, a number for each problem
+        Such as `pass_at_k(n, c, k)`.
+    statistic : callable, optional
+        `statistic(array, axis)`; the mean if left out.
+    method : {"bca", "percentile"}
+        BCa corrects bias and skewness.
+    level, resamples, seed
+        Equal seeds give equal intervals with one version of NumPy.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two problems, or all have one value, which says nothing of others.
+    """
+    need("scipy")
+    from scipy import stats
+
+    array = finite(values, "values", 2)
+    if (array == array[0]).all():
+        raise ParameterError(
+            f"all {array.size} problems have the value {array[0]:g}: resampling cannot tell how others differ "
+            "(of a share, `wilson` gives an interval still)"
+        )
+    of = np.mean if statistic is None else statistic
+    found = stats.bootstrap(
+        (array,),
+        of,
+        method="BCa" if method == "bca" else "percentile",
+        confidence_level=inside(level, "the level"),
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+        batch=max(1, 10_000_000 // array.size),
+    ).confidence_interval
+    return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
+
+
+class Clustered(NamedTuple):
+    """A mean of values that come in clusters.
+
+    Attributes
+    ----------
+    estimate, low, high
+        The mean over all values, and its interval.
+    error
+        Its standard error.
+    clusters
+        How many clusters there are.
+    design_effect
+        How many times the variance is that of as many independent values; nan if all are equal.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    error: float
+    clusters: int
+    design_effect: float
+
+
+def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> Clustered:
+    """The mean of values in clusters, such as samples of problems, with the standard error that clusters leave.
+
+    `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
+    quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). It is
+    what statsmodels gives for a regression on a constant with `cov_type="cluster"`.
+
+    Parameters
+    ----------
+    values : array
+        Problems x samples, or a list, with `clusters`.
+    clusters : sequence, optional
+        To which problem, or prompt, each value belongs.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two clusters, as many names as values are wanting, or a value is not finite.
+    """
+    need("scipy")
+    from scipy import stats
+
+    array = np.asarray(values, np.float64)
+    if clusters is None:
+        if array.ndim != 2:
+            raise ParameterError(f"a list of values needs the cluster of each; got an array of shape {array.shape}")
+        clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
+    array = finite(array.ravel(), "values")
+    if len(clusters) != array.size:
+        raise ParameterError(f"there are {array.size} values and {len(clusters)} names of clusters")
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    if len(numbers) < 2:
+        raise ParameterError("there is one cluster only: how clusters differ cannot be told")
+    mean = float(array.mean())
+    sums = np.bincount([numbers[name] for name in clusters], weights=array - mean)
+    variance = len(sums) / (len(sums) - 1) * float(sums @ sums) / array.size**2
+    independent = float(array.var(ddof=1)) / array.size
+    error = math.sqrt(variance)
+    half = float(stats.t.ppf((1 + inside(level, "the level")) / 2, len(sums) - 1)) * error
+    effect = variance / independent if independent else math.nan
+    return Clustered(mean, mean - half, mean + half, error, len(sums), effect)

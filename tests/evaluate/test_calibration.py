@@ -1,5 +1,6 @@
 """Figures on how far scores can be trusted, against their definitions and a published log."""
 
+import itertools
 import json
 import math
 
@@ -8,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
-from intact.score.calibration import auroc, brier, calibration_error, choice, log_loss, reliability
+from intact.evaluate.calibration import (
+    Bin,
+    auroc,
+    brier,
+    calibration_error,
+    choice,
+    log_loss,
+    murphy,
+    reliability,
+    selective,
+    selective_accuracy,
+)
 
+FAR = Bin(2, 2, 0, 2, 0)
 judged = st.lists(st.tuples(st.integers(0, 8).map(lambda n: n / 8), st.booleans()), min_size=1, max_size=30)
 
 
@@ -35,6 +48,63 @@ def test_bins_hold_everything_once(pairs):
     assert sum(held.texts for held in bins) == len(pairs)
     assert all(held.low <= held.confidence <= held.high for held in bins)
     assert 0 <= calibration_error(confidences, right, 4) <= 1
+
+
+@given(judged, st.integers(1, 6))
+def test_adaptive_bins_hold_everything_once_and_equals_together(pairs, number):
+    confidences, right = zip(*pairs, strict=True)
+    bins = reliability(confidences, right, number, adaptive=True)
+    assert sum(held.texts for held in bins) == len(pairs)
+    assert len(bins) <= number
+    assert all(one.low <= one.confidence <= one.high < other.low for one, other in itertools.pairwise([*bins, FAR]))
+    if len(set(confidences)) == len(pairs):
+        assert all(held.texts in (len(pairs) // number, -(-len(pairs) // number)) for held in bins)
+    assert 0 <= calibration_error(confidences, right, number, adaptive=True) <= 1
+
+
+@given(judged, st.integers(1, 8), st.booleans())
+def test_murphys_parts_sum_up_to_the_score(pairs, number, adaptive):
+    confidences, right = zip(*pairs, strict=True)
+    parts = murphy(confidences, right, number, adaptive)
+    assert parts.reliability - parts.resolution + parts.uncertainty + parts.within == pytest.approx(
+        brier(confidences, right)
+    )
+    assert min(parts[:3]) >= 0
+    if len(reliability(confidences, right, number)) == len(set(confidences)) and not adaptive:
+        assert parts.within == pytest.approx(0, abs=1e-12)
+
+
+def test_murphys_parts_by_hand():
+    # of three texts at 0.75 two are right, of one at 0.25 none
+    parts = murphy([0.75, 0.75, 0.75, 0.25], [True, True, False, False], 2)
+    assert parts == pytest.approx((3 / 4 / 144 + 1 / 64, 3 / 4 / 36 + 1 / 16, 1 / 4, 0))
+
+
+@given(judged)
+def test_risk_is_the_mean_over_orders_of_equals(pairs):
+    scores, right = zip(*pairs, strict=True)
+    found = selective(scores, right)
+    for answered, risk in enumerate(found.risk, 1):
+        least = sorted(scores, reverse=True)[answered - 1]
+        above = [flag for score, flag in pairs if score > least]
+        level = [flag for score, flag in pairs if score == least]
+        wrong = above.count(False) + (answered - len(above)) * level.count(False) / len(level)
+        assert risk == pytest.approx(wrong / answered)
+    assert found.coverage[-1] == 1
+    assert found.aurc == pytest.approx(sum(found.risk) / len(pairs))
+    assert found.excess >= 0
+
+
+def test_selective_by_hand():
+    found = selective([0.9, 0.8, 0.7, 0.6], [True, False, True, False])
+    assert found.risk == [0, 1 / 2, pytest.approx(1 / 3), 1 / 2]
+    assert found.excess == pytest.approx(found.aurc - (0 + 0 + 1 / 3 + 1 / 2) / 4)
+    assert selective([3, 2, 1], [True, True, False]).excess == 0
+    assert selective_accuracy([0.9, 0.8, 0.7, 0.6], [True, False, True, False], 0.25) == 1
+    # a tenth of thirty is three
+    assert selective_accuracy(range(30), [i > 26 for i in range(30)], 0.1) == 1
+    with pytest.raises(ParameterError, match="coverage must lie in"):
+        selective_accuracy([1], [True], 0)
 
 
 def test_values_are_those_of_the_definitions():

@@ -1,0 +1,127 @@
+"""What samples must be before anything is computed from them, and the libraries that some of it needs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from intact.errors import ParameterError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+
+def need(library: str) -> None:
+    """Raise ParameterError unless a library of the extra `evaluate` is installed."""
+    if find_spec(library) is None:
+        raise ParameterError(f'this needs {library}: pip install "intact[evaluate]"')
+
+
+def whole(values: ArrayLike, name: str) -> Integers:
+    """Whole numbers.
+
+    Raises
+    ------
+    ParameterError
+        If one is missing, infinite or has a fraction.
+    """
+    array = np.asarray(values)
+    if array.dtype == object or not np.issubdtype(array.dtype, np.number):
+        raise ParameterError(f"{name} must be whole numbers, got {values!r}")
+    wrong = array != np.floor(array)  # nan is unequal to itself
+    wrong |= ~np.isfinite(array)
+    if wrong.any():
+        raise ParameterError(f"{name} must be whole numbers, got {array[wrong].flat[0]}{_where(wrong)}")
+    return array.astype(np.int64)
+
+
+def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
+    """Samples and right ones by problem, broadcast against each other.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem, a problem has no sample, or more right samples than samples.
+    """
+    samples, right = np.broadcast_arrays(whole(n, "n"), whole(c, "c"))
+    if not samples.size:
+        raise ParameterError("there is no problem")
+    for wrong, what in (
+        (samples < 1, "n must be at least 1"),
+        (right < 0, "c must be at least 0"),
+        (right > samples, "there cannot be more right samples than samples"),
+    ):
+        if wrong.any():
+            first = tuple(np.argwhere(wrong)[0])
+            raise ParameterError(f"{what}, got n = {samples[first]} and c = {right[first]}{_where(wrong)}")
+    return samples, right
+
+
+def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
+    """Counts of at least two problems, as one list.
+
+    Raises
+    ------
+    ParameterError
+        If counts are none, or there is one problem: how problems differ cannot be told from one.
+    """
+    samples, right = counts(n, c)
+    if samples.size < 2 or samples.ndim != 1:
+        raise ParameterError(f"two problems or more are needed, in one list, got an array of shape {samples.shape}")
+    return samples, right
+
+
+def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
+    """One list of finite numbers, `least` of them or more.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer, or one is missing or infinite.
+    """
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} must be numbers in rows of one length ({error})") from error
+    if array.ndim != 1 or array.size < least:
+        raise ParameterError(f"{name} must be one list of {least} or more, got an array of shape {array.shape}")
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        raise ParameterError(f"{name} must be finite, got {array[wrong][0]}{_where(wrong)}")
+    return array
+
+
+def pairs(first: ArrayLike, second: ArrayLike, least: int = 2) -> tuple[Floats, Floats]:
+    """Values of two methods on the same problems.
+
+    Raises
+    ------
+    ParameterError
+        If they are not as many, too few, or one is missing.
+    """
+    one, other = finite(first, "values of the first", least), finite(second, "values of the second", least)
+    if one.size != other.size:
+        raise ParameterError(f"both must be measured on the same problems, got {one.size} and {other.size}")
+    return one, other
+
+
+def inside(value: float, name: str) -> float:
+    """A number strictly between 0 and 1, such as a level.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    if not 0 < value < 1:
+        raise ParameterError(f"{name} must lie between 0 and 1, got {value}")
+    return float(value)
+
+
+def _where(wrong: Booleans) -> str:
+    """The place of the first wrong value, if there are several values."""
+    places = np.argwhere(wrong)[0]
+    return f" for problem {', '.join(map(str, places))}" if places.size else ""
