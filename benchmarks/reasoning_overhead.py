@@ -31,6 +31,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "short_m_at_k": {"k": 64, "m": 16},
     "particle_filter": {"n": 64, "steps": 6},
     "self_certainty": {"n": 64},
+    "deepconf": {"n": 64},
+    "deepconf_online": {"n": 64, "max_tokens": 128, "window": 32},
+    "best_of_majority": {"n": 64},
+    "adaptive_consistency": {"n": 64, "threshold": 1, "batch": 16},
+    "beam_search": {"n": 64, "steps": 6},
+    "dvts": {"n": 64, "steps": 6},
+    "rebase": {"n": 64, "steps": 6},
+    "smc": {"n": 64, "steps": 6},
+    "entropic_particle_filter": {"n": 64, "steps": 6},
+    "uct_search": {"simulations": 16, "width": 4, "steps": 6},
 }
 QUESTION = "A farm has 17 cows and three times as many hens. How many legs do they have together? Think step by step."
 

@@ -6,28 +6,58 @@ Log-probabilities are rounded to 2^-24, the engine's own unit, so that sums are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from intact.errors import ParameterError
-from intact.reason.exact import exp, ln
+from intact.reason import exact
+from intact.reason.fixed import ONE, UNIT, Int, exp, fixed, ln
 
-UNIT = 1 << 24
+_LEAST = ONE // UNIT  # of the mass that is left for tokens that are not told
 
 
-def fixed(log_probabilities: ArrayLike) -> NDArray[np.int64]:
-    """Log-probabilities in units of 2^-24.
+class Places(NamedTuple):
+    """Where tokens were drawn: of each place how many rivals are known, and sums over them.
+
+    Attributes
+    ----------
+    counts : int64 [places]
+        How many.
+    logarithms : int64 [places]
+        The sum of their log-probabilities, in units of 2^-24.
+    rest : int64 [places]
+        The probability of all others together, in units of 2^-31; rounding may leave it below 0.
+    entropy : int64 [places]
+        The sum of -p log p over those known, in units of 2^-31.
+    """
+
+    counts: Int
+    logarithms: Int
+    rest: Int
+    entropy: Int
+
+
+def places(rivals: Sequence[Sequence[float]]) -> Places:
+    """Sum over the log-probabilities that are known at each place.
 
     Raises
     ------
     ParameterError
-        If one is not finite, or beyond 2^30 nats.
+        If one is not finite.
     """
-    values = np.asarray(log_probabilities, np.float64)
-    if not np.all(np.abs(values) < 1 << 30):
-        raise ParameterError("log-probabilities must be finite")
-    return np.rint(values * UNIT).astype(np.int64)
+    counts = np.array([len(place) for place in rivals], np.int64)
+    ends = np.cumsum(counts)
+    values = fixed(np.fromiter(chain.from_iterable(rivals), np.float64))
+
+    def summed(terms: Int) -> Int:  # a running sum may wrap around, its differences do not
+        sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(terms)))
+        return np.asarray(sums[ends] - sums[ends - counts])
+
+    chances = exp(values)
+    terms = -chances * values + (UNIT >> 1) >> 24
+    return Places(counts, summed(values), ONE - summed(chances), summed(terms))
 
 
 def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
@@ -42,7 +72,9 @@ def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
     """
     if not all(len(place) for place in rivals):
         raise ParameterError("each place needs the log-probability of at least one token")
-    return [int(-fixed(place).sum()) / (UNIT * len(place)) for place in rivals]
+    known = places(rivals)
+    pairs = zip(known.logarithms.tolist(), known.counts.tolist(), strict=True)
+    return [-logarithm / (UNIT * count) for logarithm, count in pairs]
 
 
 def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
@@ -107,14 +139,30 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
     ParameterError
         If a place has more tokens than the vocabulary.
     """
-    places = []
-    for place in rivals:
-        hidden = vocabulary - len(place)
-        if hidden < 0:
-            raise ParameterError(f"a place has {len(place)} log-probabilities, the vocabulary {vocabulary} tokens")
-        known = int(fixed(place).sum())
-        if hidden:
-            rest = max(1.0 - sum(exp(value) for value in place), 1 / UNIT)
-            known += round((ln(rest) - ln(hidden)) * UNIT) * hidden
-        places.append(-known / (UNIT * vocabulary) - ln(vocabulary))
-    return sum(places) / len(places) if places else 0.0
+    if not 0 < vocabulary < ONE:
+        raise ParameterError(f"a vocabulary has at least one token and fewer than 2^31, got {vocabulary}")
+    if not len(rivals):
+        return 0.0
+    known = places(rivals)
+    if known.counts.max() > vocabulary:
+        raise ParameterError(f"a place has {known.counts.max()} log-probabilities, the vocabulary {vocabulary} tokens")
+    hidden = vocabulary - known.counts
+    one = ln(np.ones(1, np.int64))  # takes away the unit in which `ln` understands a count
+    each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # of a token that is not told
+    total: int = sum((known.logarithms + hidden * each).tolist())
+    return -total / (UNIT * vocabulary * len(rivals)) - exact.ln(vocabulary)
+
+
+def entropy(rivals: Sequence[Sequence[float]]) -> float:
+    """The mean entropy of tokens' distributions, in nats.
+
+    What is not told of a distribution counts as one more token, so this is the least entropy that the given
+    log-probabilities allow; 0 for an empty text.
+    """
+    if not len(rivals):
+        return 0.0
+    known = places(rivals)
+    rest = np.maximum(known.rest, 0)
+    others = (-rest * ln(np.maximum(rest, 1)) + (UNIT >> 1)) >> 24
+    total: int = sum((known.entropy + others).tolist())
+    return total / (ONE * len(rivals))

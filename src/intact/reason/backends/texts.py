@@ -17,6 +17,7 @@ class Texts:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
+        self._words: dict[int, str] = {}
 
     @cached_property
     def vocabulary(self) -> str:
@@ -57,7 +58,10 @@ class Texts:
         if finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids:
             finish = "end"
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        top = tuple([tuple([(self._word(token), value) for token, value in likeliest]) for likeliest in writer.top])
+        words = self._words
+        for token in {token for likeliest in writer.top for token, _ in likeliest} - words.keys():
+            words[token] = self._word(token)
+        top = tuple([tuple([(words[token], value) for token, value in likeliest]) for likeliest in writer.top])
         return Written(self._text(state, tokens, finish), tokens, tuple(writer.logprobs), top, finish, error)
 
     def _encode(self, part: Prompt | Piece) -> list[int]:

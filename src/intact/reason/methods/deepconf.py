@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from intact.errors import ParameterError
 from intact.reason import Extend, Problem, State, Steps, method
@@ -112,21 +113,20 @@ def deepconf_online(
             break
         size = min(batch, n - drawn)
         drawn += size
-        live = yield [Extend(problem.start, top_logprobs=top, max_tokens=stride)] * size
-        while True:
+        live: list[tuple[State, list[float]]] = [(problem.start, [])] * size
+        while live:
+            written = yield [
+                Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length)) for state, _ in live
+            ]
             going = []
-            for state in live:
-                values = confidences(state)
+            for state, (before, known) in zip(written, live, strict=True):
+                values = known + confidences(replace(state, pieces=state.pieces[len(before.pieces) :]))
                 if stopping_place(values, window, least) is not None:
                     continue
                 if state.why == "length" and state.length < max_tokens:
-                    going.append(state)
+                    going.append((state, values))
                 else:
                     samples.append(state)
                     lowest.append(bottom_confidence(values, window, 0.0))
-            if not going:
-                break
-            live = yield [
-                Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length)) for state in going
-            ]
+            live = going
     return elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))

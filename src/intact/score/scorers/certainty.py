@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.confidence import self_certainty
-from intact.reason.exact import exp, ln, mean
+from intact.reason.aggregate.confidence import entropy, self_certainty
+from intact.reason.exact import exp
 from intact.reason.likeliest import rivals
 from intact.reason.problem import Problem
 from intact.reason.state import State
@@ -54,14 +54,7 @@ class Entropy:
             return UNWRITTEN
         if len(state.top) != state.length or not all(state.top):
             return state.mean_logprob
-        return -mean(_entropy(place) for place in rivals(state))
-
-
-def _entropy(place: Sequence[float]) -> float:
-    chances = [exp(value) for value in place]
-    terms = [-chance * value for chance, value in zip(chances, place, strict=True)]
-    rest = 1.0 - sum(chances)
-    return sum(terms) + (-rest * ln(rest) if rest > 0 else 0.0)
+        return -entropy(rivals(state))
 
 
 class SelfCertainty:

@@ -1,0 +1,38 @@
+"""How much Python does for its part, counted and not timed: the same number at every run of the same interpreter."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import intact
+
+SOURCE = tuple([str(Path(intact.__file__).parent / folder) for folder in ("reason", "score")])
+
+
+def effort(work: Callable[[], Any]) -> int:
+    """Count instructions executed in methods, driver and scorers, and calls of C functions from there."""
+    spent = 0
+
+    def traced(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal spent
+        if not frame.f_code.co_filename.startswith(SOURCE):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        spent += event == "opcode"
+        return traced
+
+    def profiled(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal spent
+        spent += event == "c_call" and frame.f_code.co_filename.startswith(SOURCE)
+
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    sys.settrace(traced)
+    sys.setprofile(profiled)
+    try:
+        work()
+    finally:
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
+    return spent
