@@ -39,3 +39,11 @@ class SandboxError(IntactError):
 
 class EndpointError(IntactError):
     """An endpoint that cannot be reached, refuses, or answers with something that is no answer."""
+
+
+class ReceiptError(IntactError):
+    """A receipt that cannot be read or made: damaged, hostile, not canonical, or larger than receipts may be."""
+
+
+class NewerReceiptError(ReceiptError):
+    """A receipt of a version, or with a feature, that this program does not know: it can be neither true nor false."""

@@ -44,6 +44,8 @@ class Model:
         Text to tokens and back; its `chat_template` if the model has one.
     program : Program
         The operations that a token passes through.
+    checkpoint : Checkpoint
+        The file that it came from.
     context : int
         The most tokens of a prompt and its continuation.
     """
@@ -52,7 +54,7 @@ class Model:
         self.path = checkpoint.path
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._driver = Driver(engine)
 
     def generate(
@@ -326,7 +328,7 @@ class Model:
 
     def close(self) -> None:
         """Give the checkpoint's map back."""
-        self._checkpoint.close()
+        self.checkpoint.close()
 
     def __repr__(self) -> str:
         return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"

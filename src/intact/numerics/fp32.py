@@ -14,6 +14,8 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float32]
 Activation: TypeAlias = Literal["silu", "gelu_tanh"]
 
+VERSION = "1"
+"""The version of this arithmetic: any change of a bit is a new one."""
 LANES = 16
 
 _EXP_LOW = np.float32(-87.0)

@@ -103,6 +103,11 @@ class Tokenizer:
         """The tokens that end a generation: those that end a text and those that end a turn."""
         return self._parts.eos_ids
 
+    @property
+    def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens that are put before and after a text by default."""
+        return self._parts.prefix, self._parts.suffix
+
     def encode(self, text: str | bytes, special: bool = True, bos: bool | None = None) -> list[int]:
         """Turn text into tokens.
 

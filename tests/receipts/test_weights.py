@@ -1,0 +1,197 @@
+"""One root for a model: every bit that can change an answer changes it, and each tensor can be proved to belong."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import intact
+from intact.errors import ParameterError, ReceiptError
+from intact.formats import open_checkpoint
+from intact.models import Program, build_program
+from intact.models.program import Attend, Norm
+from intact.receipts import canonical, digests
+from intact.receipts.identity import digests_of, numerics_of, weights_of
+from intact.receipts.weights import Weights, check_proof, describe, measure, program_leaf, root_of, tensor_leaf
+from intact.text import Tokenizer
+from support.folders import VARIANTS, write_folder
+from support.tiny import write_tiny
+
+GOLDEN = {
+    "llama": "b115d80828d31296",
+    "qwen2": "e88469f4224de9dd",
+    "qwen3": "c268612fad5a4afb",
+    "gemma3": "e493fa0f388b62a1",
+    "tokenizer": "4008ec90ce416ba1",
+    "template": "9fe579a2c222698c",
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", "gemma3")
+
+
+@pytest.fixture(scope="module")
+def program(tiny: Path) -> Program:
+    return build_program(open_checkpoint(tiny))
+
+
+def naive_root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962, section 2.1, read aloud."""
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\1" + naive_root(leaves[:k]) + naive_root(leaves[k:])).digest()
+
+
+@given(st.integers(1, 40), st.data())
+def test_every_leaf_is_proved_and_nothing_else(count: int, data: st.DataObject) -> None:
+    leaves = [hashlib.sha256(bytes([i])).digest() for i in range(count)]
+    root = root_of("sha256", leaves)
+    assert root == naive_root(leaves)
+    index = data.draw(st.integers(0, count - 1))
+    weights = Weights("sha256", tuple(map(str, range(count))), tuple(leaves))
+    proof = weights.prove(str(index))
+    assert len(proof.path) <= (count - 1).bit_length()
+    assert check_proof("sha256", root, leaves[index], proof)
+    other = data.draw(st.integers(-1, count).filter(lambda i: i != index))
+    assert not check_proof("sha256", root, leaves[index], replace(proof, index=other))
+    assert not check_proof("sha256", root, leaves[index], replace(proof, path=(*proof.path, leaves[0])))
+    assert not check_proof("sha256", root, leaves[index], replace(proof, path=proof.path[:-1])) or not proof.path
+    assert not check_proof("sha256", root, b"x" * 32, proof)
+    assert not check_proof("sha256", b"x" * 32, leaves[index], proof)
+    for at in range(len(proof.path)):
+        path = (*proof.path[:at], b"x" * 32, *proof.path[at + 1 :])
+        assert not check_proof("sha256", root, leaves[index], replace(proof, path=path))
+
+
+def test_the_root_is_what_the_documentation_says(program: Program) -> None:
+    """Every byte that is hashed, written out once more."""
+    leaves = [hashlib.sha256(b"\0" + json.dumps(describe(program), sort_keys=True, separators=(",", ":")).encode())]
+    for name in sorted(program.tensors):
+        tensor = program.tensors[name]
+        shape = ",".join(map(str, tensor.shape))
+        head = f'{{"kind":"{tensor.kind}","name":"{name}","shape":[{shape}]}}\n'
+        leaves.append(hashlib.sha256(b"\0" + head.encode() + tensor.data.tobytes()))
+    weights = measure(program)
+    assert list(weights.leaves) == [leaf.digest() for leaf in leaves]
+    assert weights.root == naive_root(weights.leaves)
+    assert weights.tensors == len(program.tensors)
+
+
+def test_threads_do_not_matter(program: Program) -> None:
+    assert measure(program, threads=1) == measure(program, threads=3)
+
+
+def test_one_tensor_is_proved_from_its_bytes_alone(program: Program) -> None:
+    weights = measure(program, "blake3")
+    name = "blk.1.attn_q.weight"
+    leaf = tensor_leaf("blake3", name, program.tensors[name])
+    assert check_proof("blake3", weights.root, leaf, weights.prove(name))
+    assert check_proof("blake3", weights.root, program_leaf("blake3", program), weights.prove(""))
+    with pytest.raises(ParameterError, match=r"no tensor 'blk\.9'"):
+        weights.prove("blk.9")
+
+
+def test_every_tensor_counts_to_its_last_bit(program: Program) -> None:
+    weights = measure(program)
+    for name, tensor in program.tensors.items():
+        for at in (0, -1):
+            data = tensor.data.copy()
+            data[at] ^= 1
+            assert tensor_leaf("sha256", name, replace(tensor, data=data)) not in weights.leaves
+    renamed = {("x" + name if name.endswith("0.ffn_up.weight") else name): t for name, t in program.tensors.items()}
+    assert measure(replace(program, tensors=renamed)).root != weights.root
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: replace(p, context=p.context - 1),
+        lambda p: replace(p, vocabulary=p.vocabulary - 1),
+        lambda p: replace(p, rotations=(p.rotations[0] + np.uint64(1), *p.rotations[1:])),
+        lambda p: replace(p, ops=tuple(replace(o, eps=o.eps * 2) if isinstance(o, Norm) else o for o in p.ops)),
+        lambda p: replace(p, ops=tuple(replace(o, window=o.window + 1) if isinstance(o, Attend) else o for o in p.ops)),
+        lambda p: replace(
+            p,
+            ops=tuple(replace(o, scale=o.scale + Fraction(1, 1 << 60)) if isinstance(o, Attend) else o for o in p.ops),
+        ),
+        lambda p: replace(p, ops=p.ops[:-2] + p.ops[-1:]),
+        lambda p: replace(p, buffers={**p.buffers, "result": replace(p.buffers["result"], wide=False)}),
+    ],
+)
+def test_every_hyperparameter_counts(program: Program, change: Callable[[Program], Program]) -> None:
+    assert program_leaf("sha256", change(program)) != program_leaf("sha256", program)
+
+
+def test_descriptions_hold_no_floats_and_come_back(program: Program) -> None:
+    data = canonical.encode(describe(program))
+    value = canonical.read(data, "it")
+    canonical.insist(value, data, "it")
+
+
+def test_roots_do_not_change_with_the_package(tmp_path: Path) -> None:
+    """Old receipts must verify for ever: these digests may change with the receipts' version alone."""
+    found = {}
+    for architecture in ("llama", "qwen2", "qwen3", "gemma3"):
+        checkpoint = open_checkpoint(write_tiny(tmp_path / f"{architecture}.gguf", architecture))
+        found[architecture] = measure(build_program(checkpoint)).root.hex()[:16]
+    tokenizer = Tokenizer.from_checkpoint(checkpoint)
+    found["tokenizer"] = digests.tokenizer_digest("sha256", checkpoint, tokenizer).hex()[:16]
+    template = digests.template_digest("sha256", tokenizer)
+    assert template is not None
+    found["template"] = template.hex()[:16]
+    assert found == GOLDEN
+
+
+def test_tokenizers_differ_by_whatever_changes_tokens(tmp_path: Path) -> None:
+    seen = set()
+    for number, metadata in enumerate(
+        (
+            {},
+            {"tokenizer.ggml.add_bos_token": True},
+            {"tokenizer.ggml.eos_token_id": 0},
+            {"tokenizer.ggml.pre": "llama-bpe"},
+            {"tokenizer.ggml.merges": ["e t"]},
+        )
+    ):
+        checkpoint = open_checkpoint(write_tiny(tmp_path / f"{number}.gguf", metadata=metadata))
+        seen.add(digests.tokenizer_digest("sha256", checkpoint, Tokenizer.from_checkpoint(checkpoint)))
+    assert len(seen) == 5
+
+
+def test_a_model_knows_its_digests(tiny: Path) -> None:
+    model = intact.load(tiny)
+    own = digests_of(model)
+    assert own.weights == measure(model.program).root == weights_of(model).root
+    assert own.tensors == len(model.program.tensors)
+    assert own.ends == tuple(sorted(model.tokenizer.eos_ids))
+    assert own.name == "tiny gemma3 0"
+    assert digests_of(model) is own  # read once
+    assert digests_of(model, "blake3").weights != own.weights
+    assert numerics_of(model) == numerics_of(intact.load(tiny, bits=8))
+    assert numerics_of(intact.load(tiny, "fp32")).profile == "fp32"
+
+
+def test_folders_of_safetensors_have_roots_too(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", VARIANTS["llama"], "llama")
+    model = intact.load(folder)
+    own = digests_of(model)
+    assert own.weights == measure(model.program).root
+    file = folder / "tokenizer.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+    assert digests_of(intact.load(folder)).tokenizer != own.tokenizer
+    model = intact.load(folder)
+    file.unlink()
+    with pytest.raises(ReceiptError, match=r"tokenizer.json: cannot be read again"):
+        digests_of(model)
