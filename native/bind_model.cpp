@@ -164,6 +164,19 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     return {logits, 2, shape, owner};
 }
 
+// What entered the head for some of the rows whose logits the last step gave, (rows, bytes of one).
+nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std::int64_t>& rows) {
+    const Busy busy(model);
+    for (std::size_t i = 0; i < rows.shape(0); i++)
+        if (rows.data()[i] < 0 || rows.data()[i] >= model.head.rows)
+            throw std::invalid_argument("row outside the last step's logits");
+    const std::int64_t bytes = model.head_bytes();
+    auto out = make_array<std::uint8_t>({rows.shape(0), static_cast<std::size_t>(bytes)});
+    for (std::size_t i = 0; i < rows.shape(0); i++)
+        model.copy_head(rows.data()[i], out.data() + static_cast<std::int64_t>(i) * bytes);
+    return out;
+}
+
 void move(Model& model, const Vector<std::int32_t>& table, const Vector<std::int64_t>& sources,
           const Vector<std::int64_t>& targets) {
     const Busy busy(model);
@@ -324,7 +337,8 @@ void bind_model(nb::module_& m) {
         .def("reserve_pages", &Model::reserve_pages, "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
         .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
-        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a);
+        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a)
+        .def("head_inputs", &head_inputs, "rows"_a);
 }
 
 }  // namespace intact

@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "plan.h"
@@ -87,6 +88,12 @@ std::int64_t Model::rows_of(Op::Kind kind) const {
     return 0;
 }
 
+std::int64_t Model::source_width(Op::Kind kind) const {
+    for (const Op& op : ops)
+        if (op.kind == kind) return at(buffers, op.source).width;
+    return 0;
+}
+
 std::int64_t Model::page_bytes() const {
     const std::int64_t rows = std::int64_t{layers} * kv_heads * page_size;
     return profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
@@ -96,6 +103,25 @@ std::int64_t Model::weight_bytes() const {
     std::int64_t total = 0;
     for (const auto& w : weights) total += static_cast<std::int64_t>(w->packed.nbytes());
     return total;
+}
+
+std::int64_t Model::head_bytes() const {
+    const std::int64_t width = source_width(Op::kLogits), blocks = round_up(width, 32) / 32;
+    return profile == Profile::kFp32 ? width * 4 : blocks * 34 + 4;
+}
+
+void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
+    if (profile == Profile::kFp32) {
+        std::memcpy(to, head.floats.data() + i * head_bytes() / 4, static_cast<std::size_t>(head_bytes()));
+        return;
+    }
+    const Activations& a = head.codes;
+    to = std::copy_n(reinterpret_cast<const std::uint8_t*>(a.codes + i * a.stride), a.blocks * 32, to);
+    const auto put = [&](std::int32_t value, int bytes) {  // little-endian
+        for (int b = 0; b < bytes; b++) *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(value) >> 8 * b);
+    };
+    for (std::int64_t b = 0; b < a.blocks; b++) put(a.scale[i * a.blocks + b], 2);
+    put(a.exponent[i], 4);
 }
 
 void Model::reserve_pages(std::int64_t count) {
@@ -189,8 +215,9 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
                 ensure(o.row, width * 4);
             }
         }
-        if (fp32 && op.kind == Op::kLogits) s.gathered.resize(static_cast<std::size_t>(wanted_count * width));
+        if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));
     }
+    head.rows = wanted_count;
     for (const Chunk& chunk : chunks) {
         if (!fp32) break;
         auto& keys = s.keys.emplace_back();

@@ -103,6 +103,13 @@ struct Own {
     Buffer row, quantized;
 };
 
+// What entered the head for the rows whose logits the last step gave: floats in profile fp32, else codes.
+struct HeadInputs {
+    std::int64_t rows = 0;
+    Activations codes{};        // where the rows were quantised; valid until the next step
+    std::vector<float> floats;  // profile fp32
+};
+
 // The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
 class Model {
 public:
@@ -131,6 +138,10 @@ public:
     }  // fp32: floats before a page's values
     std::int64_t weight_bytes() const;
 
+    // Bytes of what enters the head for one row, and these of row i of the last step's logits (docs/receipts.md).
+    std::int64_t head_bytes() const;
+    void copy_head(std::int64_t i, std::uint8_t* to) const;
+
     const Profile profile;
     const Kernels* const kernel;
     const Fp32Kernels* const float_kernel;
@@ -150,6 +161,7 @@ public:
     std::vector<Buffer> memory;                                     // of the buffers
     std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
     Buffer quantized;                                               // rows on their way into a product
+    HeadInputs head;                                                // of the last step
     std::vector<Buffer> scratch;                                    // one a thread
     std::vector<Own> own;                                           // the same
     std::vector<Plan> plan;                                         // of the operations, made by the first step
@@ -159,7 +171,8 @@ public:
     std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
 
 private:
-    std::int64_t rows_of(Op::Kind kind) const;  // of the matrix of the first operation of that kind
+    std::int64_t rows_of(Op::Kind kind) const;       // of the matrix of the first operation of that kind
+    std::int64_t source_width(Op::Kind kind) const;  // of what it reads
 };
 
 }  // namespace intact

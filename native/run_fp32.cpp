@@ -105,12 +105,12 @@ struct Fp32Run : Run {
         const std::int64_t n = spec(op.source).width;
         const Span wanted = part(s_.wanted_count);
         for (std::int64_t i = wanted.begin; i < wanted.end; i++)
-            std::memcpy(&at(s_.gathered, i * n), data(op.source, s_.wanted[i]),
+            std::memcpy(&at(m_.head.floats, i * n), data(op.source, s_.wanted[i]),
                         static_cast<std::size_t>(n) * sizeof(float));
         meet(Stopwatch::kRows);
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
-        kernel_.linear(w, s_.gathered.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,
+        kernel_.linear(w, m_.head.floats.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,
                        outputs.begin, outputs.end);
     }
 

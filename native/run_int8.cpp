@@ -176,6 +176,7 @@ struct Int8Run : Run {
     void logits(const Op& op) {
         const Activations a = quantize(number(op), op, s_.wanted_count, {{-1, op.weight, -1, false}},
                                        [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
+        if (thread_ == 0) m_.head.codes = a;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, {0, s_.wanted_count}, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
     }

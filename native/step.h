@@ -36,7 +36,6 @@ struct Step {
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
     Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
     bool narrows = false;                                          // profile int8: only some rows are wanted, in order
-    std::vector<float> gathered{};                                 // profile fp32: rows whose logits are wanted
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
     Span visible(std::int64_t m, std::int64_t window) const {

@@ -43,8 +43,8 @@ class Drafting:
             Whether there may be any; if not, the controller learns what a step costs without.
         """
         controller = self.controller
-        decoding = [work.sequence for work in works if work.decodes]
-        others = sum(work.rows for work in works if not work.decodes)
+        decoding = [work.sequence for work in works if _guessable(work)]
+        others = sum(work.rows for work in works if not _guessable(work))
         asks = allowed and controller.interested(len(decoding), others)
         spare = scheduler.rows - others - len(decoding)
         drafts = [s.draft_by(self.drafter) if asks and s.may_draft else None for s in decoding]
@@ -73,10 +73,15 @@ class Drafting:
 
     def report(self, runs: Several[Run], lesson: Lesson | None) -> None:
         """Which drafts came true, and what is to be learnt."""
-        decoding = [run for run in runs if run.decodes]
+        decoding = [run for run in runs if _guessable(run)]
         self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
         if lesson is not None:
             self.drafter.learn(*lesson)
+
+
+def _guessable(work: Work | Run) -> bool:
+    """Whether it is a step of decoding whose outcome nobody knows."""
+    return work.decodes and work.sequence.request.known is None
 
 
 def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:

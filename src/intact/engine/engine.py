@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from intact.engine.cache import PageTable, PrefixIndex
 from intact.engine.drafting import Drafting, Lesson
 from intact.engine.pages import PagePool
+from intact.engine.replay import Replay, known_chains
 from intact.engine.run import Run
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work, work_of
 from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
@@ -212,6 +213,9 @@ class Engine:
         wanted: list[int] = []
         row = 0
         trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
+        if draft:
+            spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
+            trees |= known_chains(works, self.scheduler, spare)
         for work in works:
             sequence, count = work.sequence, work.rows
             table, tree = sequence.table, trees.get(sequence)
@@ -220,7 +224,8 @@ class Engine:
                 tokens = np.concatenate([tokens, tree.tokens])
                 parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
             chunks.append(Chunk(table.length, tokens, table.pages, parents))
-            runs.append(Run(work, tree, len(wanted)))
+            replays = tree is not None and sequence.request.known is not None
+            runs.append((Replay if replays else Run)(work, tree, len(wanted)))
             if work.completes:
                 wanted += range(row + count - 1, row + len(tokens))
             row += len(tokens)
@@ -251,6 +256,7 @@ class Engine:
                 run for run, several in zip(walking, draws, strict=True) if run.take(list(islice(drawn, len(several))))
             ]
         self._add_tops(logits, drawing)
+        self._add_heads(drawing)
         return self.drafting.lesson(self.executor, logits, drawing) if self.drafting is not None else None
 
     def _add_tops(self, logits: NDArray[np.int32], runs: list[Run]) -> None:
@@ -264,6 +270,16 @@ class Engine:
         for run in asked:
             count = run.sequence.request.top
             run.tops = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in run.path]
+
+    def _add_heads(self, runs: list[Run]) -> None:
+        """Note what entered the head along each path, where the request asked for it."""
+        asked = [run for run in runs if run.sequence.request.heads]
+        if not asked:
+            return
+        rows = np.array([run.first + row for run in asked for row in run.path], np.int64)
+        entered = iter(self.executor.head_inputs(rows))
+        for run in asked:
+            run.heads = [next(entered).tobytes() for _ in run.path]
 
     def _take(self, runs: list[Run], lesson: Lesson | None) -> None:
         if self.drafting is not None:
@@ -282,10 +298,10 @@ class Engine:
             self._follow(run)
         sequence.table.advance(run.rows + len(followed), sequence.text)
         groups: dict[int, list[Sample]] = {}
-        for drawn, top in zip(run.drawn, run.tops, strict=True):
+        for drawn, top, head in zip(run.drawn, run.tops, run.heads or [b""] * len(run.path), strict=True):
             groups.clear()
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
-                if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top)):
+                if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top, head)):
                     groups.setdefault(token, []).append(sample)
             if not groups:
                 break

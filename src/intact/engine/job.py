@@ -16,6 +16,8 @@ from intact.text import Tokenizer
 
 Listener = Callable[[int, "Chunk | None"], None]
 """Told each piece of a sample's text, and None once the sample has ended."""
+Watch = Callable[[Event], "Finish | None"]
+"""Sees each token with what entered the head, before the text does; a reason if the sample shall end with it."""
 
 
 class Job:
@@ -27,6 +29,8 @@ class Job:
         The random key of each sample.
     context, vocabulary : int
         Of the model: the most positions of a sequence, and the outputs of its head.
+    known : sequence of int, optional
+        What the only sample is expected to draw.
     """
 
     def __init__(
@@ -40,9 +44,11 @@ class Job:
         priority: int = 0,
         draft: bool = True,
         listen: Listener | None = None,
+        watch: Watch | None = None,
+        known: Sequence[int] | None = None,
     ) -> None:
         room = context - len(prompt)
-        self._tokenizer, self._parameters, self._listen = tokenizer, parameters, listen
+        self._tokenizer, self._parameters, self._listen, self._watch = tokenizer, parameters, listen, watch
         self.writers: dict[int, Writer] = {}
         self.request = Request(
             np.array(prompt, np.int32),
@@ -56,6 +62,8 @@ class Job:
             draft,
             parameters.top_logprobs,
             _rules(tokenizer, parameters, prompt, vocabulary),
+            None if known is None else np.array(known, np.int32),
+            watch is not None,
         )
 
     @property
@@ -75,10 +83,11 @@ class Job:
 
     def _sink(self, event: Event) -> Finish | None:
         request, writer = self.request, self._writer(event.sample)
+        stopped = self._watch(event) if self._watch is not None else None
         piece = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
             self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top))
-        return writer.finish
+        return stopped or writer.finish
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
         self._writer(sample).end(finish, error)

@@ -33,6 +33,8 @@ class Run:
         Tokens of the drafts that came true, which led there.
     tops : list
         The likeliest tokens there.
+    heads : list of bytes
+        What entered the head there; empty where nobody asked.
     rules : Rules or None
         As of the path's end.
     """
@@ -43,6 +45,7 @@ class Run:
         "drawn",
         "first",
         "followed",
+        "heads",
         "path",
         "rows",
         "rules",
@@ -58,6 +61,7 @@ class Run:
         self.drawn: list[list[Drawn]] = []
         self.followed: list[int] = []
         self.tops: list[Top] = [()]
+        self.heads: list[bytes] = []
         self.rules = self.sequence.rules
 
     def draws(self) -> list[Draw]:

@@ -30,6 +30,8 @@ class Event(NamedTuple):
         Natural log-probability under the model, times 2^24.
     top : tuple of (token, logprob)
         The likeliest tokens there, if asked for.
+    head : bytes
+        What entered the head to give the logits that it was drawn from, if asked for.
     """
 
     sample: int
@@ -37,6 +39,7 @@ class Event(NamedTuple):
     logprob: int
     position: int
     top: tuple[tuple[int, int], ...] = ()
+    head: bytes = b""
 
 
 Sink = Callable[[Event], "Finish | None"]
@@ -63,6 +66,11 @@ class Request:
         The length of a text that has reached its limit.
     draft : bool
         Whether guesses at what follows may be checked along; changes no token.
+    known : int32 array, optional
+        What the sample, which must be the only one, is expected to draw, so that much of it is checked at once; changes
+        no token either.
+    heads : bool
+        Whether events carry what entered the head.
     """
 
     prompt: NDArray[np.int32]
@@ -76,6 +84,8 @@ class Request:
     draft: bool = True
     top: int = 0
     rules: Rules | None = None
+    known: NDArray[np.int32] | None = None
+    heads: bool = False
     live: int = -1
     paused: bool = False
     end: int = field(init=False)

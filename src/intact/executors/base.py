@@ -81,6 +81,12 @@ class Executor(Protocol):
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """The same as float32: the logits themselves in the fp32 profile, a view of the integers otherwise."""
 
+    def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What entered the head for some rows of the last step's logits, as bytes (rows, bytes of a row).
+
+        Of the int8 profile codes, scales and exponent (`numerics.activations.to_bytes`); of fp32 the floats.
+        """
+
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Tokens, and their log-probabilities (Q24) by the logits as they are, before edits and filters.
 

@@ -223,6 +223,13 @@ class NativeExecutor:
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
 
+    def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What entered the head for some rows of the last step's logits."""
+        try:
+            return np.asarray(self._model.head_inputs(np.asarray(rows, np.int64)))
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Tokens and their log-probabilities (Q24); -1 and 0 where no token is left."""
         try:

@@ -19,7 +19,7 @@ from intact.executors.base import (
 )
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
 from intact.numerics import sampling
-from intact.numerics.activations import quantize
+from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
@@ -43,6 +43,7 @@ class ReferenceExecutor:
         self._gains: dict[str, Gain] = {}
         # per layer: keys, their scales, values, their scales; the first axis is the slot, page * page_size + place
         self._cache: list[list[Rows]] = [[] for _ in range(program.layers)]
+        self._head: Quantized | None = None  # what entered it in the last step
         self.reserve_pages(0)
 
     @property
@@ -138,7 +139,7 @@ class ReferenceExecutor:
                 case Logits():
                     if not len(wanted):
                         return np.zeros((0, self.program.vocabulary), np.int32)
-                    a = quantize(rows[op.source][wanted], fraction[op.source])
+                    self._head = a = quantize(rows[op.source][wanted], fraction[op.source])
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
         return logits.astype(np.int32)
 
@@ -188,6 +189,12 @@ class ReferenceExecutor:
                     )
             row = part.stop
         return out.reshape(count, -1)
+
+    def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What entered the head for some rows of the last step's logits."""
+        if self._head is None:
+            raise ParameterError("no step has given logits yet")
+        return to_bytes(Quantized(*(part[rows] for part in self._head)))
 
     def draw(
         self, logits: NDArray[np.int32], draws: Sequence[sampling.Draw]

@@ -44,6 +44,15 @@ def quantize(x: np.ndarray, fraction: int) -> Quantized:
     return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
 
 
+def to_bytes(a: Quantized) -> np.ndarray:
+    """Rows of activations as bytes (M, K + K / 16 + 4): codes, then scales and the exponent as little-endian integers.
+
+    So a receipt's chain takes what enters the head (docs/receipts.md).
+    """
+    scale, exponent = a.scale.astype("<i2"), a.exponent.astype("<i4")[:, None]
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in (a.codes, scale, exponent)], axis=1)
+
+
 def block_sums(a: Quantized, block: int) -> tuple[np.ndarray, np.ndarray]:
     """Scaled sums of blocks of inputs for the minima: (T int16 (M, K / block), exponent int32 (M,)).
 

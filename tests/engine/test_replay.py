@@ -1,0 +1,74 @@
+"""Tokens that are known before they are drawn: many are checked in one step, and none is other than without it."""
+
+import pytest
+
+import intact
+from intact.engine.job import Job
+from intact.engine.parameters import SamplingParameters
+from intact.engine.replay import CHECKED_ROWS
+from intact.numerics.sampling import branch_key
+from support.tiny import write_tiny
+
+PROMPT = list(range(20, 90))
+KINDS = {
+    "greedy": {},
+    "sampled": {"temperature": 0.9, "top_p": 0.95, "seed": 3},
+    "penalised": {"temperature": 0.8, "repetition_penalty": 1.3, "frequency_penalty": 0.3, "min_tokens": 40},
+    "regex": {"temperature": 1.0, "regex": "[a-z ]{30,40}[0-9]{2}", "ignore_eos": False},
+}
+
+
+@pytest.fixture(scope="module", params=["int8", "fp32"])
+def model(request, tmp_path_factory):
+    path = write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "gemma3", context=512)
+    return intact.load(path, request.param, threads=2)
+
+
+def run(model, fields, known=None, rows=None, preempt=False):
+    """A completion, the events behind it, and the steps it took."""
+    events = []
+    parameters = SamplingParameters(**({"max_tokens": 200, "ignore_eos": True} | fields))
+    key = [branch_key(parameters.seed, ("some", 0))]
+    sizes = model.context, model.program.vocabulary
+    job = Job(model.tokenizer, parameters, PROMPT, key, *sizes, 0, False, None, lambda e: events.append(e), known)
+    with model.exclusive() as engine:
+        before, steps = engine.scheduler.rows, engine.counters.steps
+        engine.scheduler.rows = rows or before
+        engine.add(job.request)
+        while not job.done:
+            if preempt:
+                engine.preempt()
+            assert engine.step()
+        engine.scheduler.rows = before
+    assert model.engine.held == 0
+    return job.completion(0, True), events, model.engine.counters.steps - steps
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_tokens_change_the_steps_alone(model, kind):
+    if kind == "regex":
+        pytest.importorskip("llguidance")
+    plain, events, steps = run(model, KINDS[kind])
+    count = len(plain.tokens)
+    assert steps == count
+    assert all(len(event.head) == len(events[0].head) > 0 for event in events)
+    assert len({event.head for event in events}) == count
+    again = run(model, KINDS[kind], plain.tokens)
+    assert again[:2] == (plain, events)
+    assert again[2] <= 1 + -(-count // CHECKED_ROWS)
+    assert run(model, KINDS[kind], plain.tokens, rows=50)[:2] == (plain, events)
+    assert run(model, KINDS[kind], plain.tokens, rows=80, preempt=True)[:2] == (plain, events)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_false_ones_mislead_nobody(model, kind):
+    if kind == "regex":
+        pytest.importorskip("llguidance")
+    plain, events, steps = run(model, KINDS[kind])
+    for place in (0, 7, len(plain.tokens) - 1):
+        false = [*plain.tokens[:place], (plain.tokens[place] + 1) % 301, *plain.tokens[place + 1 :]]
+        found, told, taken = run(model, KINDS[kind], false)
+        assert (found, told) == (plain, events)
+        assert taken <= steps
+    assert run(model, KINDS[kind], [])[:2] == (plain, events)
+    assert run(model, KINDS[kind], [*plain.tokens, 5, 6, 7])[:2] == (plain, events)
