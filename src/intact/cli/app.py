@@ -10,7 +10,22 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
-from intact.cli import bench, chat, doctor, info, methods, models, perplexity, pull, run, selftest, serve, solve, trace
+from intact.cli import (
+    bench,
+    chat,
+    doctor,
+    info,
+    keys,
+    methods,
+    models,
+    perplexity,
+    pull,
+    run,
+    selftest,
+    serve,
+    solve,
+    trace,
+)
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -114,6 +129,12 @@ for module in (run, chat, solve, serve, methods, pull, models, info, bench, perp
 traces = typer.Typer(cls=Commands, help="Look at the trees of texts behind answers.", no_args_is_help=True)
 traces.command("show", cls=Command, epilog=trace.EXAMPLES)(trace.show)
 app.add_typer(traces, name="trace")
+
+key_files = typer.Typer(cls=Commands, help="Make keys, and sign receipts with them.", no_args_is_help=True)
+key_files.command("new", cls=Command, epilog=keys.NEW_EXAMPLES)(keys.new)
+key_files.command("show", cls=Command, epilog=keys.SHOW_EXAMPLES)(keys.show)
+key_files.command("sign", cls=Command, epilog=keys.SIGN_EXAMPLES)(keys.sign)
+app.add_typer(key_files, name="keys")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 shown: Final = reprlib.repr
 """Quotes a value for a message without writing all of it."""
 MOST_TOKEN: Final = (1 << 31) - 1
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
 class Fields:
@@ -94,12 +94,16 @@ class Fields:
                 raise ReceiptError(f"{where} must be an integer from {least} to {most}, got {shown(item)}")
         return tuple(value)
 
-    def digest(self, name: str) -> bytes:
-        """Read a digest, 64 hexadecimal digits."""
+    def digits(self, name: str, size: int) -> bytes:
+        """Read bytes from hexadecimal digits in lower case."""
         value = self.values[name]
-        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-            self.fail(name, "64 hexadecimal digits in lower case")
+        if not isinstance(value, str) or len(value) != 2 * size or not _HEXADECIMAL.fullmatch(value):
+            self.fail(name, f"{2 * size} hexadecimal digits in lower case")
         return bytes.fromhex(value)
+
+    def digest(self, name: str) -> bytes:
+        """Read a digest."""
+        return self.digits(name, 32)
 
     def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
         """Read a member that may be null."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import ReceiptError
+from intact.errors import ParameterError
 from intact.receipts.fields import Fields
 
-PUBLIC: Final = 32
-VALUE: Final = 64
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PUBLIC_SUFFIX: Final = ".pub"
+_CONTEXT: Final = b"intact-receipt-signature-1\n"
+_PUBLIC: Final = 32
+_VALUE: Final = 64
+_LARGEST: Final = 1 << 14
+"""Bytes of a file with a key."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +37,153 @@ class Signature:
     def from_document(cls, value: Any) -> Signature:
         """Read it."""
         fields = Fields(value, "signature", ("key", "value"))
-        return cls(_hex(fields, "key", PUBLIC), _hex(fields, "value", VALUE))
+        return cls(fields.digits("key", _PUBLIC), fields.digits("value", _VALUE))
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether the key's owner signed a receipt's digest.
+
+        Raises
+        ------
+        ParameterError
+            If the package `cryptography` is missing.
+        """
+        _need_cryptography()
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        try:
+            Ed25519PublicKey.from_public_bytes(self.key).verify(self.value, _CONTEXT + digest)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
-def _hex(fields: Fields, name: str, size: int) -> bytes:
-    text = fields.text(name)
+class SigningKey:
+    """A private key. Made by `new_key` or `read_key`."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, digest: bytes) -> Signature:
+        """Sign a receipt's digest; the same digest gives the same signature."""
+        return Signature(self.public, self._key.sign(_CONTEXT + digest))
+
+
+def new_key(path: Path) -> SigningKey:
+    """Make a key, and write it to a file that its owner alone may read; the public key beside it, in `path`.pub.
+
+    Raises
+    ------
+    ParameterError
+        If there is such a file, it cannot be written, or the package `cryptography` is missing.
+    """
+    _need_cryptography()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private = Ed25519PrivateKey.generate()
+    made = SigningKey(private)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    beside = path.with_name(path.name + PUBLIC_SUFFIX)
+    if beside.exists():
+        raise ParameterError(f"{beside} is there already; keys are never overwritten: choose another name")
+    _write_new(path, pem, 0o600)
     try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        found = b""
-    if found.hex() != text or len(found) != size:
-        raise ReceiptError(f"{fields.place(name)} must be {2 * size} hexadecimal digits in lower case")
+        _write_new(beside, made.public.hex().encode() + b"\n", 0o644)
+    except ParameterError:
+        path.unlink()
+        raise
+    return made
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise ParameterError(f"{path} is there already; keys are never overwritten: choose another name") from None
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        path.unlink()
+        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_key(path: Path) -> SigningKey:
+    """Read a private key.
+
+    Raises
+    ------
+    ParameterError
+        If it is no Ed25519 key in PEM without a password, others may read it, or `cryptography` is missing.
+    """
+    _need_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data = _content(path)
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ParameterError(f"{path}: others than its owner may use this private key; expected mode 600: chmod 600")
+    try:
+        key = load_pem_private_key(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ParameterError(f"{path}: is no Ed25519 private key in PEM without a password (intact keys new makes one)")
+    return SigningKey(key)
+
+
+def public_key(name: str) -> bytes:
+    """The public key that a user names: 64 hexadecimal digits, or a file with them or with a private key.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    found = _digits(name)
+    if found is None:
+        path = Path(name)
+        data = _content(path)
+        if data.startswith(b"-----BEGIN"):
+            return read_key(path).public
+        found = _digits(data.decode("ascii", "replace"))
+    if found is None:
+        raise ParameterError(f"{name:.80}: is no public key; expected {2 * _PUBLIC} hexadecimal digits, or their file")
     return found
+
+
+def _digits(text: str) -> bytes | None:
+    try:
+        found = bytes.fromhex(text.strip())
+    except ValueError:
+        return None
+    return found if len(found) == _PUBLIC else None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{path}: cannot be read ({error}); expected a key's file") from error
+    if len(data) > _LARGEST:
+        raise ParameterError(f"{path}: is too large for a key's file")
+    return data
+
+
+def _need_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        raise ParameterError("signatures need the package cryptography: pip install 'intact[receipts]'") from None

@@ -1,0 +1,75 @@
+"""``intact keys``: make keys, show them, and sign receipts with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, note, say
+
+NEW_EXAMPLES = """\
+A private key, readable by you alone, and its public key beside it
+  intact keys new paper.key
+"""
+SHOW_EXAMPLES = """\
+The public key, to be published
+  intact keys show paper.key
+  intact keys show paper.key.pub
+"""
+SIGN_EXAMPLES = """\
+Sign every receipt of a file
+  intact keys sign answers.receipts --key paper.key
+Keep the file as it is
+  intact keys sign answers.receipts --key paper.key --output signed.receipts
+"""
+
+KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The key's file.", show_default=False)]
+
+
+def new(file: KeyFile, json: JsonOption = False) -> None:
+    """Make a key for signatures, and print its public key. Nothing is overwritten."""
+    from intact.receipts.signature import PUBLIC_SUFFIX, new_key
+
+    key = new_key(file)
+    if json:
+        emit({"public": key.public.hex(), "file": str(file), "public_file": f"{file}{PUBLIC_SUFFIX}"})
+        return
+    say(key.public.hex() + "\n")
+    note(f"private key: {file} (keep it to yourself); public key: {file}{PUBLIC_SUFFIX}")
+
+
+def show(file: KeyFile, json: JsonOption = False) -> None:
+    """Print the public key of a file."""
+    from intact.receipts.signature import public_key
+
+    public = public_key(str(file)).hex()
+    if json:
+        emit({"public": public, "file": str(file)})
+    else:
+        say(public + "\n")
+
+
+def sign(
+    receipts: Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file of receipts.", show_default=False)],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; by default the same file.", show_default=False),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Sign receipts; a signature that they had is replaced."""
+    from intact.receipts.document import read_receipts, write_receipts
+    from intact.receipts.signature import read_key
+
+    private = read_key(key)
+    signed = [receipt.signed(private.sign(receipt.digest)) for receipt in read_receipts(receipts)]
+    write_receipts(output or receipts, signed)
+    if json:
+        digests = [receipt.digest.hex() for receipt in signed]
+        emit({"file": str(output or receipts), "public": private.public.hex(), "digests": digests})
+    else:
+        note(f"{len(signed)} receipts signed by {private.public.hex()}")
