@@ -27,6 +27,7 @@ COMMANDS = [
     "selftest",
     "doctor",
     "trace",
+    "keys",
 ]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 
