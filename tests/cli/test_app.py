@@ -29,6 +29,8 @@ COMMANDS = [
     "trace",
     "keys",
 ]
+GROUPS = {"trace": ["show"], "keys": ["new", "show", "sign"]}
+EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, [""])]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 
 
@@ -43,7 +45,7 @@ def start(*arguments, module="intact.cli", **environment):
     )
 
 
-@pytest.mark.parametrize("command", [*COMMANDS[:-1], "trace show"])
+@pytest.mark.parametrize("command", EACH)
 def test_every_command_has_json_and_teaches_by_examples(intact_command, command):
     result = intact_command(*command.split(), "--help")
     assert result.code == 0
