@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -10,13 +11,18 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
 from intact.errors import ParameterError
+from intact.serve.settings import Settings, read_keys
 
 EXAMPLES = """\
 The default model, for this machine alone
   intact serve
 Two models; a client asks for one by its name
-  intact serve qwen3-0.6b small=./model.gguf
+  intact serve qwen3-0.6b small=./model.gguf --memory 4G
+For other machines, with keys
+  intact serve --host 0.0.0.0 --api-keys keys.txt
 """
+
+_HIDDEN: dict[str, Any] = {"show_default": False}
 
 
 def command(
@@ -28,26 +34,63 @@ def command(
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
+    api_keys: Annotated[
+        Path | None,
+        typer.Option("--api-keys", metavar="FILE", help="API keys, a line each; one is then needed.", **_HIDDEN),
+    ] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name that browsers may use.", **_HIDDEN)
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", metavar="URL", help="A site whose pages may use the server.", **_HIDDEN),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option("--memory", metavar="SIZE", help="What all models may take; the least used leave.", **_HIDDEN),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="Keep files and batches there.", **_HIDDEN)
+    ] = None,
+    running: Annotated[int, typer.Option("--running", min=1, help="Texts written at a time.")] = Settings.running,
+    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Requests that may wait.")] = Settings.waiting,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of one text at most.")] = Settings.max_tokens,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="A request may take at most.")
+    ] = Settings.request_seconds,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.")] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
+    settings = Settings(
+        host,
+        port,
+        keys=() if api_keys is None else read_keys(api_keys),
+        unguarded=no_auth,
+        hosts=tuple(allow_host or ()),
+        origins=tuple(allow_origin or ()),
+        memory_bytes=as_bytes(memory),
+        state=state,
+        running=running,
+        waiting=waiting,
+        max_tokens=max_tokens,
+        request_seconds=seconds,
+        log="json" if json else "text",
+    )
     try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
+        from intact.serve.app import create_app
+        from intact.serve.generation import Service
+        from intact.serve.models import Loading, Models
+        from intact.serve.run import server
+        from intact.serve.watch import set_up_log
+    except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: pip install 'intact[serve]'") from error
-    from intact.serve.app import create_app
-    from intact.serve.generation import Service
-    from intact.serve.models import Loading, Models
-    from intact.serve.run import server
-    from intact.serve.settings import Settings
-
-    settings = Settings(host, port, log="json" if json else "text")
     places = {name: str(fetch.locate(place)) for name, place in map(_named, models or [DEFAULT])}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
+    set_up_log(settings.log)
     server(create_app(Service(settings, served)), settings).run()
 
 

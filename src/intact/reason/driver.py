@@ -67,7 +67,10 @@ class Driver:
     seconds : float, optional
         What all may take together, wall time.
     progress : callable, optional
-        Told after each round how many tokens have been written so far.
+        Told after each round how many tokens have been written so far. What it raises ends everything.
+    watch : callable, optional
+        Told what happens to the trees of texts as soon as it does: "begin" with branch and parent of a text that is
+        being written, "node" with an entry of the trace. When, and in which order, depends on timing.
     clock : callable
         Seconds; only a cap in seconds and the reported time depend on it.
     """
@@ -83,6 +86,7 @@ class Driver:
         parallel: int = PARALLEL,
         seconds: float | None = None,
         progress: Callable[[int], None] | None = None,
+        watch: Callable[[str, Mapping[str, Any]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
@@ -93,7 +97,7 @@ class Driver:
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._progress, self._tokens = progress, 0
+        self._progress, self._tokens, self.watch = progress, 0, watch
         self._active: list[_Active] = []
 
     def solve(self, tasks: Iterable[Task]) -> Generator[tuple[int, Result], None, None]:

@@ -15,7 +15,7 @@ from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend, Raced, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import State, Why
-from intact.reason.trace import extension, run_node, score_node
+from intact.reason.trace import begun, extension, run_node, score_node
 from intact.reason.writing import Writing, affordable, cost_of
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class Slot(ABC):
         self.result, self.cost, self.error, self.done = result, cost, error, True
         self.execution.ledger.settle(self._aside, cost)
         self._aside = Cost()
+        if self.execution.driver.watch is not None:
+            for node in self.nodes:
+                self.execution.driver.watch("node", node)
 
     def refuse(self, result: Any = None) -> None:
         """End without having begun: nothing can be paid."""
@@ -142,6 +145,9 @@ class WritingSlot(Slot):
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
         self._running = dict(zip(generations, going, strict=True))
         self.execution.note(self._key)
+        if self.execution.driver.watch is not None:
+            for generation in generations:
+                self.execution.driver.watch("begin", begun(generation))
         self.execution.start(going[0].backend, generations, self._wrote)
 
     def strike(self) -> None:  # noqa: D102

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from intact.reason.state import LOGPROB_SCALE, Branch, State
 
 if TYPE_CHECKING:
-    from intact.reason.backends.base import Written
+    from intact.reason.backends.base import Generation, Written
     from intact.reason.requests import Run
     from intact.reason.writing import Writing
 
@@ -18,6 +18,11 @@ Node = dict[str, Any]
 def path(branch: Branch) -> str:
     """A branch as one text."""
     return "/".join(map(str, branch))
+
+
+def begun(generation: Generation) -> Node:
+    """A text that is being written: its place, and where it goes on from."""
+    return {"branch": path(generation.branch), "parent": path(generation.state.branch)}
 
 
 def extension(writing: Writing, state: State, written: Written) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,12 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import intact
-from intact.serve import chat
+from intact.serve import chat, reasoning
 from intact.serve.errors import ApiError, invalid, reply
 from intact.serve.generation import Service
+from intact.serve.guard import Guard
 from intact.serve.requests import ChatRequest
-from intact.serve.sse import Attended, Reply, Stream
+from intact.serve.site import add_page
+from intact.serve.sse import Attended, Reply, Stream, told
+from intact.serve.watch import Watch
 
+_LOG = logging.getLogger("intact.serve")
 THREADS = 16
 """For what takes a while: templates, tokenizers, constraints, loading."""
 
@@ -30,7 +35,11 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "intact-serve"))
+        first = asyncio.create_task(_load_first(service))
         yield
+        service.ending = True
+        first.cancel()
+        service.methods.shutdown(cancel_futures=True)
         service.models.close()
 
     app = FastAPI(
@@ -44,9 +53,32 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
     _add_models(app, service)
     _add_texts(app, service)
+    _add_state(app, service)
+    add_page(app)
+    app.add_middleware(Guard, settings=service.settings)
+    app.add_middleware(Watch, metrics=service.metrics)
     return app
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/health")
+    async def health() -> Response:
+        """Whether the server runs."""
+        return reply({"status": "ok"})
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Whether a model is loaded, and the server is not about to end."""
+        is_ready = not service.ending and any(served.model for served in service.models.served.values())
+        return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
@@ -68,14 +100,24 @@ def _add_texts(app: FastAPI, service: Service) -> None:
     async def chat_completions(body: ChatRequest, request: Request) -> Attended:
         """Go on with a conversation."""
         who, seconds = client(request), _seconds(service, body)
+        way = reasoning if reasoning.wanted(body) else chat
         if body.stream:
-            return Stream(chat.stream(service, body, who), seconds, service.settings.stall_seconds)
-        return Reply(lambda: chat.answer(service, body, who), seconds)
+            return Stream(way.stream(service, body, who), seconds, service.settings.stall_seconds)
+        return Reply(lambda: way.answer(service, body, who), seconds)
+
+
+async def _load_first(service: Service) -> None:
+    """Have the first model ready before it is asked for."""
+    try:
+        async with service.models.lease(next(iter(service.models.served))):
+            pass
+    except ApiError as error:
+        _LOG.error("%s", error.message)
 
 
 def client(request: Request) -> str:
-    """Who asks: by its key, or its address."""
-    return request.client.host if request.client else ""
+    """Who asks, as the guard knows it."""
+    return str(request.scope["intact.client"])
 
 
 def _seconds(service: Service, body: Any) -> float:
@@ -91,6 +133,10 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return invalid(error.errors(), error.body).response()
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return told(error).response()
 
 
 async def _http(_: Request, error: Exception) -> Response:

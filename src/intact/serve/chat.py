@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,13 +9,16 @@ from typing import Any
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
-from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, write
+from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, schema_of, write
 from intact.serve.messages import conversation
 from intact.serve.models import Served
+from intact.serve.replies import head
 from intact.serve.requests import ChatRequest
 from intact.serve.sse import DONE, event
+from intact.serve.tools import CallReader, imposed, reads_calls, shown
 from intact.text import Tokenizer
 
+_RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
 FINISH = {"stop": "stop", "length": "length", "context": "length"}
 
 
@@ -30,16 +31,26 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
         tokenizer = served.loaded.tokenizer
-        messages = conversation(request.messages)
-        variables = request.chat_template_kwargs or {}
+        messages, tools = conversation(request.messages), shown(request, tokenizer)
+        variables = _variables(request) | ({"tools": tools} if tools else {})
         prompt = await apart(lambda: tokenizer.encode_chat(messages, **variables), "messages")
         room = max(1, served.loaded.context - len(prompt))
         limit = min(room, service.settings.max_tokens) if wanted is None else wanted
-        parameters = sampling_of(request, limit, request.top_logprobs or 0)
+        grammar = imposed(request)
+        schema = schema_of(request.response_format)
+        parameters = sampling_of(request, limit, request.top_logprobs or 0, json_schema=schema, grammar=grammar)
         own = request.intact
-        order = Order(prompt, n, parameters, client, own.priority, own.id)
+        constraint = "tools" if grammar else "response_format" if schema else None
+        order = Order(prompt, n, parameters, client, own.priority, own.id, constraint)
         async with admitted(served, [order], "messages") as ticket:
             yield served, order, ticket
+
+
+def _variables(request: ChatRequest) -> dict[str, Any]:
+    variables = request.chat_template_kwargs or {}
+    for name in _RESERVED & set(variables):
+        raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
+    return variables
 
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
@@ -49,13 +60,12 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         ticket.used = _used(order, completions)
         tokenizer = served.loaded.tokenizer
         return {
-            **_head(served, "chat.completion"),
+            **head(served, "chat.completion", request.model),
             "choices": [
                 {
                     "index": index,
-                    "message": {"role": "assistant", "content": completion.text, "refusal": None},
+                    **_message(request, completion),
                     "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, order)) if request.logprobs else None,
-                    "finish_reason": FINISH[completion.finish],
                 }
                 for index, completion in enumerate(completions)
             ],
@@ -63,46 +73,64 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         }
 
 
+def _message(request: ChatRequest, completion: Completion) -> dict[str, Any]:
+    """What was said, and why it ended there."""
+    message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
+    finish = FINISH[completion.finish]
+    if reads_calls(request):
+        reader = CallReader()
+        content, calls = reader.push(completion.text)
+        content += reader.flush()
+        if calls:
+            message["content"] = content or None
+            message["tool_calls"] = [{name: value for name, value in call.items() if name != "index"} for call in calls]
+            finish = "tool_calls"
+    return {"message": message, "finish_reason": finish}
+
+
 async def stream(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[bytes, None]:
     """The answer as events, a token each."""
     async with _placed(service, request, client) as (served, order, ticket):
-        head, tokenizer = _head(served, "chat.completion.chunk"), served.loaded.tokenizer
+        first, tokenizer = head(served, "chat.completion.chunk", request.model), served.loaded.tokenizer
         ends = _ends(tokenizer, order)
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         if with_usage:
-            head["usage"] = None
+            first["usage"] = None
         completions: dict[int, Completion] = {}
+        readers = [CallReader() for _ in range(order.n)] if reads_calls(request) else []
 
         def chunk(index: int, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> bytes:
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-            return event({**head, "choices": [choice]})
+            return event({**first, "choices": [choice]})
 
-        for index in range(order.n):
-            yield chunk(index, {"role": "assistant", "content": "", "refusal": None})
+        begun = False
         async for index, piece in pieces(served, order, bool(request.logprobs)):
+            if not begun:  # only now: what goes wrong before the first token has a status of its own
+                begun = True
+                yield b"".join(
+                    [chunk(i, {"role": "assistant", "content": "", "refusal": None}) for i in range(order.n)]
+                )
             if isinstance(piece, Completion):
                 completions[index] = piece
                 ticket.used = _used(order, list(completions.values()))
-                yield chunk(index, {}, None, FINISH[piece.finish])
+                finish = FINISH[piece.finish]
+                if readers:
+                    if rest := readers[index].flush():
+                        yield chunk(index, {"content": rest})
+                    finish = "tool_calls" if readers[index].calls else finish
+                yield chunk(index, {}, None, finish)
                 continue
             entry = None
             if request.logprobs and piece.token not in ends:
                 entry = {"content": [_entry(tokenizer, piece)], "refusal": None}
-            if piece.text or entry:
-                yield chunk(index, {"content": piece.text}, entry)
+            text, calls = readers[index].push(piece.text) if readers else (piece.text, [])
+            if text or entry:
+                yield chunk(index, {"content": text}, entry)
+            for call in calls:
+                yield chunk(index, {"tool_calls": [call]})
         if with_usage:
-            yield event({**head, "choices": [], "usage": usage(order, list(completions.values()))})
+            yield event({**first, "choices": [], "usage": usage(order, list(completions.values()))})
         yield DONE
-
-
-def _head(served: Served, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": served.name,
-        "system_fingerprint": served.fingerprint,
-    }
 
 
 def _used(order: Order, completions: list[Completion]) -> int:

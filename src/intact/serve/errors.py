@@ -64,59 +64,67 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(encode(value), status, headers, "application/json")
 
 
-_ALIASES = {
-    "json_schema": "response_format",
-    "max_tokens": "max_tokens",
-    "the prompt": "prompt",
-    "messages": "messages",
-}
+_ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar": "intact.grammar"}
 
 
-def as_api_error(error: BaseException, fields: Sequence[str] = (), text: str | None = None) -> ApiError:
+def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:
     """An error of the library as the client is told it.
 
     Parameters
     ----------
     fields : sequence of str
-        The request's fields; one that the message begins with is the one at fault.
-    text : str, optional
-        The field that holds the text.
+        Fields of the request that the library knows by the same names; one that the message begins with is at fault.
+    param : str, optional
+        The field at fault otherwise.
     """
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TimeoutError):
         return ApiError(504, "the request took longer than it may", code="timeout")
-    if isinstance(error, CapacityError):
-        return ApiError(400, str(error), text, "context_length_exceeded")
     if isinstance(error, IntactError):
         message = str(error)
-        first = re.match(r"the prompt|\w+", message)
-        name = first[0] if first else ""
-        if name == "the prompt" or "prompt" in message[:12]:
-            code = "context_length_exceeded" if "context" in message else None
-            return ApiError(400, message, text, code)
-        field = name if name in fields else _ALIASES.get(name)
-        return ApiError(400, message, field)
+        found = re.match(r"(?:the )?(\w+)", message)
+        name = found[1] if found else ""
+        if name in fields or name in _ALIASES:
+            return ApiError(400, message, _ALIASES.get(name, name))
+        too_long = isinstance(error, CapacityError) or "context" in message
+        return ApiError(400, message, param, "context_length_exceeded" if too_long else None)
     return ApiError(500, "the server failed; its log says how", code="internal_error")
 
 
-def place(body: Any, loc: Sequence[int | str]) -> str:
-    """A place in a request, such as ``messages[0].content``, from pydantic's, which names alternatives in between."""
-    path = ""
+def place(body: Any, loc: Sequence[int | str]) -> list[int | str]:
+    """The steps to a place in a request, of pydantic's, which name alternatives in between."""
+    steps: list[int | str] = []
     here = body
     for position, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
-            path, here = f"{path}[{step}]", here[step]
+            here = here[step]
         elif isinstance(step, str) and isinstance(here, dict) and (step in here or position == len(loc) - 1):
-            path, here = f"{path}.{step}" if path else step, here.get(step)
-    return path
+            here = here.get(step)
+        else:
+            continue
+        steps.append(step)
+    return steps
+
+
+def spelt(steps: Sequence[int | str]) -> str:
+    """A place as people write it, such as ``messages[0].content``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
-    """A request that is not of the right form, by what pydantic says of it."""
-    first = min(errors, key=lambda error: -len(place(body, error["loc"][1:]))) if errors else {}
+    """A request that is not of the right form, by what pydantic says of it.
+
+    Of several alternatives that a field has, the one that fits furthest is the one that was meant.
+    """
+    first = errors[0] if errors else {}
+    same = [error for error in errors if error["loc"][:2] == first["loc"][:2]]
+    first = max(same, key=lambda error: len(place(body, error["loc"][1:])), default=first)
     loc = list(first.get("loc", ()))
-    kind, param = first.get("type", ""), place(body, loc[1:]) if loc[:1] == ["body"] else ".".join(map(str, loc[1:]))
+    kind, param = (
+        first.get("type", ""),
+        spelt(place(body, loc[1:])) if loc[:1] == ["body"] else ".".join(map(str, loc[1:])),
+    )
     if kind == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
         return ApiError(400, f"the body is no JSON: {detail} at byte {loc[-1] if loc else 0}")

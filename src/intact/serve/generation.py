@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from intact.engine import constraints
@@ -15,13 +16,16 @@ from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
 from intact.serve.models import Models, Served
-from intact.serve.requests import Sampled
+from intact.serve.requests import ResponseFormat, Sampled
 from intact.serve.settings import Settings
+from intact.serve.watch import Metrics
 
 T = TypeVar("T")
 
 FORESEEN = 512
 """Tokens of a text that are counted on where it may have more; the engine preempts when more become so long."""
+METHODS = 8
+"""Reasoning methods at work at a time."""
 _PASSED_ON = (
     "top_k",
     "min_p",
@@ -35,12 +39,25 @@ _PASSED_ON = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Service:
-    """What all endpoints share."""
+    """What all endpoints share.
+
+    Attributes
+    ----------
+    methods : ThreadPoolExecutor
+        Where reasoning methods work.
+    ending : bool
+        Whether the server is about to end.
+    """
 
     settings: Settings
     models: Models
+    methods: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(METHODS, "intact-method"))
+    ending: bool = False
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.models)
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,8 @@ class Order:
     ----------
     client : str
         Who asks, for fairness.
+    constraint : str or None
+        The field that says what the text must match.
     """
 
     prompt: list[int]
@@ -59,11 +78,10 @@ class Order:
     client: str
     priority: int = 0
     id: str | None = None
+    constraint: str | None = None
 
 
-def sampling_of(
-    request: Sampled, max_tokens: int, top_logprobs: int = 0, settings: Settings | None = None, **constraint: Any
-) -> SamplingParameters:
+def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **constraint: Any) -> SamplingParameters:
     """A request's parameters of sampling, OpenAI's defaults where it says nothing: temperature 1, all tokens.
 
     Raises
@@ -77,13 +95,31 @@ def sampling_of(
     given |= {name: value for name, value in constraint.items() if value is not None}
     given["temperature"] = 1.0 if request.temperature is None else request.temperature
     given["top_p"] = 1.0 if request.top_p is None else request.top_p
-    given["stop"] = request.stop or ()
+    given["stop"] = () if request.stop is None else request.stop
     if request.logit_bias:
         given["logit_bias"] = {_token(name): bias for name, bias in request.logit_bias.items()}
     try:
         return SamplingParameters(max_tokens=max_tokens, top_logprobs=top_logprobs, **given)
     except IntactError as error:
-        raise as_api_error(error, [field.name for field in fields(SamplingParameters)]) from error
+        raise as_api_error(error, [one.name for one in fields(SamplingParameters)]) from error
+
+
+def schema_of(format_: ResponseFormat | None) -> dict[str, Any] | None:
+    """The schema of a text that has to be JSON.
+
+    Raises
+    ------
+    ApiError
+        400, if there ought to be one.
+    """
+    if format_ is None or format_.type == "text":
+        return None
+    if format_.type == "json_object":
+        return {"type": "object"}
+    if format_.json_schema is None:
+        where = "response_format.json_schema"
+        raise ApiError(400, f"{where} is missing", where, "missing_field")
+    return format_.json_schema.schema_
 
 
 def _token(name: str) -> int:
@@ -100,7 +136,7 @@ def choices(request: Sampled, settings: Settings) -> int:
     return n
 
 
-async def prepared(served: Served, parameters: SamplingParameters) -> None:
+async def prepared(served: Served, parameters: SamplingParameters, param: str | None) -> None:
     """Have a constraint compiled, outside the threads that everything else needs.
 
     Raises
@@ -112,15 +148,15 @@ async def prepared(served: Served, parameters: SamplingParameters) -> None:
         return
     model = served.loaded
     async with _COMPILING:
-        await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters))
+        await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters), param)
 
 
-async def apart(work: Callable[[], T], text: str | None = None) -> T:
+async def apart(work: Callable[[], T], param: str | None = None) -> T:
     """Work that takes a while, in a thread; what it refuses is the client's error."""
     try:
         return await asyncio.to_thread(work)
     except IntactError as error:
-        raise as_api_error(error, [field.name for field in fields(SamplingParameters)], text) from error
+        raise as_api_error(error, [one.name for one in fields(SamplingParameters)], param) from error
 
 
 _COMPILING = asyncio.Semaphore(2)
@@ -133,9 +169,10 @@ async def admitted(served: Served, orders: Sequence[Order], texts: str) -> Async
     for order in orders:
         try:
             served.loaded.engine.check(order.prompt)
+            order.parameters.check_tokens(served.loaded.program.vocabulary)
         except IntactError as error:
-            raise as_api_error(error, (), texts) from error
-        await prepared(served, order.parameters)
+            raise as_api_error(error, ["logit_bias"], texts) from error
+        await prepared(served, order.parameters, order.constraint)
         tokens += len(order.prompt) + order.n * min(order.parameters.max_tokens, FORESEEN)
     first = orders[0]
     async with served.gate.enter(first.client, tokens, sum(order.n for order in orders), first.priority) as ticket:
@@ -178,4 +215,4 @@ async def pieces(served: Served, order: Order, logprobs: bool) -> AsyncGenerator
 
 
 def _fields(parameters: SamplingParameters) -> Any:
-    return {field.name: getattr(parameters, field.name) for field in fields(parameters)}
+    return {one.name: getattr(parameters, one.name) for one in fields(parameters)}

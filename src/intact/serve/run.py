@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from intact.errors import ParameterError
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from intact.serve.settings import Settings
+
+GRACE = 30
+"""Seconds that requests under way have when the server is asked to end."""
 
 
-def server(app: Any, settings: Any) -> Any:
-    """A server that is not running yet.
+def server(app: Any, settings: Settings) -> uvicorn.Server:
+    """A server that is not running yet."""
 
-    Raises
-    ------
-    ParameterError
-        If what the server needs is not installed.
-    """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise ParameterError("the server needs more packages: pip install 'intact[serve]'") from error
+    class Protocol(HttpToolsProtocol):
+        """A connection whose headers have to come within a time: uvicorn itself waits for ever."""
+
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._expect()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._expect()
+
+        def on_headers_complete(self) -> None:
+            self._relax()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._relax()
+            super().connection_lost(exc)
+
+        def _expect(self) -> None:
+            if self._late is None:
+                self._late = self.loop.call_later(settings.header_seconds, self.transport.close)
+
+        def _relax(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
     config = uvicorn.Config(
         app,
         settings.host,
         settings.port,
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=settings.idle_seconds,
-        limit_concurrency=settings.connections,
-        timeout_graceful_shutdown=30,
         proxy_headers=False,
+        timeout_keep_alive=int(settings.idle_seconds),
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=settings.connections,
     )
     return uvicorn.Server(config)

@@ -25,6 +25,8 @@ class Settings:
         Names under which browsers may reach the server, beside those of its address.
     origins : tuple of str
         Pages of other origins that may use the server (CORS), such as ``https://chat.example``.
+    upload_bytes : int
+        The longest file of a batch.
     body_bytes, body_seconds, header_seconds, idle_seconds : int, float
         The longest body, how long it and the headers may take to come, how long a connection may do nothing.
     connections : int
@@ -52,6 +54,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     body_bytes: int = 8 << 20
+    upload_bytes: int = 256 << 20
     body_seconds: float = 30.0
     header_seconds: float = 10.0
     idle_seconds: float = 60.0
@@ -83,3 +86,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """API keys of a file, one a line; empty lines and those that begin with # are none.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, or has none.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} cannot be read: {error}") from error
+    keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
+    if not keys:
+        raise ParameterError(f"{path} has no API key; expected one a line")
+    return keys

@@ -29,6 +29,11 @@ STEPS = 16  # of the engine, before the driver looks at its clock
 class NativeBackend:
     """A model of `intact.load`.
 
+    Attributes
+    ----------
+    interrupted : bool
+        Set by another thread: `step` comes back after the engine's step at hand.
+
     Raises
     ------
     ParameterError
@@ -38,7 +43,7 @@ class NativeBackend:
     caveats: tuple[str, ...] = ()
 
     def __init__(self, model: Model) -> None:
-        self.model, self.context = model, model.context
+        self.model, self.context, self.interrupted = model, model.context, False
         self._waiting: deque[Generation] = deque()
         self._ended: list[Generation] = []
         self._live: dict[Generation, tuple[Job, int]] = {}
@@ -85,7 +90,7 @@ class NativeBackend:
         """Run some steps of the engine, until something has ended."""
         self._admit()
         for _ in range(STEPS):
-            if self._ended or not self._live:
+            if self._ended or not self._live or self.interrupted:
                 break
             with self.model.exclusive() as engine:
                 if not engine.step() and not self._ended:
@@ -93,6 +98,14 @@ class NativeBackend:
             self._keep_abreast()
         ended, self._ended = self._ended, []
         return ended
+
+    def under_way(self) -> list[tuple[Generation, int, str]]:
+        """Texts that are being written: their tokens until now, and the text that is certain."""
+        return [
+            (generation, len(writer.tokens), "".join(writer.text))
+            for generation, (job, sample) in list(self._live.items())
+            if (writer := job.writers.get(sample)) is not None
+        ]
 
     def cancel(self, generations: Sequence[Generation]) -> None:
         """End texts as they are."""

@@ -1,0 +1,266 @@
+"""Reasoning methods behind a model's name: `name:self-consistency-16`, or the request's own field `intact`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from intact.errors import IntactError, ParameterError
+from intact.reason.answer import Result
+from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver, Task
+from intact.reason.problem import Problem, whole_text
+from intact.reason.registry import Method, all_methods
+from intact.reason.scorer import Scorer
+from intact.reason.state import Prompt
+from intact.reason.trace import path
+from intact.score import answers
+from intact.score.scorers import find_scorer, scorers
+from intact.serve.errors import ApiError
+from intact.serve.requests import Extension
+
+WITHHELD = ("compute_optimal",)
+"""Methods that read files of the server."""
+MOST = 1024
+"""The largest whole number that a method's parameter may be, but for those that count tokens."""
+MOST_TOKENS = 1 << 16
+"""The most tokens that a method may write, whatever its budget."""
+TELLING = 0.2
+"""Seconds between two reports of what is being written."""
+
+_READERS: dict[str, Callable[[str], str | None]] = {
+    "text": whole_text,
+    "number": answers.number,
+    "expression": lambda text: answers.number(text) if (found := answers.expression(text)) is None else found,
+}
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Undertaking:
+    """A method with all it needs but a model."""
+
+    method: Method
+    parameters: Mapping[str, Any]
+    budget: Budget
+    problem: Problem
+    sampling: Mapping[str, Any]
+
+
+@cache
+def served_methods() -> dict[str, Method]:
+    """The methods that clients may ask for."""
+    return {name: method for name, method in all_methods().items() if name not in WITHHELD}
+
+
+@cache
+def served_scorers() -> list[str]:
+    """The scorers that clients may ask for, by their names alone: an argument could name a file of the server."""
+    return [name for name in scorers() if name != "reward"]
+
+
+def split(model: str) -> tuple[str, str | None, int | None]:
+    """A model's name, the method behind its colon, and that method's n."""
+    name, colon, suffix = model.rpartition(":")
+    found = re.fullmatch(r"([a-z][a-z_-]*?)(?:-(\d{1,6}))?", suffix)
+    if not colon or not found or found[1].replace("-", "_") not in served_methods():
+        return model, None, None
+    return name, found[1].replace("-", "_"), int(found[2]) if found[2] else None
+
+
+def chosen(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str, Any], Budget]:
+    """A method, its parameters and its budget, checked.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    name = method.replace("-", "_")
+    if name not in served_methods():
+        known = ", ".join(served_methods())
+        raise ApiError(400, f"there is no method {method!r:.60}; there are {known}", "intact.method")
+    found = served_methods()[name]
+    parameters: dict[str, Any] = dict(own.parameters)
+    if n is not None or own.n is not None:
+        parameters["n"] = own.n if own.n is not None else n
+    known_parameters = {parameter.name: parameter.default for parameter in found.parameters}
+    for key, value in parameters.items():
+        where = "intact.n" if key == "n" and "n" not in own.parameters else f"intact.parameters.{key:.60}"
+        if key not in known_parameters:
+            takes = ", ".join(known_parameters) or "no parameters"
+            raise ApiError(400, f"{found.name} has no parameter {key!r:.60}; it takes {takes}", where)
+        parameters[key] = _value(where, value, known_parameters[key])
+        if key == "scorer" and value not in served_scorers():
+            raise ApiError(400, f"there is no scorer {value!r:.60}; there are {', '.join(served_scorers())}", where)
+    try:
+        budget = Budget.parse(own.budget or "")
+    except ParameterError as error:
+        raise ApiError(400, str(error), "intact.budget") from error
+    tokens = MOST_TOKENS if budget.tokens is None else min(budget.tokens, MOST_TOKENS)
+    return found, parameters, replace(budget, tokens=tokens)
+
+
+def _value(where: str, value: Any, default: Any) -> Any:
+    """A parameter, of the type of its default, and no larger than is sensible."""
+    kind: Any = int if default is None else type(default)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ApiError(400, f"{where} takes a value like {default!r:.60}, got {value!r:.60}", where)
+    most = MOST_TOKENS if kind is int and default is not None and default > MOST // 2 else MOST
+    if kind is int and not -1 <= value <= most:
+        raise ApiError(400, f"{where} must be at most {most}, got {value}", where)
+    if kind is str and len(value) > 4096:
+        raise ApiError(400, f"{where} has {len(value):,} characters; expected at most 4,096", where)
+    return value
+
+
+def as_problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
+    """A conversation as a problem; a single question has the name that `intact solve` gives it."""
+    prompt: Prompt = tuple((turn["role"], turn["content"]) for turn in turns)
+    alone = len(turns) == 1 and turns[0]["role"] == "user"
+    text = turns[0]["content"] if alone else json.dumps(prompt)
+    name = own.id or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return Problem(name, prompt, _READERS[own.answer], seed=seed)
+
+
+class _LeftError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Work:
+    """A method at work in a thread, which another may end."""
+
+    def __init__(self, undertaking: Undertaking, backend: NativeBackend, tell: Tell | None) -> None:
+        self._undertaking, self._backend, self._tell = undertaking, backend, tell
+        self._left, self._told, self._tokens = threading.Event(), time.monotonic(), 0
+
+    def leave(self) -> None:
+        """End it after the engine's step at hand."""
+        self._left.set()
+        self._backend.interrupted = True
+
+    def run(self) -> Result | None:
+        """Work; None, if it was ended."""
+        given = self._undertaking
+        driver = Driver(
+            {"main": self._backend},
+            budget=given.budget,
+            sampling=given.sampling,
+            scorer=_scorer,
+            progress=self._progress,
+            watch=self._watch,
+        )
+        try:
+            with closing(driver.solve([Task(given.method, given.problem, given.parameters)])) as results:
+                return next(results)[1]
+        except _LeftError:
+            return None
+
+    def _progress(self, tokens: int) -> None:
+        """After each round: whether to go on, and now and then what is being written."""
+        if self._left.is_set():
+            raise _LeftError
+        now = time.monotonic()
+        if self._tell is None or now - self._told < TELLING:
+            return
+        self._told = now
+        texts: list[dict[str, Any]] = [
+            {"branch": path(generation.branch), "tokens": count, "text": text}
+            for generation, count, text in self._backend.under_way()
+        ]
+        written = tokens + sum(text["tokens"] for text in texts)
+        self._tell({"event": "writing", "tokens": written, "texts": texts})
+
+    def _watch(self, event: str, node: Mapping[str, Any]) -> None:
+        if self._tell is None:
+            return
+        if event == "begin":
+            self._tell({"event": "begin", **node})
+        else:  # what a called method did has been told already
+            self._tell({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
+
+
+def _scorer(name: str) -> Scorer:
+    if name not in served_scorers():
+        raise ParameterError(f"there is no scorer {name!r:.60}")
+    return find_scorer(name)
+
+
+@asynccontextmanager
+async def at_work(pool: ThreadPoolExecutor, work: Work) -> AsyncIterator[asyncio.Future[Result | None]]:
+    """Have a method work until it ends, or the block does."""
+    future = asyncio.get_running_loop().run_in_executor(pool, work.run)
+    try:
+        yield future
+    finally:
+        work.leave()
+        await asyncio.wait([future])
+
+
+def checked(result: Result | None) -> Result:
+    """A result that is an answer.
+
+    Raises
+    ------
+    ApiError
+        If the method failed: 400, if it was for what the request says.
+    """
+    if result is None:
+        raise ApiError(500, "the method was ended")
+    kind, _, message = result.error.partition(": ")
+    if result.why == "failed" and (result.answer.chosen is None or kind == ParameterError.__name__):
+        known = {error.__name__ for error in IntactError.__subclasses__()}
+        raise ApiError(400 if kind in known else 500, f"{result.method} failed: {message or kind}", "intact.method")
+    return result
+
+
+def described(result: Result, undertaking: Undertaking, trace: bool) -> dict[str, Any]:
+    """A result as the answer's field `intact` tells it; without seconds, which differ from run to run."""
+    answer = result.answer
+    cost = {name: value for name, value in result.cost.as_dict().items() if name != "seconds"}
+    value: dict[str, Any] = {
+        "method": result.method,
+        "parameters": dict(undertaking.parameters),
+        "budget": undertaking.budget.as_dict(),
+        "seed": undertaking.problem.seed,
+        "problem": result.id,
+        "answer": answer.answer,
+        "votes": dict(answer.votes),
+        "confidence": answer.confidence,
+        "details": dict(answer.details),
+        "chosen": None if answer.chosen is None else path(answer.chosen.branch),
+        "why": result.why,
+        "error": result.error,
+        "cost": cost,
+        "caveats": list(result.caveats),
+    }
+    return value | ({"trace": dict(result.trace)} if trace else {})
+
+
+async def events(
+    pool: ThreadPoolExecutor, make: Callable[[Tell | None], Work], progress: bool
+) -> AsyncGenerator[Any, None]:
+    """What a method tells while it works, if that is wanted; last its result."""
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def tell(value: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, value)
+
+    async with at_work(pool, make(tell if progress else None)) as future:
+        future.add_done_callback(lambda _: told.put_nowait(None))
+        while (value := await told.get()) is not None:
+            yield value
+        yield checked(future.result())

@@ -1,0 +1,156 @@
+"""`/v1/chat/completions` by a reasoning method: the answer with votes and cost, and what happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from intact.engine.parameters import SamplingParameters
+from intact.errors import IntactError
+from intact.reason.answer import Result
+from intact.reason.backends.native import NativeBackend
+from intact.serve import methods
+from intact.serve.errors import ApiError, as_api_error
+from intact.serve.generation import FORESEEN, Service, apart
+from intact.serve.messages import conversation
+from intact.serve.methods import Tell, Undertaking, Work
+from intact.serve.models import Served
+from intact.serve.replies import head
+from intact.serve.requests import ChatRequest
+from intact.serve.sse import DONE, event
+
+_TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
+_IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
+
+
+def wanted(request: ChatRequest) -> bool:
+    """Whether a method is asked for."""
+    return request.intact.method is not None or methods.split(request.model)[1] is not None
+
+
+@asynccontextmanager
+async def _placed(
+    service: Service, request: ChatRequest, client: str
+) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Work]]]:
+    """A model, what is to be undertaken, and a place at the gate."""
+    name, suffix, n = methods.split(request.model)
+    own = request.intact
+    if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
+        raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
+    method, parameters, budget = methods.chosen(own, own.method or suffix or "", n)
+    undertaking = Undertaking(
+        method,
+        parameters,
+        budget,
+        methods.as_problem(conversation(request.messages), own, request.seed or 0),
+        _sampling(request),
+    )
+    async with service.models.lease(name) as served:
+        model = served.loaded
+        tokenizer, turns = model.tokenizer, conversation(request.messages)
+        prompt = await apart(lambda: tokenizer.encode_chat(turns), "messages")
+        try:
+            model.engine.check(prompt)
+        except IntactError as error:
+            raise as_api_error(error, (), "messages") from error
+        texts = _texts(undertaking)
+        tokens = len(prompt) + min(budget.tokens or 0, texts * FORESEEN)
+        async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
+
+            def work(tell: Tell | None) -> Work:
+                return Work(undertaking, NativeBackend(model), tell)
+
+            yield served, undertaking, work
+            ticket.used = tokens
+
+
+def _texts(undertaking: Undertaking) -> int:
+    """Texts that a method is likely to write side by side."""
+    defaults = {parameter.name: parameter.default for parameter in undertaking.method.parameters}
+    n = undertaking.parameters.get("n", defaults.get("n", 1))
+    return max(1, min(n if isinstance(n, int) else 1, 64))
+
+
+def _sampling(request: ChatRequest) -> dict[str, Any]:
+    """What a request wishes of sampling; what a method cannot heed is refused.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    for name in sorted(request.model_fields_set - _TAKEN - _IDLE - set(_SAMPLING)):
+        value = getattr(request, name)
+        if value not in (None, False, [], {}) and (name, value) != ("n", 1):
+            raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
+    for name in ("regex", "grammar"):
+        if getattr(request.intact, name) is not None:
+            raise ApiError(400, f"intact.{name} cannot be combined with a reasoning method", f"intact.{name}")
+    given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
+    limit = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
+    if limit is not None:
+        given["max_tokens"] = limit
+    try:
+        SamplingParameters(**given, seed=request.seed or 0)
+    except IntactError as error:
+        raise as_api_error(error, [*_SAMPLING, "max_tokens", "seed"]) from error
+    return given
+
+
+def _finish(result: Result) -> str:
+    return "length" if result.why == "spent" else "stop"
+
+
+def _text(result: Result) -> str:
+    return result.answer.answer or "" if result.answer.chosen is None else result.answer.chosen.text
+
+
+def _usage(result: Result) -> dict[str, int]:
+    read, written = result.cost.prefill, result.cost.tokens
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
+    """The answer, once it is there."""
+    async with _placed(service, request, client) as (served, undertaking, work):
+        async with methods.at_work(service.methods, work(None)) as future:
+            result = methods.checked(await future)
+        message = {"role": "assistant", "content": _text(result), "refusal": None}
+        return {
+            **head(served, "chat.completion", request.model),
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}],
+            "usage": _usage(result),
+            "intact": methods.described(result, undertaking, request.intact.trace),
+        }
+
+
+async def stream(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[bytes, None]:
+    """The answer as events: with `intact.progress` what happens meanwhile, then the text as a whole."""
+    async with _placed(service, request, client) as (served, undertaking, work):
+        first = head(served, "chat.completion.chunk", request.model)
+
+        def told(value: dict[str, Any]) -> bytes:
+            return event({**first, "choices": [], "intact": value})
+
+        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            return event({**first, "choices": [choice]})
+
+        method = undertaking.method
+        if request.intact.progress:
+            start = {"method": method.name, "paper": method.paper, "parameters": dict(undertaking.parameters)}
+            root = "/".join(map(str, undertaking.problem.root))
+            yield told({"event": "start", **start, "budget": undertaking.budget.as_dict(), "root": root})
+        async with aclosing(methods.events(service.methods, work, request.intact.progress)) as happening:
+            async for value in happening:
+                if not isinstance(value, Result):
+                    yield told(value)
+                    continue
+                yield chunk({"role": "assistant", "content": _text(value), "refusal": None})
+                yield chunk({}, _finish(value))
+                yield told({"event": "result", **methods.described(value, undertaking, request.intact.trace)})
+                if request.stream_options and request.stream_options.include_usage:
+                    yield event({**first, "choices": [], "usage": _usage(value)})
+        yield DONE

@@ -1,0 +1,169 @@
+"""What is noted of each request: a line in the log and figures, never what it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from intact.serve.models import Models, Served
+
+_ACCESS = logging.getLogger("intact.serve.access")
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Figures for Prometheus, those of the models read when they are asked for."""
+
+    def __init__(self, models: Models) -> None:
+        self._models, self._registry = models, CollectorRegistry()
+        self.requests = Counter(
+            "intact_requests", "Requests that were answered.", ("route", "status"), registry=self._registry
+        )
+        self.seconds = Histogram(
+            "intact_request_seconds",
+            "Seconds from a request to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.first = Histogram(
+            "intact_first_token_seconds",
+            "Seconds from a request to the first event of its stream.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Figures of the models."""
+        gauges: dict[str, tuple[str, Callable[[Served], float]]] = {
+            "intact_requests_running": ("Requests that are being worked on.", lambda served: served.gate.inside),
+            "intact_requests_waiting": ("Requests that wait for their turn.", lambda served: served.gate.waiting),
+            "intact_model_loaded": ("Whether a model is in memory.", lambda served: served.model is not None),
+        }
+        for name, (text, read) in gauges.items():
+            family = GaugeMetricFamily(name, text, labels=["model"])
+            for served in self._models.served.values():
+                family.add_metric([served.name], read(served))
+            yield family
+        yield from self._engines()
+
+    def _engines(self) -> Iterator[Metric]:
+        loaded = [(served.name, served.model.engine) for served in self._models.served.values() if served.model]
+        pages = GaugeMetricFamily("intact_cache_pages", "Pages of the KV cache, by state.", labels=["model", "state"])
+        for name, engine in loaded:
+            pages.add_metric([name, "held"], engine.held)
+            pages.add_metric([name, "idle"], engine.index.idle)
+        yield pages
+        counters = {
+            "steps": "Steps of the engine.",
+            "rows": "Rows that went through the model.",
+            "prefilled": "Rows of prompts.",
+            "decoded": "Rows of texts that were being written.",
+            "cached_tokens": "Tokens that the cache saved.",
+            "preemptions": "Texts that gave their pages back for a while.",
+            "drafted": "Tokens that were guessed.",
+            "accepted": "Guesses that came true.",
+        }
+        for field, text in counters.items():
+            family = CounterMetricFamily(f"intact_engine_{field}", text, labels=["model"])
+            for name, engine in loaded:
+                family.add_metric([name], getattr(engine.counters, field))
+            yield family
+
+
+class Watch:
+    """Notes requests as they end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, first = time.monotonic(), 0, 0.0
+        streamed = sent = False
+
+        async def noting(message: Message) -> None:
+            nonlocal status, first, streamed, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                streamed = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
+            elif not sent and message.get("body"):
+                sent, first = True, time.monotonic() - began
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._note(scope, status, time.monotonic() - began, first if streamed else 0.0)
+
+    def _note(self, scope: Scope, status: int, seconds: float, first: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        status = status or 499  # the client left before there was an answer
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if first:
+            self._metrics.first.labels(route).observe(first)
+        note: dict[str, Any] = {
+            "client": scope.get("intact.client", ""),
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+        }
+        _ACCESS.info("%(client)s %(method)s %(path)s %(status)s %(ms)s ms", note)
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON for each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname.lower(),
+            "from": record.name,
+        }
+        if isinstance(record.args, dict):
+            line |= record.args
+        else:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class Lines(logging.Formatter):
+    """A line of text; what a client sent cannot begin another."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        text = super().format(record)
+        head, *more = text.splitlines() or [""]
+        head = "".join(character if character.isprintable() else "\ufffd" for character in head)
+        return "\n".join([head, *(["  " + line for line in more] if record.exc_info else more)])
+
+
+def set_up_log(kind: str) -> None:
+    """Have what the server says written to stderr: 'text', or lines of 'json'."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if kind == "json" else Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    for name in ("intact", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)

@@ -1,0 +1,118 @@
+"""Reasoning methods through the official client: the library's answers, progress, budgets, and who leaves."""
+
+import json
+
+import httpx
+import openai
+import pytest
+
+import intact
+from intact.reason.problem import Problem, whole_text
+from intact.solving import as_problem, backend_of
+
+QUESTION = "What is 17 + 5?"
+MESSAGES = [{"role": "user", "content": QUESTION}]
+ASKED = {"messages": MESSAGES, "max_tokens": 12, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def library(tiny_path):
+    return intact.load(tiny_path, threads=1)
+
+
+def test_a_suffix_of_the_name_is_what_the_library_solves(client, library):
+    given = client.chat.completions.create(
+        model="tiny:self-consistency-4", **ASKED, extra_body={"intact": {"answer": "text", "trace": True}}
+    )
+    name = as_problem(QUESTION, backend_of(library)).id
+    problem = Problem(name, (("user", QUESTION),), whole_text, seed=3)
+    wanted = intact.solve(library, "self_consistency", problem, n=4, max_tokens=12, budget="tokens=65536")
+    told = given.intact
+    assert told["votes"] == wanted.answer.votes
+    assert told["answer"] == wanted.answer.answer
+    assert told["trace"]["nodes"] == json.loads(json.dumps(wanted.trace["nodes"]))
+    assert given.choices[0].message.content == wanted.answer.chosen.text
+    assert given.usage.completion_tokens == wanted.cost.tokens == told["cost"]["tokens"]
+
+
+def test_the_two_ways_to_ask_are_one(client):
+    answers = [
+        client.chat.completions.create(
+            model=model, **ASKED, stream=False, extra_body={"intact": {"answer": "text", **own}}
+        ).intact
+        for model, own in [
+            ("tiny:best-of-n-3", {}),
+            ("tiny:best_of_n", {"n": 3}),
+            ("tiny", {"method": "best_of_n", "parameters": {"n": 3}}),
+        ]
+    ]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_progress_tells_the_tree_as_it_grows(client):
+    own = {"method": "beam_search", "n": 4, "progress": True, "trace": True, "answer": "text"}
+    own["parameters"] = {"width": 2, "steps": 2, "delimiter": "e"}
+    chunks = list(client.chat.completions.create(model="tiny", **ASKED, stream=True, extra_body={"intact": own}))
+    told = [chunk.intact for chunk in chunks if hasattr(chunk, "intact")]
+    assert told[0]["event"] == "start"
+    assert told[-1]["event"] == "result"
+    nodes = [event["node"] for event in told if event["event"] == "node"]
+    begun = {event["branch"] for event in told if event["event"] == "begin"}
+    trace = told[-1]["trace"]["nodes"]
+    key = lambda node: json.dumps(node, sort_keys=True)  # noqa: E731
+    assert sorted(map(key, nodes)) == sorted(map(key, trace))
+    assert begun == {node["branch"] for node in trace if node["kind"] == "extend"}
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    whole = client.chat.completions.create(model="tiny", **ASKED, extra_body={"intact": {**own, "progress": False}})
+    assert text == whole.choices[0].message.content
+    assert whole.intact == {name: value for name, value in told[-1].items() if name != "event"}
+
+
+def test_a_spent_budget_says_so(client):
+    own = {"method": "self_consistency", "n": 8, "budget": "tokens=20", "answer": "text"}
+    given = client.chat.completions.create(model="tiny", **ASKED, extra_body={"intact": own})
+    assert given.intact["why"] == "spent"
+    assert given.intact["cost"]["tokens"] <= 20
+    assert given.choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "more", "param"),
+    [
+        ("tiny", {"method": "divination"}, {}, "intact.method"),
+        ("tiny", {"method": "mine.py:majority"}, {}, "intact.method"),
+        ("tiny", {"method": "compute_optimal"}, {}, "intact.method"),
+        ("tiny:best-of-n", {"method": "self_consistency"}, {}, "intact.method"),
+        ("tiny", {"method": "best_of_n", "n": 10**6}, {}, "intact.n"),
+        ("tiny", {"method": "best_of_n", "n": 0}, {}, "intact.n"),
+        ("tiny", {"method": "best_of_n", "parameters": {"n": "4"}}, {}, "intact.parameters.n"),
+        ("tiny", {"method": "best_of_n", "parameters": {"m": 4}}, {}, "intact.parameters.m"),
+        ("tiny", {"method": "best_of_n", "budget": "everything"}, {}, "intact.budget"),
+        (
+            "tiny",
+            {"method": "best_of_n", "parameters": {"scorer": "reward:/etc/passwd"}},
+            {},
+            "intact.parameters.scorer",
+        ),
+        ("tiny", {"method": "best_of_n"}, {"n": 2}, "n"),
+        ("tiny", {"method": "best_of_n"}, {"logprobs": True}, "logprobs"),
+        ("tiny", {"method": "best_of_n"}, {"temperature": -1}, "temperature"),
+    ],
+)
+def test_what_makes_no_sense_is_named(client, model, own, more, param):
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(model=model, **ASKED, **more, extra_body={"intact": own})
+    assert raised.value.param == param
+
+
+def test_who_leaves_has_the_search_ended(server):
+    body = {"model": "tiny", "messages": MESSAGES, "max_tokens": 900, "stream": True}
+    body["intact"] = {"method": "self_consistency", "n": 64, "progress": True}
+    with (
+        httpx.Client() as client,
+        client.stream("POST", server.url + "/v1/chat/completions", json=body, timeout=20) as answer,
+    ):
+        lines = answer.iter_lines()
+        while "writing" not in next(lines):
+            pass
+    server.settle(server.idle)

@@ -1,0 +1,262 @@
+"""Who is let in, and what happens to what is malformed, too long, too slow, or hostile."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import openai
+import pytest
+
+from intact.errors import ParameterError
+from intact.serve.settings import Settings, is_loopback, read_keys
+from support.serving import running
+
+KEY = "correct-horse-battery-staple"
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_path):
+    limits = {"body_bytes": 20_000, "body_seconds": 1.0, "header_seconds": 1.0, "max_choices": 8}
+    with running({"tiny": tiny_path}, keys=(KEY,), hosts=("box.example",), **limits) as there:
+        yield there
+        there.settle(there.idle)
+
+
+def ask(server, path="/v1/chat/completions", body=None, **headers):
+    headers = {"authorization": f"Bearer {KEY}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is None:
+        return httpx.get(server.url + path, headers=headers)
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(server.url + path, content=content, headers={"content-type": "application/json", **headers})
+
+
+def test_only_keys_open(guarded):
+    assert ask(guarded, body=CHAT).status_code == 200
+    for wrong in ("", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}"):
+        for path in ("/v1/models", "/metrics", "/openapi.json", "/v1/nowhere"):
+            answer = ask(guarded, path, authorization=wrong)
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert KEY not in answer.text
+    for path in ("/", "/health", "/page/index.html"):
+        assert ask(guarded, path, authorization="").status_code == 200
+    client = openai.OpenAI(base_url=guarded.url + "/v1", api_key="no", max_retries=0)
+    with client, pytest.raises(openai.AuthenticationError):
+        client.models.list()
+
+
+def test_other_addresses_need_keys():
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert not is_loopback("0.0.0.0")
+    for host in ("0.0.0.0", "::", "192.168.1.2", "example.org"):
+        with pytest.raises(ParameterError, match="--api-keys"):
+            Settings(host)
+        assert Settings(host, keys=(KEY,)).keys
+        assert Settings(host, unguarded=True).host == host
+
+
+def test_keys_are_read_from_a_file(tmp_path):
+    (tmp_path / "keys").write_text(f"# mine\n\n{KEY}\n  another-key-of-some-length \n")
+    assert read_keys(tmp_path / "keys") == (KEY, "another-key-of-some-length")
+    (tmp_path / "none").write_text("# none\n")
+    for name in ("none", "absent"):
+        with pytest.raises(ParameterError, match=name):
+            read_keys(tmp_path / name)
+    with pytest.raises(ParameterError, match="16 characters"):
+        Settings(keys=("short",))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "[", "127.0.0.1.evil.example:8000"])
+def test_a_strange_host_is_refused(guarded, host):
+    answer = ask(guarded, "/health", host=host)
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "host_not_allowed"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "BOX.example", "10.1.2.3"])
+def test_a_listed_host_or_an_address_is_not(guarded, host):
+    assert ask(guarded, "/health", host=host).status_code == 200
+
+
+def test_pages_of_other_origins_stay_out(guarded, tiny_path):
+    for origin in ("https://evil.example", "null", "http://localhost:1", f"http://127.0.0.1:{guarded.port + 1}"):
+        answer = ask(guarded, body=CHAT, origin=origin)
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+    assert ask(guarded, body=CHAT, origin=guarded.url).status_code == 200
+    with running({"tiny": tiny_path}, origins=("https://chat.example",)) as other:
+        headers = {"origin": "https://chat.example", "access-control-request-method": "POST"}
+        answer = httpx.options(other.url + "/v1/chat/completions", headers=headers)
+        assert answer.status_code == 204
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+
+
+def test_the_page_may_talk_to_its_server_alone(guarded):
+    for path in ("/", "/page/index.html"):
+        answer = ask(guarded, path)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for path in ("/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/"):
+        assert ask(guarded, path).status_code in (401, 404)
+
+
+def test_long_bodies_are_not_read(guarded):
+    long = {**CHAT, "user": "x" * 20_000}
+    assert ask(guarded, body=long).status_code == 413
+
+    def pieces():
+        for _ in range(100):
+            yield b" " * 1000
+
+    answer = httpx.post(
+        guarded.url + "/v1/chat/completions", content=pieces(), headers={"authorization": f"Bearer {KEY}"}
+    )
+    assert answer.status_code == 413
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def test_slow_headers_and_bodies_are_cut_off(guarded):
+    with connect(guarded) as silent, connect(guarded) as dripping, connect(guarded) as half:
+        began = time.monotonic()
+        half.sendall(
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+            "Content-Length: 100\r\n\r\n{".encode()
+        )
+        dripping.sendall(b"GET /health HTTP/1.1\r\nHost: local")
+        assert silent.recv(100) == b""
+        assert dripping.recv(100) == b""
+        assert b" 408 " in half.recv(100)
+        assert time.monotonic() - began < 8
+
+
+def test_idle_connections_hinder_nobody(guarded):
+    idle = [connect(guarded) for _ in range(200)]
+    assert ask(guarded, body=CHAT).status_code == 200
+    for connection in idle:
+        connection.close()
+
+
+NESTED = b'{"model": "tiny", "messages": ' + b"[" * 9000 + b"]" * 9000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[]", None),
+        (b"\xff\xfe", None),
+        (NESTED, None),
+        (b'{"model": "tiny", "messages": [], "seed": ' + b"9" * 5000 + b"}", None),
+        ({}, "model"),
+        ({"model": "tiny"}, "messages"),
+        ({**CHAT, "model": "huge"}, "model"),
+        ({**CHAT, "model": 3}, "model"),
+        ({**CHAT, "messages": []}, "messages"),
+        ({**CHAT, "messages": "Hi"}, "messages"),
+        ({**CHAT, "messages": [{"role": "king", "content": ""}]}, "messages[0].role"),
+        ({**CHAT, "messages": [{"role": "user"}]}, "messages[0].content"),
+        ({**CHAT, "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({**CHAT, "messages": [{"role": "user", "content": "a\ud800b"}]}, "messages"),
+        ({**CHAT, "messages": [{"role": "user", "content": "word " * 3000}]}, "messages"),
+        (
+            {**CHAT, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content[0]",
+        ),
+        ({**CHAT, "tempature": 1}, "tempature"),
+        ({**CHAT, "temperature": "hot"}, "temperature"),
+        ({**CHAT, "temperature": -1}, "temperature"),
+        ({**CHAT, "temperature": True}, "temperature"),
+        ({**CHAT, "top_p": 0}, "top_p"),
+        ({**CHAT, "top_p": 2}, "top_p"),
+        ({**CHAT, "n": 0}, "n"),
+        ({**CHAT, "n": 9}, "n"),
+        ({**CHAT, "n": 1.5}, "n"),
+        ({**CHAT, "max_tokens": 0}, "max_tokens"),
+        ({**CHAT, "max_tokens": -3}, "max_tokens"),
+        ({**CHAT, "seed": 2**80}, "seed"),
+        ({**CHAT, "stop": ""}, "stop"),
+        ({**CHAT, "stop": ["a", 1]}, "stop[1]"),
+        ({**CHAT, "stop": ["x"] * 17}, "stop"),
+        ({**CHAT, "logit_bias": {"a": 1}}, "logit_bias"),
+        ({**CHAT, "logit_bias": {"99999": 1}}, "logit_bias"),
+        ({**CHAT, "logit_bias": {"5": 1000}}, "logit_bias"),
+        ({**CHAT, "top_logprobs": 3}, "top_logprobs"),
+        ({**CHAT, "logprobs": True, "top_logprobs": 30}, "top_logprobs"),
+        ({**CHAT, "presence_penalty": 3}, "presence_penalty"),
+        ({**CHAT, "response_format": {"type": "xml"}}, "response_format.type"),
+        ({**CHAT, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}},
+            "response_format",
+        ),
+        ({**CHAT, "tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools[0].function.name"),
+        ({**CHAT, "tools": [{"type": "search"}]}, "tools[0].type"),
+        ({**CHAT, "tool_choice": "required"}, "tool_choice"),
+        ({**CHAT, "intact": {"metod": "x"}}, "intact.metod"),
+        ({**CHAT, "intact": {"regex": "("}}, "intact.regex"),
+        ({**CHAT, "chat_template_kwargs": {"messages": []}}, "chat_template_kwargs"),
+    ],
+    ids=lambda value: repr(value)[-50:],
+)
+def test_bad_requests_name_the_field(guarded, body, param):
+    answer = ask(guarded, body=body)
+    error = answer.json()["error"]
+    assert 400 <= answer.status_code < 500, error
+    assert error["param"] == param, error
+    assert error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+NESTED_SCHEMA = {"type": "object"}
+for _ in range(300):
+    NESTED_SCHEMA = {"type": "array", "items": NESTED_SCHEMA, "minItems": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+        for schema in (
+            {"type": "string", "pattern": "(a{1,1000}){1,1000}{1,1000}"},
+            {"$ref": "#"},
+            {"$ref": "http://127.0.0.1:1/schema"},
+            {"type": "array", "minItems": 10**9, "items": {"type": "integer"}},
+            NESTED_SCHEMA,
+        )
+    ]
+    + [
+        {"intact": {"regex": "(x+x+)+y"}},
+        {"intact": {"grammar": "start: start start | start"}},
+        {"messages": [{"role": "user", "content": "{% for i in range(10**9) %}{{ i }}{% endfor %}" * 20}]},
+        {"messages": [{"role": "user", "content": "\u202e\u0000\U0010ffff e\u0301" + "\u0301" * 400}]},
+    ],
+    ids=lambda value: repr(value)[-40:],
+)
+def test_bombs_hurt_nobody(guarded, body):
+    answer = ask(guarded, body={**CHAT, **body})
+    assert answer.status_code < 500, answer.text
+    assert ask(guarded, body=CHAT).status_code == 200
+
+
+def test_unknown_paths_and_verbs(guarded):
+    assert ask(guarded, "/v1/nowhere").status_code == 404
+    assert ask(guarded, "/v1/chat/completions").status_code == 405
+    assert ask(guarded, "/v1/chat/completions").json()["error"]["message"]
+
+
+def test_the_command_refuses_before_it_loads(tmp_path):
+    command = [sys.executable, "-c", "from intact.cli import main; main()", "serve", "--host", "0.0.0.0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "--api-keys" in done.stderr
