@@ -24,8 +24,10 @@ from intact.cli import (
     selftest,
     serve,
     solve,
+    tasks,
     trace,
 )
+from intact.cli import eval as evaluation
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -122,7 +124,22 @@ def _app(
     pass
 
 
-for module in (run, chat, solve, serve, methods, pull, models, info, bench, perplexity, selftest, doctor):
+for module in (
+    run,
+    chat,
+    solve,
+    evaluation,
+    serve,
+    methods,
+    tasks,
+    pull,
+    models,
+    info,
+    bench,
+    perplexity,
+    selftest,
+    doctor,
+):
     name = module.__name__.rpartition(".")[2]
     app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
 

@@ -64,14 +64,14 @@ def _agreed(entry: Entry) -> bool:
     return err().input(question, markup=False).strip().lower() in ("", "y", "yes")
 
 
-def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None) -> Any:
-    """Locate a model and load it; a spinner on stderr if that takes a while."""
+def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None, **options: Any) -> Any:
+    """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`."""
     path = locate(model)
     import intact
 
     console = err()
     with console.status(f"loading {path.name}") if console.is_terminal else NOTHING:
-        return intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes)
+        return intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes, **options)
 
 
 class _Nothing:

@@ -46,6 +46,34 @@ DraftOption = Annotated[
     bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
 ]
 
+# Of methods; what is not given is as the method prefers.
+NOption = Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method; may be given again."),
+]
+WithOption = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False),
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option("--temperature", help="By default as the method prefers.", show_default=False)
+]
+TopPOption = Annotated[
+    float | None,
+    typer.Option("--top-p", help="Sample from the likeliest that hold this probability.", show_default=False),
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", help="Sample from this many likeliest tokens.", show_default=False)
+]
+MinPOption = Annotated[
+    float | None,
+    typer.Option("--min-p", help="Leave out those below this share of the likeliest.", show_default=False),
+]
+
 _PANEL = "Sampling"
 
 
@@ -151,3 +179,17 @@ def as_bytes(size: str | None) -> int | None:
         raise ParameterError(f"--cache takes a size such as 300MB, 2G or 1048576, got {size!r}")
     power = " kmgt".index(found[2].lower() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=MODEL, as --with has it.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    name, equals, model = text.partition("=")
+    if not name or not equals or not model:
+        raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
+    return name, model

@@ -11,7 +11,23 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import CacheOption, JsonOption, ProfileOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.options import (
+    CacheOption,
+    JsonOption,
+    MaxTokensOption,
+    MinPOption,
+    NOption,
+    ProfileOption,
+    SetOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    WithOption,
+    as_bytes,
+    complete_model,
+    pair,
+)
 from intact.cli.output import emit, err, out, printable, say
 from intact.errors import ParameterError
 
@@ -58,12 +74,7 @@ def command(
             "--model", "-m", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
         ),
     ] = DEFAULT,
-    others: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False
-        ),
-    ] = None,
+    others: WithOption = None,
     task: Annotated[
         str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
     ] = None,
@@ -74,11 +85,8 @@ def command(
     parallel: Annotated[
         int, typer.Option("--parallel", min=1, help="Problems at a time, at most. Changes no answer.")
     ] = 64,
-    n: Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method; may be given again."),
-    ] = None,
+    n: NOption = None,
+    settings: SetOption = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -96,23 +104,11 @@ def command(
         Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="By default as the method prefers.", show_default=False)
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option("--top-p", help="Sample from the likeliest that hold this probability.", show_default=False),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", help="Sample from this many likeliest tokens.", show_default=False)
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option("--min-p", help="Leave out those below this share of the likeliest.", show_default=False),
-    ] = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    top_k: TopKOption = None,
+    min_p: MinPOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -130,7 +126,7 @@ def command(
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
 
     def loaded() -> dict[str, Any]:
-        named = {model: model} | dict(map(_pair, others or []))
+        named = {model: model} | dict(map(pair, others or []))
         return {name: _load(one, profile, threads, as_bytes(cache)) for name, one in named.items()}
 
     if task is not None:
@@ -151,13 +147,6 @@ def command(
         show(result)
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, model = text.partition("=")
-    if not name or not equals or not model:
-        raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
-    return name, model
 
 
 def _load(model: str, profile: str, threads: int | None, cache: int | None) -> Any:

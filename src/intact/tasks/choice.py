@@ -56,6 +56,10 @@ class Choice(Task):
         known = {word.casefold(): letter for word, letter in self.words.items()}
         return known[found[-1].casefold()] if found else None
 
+    def can_judge(self, item: Item) -> bool:
+        """A letter."""
+        return len(item.answer) == 1 and item.answer in LETTERS
+
     def correct(self, item: Item, answer: str | None) -> bool:
         """Compare letters."""
         return answer == item.answer

@@ -46,6 +46,10 @@ class Numeric(Task):
         """Return the number that a text answers with."""
         return answers.number(text)
 
+    def can_judge(self, item: Item) -> bool:
+        """A number."""
+        return numbers.as_number(item.answer) is not None
+
     def correct(self, item: Item, answer: str | None) -> bool:
         """Compare as numbers, with a slack of one in a hundred thousand where the right one is rounded."""
         given = None if answer is None else numbers.as_number(answer)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from intact.errors import FormatError, ParameterError
+from intact.errors import FormatError, IntactError, ParameterError
 from intact.reason.problem import Problem
 from intact.reason.state import Prompt
 from intact.tasks.data import Row, data_folder, read_rows
@@ -63,6 +64,12 @@ class Task(ABC):
         Questions with model answers, for models that only continue texts. Ours, never from the data.
     stops : tuple of str
         What ends an answer of such a model.
+    measures : mapping
+        What is measured of an answer besides its being right, and what that means, in a line each (`measure`).
+    extra : str
+        What has to be installed for it, such as ``intact[reasoning-gym]``.
+    graded : bool
+        Whether anything here can judge its answers.
     """
 
     name: ClassVar[str]
@@ -73,6 +80,9 @@ class Task(ABC):
     instruction: ClassVar[str] = ""
     shots: ClassVar[tuple[tuple[str, str], ...]] = ()
     stops: ClassVar[tuple[str, ...]] = ("\nQuestion:", "\n\n\n")
+    measures: ClassVar[Mapping[str, str]] = {}
+    extra: ClassVar[str] = ""
+    graded: ClassVar[bool] = True
 
     @abstractmethod
     def parse(self, row: Row, index: int) -> Item:
@@ -86,9 +96,24 @@ class Task(ABC):
     def correct(self, item: Item, answer: str | None) -> bool:
         """Return whether an answer, as `read` gives it, is right. None never is."""
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return what its judge depends on besides its code, as JSON has it."""
+        return {}
+
+    def measure(self, item: Item, text: str) -> dict[str, float]:
+        """Return what `measures` names, of a text that answers."""
+        return {}
+
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
         """Choose the rows of a split, with their places in the file."""
         return list(enumerate(rows))
+
+    def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
+        """Return what the rows of a split come from, by name, and the rows with their numbers."""
+        path = folder or data_folder()
+        path = path if path.is_file() else path / self.files[split]
+        return str(path), self.rows(split, read_rows(path))
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
         """Return the first items of a split.
@@ -107,23 +132,38 @@ class Task(ABC):
         ParameterError
             If there is no such split, or its file is absent.
         FormatError
-            If the file is damaged, or no such data.
+            If the file is damaged, holds nothing or no such data, two items of one name, or an answer that the judge
+            cannot read.
         """
         split = split or next(iter(self.files))
         if split not in self.files:
             raise ParameterError(f"{self.name} has no split {split!r}; it has {', '.join(self.files)}")
         if limit is not None and limit < 1:
             raise ParameterError(f"limit must be at least 1, got {limit}")
-        path = folder or data_folder()
-        path = path if path.is_file() else path / self.files[split]
-        items = []
-        for index, row in self.rows(split, read_rows(path))[:limit]:
+        where, rows = self.source_of(split, folder)
+        items: dict[str, Item] = {}
+        for index, row in islice(rows, limit):
             try:
                 item = self.parse(row, index)
+            except IntactError:
+                raise
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-                raise FormatError(f"{path}: item {index} is no problem of {self.name} ({error!r})") from error
-            items.append(Item(f"{self.name}/{split}/{item.id}", item.question, item.answer, item.data, item.secret))
-        return items
+                raise FormatError(f"{where}: item {index} is no problem of {self.name} ({error!r})") from error
+            name = f"{self.name}/{split}/{item.id}"
+            if name in items:
+                raise FormatError(f"{where}: item {index} has the identifier {item.id!r} of an earlier one")
+            if not self.can_judge(item):
+                raise FormatError(
+                    f"{where}: item {index} ({item.id}): the judge cannot read its answer {item.answer!r:.80}"
+                )
+            items[name] = replace(item, id=name)
+        if not items:
+            raise FormatError(f"{where} holds no problem of {self.name}")
+        return list(items.values())
+
+    def can_judge(self, item: Item) -> bool:
+        """Return whether the right answer is one that `correct` can compare with."""
+        return bool(item.answer)
 
     def chat(self, item: Item) -> Prompt:
         """Ask a chat model, without examples."""
@@ -139,9 +179,23 @@ class Task(ABC):
         """Return the canonical answer in a text to this very item."""
         return self.read(text)
 
-    def problem(self, item: Item, style: Style = "chat", seed: int = 0) -> Problem:
-        """Return an item as methods see it: without its answer."""
-        prompt = self.chat(item) if style == "chat" else self.base(item)
+    def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
+        """Return an item as methods see it: without its answer.
+
+        Parameters
+        ----------
+        shots
+            Examples before the question: by default none for a chat model, all for one that continues texts.
+        """
+        prompt: Prompt
+        if style == "chat":
+            instruction = f"\n\n{self.instruction}" if self.instruction else ""
+            told = [
+                (("user", question + instruction), ("assistant", text)) for question, text in self.shots[: shots or 0]
+            ]
+            prompt = (*(turn for pair in told for turn in pair), *self.chat(item))
+        else:
+            prompt = self.base(item, shots)
         return Problem(item.id, prompt, partial(self.read_for, item), {"question": item.question, **item.data}, seed)
 
 

@@ -1,0 +1,280 @@
+"""``intact eval``: whole tasks by a method, to a result file whose bytes depend on nothing but what was asked."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import (
+    CacheOption,
+    JsonOption,
+    MaxTokensOption,
+    MinPOption,
+    NOption,
+    ProfileOption,
+    SetOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
+    WithOption,
+    as_bytes,
+    complete_model,
+    pair,
+)
+from intact.cli.output import bar, emit, note, out
+from intact.cli.solve import complete_method, given
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.evaluate.plan import Plan
+    from intact.evaluate.results import Run
+    from intact.evaluate.work import Done
+
+EXAMPLES = """\
+Ten problems, eight samples of each, one vote
+  intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
+Kill it, run it again: it goes on where it was, and ends with the same bytes
+  intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
+Several tasks, five seeds; a task's parameters behind a colon
+  intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seeds 0-4
+No data needed: problems that are made, from any seed
+  intact eval smollm2-135m-instruct reasoning_gym:seed=7
+Likelihoods of choices
+  intact eval smollm2-135m-instruct arc_easy_likelihood
+On all machines of a Ray cluster
+  intact eval qwen2.5-coder-1.5b-instruct humaneval -n 20 --method self_consistency --ray auto
+What tasks there are; what came out
+  intact tasks
+  intact report gsm8k.jsonl --out gsm8k.html
+"""
+
+DEFAULT_TASK = "reasoning_gym"
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Offer the tasks' names."""
+    from intact.tasks.choose import complete
+
+    return complete(incomplete)
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
+        ),
+    ],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TASK",
+            help="NAME, NAME:KEY=VALUE,... or FILE.toml (default: reasoning_gym).",
+            autocompletion=complete_task,
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "-M", help="A name (intact methods), or FILE.py:NAME.", autocompletion=complete_method
+        ),
+    ] = "chain_of_thought",
+    n: NOption = None,
+    settings: SetOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Only the first so many problems of each task.", show_default=False),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="CAPS", help="What a problem may cost, such as tokens=4k.", show_default=False
+        ),
+    ] = None,
+    others: WithOption = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIR", help="What is done is kept there.", show_default="beside the result"),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. Like all below, it changes no byte.")
+    ] = 64,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Rows of a step at most.", show_default=False)
+    ] = None,
+    shuffle: Annotated[
+        int | None, typer.Option("--shuffle", metavar="SEED", help="Work in an order of chance.", show_default=False)
+    ] = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    top_k: TopKOption = None,
+    min_p: MinPOption = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
+    from intact.evaluate.manifest import manifest
+    from intact.evaluate.plan import plan
+    from intact.evaluate.results import check_place, write
+    from intact.evaluate.run import evaluate
+    from intact.evaluate.work import How
+    from intact.reason.registry import find
+    from intact.solving import backends_of
+    from intact.tasks.choose import choose
+
+    wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    planned = plan(
+        [choose(task) for task in tasks or [DEFAULT_TASK]],
+        method,
+        given(find(method), settings or [], n),
+        limit=limit,
+        sampling={name: value for name, value in wishes.items() if value is not None},
+        seeds=_seeds(seeds),
+        budget=budget or "",
+    )
+    place = out_file or _place(planned, model)
+    named = {_name(model): model} | dict(map(pair, others or []))
+    began = time.time()
+    options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
+    options |= {"rows": batch} if batch else {}
+    backends = backends_of({name: _load(one, options) for name, one in named.items()})
+    told = manifest(planned, backends)
+    check_place(place, told)
+    kept = journal or place.with_suffix(".journal")
+    with _watch(planned) as (tokens, done):
+        how = How(kept, parallel, tokens)
+        run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done)
+    write(run, place, _host(run, began))
+    if json:
+        emit(summary(run, place))
+    else:
+        show(run, place)
+
+
+def _seeds(text: str) -> list[int]:
+    """Seeds from a list such as 0-4,7."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not found or (found[2] and int(found[2]) < int(found[1])) or int(found[2] or 0) - int(found[1]) > 10_000:
+            raise ParameterError(f"--seeds takes a list such as 0-4 or 0,7, got {text!r}")
+        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+    return seeds
+
+
+def _name(model: str) -> str:
+    """What a model is called, wherever its file lies."""
+    return Path(model).name if Path(model).exists() else model
+
+
+def _place(planned: Plan, model: str) -> Path:
+    """A file's name for a result."""
+    words = [_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
+    return Path("-".join(re.sub(r"[^\w.]+", "_", word) for word in words) + ".jsonl")
+
+
+def _load(model: str, options: dict[str, Any]) -> Any:
+    return model if model.startswith(("http://", "https://")) else fetch.load(model, **options)
+
+
+@contextmanager
+def _watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
+    """Show on stderr, if that is a terminal, how far it is, and when it will end."""
+    from rich.progress import MofNCompleteColumn, TextColumn
+
+    shown = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
+    began, right, count = time.monotonic(), 0, 0
+    with bar(MofNCompleteColumn(), shown) as progress:
+        total = sum(1 for _ in planned.units())
+        task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
+
+        def tokens(written: int) -> None:
+            progress.update(task, rate=written / max(1e-9, time.monotonic() - began))
+
+        def done(one: Done) -> None:
+            nonlocal right, count
+            right, count = right + one.record.correct, count + 1
+            progress.update(task, advance=1, right=right / count)
+
+        yield tokens, done
+
+
+def _host(run: Run, began: float) -> dict[str, Any]:
+    """What may differ from run to run: times, rates, the machine, versions."""
+    import importlib.metadata
+    import os
+    import platform
+    import sys
+    from datetime import UTC, datetime
+
+    import intact
+
+    seconds = time.time() - began
+    tokens = sum(record.cost["tokens"] for record in run.records)
+    packages = {}
+    for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "tokens": tokens,
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "command": sys.argv,
+        "intact": intact.__version__,
+        "python": platform.python_version(),
+        "packages": packages,
+    }
+
+
+def summary(run: Run, place: Path) -> dict[str, Any]:
+    """A run as JSON has it: the manifest and the scores."""
+    counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
+    return {"file": str(place), **run.manifest, **counts, "scores": [score._asdict() for score in run.scores]}
+
+
+def show(run: Run, place: Path) -> None:
+    """Print the scores."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console, table = out(), Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("task", "", "", "95%", "problems"):
+        table.add_column(column, justify="right" if column == "problems" else "left")
+    for score in run.scores:
+        form = "{:,.0f}" if score.metric == "tokens" else "{:.1%}"
+        both = f"{form} to {form}".format(score.low, score.high) if score.low is not None else ""
+        label = run.manifest["tasks"][score.task]["label"]
+        table.add_row(*map(Text, [label, score.metric, form.format(score.value), both, f"{score.problems:,}"]))
+    console.print(table)
+    for why, words in (("spent", "had spent their budget"), ("failed", "failed")):
+        found = [record for record in run.records if record.why == why]
+        if found:
+            first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""
+            console.print(Text(f"{len(found)} {words}{first}", "red" if why == "failed" else "magenta"), soft_wrap=True)
+    for caveat in run.manifest["caveats"]:
+        console.print(Text(caveat, "yellow"), soft_wrap=True)
+    note(f"{place}, and beside it the trees of texts and the times")

@@ -1,0 +1,128 @@
+"""Log-probabilities of continuations, and tasks that are judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from intact.errors import ParameterError
+from intact.library import LOGPROB_SCALE, Model
+from intact.reason.backends.base import Backend
+from intact.reason.backends.native import NativeBackend
+from intact.reason.journal import Journal, key_of
+
+FILE = "likelihoods.sqlite"
+
+
+class Likelihood(NamedTuple):
+    """What a continuation gets.
+
+    Attributes
+    ----------
+    logprob : int
+        Natural log-probability of its tokens, times 2^24.
+    greedy : bool
+        Whether each token is the likeliest where it stands; of equals the one with the lower id is.
+    tokens, read : int
+        Of the continuation; of all that was read.
+    """
+
+    logprob: int
+    greedy: bool
+    tokens: int
+    read: int
+
+    @property
+    def nats(self) -> float:
+        """The log-probability."""
+        return self.logprob / LOGPROB_SCALE
+
+
+def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int], int]:
+    """The tokens of a context with its continuation, and where the latter begins.
+
+    As lm-evaluation-harness cuts them: the text is tokenised as a whole, spaces that the context ends with belong to
+    the continuation, and an empty context is an end token.
+    """
+    bare = context.rstrip()
+    continuation = context[len(bare) :] + continuation
+    if not bare:
+        ends = sorted(model.tokenizer.eos_ids)
+        return [ends[0], *model.tokenizer.encode(continuation)], 1
+    whole = model.tokenizer.encode(bare + continuation)
+    return whole, len(model.tokenizer.encode(bare))
+
+
+def likelihood(model: Model, tokens: Sequence[int], start: int) -> Likelihood:
+    """How likely the tokens from `start` on are behind those before.
+
+    Raises
+    ------
+    ParameterError
+        If nothing stands before or behind the cut, or all together is longer than the context.
+    """
+    if not 1 <= start < len(tokens):
+        raise ParameterError(f"a continuation needs tokens before and in it; got {start} and {len(tokens) - start}")
+    if len(tokens) > model.context:
+        raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context, {model.context}")
+    total, greedy = 0, True
+    with model.exclusive() as engine:
+        for chunks, _ in engine.prefill(tokens[:-1]):
+            first = chunks[0].position
+            wanted = np.arange(max(0, start - 1 - first), len(chunks[0].tokens))
+            if not len(wanted):
+                wanted = np.array([len(chunks[0].tokens) - 1])  # a step has to end in something
+            logits = model.executor.step(chunks, wanted)
+            if first + len(chunks[0].tokens) < start:
+                continue
+            following = np.array(tokens[first + wanted[0] + 1 : first + wanted[0] + 1 + len(wanted)], np.int64)
+            total += int(model.executor.log_probabilities(logits, following).sum())
+            greedy = greedy and bool((logits.argmax(axis=1) == following).all())
+    return Likelihood(total, greedy, len(tokens) - start, len(tokens))
+
+
+class Likelihoods:
+    """Likelihoods of continuations, those known from a journal not computed again.
+
+    Raises
+    ------
+    ParameterError
+        If the back end is no model of ours.
+    """
+
+    def __init__(self, backend: Backend, folder: Path | None = None) -> None:
+        if not isinstance(backend, NativeBackend):
+            raise ParameterError("likelihoods of texts need a model that runs here, not an endpoint")
+        self._backend = backend
+        self._journal = None if folder is None else Journal(folder / FILE)
+
+    def of(self, context: str, choices: Sequence[str]) -> list[Likelihood]:
+        """The likelihood of each choice behind a context and one space."""
+        found = []
+        for choice in choices:
+            tokens, start = encode_pair(self._backend.model, context, " " + choice)
+            key = key_of("likelihood", self._backend.identity, tokens, start)
+            known = None if self._journal is None else self._journal.find(key)
+            value = likelihood(self._backend.model, tokens, start) if known is None else Likelihood(*known)
+            if known is None and self._journal is not None:
+                self._journal.add(key, list(value))
+            found.append(value)
+        if self._journal is not None:
+            self._journal.commit()
+        return found
+
+    def close(self) -> None:
+        """Let the journal go."""
+        if self._journal is not None:
+            self._journal.close()
+
+
+def likeliest(found: Sequence[Likelihood], choices: Sequence[str] = ()) -> int:
+    """The place of the likeliest; with `choices`, by log-probability a character. Of equals the first."""
+    lengths = [max(1, len(choice)) for choice in choices] or [1] * len(found)
+    shares = [Fraction(one.logprob, length) for one, length in zip(found, lengths, strict=True)]
+    return shares.index(max(shares))

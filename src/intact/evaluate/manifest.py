@@ -1,0 +1,120 @@
+"""What a result depends on, by digests: tasks with their items, prompts and judges; the model with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from intact import score
+from intact.evaluate.plan import Plan
+from intact.reason.backends.base import Backend
+from intact.reason.backends.native import NativeBackend
+from intact.receipts.identity import digests_of, numerics_of
+from intact.tasks.likelihood import Likelihood
+from intact.tasks.task import Task
+
+
+def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
+    """Everything that decides a run's result; the models are called by the names of `backends`."""
+    first = next(iter(backends.values()))
+    method, converses = plan.method, takes_conversations(first)
+    own = not method.function.__module__.startswith("intact.")
+    return {
+        "models": [{"name": name, **_model(backend)} for name, backend in backends.items()],
+        "method": {
+            "name": method.name,
+            "parameters": {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters},
+            "sampling": dict(method.sampling) | dict(plan.sampling),
+            "source": _file_digest(Path(inspect.getfile(method.function))) if own else None,
+        },
+        "budget": plan.budget.as_dict(),
+        "seeds": list(plan.seeds),
+        "tasks": [_task(plan, task, converses) for task in range(len(plan.tasks))],
+        "records": sum(1 for _ in plan.units()),
+        "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
+        "command": command(plan, list(backends)),
+    }
+
+
+def takes_conversations(backend: Backend) -> bool:
+    """Whether a model takes conversations."""
+    return not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
+
+
+def command(plan: Plan, models: Sequence[str]) -> str:
+    """The command that regenerates a run."""
+    words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
+    for name in models[1:]:
+        words += ["--with", f"{name}={name}"]
+    if any(not isinstance(chosen.task, Likelihood) for chosen in plan.tasks):
+        words += ["--method", plan.source]
+        for name, value in plan.parameters.items():
+            words += ["--set", f"{name}={value}".replace("\n", "\\n")]
+        for name, value in plan.sampling.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if plan.limit is not None:
+        words += ["--limit", str(plan.limit)]
+    if plan.seeds != (0,):
+        words += ["--seeds", ",".join(map(str, plan.seeds))]
+    if caps := plan.budget.as_dict():
+        words += ["--budget", ",".join(f"{name}={value}" for name, value in caps.items())]
+    return shlex.join(words)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value as JSON, its keys in order."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def grader_digest(task: Task) -> str:
+    """SHA-256 over the sources that judge: the task's own classes, and all that reads and compares answers."""
+    sources = [Path(inspect.getfile(kind)) for kind in type(task).__mro__ if kind.__module__.startswith("intact.")]
+    sources += sorted(Path(score.__path__[0]).glob("*.py"))
+    return digest([[(path.name, _file_digest(path)) for path in dict.fromkeys(sources)], task.settings])
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _model(backend: Backend) -> dict[str, Any]:
+    if not isinstance(backend, NativeBackend):
+        return {"identity": backend.identity}
+    found, numerics = digests_of(backend.model), numerics_of(backend.model)
+    return {
+        "weights": found.weights.hex(),
+        "tokenizer": found.tokenizer.hex(),
+        "template": None if found.template is None else found.template.hex(),
+        "architecture": backend.model.program.architecture,
+        "context": backend.model.context,
+        "numerics": numerics.version,
+        "profile": numerics.profile,
+        "bits": numerics.bits,
+    }
+
+
+def _task(plan: Plan, task: int, converses: bool) -> dict[str, Any]:
+    chosen, items = plan.tasks[task], plan.items[task]
+    style = plan.style(task, converses)
+    prompts = [chosen.task.problem(item, style, 0, chosen.shots).prompt for item in items]
+    return {
+        "name": chosen.task.name,
+        "label": chosen.label,
+        "parameters": chosen.parameters,
+        "split": chosen.split,
+        "style": style,
+        "shots": chosen.shots,
+        "stops": list(chosen.task.stops) if style == "base" else [],
+        "problems": len(items),
+        "digests": {
+            "items": digest([[i.id, i.question, i.answer, i.data, i.secret] for i in items]),
+            "prompts": digest(prompts),
+            "grader": grader_digest(chosen.task),
+        },
+    }

@@ -1,0 +1,134 @@
+"""What is to be evaluated: everything that a result depends on besides the model, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from intact.errors import ParameterError
+from intact.reason.budget import Budget
+from intact.reason.problem import Problem
+from intact.reason.registry import Method, find
+from intact.tasks.choose import Chosen
+from intact.tasks.likelihood import Likelihood
+from intact.tasks.task import Item, Style
+
+METHOD = "chain_of_thought"
+
+
+class Unit(NamedTuple):
+    """A piece of work: an item of a task under a seed, by their places. They sort as they stand in a result file."""
+
+    task: int
+    seed: int
+    item: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks, a method, and how it samples.
+
+    Attributes
+    ----------
+    items : tuple of tuple of Item
+        The items of each task.
+    method : Method
+        Who works on them; tasks that are judged by likelihoods have no use for it.
+    parameters, sampling : mapping
+        The method's own, and the user's wishes (`max_tokens`, `temperature`, ...).
+    seeds : tuple of int
+        Every item is worked on under each.
+    budget : Budget
+        What a problem may cost.
+    limit : int or None
+        How many items of each task were asked for.
+    source : str
+        What finds the method: its name, or ``FILE.py:NAME``.
+    """
+
+    tasks: tuple[Chosen, ...]
+    items: tuple[tuple[Item, ...], ...]
+    method: Method
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    budget: Budget = field(default_factory=Budget)
+    limit: int | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ParameterError("there is no task")
+        labels = [chosen.label for chosen in self.tasks]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ParameterError(f"the task {label} was given twice")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ParameterError(f"seeds must be different from each other, got {', '.join(map(str, self.seeds))}")
+        if self.budget.seconds is not None:
+            raise ParameterError(
+                "a cap in seconds makes scores depend on the machine; cap tokens or operations instead"
+            )
+        for chosen in self.tasks:
+            if not chosen.task.graded:
+                raise ParameterError(
+                    f"{chosen.task.name} is a list of statements: nothing here can judge its answers yet"
+                )
+
+    def units(self) -> Iterator[Unit]:
+        """All that is to be done, in the order of the result file."""
+        for task, items in enumerate(self.items):
+            for seed in range(1 if isinstance(self.tasks[task].task, Likelihood) else len(self.seeds)):
+                for item in range(len(items)):
+                    yield Unit(task, seed, item)
+
+    def item(self, unit: Unit) -> Item:
+        """The item of a unit."""
+        return self.items[unit.task][unit.item]
+
+    def style(self, task: int, converses: bool) -> Style:
+        """How a task is asked of a model that takes conversations, or does not."""
+        if isinstance(self.tasks[task].task, Likelihood):
+            return "base"
+        return self.tasks[task].style or ("chat" if converses else "base")
+
+    def problem(self, unit: Unit, converses: bool) -> Problem:
+        """A unit as methods see it."""
+        chosen = self.tasks[unit.task]
+        style = self.style(unit.task, converses)
+        return chosen.task.problem(self.item(unit), style, self.seeds[unit.seed], chosen.shots)
+
+    def wishes(self, task: int, converses: bool) -> dict[str, Any]:
+        """How a task is sampled: where a model only continues texts, the task says what ends an answer."""
+        stops = {} if self.style(task, converses) == "chat" else {"stop": self.tasks[task].task.stops}
+        return stops | dict(self.sampling)
+
+
+def plan(
+    tasks: Sequence[Chosen],
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    limit: int | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (0,),
+    budget: Budget | str = "",
+) -> Plan:
+    """Load the first items of tasks, and put together what is to be done with them.
+
+    Raises
+    ------
+    ParameterError, FormatError
+        If something makes no sense, or a task's items are absent, damaged or ambiguous.
+    """
+    caps = Budget.parse(budget) if isinstance(budget, str) else budget
+    found = find(method)
+    known = [parameter.name for parameter in found.parameters]
+    for name in parameters or {}:
+        if name not in known:
+            raise ParameterError(f"{found.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+    empty = Plan(
+        tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method
+    )
+    return replace(empty, items=tuple(tuple(chosen.load(limit)) for chosen in tasks))  # read once all else makes sense

@@ -1,0 +1,72 @@
+"""Runs an evaluation: everything in a plan, in any order, on any number of machines, to one and the same result."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from intact.errors import ParameterError
+from intact.evaluate.checks import need
+from intact.evaluate.manifest import manifest
+from intact.evaluate.plan import Plan, Unit
+from intact.evaluate.results import Run
+from intact.evaluate.scores import scores
+from intact.evaluate.work import Done, How, work
+from intact.reason.backends.base import Backend
+
+Worker = Callable[[Plan, Sequence[Unit], How], Iterator[Done]]
+
+
+def evaluate(
+    backends: Mapping[str, Backend],
+    plan: Plan,
+    how: How | None = None,
+    *,
+    shuffle: int | None = None,
+    told: Mapping[str, Any] | None = None,
+    done: Callable[[Done], None] | None = None,
+    worker: Worker | None = None,
+) -> Run:
+    """Work on all of a plan.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        The models by name; the first is the one that is evaluated.
+    how : How, optional
+        Where results are kept, how many problems are worked on at a time. Changes nothing of the result.
+    shuffle : int, optional
+        Work in an order of chance, so that what is seen on the way is no worse than any other part; changes nothing
+        either.
+    told : mapping, optional
+        The plan's manifest, if it is known.
+    done : callable, optional
+        Told of every unit when it is done.
+    worker : callable, optional
+        Who does the work, instead of this process.
+
+    Raises
+    ------
+    ParameterError
+        If every problem failed, saying how.
+    """
+    need("scipy")  # for intervals; better said now than at the end
+    told, how = told or manifest(plan, backends), how or How()
+    units = list(plan.units())
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(units)
+    results: dict[Unit, Done] = {}
+    working = work(backends, plan, units, how) if worker is None else worker(plan, units, how)
+    with closing(working) as finished:  # type: ignore[type-var]
+        for one in finished:
+            results[one.unit] = one
+            if done is not None:
+                done(one)
+    ordered = [results[unit] for unit in plan.units()]
+    records = tuple(one.record for one in ordered)
+    errors = [record.error for record in records if record.why == "failed"]
+    if len(errors) == len(records):
+        raise ParameterError(f"every problem failed; the first: {errors[0]}")
+    return Run(told, records, scores(plan.tasks, records), tuple(one.trace for one in ordered))

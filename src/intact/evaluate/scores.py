@@ -1,0 +1,85 @@
+"""The figures that a run ends with, each with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from intact.evaluate.choosing_at_k import majority_at_k
+from intact.evaluate.coverage import pass_at_k
+from intact.evaluate.intervals import clustered, wilson
+from intact.evaluate.results import Record, Score
+from intact.evaluate.samples import direct
+from intact.tasks.choose import Chosen
+from intact.tasks.likelihood import Likelihood
+
+PLACES = 10
+"""Decimals that are kept, so that the last bit of a library's sum shows nowhere."""
+
+
+def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, ...]:
+    """All figures of all tasks.
+
+    Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
+    follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's where each problem was asked once, else those of
+    Student's t over problems as clusters, as several answers to a problem are not independent.
+    """
+    found: list[Score] = []
+    for place, chosen in enumerate(tasks):
+        own = [record for record in records if record.task == place]
+        name = "acc" if isinstance(chosen.task, Likelihood) else "accuracy"
+        figures = {name: [float(record.correct) for record in own]}
+        figures |= {measure: _measured(own, measure) for measure in chosen.task.measures}
+        figures |= dict(_curves(own))
+        if not isinstance(chosen.task, Likelihood):
+            figures["tokens"] = [float(record.cost["tokens"]) for record in own]
+        found += [_score(place, metric, values, [record.id for record in own]) for metric, values in figures.items()]
+    return tuple(found)
+
+
+def curve(most: int) -> list[int]:
+    """The numbers of samples at which curves are drawn: powers of two, and all."""
+    return sorted({*(1 << i for i in range(most.bit_length())), most})
+
+
+def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
+    count = direct(records)
+    if count < 2:
+        return
+    right = [sum(sample.correct for sample in record.samples) for record in records]
+    answers = [[sample.answer for sample in record.samples] for record in records]
+    verdicts = [[sample.correct for sample in record.samples] for record in records]
+    for k in curve(count):
+        yield f"pass@{k}", [float(pass_at_k(count, c, k)) for c in right]
+    for k in curve(count)[1:]:
+        yield f"majority@{k}", majority_at_k(answers, verdicts, k).tolist()
+
+
+def _measured(records: Sequence[Record], name: str) -> list[float]:
+    """A measure of each record; a method that chose no text is worth nothing by it."""
+    return [_of(record.measures, name) for record in records]
+
+
+def _of(measures: Mapping[str, float], name: str) -> float:
+    return float(measures.get(name, 0.0))
+
+
+def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> Score:
+    problems = len(set(ids))
+    mean = sum(values) / len(values)
+    share = metric != "tokens"
+    if share and (set(values) <= {0.0, 1.0} if problems == len(values) else set(values) in ({0.0}, {1.0})):
+        # where all are alike, how problems differ cannot be told from their spread
+        low, high, how = *wilson(round(mean * problems), problems), "Wilson"
+    elif len(set(values)) == 1:
+        return Score(place, metric, _rounded(mean), None, None, problems, "all alike")
+    elif problems > 1:
+        found = clustered(values, ids)
+        low, high, how = found.low, found.high, "t over problems"
+        low, high = (max(0.0, low), min(1.0, high)) if share else (low, high)
+    else:
+        return Score(place, metric, _rounded(mean), None, None, problems, "one problem")
+    return Score(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), PLACES)

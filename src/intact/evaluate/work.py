@@ -1,0 +1,140 @@
+"""Does what a plan says: units go in, records come out, in whatever order they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact.evaluate.judging import Judge
+from intact.evaluate.likelihood import Likelihoods, likeliest
+from intact.evaluate.manifest import takes_conversations
+from intact.evaluate.plan import Plan, Unit
+from intact.evaluate.results import Record, Sample, line
+from intact.evaluate.samples import Leaf, leaves
+from intact.reason.answer import Result
+from intact.reason.backends.base import Backend
+from intact.reason.driver import PARALLEL, Task
+from intact.solving import solve_all
+from intact.tasks.likelihood import Likelihood
+
+
+class Done(NamedTuple):
+    """A unit, its record, and its tree of texts as a line of JSON."""
+
+    unit: Unit
+    record: Record
+    trace: str
+
+
+@dataclass(frozen=True)
+class How:
+    """How work is done; nothing of it changes what comes out.
+
+    Attributes
+    ----------
+    journal : Path or None
+        A folder where texts and verdicts are kept, and found.
+    parallel : int
+        Problems at a time, at most.
+    progress : callable or None
+        Told now and then how many tokens have been written.
+    """
+
+    journal: Path | None = None
+    parallel: int = PARALLEL
+    progress: Callable[[int], None] | None = None
+
+
+@dataclass
+class _Pending:
+    """A result whose answers are being judged."""
+
+    unit: Unit
+    result: Result
+    leaves: list[Leaf] = field(default_factory=list)
+    answers: list[str | None] = field(default_factory=list)
+    verdicts: list[Future[bool]] = field(default_factory=list)
+
+
+def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Iterator[Done]:
+    """Work on units, in the order given, many at a time; each record as soon as it is judged."""
+    backend = next(iter(backends.values()))
+    with Judge(how.journal) as judge:
+        for task in dict.fromkeys(unit.task for unit in units):
+            own = [unit for unit in units if unit.task == task]
+            if isinstance(plan.tasks[task].task, Likelihood):
+                yield from _compare(backend, plan, own, how)
+            else:
+                yield from _solve(backends, plan, own, how, judge)
+
+
+def _solve(
+    backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How, judge: Judge
+) -> Iterator[Done]:
+    converses = takes_conversations(next(iter(backends.values())))
+    tasks = (Task(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
+    options: dict[str, Any] = {"budget": plan.budget, "journal": how.journal, "parallel": how.parallel}
+    sampling = plan.wishes(units[0].task, converses)
+    pending: list[_Pending] = []
+    with closing(solve_all(backends, tasks, sampling=sampling, progress=how.progress, **options)) as results:
+        for number, result in results:
+            pending.append(_judged(plan, units[number], result, judge))
+            judge.keep()
+            for one in [one for one in pending if all(verdict.done() for verdict in one.verdicts)]:
+                pending.remove(one)
+                yield _done(plan, one)
+    for one in pending:
+        yield _done(plan, one)
+
+
+def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> Iterator[Done]:
+    """Find the likeliest choice of each item."""
+    with closing(Likelihoods(backend, how.journal)) as likelihoods:
+        for unit in units:
+            task, item = plan.tasks[unit.task].task, plan.item(unit)
+            assert isinstance(task, Likelihood)
+            choices = item.data["choices"]
+            found = likelihoods.of(task.context(item), choices)
+            best, by_length = likeliest(found), likeliest(found, choices)
+            samples = tuple(
+                Sample(f"{item.id}/{place}", str(place), str(place) == item.answer, one.tokens, one.nats, "")
+                for place, one in enumerate(found)
+            )
+            cost = {"tokens": 0, "prefill": sum(one.read for one in found)}
+            correct, measures = str(best) == item.answer, {"acc_norm": float(str(by_length) == item.answer)}
+            answer = item.answer, str(best), correct, best, None, "done", "", measures, cost, samples
+            nodes: list[Any] = []
+            yield Done(
+                unit, Record(unit.task, 0, item.id, *answer), line({"task": unit.task, "id": item.id, "nodes": nodes})
+            )
+
+
+def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
+    """Have a result's answer and its samples judged."""
+    task, item = plan.tasks[unit.task].task, plan.item(unit)
+    found = list(leaves(result.trace["nodes"]))
+    answers = [task.read_for(item, leaf.text) for leaf in found]
+    verdicts = [judge.ask(task, item, answer) for answer in [result.answer.answer, *answers]]
+    return _Pending(unit, result, found, answers, verdicts)
+
+
+def _done(plan: Plan, one: _Pending) -> Done:
+    task, item, result = plan.tasks[one.unit.task].task, plan.item(one.unit), one.result
+    correct, *verdicts = [verdict.result() for verdict in one.verdicts]
+    samples = tuple(
+        Sample(leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text))
+        for leaf, answer, verdict in zip(one.leaves, one.answers, verdicts, strict=True)
+    )
+    places = [leaf.branch for leaf in one.leaves]
+    chosen = places.index(result.trace["chosen"]) if result.trace["chosen"] in places else None
+    seed = plan.seeds[one.unit.seed]
+    measures = {} if chosen is None else samples[chosen].measures
+    record = Record(
+        one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
+        result.why, result.error, measures, dict(result.trace["cost"]), samples,
+    )  # fmt: skip
+    return Done(one.unit, record, line({"task": one.unit.task, **result.trace}))

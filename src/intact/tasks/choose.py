@@ -1,0 +1,113 @@
+"""Tasks as the command line names them: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact.errors import ParameterError
+from intact.tasks.task import Item, Style, Task, all_tasks, find_task
+
+STYLES = ("chat", "base")
+
+
+class Chosen(NamedTuple):
+    """A task, and what of it is asked in which way.
+
+    Attributes
+    ----------
+    parameters : mapping
+        Those that its items depend on, all of them.
+    split : str
+        Which of its files.
+    style : {'chat', 'base'} or None
+        None: as the model takes it.
+    shots : int or None
+        Examples before the question; None: as the style has it.
+    """
+
+    task: Task
+    parameters: dict[str, Any]
+    split: str
+    style: Style | None = None
+    shots: int | None = None
+
+    def load(self, limit: int | None = None) -> list[Item]:
+        """Return the first items."""
+        return self.task.load(self.split, limit)
+
+    @property
+    def label(self) -> str:
+        """What tells it from others: the name, with what is not as usual."""
+        usual = parameters_of(type(self.task))
+        given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
+        if self.split != next(iter(self.task.files)):
+            given["split"] = self.split
+        given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
+        wishes = ",".join(f"{name}={value}" for name, value in given.items())
+        return f"{self.task.name}:{wishes}" if wishes else self.task.name
+
+
+def parameters_of(kind: type[Task]) -> dict[str, Any]:
+    """Return what a kind of task takes by name, with the defaults."""
+    if "__init__" not in {name for base in kind.__mro__[:-1] for name in vars(base)}:
+        return {}
+    found = inspect.signature(kind).parameters.values()
+    return {p.name: p.default for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def choose(text: str) -> Chosen:
+    """Return the task that a text names, with its parameters; ``FILE.toml`` is a task of one's own.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such task or parameter, or a value makes no sense.
+    """
+    name, _, rest = text.partition(":")
+    given = dict(_pairs(name, rest))
+    if name.endswith(".toml"):
+        from intact.tasks.declared import read_task
+
+        task, own = read_task(Path(name)), {}
+    else:
+        kind = type(find_task(name))
+        own = parameters_of(kind)
+    common = {"split", "style", "shots"}
+    for key in given:
+        if key not in own and key not in common:
+            raise ParameterError(f"{name} takes {', '.join([*own, *sorted(common)])}; got {key!r}")
+    parameters = own | {key: _value(name, key, value, own[key]) for key, value in given.items() if key in own}
+    if not name.endswith(".toml"):
+        task = kind(**parameters)
+    split, style = given.get("split", next(iter(task.files))), given.get("style")
+    if split not in task.files:
+        raise ParameterError(f"{name} has no split {split!r}; it has {', '.join(task.files)}")
+    if style is not None and style not in STYLES:
+        raise ParameterError(f"{name}: style must be chat or base, got {style!r}")
+    shots = _value(name, "shots", given["shots"], 0) if "shots" in given else None
+    if shots is not None and not 0 <= shots <= len(task.shots):
+        raise ParameterError(f"{name} has {len(task.shots)} examples; shots must be from 0 to that, got {shots}")
+    return Chosen(task, parameters, split, style, shots)  # type: ignore[arg-type]
+
+
+def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ParameterError(f"{name}: parameters are NAME=VALUE, separated by commas; got {part!r}")
+        yield key.strip(), value.strip()
+
+
+def _value(name: str, key: str, text: str, default: Any) -> Any:
+    try:
+        return type(default)(text)
+    except ValueError:
+        raise ParameterError(f"{name}: {key} takes a value like {default!r}, got {text!r}") from None
+
+
+def complete(incomplete: str) -> list[str]:
+    """Return the names of tasks that begin so."""
+    return [name for name in all_tasks() if name.startswith(incomplete)]

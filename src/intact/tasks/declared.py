@@ -1,0 +1,205 @@
+"""Tasks of one's own, declared in a TOML file: where the items are, how they are asked, how answers are judged."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from intact.errors import FormatError, ParameterError
+from intact.score import answers
+from intact.tasks.choice import LETTERS, Choice, with_choices
+from intact.tasks.data import Row, read_rows
+from intact.tasks.likelihood import Likelihood
+from intact.tasks.numeric import Numeric
+from intact.tasks.task import Item, Task
+
+_TABLES = {
+    "": {"name", "line", "source", "licence", "grader", "items", "prompt"},
+    "items": {"file", "hub", "config", "split", "revision", "id", "question", "answer", "choices", "after"},
+    "prompt": {"instruction", "shots", "stops"},
+}
+_FIELD = re.compile(r"\{([\w.]+)\}")
+
+
+class _Exact(Task):
+    """Answers are texts: the whole of what was written, without white space around it, capitals aside."""
+
+    def read(self, text: str) -> str | None:
+        """A box, or what stands behind "the answer is", or the first line."""
+        boxed = answers.boxed(text)
+        told = boxed if boxed is not None else text.rpartition("nswer is")[2].strip().partition("\n")[0]
+        return told.strip(" .:*\n").casefold() or None
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Compare texts."""
+        return answer is not None and answer == self.read(item.answer)
+
+
+class _Expression(Task):
+    """Answers are expressions in LaTeX."""
+
+    instruction = "Please reason step by step, and put your final answer within \\boxed{}."
+
+    def read(self, text: str) -> str | None:
+        """Return the expression in the last box, canonically."""
+        return answers.expression(text)
+
+    def can_judge(self, item: Item) -> bool:
+        """Whatever stands in a box."""
+        return bool(self.read(f"\\boxed{{{item.answer}}}"))
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Compare as mathematics."""
+        return answer is not None and answers.same(item.answer, answer)
+
+
+class _Likeliest(Likelihood):
+    """Answers are places of choices."""
+
+    def context(self, item: Item) -> str:
+        """The question as it is."""
+        return item.question
+
+
+GRADERS: Mapping[str, Any] = {
+    "number": Numeric,
+    "choice": Choice,
+    "expression": _Expression,
+    "exact": _Exact,
+    "likelihood": _Likeliest,
+}
+
+
+class _Declared(Task):
+    """What a file declares, on top of a grader's class."""
+
+    declaration: ClassVar[Mapping[str, Any]]
+    folder: ClassVar[Path]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The declaration."""
+        return self.declaration
+
+    def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
+        """A file beside the declaration, or a data set of the hub."""
+        items = self.declaration["items"]
+        if "hub" in items:
+            return str(items["hub"]), enumerate(_from_hub(items))
+        path = self.folder / items["file"]
+        return str(path), enumerate(read_rows(path))
+
+    def parse(self, row: Row, index: int) -> Item:
+        """Fill the declared templates with a row's fields."""
+        items = self.declaration["items"]
+        question, answer = _fill(items["question"], row), _fill(items["answer"], row)
+        if "after" in items:
+            answer = answer.rpartition(items["after"])[2].strip().replace(",", "")
+        name = _fill(items["id"], row) if "id" in items else str(index)
+        if "choices" not in items:
+            return Item(name, question, answer)
+        choices = [str(choice) for choice in _field(items["choices"], row)]
+        place = LETTERS.index(answer) if answer in LETTERS else int(answer)
+        if isinstance(self, Likelihood):
+            return Item(name, question, str(place), {"choices": choices})
+        return Item(name, with_choices(question, choices), LETTERS[place], {"choices": choices})
+
+
+def read_task(path: Path) -> Task:
+    """Read a task's declaration (docs/evaluation.md).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
+    FormatError
+        If it declares no task, naming the key.
+    """
+    if not path.is_file():
+        raise ParameterError(f"{path}: there is no such file")
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} is no TOML: {error}") from error
+    items: Any = found.get("items")
+    prompt: Any = found.get("prompt", {})
+    for table, value in (("", found), ("items", items), ("prompt", prompt)):
+        if not isinstance(value, dict):
+            raise FormatError(f"{path}: [{table}] is missing, or no table")
+        if unknown := set(value) - _TABLES[table]:
+            raise FormatError(f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here")
+    grader = found.get("grader", {})
+    kind = GRADERS.get(grader) if isinstance(grader, str) else None
+    if kind is None:
+        raise FormatError(f"{path}: grader must be one of {', '.join(GRADERS)}, got {grader!r}")
+    needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
+    _insist(path, "items", items, str, [key for key in _TABLES["items"] if key in items or key in needed])
+    if ("file" in items) == ("hub" in items):
+        raise FormatError(f"{path}: [items] names a file or a data set of the hub, one of the two")
+    _insist(path, "", found, str, [key for key in ("name", "line", "source", "licence") if key in found])
+    _insist(path, "prompt", prompt, str, ["instruction"] if "instruction" in prompt else [])
+    name = found.get("name", path.stem)
+    if not name.isidentifier():
+        raise FormatError(f"{path}: name must consist of letters, digits and _, got {name!r}")
+    attributes: dict[str, Any] = {
+        "name": name,
+        "line": found.get("line", f"as {path.name} declares it"),
+        "source": found.get("source", items.get("hub", items.get("file"))),
+        "licence": found.get("licence", "unknown"),
+        "files": {items.get("split", "test"): items.get("file", "")},
+        "declaration": found,
+        "folder": path.resolve().parent,
+        "shots": _shots(path, prompt.get("shots", [])),
+        "__module__": __name__,
+    }
+    if "instruction" in prompt:
+        attributes["instruction"] = prompt["instruction"]
+    if "stops" in prompt:
+        attributes["stops"] = tuple(map(str, prompt["stops"]))
+    return type("Declared", (_Declared, kind), attributes)()  # type: ignore[no-any-return]
+
+
+def _insist(path: Path, table: str, value: Mapping[str, Any], kind: type, keys: Iterable[str]) -> None:
+    for key in keys:
+        if not isinstance(value.get(key), kind):
+            where = ".".join(filter(None, [table, key]))
+            raise FormatError(f"{path}: {where} must be a text, got {value.get(key)!r:.80}")
+
+
+def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
+    pairs = isinstance(given, list) and all(isinstance(shot, list) and len(shot) == 2 for shot in given)
+    if not pairs or not all(isinstance(text, str) for shot in given for text in shot):
+        raise FormatError(f"{path}: prompt.shots must be a list of pairs of texts, question and answer")
+    return tuple((question, answer) for question, answer in given)
+
+
+def _field(name: str, row: Row) -> Any:
+    """A field of a row; of one inside another, such as choices.text, behind a dot."""
+    value: Any = row
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _fill(template: str, row: Row) -> str:
+    """A template, with {field} replaced by the row's text; its other braces stay."""
+    return _FIELD.sub(lambda match: str(_field(match[1], row)), template)
+
+
+def _from_hub(items: Mapping[str, Any]) -> Iterable[Row]:
+    if find_spec("datasets") is None:
+        raise ParameterError("data sets of the hub need datasets: pip install 'intact[hub]'")
+    from datasets import load_dataset
+
+    try:
+        found = load_dataset(
+            items["hub"], items.get("config"), split=items.get("split", "test"), revision=items.get("revision")
+        )
+    except Exception as error:  # of many kinds, with the network's among them
+        raise ParameterError(f"the data set {items['hub']} cannot be loaded: {error!s:.300}") from error
+    rows: Iterable[Row] = found
+    return rows

@@ -1,0 +1,172 @@
+"""GSM-Ranges: word problems whose numbers grow, and errors of logic told from errors of arithmetic.
+
+A text is taken at its word: its equations are computed again, each from what the ones before should have given. Where
+that leads to the right answer, only the arithmetic was wrong; where it does not, so was the way.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
+
+from intact.errors import ParameterError
+from intact.score import numbers
+from intact.score.equations import equations, evaluate
+from intact.tasks.generated import Draws, Generated
+from intact.tasks.numeric import Numeric
+from intact.tasks.task import Item
+
+LEVELS = 6
+_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
+_CHAIN = 64
+"""Wrong equations of a text that are put right, at most."""
+
+
+class Template(NamedTuple):
+    """A story with numbers a, b, c of the level's size and k, a small one; its answer, and what must be positive."""
+
+    story: str
+    answer: str
+    positive: tuple[str, ...] = ()
+
+
+TEMPLATES = (
+    Template(
+        "A farmer has {a} sheep. She buys {b} more and then sells {c}. How many sheep has she left?",
+        "a+b-c",
+        ("a+b-c",),
+    ),
+    Template(
+        "A mill grinds {a} sacks of wheat a day. How many good sacks does it grind in {k} days, if {b} are spoilt?",
+        "a*k-b",
+        ("a*k-b",),
+    ),
+    Template(
+        "A library has {a} books in its hall and {k} times as many in its cellar. It lends {b} of all its books. "
+        "How many are left?",
+        "a+a*k-b",
+        ("a+a*k-b",),
+    ),
+    Template(
+        "A ship carries {a} crates of tea and {b} crates of coffee. In each of {k} harbours {c} crates are unloaded. "
+        "How many crates are left on board?",
+        "a+b-k*c",
+        ("a+b-k*c",),
+    ),
+    Template(
+        "A lottery pays {t} dollars, shared equally by {k} friends. Each friend then gives {b} dollars away. "
+        "How many dollars does each friend keep?",
+        "a-b",
+        ("a-b",),
+    ),
+    Template(
+        "A town had {a} inhabitants. Last year {b} people moved in and {c} moved away. This year the population grew "
+        "to {k} times what it was at the end of last year. How many inhabitants has the town now?",
+        "(a+b-c)*k",
+        ("a+b-c",),
+    ),
+    Template(
+        "A factory made {a} lamps in January, {b} more than that in February, and in March as many as in both months "
+        "together. How many lamps did it make in the three months?",
+        "2*(a+a+b)",
+    ),
+    Template(
+        "A warehouse holds {a} bolts and {b} nuts. Every order takes {k} bolts and {k} nuts. "
+        "After {c} orders, how many bolts and nuts together are left?",
+        "a+b-2*k*c",
+        ("a-k*c", "b-k*c"),
+    ),
+)
+
+
+class GSMRanges(Generated, Numeric):
+    """After Shrestha et al. 2025, arXiv 2502.08680, with stories of our own. Level 1 has numbers below 100."""
+
+    name = "gsm_ranges"
+    line = "word problems with numbers of any size (level 1 to 6); logical and arithmetic errors told apart"
+    measures: ClassVar[dict[str, str]] = {
+        "arithmetic_error": "wrong, but right once its equations are computed again",
+        "logical_error": "wrong even then, or without an answer",
+    }
+
+    def __init__(self, *, level: int = 1, seed: int = 0, size: int = 100) -> None:
+        super().__init__(seed=seed, size=size)
+        if not 1 <= level <= LEVELS:
+            raise ParameterError(f"{self.name}: level must be from 1 to {LEVELS}, got {level}")
+        self.level = level
+
+    def make(self, index: int) -> Item:
+        """A story, with numbers that leave nothing negative."""
+        draws, template = Draws(self.seed, self.name, self.level, index), TEMPLATES[index % len(TEMPLATES)]
+        low, high = 10**self.level if self.level > 1 else 2, 10 ** (self.level + 1) - 1
+        while True:
+            values = {name: draws.between(low, high) for name in "abc"} | {"k": draws.between(2, 9)}
+            values["t"] = values["a"] * values["k"]
+            if all(_value(condition, values) > 0 for condition in template.positive):
+                break
+        answer = numbers.canonical(_value(template.answer, values))
+        return Item(f"{self.level}-{self.seed}-{index}", template.story.format(**values), answer, {"level": self.level})
+
+    def measure(self, item: Item, text: str) -> dict[str, float]:
+        """Which kind of error a text makes."""
+        if self.correct(item, self.read(text)):
+            return {"arithmetic_error": 0.0, "logical_error": 0.0}
+        arithmetic = self.correct(item, self.read(put_right(text)))
+        return {"arithmetic_error": float(arithmetic), "logical_error": float(not arithmetic)}
+
+
+def put_right(text: str) -> str:
+    """Return a text with the first of its wrong equations computed again, and so on with what follows from it.
+
+    A wrong result is replaced wherever it stands from there on.
+
+    >>> put_right("3 * 4 = 13 eggs. 13 + 2 = 15. The answer is 15.")
+    '3 * 4 = 12 eggs. 12 + 2 = 14. The answer is 14.'
+    """
+    done = 0
+    for _ in range(_CHAIN):
+        for start, end in _sentences(text, done):
+            wrong = next((one for one in equations(text[start:end]) if not one.holds), None)
+            if wrong is not None:
+                cut = _behind_equals(text, start, end, wrong.right)
+                text = text[:cut] + _replaced(text[cut:], wrong.right, wrong.left)
+                done = start
+                break
+        else:
+            return text
+    return text
+
+
+def _sentences(text: str, start: int) -> list[tuple[int, int]]:
+    cuts = [start, *(match.end() for match in _SENTENCE.finditer(text, start)), len(text)]
+    return [(a, b) for a, b in pairwise(cuts) if a < b]
+
+
+def _behind_equals(text: str, start: int, end: int, right: Fraction) -> int:
+    """Return the place behind the equals sign that this value follows."""
+    for match in re.finditer("=", text[start:end]):
+        cut = start + match.end()
+        found = numbers.numerals(text[cut:end])
+        if found and found[0].value == right:
+            return cut
+    return end
+
+
+def _replaced(text: str, old: Fraction, new: Fraction) -> str:
+    """Return a text with one number in place of another."""
+    parts, place = [], 0
+    for found in numbers.numerals(text):
+        if found.value == old:
+            shown = text[found.start : found.end]
+            lead = shown[: len(shown) - len(shown.lstrip("$€£ "))]
+            parts += [text[place : found.start], lead, numbers.canonical(new)]
+            place = found.end
+    return "".join([*parts, text[place:]])
+
+
+def _value(expression: str, values: dict[str, int]) -> Fraction:
+    value = evaluate(re.sub("[a-z]", lambda match: str(values[match[0]]), expression))
+    assert value is not None
+    return value

@@ -1,0 +1,42 @@
+"""miniF2F: mathematics stated for a proof assistant. The statements are listed; nothing here can check proofs yet."""
+
+from intact.reason.problem import whole_text
+from intact.tasks.data import Row
+from intact.tasks.task import Item, Task
+
+
+class MiniF2F(Task):
+    """Zheng et al. 2021, arXiv 2109.00110; the statements in Lean 4."""
+
+    name = "minif2f"
+    line = "statements in Lean 4 to be proved; listed, not judged yet"
+    source = "deepseek-ai/DeepSeek-Prover-V1.5"
+    licence = "MIT"
+    files = {"valid": "minif2f/minif2f.jsonl", "test": "minif2f/minif2f.jsonl"}
+    graded = False
+
+    def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
+        """Both splits are in one file."""
+        return [(index, row) for index, row in enumerate(rows) if row.get("split", split) == split]
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The formal statement is the question; there is no answer but a proof."""
+        return Item(row["name"], row["header"] + row["informal_prefix"] + row["formal_statement"], "")
+
+    def can_judge(self, item: Item) -> bool:
+        """There is nothing to compare with."""
+        return True
+
+    def read(self, text: str) -> str | None:
+        """A proof is a text."""
+        return whole_text(text)
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Nothing is known to be right.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+        """
+        raise NotImplementedError("proofs cannot be checked here yet")

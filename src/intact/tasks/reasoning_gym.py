@@ -1,0 +1,79 @@
+"""Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+
+from intact.errors import ParameterError
+from intact.score import answers, numbers
+from intact.score.latex import plain
+from intact.tasks.generated import Generated
+from intact.tasks.task import Item
+
+DATASET = "gsm_symbolic"
+
+
+class ReasoningGym(Generated):
+    """Stojanovski et al. 2025, arXiv 2505.24760. An answer is right if its own judge gives it full marks."""
+
+    name = "reasoning_gym"
+    line = "problems of a hundred kinds (dataset=gsm_symbolic), made from any seed"
+    source = "reasoning-gym"
+    licence = "Apache-2.0"
+    instruction = "Please reason step by step, and put your final answer within \\boxed{}."
+    shots = (
+        ("What is 12 + 30 - 7?", "12 + 30 = 42 and 42 - 7 = 35. The answer is 35."),
+        ("Spell 'stone' backwards.", "The letters are s, t, o, n, e; backwards e, n, o, t, s. The answer is enots."),
+    )
+    extra = "intact[reasoning-gym]"
+
+    def __init__(self, *, dataset: str = DATASET, seed: int = 0, size: int = 100) -> None:
+        super().__init__(seed=seed, size=size)
+        self.dataset = dataset
+
+    @cached_property
+    def _made(self) -> Any:
+        """The data set; its items depend on their number and the seed, not on its size."""
+        if find_spec("reasoning_gym") is None:
+            raise ParameterError(f"{self.name} needs reasoning-gym: pip install '{self.extra}'")
+        import reasoning_gym
+        from reasoning_gym.factory import DATASETS
+
+        if self.dataset not in DATASETS:
+            raise ParameterError(
+                f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(sorted(DATASETS))}"
+            )
+        return reasoning_gym.create_dataset(self.dataset, seed=self.seed, size=self.size)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The version whose judge it is."""
+        from importlib.metadata import version
+
+        return {"reasoning-gym": version("reasoning-gym"), "dataset": self.dataset}
+
+    def make(self, index: int) -> Item:
+        """An entry."""
+        entry = self._made[index]
+        return Item(f"{self.dataset}-{self.seed}-{index}", entry["question"].strip(), str(entry["answer"]))
+
+    def read(self, text: str) -> str | None:
+        """Return what stands in the last box, or in the rest of the line behind "the answer is"; a number as one."""
+        told = answers.boxed(text)
+        if told is None and "\\boxed" not in text:
+            told = text.rpartition("nswer is")[2].strip(" :").partition("\n")[0] if "nswer is" in text else None
+        if told is None:
+            return None
+        value = numbers.as_number(plain(told))
+        return (numbers.canonical(value) if value is not None else told.strip().rstrip(".").strip()) or None
+
+    def can_judge(self, item: Item) -> bool:
+        """Its own judge says."""
+        return True
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Full marks."""
+        index = int(item.id.rpartition("-")[2])
+        return answer is not None and self._made.score_answer(answer, self._made[index]) >= 1

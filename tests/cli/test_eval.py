@@ -1,0 +1,193 @@
+"""``intact eval`` on a tiny random model: its result file has the same bytes however it was made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import intact
+from support.tiny import write_tiny
+
+ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model and problems that it gets right now and then."""
+    folder = tmp_path_factory.mktemp("eval")
+    (folder / "data" / "gsm8k").mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(5)]
+    (folder / "data" / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_tiny(folder / "tiny.gguf")
+    return folder
+
+
+@pytest.fixture
+def evaluate(intact_command, place, tmp_path, monkeypatch):
+    """Evaluate, and give the bytes of result and trees."""
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+
+    def run(*options, words=ASKED, file="run.jsonl"):
+        result = intact_command("eval", place / "tiny.gguf", *words, "--out", tmp_path / file, "--json", *options)
+        assert result.code == 0, result.err
+        run.json = result.json
+        return (tmp_path / file).read_bytes(), (tmp_path / file).with_suffix(".traces.jsonl").read_bytes()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def expected(place, tmp_path_factory):
+    """The bytes that one thread gives, all at once."""
+    from typer.testing import CliRunner
+
+    from intact.cli import app
+
+    file = tmp_path_factory.mktemp("expected") / "run.jsonl"
+    words = ["eval", str(place / "tiny.gguf"), *ASKED, "--out", str(file), "--threads", "1"]
+    result = CliRunner().invoke(app, words, env={"INTACT_DATA": str(place / "data")}, prog_name="intact")
+    assert result.exit_code == 0, result.stderr
+    return file.read_bytes(), file.with_suffix(".traces.jsonl").read_bytes()
+
+
+def test_a_result_states_what_was_asked_what_was_answered_and_how_well(expected):
+    manifest, *records, last = map(json.loads, expected[0].decode().splitlines())
+    assert manifest["models"][0]["name"] == "tiny.gguf"
+    assert len(manifest["models"][0]["weights"]) == 64
+    assert manifest["method"]["parameters"] == {"n": 6}
+    assert manifest["seeds"] == [0, 1]
+    assert manifest["command"].startswith("intact eval tiny.gguf gsm8k --method self_consistency --set n=6")
+    assert [(r["seed"], r["id"]) for r in records] == [(s, f"gsm8k/test/{i}") for s in (0, 1) for i in range(5)]
+    assert all(len(record["samples"]) == 6 for record in records)
+    assert any(sample["correct"] for record in records for sample in record["samples"])
+    assert all(s["correct"] == (s["answer"] == r["right"]) for r in records for s in r["samples"])
+    (score,) = [score for score in last["scores"] if score["metric"] == "accuracy"]
+    assert score["value"] == sum(record["correct"] for record in records) / 10
+    assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+    assert score["low"] < score["high"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--threads", "2"),
+        ("--batch", "8"),
+        ("--batch", "64"),
+        ("--parallel", "1"),
+        ("--parallel", "3", "--shuffle", "1", "--threads", "2"),
+    ],
+    ids=" ".join,
+)
+def test_threads_batch_order_and_parallel_work_change_no_byte(evaluate, expected, options):
+    assert evaluate(*options) == expected
+
+
+def test_a_finished_run_is_replayed_to_the_same_bytes_without_writing_a_token(evaluate, expected, tmp_path):
+    assert evaluate(file="a.jsonl") == expected
+    again = evaluate("--journal", tmp_path / "a.journal", file="b.jsonl")
+    assert again == expected
+
+
+def test_more_samples_take_over_those_that_were_drawn(evaluate, tmp_path):
+    words = ("gsm8k", "--method", "self_consistency", "--max-tokens", "24")
+    few, _ = evaluate("-n", "2", "--journal", tmp_path / "journal", words=words, file="few.jsonl")
+    many, _ = evaluate("-n", "5", "--journal", tmp_path / "journal", words=words, file="many.jsonl")
+    alone, _ = evaluate("-n", "5", words=words, file="alone.jsonl")
+    assert many == alone
+    for one, other in zip(few.splitlines()[1:-1], many.splitlines()[1:-1], strict=True):
+        assert json.loads(one)["samples"] == json.loads(other)["samples"][:2]
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(place, expected, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(intact.__file__).parents[1])}
+    environment["INTACT_DATA"] = str(place / "data")
+    file, journal = tmp_path / "run.jsonl", tmp_path / "run.journal" / "journal.sqlite"
+
+    def start():
+        words = ["eval", str(place / "tiny.gguf"), *ASKED, "--out", str(file), "--parallel", "1", "--threads", "1"]
+        return subprocess.Popen([sys.executable, "-m", "intact.cli", *words], env=environment, stderr=subprocess.PIPE)
+
+    for attempt in range(2):
+        process, before = start(), journal.stat().st_size if journal.exists() else 0
+        while process.poll() is None and not (journal.exists() and journal.with_name(journal.name + "-wal").exists()):
+            time.sleep(0.002)
+        time.sleep(0.02 * attempt)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert before >= 0
+    if not file.exists():  # the second may have come to its end
+        process = start()
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    assert (file.read_bytes(), file.with_suffix(".traces.jsonl").read_bytes()) == expected
+
+
+def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+    model, file = place / "tiny.gguf", tmp_path / "run.jsonl"
+
+    def error(*words):
+        result = intact_command("eval", model, *words, "--out", file)
+        assert result.code == 2
+        assert not file.exists()
+        return result.err
+
+    assert "no task 'gsm9k'" in error("gsm9k")
+    assert "style must be chat or base" in error("gsm8k:style=loud")
+    assert "gsm8k takes" in error("gsm8k:level=3")
+    assert "given twice" in error("gsm8k", "gsm8k")
+    assert "--seeds takes a list" in error("gsm8k", "--seeds", "a")
+    assert "different from each other" in error("gsm8k", "--seeds", "1,1")
+    assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
+    assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
+    assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
+    assert "absent" in error("svamp")
+    file.write_text("something else\n")
+    result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
+    assert result.code == 2
+    assert "states something else" in result.err
+    assert file.read_text() == "something else\n"
+
+
+def test_curves_over_the_number_of_samples_are_drawn_from_independent_ones_alone(evaluate):
+    evaluate()
+    assert {"pass@1", "pass@2", "pass@4", "pass@6", "majority@6"} <= {
+        score["metric"] for score in evaluate.json["scores"]
+    }
+    words = ("gsm8k", "--method", "short_m_at_k", "--set", "k=3", "--set", "m=1", "--max-tokens", "24")
+    evaluate(words=words, file="short.jsonl")
+    assert {score["metric"] for score in evaluate.json["scores"]} == {"accuracy", "tokens"}
+
+
+def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+    listed = {
+        task["name"]: task for task in intact_command("tasks", "gsm8k", "svamp", "gsm_ranges:level=2", "--json").json
+    }
+    assert listed["gsm8k"]["problems"] == 5
+    assert "absent" in listed["svamp"]["missing"]
+    assert listed["gsm_ranges"]["parameters"]["level"] == 2
+    shown = intact_command("tasks", "gsm_ranges")
+    assert "logical_error" in shown.out
+    assert "level=1" in shown.out
+
+
+def test_likelihoods_are_compared_and_kept(evaluate, place, tmp_path):
+    (place / "data" / "arc_easy").mkdir(exist_ok=True)
+    choices = {"text": ["a stone", "a bird in the sky"], "label": ["A", "B"]}
+    rows = [{"id": f"q{i}", "question": f"What flies {i}?", "choices": choices, "answerKey": "B"} for i in range(3)]
+    file = place / "data" / "arc_easy" / "validation.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("arc_easy_likelihood",)
+    first = evaluate("--threads", "1", words=words, file="a.jsonl")
+    assert evaluate("--threads", "2", "--journal", tmp_path / "b", words=words, file="b.jsonl") == first
+    assert evaluate("--journal", tmp_path / "a.journal", words=words, file="c.jsonl") == first
+    record = json.loads(first[0].splitlines()[1])
+    assert [sample["answer"] for sample in record["samples"]] == ["0", "1"]
+    assert record["correct"] == (record["samples"][1]["logprob"] > record["samples"][0]["logprob"])
+    assert {score["metric"] for score in evaluate.json["scores"]} == {"acc", "acc_norm"}

@@ -1,0 +1,193 @@
+"""Tasks that are declared in a file, made from a seed, or judged by likelihoods; and how they are named."""
+
+import json
+
+import pytest
+
+from intact.errors import FormatError, ParameterError
+from intact.tasks.choose import choose
+from intact.tasks.gsm_ranges import TEMPLATES, put_right
+from intact.tasks.procbench import OPERATIONS, ProcBench
+from intact.tasks.task import find_task
+
+DECLARED = """
+name = "sums"
+line = "sums of two"
+licence = "CC0"
+grader = "number"
+
+[items]
+file = "sums.jsonl"
+id = "{name}"
+question = "What is {a} + {b}?"
+answer = "{solution.text}"
+after = "####"
+
+[prompt]
+instruction = "Only the number."
+shots = [["What is 1 + 1?", "2"]]
+stops = ["\\n"]
+"""
+ROWS = [{"name": f"n{i}", "a": i, "b": 2, "solution": {"text": f"so #### 1,00{i + 2}"}} for i in range(3)]
+
+
+@pytest.fixture
+def declared(tmp_path):
+    def write(text=DECLARED, rows=ROWS):
+        (tmp_path / "sums.toml").write_text(text)
+        (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(tmp_path / "sums.toml")
+
+    return write
+
+
+def test_a_declared_task_is_asked_and_judged_as_it_says(declared):
+    chosen = choose(f"{declared()}:shots=1")
+    items = chosen.load()
+    assert [item.id for item in items] == ["sums/test/n0", "sums/test/n1", "sums/test/n2"]
+    assert (items[1].question, items[1].answer) == ("What is 1 + 2?", "1003")
+    assert chosen.task.problem(items[1], "chat", 0, 1).prompt == (
+        ("user", "What is 1 + 1?\n\nOnly the number."),
+        ("assistant", "2"),
+        ("user", "What is 1 + 2?\n\nOnly the number."),
+    )
+    assert chosen.task.problem(items[1], "base").prompt.startswith("Question: What is 1 + 1?\nAnswer: 2\n\n")
+    assert chosen.task.correct(items[1], chosen.task.read("The answer is 1,003."))
+    assert chosen.task.stops == ("\n",)
+    assert chosen.label == "sums:shots=1"
+
+
+@pytest.mark.parametrize(
+    ("grader", "row", "text"),
+    [
+        ("choice", {"q": "Which?", "a": "B", "c": ["x", "y"]}, "The answer is B."),
+        ("choice", {"q": "Which?", "a": 1, "c": ["x", "y"]}, "(B)"),
+        ("exact", {"q": "Capital of France?", "a": "Paris"}, "The answer is paris."),
+        ("expression", {"q": "Half?", "a": "\\frac{1}{2}"}, "\\boxed{0.5}"),
+    ],
+)
+def test_every_grader_judges(declared, grader, row, text):
+    choices = 'choices = "c"\n' if "c" in row else ""
+    path = declared(
+        f'grader = "{grader}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswer = "{{a}}"\n{choices}', [row]
+    )
+    chosen = choose(path)
+    (item,) = chosen.load()
+    assert chosen.task.correct(item, chosen.task.read_for(item, text))
+    assert not chosen.task.correct(item, chosen.task.read_for(item, "The answer is C."))
+
+
+def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
+    pytest.importorskip("datasets", reason="needs datasets: pip install 'intact[hub]'")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    declared()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "sums.jsonl").rename(tmp_path / "set" / "test.jsonl")
+    text = DECLARED.replace('file = "sums.jsonl"', f'hub = "{tmp_path / "set"}"')
+    (tmp_path / "sums.toml").write_text(text)
+    assert [item.answer for item in choose(str(tmp_path / "sums.toml")).load(2)] == ["1002", "1003"]
+    (tmp_path / "sums.toml").write_text(text.replace('/set"', '/nowhere"'))
+    with pytest.raises(ParameterError, match="cannot be loaded"):
+        choose(str(tmp_path / "sums.toml")).load()
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "message"),
+    [
+        (("grader", "marker"), ROWS, "marker means nothing here"),
+        (('"number"', '"vibes"'), ROWS, "grader must be one of number"),
+        (("[items]", "[item]"), ROWS, "means nothing here|is missing"),
+        (('file = "sums.jsonl"', ""), ROWS, "a file or a data set"),
+        (('question = "What is {a} + {b}?"', ""), ROWS, "items.question must be a text"),
+        (("{a} + {b}", "{a} + {c}"), ROWS, r"item 0 is no problem of sums \(KeyError"),
+        (("shots = [[", "shots = [[3, "), ROWS, "pairs of texts"),
+        (("name =", "name = =\n"), ROWS, "is no TOML"),
+        (("", ""), [*ROWS, ROWS[0]], r"item 3 has the identifier 'n0' of an earlier one"),
+        (("", ""), [], "holds no problem of sums"),
+        (
+            ("", ""),
+            [{**ROWS[0], "solution": {"text": "#### many"}}],
+            r"item 0 \(n0\): the judge cannot read its answer",
+        ),
+    ],
+)
+def test_bad_declarations_and_items_are_named(declared, change, rows, message):
+    with pytest.raises(FormatError, match=message):
+        choose(declared(DECLARED.replace(*change), rows)).load()
+
+
+def test_parameters_are_named_and_checked():
+    assert choose("gsm_ranges:level=3,seed=7").label == "gsm_ranges:level=3,seed=7"
+    assert choose("gsm_ranges:level=1").label == "gsm_ranges"
+    for text, message in (
+        ("gsm_ranges:level=9", "level must be from 1 to 6"),
+        ("gsm_ranges:level=x", "level takes a value like 1"),
+        ("gsm_ranges:depth=1", "gsm_ranges takes level, seed, size, shots, split, style; got 'depth'"),
+        ("gsm_ranges:level", "parameters are NAME=VALUE"),
+        ("gsm8k:split=dev", "has no split 'dev'"),
+        ("gsm8k:shots=9", "has 4 examples"),
+        ("nothing.toml", "no such file"),
+        ("procbench:steps=0", "steps must be from 1"),
+        ("procbench:size=0", "size must be at least 1"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            choose(text)
+
+
+@pytest.mark.parametrize("level", [1, 6])
+def test_stories_have_numbers_of_their_level_and_answers_that_follow(level):
+    items = choose(f"gsm_ranges:level={level},seed=3,size=40").load()
+    assert items == choose(f"gsm_ranges:level={level},seed=3,size=80").load(40)
+    assert items != choose(f"gsm_ranges:level={level},seed=4,size=40").load()
+    assert len({item.question for item in items}) == 40 > len(TEMPLATES)
+    assert all(int(item.answer) > 0 for item in items)
+    assert max(int(item.answer) for item in items) > 10**level
+
+
+def test_errors_of_arithmetic_are_told_from_those_of_logic():
+    task = find_task("gsm_ranges")
+    item = choose("gsm_ranges:size=1").load()[0]
+    numbers = [int(word.strip(".")) for word in item.question.split() if word.strip(".").isdigit()]
+    a, b, c = numbers
+    right = f"{a} + {b} = {a + b}. {a + b} - {c} = {a + b - c}. The answer is {a + b - c}."
+    slip = f"{a} + {b} = {a + b + 1}. {a + b + 1} - {c} = {a + b + 1 - c}. The answer is {a + b + 1 - c}."
+    wrong = f"{a} - {b} = {a - b}. {a - b} - {c} = {a - b - c}. The answer is {a - b - c}."
+    assert task.measure(item, right) == {"arithmetic_error": 0, "logical_error": 0}
+    assert task.measure(item, slip) == {"arithmetic_error": 1, "logical_error": 0}
+    assert task.measure(item, wrong) == {"arithmetic_error": 0, "logical_error": 1}
+    assert task.measure(item, "Who knows.") == {"arithmetic_error": 0, "logical_error": 1}
+
+
+def test_equations_are_put_right_one_after_the_other():
+    assert put_right("2 + 2 = 5.\n5 * 3 = 16. So $16.") == "2 + 2 = 4.\n4 * 3 = 12. So $12."
+    assert put_right("3 * 4 = 13 eggs, then 13 + 2 = 15. The answer is 15.").endswith("The answer is 14.")
+    assert put_right("4 + 4 = 8. The answer is 9.") == "4 + 4 = 8. The answer is 9."
+    assert put_right("") == ""
+
+
+def test_procedures_are_judged_step_by_step():
+    item = choose("procbench:steps=4,seed=1").load(1)[0]
+    states, task = item.secret["states"], ProcBench(steps=4, seed=1)
+    text = "\n".join(f"Step {i + 1}: {state}" for i, state in enumerate(states)) + f"\nFinal: {states[-1]}"
+    assert task.correct(item, task.read(text))
+    assert task.measure(item, text) == {"prefix_accuracy": 1.0, "sequential_match": 1.0}
+    astray = text.replace(f"Step 3: {states[2]}", "Step 3: x")
+    assert task.measure(item, astray) == {"prefix_accuracy": 0.5, "sequential_match": 0.0}
+    assert task.measure(item, "no idea")["prefix_accuracy"] == 0
+    assert item.answer == states[-1]
+    assert item.secret["states"] not in task.problem(item).data.values()
+    assert len({choose("procbench:size=60").load()[i].question for i in range(60)}) == 60
+    assert len(OPERATIONS) == 8
+
+
+def test_reasoning_gym_needs_no_download_and_judges_by_itself():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install 'intact[reasoning-gym]'")
+    chosen = choose("reasoning_gym:dataset=chain_sum,seed=5,size=4")
+    items = chosen.load()
+    assert items == choose("reasoning_gym:dataset=chain_sum,seed=5,size=9").load(4)
+    assert items != choose("reasoning_gym:dataset=chain_sum,seed=6,size=4").load()
+    for item in items:
+        assert chosen.task.correct(item, chosen.task.read(f"So \\boxed{{{item.answer}}}."))
+        assert not chosen.task.correct(item, chosen.task.read("The answer is 0.5."))
+    with pytest.raises(ParameterError, match=r"has no data set 'nothing'; it has .*chain_sum"):
+        choose("reasoning_gym:dataset=nothing").load()
