@@ -47,3 +47,7 @@ class ReceiptError(IntactError):
 
 class NewerReceiptError(ReceiptError):
     """A receipt of a version, or with a feature, that this program does not know: it can be neither true nor false."""
+
+
+class LockError(IntactError):
+    """A lock file that cannot be read or made."""

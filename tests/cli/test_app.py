@@ -30,8 +30,9 @@ COMMANDS = [
     "doctor",
     "trace",
     "keys",
+    "lock",
 ]
-GROUPS = {"trace": ["show"], "keys": ["new", "show", "sign"]}
+GROUPS = {"trace": ["show"], "keys": ["new", "show", "sign"], "lock": ["new", "check", "cite"]}
 EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, [""])]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 

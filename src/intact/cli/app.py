@@ -16,6 +16,7 @@ from intact.cli import (
     doctor,
     info,
     keys,
+    lock,
     methods,
     models,
     perplexity,
@@ -152,6 +153,12 @@ key_files.command("new", cls=Command, epilog=keys.NEW_EXAMPLES)(keys.new)
 key_files.command("show", cls=Command, epilog=keys.SHOW_EXAMPLES)(keys.show)
 key_files.command("sign", cls=Command, epilog=keys.SIGN_EXAMPLES)(keys.sign)
 app.add_typer(key_files, name="keys")
+
+locks = typer.Typer(cls=Commands, help="Name what a result was made with, and make it again.", no_args_is_help=True)
+locks.command("new", cls=Command, epilog=lock.NEW_EXAMPLES)(lock.new)
+locks.command("check", cls=Command, epilog=lock.CHECK_EXAMPLES)(lock.check)
+locks.command("cite", cls=Command, epilog=lock.CITE_EXAMPLES)(lock.cite)
+app.add_typer(locks, name="lock")
 
 
 def main() -> None:

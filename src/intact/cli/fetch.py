@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from intact.cli.output import bar, err, note, size
 if TYPE_CHECKING:
     from intact.download import Pulled
 
+observers: list[Callable[[str, Any], None]] = []
+"""Told of every model that is loaded: the name it goes by, and the model."""
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
 
 
@@ -71,7 +74,10 @@ def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None 
 
     console = err()
     with console.status(f"loading {path.name}") if console.is_terminal else NOTHING:
-        return intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes, **options)
+        loaded = intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes, **options)
+    for observe in observers:
+        observe(model, loaded)
+    return loaded
 
 
 class _Nothing:

@@ -14,6 +14,8 @@ from intact.receipts.weights import Weights, measure
 if TYPE_CHECKING:
     from intact.formats import Checkpoint
     from intact.library import Model
+    from intact.models import Program
+    from intact.text import Tokenizer
 
 _measured: WeakKeyDictionary[Model, dict[HashName, tuple[Weights, ModelDigests]]] = WeakKeyDictionary()
 
@@ -48,19 +50,32 @@ def version_of(profile: Profile) -> str:
 def _measure(model: Model, name: HashName) -> tuple[Weights, ModelDigests]:
     known = _measured.setdefault(model, {})
     if name not in known:
-        weights = measure(model.program, name, choose_threads(None))
-        known[name] = (
-            weights,
-            ModelDigests(
-                weights.root,
-                weights.tensors,
-                tokenizer_digest(name, model.checkpoint, model.tokenizer),
-                template_digest(name, model.tokenizer),
-                tuple(sorted(model.tokenizer.eos_ids)),
-                own_name(model.checkpoint),
-            ),
-        )
+        known[name] = identify(model.checkpoint, model.program, model.tokenizer, name)
     return known[name]
+
+
+def identify(
+    checkpoint: Checkpoint,
+    program: Program,
+    tokenizer: Tokenizer,
+    hash: HashName = "sha256",  # noqa: A002
+) -> tuple[Weights, ModelDigests]:
+    """The Merkle tree over a checkpoint, and all its digests.
+
+    Raises
+    ------
+    ReceiptError
+        If its tokenizer's file has gone.
+    """
+    weights = measure(program, hash, choose_threads(None))
+    return weights, ModelDigests(
+        weights.root,
+        weights.tensors,
+        tokenizer_digest(hash, checkpoint, tokenizer),
+        template_digest(hash, tokenizer),
+        tuple(sorted(tokenizer.eos_ids)),
+        own_name(checkpoint),
+    )
 
 
 def own_name(checkpoint: Checkpoint) -> str | None:

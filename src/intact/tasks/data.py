@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from intact.errors import FormatError, ParameterError
 
 Row = Mapping[str, Any]
+observers: list[Callable[[Path], None]] = []
+"""Told of every file of problems that is read."""
 
 
 def data_folder() -> Path:
@@ -31,6 +33,8 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise ParameterError(f"{path} is absent: put it there, or name the folder of the data with INTACT_DATA")
+    for observe in observers:
+        observe(path)
     try:
         text = path.read_text("utf-8")
     except (UnicodeDecodeError, OSError) as error:

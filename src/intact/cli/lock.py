@@ -1,0 +1,283 @@
+"""``intact lock``: files that say what a published result was made with, and from what it can be regenerated."""
+
+from __future__ import annotations
+
+import json as decoder
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, Profile, ProfileOption
+from intact.cli.output import emit, note, out, say
+from intact.errors import LockError
+
+if TYPE_CHECKING:
+    from intact.receipts.lock import Finding, Lock, LockedFile, LockedModel, Run
+
+NEW_EXAMPLES = """\
+Run a command, and lock what it was made with: models, data, versions, and its result
+  intact lock new answer.lock -- run "Name a colour." -n 5 --temperature 1 --json > answer.json
+A result that goes to a file
+  intact lock new gsm8k.lock --result gsm8k.jsonl -- eval smollm2-135m-instruct gsm8k --out gsm8k.jsonl
+A model alone, for a program of your own
+  intact lock new paper.lock --model qwen2.5-coder-0.5b-instruct
+"""
+CHECK_EXAMPLES = """\
+Are the same weights, tokenizer and numerics here?
+  intact lock check answer.lock
+Make the result again, and compare it; read the command in the file first
+  intact lock check answer.lock --run
+"""
+CITE_EXAMPLES = """\
+A line for a paper, or an entry for its bibliography
+  intact lock cite answer.lock
+  intact lock cite answer.lock --style bibtex
+"""
+T = TypeVar("T")
+DIFFERENT = 1
+"""Exit status where something that decides a result is not what the lock says."""
+_METHOD = re.compile(r"(.+\.py):\w+")
+
+LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock.", show_default=False)]
+
+
+def new(
+    file: LockFile,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND]", help="What gives the result, without `intact`.", show_default=False),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A model to lock without a command; may be given again."),
+    ] = None,
+    reads: Annotated[
+        list[str] | None,
+        typer.Option("--reads", metavar="FILE", help="A file that the command reads, besides a task's data."),
+    ] = None,
+    result: Annotated[
+        str | None,
+        typer.Option("--result", metavar="FILE", help="Where the command writes; by default its JSON counts."),
+    ] = None,
+    profile: ProfileOption = "int8",
+    json: JsonOption = False,
+) -> None:
+    """Write a lock. With a command, run it, show what it gives, and lock that too."""
+    if file.exists():
+        raise LockError(f"{file} is there already; expected the name of a new file")
+    if bool(arguments) == bool(model):
+        raise LockError("give either a command behind --, or models by --model")
+    if arguments:
+        made = regenerate(arguments, reads or [], result, sys.stdout)
+    else:
+        made = _lock([_lock_model(name, profile) for name in model or []])
+    try:
+        file.write_text(made.text(), "utf-8")
+    except OSError as error:
+        raise LockError(f"{file}: cannot be written ({error.strerror or error})") from error
+    if json and not arguments:
+        emit(made.to_document())
+    note(f"{file}: sha256 {made.digest.hex()}")
+
+
+def check(
+    file: LockFile,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run the command that the file names, and compare results.")
+    ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="NAME=MODEL", help="Where a model is now; may be given again."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell whether a locked result would be the same here; with --run, whether it is.
+
+    Exit status 0: nothing that decides a result differs; 1: something does; 2: it cannot be checked.
+    """
+    from intact.receipts.lock import compare
+
+    locked = _read(file)
+    if run and locked.run is None:
+        raise LockError(f"{file} names no command, so there is nothing to run")
+    places = dict(map(_pair, model or []))
+    if run and locked.run is not None:
+        again, names = locked.run, {place: name for name, place in places.items()}
+        arguments = [places.get(argument, argument) for argument in again.arguments]
+        here = regenerate(arguments, [file.name for file in again.files], again.written, StringIO())
+        here = replace(here, models=tuple(replace(m, name=names.get(m.name, m.name)) for m in here.models))
+    else:
+        here = _lock([_lock_model(m.name, m.numerics.profile, places.get(m.name), m) for m in locked.models])
+    findings = compare(locked, here)
+    differ = [finding for finding in findings if finding.decides and not finding.same]
+    if json:
+        emit(
+            {
+                "file": str(file),
+                "sha256": locked.digest.hex(),
+                "same": not differ,
+                "findings": list(map(_row, findings)),
+            }
+        )
+    else:
+        _show(findings)
+    if differ:
+        raise typer.Exit(DIFFERENT)
+
+
+def cite(
+    file: LockFile,
+    style: Annotated[Literal["text", "bibtex"], typer.Option("--style", help="A line, or a BibTeX entry.")] = "text",
+    json: JsonOption = False,
+) -> None:
+    """Print a citation that names versions, weights and the lock itself by their digests."""
+    from intact.receipts import lock
+
+    locked = _read(file)
+    if json:
+        emit({"sha256": locked.digest.hex(), "text": lock.cite(locked), "bibtex": lock.cite(locked, "bibtex")})
+    else:
+        say(lock.cite(locked, style) + "\n")
+
+
+def regenerate(arguments: list[str], reads: list[str], written: str | None, echo: TextIO) -> Lock:
+    """Run a command of ours, and lock what it read and gave.
+
+    Raises
+    ------
+    LockError
+        If it fails, gives no JSON, or its file is there already.
+    """
+    from intact.cli.app import app
+    from intact.receipts.lock import LockedFile, LockedModel, Run, result_digest
+    from intact.tasks import data
+
+    if arguments[0] == "lock":
+        raise LockError("a lock cannot be locked")
+    if written is None and "--json" not in arguments:
+        raise LockError("the command lacks --json: what it shows to people depends on their terminal")
+    if written is not None and Path(written).exists():
+        raise LockError(f"{written} is there already: move it away, so that it is made anew")
+    models: dict[str, Any] = {}
+    files: dict[str, LockedFile] = {}
+
+    def read(path: Path, name: str) -> None:
+        files.setdefault(name, LockedFile(name, LockedFile.of(path).sha256))
+
+    for argument in arguments:
+        if found := _METHOD.fullmatch(argument):
+            read(Path(found[1]), found[1])
+    told = _Told(echo)
+    with (
+        _watched_by(fetch.observers, models.__setitem__),
+        _watched_by(data.observers, lambda path: read(path, _data_name(path))),
+        redirect_stdout(told),
+    ):
+        status = app(arguments, prog_name="intact", standalone_mode=False)
+    if status:
+        raise LockError(f"the command ended with status {status}, so there is no result to lock")
+    for name in reads:
+        if name not in files:
+            read(Path(name), name)
+    if not models:
+        raise LockError("the command loaded no model")
+    result = result_digest(_json(told.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
+    locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
+    return _lock(locked, Run(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written))
+
+
+@contextmanager
+def _watched_by(observers: list[T], observe: T) -> Iterator[None]:
+    observers.append(observe)
+    try:
+        yield
+    finally:
+        observers.remove(observe)
+
+
+class _Told(StringIO):
+    """Keeps what is printed, and passes it on; it is no terminal."""
+
+    def __init__(self, echo: TextIO) -> None:
+        super().__init__()
+        self._echo = echo
+
+    def write(self, text: str) -> int:
+        self._echo.write(text)
+        return super().write(text)
+
+
+def _json(text: str) -> Any:
+    try:
+        return decoder.loads(text)
+    except ValueError as error:
+        raise LockError(f"the command's output is no JSON: {error}") from error
+
+
+def _data_name(path: Path) -> str:
+    """The name of a file of problems: its place in their folder."""
+    from intact.tasks.data import data_folder
+
+    folder = data_folder()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
+def _lock(models: list[LockedModel], run: Run | None = None) -> Lock:
+    from intact.receipts.lock import Lock
+
+    return Lock.now(models, run)
+
+
+def _lock_model(name: str, profile: Profile, place: str | None = None, like: LockedModel | None = None) -> LockedModel:
+    from intact.receipts.document import Numerics
+    from intact.receipts.identity import version_of
+    from intact.receipts.lock import lock_model
+
+    bits = 8 if like is None else like.numerics.bits
+    return lock_model(name, fetch.locate(place or name), Numerics(version_of(profile), profile, bits))
+
+
+def _read(file: Path) -> Lock:
+    from intact.receipts.lock import Lock
+
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(1 << 24)
+    except OSError as error:
+        raise LockError(f"{file}: cannot be read ({error.strerror or error})") from error
+    try:
+        return Lock.parse(data)
+    except LockError as error:
+        raise LockError(f"{file}: {error}") from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, place = text.partition("=")
+    if not name or not place:
+        raise LockError(f"--model takes NAME=MODEL, with the lock's name and where it is now, got {text!r}")
+    return name, place
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    return {**finding._asdict(), "same": finding.same}
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.text import Text
+
+    console = out()
+    for finding in findings:
+        if finding.same:
+            console.print(Text.assemble(("same     ", "green"), finding.what), soft_wrap=True)
+        else:
+            word, style = ("differs  ", "bold red") if finding.decides else ("other    ", "yellow")
+            difference = f"  locked {finding.locked}, here {finding.found}"
+            console.print(Text.assemble((word, style), finding.what, (difference, "dim")), soft_wrap=True)

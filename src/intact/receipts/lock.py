@@ -1,0 +1,330 @@
+"""Lock files: what a published result was made with, and from what it can be regenerated (docs/receipts.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import intact
+from intact.errors import LockError, ReceiptError
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.receipts import canonical
+from intact.receipts.canonical import LARGEST
+from intact.receipts.document import ModelDigests, Numerics
+from intact.receipts.fields import Fields, is_integer, shown
+from intact.receipts.identity import digests_of, identify, numerics_of
+from intact.text import Tokenizer
+
+if TYPE_CHECKING:
+    from intact.library import Model
+
+FORMAT: Final = "intact-lock"
+VERSION: Final = 1
+LIBRARIES: Final = ("jinja2", "llguidance", "math-verify", "numpy", "scipy", "sympy", "tokenizers")
+"""What may have a part in a result besides this package: prompts, masks, scores."""
+CLOCK: Final = frozenset({"seconds"})
+"""Members of results that a clock decides."""
+
+
+@dataclass(frozen=True)
+class LockedModel:
+    """A model by the name under which it was loaded, its digests, and the arithmetic it ran in."""
+
+    name: str
+    digests: ModelDigests
+    numerics: Numerics
+
+    @classmethod
+    def of(cls, name: str, model: Model) -> LockedModel:
+        """Lock a model that is loaded."""
+        return cls(name, digests_of(model), numerics_of(model))
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
+
+    @classmethod
+    def from_document(cls, value: Any) -> LockedModel:
+        """Read it."""
+        fields = Fields(value, "models", ("name", "digests", "numerics"))
+        digests = ModelDigests.from_document(fields.values["digests"])
+        return cls(fields.text("name"), digests, Numerics.from_document(fields.values["numerics"]))
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """A file that a run read: its name, and SHA-256."""
+
+    name: str
+    sha256: bytes
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"name": self.name, "sha256": self.sha256.hex()}
+
+    @classmethod
+    def from_document(cls, value: Any) -> LockedFile:
+        """Read it."""
+        fields = Fields(value, "run.files", ("name", "sha256"))
+        return cls(fields.text("name"), fields.digest("sha256"))
+
+    @classmethod
+    def of(cls, path: Path) -> LockedFile:
+        """Read a file."""
+        try:
+            with path.open("rb") as file:
+                return cls(path.name, hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise LockError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command of this package.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+        What stands behind `intact`.
+    files : tuple of LockedFile
+        What it read, besides models.
+    result : bytes
+        Digest of what it printed (`result_digest`), or SHA-256 of the file that it wrote.
+    written : str or None
+        The name of that file.
+    """
+
+    arguments: tuple[str, ...]
+    files: tuple[LockedFile, ...]
+    result: bytes
+    written: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {
+            "arguments": list(self.arguments),
+            "files": [file.to_document() for file in self.files],
+            "result": self.result.hex(),
+            "written": self.written,
+        }
+
+    @classmethod
+    def from_document(cls, value: Any) -> Run:
+        """Read it."""
+        fields = Fields(value, "run", ("arguments", "files", "result", "written"))
+        for name in ("arguments", "files"):
+            if not isinstance(fields.values[name], list):
+                fields.fail(name, "a list")
+        arguments = fields.values["arguments"]
+        if not arguments or not all(isinstance(item, str) for item in arguments):
+            fields.fail("arguments", "a list of strings that is not empty")
+        files = tuple(map(LockedFile.from_document, fields.values["files"]))
+        return cls(tuple(arguments), files, fields.digest("result"), fields.maybe("written", fields.text))
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a result was made with.
+
+    Attributes
+    ----------
+    package : str
+        The version of this package.
+    libraries : mapping
+        Versions of other packages that may have had a part in it.
+    models : tuple of LockedModel
+        All that were loaded.
+    run : Run or None
+        The command that gives the result; None where a program of its own does.
+    """
+
+    package: str
+    libraries: Mapping[str, str]
+    models: tuple[LockedModel, ...]
+    run: Run | None = None
+
+    @classmethod
+    def now(cls, models: Iterable[LockedModel], run: Run | None = None) -> Lock:
+        """The lock of what is installed here."""
+        return cls(intact.__version__, libraries(), tuple(models), run)
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "intact": self.package,
+            "libraries": dict(self.libraries),
+            "models": [model.to_document() for model in self.models],
+            "run": None if self.run is None else self.run.to_document(),
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical form (RFC 8785): the same however a file is indented."""
+        return hashlib.sha256(canonical.encode(self.to_document())).digest()
+
+    def text(self) -> str:
+        """What stands in a file: JSON for people to read."""
+        return json.dumps(self.to_document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def parse(cls, data: bytes) -> Lock:
+        """Read a lock.
+
+        Raises
+        ------
+        LockError
+            If it is none, or of a later version.
+        """
+        try:
+            return cls._read(canonical.read(data, "the lock"))
+        except ReceiptError as error:
+            raise LockError(f"no lock: {error}") from error
+
+    @classmethod
+    def _read(cls, value: Any) -> Lock:
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise LockError(f"no lock: its member format must be {FORMAT!r}")
+        if value.get("version") != VERSION or not is_integer(value["version"], 1, LARGEST):
+            raise LockError(f"the lock is of version {shown(value.get('version'))}; this program reads {VERSION}")
+        fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
+        found, models, run = fields.values["libraries"], fields.values["models"], fields.values["run"]
+        if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
+            fields.fail("libraries", "an object with versions")
+        if not isinstance(models, list):
+            fields.fail("models", "a list")
+        return cls(
+            fields.text("intact"),
+            found,
+            tuple(map(LockedModel.from_document, models)),
+            None if run is None else Run.from_document(run),
+        )
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the packages that may have a part in results, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
+    """Lock a checkpoint without loading it.
+
+    Raises
+    ------
+    FormatError, ModelError
+        If it is no model.
+    """
+    with open_checkpoint(path) as checkpoint:
+        _, digests = identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))
+    return LockedModel(name, digests, numerics)
+
+
+def result_digest(result: Any) -> bytes:
+    """SHA-256 of a result as JSON, sorted and without spaces; members that a clock decides are left out."""
+    text = json.dumps(_timeless(result), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _timeless(item) for name, item in value.items() if name not in CLOCK}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+class Finding(NamedTuple):
+    """What of a lock was compared.
+
+    Attributes
+    ----------
+    what : str
+        What it is about, such as "weights of smollm2-135m-instruct".
+    locked, found : str
+        What the lock has, and what is here.
+    decides : bool
+        Whether a difference means that another result is made; otherwise it may be the same.
+    """
+
+    what: str
+    locked: str
+    found: str
+    decides: bool = True
+
+    @property
+    def same(self) -> bool:
+        """Whether there is no difference."""
+        return self.locked == self.found
+
+
+def compare(locked: Lock, here: Lock) -> list[Finding]:
+    """Compare a lock with one made here, part by part; models and files go by their places."""
+    findings = [Finding("version of intact", locked.package, here.package, decides=False)]
+    findings += [
+        Finding(f"version of {name}", own, here.libraries.get(name, _ABSENT), decides=False)
+        for name, own in locked.libraries.items()
+    ]
+    others = {model.name: model for model in here.models}
+    for model in locked.models:
+        other = others.get(model.name)
+        a, b = _facts(model), {} if other is None else _facts(other)
+        findings += [Finding(f"{what} of {model.name}", own, b.get(what, _ABSENT)) for what, own in a.items()]
+    if locked.run is not None and here.run is not None:
+        files = {file.name: file.sha256.hex() for file in here.run.files}
+        findings += [
+            Finding(f"file {file.name}", file.sha256.hex(), files.get(file.name, _ABSENT)) for file in locked.run.files
+        ]
+        findings.append(Finding("result", locked.run.result.hex(), here.run.result.hex()))
+    return findings
+
+
+_ABSENT: Final = "absent"
+
+
+def _facts(model: LockedModel) -> dict[str, str]:
+    digests, numerics = model.digests, model.numerics
+    return {
+        "weights": digests.weights.hex(),
+        "tokenizer": digests.tokenizer.hex(),
+        "template": "none" if digests.template is None else digests.template.hex(),
+        "numerics": f"{numerics.version} {numerics.profile} {numerics.bits} bits",
+    }
+
+
+Style = Literal["text", "bibtex"]
+
+
+def cite(lock: Lock, style: Style = "text") -> str:
+    """A line that names a result for good: versions, models by their weights, and the lock's own digest."""
+    digest = lock.digest.hex()
+    models = ", ".join(
+        f"{Path(model.name).name} (weights sha256:{model.digests.weights.hex()})" for model in lock.models
+    )
+    numerics = " and ".join(dict.fromkeys(f"{m.numerics.version} ({m.numerics.profile})" for m in lock.models))
+    made = f"intact {lock.package}, numerics {numerics}, {models}; lock sha256:{digest}"
+    if style == "text":
+        return f"Exact results by {made}. To regenerate: intact lock check."
+    title = "Exact result of intact" + (" " + lock.run.arguments[0] if lock.run else "")
+    return (
+        f"@misc{{intact-{digest[:12]},\n"
+        f"  title        = {{{_tex(title)}}},\n"
+        f"  howpublished = {{{_tex(made)}}},\n"
+        f"  note         = {{Regenerate with \\texttt{{intact lock check}}}}\n"
+        "}"
+    )
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)

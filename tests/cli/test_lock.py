@@ -1,0 +1,185 @@
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from intact.formats import open_checkpoint
+from intact.receipts.lock import Lock, result_digest
+from support.tiny import write_tiny
+
+ASK = ("Name a colour.", "-n", "2", "--temperature", "1", "--max-tokens", "6", "--json")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture
+def locked(intact_command, tiny, tmp_path):
+    """A lock of a run, and what the run gave."""
+    file = tmp_path / "answer.lock"
+    made = intact_command("lock", "new", file, "--", "run", tiny, *ASK)
+    assert made.code == 0, made.err
+    return file, made.json
+
+
+def statuses(checked):
+    return {finding["what"]: finding["same"] for finding in checked.json["findings"]}
+
+
+def edit(file, change):
+    value = json.loads(file.read_text())
+    change(value)
+    file.write_text(json.dumps(value))
+
+
+def test_a_locked_result_is_made_again(intact_command, locked, tiny):
+    file, answer = locked
+    lock = Lock.parse(file.read_bytes())
+    assert answer == intact_command("run", tiny, *ASK).json  # the command's output is shown as it is
+    assert lock.run.result == result_digest(answer)
+    for options in ((), ("--run",)):
+        checked = intact_command("lock", "check", file, *options, "--json")
+        assert checked.code == 0
+        assert checked.json["same"]
+        assert all(statuses(checked).values())
+        assert ("result" in statuses(checked)) == bool(options)
+    assert "same     weights" in intact_command("lock", "check", file).out
+
+
+def test_another_seed_is_another_result(intact_command, locked):
+    file, _ = locked
+    edit(file, lambda lock: lock["run"]["arguments"].extend(["--seed", "1"]))
+    checked = intact_command("lock", "check", file, "--run", "--json")
+    assert checked.code == 1
+    assert [what for what, same in statuses(checked).items() if not same] == ["result"]
+
+
+def test_one_bit_of_a_weight_is_found_without_running(intact_command, locked, tiny, tmp_path):
+    file, _ = locked
+    data = bytearray(tiny.read_bytes())
+    with open_checkpoint(tiny) as checkpoint:
+        tensor = checkpoint.tensors["blk.0.ffn_up.weight"].data.tobytes()
+    data[data.index(tensor) + 5] ^= 1
+    other = tmp_path / "other.gguf"
+    other.write_bytes(data)
+    for options in ((), ("--run",)):
+        checked = intact_command("lock", "check", file, "--model", f"{tiny}={other}", *options, "--json")
+        assert checked.code == 1
+        assert not statuses(checked)[f"weights of {tiny}"]
+        assert statuses(checked)[f"tokenizer of {tiny}"]
+        assert intact_command("lock", "check", file, "--model", f"{tiny}={tiny}", *options).code == 0
+
+
+def test_other_versions_of_libraries_are_told_but_decide_nothing(intact_command, locked):
+    file, _ = locked
+    edit(file, lambda lock: lock["libraries"].update(tokenizers="0.0.1"))
+    checked = intact_command("lock", "check", file)
+    assert checked.code == 0
+    assert "other    version of tokenizers  locked 0.0.1, here " in checked.out
+    edit(file, lambda lock: lock["models"][0]["numerics"].update(version="0"))
+    checked = intact_command("lock", "check", file)
+    assert checked.code == 1
+    assert "differs  numerics of" in checked.out
+
+
+def test_data_and_files_are_locked_too(intact_command, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "data"))
+    problems = tmp_path / "data" / "gsm8k" / "test.jsonl"
+    problems.parent.mkdir(parents=True)
+    problems.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
+    method = tmp_path / "mine.py"
+    method.write_text(
+        "from intact.reason import Answer, method\n\n\n@method('none')\ndef idle(problem):\n"
+        "    return Answer('2')\n    yield\n"
+    )
+    run = ("solve", "mine.py:idle", "--task", "gsm8k", "--model", tiny, "--trace", "trace.jsonl", "--json")
+    made = intact_command("lock", "new", "solve.lock", "--result", "trace.jsonl", "--", *run)
+    assert made.code == 0, made.err
+    lock = Lock.parse(Path("solve.lock").read_bytes())
+    names = {item.name: item.sha256 for item in lock.run.files}
+    assert names["mine.py"] == hashlib.sha256(method.read_bytes()).digest()
+    assert hashlib.sha256(problems.read_bytes()).digest() in names.values()
+    assert lock.run.result == hashlib.sha256(Path("trace.jsonl").read_bytes()).digest()
+    again = intact_command("lock", "check", "solve.lock", "--run")
+    assert again.code == 2
+    assert "trace.jsonl is there already: move it away" in again.err
+    Path("trace.jsonl").unlink()
+    method.write_text(method.read_text() + "# nothing\n")
+    again = intact_command("lock", "check", "solve.lock", "--run", "--json")
+    assert next(what for what, same in statuses(again).items() if not same) == "file mine.py"
+
+
+def test_a_model_alone(intact_command, tiny, tmp_path):
+    file = tmp_path / "paper.lock"
+    assert intact_command("lock", "new", file, "--model", tiny, "--profile", "fp32").code == 0
+    lock = Lock.parse(file.read_bytes())
+    assert lock.run is None
+    assert lock.models[0].numerics.profile == "fp32"
+    assert intact_command("lock", "check", file).code == 0
+    failed = intact_command("lock", "check", file, "--run")
+    assert failed.code == 2
+    assert "names no command" in failed.err
+
+
+def test_a_citation_names_the_lock_by_its_content(intact_command, locked):
+    file, _ = locked
+    lock = Lock.parse(file.read_bytes())
+    told = intact_command("lock", "cite", file)
+    weights = lock.models[0].digests.weights.hex()
+    assert told.out.count("\n") == 1
+    assert f"tiny.gguf (weights sha256:{weights})" in told.out
+    assert f"lock sha256:{lock.digest.hex()}" in told.out
+    entry = intact_command("lock", "cite", file, "--style", "bibtex").out
+    assert re.match(r"@misc\{intact-[0-9a-f]{12},\n", entry)
+    assert entry.count("{") == entry.count("}")
+    file.write_text(json.dumps(json.loads(file.read_text())))  # another indentation
+    assert Lock.parse(file.read_bytes()).digest == lock.digest
+    assert Lock.parse(lock.text().encode()) == lock
+
+
+def test_errors_write_nothing(intact_command, tiny, tmp_path):
+    file = tmp_path / "x.lock"
+    for arguments, message in (
+        ((), "give either a command"),
+        (("--model", tiny, "--", "run", tiny, "a"), "give either a command"),
+        (("--", "run", tiny, "a"), "lacks --json"),
+        (("--", "lock", "check", "x"), "a lock cannot be locked"),
+        (("--", "models", "--json"), "loaded no model"),
+        (("--", "run", tmp_path / "none.gguf", "a", "--json"), "no such file"),
+        (("--reads", tmp_path / "none", "--", "run", tiny, *ASK), "cannot be read"),
+    ):
+        failed = intact_command("lock", "new", file, *arguments)
+        assert failed.code == 2, arguments
+        assert message in failed.err
+        assert not file.exists()
+    file.write_text("mine")
+    failed = intact_command("lock", "new", file, "--model", tiny)
+    assert failed.code == 2
+    assert "is there already" in failed.err
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no lock"),
+        (b"[]", "no lock"),
+        (b'{"format":"intact-lock","version":2}', "of version 2; this program reads 1"),
+        (b'{"format":"intact-lock","version":1}', "lacks the member"),
+        (b"\xff" * 100, "not UTF-8"),
+        (b"[" * 100000, "no lock"),
+        (b"0" * (1 << 24), "no lock"),
+    ],
+)
+def test_what_is_no_lock_is_named(intact_command, tmp_path, content, message):
+    file = tmp_path / "x.lock"
+    file.write_bytes(content)
+    for command in ("check", "cite"):
+        failed = intact_command("lock", command, file)
+        assert failed.code == 2
+        assert message in failed.err
