@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from intact.errors import FormatError, ParameterError
+from intact.evaluate.laws.difficulty import Sampled, by_difficulty, ladder
+from intact.numerics.sampling import branch_key
 from intact.reason import Problem, Result, find
 from intact.reason.aggregate.votes import vote
 from intact.reason.budget import Budget
@@ -22,6 +25,7 @@ from intact.reason.choice import (
     agreement,
     applied,
     common,
+    cross_validate,
     fixed,
     judge,
     learn,
@@ -164,6 +168,81 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_logs([file])
 
 
+def test_a_ladder_is_the_log_of_each_number_of_samples() -> None:
+    samples = {
+        "p": Sampled(["2", "1", "1", None], [False, True, True, False], [3, 4, 5, 6]),
+        "q": Sampled([None, None, "7", "7"], [False, False, True, True], [1, 1, 1, 1]),
+    }
+    log = ladder(samples, (1, 2, 3))
+    assert list(log) == [pilot_arm(1), pilot_arm(2), pilot_arm(3)]
+    assert [log[pilot_arm(n)]["p"] for n in (1, 2, 3)] == [
+        Trial(False, 3, {"2": 1.0}),
+        Trial(False, 7, {"2": 1.0, "1": 1.0}),  # a tie goes to the first
+        Trial(True, 12, {"2": 1.0, "1": 2.0}),
+    ]
+    assert log[pilot_arm(2)]["q"] == Trial(False, 2, {})
+    with pytest.raises(ParameterError, match="p has 4 samples, 5 are wanted"):
+        ladder(samples, (4, 5))
+    with pytest.raises(ParameterError, match="1 answers, 0 correct, 1 tokens"):
+        ladder({"p": Sampled(["1"], [], [2])}, (1,))
+
+
+def test_a_ladder_is_what_the_methods_give() -> None:
+    problems = [Problem(f"p{i}", "ask", lambda text: text[:1] or None) for i in range(12)]
+    results = {n: solve(problems, "self_consistency", n=n) for n in (3, 9)}
+    samples = {}
+    for result in results[9]:
+        nodes = [node for node in result.trace["nodes"] if node["kind"] == "extend"]
+        answers = [node["text"][:1] or None for node in nodes]
+        samples[result.id] = Sampled(answers, [answer == "a" for answer in answers], [node["tokens"] for node in nodes])
+    log = ladder(samples, results)
+    for n, told in results.items():
+        for result in told:
+            votes = {answer: float(count) for answer, count in result.answer.votes.items()}
+            right = result.answer.answer == "a"
+            assert log[pilot_arm(n)][result.id] == Trial(right, result.cost.tokens, votes)
+
+
+def test_classes_of_difficulty_tell_which_arm_suits_them() -> None:
+    log = written_out()
+    difficulty = {name: agreement(trial.votes, 4) for name, trial in log[FOUR].items()}
+    hard, medium, easy = by_difficulty(log, difficulty)
+    assert [(one.low, one.high, one.problems) for one in (medium, easy)] == [(0.5, 1.0, 2), (1.0, math.inf, 2)]
+    assert {arm: one.accuracy for arm, one in hard.outcomes.items()} == {FOUR: 0, MANY: 0, TREE: 1}
+    assert {arm: one.accuracy for arm, one in medium.outcomes.items()} == {FOUR: 0, MANY: 1, TREE: 0}
+    assert easy.outcomes[FOUR] == Outcome(1.0, 40.0)
+    assert by_difficulty(log, difficulty, (2.0,))[1] == (2.0, math.inf, 0, {})
+    with pytest.raises(ParameterError, match="the difficulty of e1 is not known"):
+        by_difficulty(log, {})
+    with pytest.raises(ParameterError, match="edges must rise"):
+        by_difficulty(log, difficulty, (1.0, 0.5))
+
+
+def test_cross_validation_holds_every_problem_out_once() -> None:
+    """Where difficulty tells the arm, what is learnt without a problem serves it; where it is noise, it costs."""
+    votes = {"e": {"1": 4.0}, "m": {"1": 2.0, "2": 2.0}, "h": {"1": 1.0, "2": 1.0}}
+    names = [kind + str(i) for kind in "emh" for i in range(20)]
+    serves = {FOUR: "e", MANY: "em", TREE: "h"}
+    tokens = {FOUR: 40, MANY: 160, TREE: 400}
+    log = {
+        arm: {name: Trial(name[0] in kinds, tokens[arm], votes[name[0]]) for name in names}
+        for arm, kinds in serves.items()
+    }
+    report = cross_validate(log, names)
+    assert report.policy == Outcome(1.0, (40 + 200 + 440) / 3)
+    assert (report.arm, report.regret) == (MANY, pytest.approx(-1 / 3))
+    assert cross_validate(log, names, tokens=100).policy.tokens <= 100
+    # the arm that is right is drawn by lot: nothing can be learnt, and hindsight is better
+    lot = {
+        arm: {n: t._replace(correct=branch_key(3, (str(arm), n)) % 2 == 0) for n, t in log[arm].items()} for arm in log
+    }
+    assert cross_validate(lot, names).regret > 0
+    with pytest.raises(ParameterError, match="at least two folds"):
+        cross_validate(log, names, folds=1)
+    with pytest.raises(ParameterError, match="n=2"):
+        cross_validate(log, names, pilot=2)
+
+
 def test_on_a_published_log(data_dir: Path) -> None:
     """100 MATH problems with a reward model: where four samples agree they are enough; but half the log is too few."""
     path = data_dir / "logs" / "math_qwen25_rm" / "math_cot_100.jsonl"
@@ -191,3 +270,5 @@ def test_on_a_published_log(data_dir: Path) -> None:
     assert (len(known), report.arm) == (56, best)
     assert report.regret == pytest.approx(2 / 44)  # what is learnt from so few problems does not hold
     assert report.error == pytest.approx(0.0318, abs=1e-4)
+    whole = cross_validate(log, problems, edges=(1.0,))
+    assert (whole.policy.accuracy, whole.arm, whole.regret) == (0.92, best, 0.02)

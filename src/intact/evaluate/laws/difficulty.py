@@ -1,0 +1,87 @@
+"""Which method, and how many samples, suit which difficulty: what `intact.reason.choice` learns from, in a table."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+from intact.reason.aggregate.votes import check_lengths, vote
+from intact.reason.choice import EDGES, Arm, Log, Outcome, Trial, common, fixed, outcome, pilot_arm
+
+
+class Sampled(NamedTuple):
+    """Samples of a problem: the answer of each (None if it has none), whether it is right, and its tokens."""
+
+    answers: Sequence[str | None]
+    correct: Sequence[bool]
+    tokens: Sequence[int]
+
+
+def ladder(samples: Mapping[str, Sampled], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
+    """The log of votes over the first 1, 2, 4, ... of samples that were drawn once.
+
+    The first samples of a larger vote are those of a smaller one, so one run tells what each number would have given.
+
+    Raises
+    ------
+    ParameterError
+        If a problem has fewer samples than wanted, or not as many answers, verdicts and numbers of tokens.
+    """
+    log: dict[Arm, dict[str, Trial]] = {}
+    for n in sizes:
+        trials = log.setdefault(pilot_arm(n), {})
+        for problem, drawn in samples.items():
+            check_lengths(**drawn._asdict())
+            if not 1 <= n <= len(drawn.answers):
+                raise ParameterError(f"{problem} has {len(drawn.answers)} samples, {n} are wanted")
+            tally = vote(drawn.answers[:n])
+            right = tally.answer is not None and bool(drawn.correct[drawn.answers.index(tally.answer)])
+            votes = {answer: float(count) for answer, count in tally.weights.items()}
+            trials[problem] = Trial(right, sum(drawn.tokens[:n]), votes)
+    return log
+
+
+class Class(NamedTuple):
+    """Problems of about one difficulty, and what each arm comes to on them.
+
+    Attributes
+    ----------
+    low, high : float
+        Bounds of their agreement, or of whatever tells difficulty: low is in the class, high is not.
+    problems : int
+    outcomes : mapping of Arm to Outcome
+        Empty if there is no problem.
+    """
+
+    low: float
+    high: float
+    problems: int
+    outcomes: Mapping[Arm, Outcome]
+
+
+def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[float] = EDGES) -> list[Class]:
+    """Tell which method suits which difficulty: that of a pilot's agreement, or pass@1 where answers are known.
+
+    Bounds are absolute, not quantiles (Liu et al. 2025, arXiv 2502.06703).
+
+    Raises
+    ------
+    ParameterError
+        If edges do not rise, or a problem of the log has no difficulty.
+    """
+    if sorted(set(edges)) != list(edges):
+        raise ParameterError(f"edges must rise, got {list(edges)}")
+    held: list[list[str]] = [[] for _ in range(len(edges) + 1)]
+    for problem in common(log):
+        if problem not in difficulty:
+            raise ParameterError(f"the difficulty of {problem} is not known")
+        held[bisect_right(edges, difficulty[problem])].append(problem)
+    bounds = [-math.inf, *edges, math.inf]
+    return [
+        Class(low, high, len(names), {arm: outcome(fixed(arm), log, names) for arm in log} if names else {})
+        for (low, high), names in zip(itertools.pairwise(bounds), held, strict=True)
+    ]
