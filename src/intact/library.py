@@ -8,8 +8,9 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, cast, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine
-from intact.engine.job import Job, Listener
+from intact.engine.job import Job, Listener, Recorder
 from intact.engine.parameters import SamplingFields, SamplingParameters
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
@@ -27,11 +28,15 @@ from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
-from intact.text import Tokenizer
+from intact.receipts.digests import HashName
+from intact.receipts.document import Source
+from intact.receipts.make import ChainRecorder, header_of, wanted_hash
+from intact.receipts.source import source_of_chat, source_of_text, tokens_of
+from intact.text import Conversation, Tokenizer
 
 __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
-Prompt: TypeAlias = str | Sequence[int]
+Prompt: TypeAlias = str | Sequence[int] | Conversation
 UNREAD = 64  # pieces of an asynchronous stream that may wait for their reader before its samples pause
 
 
@@ -66,6 +71,7 @@ class Model:
         ids: Sequence[str] | None = None,
         priority: int = 0,
         draft: bool = True,
+        receipt: bool | HashName = False,
         on_error: Literal["raise", "return"] = "raise",
         **sampling: Unpack[SamplingFields],
     ) -> list[list[Completion]]:
@@ -73,8 +79,8 @@ class Model:
 
         Parameters
         ----------
-        prompts : str, list of int, or a list of these
-            Texts (special tokens written in them count as such) or token ids.
+        prompts : str, list of int, Conversation, or a list of these
+            Texts (special tokens written in them count as such), token ids, or messages for the chat template.
         n : int
             Samples of each prompt.
         logprobs : bool
@@ -86,6 +92,9 @@ class Model:
             From -8 to 8: how soon, beside what others ask of the same model at the same time.
         draft : bool
             Whether the model's drafter may guess ahead. Like `priority`, it changes no token.
+        receipt : bool, 'sha256' or 'blake3'
+            Whether completions carry a receipt, by which others can verify them (docs/receipts.md); True: by SHA-256.
+            The first one of a model reads its weights again, to digest them.
         on_error : {'raise', 'return'}
             What to do where one sample fails while running: raise its error once all others have ended, or return it
             as `Completion.error`.
@@ -104,10 +113,9 @@ class Model:
         CapacityError
             If the KV cache's cap is too small for a sequence.
         """
-        many = self._prompts(prompts)
-        jobs = self._jobs(many, n, _parameters(sampling), ids, priority, draft)
-        with self._submitted(jobs):
-            self._driver.run(lambda: all(job.done for job in jobs))
+        asked = _Receipts(wanted_hash(receipt), logprobs)
+        jobs = self._asked(self._prompts(prompts), n, _parameters(sampling), ids, priority, draft, None, asked)
+        self.run(jobs)
         return _completions(jobs, n, logprobs, on_error)
 
     def stream(
@@ -117,6 +125,7 @@ class Model:
         id: str | None = None,  # noqa: A002
         priority: int = 0,
         draft: bool = True,
+        receipt: bool | HashName = False,
         **sampling: Unpack[SamplingFields],
     ) -> Iterator[Chunk]:
         """Continue one prompt token by token: the first sample that `generate` would give, piece by piece.
@@ -124,14 +133,13 @@ class Model:
         Parameters are checked when this is called; leaving the iterator early ends the generation.
         """
         pieces: deque[Chunk] = deque()
-        tokens, ids = [self._tokens(prompt, "the prompt")], None if id is None else [id]
-        parameters = _parameters(sampling)
+        parameters, ids = _parameters(sampling), None if id is None else [id]
 
         def listen(_: int, piece: Chunk | None) -> None:
             if piece is not None:
                 pieces.append(piece)
 
-        jobs = self._jobs(tokens, 1, parameters, ids, priority, draft, listen)
+        jobs = self._asked([prompt], 1, parameters, ids, priority, draft, listen, _Receipts(wanted_hash(receipt)))
         return self._stream(jobs, pieces)
 
     def _stream(self, jobs: list[Job], pieces: deque[Chunk]) -> Iterator[Chunk]:
@@ -152,6 +160,7 @@ class Model:
         ids: Sequence[str] | None = None,
         priority: int = 0,
         draft: bool = True,
+        receipt: bool | HashName = False,
         on_error: Literal["raise", "return"] = "raise",
         **sampling: Unpack[SamplingFields],
     ) -> list[list[Completion]]:
@@ -165,9 +174,9 @@ class Model:
             if not left:
                 _notify(loop, finished.set)
 
-        parameters = _parameters(sampling)
+        parameters, asked = _parameters(sampling), _Receipts(wanted_hash(receipt), logprobs)
         jobs = await asyncio.to_thread(  # a long text and a large constraint take their time
-            lambda: self._jobs(self._prompts(prompts), n, parameters, ids, priority, draft, listen)
+            lambda: self._asked(self._prompts(prompts), n, parameters, ids, priority, draft, listen, asked)
         )
         left = len(jobs) * n
         with self._posted(jobs):
@@ -181,10 +190,12 @@ class Model:
         id: str | None = None,  # noqa: A002
         priority: int = 0,
         draft: bool = True,
+        receipt: bool | HashName = False,
         **sampling: Unpack[SamplingFields],
     ) -> AsyncIterator[Chunk]:
         """`stream` for coroutines. A reader who falls `UNREAD` pieces behind pauses the sample until it catches up."""
-        async with aclosing(self.asamples(prompt, id=id, priority=priority, draft=draft, **sampling)) as pieces:
+        samples = self.asamples(prompt, id=id, priority=priority, draft=draft, receipt=receipt, **sampling)
+        async with aclosing(samples) as pieces:
             async for _, piece in pieces:
                 if isinstance(piece, Chunk):
                     yield piece
@@ -200,6 +211,7 @@ class Model:
         id: str | None = None,  # noqa: A002
         priority: int = 0,
         draft: bool = True,
+        receipt: bool | HashName = False,
         **sampling: Unpack[SamplingFields],
     ) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
         """Continue one prompt n times, for coroutines: each sample's number and piece, last its completion.
@@ -230,8 +242,9 @@ class Model:
                 _notify(loop, wake)
 
         parameters, ids = _parameters(sampling), None if id is None else [id]
+        asked = _Receipts(wanted_hash(receipt), logprobs)
         (job,) = await asyncio.to_thread(
-            lambda: self._jobs([self._tokens(prompt, "the prompt")], n, parameters, ids, priority, draft, listen)
+            lambda: self._asked([prompt], n, parameters, ids, priority, draft, listen, asked)
         )
         request = job.request
         pieces += [deque() for _ in range(n)]
@@ -267,11 +280,11 @@ class Model:
         ParameterError
             If the model has no chat template, or the template refuses the messages.
         """
-        return self.generate(self.tokenizer.encode_chat(messages), **parameters)[0][0]
+        return self.generate(Conversation(messages), **parameters)[0][0]
 
     def chat_stream(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Iterator[Chunk]:
         """`chat`, token by token."""
-        return self.stream(self.tokenizer.encode_chat(messages), **parameters)
+        return self.stream(Conversation(messages), **parameters)
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
@@ -333,19 +346,20 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"
 
-    def _prompts(self, prompts: Prompt | Sequence[Prompt]) -> list[list[int]]:
-        if isinstance(prompts, str | bytes):
-            return [self._tokens(prompts, "the prompt")]
+    def _prompts(self, prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+        if isinstance(prompts, str | bytes | Conversation):
+            return [prompts]
         many = list(_sequence(prompts, "prompts"))
         if not many:
             raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
-        if all(isinstance(item, str | bytes) or _is_sequence(item) for item in many):
-            return [self._tokens(item, f"prompt {i}" if len(many) > 1 else "the prompt") for i, item in enumerate(many)]
-        return [self._tokens(many, "the prompt")]
+        several = all(isinstance(item, str | bytes | Conversation) or _is_sequence(item) for item in many)
+        return many if several else [many]
 
     def _tokens(self, prompt: Prompt, what: str) -> list[int]:
         if isinstance(prompt, str | bytes):
             return self.tokenizer.encode(prompt)
+        if isinstance(prompt, Conversation):
+            return prompt.encode(self.tokenizer)
         tokens = []
         for i, token in enumerate(_sequence(prompt, what)):
             if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
@@ -363,6 +377,30 @@ class Model:
             raise ParameterError(f"{len(tokens)} tokens exceed the context of {self.context}")
         return tokens
 
+    def _asked(
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        parameters: SamplingParameters,
+        ids: Sequence[str] | None,
+        priority: int,
+        draft: bool,
+        listen: Listener | None,
+        receipts: _Receipts,
+    ) -> list[Job]:
+        """A job for each prompt, in whatever form it is."""
+        sources = [self._source(prompt) if receipts.hash is not None else None for prompt in prompts]
+        tokens = []
+        for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
+            what = f"prompt {i}" if len(prompts) > 1 else "the prompt"
+            tokens.append(self._tokens(prompt, what) if source is None else tokens_of(source, self.tokenizer))
+        return self._jobs(tokens, n, parameters, ids, priority, draft, listen, receipts, sources)
+
+    def _source(self, prompt: Prompt) -> Source | None:
+        if isinstance(prompt, Conversation):
+            return source_of_chat(prompt, self.tokenizer)
+        return source_of_text(prompt) if isinstance(prompt, str | bytes) else None
+
     def _jobs(
         self,
         prompts: list[list[int]],
@@ -372,6 +410,8 @@ class Model:
         priority: int,
         draft: bool,
         listen: Listener | None = None,
+        receipts: _Receipts | None = None,
+        sources: Sequence[Source | None] = (),
     ) -> list[Job]:
         """A job for each prompt, checked."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
@@ -389,9 +429,50 @@ class Model:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
             name = prompt_id(tokens) if ids is None else str(ids[i])
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
+            recorder = None
+            if receipts is not None and receipts.hash is not None:
+                recorder = self._recorder(receipts, tokens, parameters, name, sources[i])
             limits = self.context, self.program.vocabulary
-            jobs.append(Job(self.tokenizer, parameters, tokens, keys, *limits, priority, draft, listen))
+            jobs.append(Job(self.tokenizer, parameters, tokens, keys, *limits, priority, draft, listen, recorder))
         return jobs
+
+    def job(
+        self,
+        prompt: Sequence[int],
+        parameters: SamplingParameters,
+        key: int,
+        *,
+        recorder: Recorder | None = None,
+        known: Sequence[int] | None = None,
+    ) -> Job:
+        """One request of a single sample, by the key of its draws; `run` runs it. Parameters as of `Job`.
+
+        Raises
+        ------
+        ParameterError, CapacityError
+            If it cannot run.
+        """
+        parameters.check_tokens(self.program.vocabulary)
+        self.engine.check(prompt)
+        limits = self.context, self.program.vocabulary
+        return Job(
+            self.tokenizer, parameters, prompt, [key], *limits, draft=known is None, recorder=recorder, known=known
+        )
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run requests to their ends, beside whatever else runs."""
+        with self._submitted(jobs):
+            self._driver.run(lambda: all(job.done for job in jobs))
+
+    def _recorder(
+        self, receipts: _Receipts, tokens: list[int], parameters: SamplingParameters, name: str, source: Source | None
+    ) -> ChainRecorder:
+        """Makes the receipts of a prompt's samples."""
+        assert receipts.hash is not None
+        first = header_of(self, tuple(tokens), parameters, (name, 0), source, receipts.hash)
+        return ChainRecorder(
+            lambda sample: replace(first, request=replace(first.request, branch=(name, sample))), receipts.logprobs
+        )
 
     @contextmanager
     def _submitted(self, jobs: Sequence[Job]) -> Iterator[None]:
@@ -425,6 +506,13 @@ class Model:
     def _cancel(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self.engine.cancel(job.request)
+
+
+class _Receipts(NamedTuple):
+    """Which receipts are wanted: by what hash, None for none at all; and whether with log-probabilities."""
+
+    hash: HashName | None
+    logprobs: bool = False
 
 
 def _parameters(fields: SamplingFields) -> SamplingParameters:

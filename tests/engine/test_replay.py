@@ -1,11 +1,14 @@
 """Tokens that are known before they are drawn: many are checked in one step, and none is other than without it."""
 
+from typing import NamedTuple
+
 import pytest
 
 import intact
 from intact.engine.job import Job
 from intact.engine.parameters import SamplingParameters
 from intact.engine.replay import CHECKED_ROWS
+from intact.engine.sequence import Event
 from intact.numerics.sampling import branch_key
 from support.tiny import write_tiny
 
@@ -16,6 +19,18 @@ KINDS = {
     "penalised": {"temperature": 0.8, "repetition_penalty": 1.3, "frequency_penalty": 0.3, "min_tokens": 40},
     "regex": {"temperature": 1.0, "regex": "[a-z ]{30,40}[0-9]{2}", "ignore_eos": False},
 }
+
+
+class Listening(NamedTuple):
+    """Keeps all events."""
+
+    events: list[Event]
+
+    def watch(self, event):
+        self.events.append(event)
+
+    def receipt(self, sample, completion):
+        return None
 
 
 @pytest.fixture(scope="module", params=["int8", "fp32"])
@@ -30,7 +45,7 @@ def run(model, fields, known=None, rows=None, preempt=False):
     parameters = SamplingParameters(**({"max_tokens": 200, "ignore_eos": True} | fields))
     key = [branch_key(parameters.seed, ("some", 0))]
     sizes = model.context, model.program.vocabulary
-    job = Job(model.tokenizer, parameters, PROMPT, key, *sizes, 0, False, None, lambda e: events.append(e), known)
+    job = Job(model.tokenizer, parameters, PROMPT, key, *sizes, 0, False, None, Listening(events), known)
     with model.exclusive() as engine:
         before, steps = engine.scheduler.rows, engine.counters.steps
         engine.scheduler.rows = rows or before

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from intact.engine.parameters import SamplingParameters
 from intact.engine.sequence import Event, Finish
 from intact.text import StopStrings, Tokenizer
+
+if TYPE_CHECKING:
+    from intact.receipts.document import Receipt
 
 LOGPROB_SCALE = 1 << 24
 
@@ -31,6 +35,8 @@ class Completion:
         For each token the likeliest ones there, as (token, log-probability times 2^24); None unless asked for.
     error : Exception or None
         What ended it before its time.
+    receipt : Receipt or None
+        By which others can verify it (docs/receipts.md); None unless asked for, and where it was cut short.
     """
 
     text: str
@@ -40,16 +46,21 @@ class Completion:
     prompt_tokens: int
     top: tuple[tuple[tuple[int, int], ...], ...] | None = None
     error: Exception | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A token of a stream, and the text that it makes certain (which may be empty, or more than its own)."""
+    """A token of a stream, and the text that it makes certain (which may be empty, or more than its own).
+
+    The last one has the answer's receipt, if one was asked for.
+    """
 
     text: str
     token: int
     logprob: int
     top: tuple[tuple[int, int], ...] = ()
+    receipt: Receipt | None = None
 
 
 class Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,11 @@ SPACE: Final = r" |\r?\n[ \t]{0,40}"
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
+
+
+def compiler() -> str:
+    """Who says what a constraint allows, with its version: masks may differ from one to the next."""
+    return f"llguidance {version('llguidance')}"
 
 
 class Matcher:

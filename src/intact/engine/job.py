@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,10 +16,21 @@ from intact.engine.rules import Rules
 from intact.engine.sequence import Event, Finish, Request
 from intact.text import Tokenizer
 
+if TYPE_CHECKING:
+    from intact.receipts.document import Receipt
+
 Listener = Callable[[int, "Chunk | None"], None]
 """Told each piece of a sample's text, and None once the sample has ended."""
-Watch = Callable[[Event], "Finish | None"]
-"""Sees each token with what entered the head, before the text does; a reason if the sample shall end with it."""
+
+
+class Recorder(Protocol):
+    """Sees each token with what entered the head, and vouches for answers."""
+
+    def watch(self, event: Event) -> Finish | None:
+        """A token was drawn; a reason if its sample shall end with it."""
+
+    def receipt(self, sample: int, completion: Completion) -> Receipt | None:
+        """The receipt of an answer that is complete."""
 
 
 class Job:
@@ -44,11 +57,11 @@ class Job:
         priority: int = 0,
         draft: bool = True,
         listen: Listener | None = None,
-        watch: Watch | None = None,
+        recorder: Recorder | None = None,
         known: Sequence[int] | None = None,
     ) -> None:
         room = context - len(prompt)
-        self._tokenizer, self._parameters, self._listen, self._watch = tokenizer, parameters, listen, watch
+        self._tokenizer, self._parameters, self._listen, self._recorder = tokenizer, parameters, listen, recorder
         self.writers: dict[int, Writer] = {}
         self.request = Request(
             np.array(prompt, np.int32),
@@ -63,7 +76,7 @@ class Job:
             parameters.top_logprobs,
             _rules(tokenizer, parameters, prompt, vocabulary),
             None if known is None else np.array(known, np.int32),
-            watch is not None,
+            recorder is not None,
         )
 
     @property
@@ -73,7 +86,10 @@ class Job:
 
     def completion(self, sample: int, logprobs: bool) -> Completion:
         """What a sample wrote."""
-        return self._writer(sample).completion(len(self.request.prompt), logprobs)
+        completion = self._writer(sample).completion(len(self.request.prompt), logprobs)
+        if self._recorder is None:
+            return completion
+        return replace(completion, receipt=self._recorder.receipt(sample, completion))
 
     def _writer(self, sample: int) -> Writer:
         writer = self.writers.get(sample)
@@ -83,10 +99,11 @@ class Job:
 
     def _sink(self, event: Event) -> Finish | None:
         request, writer = self.request, self._writer(event.sample)
-        stopped = self._watch(event) if self._watch is not None else None
+        stopped = self._recorder.watch(event) if self._recorder is not None else None
         piece = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
-            self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top))
+            receipt = self.completion(event.sample, False).receipt if writer.finish else None
+            self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top, receipt))
         return stopped or writer.finish
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, cast
 
@@ -325,6 +326,10 @@ class Receipt:
     def signed(self, signature: Signature | None) -> Receipt:
         """The same with a signature."""
         return replace(self, signature=signature)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a file of its own, as `write_receipts` does."""
+        write_receipts(Path(path), [self])
 
     @classmethod
     def parse(cls, data: bytes) -> Receipt:

@@ -3,9 +3,10 @@
 Importing this package is cheap: `tokenizers` is imported when a tokenizer is built, `jinja2` when a chat template is.
 """
 
+from intact.text.conversation import Conversation
 from intact.text.detokenizer import Detokenizer
 from intact.text.stops import StopStrings
 from intact.text.template import ChatTemplate, Message
 from intact.text.tokenizer import Tokenizer
 
-__all__ = ["ChatTemplate", "Detokenizer", "Message", "StopStrings", "Tokenizer"]
+__all__ = ["ChatTemplate", "Conversation", "Detokenizer", "Message", "StopStrings", "Tokenizer"]

@@ -1,0 +1,97 @@
+"""Receipts of answers while they are written: a recorder hears every token, and what entered the head before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast, get_args
+
+from intact.engine import constraints
+from intact.engine.parameters import SamplingParameters
+from intact.errors import ParameterError
+from intact.receipts.chain import first_link, next_link
+from intact.receipts.digests import HASHES, HashName
+from intact.receipts.document import Finish, Header, Output, Receipt, Request, Source
+from intact.receipts.identity import digests_of, numerics_of
+
+if TYPE_CHECKING:
+    from intact.engine.completion import Completion
+    from intact.engine.sequence import Event
+    from intact.library import Model
+
+Branch = tuple[str | int, ...]
+
+
+class ChainRecorder:
+    """Keeps a chain for each sample of a request.
+
+    Parameters
+    ----------
+    header_of : callable
+        The header of a sample's receipt, asked for at its first token.
+    logprobs : bool
+        Whether receipts hold log-probabilities.
+    """
+
+    def __init__(self, header_of: Callable[[int], Header], logprobs: bool = False) -> None:
+        self._header_of, self._logprobs = header_of, logprobs
+        self._records: dict[int, _Record] = {}
+
+    def watch(self, event: Event) -> None:
+        """Append a link to the chain of the token's sample."""
+        record = self._records.get(event.sample)
+        if record is None:
+            record = self._records[event.sample] = _Record(self._header_of(event.sample))
+        record.add(event)
+
+    def receipt(self, sample: int, completion: Completion) -> Receipt | None:
+        """The receipt of a sample; None if it was cut short."""
+        record = self._records.get(sample)
+        if record is None or completion.finish not in get_args(Finish):
+            return None
+        logprobs = tuple(record.logprobs) if self._logprobs else None
+        output = Output(completion.tokens, cast(Finish, completion.finish), completion.text, logprobs)
+        return Receipt(record.header, output, bytes(record.chain))
+
+
+class _Record:
+    """The chain of one sample so far."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.chain = bytearray()
+        self.logprobs: list[int] = []
+        self._last = first_link(header.hash, header.digest)
+
+    def add(self, event: Event) -> None:
+        self._last = next_link(self.header.hash, self._last, event.token, event.head)
+        self.chain += self._last
+        self.logprobs.append(event.logprob)
+
+
+def header_of(
+    model: Model,
+    prompt: tuple[int, ...],
+    parameters: SamplingParameters,
+    branch: Branch,
+    source: Source | None = None,
+    hash: HashName = "sha256",  # noqa: A002
+) -> Header:
+    """The header of an answer's receipt; the model's digests are taken when first asked for."""
+    compiler = constraints.compiler() if parameters.constraint is not None else None
+    request = Request(prompt, parameters, branch, compiler, source)
+    return Header(digests_of(model, hash), numerics_of(model), request, hash)
+
+
+def wanted_hash(receipt: object) -> HashName | None:
+    """What the argument `receipt` of `generate` asks for: False, True (SHA-256) or a hash by its name.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if isinstance(receipt, bool):
+        return HASHES[0] if receipt else None
+    if receipt not in HASHES:
+        raise ParameterError(f"receipt must be True, False or one of {', '.join(HASHES)}, got {receipt!r:.60}")
+    return receipt

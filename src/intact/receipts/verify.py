@@ -1,0 +1,239 @@
+"""Verifying receipts: their requests run once more, the receipts' tokens known ahead, so that many are checked at once.
+
+The engine draws each token from its key as ever; a receipt is true if all it says comes out again. So stop strings,
+penalties, constraints, ends, preemption and shared prompts need no second implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from intact.engine import constraints
+from intact.errors import CapacityError, IntactError, ParameterError
+from intact.numerics.sampling import branch_key
+from intact.receipts.chain import first_link, next_link
+from intact.receipts.digests import new_hash
+from intact.receipts.document import Receipt
+from intact.receipts.identity import digests_of, numerics_of
+from intact.receipts.source import tokens_of
+
+if TYPE_CHECKING:
+    from intact.engine.completion import Completion
+    from intact.engine.sequence import Event, Finish
+    from intact.library import Model
+
+Outcome = Literal["true", "false", "unverifiable"]
+What = Literal[
+    "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
+    "hidden state", "token", "logprobs", "finish", "text", "signature", "format",
+]  # fmt: skip
+WINDOW = 64
+"""Receipts whose requests run together."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verifying a receipt found.
+
+    Attributes
+    ----------
+    outcome : {'true', 'false', 'unverifiable'}
+        Whether the receipt says what the model says; or that this model, or this program, cannot tell.
+    what : str or None
+        What differs, or is missing; None where all is well.
+    position : int or None
+        Where: the first token of the output (of the prompt, for what 'prompt') that differs, from 0.
+    detail : str
+        The same in words.
+    checked : int
+        Tokens of the output that were found true.
+    """
+
+    outcome: Outcome
+    what: What | None = None
+    position: int | None = None
+    detail: str = ""
+    checked: int = 0
+
+
+def verify(model: Model, receipts: Iterable[Receipt], most: int | None = None) -> Iterator[Verdict]:
+    """Verify receipts, `WINDOW` at a time in shared steps; a verdict for each, in order.
+
+    Parameters
+    ----------
+    most : int, optional
+        Tokens of each output that are checked at most, from its beginning; by default all.
+    """
+    rest = iter(receipts)
+    while window := list(islice(rest, WINDOW)):
+        checks = [_begin(model, receipt, most) for receipt in window]
+        model.run([check.job for check in checks if isinstance(check, _Check)])
+        for check in checks:
+            yield check.verdict() if isinstance(check, _Check) else check
+
+
+def _begin(model: Model, receipt: Receipt, most: int | None) -> _Check | Verdict:
+    """What must run to verify a receipt, or the verdict if the header alone decides."""
+    try:
+        new_hash(receipt.header.hash)
+    except ParameterError as error:
+        return Verdict("unverifiable", "hash", None, str(error))
+    refused = _identity(model, receipt) or _request(model, receipt)
+    if refused is not None:
+        return refused
+    try:
+        return _Check(model, receipt, most)
+    except CapacityError as error:
+        return Verdict("unverifiable", "memory", None, str(error))
+    except ParameterError as error:
+        return Verdict("false", "sampling", None, f"no model takes this request: {error}")
+
+
+def _identity(model: Model, receipt: Receipt) -> Verdict | None:
+    """Whether it is a receipt of this model in this arithmetic."""
+    claimed, own = receipt.header.model, digests_of(model, receipt.header.hash)
+    if claimed.weights != own.weights:
+        named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
+        detail = (
+            f"it is of a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
+        )
+        return Verdict("unverifiable", "weights", None, detail)
+    given, mine = receipt.header.numerics, numerics_of(model)
+    for name in ("profile", "version", "bits"):
+        if getattr(given, name) != getattr(mine, name):
+            detail = f"its {name} is {getattr(given, name)!r:.40}; this model runs in {getattr(mine, name)!r}"
+            return Verdict("unverifiable", "numerics", None, detail)
+    if (claimed.tokenizer, claimed.ends) != (own.tokenizer, own.ends):
+        return Verdict("unverifiable", "tokenizer", None, f"it is of another tokenizer than that of {model.path}")
+    if claimed.template != own.template:
+        return Verdict("unverifiable", "template", None, f"it is of another chat template than that of {model.path}")
+    return None
+
+
+def _request(model: Model, receipt: Receipt) -> Verdict | None:
+    """Whether the request can have been one, and its prompt what its source becomes."""
+    request, tokens, vocabulary = receipt.header.request, receipt.output.tokens, model.program.vocabulary
+    parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", request.prompt), ("token", tokens))
+    for what, several in parts:
+        outside = next((i for i, token in enumerate(several) if token >= vocabulary), None)
+        if outside is not None:
+            detail = f"token {several[outside]} is none of this model's, which lie in 0 to {vocabulary - 1}"
+            return Verdict("false", what, outside, detail)
+    if len(request.prompt) + len(tokens) > model.context:
+        detail = f"{len(request.prompt)} and {len(tokens)} tokens exceed the context of {model.context}"
+        return Verdict("unverifiable", "context", None, detail)
+    if request.source is None:
+        return None
+    try:
+        made = tokens_of(request.source, model.tokenizer)
+    except IntactError as error:
+        return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
+    position = _first_difference(made, request.prompt)
+    if position is None:
+        return None
+    return Verdict("false", "prompt", position, "its source becomes other tokens than its prompt")
+
+
+def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
+    """The first place where two lists differ, be it that one has ended."""
+    for place, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return place
+    return None if len(a) == len(b) else min(len(a), len(b))
+
+
+class _Check:
+    """One receipt whose request runs again: a `Recorder` that compares."""
+
+    def __init__(self, model: Model, receipt: Receipt, most: int | None) -> None:
+        header, self._receipt = receipt.header, receipt
+        request = header.request
+        claimed = receipt.output.tokens
+        self._claimed = claimed if most is None else claimed[:most]
+        self._partial = len(self._claimed) < len(claimed)
+        self._last = first_link(header.hash, header.digest)
+        self._checked = 0
+        self._found: Verdict | None = None
+        self.job = model.job(
+            request.prompt,
+            request.parameters,
+            branch_key(request.parameters.seed, request.branch),
+            recorder=self,
+            known=self._claimed,
+        )
+
+    def watch(self, event: Event) -> Finish | None:
+        """Compare a token and its link; end the sample at the first that differs, or when enough are checked."""
+        index = self._checked
+        if index == len(self._claimed):
+            self._found = self._verdict("finish", "the model goes on where the receipt ends")
+            return "cancelled"
+        self._found = self._compare(event, index)
+        if self._found is not None:
+            return "cancelled"
+        self._last = self._receipt.link(index)
+        self._checked += 1
+        return "cancelled" if self._partial and self._checked == len(self._claimed) else None
+
+    def _compare(self, event: Event, index: int) -> Verdict | None:
+        """What is wrong with a token of the receipt, all before it being right."""
+        name, claimed = self._receipt.header.hash, self._claimed[index]
+        link = self._receipt.link(index)
+        same = link == next_link(name, self._last, claimed, event.head)
+        if event.token == claimed and same:
+            logprobs = self._receipt.output.logprobs
+            if logprobs is None or logprobs[index] == event.logprob:
+                return None
+            return self._verdict("logprobs", f"it says {logprobs[index]}; the model gives {event.logprob}")
+        drawn = (
+            event.token >= 0 and event.token != claimed and link == next_link(name, self._last, event.token, event.head)
+        )
+        if event.token != claimed and (same or drawn):
+            return self._verdict(
+                "token",
+                f"it says {claimed}; from the same hidden state its seed, branch and sampling draw {event.token}",
+            )
+        return self._verdict(
+            "hidden state",
+            "what entered the head is not what these weights give for this text"
+            + (", or the header is not the one that its chain began with" if not index else ""),
+        )
+
+    def _verdict(self, what: What, detail: str) -> Verdict:
+        return Verdict("false", what, self._checked, detail, self._checked)
+
+    def receipt(self, sample: int, completion: Completion) -> None:
+        """None: nobody asks for another."""
+
+    def verdict(self) -> Verdict:
+        """What was found, once the job is done."""
+        found = self._found or self._ended(self.job.completion(0, False))
+        own = self._receipt.header.request.compiler
+        if found.outcome == "false" and own is not None and own != constraints.compiler():
+            detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
+            return Verdict("unverifiable", "constraint", found.position, detail, found.checked)
+        return found
+
+    def _ended(self, completion: Completion) -> Verdict:
+        """All tokens that were drawn are right: whether the rest is, too."""
+        if isinstance(completion.error, CapacityError):
+            return Verdict("unverifiable", "memory", None, str(completion.error), self._checked)
+        if completion.error is not None and not isinstance(completion.error, ParameterError):
+            raise completion.error
+        if self._checked < len(self._claimed):
+            reason = completion.error or completion.finish
+            return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
+        if self._partial:
+            return Verdict("true", checked=self._checked)
+        output = self._receipt.output
+        if completion.finish != output.finish:
+            return self._verdict(
+                "finish", f"it says {output.finish!r}; the model's answer ends by {completion.finish!r}"
+            )
+        character = _first_difference(completion.text, output.text)
+        if character is not None:
+            return self._verdict("text", f"its tokens say another text, from character {character} on")
+        return Verdict("true", checked=self._checked)

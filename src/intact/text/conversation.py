@@ -1,0 +1,38 @@
+"""A conversation as a prompt: what the chat template is given, the time included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from intact.text.template import Message
+from intact.text.tokenizer import Tokenizer
+
+
+def _now() -> datetime:
+    return datetime.now().replace(microsecond=0)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages for a model's chat template.
+
+    Attributes
+    ----------
+    messages : sequence of mappings
+        The turns, each with `role` and `content`.
+    variables : mapping
+        What else the template is given, such as `tools`; also `add_generation_prompt`, true unless it says otherwise.
+    now : datetime
+        The time, for a template that asks.
+    """
+
+    messages: Sequence[Message]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    now: datetime = field(default_factory=_now)
+
+    def encode(self, tokenizer: Tokenizer) -> list[int]:
+        """The tokens of the prompt; errors as of `Tokenizer.encode_chat`."""
+        return tokenizer.encode_chat(self.messages, **self.variables, now=self.now)

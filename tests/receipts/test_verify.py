@@ -1,0 +1,299 @@
+"""Lies are found, with what differs and where, though the liar recomputes every digest and the chain."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+import intact
+from intact.engine.constraints import compiler
+from intact.errors import ReceiptError
+from intact.receipts.document import Receipt, Source
+from intact.receipts.verify import verify
+from support.forger import altered, forge
+from support.tiny import TEMPLATE, tokenizer_metadata, write_tiny
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
+ASKED = {"max_tokens": 40, "temperature": 0.7, "seed": 3, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return intact.load(write_tiny(folder / "true.gguf", "llama", context=256), drafter="off")
+
+
+@pytest.fixture(scope="module")
+def honest(model):
+    """The receipt of a conversation."""
+    return model.chat(MESSAGES, logprobs=True, receipt=True, **ASKED).receipt
+
+
+def judge(model, receipt, most=None):
+    (verdict,) = verify(model, [receipt], most)
+    return verdict
+
+
+def first_difference(a, b):
+    return next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+
+
+def test_the_truth_is_found_true(model, honest):
+    verdict = judge(model, honest)
+    assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, 40)
+    assert forge(model, honest.header, honest.output) == honest
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+@pytest.mark.parametrize("covered", [False, True])
+def test_a_token(model, honest, place, covered):
+    tokens = list(honest.output.tokens)
+    tokens[place] = (tokens[place] + 1) % 256
+    output = replace(honest.output, tokens=tuple(tokens), logprobs=None)
+    false = forge(model, honest.header, output) if covered else replace(honest, output=output)
+    verdict = judge(model, false)
+    assert (verdict.outcome, verdict.what, verdict.position, verdict.checked) == ("false", "token", place, place)
+
+
+def flipped(folder, model, name, place):
+    """A copy of the model's file with one bit of a tensor flipped, loaded."""
+    data = bytearray(model.path.read_bytes())
+    tensor = bytes(model.program.tensors[name].data)
+    start = bytes(data).index(tensor)
+    data[start + place] ^= 1
+    path = folder / f"{name}.{place}.gguf"
+    path.write_bytes(data)
+    return intact.load(path, drafter="off")
+
+
+def answer(model, **changes):
+    return model.chat(MESSAGES, logprobs=True, receipt=True, **(ASKED | changes)).receipt
+
+
+def test_a_bit_of_a_weight_that_changes_no_logit(folder, model, honest):
+    name = next(name for name in model.program.tensors if "embd" in name)
+    tensor = model.program.tensors[name]
+    row = len(tensor.data) // tensor.shape[0]
+    unused = next(t for t in range(258, -1, -1) if t not in (*honest.header.request.prompt, *honest.output.tokens))
+    other = flipped(folder, model, name, unused * row + row - 1)
+    receipt = answer(other)
+    assert receipt.output == honest.output
+    verdict = judge(model, receipt)
+    assert (verdict.outcome, verdict.what, verdict.position) == ("unverifiable", "weights", None)
+    assert receipt.header.model.weights.hex() in verdict.detail
+
+
+def test_a_bit_of_a_weight_that_is_used_by_who_claims_the_true_weights(folder, model, honest):
+    name = next(name for name in model.program.tensors if "ffn_down" in name)
+    other = flipped(folder, model, name, 40)
+    false = forge(other, honest.header, honest.output)
+    assert false.output == honest.output
+    assert false.chain != honest.chain
+    verdict = judge(model, false)
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "hidden state", 0)
+
+
+def test_another_quantisation_of_the_same_model(folder, model, honest):
+    other = intact.load(write_tiny(folder / "q8.gguf", "llama", ("Q8_0",), context=256), drafter="off")
+    receipt = answer(other)
+    assert judge(model, receipt).what == "weights"
+    claimed = forge(other, replace(receipt.header, model=honest.header.model), receipt.output)
+    verdict = judge(model, claimed)
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "hidden state", 0)
+
+
+def test_other_bits_of_a_float_checkpoint_and_another_profile(folder, model):
+    path = write_tiny(folder / "float.gguf", "llama", ("F16",), context=256)
+    four, eight, floats = (intact.load(path, *given, drafter="off") for given in (("int8",), ("int8",), ("fp32",)))
+    four = intact.load(path, bits=4, drafter="off")
+    receipt = answer(four)
+    assert judge(four, receipt).outcome == "true"
+    for other in (eight, floats):
+        assert judge(other, receipt).what == "numerics"
+        claimed = forge(four, replace(receipt.header, numerics=answer(other).header.numerics), receipt.output)
+        assert (judge(other, claimed).what, judge(other, claimed).position) == ("hidden state", 0)
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.71}, {"seed": 4}, {"top_p": 0.9}, {"repetition_penalty": 1.1}])
+def test_other_sampling_than_is_claimed(model, changes):
+    """The answer of other parameters, under a header that names these; states and chain are those of the true model."""
+    for seed in range(3, 40):
+        base = {"seed": seed, "max_tokens": 120} | ({"seed": seed + 1} if "seed" in changes else {})
+        truth, lie = answer(model, **base), answer(model, **(base | changes))
+        if truth.output.tokens != lie.output.tokens:
+            break
+    place = first_difference(truth.output.tokens, lie.output.tokens)
+    false = forge(model, truth.header, replace(lie.output, logprobs=None))
+    verdict = judge(model, false)
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "token", place)
+    uncovered = judge(model, replace(lie, header=truth.header))
+    assert (uncovered.what, uncovered.position) == ("hidden state", 0)
+
+
+def test_another_branch(model, honest):
+    false = forge(model, altered(honest.header, branch=("another", 0)), honest.output)
+    assert judge(model, false).what == "token"
+
+
+def test_another_prompt(model, honest):
+    prompt = honest.header.request.prompt
+    other = (*prompt[:-3], prompt[-3] + 1, *prompt[-2:])
+    verdict = judge(model, forge(model, altered(honest.header, prompt=other), honest.output))
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "prompt", len(prompt) - 3)
+    verdict = judge(
+        model, forge(model, altered(honest.header, prompt=other, source=None), replace(honest.output, logprobs=None))
+    )
+    assert (verdict.outcome, verdict.what) == ("false", "token")
+    verdict = judge(model, replace(honest, header=altered(honest.header, prompt=(*prompt, 999), source=None)))
+    assert (verdict.what, verdict.position) == ("prompt", len(prompt))
+
+
+def test_another_system_message(model, honest):
+    text = honest.header.request.source.text
+    source = Source("chat", text.replace("brief", "verbose"))
+    said = model.tokenizer.decode(honest.header.request.prompt, skip_special=False)
+    verdict = judge(model, forge(model, altered(honest.header, source=source), honest.output))
+    made = model.tokenizer.encode_chat(json.loads(source.text)["messages"])
+    assert "brief" in said
+    assert (verdict.outcome, verdict.what) == ("false", "prompt")
+    assert verdict.position == first_difference(made, honest.header.request.prompt)
+    consistent = altered(honest.header, source=source, prompt=tuple(made))
+    assert judge(model, forge(model, consistent, replace(honest.output, logprobs=None))).what == "token"
+
+
+def test_another_template(folder, model, honest):
+    metadata = {**tokenizer_metadata(301), "tokenizer.chat_template": TEMPLATE.replace("assistant", "wizard")}
+    other = intact.load(write_tiny(folder / "template.gguf", "llama", context=256, metadata=metadata), drafter="off")
+    receipt = answer(other)
+    assert (judge(model, receipt).outcome, judge(model, receipt).what) == ("unverifiable", "template")
+    claimed = forge(model, replace(receipt.header, model=honest.header.model), receipt.output)
+    verdict = judge(model, claimed)
+    assert (verdict.outcome, verdict.what) == ("false", "prompt")
+    assert verdict.position == first_difference(receipt.header.request.prompt, honest.header.request.prompt)
+
+
+def test_another_tokenizer(folder, model):
+    metadata = {**tokenizer_metadata(301), "tokenizer.ggml.eos_token_id": 0}
+    other = intact.load(write_tiny(folder / "tokenizer.gguf", "llama", context=256, metadata=metadata), drafter="off")
+    verdict = judge(model, answer(other))
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "tokenizer")
+
+
+def test_a_truncated_answer_and_one_that_goes_on(model, honest):
+    output = honest.output
+    for finish in ("length", "stop"):
+        short = replace(output, tokens=output.tokens[:30], text="", finish=finish, logprobs=None)
+        verdict = judge(model, forge(model, honest.header, short))
+        assert (verdict.outcome, verdict.what, verdict.position) == ("false", "finish", 30)
+    long = replace(output, tokens=(*output.tokens, 7), logprobs=None)
+    verdict = judge(model, forge(model, honest.header, long))
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "finish", 40)
+    longer = replace(model.generate("abc", receipt=True, **(ASKED | {"max_tokens": 50}))[0][0].receipt.header)
+    assert judge(model, forge(model, longer, output)).what in ("token", "finish")
+
+
+def test_finish_text_and_logprobs(model, honest):
+    output = honest.output
+    finish = judge(model, replace(honest, output=replace(output, finish="stop")))
+    assert (finish.outcome, finish.what, finish.position) == ("false", "finish", 40)
+    text = judge(model, replace(honest, output=replace(output, text=output.text + "!")))
+    assert (text.outcome, text.what) == ("false", "text")
+    logprobs = (*output.logprobs[:9], output.logprobs[9] - 1, *output.logprobs[10:])
+    found = judge(model, replace(honest, output=replace(output, logprobs=logprobs)))
+    assert (found.outcome, found.what, found.position) == ("false", "logprobs", 9)
+
+
+def test_a_stop_string_and_an_end_token(model):
+    whole = model.generate("abc", receipt=True, **ASKED)[0][0]
+    stop = whole.text[10:13]
+    receipt = model.generate("abc", receipt=True, stop=stop, **ASKED)[0][0].receipt
+    assert receipt.output.finish == "stop"
+    assert judge(model, receipt).outcome == "true"
+    silent = altered(receipt.header, stop=())
+    assert judge(model, forge(model, silent, receipt.output)).what == "finish"
+
+
+def test_a_constraint(model):
+    pytest.importorskip("llguidance")
+    receipt = model.generate("abc", receipt=True, max_tokens=40, temperature=1.0, regex="[a-z ]{12,20}[0-9]{2}")[0][
+        0
+    ].receipt
+    assert receipt.header.request.compiler == compiler()
+    assert judge(model, receipt).outcome == "true"
+    loose = altered(receipt.header, regex="[a-z0-9 ]{14,22}")
+    assert judge(model, forge(model, loose, receipt.output)).outcome == "false"
+    old = replace(loose, request=replace(loose.request, compiler="llguidance 0.1"))
+    verdict = judge(model, forge(model, old, receipt.output))
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "constraint")
+
+
+def test_what_this_model_cannot_tell(model, honest):
+    prompt = tuple([*honest.header.request.prompt] * 10)[: model.context - 20]
+    verdict = judge(model, forge(model, altered(honest.header, prompt=prompt[:200], source=None), honest.output))
+    assert verdict.outcome == "false"
+    verdict = judge(model, replace(honest, header=altered(honest.header, prompt=prompt, source=None)))
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "context")
+    numerics = replace(honest.header.numerics, version="99")
+    verdict = judge(model, replace(honest, header=replace(honest.header, numerics=numerics)))
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "numerics")
+    small = intact.load(model.path, cache_bytes=2 * model.executor.page_bytes)
+    assert (judge(small, honest).outcome, judge(small, honest).what) == ("unverifiable", "memory")
+
+
+def test_a_part_from_the_beginning(model, honest):
+    tokens = [*honest.output.tokens[:20], honest.output.tokens[20] ^ 1, *honest.output.tokens[21:]]
+    false = forge(model, honest.header, replace(honest.output, tokens=tuple(tokens), logprobs=None))
+    assert judge(model, false, 20) == judge(model, honest, 20)
+    assert (judge(model, false, 20).outcome, judge(model, false, 20).checked) == ("true", 20)
+    assert judge(model, false, 21).position == 20
+    assert judge(model, honest, 1000) == judge(model, honest)
+
+
+def test_many_at_once_are_judged_each_by_itself(model, honest):
+    receipts = [c.receipt for c in model.generate("abc", n=70, receipt=True, **(ASKED | {"max_tokens": 6}))[0]]
+    false = receipts[33].output.tokens
+    receipts[33] = forge(model, receipts[33].header, replace(receipts[33].output, tokens=(*false[:3], 5, *false[4:])))
+    receipts.insert(10, honest)
+    verdicts = list(verify(model, receipts))
+    assert [i for i, v in enumerate(verdicts) if v.outcome != "true"] == [34]
+    assert verdicts[34].position == 3
+
+
+def test_none_of_a_thousand_edits_of_one_byte_verifies(model):
+    data = model.chat(MESSAGES[1:], receipt=True, max_tokens=8, temperature=0.7, seed=1, logprobs=True).receipt.encode()
+    draw, readable = random.Random(5), []
+    for _ in range(1000):
+        place = draw.randrange(len(data))
+        edited = bytearray(data)
+        edited[place] = draw.choice([b for b in range(256) if b != data[place]])
+        try:
+            readable.append(Receipt.parse(bytes(edited)))
+        except ReceiptError:
+            continue
+    assert len(readable) > 50
+    assert {verdict.outcome for verdict in verify(model, readable)} <= {"false", "unverifiable"}
+
+
+def test_edits_that_stay_readable_do_not_verify_either(model):
+    """Of a thousand random bytes most make no JSON; these are digits for digits and letters for letters."""
+    data = model.generate("abc", receipt=True, max_tokens=8, temperature=0.7, seed=1)[0][0].receipt.encode()
+    draw, readable = random.Random(6), []
+    kinds = [b"0123456789abcdef", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"ghijklmnopqrstuvwxyz"]
+    for _ in range(1000):
+        place = draw.randrange(len(data))
+        kind = next((k for k in kinds if data[place] in k), None)
+        if kind is None:
+            continue
+        edited = bytearray(data)
+        edited[place] = draw.choice([b for b in kind if b != data[place]])
+        try:
+            readable.append(Receipt.parse(bytes(edited)))
+        except ReceiptError:
+            continue
+    assert len(readable) > 300
+    assert {verdict.outcome for verdict in verify(model, readable)} <= {"false", "unverifiable"}
