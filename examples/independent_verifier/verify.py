@@ -581,7 +581,7 @@ class Llama:
         self.layers = self.parameter("block_count")
         self.width = self.parameter("embedding_length")
         self.hidden = self.parameter("feed_forward_length")
-        self.context = self.parameter("context_length")
+        self.context = min(self.parameter("context_length"), 2**19)
         self.heads = self.parameter("attention.head_count")
         self.kv_heads = self.parameter("attention.head_count_kv", self.heads)
         self.head_width = self.parameter("attention.key_length", self.width // self.heads)
@@ -603,8 +603,10 @@ class Llama:
 
     def parameter(self, name: str, default: Any = None) -> Any:
         value = self.file.metadata.get("llama." + name, default)
-        if value is None:
-            raise CannotVerifyError(f"the model's file does not say its llama.{name}")
+        if type(value) not in (int, float) or value <= 0:
+            raise CannotVerifyError(
+                f"the model's file gives llama.{name} as {value!r:.60}, which is no positive number"
+            )
         return value
 
     def tensor(self, name: str, *shape: int) -> Tensor:
@@ -760,6 +762,19 @@ def list_of(check: Check, least: int = 0, most: int = MOST_VALUES) -> Check:
     return lambda x: isinstance(x, list) and least <= len(x) <= most and all(map(check, x))
 
 
+def decimal(low: str, high: str) -> Check:
+    shown = text(r"(?!-0$)-?(0|[1-9][0-9]{0,3})(\.[0-9]{0,5}[1-9])?")
+    return lambda x: shown(x) and Fraction(low) <= Fraction(x) <= Fraction(high)
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def links_of(chain: str) -> bytes:
+    return base64.urlsafe_b64decode(chain + "=" * (-len(chain) % 4)) if len(chain) % 4 != 1 else b""
+
+
 def ascending(x: Any) -> bool:
     return list_of(TOKEN)(x) and x == sorted(set(x))
 
@@ -770,7 +785,7 @@ def source(x: Any) -> bool:
 
 
 NULL, TOKEN, COUNT = one_of(None), integer(0, 2**31 - 1), integer(0, 2**30)
-DIGEST, DECIMAL = text("[0-9a-f]{64}"), text(r"(?!-0$)-?(0|[1-9][0-9]{0,3})(\.[0-9]{0,5}[1-9])?")
+DIGEST, SHARE = text("[0-9a-f]{64}"), decimal("0.000001", "1")
 RECEIPT = {
     "format": one_of("intact-receipt"),
     "version": one_of(1),
@@ -787,15 +802,19 @@ RECEIPT = {
     "request": {
         "prompt": list_of(TOKEN, 1),
         "sampling": {
-            **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p"), DECIMAL),
-            **dict.fromkeys(("presence_penalty", "frequency_penalty"), one_of("0")),
+            "temperature": decimal("0", "1000"),
+            "top_p": SHARE,
+            "min_p": decimal("0", "1"),
+            "typical_p": SHARE,
             "repetition_penalty": one_of("1"),
+            "presence_penalty": one_of("0"),
+            "frequency_penalty": one_of("0"),
             "logit_bias": one_of({"tokens": [], "values": []}),
             "constraint": NULL,
             "top_k": COUNT,
             "min_tokens": one_of(0),
             "max_tokens": integer(1, 2**30),
-            "seed": text("0|-?[1-9][0-9]{0,19}"),
+            "seed": lambda x: text("0|-?[1-9][0-9]{0,19}")(x) and -(2**63) <= int(x) < 2**64,
             "stop": list_of(text("(?s).+")),
             "ignore_eos": one_of(False, True),
         },
@@ -809,7 +828,7 @@ RECEIPT = {
         "text": text(),
         "logprobs": either(NULL, list_of(integer(-(2**48), 0))),
     },
-    "chain": text("[A-Za-z0-9_-]+"),
+    "chain": lambda x: text("[A-Za-z0-9_-]+")(x) and base64url(links_of(x)) == x,
 }
 """What each member can be for this program: no penalties, biases, constraints, no other profile or hash function."""
 
@@ -843,7 +862,7 @@ def parse(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CannotVerifyError(f"the receipt is no JSON: {error!r:.200}") from error
     if isinstance(receipt, dict):
-        receipt.pop("signature", None)  # not checked: NumPy has no Ed25519
+        receipt.pop("signature", None)  # not checked: there is no Ed25519 in NumPy
     insist(receipt, RECEIPT, "receipt")
     return receipt
 
@@ -939,8 +958,10 @@ class Tokenizer:
         self.template = None if template is None else sha256(template.encode()).hex()
         if own.get("tokenizer.ggml.model") != "gpt2":
             raise CannotVerifyError("the model's tokenizer is not of the kind gpt2, which alone is implemented here")
-        self.tokens: list[str] = own["tokenizer.ggml.tokens"]
+        self.tokens: list[str] = own.get("tokenizer.ggml.tokens", [])
         self.types: list[int] = own.get("tokenizer.ggml.token_type", [1] * len(self.tokens))
+        if len(self.tokens) != len(self.types):
+            raise CannotVerifyError(f"the model's file has types for {len(self.types)} of {len(self.tokens)} tokens")
         ends = {own.get(f"tokenizer.ggml.{end}_token_id") for end in ("eos", "eot", "eom")} - {None}
         self.ends = sorted(ends | {token for token, text in enumerate(self.tokens) if text in self.names})
         printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -1016,7 +1037,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
         raise CannotVerifyError("prompt and output do not fit the model's context or vocabulary")
     if logprobs is not None and len(logprobs) != len(tokens):
         raise CannotVerifyError(f"there are {len(logprobs)} log-probabilities for {len(tokens)} tokens")
-    links = base64.urlsafe_b64decode(receipt["chain"] + "=" * (-len(receipt["chain"]) % 4))
+    links = links_of(receipt["chain"])
     if len(links) != 32 * len(tokens):
         raise CannotVerifyError(f"the chain has {len(links)} bytes, not 32 for each of {len(tokens)} tokens")
 
@@ -1051,17 +1072,22 @@ def main() -> int:
     arguments.add_argument("receipts", type=Path, help="a file of receipts, one a line")
     arguments.add_argument("model", type=Path, help="the model's GGUF file")
     given = arguments.parse_args()
-    status = 0
     try:
         file = Gguf(given.model)
         model, tokenizer = Llama(file), Tokenizer(file.metadata)
-        for number, line in enumerate(given.receipts.read_bytes().splitlines(), 1):
-            verdict = verify(parse(line), model, tokenizer)
-            print(f"receipt {number}: {verdict}")
-            status = max(status, 0 if verdict.true else 1)
+        lines = given.receipts.read_bytes().removesuffix(b"\n").split(b"\n")
     except (CannotVerifyError, OSError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
+    status = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            verdict = verify(parse(line), model, tokenizer)
+            print(f"receipt {number}: {verdict}")
+            status = max(status, 0 if verdict.true else 1)
+        except CannotVerifyError as error:
+            print(f"receipt {number}: cannot verify: {error}")
+            status = 2
     return status
 
 
