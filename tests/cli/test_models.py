@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 
+import intact
 from intact.catalogue import CATALOGUE, DEFAULT
+from intact.receipts.identity import digests_of
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
 from support.models import real_model
+from support.tiny import write_tiny
 
 
 def test_models_tell_what_is_here(intact_command, default_here):
@@ -86,3 +89,14 @@ def test_ctrl_c_in_a_pull_leaves_nothing_under_the_name(home, monkeypatch):
     assert process.returncode == 130
     assert errors == b"\n"
     assert not list((home / "models").glob("*.gguf"))
+
+
+def test_info_gives_the_digests_that_receipts_have(intact_command, tmp_path):
+    path = write_tiny(tmp_path / "tiny.gguf")
+    facts = intact_command("info", path, "--digests", "--json").json
+    own = digests_of(intact.load(path))
+    assert facts["weights_digest"] == own.weights.hex()
+    assert facts["tokenizer_digest"] == own.tokenizer.hex()
+    assert facts["template_digest"] == own.template.hex()
+    assert "weights_digest" not in intact_command("info", path, "--json").json
+    assert "name one" in intact_command("info", "--digests").err

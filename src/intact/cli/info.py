@@ -7,13 +7,17 @@ import platform
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, out, size
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.formats import Checkpoint
 
 EXAMPLES = """\
 Version, numerics version, instruction set, cores, memory
@@ -23,6 +27,8 @@ With another tier: scalar, avx2, avx512 or neon
 Architecture, layers, weight formats, context
   intact info smollm2-135m-instruct
   intact info ./model.gguf --json
+Its digests, as receipts name it: weights, tokenizer, chat template
+  intact info smollm2-135m-instruct --digests
 """
 
 
@@ -36,10 +42,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Also the model's digests, as receipts have them (docs/receipts.md).")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Tell about this installation, or about a model."""
-    facts = installation() if model is None else describe(fetch.locate(model))
+    if model is None and digests:
+        raise ParameterError("--digests are a model's: name one")
+    facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:
         emit(facts)
         return
@@ -82,8 +93,8 @@ def _memory() -> int | None:
     return min(limits, default=None)
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint's header says; no weights are read."""
+def describe(path: Path, digests: bool = False) -> dict[str, Any]:
+    """Return what a checkpoint's header says; weights are read for their digests alone."""
     from intact.formats import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
@@ -107,7 +118,18 @@ def describe(path: Path) -> dict[str, Any]:
                 kind: {"tensors": number, "bytes": total}
                 for kind, (number, total) in sorted(kinds.items(), key=lambda item: -item[1][1])
             },
+            **(_digests(checkpoint) if digests else {}),
         }
+
+
+def _digests(checkpoint: Checkpoint) -> dict[str, Any]:
+    from intact.models import build_program
+    from intact.receipts.identity import identify
+    from intact.text import Tokenizer
+
+    _, found = identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))
+    names = ("weights", "tokenizer", "template")
+    return {f"{name}_digest": digest.hex() for name in names if (digest := getattr(found, name)) is not None}
 
 
 def _gguf(metadata: Any) -> dict[str, Any]:

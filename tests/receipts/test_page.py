@@ -1,0 +1,93 @@
+"""docs/receipts.md tells no other format than the one that is read and written."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intact.formats import open_checkpoint
+from intact.models import build_program, program
+from intact.receipts import canonical
+from intact.receipts.document import VERSION
+from intact.receipts.lock import FORMAT, LIBRARIES, Lock
+from intact.receipts.schema import schema
+from intact.receipts.weights import describe
+from support.receipts import rich_receipt
+from support.tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> str:
+    return (root / "docs" / "receipts.md").read_text("utf-8")
+
+
+def cells(page: str, heading: str) -> list[list[str]]:
+    """The rows of the first table behind a text."""
+    table = page[page.index(heading) :].split("\n\n|", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def named(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def leaves(value: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The members of a schema that are listed one by one: those of `model`, `numerics`, `request` and `output`."""
+    for name, inner in value["properties"].items():
+        if prefix or name not in ("model", "numerics", "request", "output"):
+            yield prefix + name
+        else:
+            yield from leaves(inner, name + ".")
+
+
+def test_every_member_is_described(page: str) -> None:
+    described = [name for row in cells(page, "## The document") for name in named(row[0])]
+    assert sorted(described) == sorted(leaves(schema()))
+    described = [name for row in cells(page, "`request.sampling` has") for name in named(row[0])]
+    own = schema()["$defs"]["sampling"]["properties"]
+    flat = [name for name in own if name != "logit_bias"] + [f"logit_bias.{x}" for x in own["logit_bias"]["properties"]]
+    assert sorted(described) == sorted(flat)
+
+
+def test_bounds_are_those_in_force(page: str) -> None:
+    assert canonical.MOST_BYTES == 8 << 20
+    assert canonical.MOST_BYTES_UNICODE == 4 << 20
+    assert "at most 8 MiB, and 4 MiB where" in page
+    assert f"at most {canonical.MOST_VALUES:,} commas" in page
+    assert f"| `version` | {VERSION} |" in page
+
+
+def test_descriptions_of_programs_have_the_members_that_are_listed(page: str, tmp_path: Path) -> None:
+    rows = {named(row[0])[0]: row[1] for row in cells(page, "An operation is an object")}
+    kinds = {kind.__name__.lower(): kind for kind in program.Op.__args__}
+    assert set(rows) == set(kinds)
+    for name, members in rows.items():
+        listed = [word for word in named(members) if not word.startswith('"')]
+        own = [field.name for field in dataclasses.fields(kinds[name])]
+        inner = [field.name for field in dataclasses.fields(program.Target)] if name == "linear" else []
+        assert listed == own + inner
+        defaults = re.findall(r"\[([^\]]*)\]", members)
+        optional = [f for k in (kinds[name], *([program.Target] if inner else [])) for f in dataclasses.fields(k)]
+        assert len(defaults) == sum(field.default is not dataclasses.MISSING for field in optional)
+    described = [name for row in cells(page, "**The program's description**") for name in named(row[0])]
+    assert sorted(described) == sorted(describe(build_program(open_checkpoint(write_tiny(tmp_path / "t.gguf")))))
+
+
+def test_locks_have_the_members_that_are_listed(page: str) -> None:
+    rows = cells(page, "its digest, which `cite` puts")
+    described = [name for row in rows for name in named(row[0])]
+    assert sorted(described) == sorted(Lock.now([]).to_document())
+    assert f'"{FORMAT}"' in page
+    assert f"installed of {', '.join(LIBRARIES)} |" in page
+
+
+def test_sizes_are_what_is_promised() -> None:
+    """Under 200 bytes for each token, whatever it costs to name the model and the request."""
+    one = rich_receipt()
+    n = 1000
+    output = dataclasses.replace(one.output, tokens=(151_935,) * n, logprobs=(-(10**8),) * n, text="answers " * n)
+    longer = dataclasses.replace(one, output=output, chain=bytes(32 * n))
+    assert (len(longer.encode()) - len(one.encode())) / n < 100
