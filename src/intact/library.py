@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -37,6 +38,7 @@ from intact.text import Conversation, Tokenizer
 __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
 Prompt: TypeAlias = str | Sequence[int] | Conversation
+Likeliest: TypeAlias = tuple[tuple[int, int], ...]
 UNREAD = 64  # pieces of an asynchronous stream that may wait for their reader before its samples pause
 
 
@@ -311,15 +313,44 @@ class Model:
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
         """Log-probability of each token but the first, given those before it: int64 (tokens - 1,), nats times 2^24."""
-        ids = self._text(tokens)
-        out: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-        with self._driver.turn:
-            for chunks, wanted in self.engine.prefill(ids, SCORED_ROWS):
-                start = chunks[0].position
-                following = np.array(ids[start + 1 : start + 1 + len(wanted)], np.int64)
-                logits = self.executor.step(chunks, wanted[: len(following)])
-                out.append(self.executor.log_probabilities(logits, following))
-        return np.concatenate(out)
+        return self._scores(self._text(tokens), 0)[0]
+
+    async def ascores(self, tokens: Prompt, top: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
+        """`logprobs` for coroutines, and the likeliest tokens at the place of each, as in `Completion.top`.
+
+        Other requests' steps go on between those that it takes; cancelling the task ends it after the one at hand.
+        """
+        over = threading.Event()
+        try:
+            return await asyncio.to_thread(lambda: self._scores(self._text(tokens), top, over))
+        finally:
+            over.set()
+
+    def _scores(
+        self, ids: list[int], top: int, over: threading.Event | None = None
+    ) -> tuple[NDArray[np.int64], list[Likeliest]]:
+        logprobs: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        likeliest: list[Likeliest] = []
+        steps = self.engine.prefill(ids, SCORED_ROWS)
+        try:
+            while over is None or not over.is_set():
+                with self._driver.turn:
+                    chunks, wanted = next(steps, ([], None))
+                    if wanted is None:
+                        break
+                    start = chunks[0].position
+                    following = np.array(ids[start + 1 : start + 1 + len(wanted)], np.int64)
+                    logits = self.executor.step(chunks, wanted[: len(following)])
+                    logprobs.append(self.executor.log_probabilities(logits, following))
+                    if top and len(following):
+                        tokens, values = self.executor.top(logits, np.arange(len(following)), top)
+                        likeliest += [
+                            tuple(zip(*row, strict=True)) for row in zip(tokens.tolist(), values.tolist(), strict=True)
+                        ]
+        finally:
+            with self._driver.turn:
+                steps.close()
+        return np.concatenate(logprobs), likeliest
 
     def info(self) -> dict[str, Any]:
         """What the model is and how it runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from collections.abc import Sequence as Tokens
 from itertools import islice
 
@@ -363,7 +363,9 @@ class Engine:
             f"allows {pool.capacity:,} of {pool.page_bytes:,} bytes each: raise cache_bytes, or shorten the text"
         )
 
-    def prefill(self, tokens: Tokens[int], rows: int | None = None) -> Iterator[tuple[list[Chunk], NDArray[np.int64]]]:
+    def prefill(
+        self, tokens: Tokens[int], rows: int | None = None
+    ) -> Generator[tuple[list[Chunk], NDArray[np.int64]], None, None]:
         """The steps that run a text through the model; its pages are free again afterwards. All rows are wanted.
 
         Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import intact
-from intact.serve import chat, reasoning
+from intact.serve import chat, completions, reasoning, tokens
 from intact.serve.errors import ApiError, invalid, reply
 from intact.serve.generation import Service
 from intact.serve.guard import Guard
-from intact.serve.requests import ChatRequest
+from intact.serve.requests import ChatRequest, CompletionRequest, DetokenizeRequest, EmbeddingRequest, TokenizeRequest
 from intact.serve.site import add_page
-from intact.serve.sse import Attended, Reply, Stream, told
+from intact.serve.sse import Attended, Reply, Stream, as_events, told
 from intact.serve.watch import Watch
 
 _LOG = logging.getLogger("intact.serve")
@@ -96,14 +96,43 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
 
 def _add_texts(app: FastAPI, service: Service) -> None:
+    def stream(chunks: AsyncGenerator[Any, None], body: Any) -> Attended:
+        return Stream(as_events(chunks), _seconds(service, body), service.settings.stall_seconds)
+
+    def whole(work: Callable[[], Awaitable[Any]], body: Any) -> Attended:
+        return Reply(work, _seconds(service, body))
+
     @app.post("/v1/chat/completions")
     async def chat_completions(body: ChatRequest, request: Request) -> Attended:
-        """Go on with a conversation."""
-        who, seconds = client(request), _seconds(service, body)
-        way = reasoning if reasoning.wanted(body) else chat
+        """Go on with a conversation; or answer it by a reasoning method."""
+        way, who = reasoning if reasoning.wanted(body) else chat, client(request)
         if body.stream:
-            return Stream(way.stream(service, body, who), seconds, service.settings.stall_seconds)
-        return Reply(lambda: way.answer(service, body, who), seconds)
+            return stream(way.chunks(service, body, who), body)
+        return whole(lambda: way.answer(service, body, who), body)
+
+    @app.post("/v1/completions")
+    async def text_completions(body: CompletionRequest, request: Request) -> Attended:
+        """Go on with texts."""
+        who = client(request)
+        if body.stream:
+            return stream(completions.chunks(service, body, who), body)
+        return whole(lambda: completions.answer(service, body, who), body)
+
+    @app.post("/tokenize")
+    async def tokenize(body: TokenizeRequest) -> Attended:
+        """Give a text's tokens, or those of a conversation."""
+        return Reply(lambda: tokens.tokenize(service, body), service.settings.request_seconds)
+
+    @app.post("/detokenize")
+    async def detokenize(body: DetokenizeRequest) -> Attended:
+        """Give the text of tokens."""
+        return Reply(lambda: tokens.detokenize(service, body), service.settings.request_seconds)
+
+    @app.post("/v1/embeddings")
+    async def embeddings(body: EmbeddingRequest) -> Response:
+        """Refuse: none of the architectures that are served gives embeddings."""
+        service.models.find(body.model)
+        raise ApiError(400, f"{body.model} writes text; it gives no embeddings", "model", "unsupported")
 
 
 async def _load_first(service: Service) -> None:

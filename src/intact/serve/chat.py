@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
@@ -12,14 +12,12 @@ from intact.serve.gate import Ticket
 from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, schema_of, write
 from intact.serve.messages import conversation
 from intact.serve.models import Served
-from intact.serve.replies import head
+from intact.serve.replies import FINISH, head, usage, used
 from intact.serve.requests import ChatRequest
-from intact.serve.sse import DONE, event
 from intact.serve.tools import CallReader, imposed, reads_calls, shown
 from intact.text import Tokenizer
 
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
-FINISH = {"stop": "stop", "length": "length", "context": "length"}
 
 
 @asynccontextmanager
@@ -57,7 +55,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
     """The whole answer."""
     async with _placed(service, request, client) as (served, order, ticket):
         completions = await write(served, order, bool(request.logprobs))
-        ticket.used = _used(order, completions)
+        ticket.used = used(order, completions)
         tokenizer = served.loaded.tokenizer
         return {
             **head(served, "chat.completion", request.model),
@@ -69,7 +67,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
                 }
                 for index, completion in enumerate(completions)
             ],
-            "usage": usage(order, completions),
+            "usage": usage([order], completions),
         }
 
 
@@ -88,59 +86,47 @@ def _message(request: ChatRequest, completion: Completion) -> dict[str, Any]:
     return {"message": message, "finish_reason": finish}
 
 
-async def stream(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[bytes, None]:
-    """The answer as events, a token each."""
+async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
+    """The answer in pieces, a token each."""
     async with _placed(service, request, client) as (served, order, ticket):
         first, tokenizer = head(served, "chat.completion.chunk", request.model), served.loaded.tokenizer
-        ends = _ends(tokenizer, order)
+        ends, completions = _ends(tokenizer, order), dict[int, Completion]()
+        readers = [CallReader() for _ in range(order.n)] if reads_calls(request) else []
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         if with_usage:
             first["usage"] = None
-        completions: dict[int, Completion] = {}
-        readers = [CallReader() for _ in range(order.n)] if reads_calls(request) else []
 
-        def chunk(index: int, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> bytes:
+        def chunk(index: int, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-            return event({**first, "choices": [choice]})
+            return {**first, "choices": [choice]}
 
         begun = False
-        async for index, piece in pieces(served, order, bool(request.logprobs)):
-            if not begun:  # only now: what goes wrong before the first token has a status of its own
-                begun = True
-                yield b"".join(
-                    [chunk(i, {"role": "assistant", "content": "", "refusal": None}) for i in range(order.n)]
-                )
-            if isinstance(piece, Completion):
-                completions[index] = piece
-                ticket.used = _used(order, list(completions.values()))
-                finish = FINISH[piece.finish]
-                if readers:
-                    if rest := readers[index].flush():
-                        yield chunk(index, {"content": rest})
-                    finish = "tool_calls" if readers[index].calls else finish
-                yield chunk(index, {}, None, finish)
-                continue
-            entry = None
-            if request.logprobs and piece.token not in ends:
-                entry = {"content": [_entry(tokenizer, piece)], "refusal": None}
-            text, calls = readers[index].push(piece.text) if readers else (piece.text, [])
-            if text or entry:
-                yield chunk(index, {"content": text}, entry)
-            for call in calls:
-                yield chunk(index, {"tool_calls": [call]})
+        async with aclosing(pieces(served, order, bool(request.logprobs))) as coming:
+            async for index, piece in coming:
+                if not begun:  # only now: what goes wrong before the first token has a status of its own
+                    begun = True
+                    for i in range(order.n):
+                        yield chunk(i, {"role": "assistant", "content": "", "refusal": None})
+                if isinstance(piece, Completion):
+                    completions[index] = piece
+                    ticket.used = used(order, list(completions.values()))
+                    finish = FINISH[piece.finish]
+                    if readers:
+                        if rest := readers[index].flush():
+                            yield chunk(index, {"content": rest})
+                        finish = "tool_calls" if readers[index].calls else finish
+                    yield chunk(index, {}, None, finish)
+                    continue
+                entry = None
+                if request.logprobs and piece.token not in ends:
+                    entry = {"content": [_entry(tokenizer, piece)], "refusal": None}
+                text, calls = readers[index].push(piece.text) if readers else (piece.text, [])
+                if text or entry:
+                    yield chunk(index, {"content": text}, entry)
+                for call in calls:
+                    yield chunk(index, {"tool_calls": [call]})
         if with_usage:
-            yield event({**first, "choices": [], "usage": usage(order, list(completions.values()))})
-        yield DONE
-
-
-def _used(order: Order, completions: list[Completion]) -> int:
-    return len(order.prompt) + sum(len(completion.tokens) for completion in completions)
-
-
-def usage(order: Order, completions: list[Completion]) -> dict[str, int]:
-    """Tokens that were read and written. What the cache saved is not told: it depends on others."""
-    read, written = len(order.prompt), sum(len(completion.tokens) for completion in completions)
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+            yield {**first, "choices": [], "usage": usage([order], list(completions.values()))}
 
 
 def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:

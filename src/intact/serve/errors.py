@@ -77,6 +77,8 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     param : str, optional
         The field at fault otherwise.
     """
+    while isinstance(error, BaseExceptionGroup):  # of several tasks the first that failed
+        error = error.exceptions[0]
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TimeoutError):

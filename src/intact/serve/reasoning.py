@@ -18,7 +18,6 @@ from intact.serve.methods import Tell, Undertaking, Work
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest
-from intact.serve.sse import DONE, event
 
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
@@ -126,17 +125,17 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         }
 
 
-async def stream(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[bytes, None]:
-    """The answer as events: with `intact.progress` what happens meanwhile, then the text as a whole."""
+async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
+    """The answer in pieces: with `intact.progress` what happens meanwhile, then the text as a whole."""
     async with _placed(service, request, client) as (served, undertaking, work):
         first = head(served, "chat.completion.chunk", request.model)
 
-        def told(value: dict[str, Any]) -> bytes:
-            return event({**first, "choices": [], "intact": value})
+        def told(value: dict[str, Any]) -> dict[str, Any]:
+            return {**first, "choices": [], "intact": value}
 
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+        def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return event({**first, "choices": [choice]})
+            return {**first, "choices": [choice]}
 
         method = undertaking.method
         if request.intact.progress:
@@ -152,5 +151,4 @@ async def stream(service: Service, request: ChatRequest, client: str) -> AsyncGe
                 yield chunk({}, _finish(value))
                 yield told({"event": "result", **methods.described(value, undertaking, request.intact.trace)})
                 if request.stream_options and request.stream_options.include_usage:
-                    yield event({**first, "choices": [], "usage": _usage(value)})
-        yield DONE
+                    yield {**first, "choices": [], "usage": _usage(value)}

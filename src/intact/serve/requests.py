@@ -204,3 +204,27 @@ class CompletionRequest(Sampled):
     logprobs: Top | None = None
     best_of: int | None = None
     suffix: None = None
+
+
+class TokenizeRequest(Form):
+    """`/tokenize`: a text or a conversation."""
+
+    model: str
+    prompt: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    add_special_tokens: bool = True
+    add_generation_prompt: bool = True
+
+
+class DetokenizeRequest(Form):
+    """`/detokenize`: tokens."""
+
+    model: str
+    tokens: list[int]
+
+
+class EmbeddingRequest(BaseModel):
+    """`/v1/embeddings`."""
+
+    model: str
+    input: Any

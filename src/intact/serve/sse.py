@@ -17,6 +17,14 @@ _LOG = logging.getLogger("intact.serve")
 DONE = b"data: [DONE]\n\n"
 
 
+async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    """Values as events, with OpenAI's word at the end."""
+    async with aclosing(values):
+        async for value in values:
+            yield event(value)
+    yield DONE
+
+
 class _StalledError(Exception):
     """A reader who reads nothing."""
 
@@ -29,7 +37,7 @@ def event(value: Any) -> bytes:
 def told(error: Exception) -> ApiError:
     """An error as the client is told it; one that nobody raised on purpose goes to the log."""
     shown = as_api_error(error)
-    if shown.status >= 500 and not isinstance(error, ApiError | TimeoutError):
+    if shown.code == "internal_error":
         _LOG.error("a request failed", exc_info=error)
     return shown
 
