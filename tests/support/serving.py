@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,14 @@ class Running:
     ----------
     url : str
         Its address, without a path.
+    stop : callable
+        Ask it to end.
     """
 
     url: str
     port: int
     service: Service
+    stop: Callable[[], None]
 
     def settle(self, done: Any) -> None:
         """Wait for what the server's threads do."""
@@ -57,15 +60,19 @@ def running(paths: Mapping[str, Path], loading: Loading | None = None, **setting
     port = listening.getsockname()[1]
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
+
+    def stop() -> None:
+        made.should_exit = True
+
     end = time.monotonic() + PATIENCE
     while not made.started:
         assert thread.is_alive()
         assert time.monotonic() < end
         time.sleep(0.005)
     try:
-        yield Running(f"http://127.0.0.1:{port}", port, service)
+        yield Running(f"http://127.0.0.1:{port}", port, service, stop)
     finally:
-        made.should_exit = True
+        stop()
         thread.join(PATIENCE)
         listening.close()
         assert not thread.is_alive()

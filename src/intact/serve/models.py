@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import intact
@@ -41,8 +41,10 @@ class Served:
     ----------
     fingerprint : str
         What a text depends on beside its request: version of the arithmetic, profile, digest of the weights.
-    users : int
-        Requests that use it now.
+    users, used : int, float
+        Requests that use it now; when one last did.
+    need : int
+        Bytes that it takes, about.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Served:
     fingerprint: str = ""
     users: int = 0
     used: float = 0.0
+    need: int = 0
+    loading: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -69,11 +73,15 @@ class Models:
     ----------
     paths : mapping of str to str
         For each name a name of the catalogue, or a path.
+    loading : Loading
+        How they are loaded; under a cap of memory a cache takes a quarter of it, unless it says otherwise.
     """
 
     def __init__(self, paths: Mapping[str, str], loading: Loading, settings: Settings) -> None:
         if not paths:
             raise ParameterError("there is no model to serve")
+        if settings.memory_bytes is not None and loading.cache_bytes is None:
+            loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
         self._loading, self._memory = loading, settings.memory_bytes
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
@@ -118,16 +126,18 @@ class Models:
                 self._room.notify_all()
 
     async def _load(self, served: Served) -> None:
-        need = self._need(served)
-        async with self._room:
-            while not self._make_room(served, need):
-                await self._room.wait()
         try:
+            async with self._room:
+                served.need = self._need(served.path)
+                while not self._make_room(served):
+                    await self._room.wait()
+                served.loading = True
             model, digest = await asyncio.to_thread(self._open, served.path)
         except (IntactError, OSError, MemoryError) as error:
-            raise ApiError(
-                503, f"the model {served.name} cannot be loaded: {error}", "model", "model_broken"
-            ) from error
+            message = f"the model {served.name} cannot be loaded: {error}"
+            raise ApiError(503, message, "model", "model_broken") from error
+        finally:
+            served.loading = False
         served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digest[:16]}"
         pool = model.engine.pool
         served.gate.capacity = pool.capacity * pool.page_size
@@ -138,28 +148,27 @@ class Models:
         model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
         return model, digest_of(path)
 
-    def _need(self, served: Served) -> int:
+    def _need(self, path: Path) -> int:
         """Bytes that a model takes, cache included, about."""
-        files = [item for item in served.path.iterdir() if item.is_file()] if served.path.is_dir() else [served.path]
+        files = [item for item in path.iterdir() if item.is_file()] if path.is_dir() else [path]
         return int(OVERHEAD * sum(item.stat().st_size for item in files)) + (self._loading.cache_bytes or 0)
 
-    def _make_room(self, served: Served, need: int) -> bool:
+    def _make_room(self, served: Served) -> bool:
         """Drop what nobody uses, the longest unused first, until there is room; whether there is."""
         if self._memory is None:
             return True
-        if need > self._memory:
-            raise ApiError(
-                503, f"the model {served.name} needs {need:,} bytes; models may take {self._memory:,}", "model"
-            )
-        there = [other for other in self.served.values() if other.model is not None and other is not served]
-        taken = sum(map(self._need, there))
+        if served.need > self._memory:
+            message = f"the model {served.name} needs {served.need:,} bytes; models may take {self._memory:,}"
+            raise ApiError(503, message, "model", "model_too_large")
+        there = [other for other in self.served.values() if other is not served and (other.model or other.loading)]
+        taken = sum(other.need for other in there)
         for other in sorted(there, key=lambda other: other.used):
-            if taken + need <= self._memory:
+            if taken + served.need <= self._memory:
                 break
             if not other.users:
-                taken -= self._need(other)
+                taken -= other.need
                 self.drop(other)
-        return taken + need <= self._memory
+        return taken + served.need <= self._memory
 
     def drop(self, served: Served) -> None:
         """Give a model's memory back."""

@@ -1,0 +1,277 @@
+"""Under load: fair order, bounded queues, deadlines, and clients that leave or do not read."""
+
+import asyncio
+import json
+import socket
+import time
+
+import httpx
+import openai
+import pytest
+
+from intact.serve.errors import ApiError
+from intact.serve.gate import Gate
+from intact.serve.models import Loading
+from support.serving import running
+
+LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 900, "ignore_eos": True}
+SHORT = LONG | {"max_tokens": 3}
+KEYS = ("first-client-0123456789", "second-client-0123456789")
+
+
+def post(server, body, **options):
+    return httpx.post(server.url + "/v1/chat/completions", json=body, timeout=60, **options)
+
+
+async def served(gate, order, client, tokens=10, texts=1, priority=0, held=None):
+    async with gate.enter(client, tokens, texts, priority) as ticket:
+        order.append(client)
+        await (asyncio.sleep(0) if held is None else held.wait())
+        ticket.used = tokens
+
+
+def run(scene):
+    return asyncio.run(asyncio.wait_for(scene, 20))
+
+
+def test_the_client_that_had_least_goes_first():
+    async def scene():
+        gate, order, held = Gate(10, 1, 100), [], asyncio.Event()
+        first = asyncio.create_task(served(gate, order, "greedy", held=held))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(served(gate, order, "greedy")) for _ in range(6)]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(served(gate, order, "modest")) for _ in range(3)]
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(first, *tasks)
+        assert gate.inside == gate.waiting == gate.tokens == gate.texts == 0
+        return order
+
+    order = run(scene())
+    assert order[0] == "greedy"
+    assert order[1:7].count("modest") == 3  # in turn, though it came last
+    assert order[7:] == ["greedy"] * 3
+
+
+def test_who_stayed_away_has_saved_up_nothing():
+    async def scene():
+        gate, order = Gate(10, 1, 100), []
+        for _ in range(50):
+            await served(gate, order, "busy")
+        held = asyncio.Event()
+        holder = asyncio.create_task(served(gate, order, "busy", held=held))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(served(gate, order, name)) for name in ["new"] * 8 + ["busy"] * 8]
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(holder, *tasks)
+        return order[51:]
+
+    order = run(scene())
+    assert abs(order[:8].count("new") - order[:8].count("busy")) <= 2
+
+
+def test_priority_orders_the_requests_of_one_client():
+    async def scene():
+        gate, order, held = Gate(10, 1, 100), [], asyncio.Event()
+        done = []
+
+        async def one(name, priority):
+            async with gate.enter("a", 10, 1, priority):
+                done.append(name)
+
+        holder = asyncio.create_task(served(gate, order, "a", held=held))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(one(name, priority)) for name, priority in [("x", 0), ("y", 5), ("z", -1)]]
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(holder, *tasks)
+        return done
+
+    assert run(scene()) == ["y", "x", "z"]
+
+
+def test_a_large_request_is_not_passed_for_ever():
+    async def scene():
+        gate, order, held = Gate(10, 9, 100), [], asyncio.Event()
+        holder = asyncio.create_task(served(gate, order, "a", 5, held=held))
+        await asyncio.sleep(0)
+        large = asyncio.create_task(served(gate, order, "large", 100))  # more than there is: alone it may
+        await asyncio.sleep(0)
+        small = asyncio.create_task(served(gate, order, "small", 1))
+        await asyncio.sleep(0.01)
+        assert order == ["a"]
+        held.set()
+        await asyncio.gather(holder, large, small)
+        return order
+
+    assert run(scene()) == ["a", "large", "small"]
+
+
+def test_a_full_queue_says_when_to_come_again():
+    async def scene():
+        gate, held = Gate(10, 1, 2), asyncio.Event()
+        tasks = [asyncio.create_task(served(gate, [], "a", held=held)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError) as raised:
+            await served(gate, [], "b")
+        assert raised.value.status == 429
+        assert 1 <= raised.value.after <= 60
+        tasks[1].cancel()  # who leaves the queue leaves a place
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(served(gate, [], "b")))
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.inside == gate.waiting == gate.tokens == 0
+
+    run(scene())
+
+
+@pytest.fixture(scope="module")
+def narrow(tiny_path):
+    with running({"tiny": tiny_path}, running=2, waiting=2, keys=KEYS, stall_seconds=1.0) as there:
+        there.settle(lambda: there.service.models.served["tiny"].model)
+        yield there
+        there.settle(there.idle)
+
+
+def headers(key=0):
+    return {"authorization": f"Bearer {KEYS[key]}"}
+
+
+def raw(body):
+    """A request as it goes over the wire."""
+    content = json.dumps(body).encode()
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: localhost", f"Authorization: Bearer {KEYS[0]}"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(content)}", "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+def test_too_many_are_turned_away(narrow):
+    gate = narrow.service.models.served["tiny"].gate
+
+    async def scene():
+        async with httpx.AsyncClient(headers=headers(), timeout=60) as client:
+            url = narrow.url + "/v1/chat/completions"
+            under_way = [asyncio.create_task(client.post(url, json=LONG)) for _ in range(4)]
+            while gate.inside < 2 or gate.waiting < 2:
+                await asyncio.sleep(0.005)
+            refused = await client.post(url, json=SHORT)
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+            return refused
+
+    refused = run(scene())
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "queue_full"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    narrow.settle(narrow.idle)
+    assert post(narrow, SHORT, headers=headers()).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_leaves_frees_pages_at_once(narrow, stream):
+    engine = narrow.service.models.served["tiny"].loaded.engine
+    before = engine.counters.decoded
+    with socket.create_connection(("127.0.0.1", narrow.port)) as connection:
+        connection.sendall(raw(LONG | {"stream": stream, "n": 2}))
+        narrow.settle(lambda: engine.held)
+    narrow.settle(narrow.idle)
+    assert engine.counters.decoded - before < 2 * 900
+
+
+def test_a_deadline_ends_a_request(narrow):
+    slow = LONG | {"n": 2, "intact": {"deadline": 0.05}}
+    refused = post(narrow, slow, headers=headers())
+    assert refused.status_code == 504
+    assert refused.json()["error"]["code"] == "timeout"
+    with httpx.stream(
+        "POST", narrow.url + "/v1/chat/completions", json=slow | {"stream": True}, headers=headers(), timeout=60
+    ) as answer:
+        text = answer.read().decode()
+    assert "timeout" in text
+    narrow.settle(narrow.idle)
+
+
+def test_a_reader_that_reads_nothing_is_left(narrow):
+    engine = narrow.service.models.served["tiny"].loaded.engine
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", narrow.port))
+        connection.sendall(raw(LONG | {"stream": True, "logprobs": True, "top_logprobs": 20}))
+        narrow.settle(lambda: engine.held)
+        assert post(narrow, SHORT, headers=headers(1)).status_code == 200  # others do not notice
+        narrow.settle(narrow.idle)
+
+
+def test_models_share_a_cap_of_memory(tiny_path):
+    size = tiny_path.stat().st_size
+    cache = 600_000
+    cap = int(2.5 * (1.1 * size + cache))
+    paths = {"a": tiny_path, "b": tiny_path, "c": tiny_path}
+    with running(paths, Loading(threads=1, cache_bytes=cache), memory_bytes=cap) as server:
+        models = server.service.models.served
+        with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client:
+            texts = []
+            for name in "abcabc":
+                answer = client.chat.completions.create(**SHORT_OPENAI | {"model": name})
+                texts.append(answer.choices[0].message.content)
+                assert models[name].model is not None
+                assert sum(one.model is not None for one in models.values()) <= 2
+        assert len(set(texts)) == 1
+    with running(paths, Loading(threads=1, cache_bytes=cache), memory_bytes=1000) as server:
+        refused = post(server, SHORT | {"model": "a"})
+        assert refused.status_code == 503
+        assert refused.json()["error"]["param"] == "model"
+
+
+SHORT_OPENAI = {"messages": SHORT["messages"], "max_tokens": 3}
+
+
+def test_a_model_whose_file_is_gone(tiny_path, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny_path.read_bytes())
+    with running({"tiny": tiny_path, "gone": path}) as server:
+        path.unlink()
+        refused = post(server, SHORT | {"model": "gone"})
+        assert refused.status_code == 503
+        assert "gone" in refused.json()["error"]["message"]
+        assert post(server, SHORT).status_code == 200
+
+
+def test_health_and_figures(server, client):
+    assert httpx.get(server.url + "/health").json() == {"status": "ok"}
+    client.chat.completions.create(**SHORT_OPENAI, model="tiny")
+    assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
+    text = httpx.get(server.url + "/metrics").text
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(figures['intact_requests_total{route="/v1/chat/completions",status="200"}']) >= 1
+    assert float(figures['intact_engine_steps_total{model="tiny"}']) >= 1
+    assert figures['intact_requests_running{model="tiny"}'] == "0.0"
+    for line in text.splitlines():
+        if line.startswith("# HELP"):
+            assert len(line.split(maxsplit=3)) == 4
+
+
+def test_shutting_down_lets_requests_end(tiny_path):
+    with running({"tiny": tiny_path}) as server:
+        engine_ready = server.service.models.served["tiny"]
+        server.settle(lambda: engine_ready.model)
+
+        async def scene():
+            async with httpx.AsyncClient(timeout=60) as client:
+                task = asyncio.create_task(
+                    client.post(server.url + "/v1/chat/completions", json=LONG | {"max_tokens": 300})
+                )
+                while not engine_ready.gate.inside:
+                    await asyncio.sleep(0.002)
+                server.stop()
+                return await task
+
+        began = time.monotonic()
+        assert run(scene()).json()["usage"]["completion_tokens"] == 300
+        assert time.monotonic() - began < 20
