@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import intact
+from intact.conformance import default_model
 from intact.formats import open_checkpoint
 from intact.models import build_program, program
 from intact.receipts import canonical
-from intact.receipts.document import VERSION
+from intact.receipts.document import VERSION, Receipt
 from intact.receipts.lock import FORMAT, LIBRARIES, Lock
 from intact.receipts.schema import schema
+from intact.receipts.verify import verify
 from intact.receipts.weights import describe
+from intact.text import Conversation
 from support.receipts import rich_receipt
 from support.tiny import write_tiny
 
@@ -41,6 +46,30 @@ def leaves(value: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from leaves(inner, name + ".")
+
+
+def example(page: str) -> Receipt:
+    found = re.search(r"^```json\n(.*)\n```", page, re.MULTILINE)
+    assert found is not None
+    return Receipt.parse(found[1].encode())
+
+
+def test_the_example_has_the_digests_that_are_listed(page: str) -> None:
+    receipt = example(page)
+    rows = {row[0].split(",")[0]: named(row[1])[0] for row in cells(page, "## Example")}
+    assert rows == {"header": receipt.header.digest.hex(), "receipt": receipt.digest.hex()}
+    jsonschema.validate(receipt.to_document(), schema())
+
+
+def test_the_example_is_what_the_default_model_gives(page: str) -> None:
+    path = default_model()
+    if path is None:
+        pytest.skip("needs the default model: intact pull, or INTACT_MODELS")
+    asked = Conversation([{"role": "user", "content": "Why is the sky blue?"}])
+    model = intact.load(path)
+    answer = model.generate(asked, max_tokens=4, temperature=0.8, top_p=0.95, seed=7, receipt=True)[0][0]
+    assert answer.receipt == example(page)
+    assert [verdict.outcome for verdict in verify(model, [answer.receipt])] == ["true"]
 
 
 def test_every_member_is_described(page: str) -> None:
