@@ -985,10 +985,10 @@ class Tokenizer:
 class Verdict(NamedTuple):
     true: bool
     what: str
-    position: int | None = None  # of the output
+    position: int | None = None  # of the output, or for "prompt" of the prompt
 
     def __str__(self) -> str:
-        where = "" if self.position is None else f" at position {self.position} of the output"
+        where = "" if self.position is None else f" at position {self.position}"
         return "true" if self.true else f"false: {self.what}{where}"
 
 
@@ -1031,17 +1031,21 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
         "ends": tokenizer.ends,
     }.items():
         if own[what] != found:
-            return Verdict(False, what)
+            raise CannotVerifyError(f"the receipt is of a model with other {what}")
     prompt, tokens, logprobs = request["prompt"], output["tokens"], output["logprobs"]
-    if len(prompt) + len(tokens) > model.context or max(prompt + tokens) >= model.vocabulary:
-        raise CannotVerifyError("prompt and output do not fit the model's context or vocabulary")
+    if len(prompt) + len(tokens) > model.context:
+        raise CannotVerifyError(f"prompt and output have more than the {model.context} tokens of the model's context")
+    for what, several in (("prompt", prompt), ("token", tokens)):
+        if beyond := [i for i, token in enumerate(several) if token >= model.vocabulary]:
+            return Verdict(False, what, beyond[0])
     if logprobs is not None and len(logprobs) != len(tokens):
         raise CannotVerifyError(f"there are {len(logprobs)} log-probabilities for {len(tokens)} tokens")
     links = links_of(receipt["chain"])
     if len(links) != 32 * len(tokens):
         raise CannotVerifyError(f"the chain has {len(links)} bytes, not 32 for each of {len(tokens)} tokens")
 
-    source = model.run(np.array(prompt + tokens[:-1]))
+    n, finish, text = ending(receipt, model, tokenizer)
+    source = model.run(np.array(prompt + tokens[: n - 1]))
     source = Activations(*(part[len(prompt) - 1 :] for part in source))
     logits = model.logits(source)
     header = canonical({name: part for name, part in receipt.items() if name not in ("output", "chain")})
@@ -1050,7 +1054,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
     shares = (Fraction(parameters[name]) for name in ("top_p", "min_p", "typical_p"))
     sampling = Sampling(Fraction(parameters["temperature"]), parameters["top_k"], *shares)
     key = branch_key(int(parameters["seed"]), request["branch"])
-    for i, (token, state) in enumerate(zip(tokens, states(source), strict=True)):
+    for i, (token, state) in enumerate(zip(tokens[:n], states(source), strict=True)):
         drew = drawn(logits[i], sampling, uniform64(key, len(prompt) + i))
         before, link = link, links[32 * i : 32 * i + 32]
         given, honest = (sha256(before, struct.pack("<i", t), state) for t in (token, drew))
@@ -1060,9 +1064,8 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
             return Verdict(False, "token", i)
         if logprobs is not None and logprobs[i] != log_probability(logits[i], token):
             return Verdict(False, "logprobs", i)
-    n, finish, text = ending(receipt, model, tokenizer)
     if (n, finish) != (len(tokens), output["finish"]):
-        return Verdict(False, "finish", n - 1)
+        return Verdict(False, "finish", n)
     return Verdict(True, "") if text == output["text"] else Verdict(False, "text")
 
 
@@ -1086,7 +1089,7 @@ def main() -> int:
             print(f"receipt {number}: {verdict}")
             status = max(status, 0 if verdict.true else 1)
         except CannotVerifyError as error:
-            print(f"receipt {number}: cannot verify: {error}")
+            print(f"receipt {number}: unverifiable: {error}")
             status = 2
     return status
 

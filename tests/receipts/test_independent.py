@@ -1,0 +1,284 @@
+"""The independent verifier finds receipts of the package true, and every forgery false at the right place."""
+
+import ast
+import base64
+import copy
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import intact
+from intact.receipts import document
+from intact.receipts.verify import verify
+from support.independent import PROGRAM, v
+from support.models import real_model
+from support.tiny import write_tiny
+
+PROMPTS = ("Why is the sky blue?", "Once upon a time")
+SAMPLING: dict[str, dict[str, Any]] = {
+    "greedy": {"temperature": 0},
+    "plain": {"seed": 7, "logprobs": True},
+    "filters": {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "min_p": 0.02, "seed": -3},
+    "typical": {"temperature": 1.5, "typical_p": 0.6, "ignore_eos": True},
+    "stop": {"temperature": 1.2, "stop": ("e", "th", " a")},
+    "context": {"ignore_eos": True, "max_tokens": 200},
+}
+CODES = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "BF16")
+
+Receipt = dict[str, Any]
+
+
+class Tiny:
+    """A model, as the package has it and as the program does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.package = path, intact.load(path)
+        file = v.Gguf(path)
+        self.model, self.tokenizer = v.Llama(file), v.Tokenizer(file.metadata)
+
+    def receipt(self, **sampling: Any) -> Receipt:
+        asked = {"max_tokens": 16, "ignore_eos": True, "logprobs": True, "temperature": 0.7, "seed": 7, **sampling}
+        return v.parse(self.package.generate(PROMPTS[0], receipt=True, **asked)[0][0].receipt.encode())
+
+    def verdict(self, receipt: Receipt) -> Any:
+        return v.verify(v.parse(v.canonical(receipt)), self.model, self.tokenizer)
+
+    def chained(self, receipt: Receipt) -> Receipt:
+        """What a forger makes of a changed receipt: the chain and log-probabilities that this model gives for it."""
+        prompt, tokens = receipt["request"]["prompt"], receipt["output"]["tokens"]
+        source = v.Activations(*(x[len(prompt) - 1 :] for x in self.model.run(np.array(prompt + tokens[:-1]))))
+        header = {name: part for name, part in receipt.items() if name not in ("output", "chain")}
+        chain, link = b"", v.sha256(b"intact-receipt-chain-1\n", v.sha256(v.canonical(header)))
+        for token, state in zip(tokens, v.states(source), strict=True):
+            link = v.sha256(link, struct.pack("<i", token), state)
+            chain += link
+        receipt["chain"] = base64.urlsafe_b64encode(chain).rstrip(b"=").decode()
+        receipt["output"]["logprobs"] = [
+            v.log_probability(z, t) for z, t in zip(self.model.logits(source), tokens, strict=True)
+        ]
+        _, _, receipt["output"]["text"] = v.ending(receipt, self.model, self.tokenizer)
+        return receipt
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return Tiny(write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", kinds=CODES, context=64))
+
+
+@pytest.fixture
+def receipt(tiny: Tiny) -> Receipt:
+    return copy.deepcopy(tiny.receipt())
+
+
+def first_difference(a: list[int], b: list[int]) -> int:
+    return next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+
+
+def test_the_program_needs_nothing_but_numpy() -> None:
+    tree = ast.parse(PROGRAM.read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {"numpy"}
+
+
+@pytest.mark.parametrize("sampling", SAMPLING.values(), ids=SAMPLING.keys())
+def test_receipts_of_the_package_are_true(tiny: Tiny, sampling: dict[str, Any]) -> None:
+    answers = tiny.package.generate(PROMPTS, n=2, receipt=True, **{"max_tokens": 20, **sampling})
+    for answer in (answer for samples in answers for answer in samples):
+        assert tiny.verdict(v.parse(answer.receipt.encode())) == (True, "", None)
+
+
+def test_other_formats(tmp_path: Path) -> None:
+    model = Tiny(write_tiny(tmp_path / "tiny.gguf", kinds=("Q4_K", "Q6_K", "Q5_K", "Q8_0"), tied=True, layers=1))
+    assert model.verdict(model.receipt(max_tokens=4)).true
+
+
+def test_a_chain_made_again_is_the_same(tiny: Tiny, receipt: Receipt) -> None:
+    """So that what is found below is the forgery and not the forger's clumsiness."""
+    assert tiny.chained(copy.deepcopy(receipt)) == receipt
+
+
+@pytest.mark.parametrize("at", [0, 7, 15])
+def test_another_token(tiny: Tiny, receipt: Receipt, at: int) -> None:
+    receipt["output"]["tokens"][at] ^= 1
+    assert tiny.verdict(tiny.chained(receipt)) == (False, "token", at)
+
+
+def test_another_link(tiny: Tiny, receipt: Receipt) -> None:
+    links = bytearray(base64.urlsafe_b64decode(receipt["chain"] + "=="))
+    links[32 * 5] ^= 1
+    receipt["chain"] = base64.urlsafe_b64encode(links).rstrip(b"=").decode()
+    assert tiny.verdict(receipt) == (False, "hidden state", 5)
+
+
+@pytest.mark.parametrize("change", [{"temperature": 1.3}, {"seed": 8}, {"top_k": 2}])
+def test_another_sampling(tiny: Tiny, receipt: Receipt, change: dict[str, Any]) -> None:
+    """The tokens of one sampling under the name of another: found where the two part."""
+    other = tiny.receipt(**change)
+    at = first_difference(receipt["output"]["tokens"], other["output"]["tokens"])
+    receipt["request"] = other["request"]
+    assert tiny.verdict(tiny.chained(receipt)) == (False, "token", at)
+
+
+def test_another_prompt(tiny: Tiny, receipt: Receipt) -> None:
+    states = receipt["chain"]
+    receipt["request"]["prompt"][3] ^= 1
+    assert tiny.verdict(tiny.chained(receipt) | {"chain": states}) == (False, "hidden state", 0)
+
+
+def test_another_model(tiny: Tiny, receipt: Receipt, tmp_path: Path) -> None:
+    """A bit of one weight: told by the root, and if that is forged, by the first state."""
+    data = bytearray(tiny.path.read_bytes())
+    data[data.index(bytes(tiny.model.file.tensors["blk.0.attn_v.weight"].data)) + 40] ^= 1
+    (tmp_path / "other.gguf").write_bytes(data)
+    other = Tiny(tmp_path / "other.gguf")
+    with pytest.raises(v.CannotVerifyError, match="weights"):
+        other.verdict(receipt)
+    forged = other.receipt() | {"model": receipt["model"]}
+    assert tiny.verdict(other.chained(forged)) == (False, "hidden state", 0)
+
+
+def test_a_shorter_answer(tiny: Tiny, receipt: Receipt) -> None:
+    del receipt["output"]["tokens"][10:]
+    assert tiny.verdict(tiny.chained(receipt)) == (False, "finish", 10)
+    receipt["model"]["ends"] = sorted({*receipt["model"]["ends"], receipt["output"]["tokens"][-1]})
+    receipt["output"]["finish"] = "stop"
+    with pytest.raises(v.CannotVerifyError, match="ends"):
+        tiny.verdict(tiny.chained(receipt))
+
+
+def test_a_longer_answer(tiny: Tiny, receipt: Receipt) -> None:
+    receipt["request"]["sampling"]["max_tokens"] = 9
+    assert tiny.verdict(tiny.chained(receipt)) == (False, "finish", 9)
+
+
+def test_a_token_of_no_vocabulary(tiny: Tiny, receipt: Receipt) -> None:
+    for part, name in ((receipt["output"]["tokens"], "token"), (receipt["request"]["prompt"], "prompt")):
+        part[5] = 301
+        assert tiny.verdict(receipt) == (False, name, 5)
+
+
+def test_another_log_probability_or_text(tiny: Tiny, receipt: Receipt) -> None:
+    receipt["output"]["logprobs"][4] -= 1
+    assert tiny.verdict(receipt) == (False, "logprobs", 4)
+    receipt["output"]["logprobs"] = None
+    assert tiny.verdict(receipt).true
+    receipt["output"]["text"] += "."
+    assert tiny.verdict(receipt) == (False, "text", None)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("hash", "blake3"),
+        ("version", 2),
+        ("numerics.profile", "fp32"),
+        ("request.sampling.repetition_penalty", "1.1"),
+        ("request.sampling.constraint", {"kind": "regex", "text": "a"}),
+        ("request.sampling.logit_bias", {"tokens": [1], "values": ["2"]}),
+        ("request.sampling.temperature", "-1"),
+        ("request.sampling.temperature", "0.70"),
+        ("request.sampling.top_p", "0"),
+        ("request.sampling.seed", str(2**64)),
+        ("request.prompt", []),
+        ("request.prompt", [2**31]),
+        ("output.tokens", [True]),
+        ("output.logprobs", [1]),
+        ("chain", "AAAAB"),
+        ("chain", "AB"),
+        ("unknown", 1),
+    ],
+)
+def test_what_is_not_implemented_is_named(receipt: Receipt, where: str, value: Any) -> None:
+    *path, name = where.split(".")
+    part = receipt
+    for step in path:
+        part = part[step]
+    part[name] = value
+    with pytest.raises(v.CannotVerifyError, match=name):
+        v.parse(v.canonical(receipt))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"{}", b"1e999", b"\xff", b'{"a":1,"a":1}', b'{"a": 1}', b"[" * 10**5, b"[" * 10**6, b'"' * 10**6),
+        *(b"0" * 10**6, b"9" * 10**7, b"[" + b"0," * 10**6 + b"0]"),
+    ],
+    ids=range(12),
+)
+def test_a_hostile_receipt_cannot_be_verified(line: bytes) -> None:
+    with pytest.raises(v.CannotVerifyError):
+        v.parse(line)
+
+
+def test_no_edit_of_a_byte_verifies(tiny: Tiny) -> None:
+    true = v.canonical(tiny.receipt(max_tokens=4, stop=("zz",)))
+    random = np.random.default_rng(5)
+    for at, byte in zip(random.integers(len(true), size=300), random.integers(1, 256, 300), strict=True):
+        line = true[:at] + bytes([true[at] ^ int(byte)]) + true[at + 1 :]
+        try:
+            assert not v.verify(v.parse(line), tiny.model, tiny.tokenizer).true, line
+        except v.CannotVerifyError:
+            continue
+
+
+def test_no_cut_of_a_model_file_is_believed(tiny: Tiny, tmp_path: Path) -> None:
+    data = tiny.path.read_bytes()
+    for size in (0, 3, 20, 1000, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.gguf").write_bytes(data[:size])
+        with pytest.raises(v.CannotVerifyError):
+            v.Llama(v.Gguf(tmp_path / "cut.gguf"))
+
+
+def test_other_models_are_refused_by_name(tmp_path: Path) -> None:
+    for given, named in (({"architecture": "qwen2", "kinds": ("F16",)}, "qwen2"), ({"kinds": ("Q2_K",)}, "type 10")):
+        path = write_tiny(tmp_path / "other.gguf", **given)
+        with pytest.raises(v.CannotVerifyError, match=named):
+            v.Llama(v.Gguf(path))
+
+
+def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
+    """32 tokens of a real model, by a process that sees neither package nor settings; then as another model's."""
+    path = real_model("smollm2-135m")
+    model = intact.load(path)
+    chat = model.tokenizer.encode_chat([{"role": "user", "content": PROMPTS[0]}])
+    answer = model.generate(chat, receipt=True, max_tokens=32, temperature=0.7, top_p=0.9, seed=1)[0][0]
+    assert answer.receipt is not None
+    true = answer.receipt.encode()
+    assert len(answer.tokens) == 32
+    false = v.parse(true)
+    false["model"]["weights"] = "0" * 64
+    receipts = tmp_path / "answers.receipts"
+    receipts.write_bytes(true + b"\n" + v.canonical(false) + b"\n")
+    command = [sys.executable, "-I", str(PROGRAM), str(receipts), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "receipt 1: true",
+        "receipt 2: unverifiable: the receipt is of a model with other weights",
+    ]
+    assert done.returncode == 2
+
+
+def test_both_verifiers_say_the_same(tiny: Tiny, receipt: Receipt) -> None:
+    """Of a receipt with a few changes, chained again or not."""
+    for where, value in (("tokens", 3), ("finish", "stop"), ("text", "?"), ("logprobs", -5), (None, None)):
+        for chain in (False, True):
+            changed = copy.deepcopy(receipt)
+            if isinstance(value, int):
+                changed["output"][where][6] = value
+            elif where is not None:
+                changed["output"][where] = value
+            if chain:
+                tiny.chained(changed)
+            mine = tiny.verdict(changed)
+            (theirs,) = verify(tiny.package, [document.Receipt.parse(v.canonical(changed))])
+            assert (mine.true, mine.what or None) == (theirs.outcome == "true", theirs.what)
+            assert mine.position in (None, theirs.position)
