@@ -51,3 +51,7 @@ class NewerReceiptError(ReceiptError):
 
 class LockError(IntactError):
     """A lock file that cannot be read or made."""
+
+
+class WorkerError(IntactError):
+    """A worker on another machine that died again and again, or would compute something else."""

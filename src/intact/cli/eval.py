@@ -118,6 +118,16 @@ def command(
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Rows of a step at most.", show_default=False)
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Of the cluster; by default one a machine.", show_default=False),
+    ] = None,
     shuffle: Annotated[
         int | None, typer.Option("--shuffle", metavar="SEED", help="Work in an order of chance.", show_default=False)
     ] = None,
@@ -162,7 +172,8 @@ def command(
     kept = journal or place.with_suffix(".journal")
     with _watch(planned) as (tokens, done):
         how = How(kept, parallel, tokens)
-        run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done)
+        worker = None if ray is None else _cluster(ray, workers, backends, options, told)
+        run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
     write(run, place, _host(run, began))
     if json:
         emit(summary(run, place))
@@ -194,6 +205,21 @@ def _place(planned: Plan, model: str) -> Path:
 
 def _load(model: str, options: dict[str, Any]) -> Any:
     return model if model.startswith(("http://", "https://")) else fetch.load(model, **options)
+
+
+def _cluster(
+    address: str, workers: int | None, backends: dict[str, Any], options: dict[str, Any], told: dict[str, Any]
+) -> Any:
+    """Who does the work on a cluster."""
+    from intact.evaluate.cluster import spread
+    from intact.evaluate.models import ship
+    from intact.reason.backends.native import NativeBackend
+
+    for name, backend in backends.items():
+        if not isinstance(backend, NativeBackend):
+            raise ParameterError(f"{name} runs elsewhere already: only models of ours are spread over a cluster")
+    shipments = {name: ship(backend.model.path, options) for name, backend in backends.items()}
+    return spread(address, shipments, told, workers)
 
 
 @contextmanager

@@ -100,11 +100,11 @@ class Likelihoods:
         self._backend = backend
         self._journal = None if folder is None else Journal(folder / FILE)
 
-    def of(self, context: str, choices: Sequence[str]) -> list[Likelihood]:
-        """The likelihood of each choice behind a context and one space."""
+    def of(self, context: str, choices: Sequence[str], delimiter: str = " ") -> list[Likelihood]:
+        """The likelihood of each choice behind a context and one space, or another delimiter."""
         found = []
         for choice in choices:
-            tokens, start = encode_pair(self._backend.model, context, " " + choice)
+            tokens, start = encode_pair(self._backend.model, context, delimiter + choice)
             key = key_of("likelihood", self._backend.identity, tokens, start)
             known = None if self._journal is None else self._journal.find(key)
             value = likelihood(self._backend.model, tokens, start) if known is None else Likelihood(*known)

@@ -33,6 +33,10 @@ class ReasoningGym(Generated):
         super().__init__(seed=seed, size=size)
         self.dataset = dataset
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the data set behind, which is made again where it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "_made"}
+
     @cached_property
     def _made(self) -> Any:
         """The data set; its items depend on their number and the seed, not on its size."""

@@ -1,0 +1,180 @@
+"""Spreads the units of a plan over the workers of a Ray cluster; what comes back is what one machine would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from intact.errors import ParameterError, WorkerError
+from intact.evaluate.manifest import digest, manifest
+from intact.evaluate.models import Shipment, receive
+from intact.evaluate.plan import Plan, Unit
+from intact.evaluate.results import Record
+from intact.evaluate.work import Done, How, work
+from intact.reason.journal import Journal, key_of
+from intact.reason.registry import find
+
+RETRIES = 3
+"""How often a worker is started anew, and its work done again."""
+MOST = 16
+"""Units that a worker is given at a time, at most: what is lost when it dies."""
+FILE = "records.sqlite"
+LOCAL = "local"
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Join a cluster (``auto``, ``HOST:PORT``), or start one on this machine alone (``local``).
+
+    Raises
+    ------
+    ParameterError
+        If Ray is missing.
+    WorkerError
+        If there is no cluster.
+    """
+    if find_spec("ray") is None:
+        raise ParameterError("many machines need Ray: pip install 'intact[ray]'")
+    import ray
+
+    where = {} if address == LOCAL else {"address": address}
+    try:
+        ray.init(
+            **where, include_dashboard=False if address == LOCAL else None, log_to_driver=False, logging_level="error"
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise WorkerError(f"no Ray cluster at {address}: {error}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def spread(
+    address: str,
+    shipments: Mapping[str, Shipment],
+    told: Mapping[str, Any],
+    workers: int | None = None,
+) -> Callable[[Plan, Sequence[Unit], How], Iterator[Done]]:
+    """What does a plan's units on the workers of a cluster.
+
+    Parameters
+    ----------
+    shipments : mapping
+        The models by name, as `intact.evaluate.models.ship` describes them.
+    told : mapping
+        The plan's manifest; a worker that would state another one is refused.
+    workers : int, optional
+        By default as many as the cluster has machines.
+    """
+
+    def does(plan: Plan, units: Sequence[Unit], how: How) -> Iterator[Done]:
+        with connected(address) as ray, closing(_Known(how.journal, told)) as known:
+            waiting = []
+            for unit in units:
+                if (done := known.find(unit)) is None:
+                    waiting.append(unit)
+                else:
+                    yield done
+            count = workers or len([node for node in ray.nodes() if node["Alive"]])
+            for done in _work(ray, shipments, told, count, plan, waiting, how):
+                known.add(done)
+                yield done
+
+    return does
+
+
+def _work(
+    ray: Any,
+    shipments: Mapping[str, Shipment],
+    told: Mapping[str, Any],
+    count: int,
+    plan: Plan,
+    units: Sequence[Unit],
+    how: How,
+) -> Iterator[Done]:
+    from ray.util import ActorPool
+
+    files = ray.remote(num_cpus=0)(_Files).remote(dict(shipments))
+    kind = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, scheduling_strategy="SPREAD")(_Worker)
+    shared = ray.put((replace(plan, method=None), dict(shipments), dict(told)))  # type: ignore[arg-type]
+    actors = [kind.remote(shared, files, how.parallel) for _ in range(min(count, max(1, len(units))))]
+    size = max(1, min(MOST, -(-len(units) // (4 * len(actors)))))
+    parts = [list(units[i : i + size]) for i in range(0, len(units), size)]
+    try:
+        for several in ActorPool(actors).map_unordered(lambda actor, part: actor.work.remote(part), parts):
+            yield from several
+    except ray.exceptions.RayTaskError as error:
+        raise WorkerError(f"a worker failed: {error.cause}") from error
+    except ray.exceptions.RayError as error:
+        raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems: {error!s:.300}") from error
+
+
+class _Files:
+    """Hands out pieces of models on the machine where they are."""
+
+    def __init__(self, shipments: Mapping[str, Shipment]) -> None:
+        self._shipments = shipments
+
+    def read(self, name: str, number: int, start: int) -> bytes:
+        return self._shipments[name].read(number, start)
+
+
+class _Worker:
+    """Loads the models once, then works on what it is given."""
+
+    def __init__(self, shared: tuple[Plan, dict[str, Shipment], dict[str, Any]], files: Any, parallel: int) -> None:
+        import ray
+
+        from intact.library import load
+        from intact.reason.backends.native import NativeBackend
+
+        bare, shipments, told = shared
+        self._plan, self._how = replace(bare, method=find(bare.source)), How(parallel=parallel)
+        self._backends = {}
+        for name, shipment in shipments.items():
+
+            def read(number: int, start: int, name: str = name) -> bytes:
+                piece: bytes = ray.get(files.read.remote(name, number, start))
+                return piece
+
+            self._backends[name] = NativeBackend(load(receive(shipment, read), **shipment.options))
+        self._refusal = _difference(told, manifest(self._plan, self._backends))
+
+    def work(self, units: Sequence[Unit]) -> list[Done]:
+        if self._refusal:
+            raise WorkerError(self._refusal)
+        return list(work(self._backends, self._plan, units, self._how))
+
+
+def _difference(told: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """What a worker would state otherwise, by its first name."""
+    wrong = [name for name in told if told[name] != own.get(name)]
+    return f"it would compute something else: {wrong[0]} is {own.get(wrong[0])!r:.300}" if wrong else ""
+
+
+class _Known:
+    """Records that have come back, in a journal."""
+
+    def __init__(self, folder: Path | None, told: Mapping[str, Any]) -> None:
+        self._journal, self._digest = None if folder is None else Journal(folder / FILE), digest(told)
+
+    def _key(self, unit: Unit) -> bytes:
+        return key_of("record", self._digest, list(unit))
+
+    def find(self, unit: Unit) -> Done | None:
+        found = None if self._journal is None else self._journal.find(self._key(unit))
+        return None if found is None else Done(unit, Record.of(found[0]), found[1])
+
+    def add(self, done: Done) -> None:
+        if self._journal is not None:
+            self._journal.add(self._key(done.unit), [done.record.as_dict(), done.trace])
+            self._journal.commit()
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()

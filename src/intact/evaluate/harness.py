@@ -1,0 +1,152 @@
+"""A model class for lm-evaluation-harness: its tasks, prompts and metrics on our models.
+
+    python -m intact.evaluate.harness --model intact --model_args pretrained=MODEL --tasks arc_easy
+
+is `lm_eval` with the class registered; a program of one's own imports this module before it calls lm_eval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from intact.errors import ParameterError
+from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
+from intact.executors.base import Profile
+from intact.library import Model, load
+from intact.reason.backends.native import NativeBackend
+
+if find_spec("lm_eval") is None:
+    raise ParameterError("lm-evaluation-harness is missing: pip install 'intact[lm-eval]'")
+
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+
+MAX_TOKENS = 256
+"""Of an answer, where a task says nothing; as in the harness's own classes."""
+_KNOWN = {"until", "max_gen_toks", "max_tokens", "do_sample", "temperature", "top_p", "top_k", "min_p"}
+
+
+@register_model("intact")
+class IntactLM(LM):  # type: ignore[misc]
+    """A model of ours in the harness.
+
+    Parameters
+    ----------
+    pretrained : str or Model
+        Catalogue name, path, or a model that is loaded.
+    profile, threads
+        As for `intact.load`.
+    journal : str, optional
+        A folder where likelihoods are kept, and found.
+    seed : int
+        Of answers that are drawn.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | Model = "smollm2-135m-instruct",
+        profile: Profile = "int8",
+        threads: int | None = None,
+        journal: str | None = None,
+        seed: int = 0,
+        batch_size: Any = None,
+        max_batch_size: Any = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(pretrained, Model):
+            pretrained = load(pretrained, profile=profile, threads=threads)
+        self.model = pretrained
+        self._likelihoods = Likelihoods(NativeBackend(self.model), None if journal is None else Path(journal))
+        self._seed = seed
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What the harness keeps requests under."""
+        return self.model.path.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The model's template, if it is wanted."""
+        found = self.model.tokenizer.chat_template
+        return found.source_text if chat_template and found is not None else None
+
+    def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as a text.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no template.
+        """
+        found = self.model.tokenizer.chat_template
+        if found is None:
+            raise ParameterError(f"{self.model.path.name} has no chat template")
+        return found.render(list(chat_history), add_generation_prompt=add_generation_prompt)
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """The log-probability of each continuation, and whether it is what greedy decoding gives."""
+        found = []
+        for request in requests:
+            context, continuation = request.arguments
+            (one,) = self._likelihoods.of(context, [continuation], "")
+            found.append((one.nats, one.greedy))
+        return found
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        """The log-probability of each text, in windows of the context's length."""
+        found = []
+        for request in requests:
+            tokens, _ = encode_pair(self.model, "", request.arguments[0])
+            size, total = self.model.context - 1, 0.0
+            for start in range(1, len(tokens), size):
+                end = min(start + size, len(tokens))
+                first = max(0, end - size - 1)
+                total += likelihood(self.model, tokens[first:end], start - first).nats
+            found.append(total)
+        return found
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Continue each context, up to a stop string.
+
+        Raises
+        ------
+        ParameterError
+            If a task asks for something that we do not do.
+        """
+        found = [""] * len(requests)
+        groups: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            groups.setdefault(repr(sorted(request.arguments[1].items())), []).append(place)
+        for places in groups.values():
+            options = requests[places[0]].arguments[1]
+            stops = options.get("until") or []
+            stops = [stops] if isinstance(stops, str) else [stop for stop in stops if stop]
+            prompts = [requests[place].arguments[0] for place in places]
+            many = self.model.generate(prompts, stop=tuple(stops), seed=self._seed, **_sampling(options))
+            for place, (one,) in zip(places, many, strict=True):
+                found[place] = _cut(one.text, stops)
+        return found
+
+
+def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := set(options) - _KNOWN:
+        raise ParameterError(f"generation_kwargs has {min(unknown)!r}; known are {', '.join(sorted(_KNOWN))}")
+    wishes: dict[str, Any] = {"max_tokens": options.get("max_gen_toks", options.get("max_tokens", MAX_TOKENS))}
+    drawn = options.get("do_sample", options.get("temperature", 0) > 0)
+    wishes["temperature"] = options.get("temperature", 1.0) if drawn else 0.0
+    return wishes | {name: options[name] for name in ("top_p", "top_k", "min_p") if drawn and name in options}
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    for stop in stops:
+        text = text.split(stop)[0]
+    return text
+
+
+if __name__ == "__main__":
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()

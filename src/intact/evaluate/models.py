@@ -1,0 +1,113 @@
+"""Models for other machines: told by their digests, and pulled once where they are not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from intact.catalogue import store
+from intact.errors import WorkerError
+
+PIECE = 16 << 20
+"""Bytes that are asked for at a time."""
+
+Read = Callable[[int, int], bytes]
+"""Gives at most `PIECE` bytes of a file, by its number, from a place on."""
+
+
+class File(NamedTuple):
+    """A file of a model."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """A model as a file or a folder of files, and how it is to be loaded.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies on the machine that ships it.
+    options : mapping
+        For `intact.load`.
+    """
+
+    path: Path
+    files: tuple[File, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and digests."""
+        return hashlib.sha256(repr(self.files).encode()).hexdigest()
+
+    def read(self, number: int, start: int) -> bytes:
+        """A piece of a file, on the machine that ships it."""
+        with _place(self.path, self.files[number]).open("rb") as stream:
+            stream.seek(start)
+            return stream.read(PIECE)
+
+
+def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
+    """Describe a model's files."""
+    found = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    files = tuple(File(item.name, item.stat().st_size, _digest(item)) for item in found)
+    return Shipment(path, files, dict(options))
+
+
+def receive(shipment: Shipment, read: Read) -> Path:
+    """Find a model on this machine, or pull it: once, however many workers ask.
+
+    Raises
+    ------
+    WorkerError
+        If what was pulled is not what was promised.
+    """
+    if all(_is(shipment.path, file) for file in shipment.files):
+        return shipment.path
+    folder = store() / "by-digest" / shipment.digest
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / shipment.path.name
+    with FileLock(folder.with_suffix(".lock")):
+        for number, file in enumerate(shipment.files):
+            target = place / file.name if len(shipment.files) > 1 else place
+            if target.is_file() and target.stat().st_size == file.size:
+                continue  # it was checked when it was pulled
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _pull(target, file, lambda start, number=number: read(number, start))  # type: ignore[misc]
+    return place
+
+
+def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
+    part, found, size = target.with_name(target.name + ".part"), hashlib.sha256(), 0
+    with part.open("wb") as stream:
+        while size < file.size and (piece := read(size)):
+            stream.write(piece)
+            found.update(piece)
+            size += len(piece)
+    if found.hexdigest() != file.digest:
+        part.unlink()
+        raise WorkerError(f"{file.name} was pulled with the digest {found.hexdigest()}, expected {file.digest}")
+    part.replace(target)
+
+
+def _place(path: Path, file: File) -> Path:
+    return path / file.name if path.is_dir() else path
+
+
+def _is(path: Path, file: File) -> bool:
+    place = _place(path, file)
+    return place.is_file() and place.stat().st_size == file.size and _digest(place) == file.digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""An evaluation on the workers of a Ray cluster: one of them dies, and the bytes are those of one machine."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import intact
+from intact.errors import WorkerError
+from intact.evaluate.models import PIECE, receive, ship
+from support.tiny import write_tiny
+
+MORTAL = '''
+import os
+import signal
+from pathlib import Path
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.ballot import elect
+
+
+@method("mine", temperature=0.7)
+def mortal(problem: Problem, *, n: int = 4) -> Steps:
+    """Vote; but the first who meets the third problem dies of it.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    """
+    samples = yield [Extend(problem.start)] * n
+    died = Path(__file__).with_suffix(".died")
+    if problem.id.endswith("/2") and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return elect(problem, samples)
+'''
+
+
+@pytest.mark.slow
+def test_two_workers_of_which_one_dies_give_the_bytes_of_one_machine(tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'intact[ray]'")
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(6)]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = write_tiny(tmp_path / "tiny.gguf")
+    (tmp_path / "mine.py").write_text(MORTAL)
+    environment = {**os.environ, "PYTHONPATH": str(Path(intact.__file__).parents[1]), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {"INTACT_DATA": str(tmp_path / "data"), "INTACT_THREADS": "1", "RAY_TMPDIR": "/tmp"}
+    environment.pop("RAY_ADDRESS", None)
+
+    def run(name, *options):
+        words = ["eval", str(model), "gsm8k", "--method", f"{tmp_path / 'mine.py'}:mortal", "--max-tokens", "16"]
+        words += ["--out", str(tmp_path / name), *options]
+        done = subprocess.run(
+            [sys.executable, "-m", "intact.cli", *words], env=environment, capture_output=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        return (tmp_path / name).read_bytes(), (tmp_path / name).with_suffix(".traces.jsonl").read_bytes()
+
+    died = tmp_path / "mine.died"
+    spread = run("spread.jsonl", "--ray", "local", "--workers", "2")
+    assert died.exists()
+    assert run("alone.jsonl") == spread
+
+
+def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    data = bytes(range(256)) * (PIECE // 200)
+    (tmp_path / "model.gguf").write_bytes(data)
+    shipped = ship(tmp_path / "model.gguf", {"threads": 1})
+    assert receive(shipped, pytest.fail) == tmp_path / "model.gguf"
+    away, asked = replace(shipped, path=tmp_path / "elsewhere" / "model.gguf"), []
+
+    def read(number, start):
+        asked.append(start)
+        return shipped.read(number, start)
+
+    place = receive(away, read)
+    assert hashlib.sha256(place.read_bytes()).digest() == hashlib.sha256(data).digest()
+    assert asked == [0, PIECE]
+    assert receive(away, pytest.fail) == place
+    place.unlink()
+    with pytest.raises(WorkerError, match=r"model.gguf was pulled with the digest"):
+        receive(away, lambda number, start: b"\0" * min(PIECE, len(data) - start))
+    assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))
