@@ -15,11 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import intact
-from intact.serve import chat, completions, reasoning, tokens
+from intact.serve import chat, completions, methods, reasoning, receipts, tokens
 from intact.serve.errors import ApiError, invalid, reply
 from intact.serve.generation import Service
 from intact.serve.guard import Guard
-from intact.serve.requests import ChatRequest, CompletionRequest, DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+from intact.serve.requests import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+    VerifyRequest,
+)
 from intact.serve.site import add_page
 from intact.serve.sse import Attended, Reply, Stream, as_events, told
 from intact.serve.watch import Watch
@@ -117,6 +124,22 @@ def _add_texts(app: FastAPI, service: Service) -> None:
         if body.stream:
             return stream(completions.chunks(service, body, who), body)
         return whole(lambda: completions.answer(service, body, who), body)
+
+    @app.get("/v1/receipts/{answer}")
+    async def answers_receipts(answer: str, request: Request) -> Response:
+        """Give the receipts of an answer of a moment ago."""
+        return reply({"object": "list", "data": service.receipts.find(client(request), answer)})
+
+    @app.post("/v1/verify")
+    async def verify(body: VerifyRequest, request: Request) -> Attended:
+        """Check a receipt."""
+        who = client(request)
+        return Reply(lambda: receipts.check(service, body, who), service.settings.request_seconds)
+
+    @app.get("/v1/methods")
+    async def list_methods() -> Response:
+        """Give the reasoning methods with their parameters."""
+        return reply({"object": "list", "data": methods.catalogue()})
 
     @app.post("/tokenize")
     async def tokenize(body: TokenizeRequest) -> Attended:

@@ -12,7 +12,7 @@ from intact.serve.gate import Ticket
 from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, schema_of, write
 from intact.serve.messages import conversation
 from intact.serve.models import Served
-from intact.serve.replies import FINISH, head, usage, used
+from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import ChatRequest
 from intact.serve.tools import CallReader, imposed, reads_calls, shown
 from intact.text import Tokenizer
@@ -39,7 +39,7 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         parameters = sampling_of(request, limit, request.top_logprobs or 0, json_schema=schema, grammar=grammar)
         own = request.intact
         constraint = "tools" if grammar else "response_format" if schema else None
-        order = Order(prompt, n, parameters, client, own.priority, own.id, constraint)
+        order = Order(prompt, n, parameters, client, own.priority, own.id, constraint, own.receipt)
         async with admitted(served, [order], "messages") as ticket:
             yield served, order, ticket
 
@@ -56,14 +56,17 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
     async with _placed(service, request, client) as (served, order, ticket):
         completions = await write(served, order, bool(request.logprobs))
         ticket.used = used(order, completions)
-        tokenizer = served.loaded.tokenizer
+        tokenizer, first = served.loaded.tokenizer, head(served, "chat.completion", request.model)
+        if order.receipt:
+            service.receipts.add(client, first["id"], completions)
         return {
-            **head(served, "chat.completion", request.model),
+            **first,
             "choices": [
                 {
                     "index": index,
                     **_message(request, completion),
                     "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, order)) if request.logprobs else None,
+                    **receipt_of(order, completion),
                 }
                 for index, completion in enumerate(completions)
             ],
@@ -115,7 +118,9 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                         if rest := readers[index].flush():
                             yield chunk(index, {"content": rest})
                         finish = "tool_calls" if readers[index].calls else finish
-                    yield chunk(index, {}, None, finish)
+                    last = chunk(index, {}, None, finish)
+                    last["choices"][0] |= receipt_of(order, piece)
+                    yield last
                     continue
                 entry = None
                 if request.logprobs and piece.token not in ends:
@@ -125,8 +130,11 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                     yield chunk(index, {"content": text}, entry)
                 for call in calls:
                     yield chunk(index, {"tool_calls": [call]})
+        texts = [completions[index] for index in range(order.n)]
+        if order.receipt:
+            service.receipts.add(client, first["id"], texts)
         if with_usage:
-            yield {**first, "choices": [], "usage": usage([order], list(completions.values()))}
+            yield {**first, "choices": [], "usage": usage([order], texts)}
 
 
 def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
 from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, write
 from intact.serve.models import Served
-from intact.serve.replies import FINISH, head, usage, used
+from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import CompletionRequest
 from intact.text import Tokenizer
 
@@ -38,13 +38,13 @@ async def _placed(
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
     parameters = sampling_of(request, max(1, limit) if limit >= 0 else limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
-        encode = served.loaded.tokenizer.encode
+        encode, own = served.loaded.tokenizer.encode, request.intact
         orders = []
         for i, prompt in enumerate(prompts):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
             ids = prompt if isinstance(prompt, list) else await apart(partial(encode, prompt), where)
             _check(ids, served, where)
-            orders.append(Order(ids, n, parameters, client, request.intact.priority, request.intact.id))
+            orders.append(Order(ids, n, parameters, client, own.priority, own.id, None, own.receipt))
         async with admitted(served, orders, "prompt") as ticket:
             yield served, orders, ticket
 
@@ -88,14 +88,18 @@ async def _texts(served: Served, order: Order, request: CompletionRequest) -> li
         completions = [Completion("", (), (), "length", len(order.prompt))] * order.n
     else:
         completions = await write(served, order, request.logprobs is not None)
-    return [(completion, _choice(served.loaded.tokenizer, completion, echoed, request)) for completion in completions]
+    choice = partial(_choice, served.loaded.tokenizer, order, request, echoed)
+    return [(completion, choice(completion)) for completion in completions]
 
 
-def _choice(tokenizer: Tokenizer, completion: Completion, echoed: Scribe, request: CompletionRequest) -> dict[str, Any]:
+def _choice(
+    tokenizer: Tokenizer, order: Order, request: CompletionRequest, echoed: Scribe, completion: Completion
+) -> dict[str, Any]:
     scribe = echoed.copy()
     scribe.add(completion.tokens, completion.logprobs or (), completion.top, completion.text)
     logprobs = scribe.logprobs() if request.logprobs is not None else None
-    return {"text": scribe.text, "logprobs": logprobs, "finish_reason": FINISH[completion.finish]}
+    choice = {"text": scribe.text, "logprobs": logprobs, "finish_reason": FINISH[completion.finish]}
+    return choice | receipt_of(order, completion)
 
 
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
@@ -128,7 +132,9 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
                     index = number * order.n + sample
                     if isinstance(piece, Completion):
                         done.append(piece)
-                        yield chunk(index, "", None, FINISH[piece.finish])
+                        last = chunk(index, "", None, FINISH[piece.finish])
+                        last["choices"][0] |= receipt_of(order, piece)
+                        yield last
                     elif request.logprobs is not None:
                         scribe = scribes[sample]
                         start = len(scribe.tokens)

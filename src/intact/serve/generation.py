@@ -15,6 +15,7 @@ from intact.engine.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
+from intact.serve.kept import Kept
 from intact.serve.models import Models, Served
 from intact.serve.requests import ResponseFormat, Sampled
 from intact.serve.settings import Settings
@@ -26,6 +27,8 @@ FORESEEN = 512
 """Tokens of a text that are counted on where it may have more; the engine preempts when more become so long."""
 METHODS = 8
 """Reasoning methods at work at a time."""
+RECEIPTS = 1024
+"""Answers whose receipts are kept to be fetched."""
 _PASSED_ON = (
     "top_k",
     "min_p",
@@ -58,6 +61,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.models)
+        self.receipts = Kept(RECEIPTS)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Order:
         Who asks, for fairness.
     constraint : str or None
         The field that says what the text must match.
+    receipt : bool
+        Whether texts come with a receipt.
     """
 
     prompt: list[int]
@@ -79,6 +85,7 @@ class Order:
     priority: int = 0
     id: str | None = None
     constraint: str | None = None
+    receipt: bool = False
 
 
 def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **constraint: Any) -> SamplingParameters:
@@ -187,6 +194,7 @@ async def write(served: Served, order: Order, logprobs: bool) -> list[Completion
         logprobs=logprobs,
         ids=None if order.id is None else [order.id],
         priority=order.priority,
+        receipt=order.receipt,
         on_error="return",
         **_fields(order.parameters),
     )
@@ -205,6 +213,7 @@ async def pieces(served: Served, order: Order, logprobs: bool) -> AsyncGenerator
             logprobs=logprobs,
             id=order.id,
             priority=order.priority,
+            receipt=order.receipt,
             **_fields(order.parameters),
         )
     ) as samples:

@@ -65,6 +65,21 @@ def served_methods() -> dict[str, Method]:
 
 
 @cache
+def catalogue() -> list[dict[str, Any]]:
+    """The methods as JSON has them: what each does, where it comes from, what it takes."""
+    return [
+        {
+            "name": method.name,
+            "line": method.line,
+            "paper": method.paper,
+            "sampling": dict(method.sampling),
+            "parameters": [parameter._asdict() for parameter in method.parameters],
+        }
+        for method in served_methods().values()
+    ]
+
+
+@cache
 def served_scorers() -> list[str]:
     """The scorers that clients may ask for, by their names alone: an argument could name a file of the server."""
     return [name for name in scorers() if name != "reward"]

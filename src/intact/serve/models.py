@@ -15,7 +15,7 @@ from intact.errors import IntactError, ParameterError
 from intact.executors.base import Profile
 from intact.library import Model
 from intact.numerics import VERSION
-from intact.reason.backends.native import digest_of
+from intact.receipts.identity import digests_of
 from intact.serve.errors import ApiError
 from intact.serve.gate import Gate
 from intact.serve.settings import Settings
@@ -40,7 +40,7 @@ class Served:
     Attributes
     ----------
     fingerprint : str
-        What a text depends on beside its request: version of the arithmetic, profile, digest of the weights.
+        What a text depends on beside its request: version of the arithmetic, profile, root over the weights.
     users, used : int, float
         Requests that use it now; when one last did.
     need : int
@@ -132,13 +132,13 @@ class Models:
                 while not self._make_room(served):
                     await self._room.wait()
                 served.loading = True
-            model, digest = await asyncio.to_thread(self._open, served.path)
+            model, root = await asyncio.to_thread(self._open, served.path)
         except (IntactError, OSError, MemoryError) as error:
             message = f"the model {served.name} cannot be loaded: {error}"
             raise ApiError(503, message, "model", "model_broken") from error
         finally:
             served.loading = False
-        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digest[:16]}"
+        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{root[:16]}"
         pool = model.engine.pool
         served.gate.capacity = pool.capacity * pool.page_size
         served.model = model
@@ -146,7 +146,7 @@ class Models:
     def _open(self, path: Path) -> tuple[Model, str]:
         loading = self._loading
         model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
-        return model, digest_of(path)
+        return model, digests_of(model).weights.hex()
 
     def _need(self, path: Path) -> int:
         """Bytes that a model takes, cache included, about."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from intact.engine.completion import Completion
 from intact.serve.generation import Order
+from intact.serve.kept import documented
 from intact.serve.models import Served
 
 FINISH = {"stop": "stop", "length": "length", "context": "length"}
@@ -25,6 +26,11 @@ def head(served: Served, kind: str, model: str) -> dict[str, Any]:
         "model": model,
         "system_fingerprint": served.fingerprint,
     }
+
+
+def receipt_of(order: Order, completion: Completion) -> dict[str, Any]:
+    """A choice's receipt, if one was asked for."""
+    return {"receipt": documented(completion)} if order.receipt else {}
 
 
 def used(order: Order, completions: Sequence[Completion]) -> int:

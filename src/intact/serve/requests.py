@@ -124,6 +124,8 @@ class Extension(Form):
         text is the answer.
     progress, trace
         Whether a stream tells what happens meanwhile; whether the answer brings the whole tree of texts.
+    receipt
+        Whether each choice comes with a receipt (docs/receipts.md).
     regex, grammar
         What the text must match: a regular expression, a grammar in Lark's notation.
     priority
@@ -141,6 +143,7 @@ class Extension(Form):
     answer: Literal["text", "number", "expression"] = "expression"
     progress: bool = False
     trace: bool = False
+    receipt: bool = False
     regex: str | None = None
     grammar: str | None = None
     priority: Annotated[int, Field(ge=-8, le=8)] = 0
@@ -228,3 +231,10 @@ class EmbeddingRequest(BaseModel):
 
     model: str
     input: Any
+
+
+class VerifyRequest(Form):
+    """`/v1/verify`: a receipt; the model is the first of the server's where none is named."""
+
+    receipt: dict[str, Any]
+    model: str | None = None

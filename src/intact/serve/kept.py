@@ -1,0 +1,42 @@
+"""Receipts that are kept for a while after their answer, to be fetched (docs/receipts.md)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from intact.engine.completion import Completion
+from intact.serve.errors import ApiError
+
+
+class Kept:
+    """The receipts of the last answers, by the answers' identifiers; each for the client that asked alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+
+    def add(self, client: str, name: str, completions: Sequence[Completion]) -> None:
+        """Keep the receipts of an answer."""
+        self._kept[client, name] = [documented(completion) for completion in completions]
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def find(self, client: str, name: str) -> list[Any]:
+        """The receipts of an answer.
+
+        Raises
+        ------
+        ApiError
+            404, if there are none.
+        """
+        if (client, name) not in self._kept:
+            message = f"there are no receipts of {name!r:.100}: ask for them with intact.receipt, and fetch them soon"
+            raise ApiError(404, message, code="not_found")
+        return self._kept[client, name]
+
+
+def documented(completion: Completion) -> Any:
+    """A completion's receipt as JSON has it."""
+    return None if completion.receipt is None else completion.receipt.to_document()

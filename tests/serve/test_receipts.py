@@ -1,0 +1,60 @@
+"""Receipts over HTTP: made, kept for who asked, true when checked, false when changed."""
+
+import json
+
+import httpx
+import pytest
+
+MESSAGES = [{"role": "user", "content": "Why?"}]
+ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
+
+
+@pytest.fixture(scope="module")
+def answer(client):
+    return client.chat.completions.create(**ASKED, extra_body={"intact": {"receipt": True}})
+
+
+def verify(server, **body):
+    return httpx.post(server.url + "/v1/verify", json=body, timeout=30)
+
+
+def test_a_receipt_is_true(server, client, answer):
+    for choice in answer.choices:
+        verdict = verify(server, model="tiny", receipt=choice.receipt).json()
+        assert verdict["outcome"] == "true"
+        assert verdict["checked"] == len(choice.receipt["output"]["tokens"])
+    assert answer.choices[0].receipt["model"]["weights"].startswith(answer.system_fingerprint.rpartition("-")[2])
+
+
+def test_a_changed_one_is_not(server, answer):
+    receipt = answer.choices[1].receipt
+    tokens = list(receipt["output"]["tokens"])
+    tokens[3] = (tokens[3] + 1) % 300
+    verdict = verify(server, receipt=receipt | {"output": receipt["output"] | {"tokens": tokens}}).json()
+    assert (verdict["outcome"], verdict["what"], verdict["position"]) == ("false", "token", 3)
+    assert verify(server, receipt=receipt | {"version": "none"}).status_code == 400
+    for nonsense in ({}, {"format": 1.5}, {"format": "\ud800"}):
+        content, kind = json.dumps({"receipt": nonsense}), {"content-type": "application/json"}
+        refused = httpx.post(server.url + "/v1/verify", content=content, headers=kind)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "receipt"
+
+
+def test_streams_bring_the_same(server, client, answer):
+    chunks = list(client.chat.completions.create(**ASKED, stream=True, extra_body={"intact": {"receipt": True}}))
+    told = {c.index: c.receipt for chunk in chunks for c in chunk.choices if hasattr(c, "receipt")}
+    assert [told[0], told[1]] == [choice.receipt for choice in answer.choices]
+    kept = httpx.get(f"{server.url}/v1/receipts/{chunks[0].id}").json()["data"]
+    assert kept == [told[0], told[1]]
+    assert httpx.get(f"{server.url}/v1/receipts/none").status_code == 404
+    text = client.completions.create(model="tiny", prompt="x", max_tokens=4, extra_body={"intact": {"receipt": True}})
+    assert verify(server, receipt=text.choices[0].receipt).json()["outcome"] == "true"
+
+
+def test_methods_are_listed(server):
+    listed = httpx.get(server.url + "/v1/methods").json()["data"]
+    by_name = {method["name"]: method for method in listed}
+    assert by_name["self_consistency"]["parameters"] == [
+        {"name": "n", "type": "int", "default": 16, "help": "Samples."}
+    ]
+    assert "compute_optimal" not in by_name
