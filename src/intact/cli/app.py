@@ -16,6 +16,7 @@ from intact.cli import (
     doctor,
     info,
     keys,
+    learn,
     lock,
     methods,
     models,
@@ -159,6 +160,11 @@ locks.command("new", cls=Command, epilog=lock.NEW_EXAMPLES)(lock.new)
 locks.command("check", cls=Command, epilog=lock.CHECK_EXAMPLES)(lock.check)
 locks.command("cite", cls=Command, epilog=lock.CITE_EXAMPLES)(lock.cite)
 app.add_typer(locks, name="lock")
+
+lessons = typer.Typer(cls=Commands, help="Learn from own runs.", no_args_is_help=True)
+lessons.command("methods", cls=Command, epilog=learn.METHODS_EXAMPLES)(learn.methods)
+lessons.command("value", cls=Command, epilog=learn.VALUE_EXAMPLES)(learn.value)
+app.add_typer(lessons, name="learn")
 
 
 def main() -> None:

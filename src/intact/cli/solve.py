@@ -30,6 +30,7 @@ from intact.cli.options import (
 )
 from intact.cli.output import emit, err, out, printable, say
 from intact.errors import ParameterError
+from intact.files import write_whole
 
 if TYPE_CHECKING:
     from intact.reason.answer import Result
@@ -140,7 +141,7 @@ def command(
         raise ParameterError("there is no question")
     result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal)
     if trace is not None:
-        trace.write_text(encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if json:
         emit(result.as_dict())
     else:

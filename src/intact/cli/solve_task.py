@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intact.cli.output import emit, err, out
 from intact.evaluate.intervals import wilson
+from intact.files import write_whole
 
 if TYPE_CHECKING:
     from intact.reason.answer import Cost
@@ -99,7 +100,7 @@ def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> No
     results = sorted(view.graded, key=lambda one: place[one.item.id])
     for file in (run.trace, run.journal and run.journal / ANSWERS):
         if file is not None:
-            _write(file, results)
+            write_whole(file, _lines(results))
     summary = _summary(results, run)
     if json:
         emit(summary)
@@ -126,14 +127,11 @@ def _watch(view: View) -> Iterator[Callable[[], None]]:
         yield refresh
 
 
-def _write(file: Path, results: list[Graded]) -> None:
-    """Write a line for each result, all of them or none."""
-    whole = file.with_name(file.name + ".part")
-    with whole.open("w", encoding="utf-8") as stream:
-        for one in results:
-            line = one.result.as_dict(trace=True) | {"correct": one.correct, "right": one.item.answer}
-            stream.write(encoder.dumps(line, ensure_ascii=False) + "\n")
-    whole.replace(file)
+def _lines(results: list[Graded]) -> Iterator[str]:
+    """A line for each result."""
+    for one in results:
+        line = one.result.as_dict(trace=True) | {"correct": one.correct, "right": one.item.answer}
+        yield encoder.dumps(line, ensure_ascii=False) + "\n"
 
 
 def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:

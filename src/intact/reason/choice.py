@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from intact.errors import FormatError, ParameterError
+from intact.files import write_whole
 from intact.numerics.sampling import branch_key
 
 EDGES = (0.5, 1.0)
@@ -112,7 +113,7 @@ class Policy:
         """Keep it as JSON."""
         arms = [[arm.method, arm.settings] for arm in self.arms]
         value = {"pilot": self.pilot, "edges": self.edges, "arms": arms}
-        file.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+        write_whole(file, json.dumps(value, indent=1) + "\n")
 
     @classmethod
     def read(cls, file: Path) -> Policy:

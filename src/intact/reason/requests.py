@@ -34,6 +34,8 @@ class Extend:
         What the extension must match.
     model : str
         Which of the models the driver was given; by default the first.
+    hidden : bool
+        Whether to report the hidden state that the last token was drawn from (`Piece.hidden`), where the back end can.
     """
 
     state: State
@@ -47,6 +49,7 @@ class Extend:
     regex: str | None = None
     grammar: str | None = None
     model: str = ""
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend, Raced, Run
 from intact.reason.scorer import Scorer
-from intact.reason.state import State, Why
+from intact.reason.state import Hidden, State, Why
 from intact.reason.trace import begun, extension, run_node, score_node
 from intact.reason.writing import Writing, affordable, cost_of
 
@@ -202,9 +202,10 @@ class WritingSlot(Slot):
 
 
 def _read(value: list[Any]) -> Written:
-    text, tokens, logprobs, top, why, error = value
+    text, tokens, logprobs, top, why, error, *hidden = value
     likeliest = tuple(tuple((str(word), int(value)) for word, value in one) for one in top)
-    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error)
+    entered = Hidden(*hidden[0]) if hidden and hidden[0] else None
+    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error, entered)
 
 
 class ScoreSlot(Slot):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 LOGPROB_SCALE = 1 << 24
 
@@ -19,6 +19,21 @@ Why = Literal["", "end", "stop", "length", "context", "cancelled", "budget", "er
 budget that is spent, an error."""
 
 Top: TypeAlias = tuple[tuple[str, int], ...]
+
+
+class Hidden(NamedTuple):
+    """What entered a model's head: its final hidden state, behind the text before a token.
+
+    Attributes
+    ----------
+    model : str
+        The identity of the back end whose it is.
+    data : str
+        Its bytes in hexadecimal (`Executor.head_inputs`).
+    """
+
+    model: str
+    data: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class Piece:
         Who wrote it, by the name that `Extend.model` gave; None: it was appended.
     special : bool
         Of appended text: whether control tokens written in it count as such.
+    hidden : Hidden or None
+        What the last token was drawn from, if asked for.
     """
 
     text: str
@@ -47,6 +64,7 @@ class Piece:
     top: tuple[Top, ...] = ()
     model: str | None = None
     special: bool = True
+    hidden: Hidden | None = None
 
 
 @dataclass(frozen=True, slots=True)

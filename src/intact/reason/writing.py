@@ -92,7 +92,8 @@ class Writing:
     def key(self) -> bytes:
         """The digest of the request, in the journal."""
         parameters = replace(self.parameters, max_tokens=self.allowed).to_json()
-        return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch)
+        more = ("hidden",) if self.request.hidden else ()
+        return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 
     def generation(self, heat: Heat | None = None, runner: int = 0) -> Generation:
         """What the back end is asked for."""
@@ -101,7 +102,7 @@ class Writing:
             parameters = replace(
                 parameters, max_tokens=self.allowed, min_tokens=min(parameters.min_tokens, self.allowed)
             )
-        return Generation(self.state, parameters, self.branch, heat, runner)
+        return Generation(self.state, parameters, self.branch, heat, runner, self.request.hidden)
 
     def extended(self, written: Written) -> State:
         """The new state."""
@@ -110,7 +111,8 @@ class Writing:
         if why in ("length", "context"):
             asked = self.parameters.max_tokens
             why = "length" if self.allowed == asked else "context" if self.allowed == room else "budget"
-        piece = Piece(written.text, written.tokens, written.logprobs, written.top, self.model)
+        told = written.tokens, written.logprobs, written.top
+        piece = Piece(written.text, *told, model=self.model, hidden=written.hidden)
         old = self.request.state
         pieces = (*old.pieces, piece) if written.tokens or written.text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)

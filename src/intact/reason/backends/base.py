@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from intact.engine.parameters import SamplingParameters
-from intact.reason.state import Branch, Piece, Prompt, State, Top, Why
+from intact.reason.state import Branch, Hidden, Piece, Prompt, State, Top, Why
 
 
 class Written(NamedTuple):
@@ -20,6 +20,7 @@ class Written(NamedTuple):
     top: tuple[Top, ...]
     why: Why
     error: str = ""
+    hidden: Hidden | None = None
 
 
 class Heat:
@@ -82,6 +83,8 @@ class Generation:
         With the seed the key of all draws.
     heat, runner
         The race that it takes part in, and its number there.
+    hidden : bool
+        Whether the last hidden state is asked for.
     written : Written or None
         What came of it, once it has ended.
     """
@@ -91,6 +94,7 @@ class Generation:
     branch: Branch
     heat: Heat | None = None
     runner: int = 0
+    hidden: bool = False
     written: Written | None = None
 
 

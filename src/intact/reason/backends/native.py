@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intact.engine.completion import Chunk
+from intact.engine.completion import Chunk, Completion
 from intact.engine.job import Job
 from intact.engine.sequence import Event, Finish
 from intact.errors import IntactError
@@ -20,10 +20,24 @@ from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.texts import Texts
-from intact.reason.state import Piece, Prompt
+from intact.reason.state import Hidden, Piece, Prompt, State
 
 LIVE = 256  # samples in the engine at a time; more only wait there
 STEPS = 16  # of the engine, before the driver looks at its clock
+
+
+class Heads:
+    """Remembers what entered the head before each sample's newest token."""
+
+    def __init__(self) -> None:
+        self.last: dict[int, bytes] = {}
+
+    def watch(self, event: Event) -> None:
+        """A token was drawn."""
+        self.last[event.sample] = event.head
+
+    def receipt(self, sample: int, completion: Completion) -> None:
+        """There is none."""
 
 
 class NativeBackend:
@@ -74,6 +88,10 @@ class NativeBackend:
         """The tokens of a prompt or a piece."""
         return len(self._texts.tokens(part))
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token's text."""
+        return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
+
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
         end = start + count
@@ -81,6 +99,26 @@ class NativeBackend:
         for window, products in self._attention.items():
             total += products * (_visible(end, window) - _visible(start, window))
         return total
+
+    def hidden(self, state: State, places: Sequence[int]) -> list[bytes]:
+        """What enters the head behind the first so many tokens that were written, in one pass over the text.
+
+        Parameters
+        ----------
+        places : sequence of int
+            How many, ascending, of `state.length`; what follows the last is not read.
+        """
+        tokens = self._texts.context(state)
+        rows = np.array(places, np.int64) + (len(tokens) - state.length - 1)
+        found: list[bytes] = []
+        with self.model.exclusive() as engine:
+            for chunks, _ in engine.prefill(tokens[: int(rows[-1]) + 1] if len(rows) else []):
+                start = chunks[0].position
+                here = rows[(rows >= start) & (rows < start + len(chunks[0].tokens))] - start
+                engine.executor.step(chunks, here)
+                if len(here):
+                    found += [row.tobytes() for row in engine.executor.head_inputs(np.arange(len(here)))]
+        return found
 
     def start(self, generations: Sequence[Generation]) -> None:
         """Queue texts to extend; those of one prompt in a row share one request."""
@@ -141,10 +179,13 @@ class NativeBackend:
 
             def listen(sample: int, piece: Chunk | None) -> None:
                 if piece is None:
-                    self._finish(group[sample], job, sample)
+                    self._finish(group[sample], job, sample, heads)
 
             limits = self.context, self.model.program.vocabulary
-            job = Job(self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen)
+            heads = Heads() if first.hidden else None
+            job = Job(
+                self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen, heads
+            )
         except IntactError as error:
             for generation in group:
                 self._end(generation, Written("", (), (), (), "error", str(error)))
@@ -184,9 +225,12 @@ class NativeBackend:
             if not heat.live:
                 del self._heats[heat]
 
-    def _finish(self, generation: Generation, job: Job, sample: int) -> None:
+    def _finish(self, generation: Generation, job: Job, sample: int, heads: Heads | None) -> None:
         del self._live[generation]
-        self._end(generation, self._texts.written(job, sample, generation.state))
+        written = self._texts.written(job, sample, generation.state)
+        if heads is not None and sample in heads.last:
+            written = written._replace(hidden=Hidden(self.identity, heads.last[sample].hex()))
+        self._end(generation, written)
 
     def _end(self, generation: Generation, written: Written) -> None:
         generation.written = written
@@ -199,6 +243,7 @@ def _alike(a: Generation, b: Generation) -> bool:
     return (
         a.heat is b.heat is None
         and a.parameters == b.parameters
+        and a.hidden == b.hidden
         and a.state.prompt == b.state.prompt
         and a.state.pieces == b.state.pieces
     )

@@ -1,0 +1,151 @@
+"""``intact learn``: what own runs teach: which method for which question, how likely a text ends in a right answer."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, out
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.evaluate.values import Sampled
+    from intact.reason.choice import Outcome
+
+METHODS_EXAMPLES = """\
+Run some methods on one task, a vote of four samples among them
+  intact solve self_consistency --task gsm8k -n 4 --journal runs/sc4
+  intact solve self_consistency --task gsm8k -n 16 --journal runs/sc16
+  intact solve best_of_n --task gsm8k -n 16 --journal runs/bon16
+Learn which is best for which agreement of the four, within 4000 tokens a question
+  intact learn methods runs/*/answers.jsonl --tokens 4000 --to methods.json
+Use what was learnt
+  intact solve compute_optimal "What is 17 * 23?" --set table=methods.json
+"""
+
+VALUE_EXAMPLES = """\
+Texts of a task's problems; those that runs have left in the journal are not written again
+  intact learn value qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
+Use what was learnt
+  intact solve best_of_n "What is 17 * 23?" -m qwen2.5-coder-0.5b-instruct --set scorer=value:value.json
+"""
+
+ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write what was learnt.")]
+
+
+def methods(
+    logs: Annotated[list[Path], typer.Argument(help="answers.jsonl of runs with --task and --journal.")],
+    to: ToOption,
+    tokens: Annotated[
+        float | None, typer.Option("--tokens", help="A question's mean tokens at most.", show_default=False)
+    ] = None,
+    pilot: Annotated[int, typer.Option("--pilot", min=1, help="Samples whose agreement tells difficulty.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another half of the problems held out.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Learn a table for the method compute_optimal from logs: half of the problems to learn from, half to judge by."""
+    from intact.reason.choice import common, judge, learn, read_logs, split
+
+    log = read_logs(logs)
+    known, held_out = split(common(log), seed)
+    most = math.inf if tokens is None else tokens
+    policy = learn(log, known, tokens=most, pilot=pilot)
+    report = judge(policy, log, held_out, tokens=most)
+    policy.write(to)
+    if json:
+        arms = [[arm.method, arm.settings] for arm in policy.arms]
+        shown = {"pilot": policy.pilot, "edges": policy.edges, "arms": arms, "learnt_from": len(known)}
+        best = {"method": report.arm.method, "parameters": report.arm.settings} | report.fixed._asdict()
+        judged = {"held_out": len(held_out), "policy": report.policy._asdict(), "best_fixed": best}
+        emit(shown | judged | {"regret": report.regret, "error": report.error})
+        return
+    console = out()
+    console.print(f"learnt from {len(known)} problems, judged on {len(held_out)} others")
+    starts = [0.0, *policy.edges]
+    for start, arm in zip(starts, policy.arms, strict=True):
+        where = f"agreement from {start:g}" if policy.edges else "all questions"
+        console.print(f"  {where}: {arm.method} {arm.parameters}", markup=False, soft_wrap=True)
+    _outcome("the table", report.policy)
+    _outcome(f"the best single method, {report.arm.method} {report.arm.parameters}", report.fixed)
+    console.print(f"regret {report.regret:+.1%}, standard error {report.error:.1%}; {to} is written", soft_wrap=True)
+
+
+def _outcome(name: str, outcome: Outcome) -> None:
+    line = f"{name}: {outcome.accuracy:.1%} right for {outcome.tokens:,.0f} tokens"
+    out().print(line, markup=False, soft_wrap=True)
+
+
+def value(
+    model: Annotated[str, typer.Argument(help="Catalogue name or path.", autocompletion=complete_model)],
+    to: ToOption,
+    task: Annotated[str, typer.Option("--task", "-t", help="Problems with known answers.")] = "gsm8k",
+    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first so many problems.")] = 100,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Texts of each problem.")] = 4,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIR", help="Take texts from there, and keep new ones.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="That of the journal's runs.")] = 0,
+    temperature: Annotated[float, typer.Option("--temperature", help="That of the journal's runs.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="That of the journal's runs.")] = 512,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Learn how likely a text ends in a right answer from the model's hidden state; judged on problems held out."""
+    from intact.evaluate.values import learn_value, sample
+    from intact.reason.backends.native import NativeBackend
+    from intact.score.value.learning import check_installed
+    from intact.tasks import find_task
+
+    check_installed()
+    found = find_task(task)
+    items = found.load(split, limit)
+    if not to.parent.is_dir():
+        raise ParameterError(f"there is no folder {to.parent} to write {to.name} to")
+    backend = NativeBackend(fetch.load(model, profile, threads, None))
+    sampling = {"temperature": temperature, "max_tokens": max_tokens}
+    sampled: list[Sampled] = []
+    with bar() as progress:
+        shown = progress.add_task("texts", total=len(items))
+        with closing(sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal)) as texts:
+            for one in texts:
+                sampled.append(one)
+                progress.advance(shown)
+        progress.update(shown, description="hidden states, regression", total=None)
+        origin = {"task": task, "n": n, "seed": seed} | sampling
+        head = learn_value(backend, sampled, origin)
+    head.write(to)
+    if json:
+        emit(dict(head.learnt) | {"model": head.model, "file": str(to)})
+    else:
+        _show(head.learnt, to)
+
+
+def _show(learnt: Any, to: Path) -> None:
+    """Print how far values can be trusted."""
+    told = learnt["held_out"]
+    base = told["base"]
+    trust = [f"AUROC {_number(told['auroc'])} at the end", f"{_number(told['auroc_half'])} half-way"]
+    error = f"Brier score {told['brier']:.3f} ({base * (1 - base):.3f} for always saying {base:.2f})"
+    chosen = [f"{told['chosen']:.1%}", f"by chance {told['anyone']:.1%}", f"at best {told['best']:.1%}"]
+    lines = [
+        f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; judged from other problems each",
+        ", ".join([*trust, f"{_number(told['auroc_within'])} within a problem"]),
+        f"calibration error {told['ece']:.3f}, {error}",
+        f"right when chosen by it: {', '.join(chosen)}",
+        f"{to} is written: --set scorer=value:{to}",
+    ]
+    for line in lines:
+        out().print(line, markup=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

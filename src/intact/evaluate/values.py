@@ -1,0 +1,162 @@
+"""Learning a value head from a task: samples, most of them from a journal; their hidden states; how far it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact.errors import ParameterError
+from intact.evaluate.calibration import auroc, brier, calibration_error, choice
+from intact.reason import Answer, Extend, Problem, State, Steps, method
+from intact.reason.backends.native import NativeBackend
+from intact.reason.driver import Task
+from intact.reason.exact import mean
+from intact.score.value import Example, Learnt, ValueHead, learn
+from intact.score.value.head import profile_of
+from intact.score.value.hidden import read_hidden
+from intact.score.value.learning import check_installed
+from intact.solving import solve_all
+from intact.tasks.task import Item
+from intact.tasks.task import Task as TaskOfItems
+
+PLACES = 8
+"""Of a text whose hidden states are learnt from, at most."""
+
+
+class Sampled(NamedTuple):
+    """A problem's texts, and which of them are right."""
+
+    item: Item
+    states: list[State]
+    right: list[bool]
+
+
+@method("none", temperature=0.7)
+def samples(problem: Problem, *, n: int = 4) -> Steps:
+    """Sample n texts: those that every method that samples from the prompt has under this seed.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    """
+    states = yield [Extend(problem.start)] * n
+    return Answer("sampled", details={"states": states})
+
+
+def sample(
+    backend: NativeBackend,
+    task: TaskOfItems,
+    items: Sequence[Item],
+    n: int,
+    *,
+    sampling: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    journal: Path | None = None,
+) -> Generator[Sampled, None, None]:
+    """Sample problems' texts, and grade them; what the journal has is not written again."""
+    chat = backend.model.tokenizer.chat_template is not None
+    tasks = [Task(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
+    for number, result in solve_all(backend, tasks, sampling=sampling, journal=journal):
+        if result.why == "done":
+            item, states = items[number], result.answer.details["states"]
+            yield Sampled(item, states, [task.correct(item, task.read_for(item, state.text)) for state in states])
+
+
+def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[int]:
+    """Behind how many of a text's tokens its hidden states are learnt from: after lines, and at the end.
+
+    Of more than `most` the last is kept, and of the others as many at even distances. An end token is no part of it.
+    """
+    tokens = state.tokens[: state.length - (state.why == "end")]
+    ends = [i + 1 for i, token in enumerate(tokens) if b"\n" in backend.token_bytes(token)]
+    ends = [*[place for place in ends if place < len(tokens)], len(tokens)]
+    kept = min(most, len(ends))
+    return [ends[-1 - (kept - 1 - i) * len(ends) // kept] for i in range(kept)] if tokens else []
+
+
+def examples_of(backend: NativeBackend, sampled: Sampled) -> list[Example]:
+    """The hidden states of a problem's texts; of what has no text there is none."""
+    profile, found = profile_of(backend.identity), []
+    for state, right in zip(sampled.states, sampled.right, strict=True):
+        rows = backend.hidden(state, places_of(backend, state))
+        if rows:
+            found.append(Example(sampled.item.id, right, tuple([read_hidden(row, profile) for row in rows])))
+    return found
+
+
+class Figures(NamedTuple):
+    """How far values can be trusted, on problems that were held out.
+
+    Attributes
+    ----------
+    auroc : float or None
+        The chance that a right text is valued above a wrong one, at the end.
+    auroc_within : float or None
+        The same between texts of one problem, on average.
+    auroc_half : float or None
+        As the first, by the value half-way through the places.
+    ece, brier : float
+        Calibration error and mean squared error, at the end.
+    base : float
+        The share of right texts; saying it always has a squared error of base (1 - base).
+    chosen, anyone, best : float
+        Share of problems right when the text of the largest value is taken, a random one, the best one.
+    """
+
+    auroc: float | None
+    auroc_within: float | None
+    auroc_half: float | None
+    ece: float
+    brier: float
+    base: float
+    chosen: float
+    anyone: float
+    best: float
+
+
+def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
+    """Judge values that were given to texts by what was learnt from other problems."""
+    right = [example.right for example in examples]
+    ends = [values[-1] for values in learnt.held_out]
+    groups: dict[str, list[int]] = {}
+    for i, example in enumerate(examples):
+        groups.setdefault(example.problem, []).append(i)
+    scores = [[ends[i] for i in group] for group in groups.values()]
+    flags = [[right[i] for i in group] for group in groups.values()]
+    within = [found for one, two in zip(scores, flags, strict=True) if (found := auroc(one, two)) is not None]
+    half = [values[(len(values) - 1) // 2] for values in learnt.held_out]
+    return Figures(
+        auroc(ends, right),
+        mean(within) if within else None,
+        auroc(half, right),
+        calibration_error(ends, right),
+        brier(ends, right),
+        sum(right) / len(right),
+        *choice(scores, flags),
+    )
+
+
+def learn_value(backend: NativeBackend, sampled: Sequence[Sampled], origin: Mapping[str, Any]) -> ValueHead:
+    """Learn a value head from problems' texts.
+
+    Parameters
+    ----------
+    origin : mapping
+        Where the texts come from, to be told in the file.
+
+    Raises
+    ------
+    ParameterError
+        If scikit-learn is missing, or the texts cannot be learnt from.
+    """
+    check_installed()
+    examples = [example for one in sampled for example in examples_of(backend, one)]
+    if not examples:
+        raise ParameterError("there are no texts to learn from")
+    learnt = learn(examples)
+    told = {"texts": len(examples), "problems": len(sampled), "strength": learnt.strength}
+    told |= {"places": sum(len(example.states) for example in examples)}
+    value = dict(origin) | told | {"held_out": figures(examples, learnt)._asdict()}
+    return ValueHead.of(backend.identity, learnt.weights.tolist(), learnt.bias, value)

@@ -1,0 +1,57 @@
+"""A value head that was learnt on the model's hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from intact.errors import ParameterError, ScorerError, SpentError
+from intact.reason.problem import Problem
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
+from intact.reason.state import State
+from intact.score.value.head import ValueHead
+
+HOPELESS = 0.0
+"""The value of a text that fills the context: its hidden state cannot be asked for, and it has no end."""
+
+
+class Value:
+    """The chance that a text ends in a right answer, by the model's hidden state behind it, in [0, 1].
+
+    The engine tells the hidden state along with one more token, which is charged; where the text has pages, nothing is
+    read again.
+
+    Parameters
+    ----------
+    file : str
+        What `intact learn value` wrote, for the model that writes.
+    """
+
+    name = "value"
+
+    def __init__(self, file: str = "") -> None:
+        if not file:
+            raise ParameterError("the scorer value needs the file of a value head: value:FILE (intact learn value)")
+        self._head = ValueHead.read(Path(file))
+        self.digest = self._head.digest
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
+        """The scores, in order."""
+        told = yield [
+            Extend(state.append(""), max_tokens=1, temperature=0.0, hidden=True)  # append: as if no end token came
+            for state in states
+        ]
+        return [self._value(state) for state in told]
+
+    def _value(self, state: State) -> float:
+        hidden = state.pieces[-1].hidden
+        if hidden is not None:
+            return self._head.judge(hidden)
+        if state.why == "context":
+            return HOPELESS
+        if state.why == "budget":
+            raise SpentError("the budget does not pay for the value of a text")
+        if state.why == "error":
+            raise ScorerError(f"a hidden state cannot be had: {state.error}")
+        raise ParameterError("the back end tells no hidden states; a value head works on our engine alone")

@@ -1,0 +1,168 @@
+"""Learning a value head from texts whose answers are known to be right or wrong; judged on problems held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.score.value.hidden import HiddenState
+
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Inverse strengths of the L2 penalty that are tried, on standardised components."""
+FOLDS = 5
+
+
+class Example(NamedTuple):
+    """A text, with its hidden states at some places: after steps, the last at the end.
+
+    Attributes
+    ----------
+    problem : str
+        Whose; texts of one problem are never on both sides of a split.
+    right : bool
+        Whether its final answer is.
+    states : tuple of HiddenState
+    """
+
+    problem: str
+    right: bool
+    states: tuple[HiddenState, ...]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A logistic regression on hidden states, and what it gives texts of problems that it was not learnt from.
+
+    Attributes
+    ----------
+    weights : float64 (width,)
+    bias : float
+    strength : float
+        The penalty's inverse, the best of `STRENGTHS` by likelihood on problems left out.
+    held_out : list of list of float
+        For each example the values at its places, by a regression of the same kind on the other folds' problems.
+    """
+
+    weights: NDArray[np.float64]
+    bias: float
+    strength: float
+    held_out: list[list[float]]
+
+
+def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
+    """Fit a value head: logistic regression on all places of all texts, each text weighing the same.
+
+    Every place is told the text's final outcome, so that the value of an unfinished text is the chance that it ends
+    well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.)
+
+    Parameters
+    ----------
+    folds : int
+        Parts that the problems are divided into; each is judged by what was learnt from the others.
+
+    Raises
+    ------
+    ParameterError
+        If scikit-learn is not installed, texts are all right or all wrong, or there are too few problems.
+    """
+    check_installed()
+    from threadpoolctl import threadpool_limits
+
+    problems = {example.problem for example in examples}
+    if len(problems) < 2 * folds:
+        raise ParameterError(f"{folds} folds need {2 * folds} problems at least, got {len(problems)}")
+    if len({example.right for example in examples}) < 2:
+        raise ParameterError("a value head is learnt from right and wrong texts, and these are all the same")
+    table = _Table.of(examples)
+    held_out = np.zeros(len(table.right))
+    with threadpool_limits(1):  # many small fits, each too small for more
+        for fold in table.folds(folds):
+            held_out[fold] = _fit(table.part(~fold), folds)[0].chances(table.components[fold])
+        model, strength = _fit(table, folds)
+    values = iter(held_out.tolist())
+    return Learnt(model.weights, model.bias, strength, [[next(values) for _ in example.states] for example in examples])
+
+
+def check_installed() -> None:
+    """Raise ParameterError if scikit-learn is missing."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise ParameterError("learning a value head needs scikit-learn: pip install 'intact[value]'") from error
+
+
+class _Table(NamedTuple):
+    """A row for each place of each text."""
+
+    components: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    problems: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> _Table:
+        numbers = {problem: i for i, problem in enumerate(dict.fromkeys(example.problem for example in examples))}
+        rows = [(example, state) for example in examples for state in example.states]
+        return cls(
+            np.array([state.floats for _, state in rows]),
+            np.array([example.right for example, _ in rows]),
+            np.array([numbers[example.problem] for example, _ in rows], np.int64),
+            np.array([1 / len(example.states) for example, _ in rows]),
+        )
+
+    def part(self, rows: NDArray[np.bool_]) -> _Table:
+        return _Table(self.components[rows], self.right[rows], self.problems[rows], self.weights[rows])
+
+    def folds(self, count: int) -> Iterator[NDArray[np.bool_]]:
+        """Which rows belong to each part of the problems: one by one in turn, so that no label decides."""
+        order = {problem: i for i, problem in enumerate(dict.fromkeys(self.problems.tolist()))}
+        places = np.array([order[problem] for problem in self.problems.tolist()])
+        for fold in range(count):
+            yield places % count == fold
+
+
+class _Regression(NamedTuple):
+    """Chances 1 / (1 + e^-(weights . x + bias))."""
+
+    weights: NDArray[np.float64]
+    bias: float
+
+    def chances(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        from scipy.special import expit
+
+        return np.asarray(expit(components @ self.weights + self.bias))
+
+
+def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
+    """The regression whose penalty is the best for problems left out, and that penalty's inverse."""
+    parts = [(table.part(~fold), table.part(fold)) for fold in table.folds(folds)]
+    losses = [sum(_loss(_regress(rest, strength), part) for rest, part in parts) for strength in STRENGTHS]
+    strength = STRENGTHS[int(np.argmin(losses))]
+    return _regress(table, strength), strength
+
+
+def _loss(model: _Regression, part: _Table) -> float:
+    """The negative log-probability of what became of texts."""
+    chances = np.clip(model.chances(part.components), 1e-12, 1 - 1e-12)
+    return float(-(part.weights * np.log(np.where(part.right, chances, 1 - chances))).sum())
+
+
+def _regress(table: _Table, strength: float) -> _Regression:
+    """A regression on standardised components; where all texts are alike, their share, smoothed."""
+    from sklearn.linear_model import LogisticRegression
+
+    total, right = table.weights.sum(), table.weights @ table.right
+    if right in (0, total):
+        return _Regression(np.zeros(table.components.shape[1]), float(np.log((right + 0.5) / (total - right + 0.5))))
+    mean = np.average(table.components, axis=0, weights=table.weights)
+    spread = np.sqrt(np.average((table.components - mean) ** 2, axis=0, weights=table.weights))
+    spread[spread == 0] = 1
+    model = LogisticRegression(C=strength, max_iter=1000)
+    model.fit((table.components - mean) / spread, table.right, sample_weight=table.weights)
+    weights = model.coef_[0] / spread
+    return _Regression(weights, float(model.intercept_[0] - weights @ mean))

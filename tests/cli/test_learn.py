@@ -1,0 +1,116 @@
+"""``intact learn``: what runs have left teaches; on a tiny random model and on logs written out."""
+
+import json
+
+import pytest
+
+import intact
+from intact.evaluate.values import sample
+from intact.reason.backends.native import NativeBackend
+from intact.score.answers import number
+from intact.score.value import ValueHead
+from intact.tasks import find_task
+from support.tiny import write_tiny
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """A cheap vote that is right where it is unanimous, and a dear method that is right elsewhere."""
+    rows = {"sc4": [], "dear": []}
+    for i in range(40):
+        unanimous = i % 2 == 0
+        votes = {"1": 4.0} if unanimous else {"1": 2.0, "2": 2.0}
+        for name, method, tokens, right in (
+            ("sc4", "self_consistency", 100, unanimous),
+            ("dear", "uct_search", 1000, not unanimous),
+        ):
+            trace = {"parameters": {"n": 4} if name == "sc4" else {}}
+            row = {"id": f"p{i}", "method": method, "trace": trace, "correct": right}
+            rows[name].append(row | {"cost": {"tokens": tokens}, "votes": votes})
+    for name, lines in rows.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [tmp_path / name / "answers.jsonl" for name in rows]
+
+
+def test_a_table_of_methods_is_learnt_and_judged(intact_command, logs, tmp_path):
+    table = tmp_path / "methods.json"
+    told = intact_command("learn", "methods", *logs, "--to", table, "--json")
+    assert told.code == 0, told.err
+    assert told.json["policy"]["accuracy"] == 1.0
+    assert told.json["regret"] < 0
+    assert [name for name, _ in told.json["arms"]][1:] == ["uct_search", "self_consistency"]
+    assert [name for name, _ in json.loads(table.read_text())["arms"]] == [name for name, _ in told.json["arms"]]
+    shown = intact_command("learn", "methods", *logs, "--to", table, "--tokens", 500).out
+    assert "self_consistency" in shown
+    assert "regret" in shown
+
+
+def test_logs_that_teach_nothing_are_named(intact_command, logs, tmp_path):
+    for arguments, message in (
+        ([logs[1]], "a log of self_consistency with n=4"),
+        ([*logs, "--tokens", 5], "takes 5 tokens or fewer"),
+        ([tmp_path / "none.jsonl"], "none.jsonl"),
+        ([logs[0], logs[0]], "once more"),
+    ):
+        told = intact_command("learn", "methods", *arguments, "--to", tmp_path / "table.json")
+        assert told.code == 2
+        assert message in told.err
+        assert not (tmp_path / "table.json").exists()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A task whose answers are written by `answer`."""
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "data"))
+
+    def write(answers):
+        rows = [{"question": f"{i}?", "answer": f"#### {answer}"} for i, answer in enumerate(answers)]
+        (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    return write
+
+
+OPTIONS = ("--temperature", 1.3, "--max-tokens", 60, "--threads", 1, "-n", 4)
+
+
+def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
+    model = write_tiny(tmp_path / "tiny.gguf")
+    data(["0"] * 12)
+    loaded = intact.load(model, threads=1)
+    backend, task = NativeBackend(loaded), find_task("gsm8k")
+    sampling = {"temperature": 1.3, "max_tokens": 60}
+    journal = tmp_path / "journal"
+    texts = {s.item.id: s.states for s in sample(backend, task, task.load(), 4, sampling=sampling, journal=journal)}
+    told = [[number(state.text) for state in texts[item.id]] for item in task.load()]
+    assert sum(len(set(one)) > 1 for one in told) > 4, "there must be texts to tell from each other"
+    data([next((found for found in one if found), "0") for one in told])
+    loaded.close()
+
+    file = tmp_path / "value.json"
+    shown = intact_command("learn", "value", model, "--to", file, "--journal", journal, *OPTIONS)
+    assert shown.code == 0, shown.err
+    assert "AUROC" in shown.out
+    assert str(file) in shown.out.replace("\n", "")
+    learnt = ValueHead.read(file).learnt
+    assert learnt["texts"] == 48
+    assert 0 < learnt["held_out"]["base"] < 1
+    assert f"{learnt['held_out']['auroc']:.3f} at the end" in shown.out
+    solved = intact_command(
+        "solve", "best_of_n", "0?", "-m", model, "-n", 3, "--set", f"scorer=value:{file}", "--json", *OPTIONS[:6]
+    )
+    assert solved.code == 0, solved.err
+    assert len(solved.json["details"]["rewards"]) == 3
+    assert solved.json["cost"]["scores"] == 3
+
+
+def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_path):
+    model = write_tiny(tmp_path / "tiny.gguf")
+    data(["123456789"] * 12)
+    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", *OPTIONS[:-1], 1)
+    assert told.code == 2
+    assert "these are all the same" in told.err
+    assert "no folder" in intact_command("learn", "value", model, "--to", tmp_path / "x" / "value.json").err
+    assert not list(tmp_path.glob("value.json*"))
