@@ -245,7 +245,7 @@ def test_other_models_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
-    """32 tokens of a real model, by a process that sees neither package nor settings; then as another model's."""
+    """32 tokens of a real model and the example of docs/receipts.md, by a process that does not see the package."""
     path = real_model("smollm2-135m")
     model = intact.load(path)
     chat = model.tokenizer.encode_chat([{"role": "user", "content": PROMPTS[0]}])
@@ -256,13 +256,16 @@ def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
     false = v.parse(true)
     false["model"]["weights"] = "0" * 64
     receipts = tmp_path / "answers.receipts"
-    receipts.write_bytes(true + b"\n" + v.canonical(false) + b"\n")
+    page = (PROGRAM.parent.parent.parent / "docs" / "receipts.md").read_bytes()
+    example = page.partition(b"```json\n")[2].partition(b"\n")[0]
+    receipts.write_bytes(b"".join(line + b"\n" for line in (true, v.canonical(false), example)))
     command = [sys.executable, "-I", str(PROGRAM), str(receipts), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "receipt 1: true",
         "receipt 2: unverifiable: the receipt is of a model with other weights",
+        "receipt 3: true",
     ]
     assert done.returncode == 2
 
