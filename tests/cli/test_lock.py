@@ -108,7 +108,11 @@ def test_data_and_files_are_locked_too(intact_command, tiny, tmp_path, monkeypat
     again = intact_command("lock", "check", "solve.lock", "--run")
     assert again.code == 2
     assert "trace.jsonl is there already: move it away" in again.err
-    Path("trace.jsonl").unlink()
+    Path("trace.jsonl").rename("trace.journal")
+    again = intact_command("lock", "check", "solve.lock", "--run")
+    assert again.code == 2
+    assert "trace.journal is there already" in again.err
+    Path("trace.journal").unlink()
     method.write_text(method.read_text() + "# nothing\n")
     again = intact_command("lock", "check", "solve.lock", "--run", "--json")
     assert next(what for what, same in statuses(again).items() if not same) == "file mine.py"

@@ -280,6 +280,16 @@ def test_sampling_parameters_come_back(temperature: float, seed: int, bias: dict
     SAMPLING.validate(document)
 
 
+@pytest.mark.parametrize("stop", [tuple(map(str, range(257))), ("x" * 1025,)])
+def test_stop_strings_are_bounded_when_written_and_when_read(stop: tuple[str, ...]) -> None:
+    with pytest.raises(ReceiptError, match="at most 256 stop strings"):
+        sampling.to_document(SamplingParameters(stop=stop))
+    document = sampling.to_document(SamplingParameters()) | {"stop": list(stop)}
+    assert not SAMPLING.is_valid(document)
+    with pytest.raises(ReceiptError, match=r"sampling.stop: a receipt has at most 256 stop strings"):
+        sampling.from_document(document, "sampling")
+
+
 def test_a_conversation_keeps_its_order_and_numbers() -> None:
     source = RECEIPTS[0].header.request.source
     assert source is not None
@@ -287,3 +297,25 @@ def test_a_conversation_keeps_its_order_and_numbers() -> None:
     for text in ("[]", "{}", '{"messages":1}', "[" * 100000, "x"):
         with pytest.raises(ReceiptError, match=r"request\.source\.text"):
             Source("chat", text).conversation()
+
+
+@given(st.binary() | VALUES.map(canonical.encode))
+def test_whatever_is_read_is_a_receipt_or_refused(data: bytes) -> None:
+    with pytest.raises(ReceiptError):
+        Receipt.parse(data)
+
+
+@given(st.data())
+def test_a_part_in_anothers_place_is_refused(data: st.DataObject) -> None:
+    document = RECEIPTS[0].to_document()
+    some = places(document)[1:]
+    here, there = data.draw(st.sampled_from(some)), data.draw(st.sampled_from(some))
+    value: Any = document
+    for key in there:
+        value = value[key]
+    moved = changed(document, here, lambda c, k: c.__setitem__(k, value))
+    try:
+        receipt = Receipt.parse(canonical.encode(moved))
+    except ReceiptError:
+        return
+    assert receipt.to_document() == moved

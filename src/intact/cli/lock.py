@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
@@ -164,8 +165,9 @@ def regenerate(arguments: list[str], reads: list[str], written: str | None, echo
         raise LockError("a lock cannot be locked")
     if written is None and "--json" not in arguments:
         raise LockError("the command lacks --json: what it shows to people depends on their terminal")
-    if written is not None and Path(written).exists():
-        raise LockError(f"{written} is there already: move it away, so that it is made anew")
+    for old in _results(arguments, written):
+        if old.exists():
+            raise LockError(f"{old} is there already: move it away, so that the result is made anew")
     models: dict[str, Any] = {}
     files: dict[str, LockedFile] = {}
 
@@ -192,6 +194,17 @@ def regenerate(arguments: list[str], reads: list[str], written: str | None, echo
     result = result_digest(_json(told.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
     locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
     return _lock(locked, Run(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written))
+
+
+def _results(arguments: list[str], written: str | None) -> Iterator[Path]:
+    """Where results would be found that need not be made: the command's file, and journals."""
+    if written is not None:
+        yield Path(written)
+        yield Path(written).with_suffix(".journal")
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    for option, value in pairwise(parts):
+        if option == "--journal":
+            yield Path(value)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ _NAMES: Final = (*_DECIMALS, *_INTEGERS, "seed", "stop", "ignore_eos", "logit_bi
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,3})(?:\.\d{0,5}[1-9])?", re.ASCII)
 _SEED: Final = re.compile(r"0|-?[1-9]\d{0,19}", re.ASCII)
 _NEVER: Final = "-inf"
+MOST_STOPS: Final = 256
+LONGEST_STOP: Final = 1024
+"""Characters: each token of an answer is searched for all stop strings, and a verifier does not choose them."""
 
 
 def decimal_text(value: float) -> str:
@@ -37,7 +41,14 @@ def decimal_text(value: float) -> str:
 
 
 def to_document(parameters: SamplingParameters) -> dict[str, Any]:
-    """Describe parameters."""
+    """Describe parameters.
+
+    Raises
+    ------
+    ReceiptError
+        If they hold more stop strings than a receipt may.
+    """
+    _check_stops(parameters.stop, "stop")
     bias = parameters.biases
     constraint = parameters.constraint
     return {
@@ -71,6 +82,7 @@ def from_document(value: Any, where: str) -> SamplingParameters:
     stop = fields.values["stop"]
     if not isinstance(stop, list):
         fields.fail("stop", "a list of strings")
+    _check_stops(stop, fields.place("stop"))
     given |= {"seed": int(seed), "stop": tuple(stop), "ignore_eos": fields.flag("ignore_eos")}
     given["logit_bias"] = _biases(Fields(fields.values["logit_bias"], fields.place("logit_bias"), ("tokens", "values")))
     if fields.values["constraint"] is not None:
@@ -80,6 +92,13 @@ def from_document(value: Any, where: str) -> SamplingParameters:
         return SamplingParameters(**given)
     except ParameterError as error:
         raise ReceiptError(f"{where}: {error}") from error
+
+
+def _check_stops(stops: Sequence[Any], where: str) -> None:
+    if len(stops) > MOST_STOPS or any(isinstance(stop, str) and len(stop) > LONGEST_STOP for stop in stops):
+        raise ReceiptError(
+            f"{where}: a receipt has at most {MOST_STOPS} stop strings, of at most {LONGEST_STOP:,} characters"
+        )
 
 
 def _decimal(fields: Fields, name: str) -> float:
