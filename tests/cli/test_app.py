@@ -18,6 +18,7 @@ COMMANDS = [
     "chat",
     "solve",
     "eval",
+    "report",
     "serve",
     "methods",
     "tasks",

@@ -1,0 +1,56 @@
+"""``intact report``: what runs state, as one HTML file or as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, note
+from intact.errors import ParameterError
+
+EXAMPLES = """\
+One run
+  intact report gsm8k.jsonl --out gsm8k.html
+Several, compared problem by problem
+  intact report greedy.jsonl vote8.jsonl vote32.jsonl --out methods.html
+For a README
+  intact report gsm8k.jsonl --out gsm8k.md
+"""
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Result files of intact eval.")],
+    out_file: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="What to write: .html, or .md with pictures beside it.")
+    ] = Path("report.html"),
+    title: Annotated[str, typer.Option("--title", help="Above all.", show_default=False)] = "",
+    json: JsonOption = False,
+) -> None:
+    """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
+    from intact.evaluate.report.contents import report
+    from intact.evaluate.report.html import html
+    from intact.evaluate.report.markdown import markdown
+    from intact.evaluate.results import read
+
+    if out_file.suffix not in (".html", ".md"):
+        raise ParameterError(f"a report is .html or .md, got {out_file}")
+    if len(set(runs)) < len(runs):
+        raise ParameterError("a run was given twice")
+    made = report({path: read(path) for path in runs}, title)
+    if out_file.suffix == ".html":
+        files = {out_file.name: html(made)}
+    else:
+        text, files = markdown(made, out_file.stem)
+        files[out_file.name] = text
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        part = out_file.with_name(name + ".part")
+        part.write_text(content, "utf-8")
+        part.replace(out_file.with_name(name))
+    if json:
+        emit({"files": [str(out_file.with_name(name)) for name in files], "sections": [s.title for s in made.sections]})
+    else:
+        note(f"{out_file}: {', '.join(section.title for section in made.sections)}")

@@ -1,0 +1,158 @@
+"""Runs side by side: what each is called, what it shares with others, and what forbids comparing them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intact.errors import ParameterError
+from intact.evaluate.checks import Floats
+from intact.evaluate.results import Record, Run, Score
+from intact.evaluate.samples import direct
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A task of a run.
+
+    Attributes
+    ----------
+    name : str
+        What tells the run from the others.
+    path : Path
+        The run's file.
+    task : int
+        The task's place in the run.
+    """
+
+    name: str
+    path: Path
+    run: Run
+    task: int
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the manifest says of the task."""
+        found: Mapping[str, Any] = self.run.manifest["tasks"][self.task]
+        return found
+
+    @property
+    def label(self) -> str:
+        """The task's name, with its parameters."""
+        return str(self.about["label"])
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Those of the task."""
+        return [record for record in self.run.records if record.task == self.task]
+
+    @property
+    def scores(self) -> list[Score]:
+        """Those of the task."""
+        return [score for score in self.run.scores if score.task == self.task]
+
+    def score(self, *metrics: str) -> Score | None:
+        """The first of these that there is."""
+        return next((score for score in self.scores if score.metric in metrics), None)
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """How often the method is right on each problem, over seeds."""
+        found: dict[str, list[bool]] = {}
+        for record in self.records:
+            found.setdefault(record.id, []).append(record.correct)
+        return {name: sum(verdicts) / len(verdicts) for name, verdicts in found.items()}
+
+    @cached_property
+    def samples(self) -> dict[str, tuple[int, int]]:
+        """Samples of each problem, and how many of them are right; empty where they are no independent draws."""
+        if direct(self.records) < 2:
+            return {}
+        found: dict[str, tuple[int, int]] = {}
+        for record in self.records:
+            n, c = found.get(record.id, (0, 0))
+            found[record.id] = n + len(record.samples), c + sum(sample.correct for sample in record.samples)
+        return found
+
+    @cached_property
+    def counts(self) -> tuple[Floats, Floats]:
+        """The same as two arrays."""
+        pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
+        return pairs[:, 0], pairs[:, 1]
+
+    def trees(self) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+        """Records with their trees of texts, where these are at hand."""
+        for record, text in zip(self.run.records, self.run.traces, strict=False):
+            if record.task == self.task:
+                yield record, json.loads(text)
+
+
+def arms_of(runs: Mapping[Path, Run]) -> list[Arm]:
+    """The tasks of all runs, run by run.
+
+    Raises
+    ------
+    ParameterError
+        If there is no run.
+    """
+    if not runs:
+        raise ParameterError("there is no run to report")
+    names = _names(list(runs.values()))
+    return [
+        Arm(name, path, run, task)
+        for name, (path, run) in zip(names, runs.items(), strict=True)
+        for task in range(len(run.manifest["tasks"]))
+    ]
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Names as short as tells the runs apart: method and what was asked of it, the model, or a number at last."""
+    methods, models = [_method(run) for run in runs], [str(run.manifest["models"][0]["name"]) for run in runs]
+    names = methods if len(set(models)) == 1 else [f"{a}, {b}" for a, b in zip(models, methods, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    return names
+
+
+def _method(run: Run) -> str:
+    method = run.manifest["method"]
+    wishes = [f"{name}={value}" for name, value in method["parameters"].items() if name in ("n", "k", "m", "width")]
+    return f"{method['name']} {','.join(wishes)}".strip()
+
+
+def pairs_of(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str, list[str]]]:
+    """Every two arms of a task, what forbids comparing them (or nothing), and what else differs."""
+    for one, other in combinations(arms, 2):
+        if one.about["name"] != other.about["name"]:
+            continue
+        yield one, other, _forbids(one, other), list(_differs(one, other))
+
+
+def _forbids(one: Arm, other: Arm) -> str:
+    a, b = one.about["digests"], other.about["digests"]
+    if one.rates.keys() != other.rates.keys():
+        return "they are of different problems"
+    if a["items"] != b["items"]:
+        return "their problems have the same names but are not the same"
+    if a["grader"] != b["grader"]:
+        return "their answers were judged by different graders"
+    return ""
+
+
+def _differs(one: Arm, other: Arm) -> Iterator[str]:
+    a, b = one.run.manifest, other.run.manifest
+    if one.about["digests"]["prompts"] != other.about["digests"]["prompts"]:
+        yield "prompts"
+    first, second = a["models"][0], b["models"][0]
+    for name, words in (("weights", "weights"), ("numerics", "numerics"), ("profile", "profiles")):
+        if first.get(name) != second.get(name):
+            yield words
+    if a["budget"] != b["budget"]:
+        yield "budgets"

@@ -1,0 +1,65 @@
+"""What a report consists of, before anyone decides whether it becomes HTML or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+
+class Text(NamedTuple):
+    """A paragraph; a warning is one that must not be overlooked."""
+
+    text: str
+    warning: bool = False
+
+
+class Table(NamedTuple):
+    """Rows of cells below a head; the first column names the row."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Figure(NamedTuple):
+    """A picture in SVG, and in a sentence what it shows."""
+
+    svg: str
+    caption: str
+
+
+class Code(NamedTuple):
+    """Lines to be copied."""
+
+    lines: Sequence[str]
+
+
+class Tree(NamedTuple):
+    """Something that opens: a line, a text, and what is below."""
+
+    line: str
+    text: str
+    inner: tuple[Tree, ...] = ()
+    good: bool = False
+
+
+class Trees(NamedTuple):
+    """Trees that belong together."""
+
+    trees: Sequence[Tree]
+
+
+Block: TypeAlias = Text | Table | Figure | Code | Trees
+
+
+class Section(NamedTuple):
+    """A title, and what is below it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+class Report(NamedTuple):
+    """A whole report."""
+
+    title: str
+    sections: Sequence[Section]

@@ -1,0 +1,279 @@
+"""What a report says: scores, comparisons, curves, costs, calibration, problems, failures, how to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from intact.errors import IntactError, ParameterError
+from intact.evaluate.calibration import brier, calibration_error, reliability, selective, selective_accuracy
+from intact.evaluate.checks import Floats
+from intact.evaluate.laws.extrapolation import extrapolate
+from intact.evaluate.laws.frontier import Point, frontier
+from intact.evaluate.multiple import holm
+from intact.evaluate.paired import mcnemar, paired_bootstrap
+from intact.evaluate.report import figures
+from intact.evaluate.report.arms import Arm, arms_of, pairs_of
+from intact.evaluate.report.blocks import Block, Code, Figure, Report, Section, Table, Text, Trees
+from intact.evaluate.report.failures import failures
+from intact.evaluate.results import Run, Score
+
+FORETOLD = (100, 1_000, 10_000)
+"""Numbers of samples whose coverage is foretold."""
+_COUNTED = ("accuracy", "acc")
+_SHOWN = 16
+"""Digits of digests; the result files have all."""
+
+
+def report(runs: Mapping[Path, Run], title: str = "") -> Report:
+    """Put together what runs state.
+
+    Parameters
+    ----------
+    runs : mapping of Path to Run
+        As `intact.evaluate.results.read` gives them.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or a library is missing.
+    """
+    arms = arms_of(runs)
+    labels = list(dict.fromkeys(arm.label for arm in arms))
+    sections = [Section("Scores", [_scores(arms), *_caveats(runs)])]
+    sections += _section("Comparisons", _comparisons(arms))
+    for label in labels:
+        own = [arm for arm in arms if arm.label == label]
+        of = f": {label}" if len(labels) > 1 else ""
+        sections += _section(f"Scaling{of}", _scaling(own))
+        sections += _section(f"Cost and accuracy{of}", _costs(own))
+        sections += _section(f"Calibration{of}", _calibration(own))
+        sections += _section(f"Problems{of}", _problems(own))
+        sections += _section(f"Failures{of}", _failures(own))
+    sections.append(Section("How to make it again", list(_again(runs))))
+    return Report(title or "Evaluation: " + ", ".join(labels), sections)
+
+
+def _section(title: str, blocks: Iterator[Block]) -> list[Section]:
+    found = list(blocks)
+    return [Section(title, found)] if found else []
+
+
+def percent(value: float) -> str:
+    """A share, as people read it."""
+    return f"{value:.1%}"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def _cell(score: Score) -> tuple[str, str]:
+    if score.metric == "tokens":
+        between = "" if score.low is None else f"{score.low:,.0f} to {score.high:,.0f}"
+        return f"{score.value:,.0f}", between
+    return percent(score.value), _bounds(score.low, score.high)
+
+
+def _scores(arms: Sequence[Arm]) -> Table:
+    rows = []
+    for arm in arms:
+        shown = [score for score in arm.scores if "@" not in score.metric]
+        shown += [score for score in arm.scores if score.metric == "pass@1"]
+        tops = [score for kind in ("majority@", "pass@") for score in arm.scores if score.metric.startswith(kind)][-1:]
+        shown += [score for score in tops if score.metric != "pass@1"]
+        for score in shown:
+            value, between = _cell(score)
+            rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
+    return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
+
+
+def _caveats(runs: Mapping[Path, Run]) -> Iterator[Text]:
+    for path, run in runs.items():
+        for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
+            count = sum(record.why == why for record in run.records)
+            if count:
+                yield Text(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
+        for caveat in run.manifest["caveats"]:
+            yield Text(f"{path.name}: {caveat}", True)
+
+
+def _comparisons(arms: Sequence[Arm]) -> Iterator[Block]:
+    """Differences on the same problems; p-values are corrected for how many there are."""
+    found, refused, flagged = [], [], []
+    for one, other, forbidden, differing in pairs_of(arms):
+        if forbidden:
+            refused.append(Text(f"{one.name} and {other.name} on {one.label} are not compared: {forbidden}.", True))
+            continue
+        if differing:
+            what = " and ".join(differing)
+            flagged.append(Text(f"{one.name} and {other.name} on {one.label} differ in their {what} too.", True))
+        found.append((one, other, *_difference(one, other)))
+    ps = [p for *_, p in found if p is not None]
+    corrected = iter(holm(ps).p.tolist() if ps else [])
+    rows = []
+    for one, other, difference, low, high, p in found:
+        between = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
+        told = "" if p is None else f"{next(corrected):.3g}"
+        rows.append([f"{one.name} − {other.name}", one.label, f"{100 * difference:+.1f}", between, told])
+    if rows:
+        yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
+        yield Text(
+            "Paired, problem by problem: McNemar's exact test and Bonett and Price's interval where each problem was "
+            "asked once, else the paired bootstrap over problems."
+        )
+    yield from flagged
+    yield from refused
+
+
+def _difference(one: Arm, other: Arm) -> tuple[float, float | None, float | None, float | None]:
+    names = list(one.rates)
+    a, b = np.array([one.rates[name] for name in names]), np.array([other.rates[name] for name in names])
+    if np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
+        found = mcnemar(a, b)
+        return found.difference, found.low, found.high, found.exact
+    try:
+        between = paired_bootstrap(a, b)
+    except ParameterError:  # all differences are equal
+        return float((a - b).mean()), None, None, None
+    return between.estimate, between.low, between.high, None
+
+
+def _scaling(arms: Sequence[Arm]) -> Iterator[Block]:
+    """Pass@k and majority@k over k, and what laws foretell of the former."""
+    lines: list[figures.Line] = []
+    rows: list[list[str]] = []
+    notes: list[Text] = []
+    for arm in arms:
+        for kind in ("pass@", "majority@"):
+            own = [score for score in arm.scores if score.metric.startswith(kind)]
+            if len(own) < 2:
+                continue
+            k = [int(score.metric.partition("@")[2]) for score in own]
+            low = [score.value if score.low is None else score.low for score in own]
+            high = [score.value if score.high is None else score.high for score in own]
+            line = figures.Line(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
+            if kind == "pass@":
+                try:
+                    line = line._replace(fit=_law(arm, max(k), rows, notes))
+                except IntactError as error:
+                    notes.append(Text(f"No law is fitted to {arm.name}: {error}."))
+            lines.append(line)
+    if not lines:
+        return
+    name = f"scaling {arms[0].label}"
+    caption = "Coverage (pass@k) and majority@k over the number of samples, unbiased, with 95% intervals over problems"
+    fitted = "; thin lines and bands are fitted laws" if rows else ""
+    yield Figure(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
+    if rows:
+        yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in FORETOLD]], rows)
+        yield Text("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
+    yield from notes
+
+
+def _law(arm: Arm, most: int, rows: list[list[str]], notes: list[Text]) -> tuple[Floats, Floats, Floats, Floats]:
+    n, c = arm.counts
+    k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), FORETOLD]))
+    found = extrapolate(n, c, k)
+    law = getattr(found.law, "family", "exp(a k^b)")
+    of = {int(at): i for i, at in enumerate(found.k)}
+    foretold = [
+        f"{percent(found.coverage[of[at]])} ({_bounds(found.low[of[at]], found.high[of[at]])})" for at in FORETOLD
+    ]
+    exponent = f"{found.exponent.estimate:.2f} ({found.exponent.low:.2f} to {found.exponent.high:.2f})"
+    rows.append([arm.name, law, exponent, *foretold])
+    notes += [Text(f"{arm.name}: {caution}.", True) for caution in found.cautions]
+    near = found.k <= 8 * most
+    return found.k[near], found.coverage[near], found.low[near], found.high[near]
+
+
+def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
+    points, places = [], {}
+    for arm in arms:
+        score, tokens = arm.score(*_COUNTED), arm.score("tokens")
+        if score is None or tokens is None:
+            continue
+        operations = float(np.mean([record.cost["operations"] for record in arm.records]))
+        points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
+        places[arm.name] = tokens.value, score.value, score.low or 0.0, 1.0 if score.high is None else score.high
+    if len(points) < 2:
+        return
+    sorted_out = frontier(points)
+    kept = [point.name for point in sorted_out.kept]
+    caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
+    yield Figure(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
+    rows = [
+        [
+            point.name,
+            percent(point.accuracy),
+            f"{point.cost['tokens']:,.0f}",
+            f"{point.cost['operations'] / 1e9:,.1f}",
+            "on it" if point.name in kept else f"beaten by {sorted_out.dominated[point.name]}",
+        ]
+        for point in sorted(points, key=lambda point: point.cost["tokens"])
+    ]
+    yield Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
+
+
+def _calibration(arms: Sequence[Arm]) -> Iterator[Block]:
+    bins, rows = {}, []
+    for arm in arms:
+        own = [(record.confidence, record.correct) for record in arm.records if record.confidence is not None]
+        if len(own) < len(arm.records) or not all(0 <= confidence <= 1 for confidence, _ in own):
+            continue
+        stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]
+        bins[arm.name] = [(one.confidence, one.right, one.texts) for one in reliability(stated, right)]
+        figures_of = [calibration_error(stated, right), brier(stated, right), selective(stated, right).aurc]
+        half = percent(selective_accuracy(stated, right, 0.5))
+        rows.append([arm.name, *[f"{value:.3f}" for value in figures_of], half])
+    if not rows:
+        return
+    caption = (
+        "How often answers are right, over the confidence that the method states; larger marks hold more problems."
+    )
+    yield Figure(figures.reliability(f"calibration {arms[0].label}", bins), caption)
+    yield Table(["run", "ECE", "Brier", "AURC", "right among the surer half"], rows)
+
+
+def _problems(arms: Sequence[Arm]) -> Iterator[Block]:
+    """How often each problem is solved by each run: of its samples where they are draws, else of its seeds."""
+    shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
+    if len(arms[0].rates) < 2:
+        return
+    shares = []
+    for arm in shared:
+        of = {name: c / n for name, (n, c) in arm.samples.items()} or arm.rates
+        shares.append([of[name] for name in arms[0].rates])
+    caption = "How often each problem was answered rightly, by samples where there are several; darker is more often."
+    yield Figure(figures.heat(f"problems {arms[0].label}", [arm.name for arm in shared], shares), caption)
+    all_of = np.array(shares)
+    never, always = int((all_of.max(axis=0) == 0).sum()), int((all_of.min(axis=0) == 1).sum())
+    yield Text(f"{never} of {all_of.shape[1]} problems are never solved, {always} always.")
+
+
+def _failures(arms: Sequence[Arm]) -> Iterator[Block]:
+    for arm in arms:
+        found = failures(arm)
+        wrong = sum(not record.correct for record in arm.records)
+        if found:
+            rest = f", the first {len(found)} of them" if len(found) < wrong else ""
+            yield Text(f"{arm.name}: {wrong} of {len(arm.records)} wrong{rest}.")
+            yield Trees(found)
+        elif wrong:
+            yield Text(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
+
+
+def _again(runs: Mapping[Path, Run]) -> Iterator[Block]:
+    yield Code([str(run.manifest["command"]) + f" --out {path.name}" for path, run in runs.items()])
+    rows = []
+    for path, run in runs.items():
+        model = run.manifest["models"][0]
+        numerics = " ".join(str(model[name]) for name in ("numerics", "profile") if name in model)
+        result = hashlib.sha256(run.data()).hexdigest()[:_SHOWN]
+        weights = str(model.get("weights", model.get("identity")))[:_SHOWN]
+        rows.append([path.name, str(model["name"]), weights, numerics, result])
+    yield Table(["file", "model", "digest of the weights", "numerics", "SHA-256 of the result"], rows)
+    yield Text("The same weights and numerics give the same bytes, with any threads, batch, order or machines.")

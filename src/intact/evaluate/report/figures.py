@@ -1,0 +1,155 @@
+"""Pictures as SVG, to be read without colour: lines differ by their dashes and marks, areas by their darkness."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from intact.evaluate.checks import Floats, need
+
+WIDTH, HEIGHT = 4.8, 3.3
+"""In inches; so small that writing can be read on a phone."""
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_MARKS = "os^Dv*"
+_COLOURS = ("#1b4f72", "#b03a2e", "#1e8449", "#6c3483", "#9c640c", "#212f3c")
+
+
+class Line(NamedTuple):
+    """Points with bounds, and perhaps a fitted law through them."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    fit: tuple[Floats, Floats, Floats, Floats] | None = None
+    """x, y, low and high of the law."""
+
+
+def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
+    """What matplotlib draws, the same bytes each time."""
+    need("matplotlib")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {
+        "svg.hashsalt": name,
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9.5,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        paint(figure, figure.subplots())
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {
+        "linestyle": _LINES[number % len(_LINES)],
+        "marker": _MARKS[number % len(_MARKS)],
+        "color": _COLOURS[number % len(_COLOURS)],
+        "markersize": 5,
+        "linewidth": 1.4,
+    }
+
+
+def curves(name: str, lines: Sequence[Line], x: str, y: str) -> str:
+    """Lines over a logarithmic axis; a law is a thin line without marks, in a band."""
+
+    def paint(figure: Any, axes: Any) -> None:
+        for number, line in enumerate(lines):
+            style = _style(number)
+            if line.fit is not None:
+                k, middle, low, high = line.fit
+                axes.fill_between(k, low, high, color=style["color"], alpha=0.13, linewidth=0)
+                axes.plot(k, middle, color=style["color"], linewidth=0.9, linestyle=style["linestyle"])
+                style["linestyle"] = "none"
+            if len(line.low):
+                bounds = [np.subtract(line.y, line.low).clip(0), np.subtract(line.high, line.y).clip(0)]
+                axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=line.name, **style)
+            else:
+                axes.plot(line.x, line.y, label=line.name, **style)
+        axes.set(xscale="log", xlabel=x, ylabel=y)
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        axes.grid(alpha=0.25)
+        figure.legend(loc="outside lower left", fontsize=8, frameon=False)
+
+    return _draw(name, paint, HEIGHT + 0.17 * len(lines))
+
+
+def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
+    """Accuracy over tokens, with its bounds; the frontier's points are filled, and joined."""
+
+    def paint(_: Any, axes: Any) -> None:
+        corners = (((6, 5), "left"), ((6, -11), "left"), ((-6, 5), "right"), ((-6, -11), "right"))
+        for number, (label, (tokens, accuracy, low, high)) in enumerate(points.items()):
+            offset, side = corners[number % len(corners)]
+            bounds = [[max(0.0, accuracy - low)], [max(0.0, high - accuracy)]]
+            face = "black" if label in kept else "white"
+            axes.errorbar(
+                [tokens],
+                [accuracy],
+                bounds,
+                marker="o",
+                color="black",
+                markerfacecolor=face,
+                capsize=2.5,
+                elinewidth=0.8,
+            )
+            axes.annotate(label, (tokens, accuracy), xytext=offset, ha=side, textcoords="offset points", fontsize=8)
+        best = [points[label] for label in kept]
+        axes.plot([one[0] for one in best], [one[1] for one in best], color="black", linewidth=1, linestyle="--")
+        axes.set(xscale="log", xlabel="tokens a problem", ylabel="accuracy")
+        axes.margins(x=0.45)
+        axes.set_ylim(-0.04, 1.02)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_minor_formatter(lambda *_: "")
+        axes.grid(alpha=0.25)
+
+    return _draw(name, paint)
+
+
+def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
+    """The share right over the confidence stated; marks grow with the number of problems."""
+
+    def paint(figure: Any, axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")
+        for number, (label, points) in enumerate(bins.items()):
+            style = _style(number)
+            mark, colour, dashes = style["marker"], style["color"], style["linestyle"]
+            x, y = [point[0] for point in points], [point[1] for point in points]
+            axes.plot(x, y, linestyle=dashes, color=colour, linewidth=1)
+            axes.scatter(
+                x, y, [12 + 6 * point[2] ** 0.5 * 2 for point in points], color=colour, marker=mark, label=label
+            )
+        axes.set(xlabel="confidence", ylabel="right", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.grid(alpha=0.25)
+        figure.legend(loc="outside lower left", fontsize=8, frameon=False)
+
+    return _draw(name, paint, HEIGHT + 0.17 * len(bins))
+
+
+def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> str:
+    """A cell for each problem and run: the darker, the more often right; the problems that all solve stand left."""
+    grid = np.array(shares, np.float64)
+    grid = grid[:, np.argsort(-grid.mean(axis=0), kind="stable")]
+
+    def paint(_: Any, axes: Any) -> None:
+        axes.pcolormesh(grid[::-1], cmap="Greys", vmin=0, vmax=1, edgecolors="#bbbbbb", linewidth=0.4)
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], rows[::-1])
+        axes.set_xlabel(f"{grid.shape[1]} problems, those solved most first")
+        axes.set_xticks([])
+
+    return _draw(name, paint, 0.8 + 0.4 * len(rows))

@@ -1,0 +1,191 @@
+"""``intact report`` on runs of a tiny random model: what it says, that it needs nothing else, and how it looks."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from typer.testing import CliRunner
+
+from intact.cli import app
+from support.tiny import write_tiny
+
+HOSTILE = '<script>alert(1)</script> & "quotes" | pipes'
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Result files: a vote, a single text, other problems, other weights."""
+    folder = tmp_path_factory.mktemp("report")
+    rows = [{"question": f"What is {i} + {i}? {HOSTILE}", "answer": f"#### {i % 10}"} for i in range(8)]
+    data = folder / "data" / "gsm8k"
+    data.mkdir(parents=True)
+    write_tiny(folder / "tiny.gguf")
+    write_tiny(folder / "other.gguf", seed=1)
+
+    def run(name, model, *words, rows=rows):
+        (data / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words = [
+            "eval",
+            folder / model,
+            "gsm8k",
+            "--max-tokens",
+            "32",
+            "--threads",
+            "1",
+            *words,
+            "--out",
+            folder / name,
+        ]
+        environment = {"INTACT_DATA": str(folder / "data"), "COLUMNS": "100"}
+        result = CliRunner().invoke(app, list(map(str, words)), env=environment, prog_name="intact")
+        assert result.exit_code == 0, result.stderr
+        return folder / name
+
+    return {
+        "vote": run("vote.jsonl", "tiny.gguf", "--method", "self_consistency", "-n", "6"),
+        "greedy": run("greedy.jsonl", "tiny.gguf"),
+        "other": run("other.jsonl", "other.gguf"),
+        "changed": run("changed.jsonl", "tiny.gguf", rows=[{**rows[0], "answer": "#### 77"}, *rows[1:]]),
+    }
+
+
+@pytest.fixture
+def report(intact_command, tmp_path):
+    def make(*files, out="report.html", code=0):
+        result = intact_command("report", *files, "--out", tmp_path / out, "--json")
+        assert result.code == code, result.err
+        return result.err if code else (tmp_path / out).read_text()
+
+    return make
+
+
+class Page(HTMLParser):
+    """The page's elements, and whether each that opens is closed."""
+
+    EMPTY = ("meta", "br", "img", "path", "use", "rect")
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.seen, self.links, self.ids = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.links += [v for k, v in attributes if k in ("src", "href", "xlink:href") and v]
+        self.ids += [v for k, v in attributes if k == "id"]
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.EMPTY:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+
+def test_a_report_has_all_parts_in_one_file_that_needs_nothing_else(report, runs):
+    text = report(runs["vote"], runs["greedy"])
+    page = Page(text)
+    assert not page.open
+    assert not {"script", "link", "iframe", "img", "image"} & set(page.seen)
+    assert all(link.startswith("#") for link in page.links)
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert "url(http" not in text
+    for title in ("Scores", "Comparisons", "Scaling", "Cost and accuracy", "Calibration", "Problems", "Failures"):
+        assert f">{title}</h2>" in text
+    assert text.count("<svg") == 4
+    assert "self_consistency n=6 − chain_of_thought" in text
+    assert "intact eval tiny.gguf gsm8k --method self_consistency --set n=6 --max-tokens 32 --out vote.jsonl" in text
+    assert report(runs["vote"], runs["greedy"]) == text
+
+
+def test_failures_open_as_trees_of_texts_and_nothing_in_them_becomes_markup(report, runs):
+    text = report(runs["vote"])
+    _, *records, _ = map(json.loads, runs["vote"].read_text().splitlines())
+    wrong = [record for record in records if not record["correct"]]
+    assert text.count("<details>") == len(wrong) + sum(len(record["samples"]) for record in wrong)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;" in text
+    assert "<script" not in text
+
+
+def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(report, runs):
+    text = report(runs["greedy"], runs["other"])
+    assert "differ in their weights too" in text
+    text = report(runs["greedy"], runs["changed"])
+    assert "are not compared: their problems have the same names but are not the same" in text
+    assert "McNemar" not in text
+
+
+def test_a_report_in_markdown_has_its_pictures_beside_it(report, runs, tmp_path):
+    text = report(runs["vote"], runs["greedy"], out="report.md")
+    pictures = re.findall(r"!\[[^\]]+\]\((report-\d\.svg)\)", text)
+    assert len(pictures) == 4
+    assert all((tmp_path / name).read_text().startswith("<svg") for name in pictures)
+    assert all(
+        line.count(" | ") == 6 for line in text.splitlines() if line.startswith("| self\\_consistency n=6 | gsm8k |")
+    )
+
+
+def test_files_that_are_no_results_are_named(report, runs, tmp_path):
+    assert "no such file" in report(tmp_path / "nothing.jsonl", code=2)
+    assert ".html or .md" in report(runs["vote"], out="report.pdf", code=2)
+    assert "given twice" in report(runs["vote"], runs["vote"], code=2)
+    lines = runs["vote"].read_text().splitlines(keepends=True)
+    for content, message in (
+        ("{}\n", "is no result file"),
+        ("not json", "cannot be read"),
+        (lines[0].replace('"version":1', '"version":9', 1), "is of version 9"),
+        ("".join(lines[:-1]), "is cut off"),
+        ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
+        ("".join([lines[0], lines[1].replace('"answer"', '"reply"'), *lines[2:]]), "is damaged"),
+    ):
+        (tmp_path / "bad.jsonl").write_text(content)
+        assert message in report(tmp_path / "bad.jsonl", code=2)
+    (tmp_path / "bad.jsonl").write_text("".join(lines))
+    (tmp_path / "bad.traces.jsonl").write_text("{}\n")
+    assert "is not what its result file was written with" in report(tmp_path / "bad.jsonl", code=2)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs a browser: chromium is not on the PATH")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def shown(runs, tmp_path_factory):
+    """A report of three runs."""
+    file = tmp_path_factory.mktemp("shown") / "report.html"
+    words = ["report", *map(str, (runs["vote"], runs["greedy"], runs["other"])), "--out", str(file)]
+    assert CliRunner().invoke(app, words, prog_name="intact").exit_code == 0
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 768, 390, 320])
+def test_a_browser_shows_it_without_errors_requests_or_overflow(browser, shown, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: request.url.startswith("file:") or complaints.append(request.url))
+    page.goto(f"file://{shown}")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)"
+    assert page.evaluate(f"{wide}.map(one => one.tagName + ' ' + one.textContent.slice(0, 40))") == []
+    assert page.evaluate("[...document.querySelectorAll('figure svg')].every(one => one.clientHeight > 40)")
+    page.close()
