@@ -17,6 +17,7 @@ from starlette.responses import Response
 import intact
 from intact.serve import chat, completions, methods, reasoning, receipts, tokens
 from intact.serve.errors import ApiError, invalid, reply
+from intact.serve.files import Files
 from intact.serve.generation import Service
 from intact.serve.guard import Guard
 from intact.serve.requests import (
@@ -29,6 +30,7 @@ from intact.serve.requests import (
 )
 from intact.serve.site import add_page
 from intact.serve.sse import Attended, Reply, Stream, as_events, told
+from intact.serve.storage import add_storage, batches_of
 from intact.serve.watch import Watch
 
 _LOG = logging.getLogger("intact.serve")
@@ -38,13 +40,20 @@ THREADS = 16
 
 def create_app(service: Service) -> FastAPI:
     """Make the application."""
+    folder = service.settings.state
+    files = None if folder is None else Files(folder / "files")
+    batches = None if folder is None or files is None else batches_of(service, folder, files)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "intact-serve"))
         first = asyncio.create_task(_load_first(service))
+        if batches is not None:
+            batches.resume()
         yield
         service.ending = True
+        if batches is not None:
+            await batches.stop()
         first.cancel()
         service.methods.shutdown(cancel_futures=True)
         service.models.close()
@@ -64,6 +73,8 @@ def create_app(service: Service) -> FastAPI:
     _add_models(app, service)
     _add_texts(app, service)
     _add_state(app, service)
+    if files is not None and batches is not None:
+        add_storage(app, files, batches)
     add_page(app)
     app.add_middleware(Guard, settings=service.settings)
     app.add_middleware(Watch, metrics=service.metrics)

@@ -87,7 +87,7 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
         message = str(error)
         found = re.match(r"(?:the )?(\w+)", message)
         name = found[1] if found else ""
-        if name in fields or name in _ALIASES:
+        if name in fields or (param is None and name in _ALIASES):
             return ApiError(400, message, _ALIASES.get(name, name))
         too_long = isinstance(error, CapacityError) or "context" in message
         return ApiError(400, message, param, "context_length_exceeded" if too_long else None)

@@ -163,7 +163,7 @@ async def apart(work: Callable[[], T], param: str | None = None) -> T:
     try:
         return await asyncio.to_thread(work)
     except IntactError as error:
-        raise as_api_error(error, [one.name for one in fields(SamplingParameters)], param) from error
+        raise as_api_error(error, (), param) from error
 
 
 _COMPILING = asyncio.Semaphore(2)

@@ -174,7 +174,8 @@ class Models:
         """Give a model's memory back."""
         model, served.model = served.model, None
         if model is not None:
-            model.engine.close()
+            with model.exclusive() as engine:  # what was cancelled may still be in a step
+                engine.close()
             model.close()
 
     def close(self) -> None:

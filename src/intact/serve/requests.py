@@ -238,3 +238,12 @@ class VerifyRequest(Form):
 
     receipt: dict[str, Any]
     model: str | None = None
+
+
+class BatchRequest(Form):
+    """`/v1/batches`: a file of requests."""
+
+    input_file_id: str
+    endpoint: str
+    completion_window: str = "24h"
+    metadata: dict[str, str] | None = None

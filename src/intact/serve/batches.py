@@ -1,0 +1,291 @@
+"""`/v1/batches`: a file of requests, worked on in the background, and across restarts.
+
+The file of answers is the journal: a line that is there is done. After a server was killed, the next one drops the line
+that was being written, and goes on with the requests that have none; as answers are functions of their requests, nobody
+can tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, ValidationError
+
+from intact.errors import ParameterError
+from intact.serve.errors import ApiError, encode, invalid
+from intact.serve.files import Files, load, save
+from intact.serve.requests import BatchRequest
+from intact.serve.sse import told
+
+_LOG = logging.getLogger("intact.serve")
+AT_A_TIME = 16
+"""Requests of a batch that are worked on together."""
+MOST = 50_000
+"""Requests of a batch."""
+PATIENCE = 1.0
+"""Seconds before a request that was turned away is made again."""
+Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
+
+
+class Endpoint:
+    """What a line of a batch may ask for: the form of its body, and who answers it."""
+
+    def __init__(self, form: type[BaseModel], answer: Answer) -> None:
+        self.form, self.answer = form, answer
+
+
+class Batches:
+    """The batches of a folder.
+
+    Parameters
+    ----------
+    endpoints : mapping of str to Endpoint
+        By their paths.
+    """
+
+    def __init__(self, folder: Path, files: Files, endpoints: dict[str, Endpoint]) -> None:
+        self._folder, self._files, self._endpoints = folder, files, endpoints
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParameterError(f"{folder} cannot be the folder of batches: {error}") from error
+
+    def resume(self) -> None:
+        """Go on with what a server before this one had accepted."""
+        for path in sorted(self._folder.glob("batch_*.json")):
+            value = load(path)
+            if value is not None and value["status"] in ("in_progress", "cancelling"):
+                self._begin(value)
+
+    async def stop(self) -> None:
+        """Leave all batches as they are, for the next server."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
+        """Accept a batch: from here on it is not lost.
+
+        Raises
+        ------
+        ApiError
+            If the file, the endpoint, or a line is not what it should be.
+        """
+        if request.endpoint not in self._endpoints:
+            raise ApiError(400, f"a batch's endpoint is one of {', '.join(self._endpoints)}", "endpoint")
+        self._files.find(client, request.input_file_id)
+        total = await asyncio.to_thread(self._check, request.input_file_id, request.endpoint)
+        value = {
+            "id": f"batch_{uuid.uuid4().hex}",
+            "object": "batch",
+            "endpoint": request.endpoint,
+            "errors": None,
+            "input_file_id": request.input_file_id,
+            "completion_window": request.completion_window,
+            "status": "in_progress",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": int(time.time()),
+            "in_progress_at": int(time.time()),
+            "completed_at": None,
+            "failed_at": None,
+            "cancelled_at": None,
+            "request_counts": {"total": total, "completed": 0, "failed": 0},
+            "metadata": request.metadata,
+            "client": client,
+            "output": f"file-{uuid.uuid4().hex}",
+        }
+        try:
+            self._save(value)
+        except OSError as error:
+            raise ApiError(507, f"the batch cannot be kept: {error.strerror}", None, "storage_failed") from error
+        self._begin(value)
+        return _shown(value)
+
+    def find(self, client: str, name: str) -> dict[str, Any]:
+        """A client's batch.
+
+        Raises
+        ------
+        ApiError
+            404, if it has none of this name.
+        """
+        return _shown(self._own(client, name))
+
+    def all(self, client: str) -> list[dict[str, Any]]:
+        """A client's batches, the newest first."""
+        found = [value for path in self._folder.glob("batch_*.json") if (value := load(path)) is not None]
+        mine = [_shown(value) for value in found if value["client"] == client]
+        return sorted(mine, key=lambda value: (-value["created_at"], value["id"]))
+
+    def cancel(self, client: str, name: str) -> dict[str, Any]:
+        """End a batch; what is done stays."""
+        value = self._own(client, name)
+        if value["status"] == "in_progress":
+            value["status"] = "cancelling"
+            self._save(value)
+            if (task := self._tasks.get(name)) is not None:
+                task.cancel()
+        return _shown(value)
+
+    def _own(self, client: str, name: str) -> dict[str, Any]:
+        value = load(self._path(name)) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
+        if value is None or value["client"] != client:
+            raise ApiError(404, f"there is no batch {name!r:.60}", "batch_id", "not_found")
+        return value
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _save(self, value: dict[str, Any]) -> None:
+        save(self._path(value["id"]), value)
+
+    def _check(self, file: str, endpoint: str) -> int:
+        """Look at every line before any is worked on; how many there are."""
+        names = set[str]()
+        for number, line in enumerate(self._files.lines(file), 1):
+            where = f"line {number} of {file}"
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ApiError(400, f"{where} is no JSON: {error}", "input_file_id") from error
+            name = value.get("custom_id") if isinstance(value, dict) else None
+            if not isinstance(name, str) or not isinstance(value.get("body"), dict):
+                raise ApiError(400, f"{where} must have a custom_id, a url and a body", "input_file_id")
+            if value.get("url") != endpoint or value.get("method", "POST") != "POST":
+                raise ApiError(400, f"{where}: expected POST to {endpoint}", "input_file_id")
+            if name in names:
+                raise ApiError(400, f"{where}: its custom_id {name!r:.60} was there before", "input_file_id")
+            names.add(name)
+            if number > MOST:
+                raise ApiError(400, f"a batch has at most {MOST:,} requests", "input_file_id")
+        if not names:
+            raise ApiError(400, f"{file} has no request", "input_file_id")
+        return len(names)
+
+    def _begin(self, value: dict[str, Any]) -> None:
+        name = value["id"]
+        task = self._tasks[name] = asyncio.create_task(self._work(value))
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def _work(self, value: dict[str, Any]) -> None:
+        try:
+            if value["status"] == "in_progress":
+                await self._answer_all(value)
+            self._end(value, "completed" if value["status"] == "in_progress" else "cancelled")
+        except asyncio.CancelledError:
+            if (load(self._path(value["id"])) or value)["status"] != "cancelling":
+                raise  # the server ends; the next one goes on
+            self._end(value, "cancelled")
+        except Exception as error:
+            _LOG.exception("a batch failed")
+            value["errors"] = {"object": "list", "data": [{"code": "batch_failed", "message": str(error)}]}
+            with suppress(OSError):  # what failed may be the disk
+                self._end(value, "failed")
+
+    async def _answer_all(self, value: dict[str, Any]) -> None:
+        path = self._files.path(value["output"])
+        done = _mend(path)
+        counts = {"total": value["request_counts"]["total"], "completed": 0, "failed": 0}
+        for good in done.values():
+            counts["completed" if good else "failed"] += 1
+        places, turn = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()
+        endpoint = self._endpoints[value["endpoint"]]
+        with path.open("ab") as output:
+
+            async def one(line: dict[str, Any]) -> None:
+                try:
+                    entry, good = await self._answer(endpoint, line, value["client"])
+                    async with turn:
+                        counts["completed" if good else "failed"] += 1
+                        await asyncio.to_thread(self._keep, output, entry, value | {"request_counts": counts})
+                finally:
+                    places.release()
+
+            async with asyncio.TaskGroup() as group:
+                for raw in self._files.lines(value["input_file_id"]):
+                    line = json.loads(raw)
+                    if line["custom_id"] not in done:
+                        await places.acquire()
+                        group.create_task(one(line))
+        value["request_counts"] = counts
+
+    def _keep(self, output: BinaryIO, entry: dict[str, Any], value: dict[str, Any]) -> None:
+        output.write(encode(entry) + b"\n")
+        output.flush()
+        os.fsync(output.fileno())
+        self._save(value)
+
+    async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
+        """A line of the file of answers, and whether it is an answer."""
+        try:
+            request = endpoint.form.model_validate(line["body"] | {"stream": None})
+            status, body = 200, await self._patiently(endpoint, request, client)
+        except ValidationError as error:
+            errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+            refused = invalid(errors, line["body"])
+            status, body = refused.status, refused.as_dict()
+        except Exception as error:
+            shown = told(error)
+            status, body = shown.status, shown.as_dict()
+        name = f"batch_req_{uuid.uuid4().hex}"
+        response = {"status_code": status, "request_id": name, "body": body}
+        return {"id": name, "custom_id": line["custom_id"], "response": response, "error": None}, status == 200
+
+    async def _patiently(self, endpoint: Endpoint, request: Any, client: str) -> dict[str, Any]:
+        """An answer; who is turned away because others wait comes again."""
+        while True:
+            try:
+                return await endpoint.answer(request, f"batch of {client}")
+            except ApiError as error:
+                if error.status != 429:
+                    raise
+            await asyncio.sleep(PATIENCE)
+
+    def _end(self, value: dict[str, Any], status: str) -> None:
+        now = int(time.time())
+        value |= {"status": status, f"{status}_at": now}
+        output = self._files.path(value["output"])
+        if output.exists():
+            done = _mend(output)
+            good = sum(done.values())
+            value["request_counts"] |= {"completed": good, "failed": len(done) - good}
+            self._files.describe(value["client"], value["output"], f"{value['id']}_output.jsonl", "batch_output")
+            value["output_file_id"] = value["output"]
+        self._save(value)
+
+
+def _shown(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name not in ("client", "output")}
+
+
+def _mend(path: Path) -> dict[str, bool]:
+    """The requests that a file of answers has, and whether each is an answer; a line that is not whole is cut off."""
+    done: dict[str, bool] = {}
+    end = 0
+    if not path.exists():
+        return done
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            done[value["custom_id"]] = value["response"]["status_code"] == 200
+            end += len(line)
+    if end < path.stat().st_size:
+        os.truncate(path, end)
+    return done

@@ -1,0 +1,86 @@
+"""The endpoints of files and batches, where the server has a folder for them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Form, Request, UploadFile
+from starlette.responses import FileResponse, Response
+
+from intact.serve import chat, completions, reasoning
+from intact.serve.batches import Batches, Endpoint
+from intact.serve.errors import reply
+from intact.serve.files import Files
+from intact.serve.generation import Service
+from intact.serve.requests import BatchRequest, ChatRequest, CompletionRequest
+
+
+def batches_of(service: Service, folder: Path, files: Files) -> Batches:
+    """The batches of a folder."""
+
+    async def chats(request: ChatRequest, client: str) -> dict[str, Any]:
+        if reasoning.wanted(request):
+            return await reasoning.answer(service, request, client)
+        return await chat.answer(service, request, client)
+
+    async def texts(request: CompletionRequest, client: str) -> dict[str, Any]:
+        return await completions.answer(service, request, client)
+
+    endpoints = {
+        "/v1/chat/completions": Endpoint(ChatRequest, chats),
+        "/v1/completions": Endpoint(CompletionRequest, texts),
+    }
+    return Batches(folder / "batches", files, endpoints)
+
+
+def add_storage(app: FastAPI, files: Files, batches: Batches) -> None:
+    """Serve files and batches."""
+
+    def client(request: Request) -> str:
+        return str(request.scope["intact.client"])
+
+    def listed(values: list[dict[str, Any]]) -> Response:
+        return reply({"object": "list", "data": values, "has_more": False})
+
+    @app.post("/v1/files")
+    async def upload(file: UploadFile, purpose: Annotated[str, Form()], request: Request) -> Response:
+        """Take a file in, for a batch."""
+        who = client(request)
+        return reply(await asyncio.to_thread(files.add, who, file.filename or "", purpose, file.file))
+
+    @app.get("/v1/files")
+    async def list_files(request: Request) -> Response:
+        return listed(files.all(client(request)))
+
+    @app.get("/v1/files/{name}")
+    async def one_file(name: str, request: Request) -> Response:
+        return reply(files.find(client(request), name))
+
+    @app.get("/v1/files/{name}/content")
+    async def content(name: str, request: Request) -> Response:
+        files.find(client(request), name)
+        return FileResponse(files.path(name), media_type="application/octet-stream")
+
+    @app.delete("/v1/files/{name}")
+    async def delete_file(name: str, request: Request) -> Response:
+        files.delete(client(request), name)
+        return reply({"id": name, "object": "file", "deleted": True})
+
+    @app.post("/v1/batches")
+    async def create_batch(body: BatchRequest, request: Request) -> Response:
+        """Accept a file of requests."""
+        return reply(await batches.create(body, client(request)))
+
+    @app.get("/v1/batches")
+    async def list_batches(request: Request) -> Response:
+        return listed(batches.all(client(request)))
+
+    @app.get("/v1/batches/{name}")
+    async def one_batch(name: str, request: Request) -> Response:
+        return reply(batches.find(client(request), name))
+
+    @app.post("/v1/batches/{name}/cancel")
+    async def cancel_batch(name: str, request: Request) -> Response:
+        return reply(batches.cancel(client(request), name))

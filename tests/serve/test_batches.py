@@ -1,0 +1,152 @@
+"""Batches through the official client: answered, resumed after a restart and a torn line, cancelled, refused."""
+
+import io
+import json
+import time
+
+import openai
+import pytest
+
+from support.serving import PATIENCE, running
+
+KEYS = ("first-client-0123456789", "second-client-0123456789")
+
+
+def official(server, key=0):
+    return openai.OpenAI(base_url=server.url + "/v1", api_key=KEYS[key], max_retries=0)
+
+
+def line(i, **more):
+    body = {"model": "tiny", "messages": [{"role": "user", "content": f"Item {i}"}], "max_tokens": 6, "seed": i} | more
+    return {"custom_id": f"item-{i}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def upload(client, lines):
+    content = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines).encode()
+    return client.files.create(file=("input.jsonl", io.BytesIO(content)), purpose="batch").id
+
+
+def start(client, lines, endpoint="/v1/chat/completions"):
+    return client.batches.create(input_file_id=upload(client, lines), endpoint=endpoint, completion_window="24h")
+
+
+def ended(client, batch):
+    end = time.monotonic() + PATIENCE
+    while (now := client.batches.retrieve(batch.id)).status in ("in_progress", "cancelling"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return now
+
+
+def answers(client, batch):
+    lines = client.files.content(batch.output_file_id).text.splitlines()
+    return {one["custom_id"]: one["response"] for one in map(json.loads, lines)}
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"
+
+
+def test_a_batch_is_answered_as_its_requests_alone(tiny_path, state):
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        method = {"intact": {"method": "self_consistency", "n": 2, "answer": "text"}}
+        batch = start(client, [*[line(i) for i in range(20)], line(20, temperature=-1), line(21, **method)])
+        assert batch.request_counts.total == 22
+        batch = ended(client, batch)
+        assert batch.status == "completed"
+        assert (batch.request_counts.completed, batch.request_counts.failed) == (21, 1)
+        told = answers(client, batch)
+        assert told["item-20"]["status_code"] == 400
+        assert told["item-20"]["body"]["error"]["param"] == "temperature"
+        alone = client.chat.completions.create(**line(3)["body"])
+        assert told["item-3"]["body"]["choices"][0]["message"]["content"] == alone.choices[0].message.content
+        assert [one.id for one in client.batches.list()] == [batch.id]
+        assert {one.purpose for one in client.files.list()} == {"batch", "batch_output"}
+        with official(server, 1) as other:  # whose it is not
+            for ask in (
+                lambda: other.batches.retrieve(batch.id),
+                lambda: other.files.content(batch.output_file_id),
+                lambda: other.files.delete(batch.input_file_id),
+            ):
+                with pytest.raises(openai.NotFoundError):
+                    ask()
+            assert list(other.files.list()) == []
+        assert client.files.delete(batch.input_file_id).deleted
+
+
+def test_nothing_accepted_is_lost(tiny_path, state):
+    lines = [line(i, max_tokens=200, ignore_eos=True) for i in range(40)]
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        batch = start(client, lines)
+        server.settle(lambda: client.batches.retrieve(batch.id).request_counts.completed >= 2)
+    (output,) = [path for path in (state / "files").glob("file-*") if b"batch_req" in path.read_bytes()]
+    before = output.read_bytes()
+    assert 2 <= before.count(b"\n") < 40
+    output.write_bytes(before + b'{"id": "batch_req_torn", "custom')
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        resumed = ended(client, batch)
+        assert resumed.status == "completed"
+        assert resumed.request_counts.completed == 40
+        assert output.read_bytes().startswith(before)
+        told = answers(client, resumed)
+        assert sorted(told) == sorted(one["custom_id"] for one in lines)
+        alone = client.chat.completions.create(
+            **{**lines[39]["body"], "ignore_eos": None}, extra_body={"ignore_eos": True}
+        )
+        assert told["item-39"]["body"]["choices"][0]["message"]["content"] == alone.choices[0].message.content
+
+
+def test_a_batch_can_be_cancelled(tiny_path, state):
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        batch = start(client, [line(i, max_tokens=900, ignore_eos=True) for i in range(50)])
+        client.batches.cancel(batch.id)
+        assert ended(client, batch).status == "cancelled"
+        server.settle(server.idle)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["{"],
+        ["[]"],
+        [{"custom_id": "a"}],
+        [line(1), line(1)],
+        [line(1) | {"url": "/v1/embeddings"}],
+        [line(1) | {"custom_id": 5}],
+        ["[" * 5000],
+    ],
+    ids=lambda lines: str(lines)[:40],
+)
+def test_a_bad_file_is_refused_before_anything_is_done(storing, lines):
+    with official(storing) as client, pytest.raises(openai.BadRequestError) as raised:
+        start(client, lines)
+    assert raised.value.param == "input_file_id"
+
+
+@pytest.fixture(scope="module")
+def storing(tiny_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("storing")
+    with running({"tiny": tiny_path}, state=folder, keys=KEYS, upload_bytes=10_000) as server:
+        yield server
+
+
+def test_bad_names_and_endpoints(storing):
+    with official(storing) as client:
+        for name in ("file-1", "../../etc/passwd", "file-" + "0" * 32):
+            with pytest.raises(openai.NotFoundError):
+                client.files.retrieve(name)
+            with pytest.raises(openai.NotFoundError):
+                client.batches.create(input_file_id=name, endpoint="/v1/completions", completion_window="24h")
+        with pytest.raises(openai.BadRequestError) as raised:
+            start(client, [line(1)], "/v1/embeddings")
+        assert raised.value.param == "endpoint"
+        with pytest.raises(openai.APIStatusError) as raised:
+            upload(client, ["x" * 20_000])
+        assert raised.value.status_code == 413
+
+
+def test_without_a_folder_there_are_none(client):
+    with pytest.raises(openai.NotFoundError):
+        client.files.list()

@@ -1,0 +1,182 @@
+"""Tools and schemas: what a template shows, what is read from a text, what is imposed."""
+
+import json
+from itertools import pairwise
+
+import jsonschema
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.serve.tools import CallReader
+from support.models import real_model
+from support.serving import running
+from support.tiny import write_tiny
+
+TEMPLATE = (
+    "{% if tools %}tools: {% for tool in tools %}{{ tool | tojson }}{% endfor %} call: <tool_call>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.arguments | tojson }}</tool_call>"
+    "{% endfor %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "Of a city.", "parameters": PARAMETERS}}
+TIME = {"type": "function", "function": {"name": "time"}}
+ASKED = {"model": "tools", "messages": [{"role": "user", "content": "Weather?"}], "temperature": 1, "max_tokens": 200}
+
+TEXTS = {
+    "": ("", []),
+    "plain <tool and more": ("plain <tool and more", []),
+    '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>': ("", [("f", {"a": 1})]),
+    'Let me see. \n<tool_call>{"name": "f", "arguments": {}}</tool_call>\n<tool_call>{"name": "g"}</tool_call>\n': (
+        "Let me see.",
+        [("f", {}), ("g", {})],
+    ),
+    '<tool_call>[{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}]</tool_call>': (
+        "",
+        [("f", {}), ("g", {})],
+    ),
+    "<tool_call>no JSON</tool_call> so": ("<tool_call>no JSON</tool_call> so", []),
+    '<tool_call>{"name": 5}</tool_call>': ('<tool_call>{"name": 5}</tool_call>', []),
+    '<tool_call>{"name": "f", "argu': ('<tool_call>{"name": "f", "argu', []),
+    "trailing space \n": ("trailing space \n", []),
+}
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.lists(st.integers(0, 80)))
+def test_calls_are_read_however_a_text_is_cut(text, cuts):
+    bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
+    reader, content, calls = CallReader(), "", []
+    for start, end in pairwise(bounds):
+        piece, found = reader.push(text[start:end])
+        content += piece
+        calls += found
+    content += reader.flush()
+    named = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
+    assert (content, named) == TEXTS[text]
+    assert [call["index"] for call in calls] == list(range(len(calls)))
+
+
+@pytest.fixture(scope="module")
+def client(tiny_path, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tools") / "tools.gguf"
+    write_tiny(path, "qwen3", context=1024, metadata={"tokenizer.chat_template": TEMPLATE})
+    with (
+        running({"tools": path, "tiny": tiny_path}) as server,
+        openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as made,
+    ):
+        yield made
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_required_call_fits_its_schema(client, seed):
+    more = {"tools": [WEATHER, TIME], "tool_choice": "required", "parallel_tool_calls": False, "seed": seed}
+    choice = client.chat.completions.create(**ASKED, **more).choices[0]
+    assert choice.finish_reason in ("tool_calls", "length")
+    for call in choice.message.tool_calls or []:
+        arguments = json.loads(call.function.arguments)
+        if call.function.name == "weather":
+            jsonschema.validate(arguments, PARAMETERS)
+        else:
+            assert call.function.name == "time"
+
+
+def test_a_named_call_streams_as_it_is_given_whole(client):
+    more = {"tools": [WEATHER, TIME], "tool_choice": {"type": "function", "function": {"name": "weather"}}, "n": 2}
+    whole = client.chat.completions.create(**ASKED, **more)
+    calls, finish = {}, {}
+    for chunk in client.chat.completions.create(**ASKED, **more, stream=True):
+        for choice in chunk.choices:
+            finish[choice.index] = choice.finish_reason or finish.get(choice.index)
+            for call in choice.delta.tool_calls or []:
+                calls[choice.index] = (call.function.name, call.function.arguments)
+    for choice in whole.choices:
+        (call,) = choice.message.tool_calls
+        assert choice.message.content is None
+        assert choice.finish_reason == finish[choice.index] == "tool_calls"
+        assert calls[choice.index] == (call.function.name, call.function.arguments)
+        jsonschema.validate(json.loads(call.function.arguments), PARAMETERS)
+
+
+def test_answers_of_tools_go_back(client):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    messages = [
+        *ASKED["messages"],
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+    ]
+    answer = client.chat.completions.create(**(ASKED | {"messages": messages, "max_tokens": 3}), tools=[WEATHER])
+    assert answer.usage.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"model": "tiny", "tools": [WEATHER]}, "tools"),
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        (
+            {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+            "tool_choice.function.name",
+        ),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "what"}}}],
+                "tool_choice": "required",
+            },
+            "tools",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_tools_are_named(client, more, param):
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**(ASKED | more))
+    assert raised.value.param == param
+
+
+def test_bad_arguments_are_named(client):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}
+    messages = [{"role": "assistant", "tool_calls": [call]}]
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**(ASKED | {"messages": messages}))
+    assert raised.value.param == "messages[0].tool_calls[0].function.arguments"
+
+
+def test_schemas_are_kept(client):
+    format_ = {"type": "json_schema", "json_schema": {"name": "trip", "schema": PARAMETERS, "strict": True}}
+    for seed in range(3):
+        answer = client.chat.completions.create(**ASKED, seed=seed, response_format=format_).choices[0]
+        if answer.finish_reason == "stop":
+            jsonschema.validate(json.loads(answer.message.content), PARAMETERS)
+    assert answer.message.content.lstrip().startswith("{")
+    text = client.chat.completions.create(**ASKED, response_format={"type": "json_object"}).choices[0].message.content
+    assert text.lstrip().startswith("{")
+    text = client.chat.completions.create(**ASKED, extra_body={"intact": {"regex": "[a-f]{4}"}}).choices[0]
+    assert set(text.message.content) <= set("abcdef")
+    assert len(text.message.content) == 4
+
+
+@pytest.mark.slow
+def test_a_real_model_calls_a_tool():
+    with (
+        running({"qwen": real_model("qwen-coder-0.5b")}) as server,
+        openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client,
+    ):
+        answer = client.chat.completions.create(
+            model="qwen",
+            messages=[{"role": "user", "content": "What is the weather in Oslo for the next 3 days?"}],
+            temperature=0,
+            max_tokens=60,
+            tools=[WEATHER],
+            tool_choice="required",
+        )
+        (call, *_) = answer.choices[0].message.tool_calls
+        assert json.loads(call.function.arguments) == {"city": "Oslo", "days": 3}
