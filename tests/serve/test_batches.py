@@ -91,9 +91,9 @@ def test_nothing_accepted_is_lost(tiny_path, state):
         assert output.read_bytes().startswith(before)
         told = answers(client, resumed)
         assert sorted(told) == sorted(one["custom_id"] for one in lines)
-        alone = client.chat.completions.create(
-            **{**lines[39]["body"], "ignore_eos": None}, extra_body={"ignore_eos": True}
-        )
+        body = dict(lines[39]["body"])
+        own = {"ignore_eos": body.pop("ignore_eos")}
+        alone = client.chat.completions.create(**body, extra_body=own)
         assert told["item-39"]["body"]["choices"][0]["message"]["content"] == alone.choices[0].message.content
 
 
