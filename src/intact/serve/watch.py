@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -58,6 +59,7 @@ class Metrics:
             for served in self._models.served.values():
                 family.add_metric([served.name], read(served))
             yield family
+        yield GaugeMetricFamily("intact_tasks", "Tasks of the event loop.", _tasks())
         yield from self._engines()
 
     def _engines(self) -> Iterator[Metric]:
@@ -82,6 +84,13 @@ class Metrics:
             for name, engine in loaded:
                 family.add_metric([name], getattr(engine.counters, field))
             yield family
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # there is no loop in this thread
+        return 0
 
 
 class Watch:
