@@ -156,7 +156,7 @@ def main() -> None:
         numbers = list(range(options.requests))
         model = intact.load(options.model)
         bodies = {json.dumps(request_of(number), sort_keys=True): request_of(number) for number in numbers}
-        print(f"{len(bodies):,} different requests", flush=True)
+        print(f"{len(numbers):,} requests, {len(bodies):,} of them different", flush=True)
         expected = {
             name: model.chat(
                 body["messages"], max_tokens=body["max_tokens"], seed=body["seed"], temperature=body["temperature"]
@@ -171,7 +171,7 @@ def main() -> None:
             except httpx.ConnectError:
                 assert server.poll() is None, "the server did not start"
             time.sleep(0.2)
-        warm = max(200, options.requests // 20)
+        warm = max(1, options.requests // 10)
         asyncio.run(soak(url, numbers[:warm], options.clients, expected, options.seed))
         before = figures(server.pid, url)
         began = time.monotonic()
