@@ -285,3 +285,14 @@ def test_both_verifiers_say_the_same(tiny: Tiny, receipt: Receipt) -> None:
             (theirs,) = verify(tiny.package, [document.Receipt.parse(v.canonical(changed))])
             assert (mine.true, mine.what or None) == (theirs.outcome == "true", theirs.what)
             assert mine.position in (None, theirs.position)
+
+
+@pytest.mark.parametrize("member", ["weights", "tensors", "tokenizer", "template", "ends"])
+def test_both_verifiers_look_at_every_digest(tiny: Tiny, receipt: Receipt, member: str) -> None:
+    others = {"tensors": receipt["model"]["tensors"] + 1, "ends": [1]}
+    receipt["model"][member] = others.get(member, "0" * 64)
+    tiny.chained(receipt)
+    with pytest.raises(v.CannotVerifyError, match=member):
+        tiny.verdict(receipt)
+    (theirs,) = verify(tiny.package, [document.Receipt.parse(v.canonical(receipt))])
+    assert theirs.outcome == "unverifiable"

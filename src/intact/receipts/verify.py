@@ -101,6 +101,9 @@ def _identity(model: Model, receipt: Receipt) -> Verdict | None:
             f"it is of a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
         )
         return Verdict("unverifiable", "weights", None, detail)
+    if claimed.tensors != own.tensors:
+        detail = f"it says that these weights are {claimed.tensors} tensors; they are {own.tensors}"
+        return Verdict("unverifiable", "weights", None, detail)
     given, mine = receipt.header.numerics, numerics_of(model)
     for name in ("profile", "version", "bits"):
         if getattr(given, name) != getattr(mine, name):
