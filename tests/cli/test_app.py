@@ -20,6 +20,7 @@ COMMANDS = [
     "eval",
     "report",
     "serve",
+    "verify",
     "methods",
     "tasks",
     "pull",

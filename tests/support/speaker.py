@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from intact.errors import ParameterError
+from intact.text import Conversation
 
 SENTENCE = "The sky is blue."
 CONTEXT = 512
@@ -52,6 +53,8 @@ class Speaker:
     def stream(self, prompt, **parameters):
         if parameters["top_p"] > 1:
             raise ParameterError(f"top_p must lie in (0, 1], got {parameters['top_p']}")
+        if isinstance(prompt, Conversation):
+            prompt = self.tokenizer.encode(self.tokenizer.chat_template.render(prompt.messages), bos=False)
         self.asked.append((prompt, parameters))
         for index, byte in enumerate(self.sentence.encode()[: parameters["max_tokens"]]):
             time.sleep(self.delay)
@@ -70,7 +73,7 @@ class Speaker:
             tokens=tuple(chunk.token for chunk in chunks),
             logprobs=tuple(chunk.logprob for chunk in chunks) if logprobs else None,
             finish="stop",
-            prompt_tokens=len(prompts),
+            prompt_tokens=len(self.asked[-1][0]),
         )
         return [[one] * n]
 

@@ -29,6 +29,7 @@ from intact.cli import (
     solve,
     tasks,
     trace,
+    verify,
 )
 from intact.cli import eval as evaluation
 from intact.cli.output import examples, fail
@@ -134,6 +135,7 @@ for module in (
     evaluation,
     report,
     serve,
+    verify,
     methods,
     tasks,
     pull,

@@ -6,7 +6,8 @@ import json as json_module
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,15 +18,20 @@ from intact.cli.options import (
     DraftOption,
     JsonOption,
     ProfileOption,
+    ReceiptOption,
     SystemOption,
     ThreadsOption,
     as_bytes,
+    check_receipt,
     complete_model,
     with_sampling,
 )
 from intact.cli.output import fail, note, say
 from intact.cli.run import decode
 from intact.errors import IntactError, ParameterError
+
+if TYPE_CHECKING:
+    from intact.receipts.document import Receipt
 
 EXAMPLES = """\
 With the default model
@@ -54,15 +60,17 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    receipt: ReceiptOption = None,
     json: JsonOption = False,
     *,
     sampling: dict[str, Any],
 ) -> None:
     """Talk with an instruct model."""
+    check_receipt(receipt)
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
-    talk = Conversation(loaded, system, {**sampling, "draft": draft})
+    talk = Conversation(loaded, system, {**sampling, "draft": draft}, receipt)
     if json:
         _answer_lines(talk)
     else:
@@ -72,11 +80,15 @@ def command(
 
 
 class Conversation:
-    """The messages so far, and the model that continues them."""
+    """The messages so far, the model that continues them, and the file for receipts of its answers."""
 
-    def __init__(self, model: Any, system: str | None, sampling: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Any, system: str | None, sampling: dict[str, Any], receipt_file: Path | None = None
+    ) -> None:
         self.model = model
-        self.sampling = sampling
+        self.sampling = sampling | ({"receipt": True} if receipt_file else {})
+        self._receipt_file = receipt_file
+        self._receipts: list[Receipt] = []
         self.system = system
         self.messages: list[Message] = []
         self.restart()
@@ -96,6 +108,8 @@ class Conversation:
             for chunk in self.model.chat_stream(self.messages, **self.sampling):
                 said.append(chunk.text)
                 yield chunk
+            if self._receipt_file is not None:
+                self._keep(chunk.receipt)
         except IntactError:
             self.messages.pop()
             raise
@@ -103,6 +117,13 @@ class Conversation:
             self.messages.append({"role": "assistant", "content": "".join(said)})
             raise
         self.messages.append({"role": "assistant", "content": "".join(said)})
+
+    def _keep(self, receipt: Receipt) -> None:
+        from intact.receipts.document import write_receipts
+
+        assert self._receipt_file is not None
+        self._receipts.append(receipt)
+        write_receipts(self._receipt_file, self._receipts)
 
     def obey(self, line: str) -> str | None:
         """Carry out a /command; return what to tell the user, or None to leave."""

@@ -74,6 +74,26 @@ MinPOption = Annotated[
     typer.Option("--min-p", help="Leave out those below this share of the likeliest.", show_default=False),
 ]
 
+ReceiptOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--receipt", metavar="FILE", help="Write a receipt of each answer, for intact verify.", show_default=False
+    ),
+]
+
+
+def check_receipt(path: Path | None) -> None:
+    """Refuse a file for receipts that could not be written, before anything runs.
+
+    Raises
+    ------
+    ParameterError
+        If its folder is missing, or it is a folder.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ParameterError(f"--receipt: {path} cannot be written; expected a file in a folder that is there")
+
+
 _PANEL = "Sampling"
 
 

@@ -15,15 +15,18 @@ from intact.cli.options import (
     DraftOption,
     JsonOption,
     ProfileOption,
+    ReceiptOption,
     SystemOption,
     ThreadsOption,
     as_bytes,
+    check_receipt,
     complete_model,
     with_sampling,
 )
 from intact.cli.output import emit, note, printable, say
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
+from intact.text import Conversation
 
 EXAMPLES = """\
 A first answer; the default model is fetched once
@@ -36,6 +39,8 @@ The text as it is, without the chat template
   intact run ./model.gguf "Once upon a time" --raw
 The prompt from standard input
   git diff | intact run --system "Summarise this change." -
+A receipt, by which anybody with the model can verify the answer
+  intact run "Why is the sky blue?" --receipt sky.receipt
 A digest that is the same everywhere
   intact run "2 + 2 =" --json --logprobs | sha256sum
 """
@@ -61,6 +66,7 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    receipt: ReceiptOption = None,
     json: JsonOption = False,
     *,
     sampling: dict[str, Any],
@@ -72,18 +78,26 @@ def command(
     model_name, prompt = parse(words)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
+    check_receipt(receipt)
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
     request = as_prompt(model, prompt, system, raw)
     started = time.perf_counter()
+    asked = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
     if json or n != 1:
-        (completions,) = model.generate(request, n=n, logprobs=logprobs, draft=draft, **sampling)
+        (completions,) = model.generate(request, n=n, logprobs=logprobs, **asked)
+        receipts = [completion.receipt for completion in completions] if receipt else []
         if json:
             emit(_document(model_name, profile, n, sampling, completions))
         else:
             _print_all(model, completions, logprobs)
         count = sum(len(completion.tokens) for completion in completions)
     else:
-        count = _stream(model, request, logprobs, {**sampling, "draft": draft})
+        chunks = _stream(model, request, logprobs, asked)
+        count, receipts = len(chunks), [chunks[-1].receipt] if receipt else []
+    if receipt:
+        from intact.receipts.document import write_receipts
+
+        write_receipts(receipt, receipts)
     if stats:
         seconds = time.perf_counter() - started
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
@@ -126,8 +140,8 @@ def decode(data: bytes, where: str) -> str:
         ) from None
 
 
-def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | list[int]:
-    """Return what the engine is given: the text itself, or the tokens of the chat template around it."""
+def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | Conversation:
+    """Return what the engine is given: the text itself, or a conversation for the chat template."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt
@@ -136,24 +150,22 @@ def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | l
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    # templates write the first token themselves
-    tokens: list[int] = model.tokenizer.encode(template.render(messages, add_generation_prompt=True), bos=False)
-    return tokens
+    return Conversation(messages)
 
 
-def _stream(model: Any, request: str | list[int], logprobs: bool, sampling: dict[str, Any]) -> int:
-    pairs = []
+def _stream(model: Any, request: str | Conversation, logprobs: bool, asked: dict[str, Any]) -> list[Any]:
+    chunks = []
     try:
-        for chunk in model.stream(request, **sampling):
+        for chunk in model.stream(request, **asked):
             say(chunk.text)
-            pairs.append((chunk.token, chunk.logprob))
+            chunks.append(chunk)
     except IntactError:
         say("\n")
         raise
     say("\n")
     if logprobs:
-        _print_logprobs(model, pairs)
-    return len(pairs)
+        _print_logprobs(model, [(chunk.token, chunk.logprob) for chunk in chunks])
+    return chunks
 
 
 def _print_all(model: Any, completions: Any, logprobs: bool) -> None:

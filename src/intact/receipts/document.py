@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from intact.engine.parameters import SamplingParameters
 from intact.errors import NewerReceiptError, ReceiptError
@@ -386,22 +386,30 @@ def read_receipts(path: Path) -> Iterator[Receipt]:
     ReceiptError
         Naming file and line, if it cannot be read or one of them is no receipt.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _lines(file, path)
-    except OSError as error:
-        raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _lines(file: BinaryIO, path: Path) -> Iterator[Receipt]:
-    number = 0
-    while line := file.readline(canonical.MOST_BYTES + 2):
-        number += 1
+    for number, line in enumerate(read_lines(path), 1):
         try:
-            yield Receipt.parse(line.removesuffix(b"\n"))
+            yield Receipt.parse(line)
         except ReceiptError as error:
             raise type(error)(f"{path}, line {number}: {error}") from error
-    if not number:
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file of receipts, unread; one that is too long for a receipt is cut.
+
+    Raises
+    ------
+    ReceiptError
+        If the file cannot be read or is empty.
+    """
+    empty = True
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(canonical.MOST_BYTES + 2):
+                empty = False
+                yield line.removesuffix(b"\n")
+    except OSError as error:
+        raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if empty:
         raise ReceiptError(f"{path} is empty; expected a receipt a line")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Outcome = Literal["true", "false", "unverifiable"]
 What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
-    "hidden state", "token", "logprobs", "finish", "text", "signature", "format",
+    "hidden state", "token", "logprobs", "finish", "text", "signature", "format", "version", "model",
 ]  # fmt: skip
 WINDOW = 64
 """Receipts whose requests run together."""
@@ -59,29 +59,33 @@ class Verdict:
     checked: int = 0
 
 
-def verify(model: Model, receipts: Iterable[Receipt], most: int | None = None) -> Iterator[Verdict]:
+def verify(
+    model: Model, receipts: Iterable[Receipt], most: int | None = None, signed_by: bytes | None = None
+) -> Iterator[Verdict]:
     """Verify receipts, `WINDOW` at a time in shared steps; a verdict for each, in order.
 
     Parameters
     ----------
     most : int, optional
         Tokens of each output that are checked at most, from its beginning; by default all.
+    signed_by : bytes, optional
+        The public key that must have signed them. Without it a signature must hold, but may be missing.
     """
     rest = iter(receipts)
     while window := list(islice(rest, WINDOW)):
-        checks = [_begin(model, receipt, most) for receipt in window]
+        checks = [_begin(model, receipt, most, signed_by) for receipt in window]
         model.run([check.job for check in checks if isinstance(check, _Check)])
         for check in checks:
             yield check.verdict() if isinstance(check, _Check) else check
 
 
-def _begin(model: Model, receipt: Receipt, most: int | None) -> _Check | Verdict:
+def _begin(model: Model, receipt: Receipt, most: int | None, signed_by: bytes | None) -> _Check | Verdict:
     """What must run to verify a receipt, or the verdict if the header alone decides."""
     try:
         new_hash(receipt.header.hash)
     except ParameterError as error:
         return Verdict("unverifiable", "hash", None, str(error))
-    refused = _identity(model, receipt) or _request(model, receipt)
+    refused = _signature(receipt, signed_by) or _identity(model, receipt) or _request(model, receipt)
     if refused is not None:
         return refused
     try:
@@ -90,6 +94,22 @@ def _begin(model: Model, receipt: Receipt, most: int | None) -> _Check | Verdict
         return Verdict("unverifiable", "memory", None, str(error))
     except ParameterError as error:
         return Verdict("false", "sampling", None, f"no model takes this request: {error}")
+
+
+def _signature(receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
+    """Whether who is asked for has signed it, and if anybody has, whether the signature holds."""
+    signature = receipt.signature
+    if signature is None:
+        return None if signed_by is None else Verdict("unverifiable", "signature", None, "it is not signed")
+    if signed_by is not None and signature.key != signed_by:
+        detail = f"it is signed by {signature.key.hex()}, not by {signed_by.hex()}"
+        return Verdict("unverifiable", "signature", None, detail)
+    try:
+        if not signature.holds(receipt.digest):
+            return Verdict("false", "signature", None, f"{signature.key.hex()} has not signed this")
+    except ParameterError as error:
+        return Verdict("unverifiable", "signature", None, str(error))
+    return None
 
 
 def _identity(model: Model, receipt: Receipt) -> Verdict | None:

@@ -1,0 +1,204 @@
+"""``intact verify``: whether receipts say what a model says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cache as kept
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.options import CacheOption, JsonOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.output import bar, emit, note, out
+from intact.errors import IntactError, NewerReceiptError, ParameterError, ReceiptError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from intact.executors.base import Profile
+    from intact.library import Model
+    from intact.receipts.document import Receipt
+    from intact.receipts.verify import Verdict, What
+
+FALSE, UNVERIFIABLE = 1, 3
+EXAMPLES = """\
+One answer, and what it was made with
+  intact run "Why is the sky blue?" --receipt sky.receipt
+  intact verify sky.receipt
+Many at once; a script reads the exit status: 0 all true, 1 a false one, 3 cannot tell
+  intact verify answers.receipts more.receipts --model qwen2.5-coder-0.5b-instruct --json
+Only what a certain key has signed
+  intact verify answers.receipts --signed-by paper.key.pub
+A spot check: 20 of many, chosen by a number that nobody knew when they were made
+  intact verify answers.receipts --sample 20 --nonce 00000000000000000001dd05
+"""
+
+
+class Entry(NamedTuple):
+    """A line of a file: a receipt, or why it is none."""
+
+    file: Path
+    line: int
+    content: Receipt | ReceiptError
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model),
+    ] = DEFAULT,
+    signed_by: Annotated[
+        str | None,
+        typer.Option("--signed-by", metavar="KEY", help="The public key, or its file.", show_default=False),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Verify so many of them.", show_default=False)
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option("--nonce", help="What chooses these; unknown to the makers.", show_default=False)
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", min=1, help="Check so many tokens of each, from the first.", show_default=False),
+    ] = None,
+    threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Verify receipts: compute the answers again, many tokens at once, and compare all that is said.
+
+    Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified.
+    """
+    from intact.receipts.signature import public_key
+
+    if (sample is None) != (nonce is None):
+        raise ParameterError("--sample and --nonce belong together: how many, and what chooses them")
+    cache_bytes = as_bytes(cache)
+    key = None if signed_by is None else public_key(signed_by)
+    chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
+
+    def load(profile: Profile, bits: int) -> Model:
+        loaded: Model = fetch.load(model, profile, threads, cache_bytes, bits=bits, drafter="off")
+        return loaded
+
+    results = []
+    with bar() as progress:
+        task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
+        for entry, verdict in _Verifier(load, tokens, key).run(_entries(files, chosen)):
+            results.append(_result(entry, verdict))
+            progress.update(task, advance=1)
+            if not json:
+                out().print(_line(entry, verdict), soft_wrap=True)
+    outcomes = [result["outcome"] for result in results]
+    counts = {name: outcomes.count(name) for name in ("true", "false", "unverifiable")}
+    if json:
+        emit({**counts, "spot_check": spot, "receipts": results})
+    else:
+        note(f"{counts['true']} true, {counts['false']} false, {counts['unverifiable']} cannot be verified")
+        if spot is not None:
+            _tell(spot)
+    if counts["false"]:
+        raise typer.Exit(FALSE)
+    if counts["unverifiable"]:
+        raise typer.Exit(UNVERIFIABLE)
+
+
+def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
+    """The lines of all files, or those of them whose numbers, over all files, are chosen."""
+    from intact.receipts.document import Receipt, read_lines
+
+    lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
+    for index, (file, number, line) in enumerate(lines):
+        if chosen is not None and index not in chosen:
+            continue
+        try:
+            yield Entry(file, number, Receipt.parse(line))
+        except ReceiptError as error:
+            yield Entry(file, number, error)
+
+
+def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
+    """Which lines to verify, and what that may miss. Lines that are no receipts are always among them."""
+    from intact.receipts.spot import choose, misses
+
+    contents = [content if isinstance(content, ReceiptError) else content.digest for _, _, content in _entries(files)]
+    places = [place for place, content in enumerate(contents) if isinstance(content, bytes)]
+    picked = choose(nonce, [content for content in contents if isinstance(content, bytes)], count)
+    chosen = {places[i] for i in picked} | set(range(len(contents))) - set(places)
+    missed = [{"false": false, "probability": p} for false, p in misses(len(places), len(picked)).items()]
+    return chosen, {"receipts": len(places), "chosen": len(picked), "nonce": nonce, "missed": missed}
+
+
+class _Verifier:
+    """Verifies receipts with a model, loaded as each was made: in its profile, with its bits."""
+
+    def __init__(self, load: Callable[[Profile, int], Model], tokens: int | None, key: bytes | None) -> None:
+        self._load, self._tokens, self._key = kept(load), tokens, key
+
+    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Verdict]]:
+        """A verdict for each entry, in order."""
+        from intact.receipts.verify import WINDOW, Verdict
+
+        while window := list(islice(entries, WINDOW)):
+            verdicts: dict[int, Verdict] = {}
+            groups: dict[tuple[Profile, int], dict[int, Receipt]] = {}
+            for i, (_, _, content) in enumerate(window):
+                if isinstance(content, ReceiptError):
+                    what: What = "version" if isinstance(content, NewerReceiptError) else "format"
+                    verdicts[i] = Verdict("unverifiable", what, None, str(content))
+                else:
+                    numerics = content.header.numerics
+                    groups.setdefault((numerics.profile, numerics.bits), {})[i] = content
+            for (profile, bits), group in groups.items():
+                verdicts |= zip(group, self._judge(profile, bits, list(group.values())), strict=True)
+            for i, entry in enumerate(window):
+                yield entry, verdicts[i]
+
+    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt]) -> list[Verdict]:
+        from intact.receipts.verify import Verdict, verify
+
+        try:
+            model = self._load(profile, bits)
+        except (IntactError, OSError) as error:
+            return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
+        return list(verify(model, receipts, self._tokens, self._key))
+
+
+def _result(entry: Entry, verdict: Verdict) -> dict[str, Any]:
+    """What --json tells of a receipt."""
+    receipt = None if isinstance(entry.content, ReceiptError) else entry.content
+    return {
+        "file": str(entry.file),
+        "line": entry.line,
+        "digest": receipt and receipt.digest.hex(),
+        "tokens": receipt and len(receipt.output.tokens),
+        **asdict(verdict),
+    }
+
+
+def _line(entry: Entry, verdict: Verdict) -> Text:
+    """What people are told of a receipt."""
+    from rich.text import Text
+
+    names = {"true": ("true", "green"), "false": ("FALSE", "bold red"), "unverifiable": ("cannot verify", "yellow")}
+    if verdict.outcome == "true":
+        told = f"{verdict.checked} tokens"
+    else:
+        where = "" if verdict.position is None else f" at {verdict.position}"
+        told = f"{verdict.what}{where}: {verdict.detail}"
+    return Text.assemble(f"{entry.file}:{entry.line}  ", names[verdict.outcome], f"  {told}")
+
+
+def _tell(spot: dict[str, Any]) -> None:
+    """What a spot check can miss."""
+    note(
+        f"{spot['chosen']} of {spot['receipts']} receipts were chosen; the probability that this missed all false ones:"
+    )
+    for row in spot["missed"]:
+        note(f"{row['false']:>8,} false  {row['probability']:.3g}")

@@ -1,0 +1,142 @@
+"""``intact verify`` and ``--receipt``: what is told, and the exit status, which tells false from cannot tell."""
+
+import json
+
+import pytest
+
+from intact.receipts.document import read_receipts, write_receipts
+from intact.receipts.spot import choose, missing
+from support.tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", context=256)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model") / "other.gguf", seed=1, context=256)
+
+
+@pytest.fixture
+def answers(intact_command, path, tmp_path):
+    """A file with the receipts of six samples."""
+    file = tmp_path / "answers.receipts"
+    arguments = ["--temperature", 0.8, "--max-tokens", 9, "-n", 6, "--receipt", file]
+    assert intact_command("run", path, "Why?", *arguments).code == 0
+    return file
+
+
+def falsify(file, index, **changes):
+    """Change lines of a file, and leave everything else as it is."""
+    lines = file.read_bytes().splitlines()
+    for old, new in changes.items():
+        assert old.encode() in lines[index]
+        lines[index] = lines[index].replace(old.encode(), new.encode())
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def test_what_run_and_chat_write_verifies(intact_command, path, tmp_path):
+    one, chat = tmp_path / "one.receipt", tmp_path / "chat.receipts"
+    ran = intact_command("run", path, "Why?", "--max-tokens", 12, "--receipt", one)
+    plain = intact_command("run", path, "Why?", "--max-tokens", 12)
+    assert ran.out == plain.out
+    (receipt,) = read_receipts(one)
+    assert receipt.output.text + "\n" == ran.out
+    talk = ["chat", path, "--max-tokens", 8, "--system", "Be brief.", "--receipt", chat]
+    assert intact_command(*talk, stdin="one\ntwo\n").code == 0
+    first, second = read_receipts(chat)
+    said = second.header.request.source.conversation()["messages"]
+    assert [turn["content"] for turn in said] == ["Be brief.", "one", first.output.text, "two"]
+    result = intact_command("verify", one, chat, "--model", path)
+    assert (result.code, result.err) == (0, "3 true, 0 false, 0 cannot be verified\n")
+    assert [line.split()[1:] for line in result.out.splitlines()] == [["true", n, "tokens"] for n in ("12", "8", "8")]
+
+
+def test_a_false_one_is_named_and_decides_the_status(intact_command, path, answers):
+    falsify(answers, 2, **{'"temperature":"0.8"': '"temperature":"0.9"'})
+    result = intact_command("verify", answers, "--model", path, "--json")
+    assert (result.code, result.json["true"], result.json["false"], result.json["unverifiable"]) == (1, 5, 1, 0)
+    found = result.json["receipts"][2]
+    assert (found["line"], found["outcome"], found["what"], found["position"]) == (3, "false", "hidden state", 0)
+    assert all(len(one["digest"]) == 64 and one["tokens"] == 9 for one in result.json["receipts"])
+    told = intact_command("verify", answers, "--model", path)
+    assert told.code == 1
+    assert f"{answers}:3  FALSE  hidden state at 0: " in told.out
+    assert "\x1b" not in told.out
+
+
+def test_what_cannot_be_told_has_a_status_of_its_own(intact_command, path, other, answers, tmp_path):
+    result = intact_command("verify", answers, "--model", other, "--json")
+    assert (result.code, result.json["unverifiable"]) == (3, 6)
+    assert {one["what"] for one in result.json["receipts"]} == {"weights"}
+    missing_model = intact_command("verify", answers, "--model", tmp_path / "none.gguf", "--json")
+    assert (missing_model.code, missing_model.json["receipts"][0]["what"]) == (3, "model")
+    key = "0" * 64
+    unsigned = intact_command("verify", answers, "--model", path, "--signed-by", key, "--json")
+    assert (unsigned.code, unsigned.json["receipts"][0]["what"]) == (3, "signature")
+    falsify(answers, 0, **{'"version":1}': '"version":2}'})
+    falsify(answers, 1, **{'"finish"': '"Finish"'})
+    result = intact_command("verify", answers, "--model", path, "--json")
+    assert [one["what"] for one in result.json["receipts"][:3]] == ["version", "format", None]
+    assert result.code == 3
+    falsify(answers, 2, **{'"tokens":[': '"tokens":[9,'})
+    assert intact_command("verify", answers, "--model", path).code == 3
+    for arguments in (["--sample", 3], ["--nonce", "x"], ["--signed-by", "no key"]):
+        assert intact_command("verify", answers, *arguments).code == 2
+    assert intact_command("verify", tmp_path / "none.receipts", "--model", path).code == 2
+    assert "expected a file in a folder that is there" in intact_command("run", path, "x", "--receipt", "/none/x").err
+
+
+def test_signatures(intact_command, path, answers, tmp_path):
+    pytest.importorskip("cryptography")
+    for name in ("mine", "yours"):
+        assert intact_command("keys", "new", tmp_path / name).code == 0
+    assert intact_command("keys", "sign", answers, "--key", tmp_path / "mine").code == 0
+    assert intact_command("verify", answers, "--model", path).code == 0
+    assert intact_command("verify", answers, "--model", path, "--signed-by", tmp_path / "mine.pub").code == 0
+    wrong = intact_command("verify", answers, "--model", path, "--signed-by", tmp_path / "yours.pub", "--json")
+    assert (wrong.code, wrong.json["receipts"][0]["what"]) == (3, "signature")
+    (*_, receipt) = read_receipts(answers)
+    value = receipt.signature.value.hex()
+    falsify(answers, 5, **{value: value[:-1] + ("0" if value[-1] != "0" else "1")})
+    broken = intact_command("verify", answers, "--model", path, "--json")
+    assert (broken.code, broken.json["receipts"][5]["what"]) == (1, "signature")
+
+
+def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, path, answers):
+    digests = [receipt.digest for receipt in read_receipts(answers)]
+    seen = set()
+    for nonce in ("a", "b", "c", "d"):
+        result = intact_command("verify", answers, "--model", path, "--sample", 2, "--nonce", nonce, "--json")
+        lines = [one["line"] - 1 for one in result.json["receipts"]]
+        assert lines == choose(nonce, digests, 2)
+        assert result.json["spot_check"]["missed"][0] == {"false": 1, "probability": pytest.approx(4 / 6)}
+        seen |= set(lines)
+    assert len(seen) > 3
+    few = intact_command("verify", answers, "--model", path, "--tokens", 4, "--sample", 99, "--nonce", "a", "--json")
+    assert [one["checked"] for one in few.json["receipts"]] == [4] * 6
+    assert few.json["spot_check"]["missed"][0]["probability"] == 0
+    told = intact_command("verify", answers, "--model", path, "--sample", 2, "--nonce", "a")
+    assert "2 of 6 receipts were chosen" in told.err
+
+
+def test_the_probability_of_missing_is_that_of_drawing_without_replacement():
+    from itertools import combinations
+
+    for total, chosen, false in ((6, 2, 1), (7, 3, 3), (5, 5, 1), (5, 2, 4), (8, 3, 0)):
+        draws = list(combinations(range(total), chosen))
+        assert missing(total, chosen, false) * len(draws) == sum(min(draw) >= false for draw in draws)
+
+
+def test_many_profiles_in_one_file(intact_command, path, tmp_path):
+    files = []
+    for profile in ("int8", "fp32"):
+        file = tmp_path / profile
+        intact_command("run", path, "x", "--max-tokens", 5, "--profile", profile, "--receipt", file)
+        files += read_receipts(file)
+    write_receipts(tmp_path / "both", [files[0], files[1], files[0]])
+    result = intact_command("verify", tmp_path / "both", "--model", path, "--json")
+    assert (result.code, result.json["true"]) == (0, 3)
+    assert json.loads(result.out) == result.json
