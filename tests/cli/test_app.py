@@ -33,8 +33,14 @@ COMMANDS = [
     "trace",
     "keys",
     "lock",
+    "learn",
 ]
-GROUPS = {"trace": ["show"], "keys": ["new", "show", "sign"], "lock": ["new", "check", "cite"]}
+GROUPS = {
+    "trace": ["show"],
+    "keys": ["new", "show", "sign"],
+    "lock": ["new", "check", "cite"],
+    "learn": ["methods", "value"],
+}
 EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, [""])]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 
