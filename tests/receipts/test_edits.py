@@ -1,0 +1,49 @@
+"""Whatever byte of a receipt is changed: it is no receipt any more, or none that verifies."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import intact
+from intact.errors import ReceiptError
+from intact.receipts.document import Receipt
+from intact.receipts.signature import new_key
+from intact.receipts.verify import verify
+from intact.text import Conversation
+from support.tiny import write_tiny
+
+EDITS = 1000
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_edit_of_a_byte_verifies(tmp_path: Path, signed: bool) -> None:
+    model = intact.load(write_tiny(tmp_path / "tiny.gguf"), drafter="off")
+    asked = Conversation([{"role": "user", "content": "Why?"}])
+    sampling = {"max_tokens": 12, "temperature": 0.9, "top_p": 0.95, "seed": 5, "logit_bias": {7: -1.5}, "stop": "zz"}
+    receipt = model.generate(asked, logprobs=True, receipt=True, **sampling)[0][0].receipt
+    assert receipt is not None
+    if signed:
+        receipt = receipt.signed(new_key(tmp_path / "key").sign(receipt.digest))
+    assert [verdict.outcome for verdict in verify(model, [receipt])] == ["true"]
+
+    data, rng = receipt.encode(), random.Random(2)
+    read = []
+    for _ in range(EDITS):
+        at = rng.randrange(len(data))
+        byte = data[at] ^ (1 << rng.randrange(8)) if rng.random() < 0.5 else rng.choice(b'0123456789abcdef,"-.')
+        if byte == data[at]:
+            continue
+        try:
+            read.append(Receipt.parse(data[:at] + bytes([byte]) + data[at + 1 :]))
+        except ReceiptError:
+            continue
+    found = Counter((verdict.outcome, verdict.what) for verdict in verify(model, read))
+    assert len(read) > EDITS / 5  # many say something else, and must be found false by what they say
+    assert not [outcome for outcome, _ in found if outcome == "true"]
+    assert {"false", "unverifiable"} == {outcome for outcome, _ in found}
+    if signed:
+        assert found["false", "signature"] > len(read) / 2
+    else:
+        assert {what for _, what in found} >= {"hidden state", "prompt", "weights", "tokenizer"}
