@@ -39,11 +39,14 @@ def test_no_edit_of_a_byte_verifies(tmp_path: Path, signed: bool) -> None:
             read.append(Receipt.parse(data[:at] + bytes([byte]) + data[at + 1 :]))
         except ReceiptError:
             continue
-    found = Counter((verdict.outcome, verdict.what) for verdict in verify(model, read))
+    forged = [edited.signature is not None and not edited.signature.holds(edited.digest) for edited in read]
+    found = Counter(
+        ("false", "signature") if bad else (verdict.outcome, verdict.what)
+        for bad, verdict in zip(forged, verify(model, read), strict=True)
+    )
     assert len(read) > EDITS / 5  # many say something else, and must be found false by what they say
     assert not [outcome for outcome, _ in found if outcome == "true"]
-    assert {"false", "unverifiable"} == {outcome for outcome, _ in found}
     if signed:
-        assert found["false", "signature"] > len(read) / 2
+        assert found["false", "signature"] == len(read)
     else:
         assert {what for _, what in found} >= {"hidden state", "prompt", "weights", "tokenizer"}
