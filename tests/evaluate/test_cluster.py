@@ -12,6 +12,7 @@ import pytest
 
 import intact
 from intact.errors import WorkerError
+from intact.evaluate import cluster
 from intact.evaluate.models import PIECE, receive, ship
 from support.tiny import write_tiny
 
@@ -68,6 +69,13 @@ def test_two_workers_of_which_one_dies_give_the_bytes_of_one_machine(tmp_path):
     spread = run("spread.jsonl", "--ray", "local", "--workers", "2")
     assert died.exists()
     assert run("alone.jsonl") == spread
+
+
+def test_a_worker_that_would_state_something_else_says_what():
+    told = {"models": [{"numerics": "1"}], "seeds": [0]}
+    assert cluster._difference(told, dict(told)) == ""
+    refusal = cluster._difference(told, {"models": [{"numerics": "2"}], "seeds": [0]})
+    assert refusal == "it would compute something else: models is [{'numerics': '2'}]"
 
 
 def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):

@@ -75,7 +75,7 @@ def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str])
     elif problems > 1:
         found = clustered(values, ids)
         low, high, how = found.low, found.high, "t over problems"
-        low, high = (max(0.0, low), min(1.0, high)) if share else (low, high)
+        low, high = max(0.0, low), min(1.0, high) if share else high
     else:
         return Score(place, metric, _rounded(mean), None, None, problems, "one problem")
     return Score(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)

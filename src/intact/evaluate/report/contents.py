@@ -82,9 +82,9 @@ def _scores(arms: Sequence[Arm]) -> Table:
     rows = []
     for arm in arms:
         shown = [score for score in arm.scores if "@" not in score.metric]
-        shown += [score for score in arm.scores if score.metric == "pass@1"]
-        tops = [score for kind in ("majority@", "pass@") for score in arm.scores if score.metric.startswith(kind)][-1:]
-        shown += [score for score in tops if score.metric != "pass@1"]
+        for kind in ("pass@", "majority@"):
+            own = [score for score in arm.scores if score.metric.startswith(kind)]
+            shown += own[-1:] if kind == "majority@" or len(own) < 2 else [own[0], own[-1]]
         for score in shown:
             value, between = _cell(score)
             rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
@@ -262,7 +262,7 @@ def _failures(arms: Sequence[Arm]) -> Iterator[Block]:
             rest = f", the first {len(found)} of them" if len(found) < wrong else ""
             yield Text(f"{arm.name}: {wrong} of {len(arm.records)} wrong{rest}.")
             yield Trees(found)
-        elif wrong:
+        elif wrong and not arm.run.traces:
             yield Text(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
 
 

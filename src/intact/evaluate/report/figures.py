@@ -90,9 +90,10 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
     """Accuracy over tokens, with its bounds; the frontier's points are filled, and joined."""
 
     def paint(_: Any, axes: Any) -> None:
-        corners = (((6, 5), "left"), ((6, -11), "left"), ((-6, 5), "right"), ((-6, -11), "right"))
+        middle = np.log([tokens for tokens, *_ in points.values()]).mean()
         for number, (label, (tokens, accuracy, low, high)) in enumerate(points.items()):
-            offset, side = corners[number % len(corners)]
+            left = np.log(tokens) <= middle  # names lean towards the middle, by turns above and below
+            offset, side = (6 if left else -6, -11 if number % 2 else 5), "left" if left else "right"
             bounds = [[max(0.0, accuracy - low)], [max(0.0, high - accuracy)]]
             face = "black" if label in kept else "white"
             axes.errorbar(
@@ -109,7 +110,7 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
         best = [points[label] for label in kept]
         axes.plot([one[0] for one in best], [one[1] for one in best], color="black", linewidth=1, linestyle="--")
         axes.set(xscale="log", xlabel="tokens a problem", ylabel="accuracy")
-        axes.margins(x=0.45)
+        axes.margins(x=0.2)
         axes.set_ylim(-0.04, 1.02)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

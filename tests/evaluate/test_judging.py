@@ -1,0 +1,67 @@
+"""Verdicts are asked for once, kept, and thrown away when the judge changes."""
+
+from typing import ClassVar
+
+import pytest
+
+from intact.errors import SandboxError
+from intact.evaluate.judging import Judge
+from intact.tasks.numeric import Numeric
+from intact.tasks.task import Item
+
+
+class Counting(Numeric):
+    name, line, source, licence = "counting", "counts how often it judges", "here", "none"
+    files: ClassVar[dict[str, str]] = {"test": ""}
+    version = 1
+    error: Exception | None = None
+
+    def __init__(self):
+        self.asked = []
+
+    @property
+    def settings(self):
+        return {"version": self.version}
+
+    def parse(self, row, index):
+        raise NotImplementedError
+
+    def correct(self, item, answer):
+        self.asked.append(answer)
+        if self.error is not None:
+            raise self.error
+        return super().correct(item, answer)
+
+
+ITEM = Item("counting/test/0", "2 + 2?", "4")
+
+
+def test_an_answer_is_judged_once_and_never_again(tmp_path):
+    task = Counting()
+    with Judge(tmp_path) as judge:
+        verdicts = [judge.ask(task, ITEM, answer) for answer in ("4", "5", "4", None, "4.0")]
+        assert [verdict.result() for verdict in verdicts] == [True, False, True, False, True]
+    assert sorted(task.asked) == ["4", "4.0", "5"]
+    with Judge(tmp_path) as judge:
+        assert judge.ask(task, ITEM, "4").result()
+        assert not judge.ask(task, ITEM, "5").result()
+    assert len(task.asked) == 3
+
+
+def test_another_judge_or_item_is_asked_anew(tmp_path):
+    task = Counting()
+    for version, item in ((1, ITEM), (2, ITEM), (2, Item(ITEM.id, ITEM.question, "5"))):
+        task.version = version
+        with Judge(tmp_path) as judge:
+            judge.ask(task, item, "4").result()
+    assert len(task.asked) == 3
+
+
+def test_an_error_is_passed_on_and_not_kept(tmp_path):
+    task = Counting()
+    task.error = SandboxError("nothing keeps it in")
+    with Judge(tmp_path) as judge, pytest.raises(SandboxError):
+        judge.ask(task, ITEM, "4").result()
+    task.error = None
+    with Judge(tmp_path) as judge:
+        assert judge.ask(task, ITEM, "4").result()
