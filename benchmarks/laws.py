@@ -1,0 +1,113 @@
+"""How well laws of scaling foretell what is known: the tables of docs/laws.md.
+
+    python benchmarks/laws.py [--repeats 40] [--problems 200,1000,4000] [--json FILE]
+    python benchmarks/laws.py --intervals [--repeats 100]
+
+Problems are drawn from populations with known tails, 100 samples of each; laws are fitted to the counts, and asked for
+the exponent and for pass@10,000, which are known. With --intervals it is how often the bootstrap's 95% intervals hold
+the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intact.evaluate.laws.curve import fit_curve
+from intact.evaluate.laws.extrapolation import extrapolate
+from intact.evaluate.laws.population import FAMILIES, Population, fit_best, fit_population
+
+SAMPLES, FAR = 100, 10_000
+POPULATIONS = (
+    Population("beta", 0.3, 2.0, 0, 0),
+    Population("beta", 0.5, 1.0, 0, 0),
+    Population("kumaraswamy", 0.3, 2.0, 0, 0),
+    Population("kumaraswamy", 0.8, 3.0, 0, 0),
+    Population("zero-inflated beta", 0.5, 1.5, 0.1, 0),
+    Population("zero-inflated kumaraswamy", 0.5, 2.0, 0.2, 0),
+)
+
+
+def draw(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
+    """Right samples of each problem."""
+    if population.family.endswith("kumaraswamy"):
+        rates = (1 - (1 - rng.random(problems)) ** (1 / population.b)) ** (1 / population.a)
+    else:
+        rates = rng.beta(population.a, population.b, problems)
+    return rng.binomial(SAMPLES, np.where(rng.random(problems) < population.never, 0, rates))
+
+
+def describe(population: Population) -> str:
+    """A population in words."""
+    never = f", {population.never:.0%} never" if population.never else ""
+    return f"{population.family.removeprefix('zero-inflated ')} {population.a:g}, {population.b:g}{never}"
+
+
+def accuracy(population: Population, problems: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Root mean square errors of three ways to fit, and the share of predictions within 3 points."""
+    truth = float(population.pass_at_k(FAR))
+    errors: dict[str, list[tuple[float, float]]] = {"its family": [], "least AIC": [], "curve": []}
+    for repeat in range(repeats):
+        c = draw(population, problems, np.random.default_rng([seed, problems, repeat]))
+        laws = (fit_population(SAMPLES, c, population.family), fit_best(SAMPLES, c), fit_curve(SAMPLES, c))
+        for law, found in zip(laws, errors.values(), strict=True):
+            found.append((law.exponent / population.a - 1, float(law.pass_at_k(FAR)) - truth))
+    row: dict[str, Any] = {"population": describe(population), "problems": problems, "truth": truth}
+    for name, told in errors.items():
+        exponent, coverage = np.sqrt(np.mean(np.square(told), axis=0))
+        within = float(np.mean(np.abs(np.array(told)[:, 1]) <= 0.03))
+        row[name] = {"exponent": float(exponent), "coverage": float(coverage), "within": within}
+    return row
+
+
+def intervals(population: Population, problems: int, repeats: int, seed: int) -> dict[str, Any]:
+    """How often bootstrap intervals hold pass@10,000, by the laws that were allowed."""
+    truth = float(population.pass_at_k(FAR))
+    row: dict[str, Any] = {"population": describe(population), "problems": problems, "truth": truth}
+    for name, laws in (("its family", (population.family,)), ("least AIC", FAMILIES), ("curve", ("curve",))):
+        held, width = 0, 0.0
+        for repeat in range(repeats):
+            c = draw(population, problems, np.random.default_rng([seed, problems, repeat]))
+            found = extrapolate(SAMPLES, c, FAR, laws, resamples=100, seed=repeat)
+            held += bool(found.low[0] <= truth <= found.high[0])
+            width += float(found.high[0] - found.low[0]) / repeats
+        row[name] = {"holds": held / repeats, "width": width}
+    return row
+
+
+def show(rows: list[dict[str, Any]], as_intervals: bool) -> None:
+    names = [name for name, value in rows[0].items() if isinstance(value, dict)]
+    print(f"| population | problems | pass@{FAR:,} | {' | '.join(names)} |")
+    print("|---" * (3 + len(names)) + "|")
+    for row in rows:
+        cells = [
+            f"{row[name]['holds']:.0%}, {100 * row[name]['width']:.1f} wide"
+            if as_intervals
+            else f"{row[name]['exponent']:.1%}, {100 * row[name]['coverage']:.1f} points, {row[name]['within']:.0%}"
+            for name in names
+        ]
+        print(f"| {row['population']} | {row['problems']:,} | {row['truth']:.3f} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--problems", type=lambda text: [int(part) for part in text.split(",")], default=None)
+    parser.add_argument("--intervals", action="store_true", help="check intervals instead of estimates")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    measure = intervals if args.intervals else accuracy
+    sizes = args.problems or ([300] if args.intervals else [200, 1000, 4000])
+    rows = [measure(population, size, args.repeats, args.seed) for population in POPULATIONS for size in sizes]
+    show(rows, args.intervals)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
