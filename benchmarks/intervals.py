@@ -49,8 +49,8 @@ class Row(NamedTuple):
 
 
 def share(rng: np.random.Generator, n: int, problems: int, rate: float) -> Simulation:
-    """One sample of each problem."""
-    for right in rng.binomial(problems, rate, n):
+    """One sample of each problem: evenly spaced quantiles of the binomial, which have less noise than draws."""
+    for right in stats.binom.ppf((np.arange(n) + rng.random()) / n, problems, rate):
         yield (rate, *wilson(int(right), problems))
 
 

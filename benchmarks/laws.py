@@ -1,11 +1,12 @@
 """How well laws of scaling foretell what is known: the tables of docs/laws.md.
 
     python benchmarks/laws.py [--repeats 40] [--problems 200,1000,4000] [--json FILE]
-    python benchmarks/laws.py --intervals [--repeats 100]
+    python benchmarks/laws.py --intervals [--repeats 30]
+    python benchmarks/laws.py --logs $INTACT_DATA/logs/game24_gpt4
 
 Problems are drawn from populations with known tails, 100 samples of each; laws are fitted to the counts, and asked for
 the exponent and for pass@10,000, which are known. With --intervals it is how often the bootstrap's 95% intervals hold
-the latter.
+the latter. With --logs it is what laws make of published samples, of the first of them and of all.
 """
 
 from __future__ import annotations
@@ -79,6 +80,24 @@ def intervals(population: Population, problems: int, repeats: int, seed: int) ->
     return row
 
 
+def published(folder: Path) -> None:
+    """Print what the first samples foretell of all, and all of 10,000."""
+    print("| log | samples | asked for | law | foretold | exponent | seen |")
+    print("|---|---|---|---|---|---|---|")
+    for path in sorted(folder.glob("*sample_100*.json")):
+        right = np.array(
+            [p.get("accs") or [info["r"] for info in p["infos"]] for p in json.loads(path.read_text("utf-8"))]
+        )
+        for samples, k in ((20, 100), (50, 100), (100, FAR)):
+            seen = f"{(right.any(axis=1)).mean():.0%}" if k == right.shape[1] else "-"
+            for laws in (FAMILIES, ("curve",)):
+                found = extrapolate(samples, right[:, :samples].sum(axis=1), k, laws)
+                name = getattr(found.law, "family", "curve")
+                span = f"{found.coverage[0]:.0%} ({found.low[0]:.0%} to {found.high[0]:.0%})"
+                exponent = f"{found.exponent.estimate:.2f} ({found.exponent.low:.2f} to {found.exponent.high:.2f})"
+                print(f"| {path.stem} | {samples} | pass@{k:,} | {name} | {span} | {exponent} | {seen} |")
+
+
 def show(rows: list[dict[str, Any]], as_intervals: bool) -> None:
     names = [name for name, value in rows[0].items() if isinstance(value, dict)]
     print(f"| population | problems | pass@{FAR:,} | {' | '.join(names)} |")
@@ -100,7 +119,11 @@ def main() -> None:
     parser.add_argument("--intervals", action="store_true", help="check intervals instead of estimates")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER")
     args = parser.parse_args()
+    if args.logs:
+        published(args.logs)
+        return
     measure = intervals if args.intervals else accuracy
     sizes = args.problems or ([300] if args.intervals else [200, 1000, 4000])
     rows = [measure(population, size, args.repeats, args.seed) for population in POPULATIONS for size in sizes]

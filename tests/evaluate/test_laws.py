@@ -1,5 +1,6 @@
 """Curves and extrapolation, saturation, imperfect verifiers, frontiers."""
 
+import json
 import math
 
 import numpy as np
@@ -242,3 +243,16 @@ def test_frontiers_differ_by_unit_and_bad_points_are_named():
         frontier([points[0]._replace(accuracy=math.nan)])
     with pytest.raises(ParameterError, match="there is no method"):
         frontier([])
+
+
+def test_a_fifth_of_a_published_log_foretells_the_whole(data_dir):
+    """GPT-4 on 100 games of 24: laws fitted to 20 samples of each say, with their intervals, what 100 came to."""
+    for method, solved in (("standard_sample", 0.33), ("cot_sample", 0.49)):
+        (path,) = (data_dir / "logs" / "game24_gpt4").glob(f"*{method}*.json")
+        puzzles = json.loads(path.read_text())
+        right = np.array([p.get("accs") or [info["r"] for info in p["infos"]] for p in puzzles])
+        assert pass_at_k(100, right.sum(axis=1), 100).mean() == solved
+        found = extrapolate(20, right[:, :20].sum(axis=1), 100, ["beta", "kumaraswamy"], resamples=40)
+        assert found.low[0] < solved < found.high[0]
+        assert found.high[0] - found.low[0] > 0.15  # which is not much to know
+        assert "never solved" in found.cautions[0]
