@@ -145,6 +145,7 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
     gaps = 0.03 + rng.normal(0, math.sqrt(0.01 + 0.3 / 4), (2000, needed[1]))
     assert np.mean(stats.ttest_1samp(gaps, 0, axis=1).pvalue <= 0.05) == pytest.approx(0.8, abs=0.03)
     assert mean_problems(1.0, between=1e-6) == 2
+    assert [paired_power(Discordance(1, 0), problems) for problems in (3, 4)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,7 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
         (lambda: paired_problems(Discordance(0.1, 0.1)), "no number of problems tells them apart"),
         (lambda: paired_problems(Discordance(0.6, 0.5)), "sum to 1 at most"),
         (lambda: paired_problems(Discordance(0.2, 0.1), power=1), "the power must lie between 0 and 1"),
+        (lambda: paired_power(Discordance(0.2, 0.1), 0), "at least one problem"),
         (lambda: Discordance.of(0.9, 0.2, 0.9), "cannot have a correlation of 0.9"),
         (lambda: unpaired_problems(0.5, 0.5), "no number of problems tells them apart"),
         (lambda: unpaired_problems(0.5, 1), "an accuracy must lie between 0 and 1, got 1"),

@@ -97,10 +97,13 @@ def test_bootstrap_and_clusters_agree_on_many_problems():
         (lambda: bootstrap([1]), "2 or more"),
         (lambda: bootstrap([1, math.nan]), "must be finite, got nan for problem 1"),
         (lambda: bootstrap([1, 0], level=1), "the level must lie between 0 and 1, got 1"),
+        (lambda: bootstrap([1, 0], method="BCa"), "a method is bca or percentile"),
+        (lambda: bootstrap([1, 0], resamples=0), "at least 1 resample"),
+        (lambda: clustered([[1, 0], [1]]), "rows of one length"),
         (lambda: clustered([[1, 0]]), "one cluster only"),
         (lambda: clustered([1, 0]), "needs the cluster of each"),
         (lambda: clustered([1, 0], ["a"]), "2 values and 1 names"),
-        (lambda: clustered([[1, math.inf], [0, 1]]), "must be finite, got inf"),
+        (lambda: clustered([[1, math.inf], [0, 1]]), r"must be finite, got inf for problem 0, place \[1\]"),
     ],
 )
 def test_degenerate_samples_are_named(call, message):

@@ -51,6 +51,7 @@ def test_pass_at_1_is_the_share_to_the_last_bit():
 
 def test_ends_and_shapes():
     assert isinstance(pass_at_k(10, 3, 5), float)
+    assert pass_at_k(1, [True, False], 1).tolist() == [1, 0]
     curve = pass_at_k([8, 8, 8], [0, 1, 8], [[1], [4], [8]])
     assert curve.tolist() == [[0, 1 / 8, 1], [0, 1 / 2, 1], [0, 1, 1]]
     assert g_pass_at_k(30, 15, 30, 0.5) == 1
@@ -163,6 +164,7 @@ def test_math_with_a_reward_model_as_published(data_dir):
         ((5, -1, 2), "c must be at least 0"),
         ((0, 0, 1), "n must be at least 1"),
         ((5, 1, 0), "k must be at least 1"),
+        ((5, 1e300, 2), "c must be whole numbers, got 1e"),
         ((5, "one", 1), "c must be whole numbers, got 'one'"),
         (([], [], 1), "there is no problem"),
     ],

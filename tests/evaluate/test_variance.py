@@ -86,7 +86,7 @@ def test_more_samples_leave_the_part_of_problems():
         (lambda: split_counts([4], [1]), "two problems or more"),
         (lambda: split([[1], [0]]), "two samples"),
         (lambda: split(np.zeros((2, 1, 2))), "two prompts"),
-        (lambda: split([[1, 0], [math.nan, 1]]), "missing or infinite, for problem 1"),
+        (lambda: split([[1, 0], [math.nan, 1]]), "values must be finite, got nan for problem 1"),
     ],
 )
 def test_what_cannot_be_split_is_named(call, message):

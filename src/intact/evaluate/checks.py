@@ -29,10 +29,11 @@ def whole(values: ArrayLike, name: str) -> Integers:
         If one is missing, infinite or has a fraction.
     """
     array = np.asarray(values)
+    if array.dtype == np.bool_:
+        return array.astype(np.int64)
     if array.dtype == object or not np.issubdtype(array.dtype, np.number):
         raise ParameterError(f"{name} must be whole numbers, got {values!r}")
-    wrong = array != np.floor(array)  # nan is unequal to itself
-    wrong |= ~np.isfinite(array)
+    wrong = ~(np.abs(array) < 2**53) | (array != np.floor(array))  # nan is not below anything
     if wrong.any():
         raise ParameterError(f"{name} must be whole numbers, got {array[wrong].flat[0]}{_where(wrong)}")
     return array.astype(np.int64)
@@ -82,12 +83,24 @@ def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
     ParameterError
         If there are fewer, or one is missing or infinite.
     """
+    array = table(values, name)
+    if array.ndim != 1 or array.size < least:
+        raise ParameterError(f"{name} must be one list of {least} or more, got an array of shape {array.shape}")
+    return array
+
+
+def table(values: ArrayLike, name: str) -> Floats:
+    """Finite numbers in rows of one length, with any number of axes.
+
+    Raises
+    ------
+    ParameterError
+        If rows have unlike lengths, or a value is missing or infinite.
+    """
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{name} must be numbers in rows of one length ({error})") from error
-    if array.ndim != 1 or array.size < least:
-        raise ParameterError(f"{name} must be one list of {least} or more, got an array of shape {array.shape}")
     wrong = ~np.isfinite(array)
     if wrong.any():
         raise ParameterError(f"{name} must be finite, got {array[wrong][0]}{_where(wrong)}")
@@ -124,4 +137,4 @@ def inside(value: float, name: str) -> float:
 def _where(wrong: Booleans) -> str:
     """The place of the first wrong value, if there are several values."""
     places = np.argwhere(wrong)[0]
-    return f" for problem {', '.join(map(str, places))}" if places.size else ""
+    return f" for problem {places[0]}" + f", place {places[1:].tolist()}" * (places.size > 1) if places.size else ""

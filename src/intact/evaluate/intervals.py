@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.evaluate.checks import Floats, finite, inside, need
+from intact.evaluate.checks import Floats, finite, inside, need, table
 
 
 class Interval(NamedTuple):
@@ -83,6 +83,8 @@ def bootstrap(
             f"all {array.size} problems have the value {array[0]:g}: resampling cannot tell how others differ "
             "(of a share, `wilson` gives an interval still)"
         )
+    if method not in ("bca", "percentile") or resamples < 1:
+        raise ParameterError(f"a method is bca or percentile, with at least 1 resample, got {method!r} and {resamples}")
     of = np.mean if statistic is None else statistic
     found = stats.bootstrap(
         (array,),
@@ -93,6 +95,10 @@ def bootstrap(
         rng=np.random.default_rng(seed),
         batch=max(1, 10_000_000 // array.size),
     ).confidence_interval
+    if not np.isfinite(found).all():
+        raise ParameterError(
+            f"the interval of this statistic by {method} is not finite: use percentiles, or more problems"
+        )
     return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
 
 
@@ -141,12 +147,12 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
     need("scipy")
     from scipy import stats
 
-    array = np.asarray(values, np.float64)
+    array = table(values, "values")
     if clusters is None:
         if array.ndim != 2:
             raise ParameterError(f"a list of values needs the cluster of each; got an array of shape {array.shape}")
         clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
-    array = finite(array.ravel(), "values")
+    array = array.ravel()
     if len(clusters) != array.size:
         raise ParameterError(f"there are {array.size} values and {len(clusters)} names of clusters")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}

@@ -53,8 +53,12 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05) ->
     need("scipy")
     from scipy import stats
 
+    if problems < 1:
+        raise ParameterError(f"there must be at least one problem, got {problems}")
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
-    return float(stats.norm.cdf((math.sqrt(problems) * abs(d) - one * math.sqrt(s)) / math.sqrt(s - d * d)))
+    ahead = math.sqrt(problems) * abs(d) - one * math.sqrt(s)
+    spread = math.sqrt(s - d * d)  # none if one method is right just where the other is wrong
+    return float(stats.norm.cdf(ahead / spread)) if spread else float(ahead >= 0)
 
 
 def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.evaluate.checks import problems
+from intact.evaluate import checks
 
 
 class Part(NamedTuple):
@@ -54,7 +53,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
     ParameterError
         If there are fewer than two problems, or one has a single sample: then nothing tells how samples differ.
     """
-    samples, right = problems(n, c)
+    samples, right = checks.problems(n, c)
     if samples.min() < 2:
         raise ParameterError(f"each problem needs two samples, problem {samples.argmin()} has one")
     rates = right / samples
@@ -85,14 +84,12 @@ def split(values: ArrayLike) -> Split:
     ParameterError
         If a value is missing, or there are not two at least of everything.
     """
-    table = np.asarray(values, np.float64)
+    table = checks.table(values, "values")
     if table.ndim not in (2, 3) or min(table.shape) < 2:
         raise ParameterError(
             "two problems, two samples and, of three axes, two prompts at least are needed, got an array of shape "
             f"{table.shape}"
         )
-    if not np.isfinite(table).all():
-        raise ParameterError(f"a value is missing or infinite, for problem {np.argwhere(~np.isfinite(table))[0][0]}")
     mean, samples = float(table.mean()), table.shape[-1]
     within = float(table.var(axis=-1, ddof=1).mean())
     cells = table.mean(axis=-1)
