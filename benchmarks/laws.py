@@ -12,7 +12,9 @@ the latter. With --logs it is what laws make of published samples, of the first 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +100,20 @@ def published(folder: Path) -> None:
                 print(f"| {path.stem} | {samples} | pass@{k:,} | {name} | {span} | {exponent} | {seen} |")
 
 
-def show(rows: list[dict[str, Any]], as_intervals: bool) -> None:
-    names = [name for name, value in rows[0].items() if isinstance(value, dict)]
-    print(f"| population | problems | pass@{FAR:,} | {' | '.join(names)} |")
-    print("|---" * (3 + len(names)) + "|")
-    for row in rows:
+def show(rows: Iterable[dict[str, Any]], as_intervals: bool) -> None:
+    """Print rows as they come."""
+    for place, row in enumerate(rows):
+        names = [name for name, value in row.items() if isinstance(value, dict)]
+        if not place:
+            print(f"| population | problems | pass@{FAR:,} | {' | '.join(names)} |")
+            print("|---" * (3 + len(names)) + "|")
         cells = [
             f"{row[name]['holds']:.0%}, {100 * row[name]['width']:.1f} wide"
             if as_intervals
             else f"{row[name]['exponent']:.1%}, {100 * row[name]['coverage']:.1f} points, {row[name]['within']:.0%}"
             for name in names
         ]
-        print(f"| {row['population']} | {row['problems']:,} | {row['truth']:.3f} | {' | '.join(cells)} |")
+        print(f"| {row['population']} | {row['problems']:,} | {row['truth']:.3f} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -126,8 +130,14 @@ def main() -> None:
         return
     measure = intervals if args.intervals else accuracy
     sizes = args.problems or ([300] if args.intervals else [200, 1000, 4000])
-    rows = [measure(population, size, args.repeats, args.seed) for population in POPULATIONS for size in sizes]
-    show(rows, args.intervals)
+    rows: list[dict[str, Any]] = []
+
+    def measured() -> Iterator[dict[str, Any]]:
+        for population, size in itertools.product(POPULATIONS, sizes):
+            rows.append(measure(population, size, args.repeats, args.seed))
+            yield rows[-1]
+
+    show(measured(), args.intervals)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 

@@ -11,6 +11,7 @@ from scipy.special import betaln, gamma
 
 from intact.errors import ParameterError
 from intact.evaluate.laws import kumaraswamy
+from intact.evaluate.laws.curve import fit_curve
 from intact.evaluate.laws.population import FAMILIES, Population, fit_best, fit_population
 
 shapes = st.floats(0.05, 8)
@@ -166,3 +167,19 @@ def test_degenerate_samples_are_named(call, message):
 def test_families_are_those_that_can_be_fitted():
     n, c = counts(3, Population("beta", 1, 1, 0, 0), 50)
     assert [fit_population(n, c, family).family for family in FAMILIES] == list(FAMILIES)
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 3, 10, 1000]), st.floats(0, 1)), min_size=1, max_size=8), st.data())
+def test_any_counts_are_refused_or_give_a_coverage_that_rises(problems, data):
+    n = [samples for samples, _ in problems]
+    c = [round(samples * share) for samples, share in problems]
+    law = data.draw(st.sampled_from([*FAMILIES, "curve"]))
+    try:
+        found = fit_curve(n, c) if law == "curve" else fit_population(n, c, law)
+    except ParameterError:
+        return
+    coverage = found.pass_at_k([1, 10, 1000, 100_000])
+    assert (np.diff(coverage) >= -1e-9).all()
+    assert coverage[0] >= 0
+    assert coverage[-1] <= 1 + 1e-9

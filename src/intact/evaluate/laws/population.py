@@ -134,11 +134,11 @@ def fit_sample(
         told, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
         told, slopes = told + choose, slopes * shapes
         if len(parameters) > 2:
-            never = parameters[2]
-            rate = np.exp(told)
-            mixed = np.where(c == 0, never, 0) + (1 - never) * rate
-            slopes = np.column_stack([slopes * ((1 - never) * rate / mixed)[:, None], ((c == 0) - rate) / mixed])
-            told = np.log(mixed)
+            never, ever = math.log(max(parameters[2], 1e-300)), math.log1p(-parameters[2])
+            mixed = np.where(c == 0, np.logaddexp(never, ever + told), ever + told)
+            by_never = np.where(c == 0, np.exp(np.minimum(-mixed, 600)), 0) - np.exp(told - mixed)
+            slopes = np.column_stack([slopes * np.exp(ever + told - mixed)[:, None], by_never])
+            told = mixed
         return -float(weight @ told), -weight @ slopes
 
     unsolved = float(weight[c == 0].sum())
