@@ -55,3 +55,7 @@ class LockError(IntactError):
 
 class WorkerError(IntactError):
     """A worker on another machine that died again and again, or would compute something else."""
+
+
+class LogError(IntactError):
+    """A log that cannot be audited: truncated, incomplete, of another tokenizer, or drawn in an unknown way."""

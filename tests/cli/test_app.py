@@ -28,6 +28,8 @@ COMMANDS = [
     "info",
     "bench",
     "perplexity",
+    "audit",
+    "diff",
     "selftest",
     "doctor",
     "trace",

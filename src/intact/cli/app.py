@@ -11,8 +11,10 @@ from typer.core import TyperCommand, TyperGroup
 
 import intact
 from intact.cli import (
+    audit,
     bench,
     chat,
+    diff,
     doctor,
     info,
     keys,
@@ -143,6 +145,8 @@ for module in (
     info,
     bench,
     perplexity,
+    audit,
+    diff,
     selftest,
     doctor,
 ):

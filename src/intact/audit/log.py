@@ -1,0 +1,258 @@
+"""Logs of responses as they come from other engines: JSON lines, read as claims that nobody has checked yet."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from intact.audit.openai import unfold
+from intact.errors import LogError
+
+MOST_BYTES = 1 << 26
+"""Longer files are refused: a log is read whole."""
+
+LEAST_TEMPERATURE = 0.001
+"""Below it a quotient of logits means nothing any more."""
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "typical_p": (1,),
+    "repetition_penalty": (1,),
+    "repeat_penalty": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({}, []),
+    "mirostat": (0,),
+    "mirostat_mode": (0,),
+    "dry_multiplier": (0,),
+    "xtc_probability": (0,),
+    "dynatemp_range": (0,),
+    "response_format": ({"type": "text"},),
+    "json_schema": (),
+    "grammar": (),
+    "guided_json": (),
+    "tools": ([],),
+}
+"""What changes a distribution and is not recomputed here, with the values that leave it alone (beside null)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How tokens were drawn, as the log says. What it does not name is off.
+
+    Attributes
+    ----------
+    temperature
+        0 for the likeliest token.
+    top_p, top_k, min_p
+        1, 0 and 0 are off.
+    seed
+        None where it is unknown.
+    """
+
+    temperature: float
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One response of a log.
+
+    Attributes
+    ----------
+    where
+        File and line, for messages.
+    engine
+        As the log names it, in lower case; empty where it does not.
+    prompt
+        Token ids, a text, or the messages of a conversation.
+    output
+        Token ids, or None.
+    pieces
+        What each token stands for, where an endpoint gave bytes instead of ids, or None.
+    text
+        The text, or None.
+    logprobs
+        The engine's log-probability of each token (temperature 1), or None.
+    batch
+        How many responses the engine drew together.
+    """
+
+    where: str
+    engine: str
+    settings: Settings
+    prompt: tuple[int, ...] | str | tuple[Mapping[str, Any], ...]
+    output: tuple[int, ...] | None
+    pieces: tuple[bytes, ...] | None
+    text: str | None
+    logprobs: tuple[float, ...] | None
+    batch: int = 1
+
+
+def read_log(path: Path) -> list[Entry]:
+    """Read a log.
+
+    Raises
+    ------
+    LogError
+        Naming the line and what in it is wrong; also if there is none.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into logs of at most {MOST_BYTES:,}")
+    entries = [entry for where, record in records(path) for entry in entries_of(record, where)]
+    if not entries:
+        raise LogError(f"{path} holds no response: it should have one JSON object a line (docs/audit.md)")
+    return entries
+
+
+def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file of JSON lines, each with its place."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield where, parse(line, where)
+
+
+def parse(text: bytes, where: str) -> dict[str, Any]:
+    """A JSON object, from text that nobody vouches for."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"{name} is no number of JSON")
+
+    try:
+        value = json.loads(text.decode("utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise LogError(f"{where}: nested too deeply") from None
+    except ValueError as error:
+        raise LogError(f"{where} is no complete JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise LogError(f"{where}: expected a JSON object, got {value!r:.40}")
+    return value
+
+
+def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
+    """The responses of one object: a record of the audit's own format, or an exchange with an OpenAI-style endpoint."""
+    exchanges = unfold(record, where) if "response" in record or "choices" in record else [record]
+    for index, exchange in enumerate(exchanges):
+        yield _entry(exchange, where if len(exchanges) == 1 else f"{where}, choice {index}")
+
+
+def _entry(record: Mapping[str, Any], where: str) -> Entry:
+    _refuse_unknown_distributions(record, where)
+    tokens = _tokens(record, "output_tokens", where)
+    text, pieces = _optional(record, "text", str, where), record.get("pieces")
+    logprobs = _numbers(record, "logprobs", where)
+    if tokens is None and text is None and pieces is None:
+        raise LogError(f"{where}: there is no output: expected output_tokens (a list of token ids) or text")
+    count = len(tokens) if tokens is not None else len(pieces) if pieces is not None else None
+    if logprobs is not None and len(logprobs) != count:
+        raise LogError(f"{where}: {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
+    return Entry(
+        where,
+        str(record.get("engine") or "").lower(),
+        _settings(record, where),
+        _prompt(record, where),
+        tokens,
+        pieces,
+        text,
+        logprobs,
+        _integer(record, "batch", 1, where, 1),
+    )
+
+
+def _settings(record: Mapping[str, Any], where: str) -> Settings:
+    if record.get("temperature") is None:
+        raise LogError(f"{where}: temperature is missing: the audit needs the one that was asked for (0 for greedy)")
+    temperature = _number(record, "temperature", 0.0, where, (0.0, 100.0))
+    if 0 < temperature < LEAST_TEMPERATURE:
+        raise LogError(f"{where}: temperature must be 0 (greedy) or at least {LEAST_TEMPERATURE}, got {temperature!r}")
+    seed = record.get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise LogError(f"{where}: seed must be an integer or null, got {seed!r:.40}")
+    top_k = _integer(record, "top_k", 0, where, -1)
+    return Settings(
+        temperature,
+        _number(record, "top_p", 1.0, where, (0.0, 1.0)),
+        max(0, top_k),
+        _number(record, "min_p", 0.0, where, (0.0, 1.0)),
+        None if seed is None or seed < 0 else seed,
+    )
+
+
+def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tuple[Mapping[str, Any], ...]:
+    given = [name for name in ("prompt_tokens", "messages", "prompt") if record.get(name) is not None]
+    if not given:
+        raise LogError(f"{where}: there is no prompt: expected prompt_tokens, messages or prompt")
+    if given[0] == "prompt_tokens":
+        tokens = _tokens(record, "prompt_tokens", where)
+        if not tokens:
+            raise LogError(f"{where}: prompt_tokens is empty: the first token's logits need a token before it")
+        return tokens
+    value = record[given[0]]
+    if given[0] == "prompt":
+        if not isinstance(value, str):
+            raise LogError(f"{where}: prompt must be a text, got {value!r:.40}; token ids go into prompt_tokens")
+        return value
+    if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
+        raise LogError(f"{where}: messages must be a list of objects with role and content, got {value!r:.40}")
+    return tuple(value)
+
+
+def _refuse_unknown_distributions(record: Mapping[str, Any], where: str) -> None:
+    for name, neutral in NEUTRAL.items():
+        value = record.get(name)
+        if value is not None and value not in neutral:
+            raise LogError(
+                f"{where}: {name} is {value!r:.40}: what it does to the distribution is not recomputed, "
+                "so this response cannot be audited"
+            )
+
+
+def _optional(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    value = record.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise LogError(f"{where}: {name} must be a {kind.__name__}, got {value!r:.40}")
+    return value
+
+
+def _tokens(record: Mapping[str, Any], name: str, where: str) -> tuple[int, ...] | None:
+    value = _optional(record, name, list, where)
+    for index, token in enumerate(value or ()):
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise LogError(f"{where}: {name}[{index}] must be an integer, got {token!r:.40}")
+    return None if value is None else tuple(value)
+
+
+def _numbers(record: Mapping[str, Any], name: str, where: str) -> tuple[float, ...] | None:
+    value = _optional(record, name, list, where)
+    if value is None:
+        return None
+    for index, number in enumerate(value):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not -1e6 < number <= 1e-3:
+            raise LogError(f"{where}: {name}[{index}] must be a log-probability (nats, at most 0), got {number!r:.40}")
+    return tuple(map(float, value))
+
+
+def _number(record: Mapping[str, Any], name: str, default: float, where: str, bounds: tuple[float, float]) -> float:
+    value = record.get(name)
+    if value is None:
+        return default
+    good = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    if not good or not bounds[0] <= value <= bounds[1]:
+        raise LogError(f"{where}: {name} must be a number from {bounds[0]:g} to {bounds[1]:g}, got {value!r:.40}")
+    return float(value)
+
+
+def _integer(record: Mapping[str, Any], name: str, default: int, where: str, least: int) -> int:
+    value = record.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 31:
+        raise LogError(f"{where}: {name} must be an integer of at least {least}, got {value!r:.40}")
+    return value

@@ -1,0 +1,68 @@
+"""A log through the model: the logits behind every token of every response, and the tokens' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.audit.log import Entry
+from intact.audit.scores import Kind, Scorer, TokenScore, kind_of
+from intact.audit.tokens import Reader, Response
+from intact.engine.engine import SCORED_ROWS
+from intact.library import Model
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A response with a score for each of its tokens."""
+
+    response: Response
+    kind: Kind
+    scores: tuple[TokenScore, ...]
+
+
+def read_all(model: Model, entries: Sequence[Entry]) -> list[Response]:
+    """All responses in the model's tokens; nothing is computed before every one of them is known to fit.
+
+    Raises
+    ------
+    LogError
+        As `Reader.response`.
+    """
+    reader = Reader(model.tokenizer, model.program.vocabulary, model.context)
+    return [reader.response(entry) for entry in entries]
+
+
+def score(
+    model: Model,
+    responses: Sequence[Response],
+    *,
+    ignore_seed: bool = False,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> Iterator[Scored]:
+    """Score responses one after the other; `progress` is told of the output tokens that are done."""
+    for response in responses:
+        kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one token more, and all draws are shifted
+        scorer = Scorer(response.entry, kind, response.output, model.program.vocabulary)
+        scores: list[TokenScore] = []
+        for logits in output_logits(model, response.prompt, response.output):
+            scores.extend(scorer.push(logits))
+            progress(len(logits))
+        yield Scored(response, kind, tuple(scores))
+
+
+def output_logits(model: Model, prompt: Sequence[int], output: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    """The logits that each output token was drawn from, teacher-forced: rows (tokens, vocabulary), some at a time.
+
+    Each array is valid until the next is asked for.
+    """
+    tokens, first = [*prompt, *output[:-1]], len(prompt) - 1
+    with model.exclusive() as engine:
+        for chunks, rows in engine.prefill(tokens, SCORED_ROWS):
+            wanted = rows[chunks[0].position + rows >= first]
+            logits = engine.executor.step_float(chunks, wanted)
+            if len(wanted):
+                yield logits

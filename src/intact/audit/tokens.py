@@ -1,0 +1,128 @@
+"""From what a log says to token ids of the model at hand; what does not fit it cannot be audited, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from intact.audit.log import Entry
+from intact.errors import LogError, ParameterError
+from intact.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response in the model's own tokens.
+
+    Attributes
+    ----------
+    entry
+        What the log said.
+    prompt, output
+        Token ids.
+    retokenised
+        Whether the output was a text, so that its tokens may not be those that the engine drew.
+    """
+
+    entry: Entry
+    prompt: list[int]
+    output: list[int]
+    retokenised: bool = False
+
+
+class Reader:
+    """Reads entries with one model's tokenizer.
+
+    Parameters
+    ----------
+    tokenizer
+        The model's.
+    vocabulary
+        Rows of its head; ids from here on are no tokens.
+    context
+        The most tokens of a prompt and its output.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int) -> None:
+        self._tokenizer, self._vocabulary, self._context = tokenizer, vocabulary, context
+        self._ids: dict[bytes, int] | None = None
+
+    def response(self, entry: Entry) -> Response:
+        """Give an entry's tokens.
+
+        Raises
+        ------
+        LogError
+            If they are beyond the vocabulary or the context, contradict the text beside them, or are no tokens at all.
+        """
+        prompt, retokenised = self._prompt(entry), False
+        if entry.output is not None:
+            output = list(self._checked(entry.output, "output_tokens", entry))
+            self._compare(output, entry)
+        elif entry.pieces is not None:
+            output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.pieces)]
+        else:
+            output, retokenised = self._encoded(entry), True
+        if not output:
+            raise LogError(f"{entry.where}: the output is empty: there is nothing to audit")
+        if len(prompt) + len(output) > self._context:
+            raise LogError(
+                f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
+                f"the model holds {self._context}"
+            )
+        return Response(entry, prompt, output, retokenised)
+
+    def _prompt(self, entry: Entry) -> list[int]:
+        prompt = entry.prompt
+        try:
+            if isinstance(prompt, str):
+                tokens = self._tokenizer.encode(prompt)
+            elif isinstance(prompt[0], int):
+                return list(self._checked(prompt, "prompt_tokens", entry))
+            else:
+                tokens = self._tokenizer.encode_chat(prompt)
+        except ParameterError as error:
+            raise LogError(f"{entry.where}: {error}") from error
+        if not tokens:
+            raise LogError(f"{entry.where}: the prompt is empty: the first token's logits need a token before it")
+        return tokens
+
+    def _encoded(self, entry: Entry) -> list[int]:
+        try:
+            return self._tokenizer.encode(entry.text or "", special=False, bos=False)
+        except ParameterError as error:
+            raise LogError(f"{entry.where}: {error}") from error
+
+    def _checked(self, tokens: Sequence[int], name: str, entry: Entry) -> Sequence[int]:
+        for index, token in enumerate(tokens):
+            if not 0 <= token < self._vocabulary:
+                raise LogError(
+                    f"{entry.where}: {name}[{index}] is {token}, beyond this model's vocabulary of {self._vocabulary}: "
+                    "the log was made with another tokenizer"
+                )
+        return tokens
+
+    def _compare(self, output: Sequence[int], entry: Entry) -> None:
+        """Hold tokens against the text beside them, which engines cut at stop strings and strip of white space."""
+        if entry.text is None:
+            return
+        known = [token for token in output if token < self._tokenizer.size]
+        decoded = self._tokenizer.decode(known, continuation=True)
+        if not decoded.strip().startswith(entry.text.strip()):
+            raise LogError(
+                f"{entry.where}: output_tokens read {decoded.strip()!r:.60} with this model's tokenizer, "
+                f"but the text is {entry.text.strip()!r:.60}: another tokenizer, or a text that was changed"
+            )
+
+    def _piece(self, piece: bytes, index: int, entry: Entry) -> int:
+        if self._ids is None:
+            self._ids = {}
+            for token in range(self._tokenizer.size - 1, -1, -1):  # of equals the least id stays
+                self._ids[self._tokenizer.token_bytes(token)] = token
+        found = self._ids.get(piece)
+        if found is None:
+            raise LogError(
+                f"{entry.where}: token {index} stands for {piece!r:.40}, which is no token of this model: "
+                "the log was made with another tokenizer"
+            )
+        return found

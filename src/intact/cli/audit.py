@@ -1,0 +1,191 @@
+"""``intact audit``: whether a log of another engine fits the model and the settings that it claims."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, out, printable
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.audit.decision import Report
+    from intact.audit.recompute import Scored
+
+EXAMPLES = """\
+A log of llama.cpp, vLLM, Transformers or an endpoint, JSON lines (docs/audit.md)
+  intact audit answers.jsonl --model qwen2.5-coder-0.5b-instruct
+Compared with a log that you made yourself, with the same engine and model
+  intact audit answers.jsonl --model ./model.gguf --honest mine.jsonl
+For a script: exit code 0 consistent, 1 suspicious, 2 cannot be audited
+  intact audit answers.jsonl --model ./model.gguf --json > report.json
+"""
+
+SUSPICIOUS = 1
+_WORST = 5
+
+
+def command(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="What the engine was asked and answered.")],
+    model: Annotated[
+        str, typer.Option("--model", help="The model it claims: catalogue name or path.", autocompletion=complete_model)
+    ],
+    honest: Annotated[
+        Path | None,
+        typer.Option("--honest", metavar="LOG", help="A log known to be honest, to compare with.", show_default=False),
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="How often an honest log may be called suspicious.")] = 0.01,
+    ignore_seed: Annotated[bool, typer.Option("--ignore-seed", help="Judge by likelihoods alone.")] = False,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge a log of an engine that is not exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
+    from intact.audit.decision import judge
+    from intact.audit.log import read_log
+    from intact.audit.recompute import read_all
+
+    if not 0 < alpha < 1:
+        raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
+    entries, known = read_log(log), [] if honest is None else read_log(honest)
+    loaded = fetch.load(model, profile, threads)
+    responses, trusted = read_all(loaded, entries), read_all(loaded, known)
+    with bar() as progress:
+        total = sum(len(response.output) for response in [*trusted, *responses])
+        task = progress.add_task("tokens", total=total)
+        scored = [_score(loaded, some, ignore_seed, progress, task) for some in (trusted, responses)]
+    others = None if honest is None else _honest(scored[0], str(honest), Path(model).name, profile)
+    report = judge(scored[1], profile, others, alpha)
+    if json:
+        emit(document(log, model, profile, report, scored[1]))
+    else:
+        show(report, scored[1], loaded.tokenizer)
+    if report.verdict == "suspicious":
+        raise typer.Exit(SUSPICIOUS)
+
+
+def _score(model: Any, responses: Any, ignore_seed: bool, progress: Any, task: Any) -> list[Scored]:
+    from intact.audit.recompute import score
+
+    def advance(tokens: int) -> None:
+        progress.advance(task, tokens)
+
+    return list(score(model, responses, ignore_seed=ignore_seed, progress=advance))
+
+
+def _honest(scored: Sequence[Scored], name: str, model: str, profile: str) -> Any:
+    from intact.audit.decision import BLOCK, honest_from, values_of
+    from intact.audit.scores import KINDS
+
+    return [
+        honest_from(scored, kind, name, model, profile)
+        for kind in KINDS
+        if kind != "likelihood" and any(len(text) >= BLOCK for text in values_of(scored, kind))
+    ]
+
+
+def document(log: Path, model: str, profile: str, report: Report, scored: Sequence[Scored]) -> dict[str, Any]:
+    """Everything as a value; an infinite score is null."""
+    return {
+        "log": str(log),
+        "model": model,
+        "profile": profile,
+        "verdict": report.verdict,
+        "alpha": report.alpha,
+        "findings": [finding.__dict__ | {"suspicious": report.suspicious(finding)} for finding in report.findings],
+        "responses": [
+            {
+                "where": one.response.entry.where,
+                "kind": one.kind,
+                "retokenised": one.response.retokenised,
+                "tokens": one.response.output,
+                "expected": [token.expected for token in one.scores],
+                "scores": [_finite(token.score) for token in one.scores],
+                "surprises": [token.surprise for token in one.scores],
+            }
+            for one in scored
+        ],
+    }
+
+
+def _finite(score: float | None) -> float | None:
+    """A score, or None where there is none in JSON."""
+    return score if score is not None and math.isfinite(score) else None
+
+
+def show(report: Report, scored: Sequence[Scored], tokenizer: Any) -> None:
+    """Print findings, the tokens that fit least, and the verdict."""
+    from rich.table import Table
+
+    from intact.audit.scores import KINDS
+
+    console, table = out(), Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("evidence", "responses", "tokens", "as expected", "mean score", "honest", "p"):
+        table.add_column(name, justify="left" if name == "evidence" else "right")
+    for finding in report.findings:
+        cells = [finding.kind, str(finding.responses), str(finding.tokens), _share(finding.matches)]
+        cells += [f"{finding.score:.4f}", f"{finding.honest:.4f}", f"{finding.p:.2g}"]
+        table.add_row(*cells, style="red" if report.suspicious(finding) else "")
+    console.print(table)
+    for finding in report.findings:
+        console.print(
+            f"{finding.kind}: {KINDS[finding.kind]}; against {finding.against}",
+            style="dim",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+        )
+    for line in worst(scored, tokenizer):
+        console.print(line, soft_wrap=True, markup=False, emoji=False)
+    retokenised = sum(one.response.retokenised for one in scored)
+    if retokenised:
+        console.print(
+            f"{retokenised} of {len(scored)} responses were texts: their tokens are this tokenizer's, "
+            "perhaps not those that were drawn",
+            style="dim",
+            soft_wrap=True,
+        )
+    colour = "red" if report.verdict == "suspicious" else "green"
+    console.print(
+        f"[{colour}]{report.verdict}[/] at {report.alpha:g} false alarms: {_meaning(report, scored)}", soft_wrap=True
+    )
+
+
+def _meaning(report: Report, scored: Sequence[Scored]) -> str:
+    tokens = sum(len(one.scores) for one in scored)
+    if report.verdict == "suspicious":
+        return "another model, quantisation or sampling than claimed, or an engine unlike those compared with"
+    return f"nothing in {tokens} tokens speaks against the claim (docs/audit.md says what so many would show)"
+
+
+def _share(matches: float | None) -> str:
+    return "-" if matches is None else f"{matches:.1%}"
+
+
+def worst(scored: Sequence[Scored], tokenizer: Any) -> list[str]:
+    """The tokens whose score is farthest from honest, in words."""
+    places = (
+        (token.score, one.response.entry.where, index, one.response.output[index], token.expected)
+        for one in scored
+        for index, token in enumerate(one.scores)
+        if token.score
+    )
+    return [
+        f"  {where}, token {index}: {_name(tokenizer, drawn)} where {_name(tokenizer, expected)} is due "
+        f"({'could not be drawn' if math.isinf(score) else f'{score:.3f}'})"
+        for score, where, index, drawn, expected in heapq.nlargest(_WORST, places, key=lambda place: place[0])
+    ]
+
+
+def _name(tokenizer: Any, token: int | None) -> str:
+    if token is None or token >= tokenizer.size:
+        return str(token)
+    return f"{token} {printable(repr(tokenizer.token_bytes(token).decode('utf-8', 'replace')), sys.stdout)}"

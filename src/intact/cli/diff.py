@@ -1,0 +1,199 @@
+"""``intact diff``: where two runs part, and how close the call was there."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import JsonOption, ProfileOption, SystemOption, ThreadsOption, complete_model
+from intact.cli.output import emit, note, out, printable
+from intact.cli.run import as_prompt
+from intact.errors import LogError, ParameterError
+from intact.text import Conversation
+
+if TYPE_CHECKING:
+    from intact.audit.diff import Candidate, Explanation, Parting
+
+EXAMPLES = """\
+Two answers of this program
+  intact run "Name a colour." --temperature 1 --json > a.json
+  intact run "Name a colour." --temperature 1 --seed 1 --json > b.json
+  intact diff a.json b.json
+And the logits where they part
+  intact diff a.json b.json --model smollm2-135m-instruct --prompt "Name a colour."
+A receipt and another engine's log
+  intact diff answer.receipt llama.jsonl --model ./model.gguf
+
+Exit code 0: equal; 1: they part; 2: they cannot be compared.
+"""
+
+PART = 1
+_BEFORE, _AFTER = 60, 120
+
+
+def command(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Compute the logits at the place.", autocompletion=complete_model, show_default=False
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt", help="The prompt, where neither file tells it: as intact run had it.", show_default=False
+        ),
+    ] = None,
+    system: SystemOption = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The prompt had no chat template.")] = False,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare two runs answer by answer; exit code 1 if any differs."""
+    from intact.audit.diff import compare
+    from intact.audit.runs import read_runs
+
+    ones, others = read_runs(a), read_runs(b)
+    partings = [compare(one, other) for one, other in zip(ones, others, strict=False)]
+    loaded = None
+    if model is not None:
+        loaded = fetch.load(model, profile, threads)
+    elif prompt is not None or system is not None:
+        raise ParameterError("--prompt and --system are for --model, which computes the logits: give one")
+    explained = [_explain(loaded, parting, prompt, system, raw) for parting in partings]
+    if json:
+        emit(
+            {
+                "a": {"file": str(a), "answers": len(ones)},
+                "b": {"file": str(b), "answers": len(others)},
+                "answers": [_document(*pair) for pair in zip(partings, explained, strict=True)],
+            }
+        )
+    else:
+        for parting, explanation in zip(partings, explained, strict=True):
+            for line in lines(parting, explanation, loaded):
+                out().print(line, soft_wrap=True, markup=False, emoji=False)
+    if len(ones) != len(others):
+        note(f"{a} has {len(ones)} answers, {b} has {len(others)}: those without a partner were not compared")
+    if len(ones) != len(others) or not all(parting.equal for parting in partings):
+        raise typer.Exit(PART)
+
+
+def _explain(model: Any, parting: Parting, prompt: str | None, system: str | None, raw: bool) -> Explanation | None:
+    from intact.audit.diff import explain
+
+    if model is None or parting.equal:
+        return None
+    if parting.prompts == "differ":
+        raise LogError(f"{parting.a.where} and {parting.b.where} had different prompts: no logits are common to them")
+    return explain(model, _prompt_tokens(model, parting, prompt, system, raw), parting)
+
+
+def _prompt_tokens(model: Any, parting: Parting, prompt: str | None, system: str | None, raw: bool) -> Sequence[int]:
+    known: Any = parting.a.prompt if parting.a.prompt is not None else parting.b.prompt
+    if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
+        known = parting.b.prompt  # token ids leave no question
+    if prompt is not None:
+        known = as_prompt(model, prompt, system, raw)
+    if known is None:
+        raise ParameterError("neither file tells the prompt: give it with --prompt, as intact run had it")
+    if isinstance(known, Conversation):
+        return known.encode(model.tokenizer)
+    if isinstance(known, str):
+        tokens: list[int] = model.tokenizer.encode(known)
+        return tokens
+    if isinstance(known[0], int):
+        return list(known)
+    chat: list[int] = model.tokenizer.encode_chat(known)
+    return chat
+
+
+def _document(parting: Parting, explanation: Explanation | None) -> dict[str, Any]:
+    return {
+        "a": parting.a.where,
+        "b": parting.b.where,
+        "equal": parting.equal,
+        "unit": parting.unit,
+        "common": parting.common,
+        "lengths": [len(run.tokens or run.text or ()) for run in (parting.a, parting.b)],
+        "prompts": parting.prompts,
+        "settings": {name: [one, other] for name, one, other in parting.settings},
+        "logprobs": None if parting.off is None else {"largest": parting.off[0], "first": parting.off[1]},
+        "logits": None if explanation is None else dataclasses.asdict(explanation),
+    }
+
+
+def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iterator[str]:
+    """The comparison in words."""
+    yield f"A {parting.a.where}"
+    yield f"B {parting.b.where}"
+    if parting.prompts == "differ":
+        yield "  the prompts differ"
+    for name, one, other in parting.settings:
+        yield f"  {name}: A {one}, B {other}"
+    if parting.off is not None:
+        largest, first = parting.off
+        where = "nowhere" if first is None else f"from token {first} on"
+        yield f"  log-probabilities of equal tokens differ {where}, by at most {largest:.6f} nats"
+    if parting.equal:
+        yield f"  equal: {parting.common} {parting.unit}"
+        return
+    yield f"  equal for {parting.common} {parting.unit}, then they part"
+    if model is not None:
+        start = model.tokenizer.decode((parting.a.tokens or ())[: parting.common], continuation=True)
+        yield f"    {_shown('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"
+        for name, run in (("A", parting.a), ("B", parting.b)):
+            rest = [token for token in (run.tokens or ())[parting.common :] if token < model.tokenizer.size]
+            yield f"  {name} {_shown(model.tokenizer.decode(rest[:_AFTER], continuation=True)[:_AFTER])}"
+    else:
+        for name, run in (("A", parting.a), ("B", parting.b)):
+            place = parting.common if parting.unit == "characters" else _common_text(parting)
+            text = run.text or ""
+            yield f"  {name} {_shown(text[max(0, place - _BEFORE) : place])} | {_shown(text[place : place + _AFTER])}"
+    if explanation is not None:
+        yield from _logits(explanation, model)
+
+
+def _logits(explanation: Explanation, model: Any) -> Iterator[str]:
+    yield f"  {'rank':>6}  {'logit':>9}  {'p':>8}  token"
+    shown = {candidate.token: candidate for candidate in explanation.top}
+    for own in (explanation.a, explanation.b):
+        if own is not None:
+            shown.setdefault(own.token, own)
+    for candidate in shown.values():
+        marks = "".join(
+            name for name, own in (("A", explanation.a), ("B", explanation.b)) if own and own.token == candidate.token
+        )
+        yield (
+            f"  {candidate.rank + 1:>6}  {candidate.logit:>9.4f}  {candidate.probability:>8.5f}  "
+            f"{_name(model, candidate)} {marks}".rstrip()
+        )
+    if explanation.gap is not None:
+        kind = "a near tie" if explanation.near_tie else "no near tie"
+        yield f"  the two are {explanation.gap:.4f} logits apart here: {kind}"
+    else:
+        yield f"  {'A' if explanation.a is None else 'B'} has ended here"
+
+
+def _common_text(parting: Parting) -> int:
+    a, b = parting.a.text or "", parting.b.text or ""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _name(model: Any, candidate: Candidate) -> str:
+    known = candidate.token < model.tokenizer.size
+    text = model.tokenizer.token_bytes(candidate.token).decode("utf-8", "replace") if known else ""
+    return f"{candidate.token} {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    return printable(repr(text), sys.stdout)

@@ -1,0 +1,94 @@
+"""Logs are claims that nobody vouches for: what is wrong with one is named with its place."""
+
+import json
+
+import pytest
+
+from intact.audit.log import read_log
+from intact.errors import LogError
+
+GOOD = {"prompt_tokens": [1, 2], "output_tokens": [3, 4], "temperature": 0}
+
+
+def write(tmp_path, *records):
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(record if isinstance(record, str) else json.dumps(record) for record in records))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ('{"prompt_tokens": [1, 2], "output_tok', "line 2 is no complete JSON"),
+        ("[1, 2]", "expected a JSON object"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"temperature": NaN}', "NaN is no number"),
+        ({**GOOD, "temperature": None}, "temperature is missing"),
+        ({**GOOD, "temperature": -1}, "temperature must be a number from 0 to 100"),
+        ({**GOOD, "temperature": True}, "temperature must be a number"),
+        ({**GOOD, "temperature": 1e-9}, "temperature must be 0 .greedy. or at least 0.001"),
+        ({**GOOD, "top_p": 1.5}, "top_p must be a number from 0 to 1"),
+        ({**GOOD, "top_k": 1.5}, "top_k must be an integer"),
+        ({**GOOD, "seed": "7"}, "seed must be an integer"),
+        ({**GOOD, "prompt_tokens": None}, "there is no prompt"),
+        ({**GOOD, "prompt_tokens": []}, "prompt_tokens is empty"),
+        ({**GOOD, "prompt_tokens": [1, "2"]}, r"prompt_tokens\[1\] must be an integer"),
+        ({**GOOD, "output_tokens": None}, "there is no output"),
+        ({**GOOD, "output_tokens": [1, 2.0]}, r"output_tokens\[1\] must be an integer"),
+        ({**GOOD, "logprobs": [-1.0]}, "1 logprobs for 2 output tokens"),
+        ({**GOOD, "logprobs": [-1.0, 2.0]}, r"logprobs\[1\] must be a log-probability"),
+        ({**GOOD, "repetition_penalty": 1.1}, "repetition_penalty is 1.1: .* cannot be audited"),
+        ({**GOOD, "grammar": "root ::= x"}, "grammar is"),
+        ({"response": {"choices": []}, "temperature": 0}, "the response has no choices"),
+        ({"response": 3}, "response must be an object"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, record, message):
+    with pytest.raises(LogError, match=message) as error:
+        read_log(write(tmp_path, GOOD, record))
+    assert "line 2" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n  \n"])
+def test_an_empty_log_holds_no_response(tmp_path, content):
+    with pytest.raises(LogError, match="holds no response"):
+        read_log(write(tmp_path, content))
+
+
+def test_what_is_not_named_is_off_and_neutral_settings_are_no_obstacle(tmp_path):
+    (entry,) = read_log(write(tmp_path, {**GOOD, "repetition_penalty": 1.0, "tools": [], "seed": -1, "top_k": -1}))
+    assert (entry.settings.top_p, entry.settings.top_k, entry.settings.min_p, entry.settings.seed) == (1, 0, 0, None)
+    assert entry.engine == ""
+
+
+def chat(**choice):
+    request = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "seed": 3, "logprobs": True}
+    return {"engine": "vLLM", "request": request, "response": {"choices": [{"index": 0, **choice}]}}
+
+
+def test_openai_style_exchanges_are_understood(tmp_path):
+    content = [{"token": "é", "bytes": [195, 169], "logprob": -0.5}, {"token": "!", "logprob": -1}]
+    (entry,) = read_log(write(tmp_path, chat(message={"content": "é!"}, logprobs={"content": content})))
+    assert entry.engine == "vllm"
+    assert entry.pieces == ("é".encode(), b"!")
+    assert entry.logprobs == (-0.5, -1.0)
+    assert entry.text == "é!"
+    assert (entry.settings.temperature, entry.settings.seed) == (0.5, 3)
+    assert entry.prompt == ({"role": "user", "content": "Hi"},)
+
+
+def test_the_older_completions_and_a_batch_line_are_understood(tmp_path):
+    logprobs = {"tokens": ["a", "b"], "token_logprobs": [-1.0, -2.0]}
+    body = {"choices": [{"text": "ab", "logprobs": logprobs}, {"text": "c"}]}
+    line = {"prompt": "x", "temperature": 1, "response": {"status_code": 200, "body": body}}
+    one, other = read_log(write(tmp_path, line))
+    assert one.pieces == (b"a", b"b")
+    assert one.prompt == "x"
+    assert other.text == "c"
+    assert one.batch == 2
+
+
+@pytest.mark.parametrize("bytes_", [[300], ["a"], [None]])
+def test_bytes_that_are_none_are_refused(tmp_path, bytes_):
+    with pytest.raises(LogError, match="neither bytes"):
+        read_log(write(tmp_path, chat(logprobs={"content": [{"token": None, "bytes": bytes_, "logprob": -1}]})))
