@@ -1,0 +1,41 @@
+"""A real browser, where there is one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Chromium without a window, by Playwright; skips the test where either is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"needs a browser: {', '.join(NAMES)}")
+    unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to run boxed as root
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=unboxed)
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def complaints(page: Any) -> list[str]:
+    """What the page's console will say that should not be said."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return said
+
+
+def overflow(page: Any) -> int:
+    """Pixels by which the page is wider than its window."""
+    wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wide
