@@ -25,7 +25,7 @@ from intact.tasks.task import Item
 from intact.tasks.task import Task as TaskOfItems
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
-SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p")
+SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop")
 """What may be said of sampling beside a method's own parameters."""
 JOURNAL = "journal.sqlite"
 
@@ -44,13 +44,25 @@ def read_answer(text: str) -> str | None:
     return answers.number(text) if found is None else found
 
 
-def backend_of(model: Solver) -> Backend:
-    """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``."""
+def backend_of(model: Solver, continues: str = "no") -> Backend:
+    """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
+
+    Parameters
+    ----------
+    continues : {'no', 'vllm', 'prefill'}
+        How an endpoint goes on from an answer that has begun (docs/backends.md).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such way.
+    """
     if isinstance(model, str) and model.startswith(("http://", "https://")):
         from intact.reason.backends.openai import OpenAIBackend
+        from intact.reason.backends.openai_wire import as_continues
 
         url, _, name = model.partition("#")
-        return OpenAIBackend(url, name)
+        return OpenAIBackend(url, name, continues=as_continues(continues))
     if isinstance(model, str | os.PathLike):
         model = load(model)
     return NativeBackend(model) if isinstance(model, Model) else model
@@ -100,7 +112,7 @@ def solve(
     journal : path, optional
         A folder where results are kept; what is there is not computed again.
     **parameters
-        The method's own, and max_tokens, temperature, top_p, top_k, min_p.
+        The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop.
 
     Returns
     -------

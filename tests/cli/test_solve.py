@@ -1,8 +1,12 @@
 """``intact solve``, ``intact methods`` and ``intact trace`` on a tiny random model."""
 
+import io
 import json
+import re
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import intact
 from support.tiny import write_tiny
@@ -95,6 +99,14 @@ def test_a_method_of_the_users_own(solve, tmp_path):
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
 
 
+def test_the_example_of_a_users_method_runs_on_the_command_line(solve):
+    file = Path(__file__).parents[2] / "examples" / "own_method.py"
+    result = solve(f"{file}:debate", "What is 1 + 1?", "-n", 2, "--json")
+    assert result.code == 0, result.err
+    assert result.json["method"] == "debate"
+    assert result.json["cost"]["tokens"] <= 32
+
+
 def test_a_backslash_and_an_n_begin_a_line(solve, tmp_path):
     told = solve("particle_filter", "What?", "-n", 2, "--set", r"delimiter=\n\n", "--trace", tmp_path / "t", "--json")
     assert told.code == 0, told.err
@@ -131,7 +143,28 @@ def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
     assert more["results"][:3] == first.json["results"]
     assert "choose one with --id" in intact_command("trace", "show", journal / "answers.jsonl").err
     assert intact_command("trace", "show", journal / "answers.jsonl", "--id", "gsm8k/test/1").code == 0
-    assert "right (" in solve(*arguments[:-1]).out
+    shown = solve(*arguments[:-1])
+    assert "right (" in shown.out
+    assert "tokens/s" not in shown.err, "stderr is no terminal"
+
+
+def test_on_a_terminal_a_task_is_watched(solve, data, monkeypatch):
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=200)
+    monkeypatch.setattr("intact.cli.solve_task.err", lambda: terminal)
+    monkeypatch.setattr("intact.cli.solve_task.PAUSE", 0.0)
+    arguments = ["self_consistency", "--task", "gsm8k", "-n", 2, "--budget", "tokens=1k,seconds=900"]
+    told = solve(*arguments)
+    assert told.code == 0, told.err
+    lines = re.findall(
+        r"(\d)/5 problems  (?:(\S+)% right  )?(\S+) tokens/s  (\S+) tokens left  (\S+) s left", shown.getvalue()
+    )
+    assert {int(done) for done, *_ in lines} >= {0, 5}
+    final = lines[-1]
+    assert 0 <= float(final[1]) <= 100
+    spent = json.loads(solve(*arguments, "--json").out)["cost"]["tokens"]
+    assert int(final[3].replace(",", "")) == 1000 - spent
+    assert 0 < int(final[4]) <= 900
 
 
 def test_problems_of_a_task_share_a_budget(solve, data):

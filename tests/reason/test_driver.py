@@ -368,16 +368,53 @@ def test_problems_are_begun_as_long_as_there_is_little_to_do() -> None:
         assert least <= backend.most <= most
 
 
-def test_the_users_stops_end_what_no_request_stops_otherwise() -> None:
+def test_the_users_stops_end_texts_whatever_ends_a_request() -> None:
     @method("none", temperature=1.0)
     def stopping(problem: Problem) -> Steps:
         """Extend with stops of its own, and without."""
         states = yield [Extend(problem.start, stop=("a",)), Extend(problem.start)] * 8
-        return Answer(None, details={"texts": [state.text for state in states if state.why == "stop"]})
+        aside = yield [Extend(problem.ask("b"), stop=("a",))] * 8
+        return Answer(None, details={"states": states, "aside": aside})
 
     (result,) = solve(
         MarkovBackend(), [Task(stopping, problems(1)[0], {})], sampling={**SAMPLED, "max_tokens": 30, "stop": (".",)}
     )
-    texts = result.answer.details["texts"]
-    assert {text[-1] for text in texts} == {"a", "."}
-    assert all(text.count(text[-1]) == 1 for text in texts)
+    states, aside = result.answer.details["states"], result.answer.details["aside"]
+    assert {state.why for state in states} >= {"stop", "closed"}
+    for state in states:
+        assert "." not in state.text, "what comes with the user's stop string is no part of the answer"
+        assert state.ended == (state.why in ("closed", "end"))
+        assert state.why != "stop" or state.text.count("a") == 1
+    assert any("." in state.text for state in aside), "another question's text may hold what ends an answer"
+    assert {state.why for state in aside} <= {"stop", "end"}
+
+
+def test_a_stop_of_the_users_may_lie_across_steps() -> None:
+    """Where a step ends in the middle of it, it ends the text all the same."""
+
+    @method("none", temperature=1.0)
+    def stepwise(problem: Problem, *, n: int = 30) -> Steps:
+        """Write steps that end with a point."""
+        states: list[State] = [problem.start] * n
+        for _ in range(8):
+            states = yield [Extend(state, stop=(".",)) for state in states]
+        return Answer(None, details={"states": states})
+
+    (result,) = solve(
+        MarkovBackend(),
+        [Task(stepwise, problems(1)[0], {})],
+        sampling={**SAMPLED, "max_tokens": 30, "stop": (".a", "cb")},
+    )
+    states = result.answer.details["states"]
+    across = [state for state in states if state.why == "closed" and state.text.endswith(".")]
+    within = [state for state in states if state.why == "closed" and not state.text.endswith(".")]
+    assert across
+    assert within
+    assert not any(".a" in state.text or "cb" in state.text for state in states)
+    for state in across:
+        assert state.last == "", "nothing of the step that the stop string ends in is left"
+        assert chr(state.pieces[-1].tokens[0]) == "a", "its tokens were written, and are charged"
+    waiting = across[0].append("Wait")
+    assert waiting.text.endswith(".Wait")
+    assert not waiting.ended
+    assert len(waiting.tokens) < len(across[0].tokens), "it goes on from its text, without what came with the stop"

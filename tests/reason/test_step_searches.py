@@ -9,6 +9,7 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
+from intact.reason.driver import Driver, Task
 from intact.reason.methods import entropic_particle_filter as entropic
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.weights import logit, relative
@@ -165,3 +166,54 @@ def test_entropic_weights_are_flattened_early(monkeypatch: pytest.MonkeyPatch) -
 def test_an_unknown_way_to_finish_is_named(method: str) -> None:
     with pytest.raises(ParameterError, match="best, weighted, majority, got 'all'"):
         play(method, [], GOOD, n=4, steps=1, final="all")
+
+
+class Witness:
+    """Half a point for each text, and a memory of all."""
+
+    name, digest = "witness", ""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        self.texts += [state.text for state in states]
+        return [0.5] * len(states)
+
+
+def likeliest(text: str) -> str:
+    """The step that greedy writing adds."""
+    step = ""
+    while not step.endswith("."):
+        (letter,) = MarkovBackend().distribution(text + step, 0)
+        if letter == "$":
+            break
+        step += letter
+    return step
+
+
+@pytest.mark.parametrize("name", ["beam_search", "dvts", "entropic_particle_filter"])
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_steps_are_judged_by_what_is_likeliest_to_follow(name: str, lookahead: int) -> None:
+    backend, witness = MarkovBackend(), Witness()
+    parameters = {"n": 6, "steps": 1, "delimiter": ".", "lookahead": lookahead, "scorer": "witness"}
+    parameters |= {} if name == "entropic_particle_filter" else {"width": 1}
+    driver = Driver({"toy": backend}, scorer=lambda _: witness, sampling={"max_tokens": 50, "temperature": 1.0})
+    ((_, result),) = driver.solve([Task(find(name), PROBLEM, parameters)])
+    assert result.why == "done", result.error
+    nodes = [node for node in result.trace["nodes"] if node["kind"] == "extend"]
+    steps = [node for node in nodes if node["parent"] == "p"]
+    assert {node["why"] for node in steps} == {"stop", "end"}
+    expected = []
+    for node in steps:
+        text = node["text"]
+        for _ in range(lookahead if node["why"] == "stop" else 0):
+            text += likeliest(text)
+        expected.append(text)
+    assert witness.texts == expected
+    assert result.cost.tokens == backend.made
+    chosen = result.answer.chosen
+    assert chosen is not None
+    assert chosen.text in [node["text"] for node in steps], "what was looked at is thrown away"
+    with pytest.raises(ParameterError, match="lookahead"):
+        next(find(name)(PROBLEM, **parameters | {"lookahead": -1}))

@@ -110,6 +110,15 @@ def command(
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     min_p: MinPOption = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stop", help="What ends an answer, such as '\\nQuestion:'; may be given again.", show_default=False
+        ),
+    ] = None,
+    continues: Annotated[
+        str, typer.Option("--continues", help="How endpoints go on from an answer: no, vllm or prefill.")
+    ] = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -122,13 +131,15 @@ def command(
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-    sampling = {name: value for name, value in wishes.items() if value is not None}
+    sampling: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    if stop:
+        sampling["stop"] = tuple([text.replace("\\n", "\n") for text in stop])
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
 
     def loaded() -> dict[str, Any]:
         named = {model: model} | dict(map(pair, others or []))
-        return {name: _load(one, profile, threads, as_bytes(cache)) for name, one in named.items()}
+        return {name: _load(one, profile, threads, as_bytes(cache), continues) for name, one in named.items()}
 
     if task is not None:
         from intact.cli.solve_task import TaskRun, run_task
@@ -150,9 +161,11 @@ def command(
         raise ParameterError(f"{chosen.name} failed: {result.error}")
 
 
-def _load(model: str, profile: str, threads: int | None, cache: int | None) -> Any:
+def _load(model: str, profile: str, threads: int | None, cache: int | None, continues: str) -> Any:
     if model.startswith(("http://", "https://")):
-        return model
+        from intact.solving import backend_of
+
+        return backend_of(model, continues)
     return fetch.load(model, profile, threads, cache)
 
 

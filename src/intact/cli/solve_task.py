@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from intact.solving import Graded
 
 ANSWERS = "answers.jsonl"
+PAUSE = 0.2
+"""Seconds between two looks of the view at what is known."""
 
 
 class View:
@@ -120,7 +122,7 @@ def _watch(view: View) -> Iterator[Callable[[], None]]:
 
         def refresh() -> None:
             nonlocal last
-            if time.monotonic() - last > 0.2:
+            if time.monotonic() - last > PAUSE:
                 last = time.monotonic()
                 status.update(view.line())
 

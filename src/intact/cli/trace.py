@@ -22,7 +22,15 @@ Of one problem among many
 """
 
 _SHOWN = 100
-_STYLES = {"end": "green", "stop": "cyan", "length": "yellow", "cancelled": "dim", "budget": "magenta", "error": "red"}
+_STYLES = {
+    "end": "green",
+    "closed": "green",
+    "stop": "cyan",
+    "length": "yellow",
+    "cancelled": "dim",
+    "budget": "magenta",
+    "error": "red",
+}
 
 
 def show(

@@ -118,11 +118,15 @@ class Execution:
         fields: dict[str, Any] = (
             {"max_tokens": MAX_TOKENS, "stop": ()} | dict(self.sampling) | {"seed": self.problem.seed}
         )
+        ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
-        fields["stop"] = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
+        own = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
+        if request.state.prompt != self.problem.prompt:
+            ends = () if own else ends  # another question's text may hold what ends an answer
+        fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
-        return Writing(request, request.model, backend, state, self._child(request.state), parameters)
+        return Writing(request, request.model, backend, state, self._child(request.state), parameters, ends)
 
     def _child(self, state: State) -> Branch:
         """The branch of the next text that comes of a state: its number among all that this execution has made."""
@@ -328,7 +332,7 @@ class Execution:
     def _best(self) -> Answer:
         """The answer that most texts give which have come to their end; if none has, of those that nothing followed."""
         leaves = list(self._leaves.values())
-        best = elect(self.problem, [state for state in leaves if state.why == "end"])
+        best = elect(self.problem, [state for state in leaves if state.ended and state.complete])
         return elect(self.problem, leaves) if best.answer is None else best
 
 

@@ -14,9 +14,9 @@ Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
 Branch: TypeAlias = tuple[str | int, ...]
 """A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
 
-Why = Literal["", "end", "stop", "length", "context", "cancelled", "budget", "error"]
-"""Why writing paused: not begun, an end token, a stop string, `max_tokens`, no room in the context, a lost race, a
-budget that is spent, an error."""
+Why = Literal["", "end", "closed", "stop", "length", "context", "cancelled", "budget", "error"]
+"""Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, `max_tokens`, no room
+in the context, a lost race, a budget that is spent, an error."""
 
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
@@ -43,7 +43,8 @@ class Piece:
     Attributes
     ----------
     text : str
-        All of it, the stop string that ended it included; an end token has no text.
+        All of it, the request's stop string that ended it included; an end token has no text, nor has what comes with a
+        stop string of the user's.
     tokens : tuple of int
         What was drawn, the end token included. Empty for text that was appended, and where a back end tells no tokens.
     logprobs : tuple of int
@@ -131,15 +132,18 @@ class State:
     @property
     def complete(self) -> bool:
         """Whether the model came to an end of its own: an end token or a stop string."""
-        return self.why in ("end", "stop")
+        return self.why in ("end", "closed", "stop")
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can follow: an end token, the context's end, an error."""
-        return self.why in ("end", "context", "error")
+        """Whether nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
+        return self.why in ("end", "closed", "context", "error")
 
     def append(self, text: str, *, special: bool = True) -> State:
         """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
+
+        Where a stop string of the user's ended the text, the last piece is kept as text alone, without what came with
+        that string.
 
         Parameters
         ----------
@@ -151,6 +155,8 @@ class State:
             last = pieces[-1]
             kept = replace(last, tokens=last.tokens[:-1], logprobs=last.logprobs[:-1], top=last.top[:-1])
             pieces = (*pieces[:-1], kept)
+        elif self.why == "closed" and pieces:
+            pieces = (*pieces[:-1], replace(pieces[-1], tokens=(), logprobs=(), top=()))
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
 
     def prefixes(self, delimiter: str) -> list[State]:

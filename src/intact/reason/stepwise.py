@@ -16,10 +16,20 @@ from intact.reason.state import State
 FINALS = ("best", "weighted", "majority")
 
 
-def advance(states: Sequence[State], scorer: str, delimiter: str) -> Part[tuple[list[State], list[float]]]:
-    """Write the next step of each text, side by side, and judge the texts up to there."""
+def advance(
+    states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0
+) -> Part[tuple[list[State], list[float]]]:
+    """Write the next step of each text, side by side, and judge the texts up to there.
+
+    With lookahead, texts are judged as they stand after so many further steps, each the likeliest by temperature 0;
+    these are charged, and thrown away.
+    """
     extended = yield [Extend(state, stop=(delimiter,)) for state in states]
-    rewards = yield Score(scorer, extended)
+    seen = extended
+    for _ in range(lookahead):
+        if not all(state.ended for state in seen):
+            seen = yield [Extend(state, stop=(delimiter,), temperature=0.0) for state in seen]
+    rewards = yield Score(scorer, seen)
     return extended, rewards
 
 

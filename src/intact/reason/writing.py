@@ -13,6 +13,7 @@ from intact.reason.budget import Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend
 from intact.reason.state import Branch, Piece, State, Why
+from intact.text.stops import StopStrings
 
 
 class Context(NamedTuple):
@@ -66,6 +67,8 @@ class Writing:
         Of the state that comes of it.
     parameters : SamplingParameters
         Everything resolved; `max_tokens` as it was asked for.
+    ends : tuple of str
+        The user's stop strings, which end the text and not only the extension.
     allowed : int
         The most tokens that context and budget leave.
     """
@@ -76,6 +79,7 @@ class Writing:
     state: State
     branch: Branch
     parameters: SamplingParameters
+    ends: tuple[str, ...] = ()
     context: Context = NOTHING
     allowed: int = 0
 
@@ -111,15 +115,33 @@ class Writing:
         if why in ("length", "context"):
             asked = self.parameters.max_tokens
             why = "length" if self.allowed == asked else "context" if self.allowed == room else "budget"
+        old, text = self.request.state, written.text
+        if self.ends and why != "error":
+            kept = closed(old, text, self.ends)
+            why, text = ("closed", kept) if kept is not None else (why, text)
         told = written.tokens, written.logprobs, written.top
-        piece = Piece(written.text, *told, model=self.model, hidden=written.hidden)
-        old = self.request.state
-        pieces = (*old.pieces, piece) if written.tokens or written.text else old.pieces
+        piece = Piece(text, *told, model=self.model, hidden=written.hidden)
+        pieces = (*old.pieces, piece) if written.tokens or text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)
 
     def unchanged(self, why: Why, error: str = "") -> State:
         """The state as it was, with the reason."""
         return replace(self.request.state, why=why, error=error)
+
+
+def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
+    """What is left of a new text before the first of the user's stop strings; None if there is none.
+
+    One may begin in what was written before; then nothing is left.
+    """
+    before = ""
+    for piece in reversed(state.pieces):
+        if piece.model is None or len(before) > max(map(len, ends)):
+            break
+        before = piece.text + before
+    tail = before[max(0, len(before) - max(map(len, ends)) + 1) :]
+    kept, found = StopStrings(ends).push(tail + text)
+    return kept[len(tail) :] if found else None
 
 
 def cost_of(writings: Sequence[Writing], most: int) -> Cost:

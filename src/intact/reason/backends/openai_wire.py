@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn, TypeGuard
+from typing import Any, Literal, NamedTuple, NoReturn, TypeGuard, get_args
 
 from intact.engine.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
@@ -16,6 +16,21 @@ from intact.text.stops import StopStrings
 Continues = Literal["no", "vllm", "prefill"]
 """How the endpoint goes on from an answer of a conversation that has begun: not at all; by `continue_final_message`
 (vLLM, SGLang); or by itself, where the last message is the assistant's (llama.cpp)."""
+
+
+def as_continues(text: str) -> Continues:
+    """Read how an endpoint goes on from an answer.
+
+    Raises
+    ------
+    ParameterError
+        If it is no way that there is.
+    """
+    for way in get_args(Continues):
+        if text == way:
+            return way  # type: ignore[no-any-return]
+    raise ParameterError(f"continues is one of {', '.join(get_args(Continues))}, got {text!r}")
+
 
 _EXTENSIONS = (
     *("top_k", "min_p", "min_tokens", "typical_p", "ignore_eos"),
@@ -57,7 +72,7 @@ def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues)
     if text and continues == "no":
         raise ParameterError(
             "an answer of a conversation cannot be continued here: say how the endpoint does it "
-            "(continues='vllm' or 'prefill'), or prompt with plain text"
+            "(continues='vllm' or 'prefill'; --continues on the command line), or prompt with plain text"
         )
     return [{"role": role, "content": content} for role, content in (*turns, *([("assistant", text)] if text else []))]
 

@@ -18,6 +18,7 @@ def beam_search(
     scorer: str = "likelihood",
     steps: int = 40,
     delimiter: str = "\n\n",
+    lookahead: int = 0,
     unique: bool = False,
     final: str = "best",
 ) -> Steps:
@@ -35,18 +36,21 @@ def beam_search(
         The most steps.
     delimiter : str
         What ends a step.
+    lookahead : int
+        Further steps, written greedily and thrown away, that a text is judged by.
     unique : bool
         Whether of equal texts only one is kept.
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
     at_least(1, steps=steps)
+    at_least(0, lookahead=lookahead)
     check(n, width)
     ended: list[tuple[State, float]] = []
     beams, kept = [problem.start] * n, [(problem.start, 0.0)]
     try:
         for _ in range(steps):
-            states, rewards = yield from advance(beams, scorer, delimiter)
+            states, rewards = yield from advance(beams, scorer, delimiter, lookahead)
             ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
             going = [(s, r) for s, r in zip(states, rewards, strict=True) if not s.ended]
             left = n - len(ended)
@@ -70,6 +74,7 @@ def dvts(
     scorer: str = "likelihood",
     steps: int = 40,
     delimiter: str = "\n\n",
+    lookahead: int = 0,
     final: str = "best",
 ) -> Steps:
     """Grow n / width trees that never meet: each tries width next steps and goes on from the best.
@@ -86,17 +91,20 @@ def dvts(
         The most steps.
     delimiter : str
         What ends a step.
+    lookahead : int
+        Further steps, written greedily and thrown away, that a text is judged by.
     final : str
         How the trees' texts make the answer: best, weighted or majority.
     """
     at_least(1, steps=steps)
+    at_least(0, lookahead=lookahead)
     check(n, width)
     trees = [(problem.start, 0.0)] * (n // width)
     growing = list(range(len(trees)))
     try:
         for _ in range(steps):
             states, rewards = yield from advance(
-                [trees[tree][0] for tree in growing for _ in range(width)], scorer, delimiter
+                [trees[tree][0] for tree in growing for _ in range(width)], scorer, delimiter, lookahead
             )
             for tree, best in zip(growing, best_of_trees(rewards, width), strict=True):
                 trees[tree] = states[best], rewards[best]

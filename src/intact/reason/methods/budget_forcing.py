@@ -59,7 +59,7 @@ def budget_forcing(
             break
         ignored += 1
         thought = (without(thought, end) if stopped else thought).append(wait)
-    if thought.why == "end":
+    if thought.complete and thought.ended:
         return take(problem, thought, waits=ignored)
     if not stopped:
         thought = thought.append(end + final)

@@ -19,6 +19,7 @@ def entropic_particle_filter(
     scorer: str = "likelihood",
     steps: int = 40,
     delimiter: str = "\n\n",
+    lookahead: int = 0,
     rule: str = "ess",
     collapse: float = 0.5,
     early: float = 0.5,
@@ -37,6 +38,8 @@ def entropic_particle_filter(
         The most steps; progress is counted against it.
     delimiter : str
         What ends a step.
+    lookahead : int
+        Further steps, written greedily and thrown away, that a text is judged by.
     rule : str
         How the temperature is found: ess, entropy or base.
     collapse : float
@@ -49,6 +52,7 @@ def entropic_particle_filter(
         How texts make the answer: best, weighted or majority.
     """
     at_least(1, n=n, steps=steps)
+    at_least(0, lookahead=lookahead)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     heats: list[float] = []
@@ -57,7 +61,7 @@ def entropic_particle_filter(
             active = [i for i, state in enumerate(states) if not state.ended]
             if not active:
                 break
-            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter)
+            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter, lookahead)
             for i, state, reward in zip(active, extended, judged, strict=True):
                 states[i], rewards[i] = state, reward
             logs = [logit(reward) for reward in rewards]

@@ -1,0 +1,49 @@
+"""``intact solve`` on an endpoint: methods that write step by step, where it says how answers go on."""
+
+import pytest
+
+from support.endpoint import Endpoint, serve
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(Endpoint()) as served:
+        yield served
+
+
+@pytest.fixture
+def solve(intact_command, endpoint):
+    def run(*arguments):
+        options = ("-n", 3, "--set", "delimiter=.", "--max-tokens", 20, "--json")
+        return intact_command("solve", "particle_filter", "ask", "-m", f"{endpoint.url}#toy", *options, *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(("way", "sent"), [("vllm", True), ("prefill", False)])
+def test_a_conversations_answer_goes_on_step_by_step(solve, endpoint, way, sent):
+    told = solve("--set", "steps=3", "--continues", way)
+    assert told.code == 0, told.err
+    assert told.json["why"] == "done"
+    going = [body for _, _, body in endpoint.asked if body["messages"][-1]["role"] == "assistant"]
+    assert going
+    assert all(body["messages"][-1]["content"].endswith(".") for body in going)
+    assert all(("continue_final_message" in body) is sent for body in going)
+
+
+def test_without_a_way_to_go_on_it_is_named(solve, endpoint):
+    told = solve("--set", "steps=3")
+    assert "--continues" in told.err + str(told.json)
+    assert "answers of conversations cannot be continued" in told.json["caveats"]
+    refused = solve("--continues", "maybe")
+    assert refused.code == 2
+    assert "continues is one of no, vllm, prefill, got 'maybe'" in refused.err
+
+
+def test_a_stop_of_the_users_ends_answers(solve, endpoint):
+    told = solve("--set", "steps=4", "--continues", "prefill", "--stop", "c", "--stop", r"\n")
+    assert told.code == 0, told.err
+    assert "c" not in told.json["text"]
+    assert "stop" not in endpoint.asked[0][2], "they are looked for in what arrives"
