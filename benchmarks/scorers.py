@@ -25,9 +25,9 @@ SCORERS = "likelihood,entropy,self_certainty,equations,p_true,verification"
 
 
 @method("none", temperature=0.7)
-def judged(problem: Problem, *, n: int = 4, scorers: Sequence[str] = ()) -> Steps:
+def judged(problem: Problem, *, n: int = 4, top: int = 20, scorers: Sequence[str] = ()) -> Steps:
     """Sample, and have every scorer judge."""
-    states = yield [Extend(problem.start, top_logprobs=20)] * n
+    states = yield [Extend(problem.start, top_logprobs=top)] * n
     scores = yield [Score(scorer, states) for scorer in scorers]
     return Answer("judged", details={"texts": [state.text for state in states], "scores": scores})
 
@@ -54,7 +54,7 @@ def measure(path: Any, args: Any) -> dict[str, Any]:
     task = find_task(args.task)
     items = task.load(limit=args.limit)
     names = args.scorers.split(",")
-    tasks = [Task(judged, task.problem(item), {"n": args.n, "scorers": names}) for item in items]
+    tasks = [Task(judged, task.problem(item), {"n": args.n, "top": args.top, "scorers": names}) for item in items]
     details, failed = {}, []
     for number, result in solve_all(path, tasks, sampling={"max_tokens": args.max_tokens}, journal=args.journal):
         if result.why == "done":
@@ -87,6 +87,7 @@ def main() -> None:
     p.add_argument("--limit", type=int, default=50, help="problems")
     p.add_argument("-n", type=int, default=4, help="texts for each")
     p.add_argument("--scorers", default=SCORERS)
+    p.add_argument("--top", type=int, default=20, help="log-probabilities a token; 0: the texts that votes have drawn")
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--journal", help="a folder; what is there is not computed again")
     p.add_argument("--json", action="store_true")

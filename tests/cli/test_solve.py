@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import intact
+from intact.cli import solve_task
 from support.tiny import write_tiny
 
 MINE = '''
@@ -149,22 +150,24 @@ def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
 
 
 def test_on_a_terminal_a_task_is_watched(solve, data, monkeypatch):
-    shown = io.StringIO()
+    shown, lines = io.StringIO(), []
     terminal = Console(file=shown, force_terminal=True, width=200)
-    monkeypatch.setattr("intact.cli.solve_task.err", lambda: terminal)
-    monkeypatch.setattr("intact.cli.solve_task.PAUSE", 0.0)
+    monkeypatch.setattr(solve_task, "err", lambda: terminal)
+    monkeypatch.setattr(solve_task, "PAUSE", 0.0)
+    line = solve_task.View.line
+    monkeypatch.setattr(solve_task.View, "line", lambda view: lines.append(line(view)) or lines[-1])
     arguments = ["self_consistency", "--task", "gsm8k", "-n", 2, "--budget", "tokens=1k,seconds=900"]
     told = solve(*arguments)
     assert told.code == 0, told.err
-    lines = re.findall(
-        r"(\d)/5 problems  (?:(\S+)% right  )?(\S+) tokens/s  (\S+) tokens left  (\S+) s left", shown.getvalue()
-    )
-    assert {int(done) for done, *_ in lines} >= {0, 5}
-    final = lines[-1]
-    assert 0 <= float(final[1]) <= 100
+    assert "problems" in shown.getvalue()
+    form = re.compile(r"(\d)/5 problems  (?:(\S+)% right  )?(\S+) tokens/s  (\S+) tokens left  (\S+) s left")
+    seen = [form.fullmatch(line).groups() for line in lines]
+    assert [int(done) for done, *_ in seen] == sorted(int(done) for done, *_ in seen)
+    assert (seen[0][0], seen[0][1], seen[-1][0]) == ("0", None, "5")
+    assert 0 <= float(seen[-1][1]) <= 100
     spent = json.loads(solve(*arguments, "--json").out)["cost"]["tokens"]
-    assert int(final[3].replace(",", "")) == 1000 - spent
-    assert 0 < int(final[4]) <= 900
+    assert int(seen[-1][3].replace(",", "")) == 1000 - spent
+    assert 0 < int(seen[-1][4]) <= 900
 
 
 def test_problems_of_a_task_share_a_budget(solve, data):
