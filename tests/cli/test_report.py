@@ -1,5 +1,6 @@
 """``intact report`` on runs of a tiny random model: what it says, that it needs nothing else, and how it looks."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -144,12 +145,21 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join(lines[:-1]), "is cut off"),
         ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
         ("".join([lines[0], lines[1].replace('"answer"', '"reply"'), *lines[2:]]), "is damaged"),
+        ("".join([lines[0], lines[1].replace('"correct":', '"correct":"no","x":'), *lines[2:]]), "correct is 'no'"),
+        ("".join([lines[0], lines[1].replace('"task":0', '"task":7', 1), *lines[2:]]), "no such task"),
+        ("".join([lines[0], lines[1].replace('"tokens":', '"tokens":"many","y":', 1), *lines[2:]]), "is damaged"),
+        ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
+        ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),
     ):
         (tmp_path / "bad.jsonl").write_text(content)
         assert message in report(tmp_path / "bad.jsonl", code=2)
     (tmp_path / "bad.jsonl").write_text("".join(lines))
     (tmp_path / "bad.traces.jsonl").write_text("{}\n")
     assert "is not what its result file was written with" in report(tmp_path / "bad.jsonl", code=2)
+    digest = hashlib.sha256(b"{}\n").hexdigest()
+    last = json.loads(lines[-1]) | {"traces": digest}
+    (tmp_path / "bad.jsonl").write_text("".join([*lines[:-1], json.dumps(last) + "\n"]))
+    assert "bad.traces.jsonl is damaged" in report(tmp_path / "bad.jsonl", code=2)
 
 
 @pytest.fixture(scope="module")

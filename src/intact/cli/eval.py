@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.cli import fetch
+from intact.cli.eval_shown import host, show, summary, watch
 from intact.cli.options import (
     CacheOption,
     JsonOption,
@@ -29,14 +28,12 @@ from intact.cli.options import (
     complete_model,
     pair,
 )
-from intact.cli.output import bar, emit, note, out
+from intact.cli.output import emit, note
 from intact.cli.solve import complete_method, given
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
-    from intact.evaluate.results import Run
-    from intact.evaluate.work import Done
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -142,9 +139,9 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
+    from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
     from intact.evaluate.plan import plan
-    from intact.evaluate.results import check_place, write
     from intact.evaluate.run import evaluate
     from intact.evaluate.work import How
     from intact.reason.registry import find
@@ -170,11 +167,15 @@ def command(
     told = manifest(planned, backends)
     check_place(place, told)
     kept = journal or place.with_suffix(".journal")
-    with _watch(planned) as (tokens, done):
+    with watch(planned) as (tokens, done):
         how = How(kept, parallel, tokens)
         worker = None if ray is None else _cluster(ray, workers, backends, options, told)
-        run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
-    write(run, place, _host(run, began))
+        try:
+            run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
+        except KeyboardInterrupt:
+            note(f"what is done is in {kept}: the same command goes on from there")
+            raise
+    write(run, place, host(run, began))
     if json:
         emit(summary(run, place))
     else:
@@ -220,87 +221,3 @@ def _cluster(
             raise ParameterError(f"{name} runs elsewhere already: only models of ours are spread over a cluster")
     shipments = {name: ship(backend.model.path, options) for name, backend in backends.items()}
     return spread(address, shipments, told, workers)
-
-
-@contextmanager
-def _watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
-    """Show on stderr, if that is a terminal, how far it is, and when it will end."""
-    from rich.progress import MofNCompleteColumn, TextColumn
-
-    shown = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
-    began, right, count = time.monotonic(), 0, 0
-    with bar(MofNCompleteColumn(), shown) as progress:
-        total = sum(1 for _ in planned.units())
-        task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
-
-        def tokens(written: int) -> None:
-            progress.update(task, rate=written / max(1e-9, time.monotonic() - began))
-
-        def done(one: Done) -> None:
-            nonlocal right, count
-            right, count = right + one.record.correct, count + 1
-            progress.update(task, advance=1, right=right / count)
-
-        yield tokens, done
-
-
-def _host(run: Run, began: float) -> dict[str, Any]:
-    """What may differ from run to run: times, rates, the machine, versions."""
-    import importlib.metadata
-    import os
-    import platform
-    import sys
-    from datetime import UTC, datetime
-
-    import intact
-
-    seconds = time.time() - began
-    tokens = sum(record.cost["tokens"] for record in run.records)
-    packages = {}
-    for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "tokens": tokens,
-        "host": platform.node(),
-        "system": platform.platform(),
-        "processors": os.cpu_count(),
-        "command": sys.argv,
-        "intact": intact.__version__,
-        "python": platform.python_version(),
-        "packages": packages,
-    }
-
-
-def summary(run: Run, place: Path) -> dict[str, Any]:
-    """A run as JSON has it: the manifest and the scores."""
-    counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
-    return {"file": str(place), **run.manifest, **counts, "scores": [score._asdict() for score in run.scores]}
-
-
-def show(run: Run, place: Path) -> None:
-    """Print the scores."""
-    from rich.table import Table
-    from rich.text import Text
-
-    console, table = out(), Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("task", "", "", "95%", "problems"):
-        table.add_column(column, justify="right" if column == "problems" else "left")
-    for score in run.scores:
-        form = "{:,.0f}" if score.metric == "tokens" else "{:.1%}"
-        both = f"{form} to {form}".format(score.low, score.high) if score.low is not None else ""
-        label = run.manifest["tasks"][score.task]["label"]
-        table.add_row(*map(Text, [label, score.metric, form.format(score.value), both, f"{score.problems:,}"]))
-    console.print(table)
-    for why, words in (("spent", "had spent their budget"), ("failed", "failed")):
-        found = [record for record in run.records if record.why == why]
-        if found:
-            first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""
-            console.print(Text(f"{len(found)} {words}{first}", "red" if why == "failed" else "magenta"), soft_wrap=True)
-    for caveat in run.manifest["caveats"]:
-        console.print(Text(caveat, "yellow"), soft_wrap=True)
-    note(f"{place}, and beside it the trees of texts and the times")

@@ -30,10 +30,10 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
+    from intact.evaluate.files import read
     from intact.evaluate.report.contents import report
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
-    from intact.evaluate.results import read
 
     if out_file.suffix not in (".html", ".md"):
         raise ParameterError(f"a report is .html or .md, got {out_file}")

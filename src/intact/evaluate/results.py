@@ -9,16 +9,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from intact.errors import FormatError, ParameterError
-
 FORMAT, VERSION = "intact evaluation", 1
+
+
+_NUMBER, _TEXT = (int, float), (str,)
+_MAYBE = (str, type(None))
+_SAMPLE = {"branch": _TEXT, "answer": _MAYBE, "correct": (bool,), "tokens": (int,), "logprob": _NUMBER, "why": _TEXT}
+_RECORD = {
+    "task": (int,), "seed": (int,), "id": _TEXT, "right": _TEXT, "answer": _MAYBE, "correct": (bool,),
+    "chosen": (int, type(None)), "confidence": (*_NUMBER, type(None)), "why": _TEXT, "error": _TEXT, "samples": (list,),
+}  # fmt: skip
+
+
+def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """A mapping whose fields are of these kinds, and whose mappings hold numbers.
+
+    Raises
+    ------
+    TypeError, KeyError
+        If it is none.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.80} should be an object")
+    for name, kind in kinds.items():
+        if type(value[name]) not in kind:
+            raise TypeError(f"{name} is {value[name]!r:.80}")
+    for name in ("measures", "cost"):
+        if any(type(figure) not in _NUMBER for figure in dict(value.get(name, {})).values()):
+            raise TypeError(f"{name} holds something else than numbers")
+    return value
 
 
 class Sample(NamedTuple):
@@ -95,7 +118,11 @@ class Record(NamedTuple):
         TypeError, KeyError
             If it did not.
         """
-        return cls(**{**value, "samples": tuple(Sample(**sample) for sample in value["samples"])})
+        samples = tuple(Sample(**typed(sample, _SAMPLE)) for sample in value["samples"])
+        found = cls(**{**typed(value, _RECORD), "samples": samples})
+        if found.chosen is not None and not 0 <= found.chosen < len(samples):
+            raise TypeError(f"sample {found.chosen} was chosen, of {len(samples)}")
+        return found
 
 
 class Score(NamedTuple):
@@ -150,110 +177,3 @@ def line(value: Any) -> str:
 def _bytes(lines: Iterable[str]) -> bytes:
     # half of a surrogate pair, which models can write, becomes its escape
     return "".join(f"{text}\n" for text in lines).encode("utf-8", "backslashreplace")
-
-
-def traces_of(path: Path) -> Path:
-    """Where the trees of a result file lie."""
-    return path.with_suffix(".traces.jsonl")
-
-
-def host_of(path: Path) -> Path:
-    """Where a result file's times and versions lie."""
-    return path.with_suffix(".host.json")
-
-
-def write(run: Run, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files, the result last: where it is, the others are, and each is whole.
-
-    Raises
-    ------
-    ParameterError
-        If there is another file, or the result of another run.
-    """
-    check_place(path, run.manifest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(traces_of(path), run.trees())
-    _replace(host_of(path), (json.dumps(host, indent=1) + "\n").encode())
-    _replace(path, run.data())
-
-
-def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse to write over something else.
-
-    Raises
-    ------
-    ParameterError
-        If there is a file that is not the result of the same run.
-    """
-    if path.suffix != ".jsonl":
-        raise ParameterError(f"a result file ends in .jsonl, got {path}")
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            first = stream.readline()
-        if first != line({"format": FORMAT, "version": VERSION} | dict(manifest)) + "\n":
-            raise ParameterError(f"{path} is there already and states something else: name another file with --out")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file, all of it or nothing."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def read(path: Path) -> Run:
-    """Read a result file, with its trees where they are.
-
-    Raises
-    ------
-    ParameterError
-        If there is none.
-    FormatError
-        If it is none, of another version, cut off, or damaged; or the trees are those of another run.
-    """
-    if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file")
-    values = _lines(path)
-    first = values[0] if values else None
-    if not isinstance(first, dict) or first.get("format") != FORMAT:
-        raise FormatError(f"{path} is no result file; expected what `intact eval` wrote")
-    if first.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {VERSION}")
-    if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
-        raise FormatError(f"{path} is cut off: its last line holds no scores")
-    manifest = {name: value for name, value in first.items() if name not in ("format", "version")}
-    try:
-        records = tuple(Record.of(value) for value in values[1:-1])
-        scores = tuple(Score(**score) for score in values[-1]["scores"])
-        digest = values[-1]["traces"]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
-    if len(records) != manifest.get("records"):
-        raise FormatError(f"{path} should have {manifest.get('records')} records, but has {len(records)}")
-    return Run(manifest, records, scores, _traces(traces_of(path), digest))
-
-
-def _traces(path: Path, digest: str) -> tuple[str, ...]:
-    if not path.is_file():
-        return ()
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise FormatError(f"{path} is not what its result file was written with; remove it to do without trees")
-    return tuple(data.decode("utf-8").split("\n")[:-1])
-
-
-def _lines(path: Path) -> Sequence[Any]:
-    try:
-        return [json.loads(text) for text in path.read_text("utf-8").split("\n") if text]
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path} cannot be read: {error}") from error

@@ -34,7 +34,7 @@ def report(runs: Mapping[Path, Run], title: str = "") -> Report:
     Parameters
     ----------
     runs : mapping of Path to Run
-        As `intact.evaluate.results.read` gives them.
+        As `intact.evaluate.files.read` gives them.
 
     Raises
     ------

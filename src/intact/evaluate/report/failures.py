@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intact.errors import FormatError
+from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import Arm
 from intact.evaluate.report.blocks import Tree
 
@@ -15,7 +17,20 @@ LONGEST = 4000
 
 
 def failures(arm: Arm) -> list[Tree]:
-    """The first wrong answers of a run, with their texts."""
+    """The first wrong answers of a run, with their texts.
+
+    Raises
+    ------
+    FormatError
+        If a tree is damaged.
+    """
+    try:
+        return _failures(arm)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
+
+
+def _failures(arm: Arm) -> list[Tree]:
     found = []
     for record, trace in arm.trees():
         if record.correct or not trace["nodes"]:

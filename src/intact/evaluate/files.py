@@ -1,0 +1,151 @@
+"""Result files on disk: written whole or not at all, and believed only where every part is what it should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from intact.errors import FormatError, ParameterError
+from intact.evaluate.results import FORMAT, VERSION, Record, Run, Score, line, typed
+
+_SCORE = {
+    "task": (int,),
+    "metric": (str,),
+    "value": (int, float),
+    "low": (int, float, type(None)),
+    "high": (int, float, type(None)),
+    "problems": (int,),
+    "interval": (str,),
+}
+_MANIFEST = {
+    "models": (list,),
+    "method": (dict,),
+    "budget": (dict,),
+    "seeds": (list,),
+    "tasks": (list,),
+    "records": (int,),
+    "caveats": (list,),
+    "command": (str,),
+}
+
+
+def traces_of(path: Path) -> Path:
+    """Where the trees of a result file lie."""
+    return path.with_suffix(".traces.jsonl")
+
+
+def host_of(path: Path) -> Path:
+    """Where a result file's times and versions lie."""
+    return path.with_suffix(".host.json")
+
+
+def write(run: Run, path: Path, host: Mapping[str, Any]) -> None:
+    """Write a run's three files, the result last: where it is, the others are, and each is whole.
+
+    Raises
+    ------
+    ParameterError
+        If there is another file, or the result of another run.
+    """
+    check_place(path, run.manifest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(traces_of(path), run.trees())
+    _replace(host_of(path), (json.dumps(host, indent=1) + "\n").encode())
+    _replace(path, run.data())
+
+
+def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse to write over something else.
+
+    Raises
+    ------
+    ParameterError
+        If there is a file that is not the result of the same run.
+    """
+    if path.suffix != ".jsonl":
+        raise ParameterError(f"a result file ends in .jsonl, got {path}")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            first = stream.readline()
+        if first != line({"format": FORMAT, "version": VERSION} | dict(manifest)) + "\n":
+            raise ParameterError(f"{path} is there already and states something else: name another file with --out")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file, all of it or nothing."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Run:
+    """Read a result file, with its trees where they are.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    FormatError
+        If it is none, of another version, cut off, or damaged; or the trees are those of another run.
+    """
+    if not path.is_file():
+        raise ParameterError(f"{path}: there is no such file")
+    values = _lines(path)
+    first = values[0] if values else None
+    if not isinstance(first, dict) or first.get("format") != FORMAT:
+        raise FormatError(f"{path} is no result file; expected what `intact eval` wrote")
+    if first.get("version") != VERSION:
+        raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {VERSION}")
+    if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
+        raise FormatError(f"{path} is cut off: its last line holds no scores")
+    manifest = {name: value for name, value in first.items() if name not in ("format", "version")}
+    try:
+        typed(manifest, _MANIFEST)
+        if not [typed(model, {"name": (str,)}) for model in manifest["models"]]:
+            raise TypeError("there is no model")
+        for task in manifest["tasks"]:
+            typed(task, {"name": (str,), "label": (str,)})
+            typed(task["digests"], dict.fromkeys(("items", "prompts", "grader"), (str,)))
+        typed(manifest["method"], {"name": (str,), "parameters": (dict,)})
+        records = tuple(Record.of(value) for value in values[1:-1])
+        scores = tuple(Score(**typed(score, _SCORE)) for score in values[-1]["scores"])
+        digest, tasks = str(values[-1]["traces"]), range(len(manifest["tasks"]))
+        for place in [*(record.task for record in records), *(score.task for score in scores)]:
+            if place not in tasks:
+                raise TypeError(f"there is no such task: {place}")
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
+    if len(records) != manifest.get("records"):
+        raise FormatError(f"{path} should have {manifest.get('records')} records, but has {len(records)}")
+    return Run(manifest, records, scores, _traces(traces_of(path), digest))
+
+
+def _traces(path: Path, digest: str) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise FormatError(f"{path} is not what its result file was written with; remove it to do without trees")
+    return tuple(data.decode("utf-8").split("\n")[:-1])
+
+
+def _lines(path: Path) -> Sequence[Any]:
+    try:
+        return [json.loads(text) for text in path.read_text("utf-8").split("\n") if text]
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
