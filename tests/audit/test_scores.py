@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from intact.audit.distribution import distribution, family, softmax
 from intact.audit.generators import llama_uniforms, torch_exponentials
-from intact.audit.log import Settings
-from intact.audit.scores import gumbel_margin, inverse_distance, surprise
+from intact.audit.log import Entry, Settings
+from intact.audit.scores import gumbel_margin, inverse_distance, kind_of, surprise
 
 ROW = np.log(np.array([0.4, 0.3, 0.15, 0.1, 0.05], np.float32))
 
@@ -48,6 +48,30 @@ def test_ties_go_to_the_least_id_and_min_p_keeps_what_is_large_enough():
 )
 def test_engines_are_known_by_their_names(engine, name):
     assert family(engine) == name
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "kind"),
+    [
+        ("llama.cpp", {}, "inverse"),
+        ("transformers", {}, "gumbel"),
+        ("vllm", {}, "likelihood"),
+        ("", {}, "likelihood"),
+        ("llama.cpp", {"seed": (1 << 32) - 1}, "likelihood"),  # stands for a random one
+        ("transformers", {"seed": 1 << 200}, "likelihood"),
+        ("transformers", {"seed": None}, "likelihood"),
+        ("transformers", {"batch": 4}, "likelihood"),
+        ("llama.cpp", {"temperature": 0.0}, "greedy"),
+        ("vllm", {"temperature": 0.0}, "greedy"),
+    ],
+)
+def test_the_seed_is_used_where_its_numbers_can_be_had_again(engine, changes, kind):
+    batch = changes.get("batch", 1)
+    named = {name: value for name, value in changes.items() if name != "batch"}
+    settings = Settings(**{"temperature": 0.8, "seed": 7, **named})
+    entry = Entry("log, line 1", engine, settings, (1,), (2,), None, None, None, batch)
+    assert kind_of(entry) == kind
+    assert kind_of(entry, ignore_seed=True) == ("greedy" if kind == "greedy" else "likelihood")
 
 
 def test_the_distance_is_that_of_the_claimed_interval():

@@ -138,7 +138,8 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
     """The responses of one object: a record of the audit's own format, or an exchange with an OpenAI-style endpoint."""
-    exchanges = unfold(record, where) if "response" in record or "choices" in record else [record]
+    foreign = "response" in record or "choices" in record
+    exchanges = unfold(record, where) if foreign else [{**record, "pieces": None}]
     for index, exchange in enumerate(exchanges):
         yield _entry(exchange, where if len(exchanges) == 1 else f"{where}, choice {index}")
 

@@ -54,7 +54,7 @@ def kind_of(entry: Entry, ignore_seed: bool = False) -> Kind:
         return "likelihood"
     if engine == "llama.cpp" and settings.seed < RANDOM_SEED:
         return "inverse"
-    return "gumbel" if engine == "transformers" else "likelihood"
+    return "gumbel" if engine == "transformers" and settings.seed < 1 << 63 else "likelihood"
 
 
 class Scorer:
