@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import intact
-from intact.serve import chat, completions, methods, reasoning, receipts, tokens
+from intact.serve import chat, completions, methods, reasoning, receipts, responses, tokens
 from intact.serve.errors import ApiError, invalid, reply
 from intact.serve.files import Files
 from intact.serve.generation import Service
@@ -28,6 +28,7 @@ from intact.serve.requests import (
     TokenizeRequest,
     VerifyRequest,
 )
+from intact.serve.responses import ResponsesRequest
 from intact.serve.site import add_page
 from intact.serve.sse import Attended, Reply, Stream, as_events, told
 from intact.serve.storage import add_storage, batches_of
@@ -152,6 +153,15 @@ def _add_texts(app: FastAPI, service: Service) -> None:
         """Give the reasoning methods with their parameters."""
         return reply({"object": "list", "data": methods.catalogue()})
 
+    @app.post("/v1/responses")
+    async def create_response(body: ResponsesRequest, request: Request) -> Attended:
+        """Answer, in the words of OpenAI's newer interface."""
+        who = client(request)
+        if body.stream:
+            seconds = _seconds(service, body)
+            return Stream(responses.events(service, body, who), seconds, service.settings.stall_seconds)
+        return whole(lambda: responses.answer(service, body, who), body)
+
     @app.post("/tokenize")
     async def tokenize(body: TokenizeRequest) -> Attended:
         """Give a text's tokens, or those of a conversation."""
@@ -161,6 +171,11 @@ def _add_texts(app: FastAPI, service: Service) -> None:
     async def detokenize(body: DetokenizeRequest) -> Attended:
         """Give the text of tokens."""
         return Reply(lambda: tokens.detokenize(service, body), service.settings.request_seconds)
+
+    @app.get("/tokenizer_info")
+    async def tokenizer_info() -> Attended:
+        """Describe the first model's tokenizer."""
+        return Reply(lambda: tokens.described(service), service.settings.request_seconds)
 
     @app.post("/v1/embeddings")
     async def embeddings(body: EmbeddingRequest) -> Response:
@@ -172,7 +187,7 @@ def _add_texts(app: FastAPI, service: Service) -> None:
 async def _load_first(service: Service) -> None:
     """Have the first model ready before it is asked for."""
     try:
-        async with service.models.lease(next(iter(service.models.served))):
+        async with service.models.lease(service.models.first):
             pass
     except ApiError as error:
         _LOG.error("%s", error.message)

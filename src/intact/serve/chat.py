@@ -24,7 +24,7 @@ _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise
 async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncIterator[tuple[Served, Order, Ticket]]:
     """A model, what it is to write, and a place at its gate."""
     n = choices(request, service.settings)
-    wanted = request.max_completion_tokens or request.max_tokens
+    wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     if request.top_logprobs and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:

@@ -90,6 +90,11 @@ class Models:
             self.served[name] = Served(name, path, gate, int(path.stat().st_mtime))
         self._room = asyncio.Condition()
 
+    @property
+    def first(self) -> str:
+        """The name of the model that is meant where none is named."""
+        return next(iter(self.served))
+
     def find(self, name: str) -> Served:
         """The model of a name.
 

@@ -20,7 +20,7 @@ async def check(service: Service, request: VerifyRequest, client: str) -> dict[s
         receipt = Receipt.parse(canonical.encode(request.receipt))
     except (IntactError, ValueError, TypeError) as error:
         raise ApiError(400, str(error), "receipt") from error
-    async with service.models.lease(request.model or next(iter(service.models.served))) as served:
+    async with service.models.lease(request.model or service.models.first) as served:
         tokens = len(receipt.header.request.prompt) + len(receipt.output.tokens)
         try:
             served.loaded.engine.check(receipt.header.request.prompt)

@@ -210,9 +210,9 @@ class CompletionRequest(Sampled):
 
 
 class TokenizeRequest(Form):
-    """`/tokenize`: a text or a conversation."""
+    """`/tokenize`: a text or a conversation; the model is the first of the server's where none is named."""
 
-    model: str
+    model: str | None = None
     prompt: str | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     add_special_tokens: bool = True
@@ -222,7 +222,7 @@ class TokenizeRequest(Form):
 class DetokenizeRequest(Form):
     """`/detokenize`: tokens."""
 
-    model: str
+    model: str | None = None
     tokens: list[int]
 
 

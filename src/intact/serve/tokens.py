@@ -15,7 +15,7 @@ async def tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]
     prompt, messages = request.prompt, request.messages
     if (prompt is None) == (messages is None):
         raise ApiError(400, "give a prompt or messages, and not both", "prompt")
-    async with service.models.lease(request.model) as served:
+    async with service.models.lease(request.model or service.models.first) as served:
         tokenizer = served.loaded.tokenizer
         if prompt is not None:
             bos = None if request.add_special_tokens else False
@@ -28,6 +28,23 @@ async def tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]
 
 async def detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:
     """The text of tokens, control tokens as they are written."""
-    async with service.models.lease(request.model) as served:
+    async with service.models.lease(request.model or service.models.first) as served:
         tokenizer = served.loaded.tokenizer
         return {"prompt": await apart(lambda: tokenizer.decode(request.tokens, skip_special=False), "tokens")}
+
+
+async def described(service: Service) -> dict[str, Any]:
+    """What harnesses want to know of the first model's tokenizer: how texts begin and end, the chat template."""
+    async with service.models.lease(service.models.first) as served:
+        tokenizer = served.loaded.tokenizer
+        template = tokenizer.chat_template
+
+        def spelt(token: int | None) -> str | None:
+            return None if token is None else tokenizer.decode([token], skip_special=False)
+
+        return {
+            "tokenizer_class": "intact",
+            "bos_token": spelt(tokenizer.bos_id),
+            "eos_token": spelt(min(tokenizer.eos_ids, default=None)),
+            "chat_template": None if template is None else template.source_text,
+        }

@@ -1,0 +1,301 @@
+"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`. Nothing is stored."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from intact.serve import chat, reasoning
+from intact.serve.errors import ApiError, encode, invalid
+from intact.serve.generation import Service
+from intact.serve.requests import ChatRequest, Extension, Form, Number, Part, StreamOptions
+
+_NAMES = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "response_format": "text.format",
+}
+"""Fields of a chat by their names here."""
+_SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
+
+
+class Item(BaseModel):
+    """A turn of a conversation, a call, or what came of one."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    type: Literal["message", "function_call", "function_call_output"] = "message"
+    role: str | None = None
+    content: str | list[Part] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | None = None
+
+
+class Text(Form):
+    """What the text must be."""
+
+    format: dict[str, Any] | None = None
+    verbosity: str | None = None
+
+
+class ResponsesRequest(Form):
+    """`/v1/responses`."""
+
+    model: str
+    input: str | Annotated[list[Item], Field(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    stream: bool | None = None
+    text: Text | None = None
+    tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | dict[str, str] | None = None
+    parallel_tool_calls: bool | None = None
+    metadata: dict[str, Any] | None = None
+    user: str | None = None
+    store: Literal[False] | None = None
+    truncation: Literal["disabled"] | None = None
+    previous_response_id: None = None
+    intact: Extension = Extension()
+
+
+def as_chat(request: ResponsesRequest) -> ChatRequest:
+    """The same request as a chat.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    body: dict[str, Any] = {name: getattr(request, name) for name in _SAME}
+    body["messages"] = _messages(request)
+    body["max_completion_tokens"] = request.max_output_tokens
+    body["intact"] = request.intact.model_dump(exclude_unset=True)
+    if request.text is not None and request.text.format is not None:
+        format_ = dict(request.text.format)
+        kind = format_.pop("type", None)
+        body["response_format"] = {"type": kind} | ({"json_schema": format_} if kind == "json_schema" else {})
+    if request.tools:
+        for i, tool in enumerate(request.tools):
+            if tool.get("type") != "function":
+                raise ApiError(400, f"tools[{i}].type: there are functions alone", f"tools[{i}].type", "unsupported")
+        functions = [{name: value for name, value in tool.items() if name != "type"} for tool in request.tools]
+        body["tools"] = [{"type": "function", "function": one} for one in functions]
+    choice = request.tool_choice
+    if isinstance(choice, dict):
+        body["tool_choice"] = {"type": choice.get("type"), "function": {"name": choice.get("name")}}
+    else:
+        body["tool_choice"] = choice
+    try:
+        return ChatRequest.model_validate(body)
+    except ValidationError as error:
+        errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        raise renamed(invalid(errors, body)) from error
+
+
+def renamed(error: ApiError) -> ApiError:
+    """An error of the chat, its field by its name here."""
+    for theirs, ours in _NAMES.items():
+        if error.param is not None and error.param.startswith(theirs):
+            error.param = ours if theirs != "response_format" else error.param.replace(theirs, ours)
+    return error
+
+
+def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = []
+    if request.instructions is not None:
+        turns.append({"role": "system", "content": request.instructions})
+    if isinstance(request.input, str):
+        return [*turns, {"role": "user", "content": request.input}]
+    for i, item in enumerate(request.input):
+        if item.type == "message":
+            content = item.content
+            parts = content if isinstance(content, str | None) else [part.model_dump() for part in content]
+            turns.append({"role": item.role, "content": parts})
+        elif item.call_id is None:
+            raise ApiError(400, f"input[{i}].call_id is missing", f"input[{i}].call_id", "missing_field")
+        elif item.type == "function_call":
+            function = {"name": item.name, "arguments": item.arguments or "{}"}
+            call = {"id": item.call_id, "type": "function", "function": function}
+            if turns and turns[-1].get("tool_calls"):
+                turns[-1]["tool_calls"].append(call)
+            else:
+                turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        else:
+            turns.append({"role": "tool", "tool_call_id": item.call_id, "content": item.output or ""})
+    return turns
+
+
+def _message(name: str, text: str, status: str = "completed") -> dict[str, Any]:
+    content = [_part(text)] if status == "completed" else []
+    return {"type": "message", "id": name, "status": status, "role": "assistant", "content": content}
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _call(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
+    function = call["function"]
+    arguments = function["arguments"] if status == "completed" else ""
+    name = "fc_" + call["id"].removeprefix("call_")
+    head = {"type": "function_call", "id": name, "call_id": call["id"], "status": status}
+    return {**head, "name": function["name"], "arguments": arguments}
+
+
+def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], finish: str | None) -> dict[str, Any]:
+    """A response; one without a finish is under way."""
+    status = "in_progress" if finish is None else "incomplete" if finish == "length" else "completed"
+    usage = first.get("usage")
+    return {
+        "id": first["id"].replace("chatcmpl-", "resp_"),
+        "object": "response",
+        "created_at": first["created"],
+        "status": status,
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "model": first["model"],
+        "output": output,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "text": {"format": (request.text and request.text.format) or {"type": "text"}},
+        "tool_choice": request.tool_choice or "auto",
+        "tools": request.tools or [],
+        "truncation": "disabled",
+        "metadata": request.metadata or {},
+        "store": False,
+        "usage": usage and _usage(usage),
+        "system_fingerprint": first["system_fingerprint"],
+        **{name: first[name] for name in ("intact",) if name in first},
+    }
+
+
+def _usage(usage: dict[str, int]) -> dict[str, Any]:
+    return {
+        "input_tokens": usage["prompt_tokens"],
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": usage["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+async def answer(service: Service, request: ResponsesRequest, client: str) -> dict[str, Any]:
+    """The whole response."""
+    body = as_chat(request)
+    try:
+        told = await (reasoning if reasoning.wanted(body) else chat).answer(service, body, client)
+    except ApiError as error:
+        raise renamed(error) from error
+    (choice,) = told["choices"]
+    message = choice["message"]
+    output = [_call(call) for call in message.get("tool_calls") or []]
+    if message["content"] or not output:
+        output.insert(0, _message(f"msg_{uuid.uuid4().hex}", message["content"] or ""))
+    return _whole(request, told, output, choice["finish_reason"])
+
+
+async def events(service: Service, request: ResponsesRequest, client: str) -> AsyncGenerator[bytes, None]:
+    """The response as named events."""
+    body = as_chat(request).model_copy(update={"stream_options": StreamOptions(include_usage=True)})
+    number, stage = 0, _Stage()
+
+    def told(kind: str, **fields: Any) -> bytes:
+        nonlocal number
+        value = {"type": kind, "sequence_number": number, **fields}
+        number += 1
+        return f"event: {kind}\ndata: ".encode() + encode(value) + b"\n\n"
+
+    first: dict[str, Any] | None = None
+    finish = None
+    way = reasoning if reasoning.wanted(body) else chat
+    async with aclosing(way.chunks(service, body, client)) as chunks:
+        try:
+            async for chunk in chunks:
+                if first is None:
+                    first = chunk
+                    yield told("response.created", response=_whole(request, chunk, [], None))
+                    yield told("response.in_progress", response=_whole(request, chunk, [], None))
+                if chunk.get("usage"):
+                    first = first | {"usage": chunk["usage"]}
+                if chunk.get("intact", {}).get("event") == "result":
+                    result = {name: value for name, value in chunk["intact"].items() if name != "event"}
+                    first = first | {"intact": result}
+                for choice in chunk["choices"]:
+                    finish = choice["finish_reason"] or finish
+                    for kind, fields in stage.take(choice["delta"]):
+                        yield told(kind, **fields)
+        except ApiError as error:
+            raise renamed(error) from error
+    for kind, fields in stage.end():
+        yield told(kind, **fields)
+    assert first is not None
+    whole = _whole(request, first, stage.output, finish or "stop")
+    yield told("response." + whole["status"], response=whole)
+
+
+class _Stage:
+    """What of a response is there already, and the events that tell what is new."""
+
+    def __init__(self) -> None:
+        self.output: list[Any] = []
+        self._text: str | None = None
+        self._name = f"msg_{uuid.uuid4().hex}"
+
+    def take(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Events of a piece of a chat."""
+        told: list[tuple[str, dict[str, Any]]] = []
+        if text := delta.get("content"):
+            place = {"item_id": self._name, "output_index": len(self.output), "content_index": 0}
+            if self._text is None:
+                self._text = ""
+                item = _message(self._name, "", "in_progress")
+                told.append(("response.output_item.added", {"output_index": len(self.output), "item": item}))
+                told.append(("response.content_part.added", {**place, "part": _part("")}))
+            self._text += text
+            told.append(("response.output_text.delta", {**place, "delta": text, "logprobs": []}))
+        for call in delta.get("tool_calls") or []:
+            told += self._end_text()
+            told += self._call(call)
+        return told
+
+    def end(self) -> list[tuple[str, dict[str, Any]]]:
+        """Events of the end."""
+        if self._text is None and not self.output:
+            self._text = ""
+        return self._end_text()
+
+    def _end_text(self) -> list[tuple[str, dict[str, Any]]]:
+        if self._text is None:
+            return []
+        item, index = _message(self._name, self._text), len(self.output)
+        place = {"item_id": self._name, "output_index": index, "content_index": 0}
+        text, self._text = self._text, None
+        self.output.append(item)
+        return [
+            ("response.output_text.done", {**place, "text": text, "logprobs": []}),
+            ("response.content_part.done", {**place, "part": _part(text)}),
+            ("response.output_item.done", {"output_index": index, "item": item}),
+        ]
+
+    def _call(self, call: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        item, index = _call(call), len(self.output)
+        self.output.append(item)
+        place = {"item_id": item["id"], "output_index": index}
+        return [
+            ("response.output_item.added", {"output_index": index, "item": _call(call, "in_progress")}),
+            ("response.function_call_arguments.delta", {**place, "delta": item["arguments"]}),
+            ("response.function_call_arguments.done", {**place, "arguments": item["arguments"], "name": item["name"]}),
+            ("response.output_item.done", {"output_index": index, "item": item}),
+        ]

@@ -1,0 +1,101 @@
+"""The newer interface through the official client: the chat's texts, events in order, calls, errors."""
+
+import json
+
+import openai
+import pytest
+
+from support.serving import running
+from support.tiny import write_tiny
+
+QUESTION = "Why is the sky blue?"
+ASKED = {"model": "tiny", "input": QUESTION, "max_output_tokens": 16, "temperature": 0.8}
+
+
+def test_a_response_is_the_chat_s_answer(client):
+    chat = client.chat.completions.create(
+        model="tiny",
+        messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}],
+        max_tokens=16,
+        temperature=0.8,
+    )
+    parts = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]
+    for given in (QUESTION, [{"role": "user", "content": QUESTION}], parts):
+        response = client.responses.create(**(ASKED | {"input": given}), instructions="Be brief.")
+        assert response.output_text == chat.choices[0].message.content
+        assert response.usage.output_tokens == chat.usage.completion_tokens
+        assert response.status == ("incomplete" if chat.choices[0].finish_reason == "length" else "completed")
+
+
+def test_events_come_in_order(client):
+    whole = client.responses.create(**ASKED)
+    events = list(client.responses.create(**ASKED, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events[:4]] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    ]
+    assert events[-1].type == f"response.{whole.status}"
+    assert events[-1].response.output_text == whole.output_text
+    assert events[-1].response.usage == whole.usage
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == whole.output_text
+
+
+def test_a_method_answers_too(client):
+    own = {"intact": {"answer": "text"}}
+    asked = ASKED | {"model": "tiny:self-consistency-3"}
+    whole = client.responses.create(**asked, extra_body=own)
+    *_, last = client.responses.create(**asked, extra_body=own, stream=True)
+    assert whole.intact["votes"] == last.response.intact["votes"]
+    assert whole.output_text == last.response.output_text
+
+
+def test_calls_and_what_came_of_them(tmp_path):
+    template = (
+        "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for message in messages %}{{ message.content }}"
+        "{% for call in message.tool_calls or [] %}{{ call.function.name }}{% endfor %}\n{% endfor %}"
+    )
+    path = write_tiny(tmp_path / "tools.gguf", "qwen3", context=1024, metadata={"tokenizer.chat_template": template})
+    schema = {"type": "object", "properties": {"x": {"enum": [1, 2]}}, "required": ["x"], "additionalProperties": False}
+    tool = {"type": "function", "name": "pick", "parameters": schema}
+    with running({"tools": path}) as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        asked = {"model": "tools", "input": "Pick.", "tools": [tool], "max_output_tokens": 200}
+        choice = {"type": "function", "name": "pick"}
+        response = client.responses.create(**asked, tool_choice=choice)
+        (call,) = response.output
+        assert json.loads(call.arguments)["x"] in (1, 2)
+        events = list(client.responses.create(**asked, tool_choice=choice, stream=True))
+        (done,) = [event for event in events if event.type == "response.function_call_arguments.done"]
+        assert done.arguments == call.arguments
+        items = [
+            {"role": "user", "content": "Pick."},
+            {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
+            {"type": "function_call_output", "call_id": call.call_id, "output": "taken"},
+        ]
+        assert client.responses.create(**(asked | {"input": items, "max_output_tokens": 4})).usage.output_tokens
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": [{"role": "king", "content": "x"}]}, "input"),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"store": True}, "store"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ],
+    ids=str,
+)
+def test_bad_requests_name_the_field(client, more, param):
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.responses.create(**(ASKED | more))
+    assert raised.value.param == param
