@@ -130,6 +130,8 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
     if kind == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
         return ApiError(400, f"the body is no JSON: {detail} at byte {loc[-1] if loc else 0}")
+    if isinstance(first.get("input"), bytes):
+        return ApiError(415, "the body must be JSON, with content-type: application/json")
     if kind == "extra_forbidden":
         return ApiError(400, f"unknown field: {param}", param, "unknown_field")
     if kind == "missing" and not param:

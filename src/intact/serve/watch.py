@@ -69,6 +69,12 @@ class Metrics:
             pages.add_metric([name, "held"], engine.held)
             pages.add_metric([name, "idle"], engine.index.idle)
         yield pages
+        size = GaugeMetricFamily(
+            "intact_cache_bytes_per_token", "What a token takes in the KV cache.", labels=["model"]
+        )
+        for name, engine in loaded:
+            size.add_metric([name], engine.pool.page_bytes / engine.pool.page_size)
+        yield size
         counters = {
             "steps": "Steps of the engine.",
             "rows": "Rows that went through the model.",

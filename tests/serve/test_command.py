@@ -1,0 +1,93 @@
+"""The command as people start it: its address, its log, its end; killed while it streams; no room on the disk."""
+
+import io
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import httpx
+import openai
+
+import intact
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "secret words"}], "max_tokens": 30, "seed": 9}
+START = 30.0
+
+
+@contextmanager
+def command(path, *options, largest_file=None):
+    """Run `intact serve`; its address, and the process. What it wrote is in `process.log` once it has ended."""
+    program = "from intact.cli import main; main()"
+    limit = None if largest_file is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "serve", f"tiny={path}", "--port", "0", "--json", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+    )
+    lines = []
+    try:
+        for line in process.stderr:
+            lines.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        url = found[0]
+        end = time.monotonic() + START
+        while httpx.get(url + "/ready").status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        yield url, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.log = "".join(lines) + process.communicate(timeout=60)[1]
+
+
+def test_it_starts_logs_and_ends(tiny_path):
+    with command(tiny_path) as (url, process):
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+        assert httpx.get(url + "/no%0Awhere?key=hidden").status_code == 404
+    assert process.returncode in (0, -signal.SIGTERM)
+    lines = [json.loads(line) for line in process.log.splitlines()]
+    asked = [line for line in lines if line["from"] == "intact.serve.access" and line["method"] == "POST"]
+    assert [(line["path"], line["status"]) for line in asked] == [("/v1/chat/completions", 200)]
+    assert "secret words" not in process.log
+    assert "hidden" not in process.log
+    assert "Traceback" not in process.log
+
+
+def test_killed_while_it_streams_it_gives_the_same_again(tiny_path):
+    with command(tiny_path) as (url, process):
+        body = CHAT | {"stream": True, "max_tokens": 900, "ignore_eos": True}
+        try:
+            with httpx.stream("POST", url + "/v1/chat/completions", json=body, timeout=30) as answer:
+                for _ in answer.iter_lines():
+                    process.kill()
+        except httpx.HTTPError:
+            pass
+        assert process.wait(20) == -signal.SIGKILL
+    with command(tiny_path) as (url, _):
+        answer = httpx.post(url + "/v1/chat/completions", json=CHAT | {"temperature": 0.7}, timeout=30).json()
+    model = intact.load(tiny_path, threads=1)
+    wanted = model.chat(CHAT["messages"], max_tokens=30, seed=9, temperature=0.7)
+    assert answer["choices"][0]["message"]["content"] == wanted.text
+
+
+def test_a_full_disk_costs_one_request(tiny_path, tmp_path):
+    with command(tiny_path, "--state", str(tmp_path / "state"), largest_file=20_000) as (url, _):
+        client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
+        with client:
+            for size, status in ((30_000, 507), (300, 200)):
+                try:
+                    client.files.create(file=("x", io.BytesIO(b"x" * size)), purpose="batch")
+                    told = 200
+                except openai.APIStatusError as error:
+                    told = error.status_code
+                assert told == status
+            assert len(list(client.files.list())) == 1
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+    assert len(list((tmp_path / "state" / "files").iterdir())) == 2  # a file and its description
