@@ -36,6 +36,10 @@ MOST = 1024
 """The largest whole number that a method's parameter may be, but for those that count tokens."""
 MOST_TOKENS = 1 << 16
 """The most tokens that a method may write, whatever its budget."""
+SHOWN = 400
+"""Characters at the end of a text that is being written which are told; all of it comes when it is done."""
+UNREAD = 64
+"""Events that may wait for their reader before it hears no more of what is being written."""
 TELLING = 0.2
 """Seconds between two reports of what is being written."""
 
@@ -193,7 +197,7 @@ class Work:
             return
         self._told = now
         texts: list[dict[str, Any]] = [
-            {"branch": path(generation.branch), "tokens": count, "text": text}
+            {"branch": path(generation.branch), "tokens": count, "text": text[-SHOWN:]}
             for generation, count, text in self._backend.under_way()
         ]
         written = tokens + sum(text["tokens"] for text in texts)
@@ -217,12 +221,14 @@ def _scorer(name: str) -> Scorer:
 @asynccontextmanager
 async def at_work(pool: ThreadPoolExecutor, work: Work) -> AsyncIterator[asyncio.Future[Result | None]]:
     """Have a method work until it ends, or the block does."""
-    future = asyncio.get_running_loop().run_in_executor(pool, work.run)
+    begun = pool.submit(work.run)
+    future = asyncio.wrap_future(begun)
     try:
         yield future
     finally:
         work.leave()
-        await asyncio.wait([future])
+        if not begun.cancel():  # it has a thread, which is left after the engine's step at hand
+            await asyncio.wait([asyncio.wrap_future(begun)])
 
 
 def checked(result: Result | None) -> Result:
@@ -272,7 +278,8 @@ async def events(
     loop, told = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
     def tell(value: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(told.put_nowait, value)
+        if value["event"] != "writing" or told.qsize() < UNREAD:
+            loop.call_soon_threadsafe(told.put_nowait, value)
 
     async with at_work(pool, make(tell if progress else None)) as future:
         future.add_done_callback(lambda _: told.put_nowait(None))
