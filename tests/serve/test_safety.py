@@ -184,6 +184,7 @@ NESTED = b'{"model": "tiny", "messages": ' + b"[" * 9000 + b"]" * 9000 + b"}"
         ({**CHAT, "n": 1.5}, "n"),
         ({**CHAT, "max_tokens": 0}, "max_tokens"),
         ({**CHAT, "max_tokens": -3}, "max_tokens"),
+        ({**CHAT, "max_tokens": 10**6}, "max_tokens"),
         ({**CHAT, "seed": 2**80}, "seed"),
         ({**CHAT, "stop": ""}, "stop"),
         ({**CHAT, "stop": ["a", 1]}, "stop[1]"),

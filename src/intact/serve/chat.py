@@ -9,7 +9,18 @@ from typing import Any
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
-from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, schema_of, write
+from intact.serve.generation import (
+    Order,
+    Service,
+    admitted,
+    apart,
+    choices,
+    limited,
+    pieces,
+    sampling_of,
+    schema_of,
+    write,
+)
 from intact.serve.messages import conversation
 from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
@@ -24,7 +35,8 @@ _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise
 async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncIterator[tuple[Served, Order, Ticket]]:
     """A model, what it is to write, and a place at its gate."""
     n = choices(request, service.settings)
-    wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+    wanted: int | None = getattr(request, field)
     if request.top_logprobs and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
@@ -33,7 +45,8 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         variables = _variables(request) | ({"tools": tools} if tools else {})
         prompt = await apart(lambda: tokenizer.encode_chat(messages, **variables), "messages")
         room = max(1, served.loaded.context - len(prompt))
-        limit = min(room, service.settings.max_tokens) if wanted is None else wanted
+        most = service.settings.max_tokens
+        limit = min(room, most) if wanted is None else limited(wanted, service.settings, field)
         grammar = imposed(request)
         schema = schema_of(request.response_format)
         parameters = sampling_of(request, limit, request.top_logprobs or 0, json_schema=schema, grammar=grammar)

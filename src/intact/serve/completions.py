@@ -11,7 +11,7 @@ from typing import Any
 from intact.engine.completion import LOGPROB_SCALE, Completion
 from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
-from intact.serve.generation import Order, Service, admitted, apart, choices, pieces, sampling_of, write
+from intact.serve.generation import Order, Service, admitted, apart, choices, limited, pieces, sampling_of, write
 from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import CompletionRequest
@@ -28,6 +28,7 @@ async def _placed(
 ) -> AsyncIterator[tuple[Served, list[Order], Ticket]]:
     """A model, what it is to write, and a place at its gate."""
     n, limit = choices(request, service.settings), LENGTH if request.max_tokens is None else request.max_tokens
+    limited(limit, service.settings, "max_tokens")
     prompts = _prompts(request.prompt)
     if n * len(prompts) > service.settings.max_choices:
         most = service.settings.max_choices

@@ -135,6 +135,19 @@ def _token(name: str) -> int:
     return int(name)
 
 
+def limited(limit: int, settings: Settings, field: str) -> int:
+    """A limit of tokens that the server allows.
+
+    Raises
+    ------
+    ApiError
+        400, if it is more.
+    """
+    if limit > settings.max_tokens:
+        raise ApiError(400, f"{field} may be at most {settings.max_tokens} here, got {limit}", field)
+    return limit
+
+
 def choices(request: Sampled, settings: Settings) -> int:
     """How many texts are asked for."""
     n = request.n or 1
@@ -154,7 +167,7 @@ async def prepared(served: Served, parameters: SamplingParameters, param: str | 
     if parameters.constraint is None:
         return
     model = served.loaded
-    async with _COMPILING:
+    async with served.compiling:
         await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters), param)
 
 
@@ -164,9 +177,6 @@ async def apart(work: Callable[[], T], param: str | None = None) -> T:
         return await asyncio.to_thread(work)
     except IntactError as error:
         raise as_api_error(error, (), param) from error
-
-
-_COMPILING = asyncio.Semaphore(2)
 
 
 @asynccontextmanager

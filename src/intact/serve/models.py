@@ -22,6 +22,8 @@ from intact.serve.settings import Settings
 
 OVERHEAD = 1.1
 """What a loaded model takes beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
+COMPILING = 2
+"""Constraints that are compiled at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Served:
     need: int = 0
     loading: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    compiling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMPILING))
 
     @property
     def loaded(self) -> Model:

@@ -12,12 +12,13 @@ from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
 from intact.serve import methods
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.generation import FORESEEN, Service, apart
+from intact.serve.generation import FORESEEN, Service, apart, limited
 from intact.serve.messages import conversation
 from intact.serve.methods import Tell, Undertaking, Work
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest
+from intact.serve.settings import Settings
 
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
@@ -44,7 +45,7 @@ async def _placed(
         parameters,
         budget,
         methods.as_problem(conversation(request.messages), own, request.seed or 0),
-        _sampling(request),
+        _sampling(request, service.settings),
     )
     async with service.models.lease(name) as served:
         model = served.loaded
@@ -72,7 +73,7 @@ def _texts(undertaking: Undertaking) -> int:
     return max(1, min(n if isinstance(n, int) else 1, 64))
 
 
-def _sampling(request: ChatRequest) -> dict[str, Any]:
+def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
     """What a request wishes of sampling; what a method cannot heed is refused.
 
     Raises
@@ -90,7 +91,7 @@ def _sampling(request: ChatRequest) -> dict[str, Any]:
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
     limit = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
     if limit is not None:
-        given["max_tokens"] = limit
+        given["max_tokens"] = limited(limit, settings, "max_tokens")
     try:
         SamplingParameters(**given, seed=request.seed or 0)
     except IntactError as error:
