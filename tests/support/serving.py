@@ -15,7 +15,7 @@ from intact.serve.models import Loading, Models
 from intact.serve.run import server
 from intact.serve.settings import Settings
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass
