@@ -22,23 +22,12 @@ def runs(tmp_path_factory):
     rows = [{"question": f"What is {i} + {i}? {HOSTILE}", "answer": f"#### {i % 10}"} for i in range(8)]
     data = folder / "data" / "gsm8k"
     data.mkdir(parents=True)
-    write_tiny(folder / "tiny.gguf")
+    write_tiny(folder / "tiny.gguf", context=2048)
     write_tiny(folder / "other.gguf", seed=1)
 
-    def run(name, model, *words, rows=rows):
+    def run(name, model, *words, rows=rows, task="gsm8k"):
         (data / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        words = [
-            "eval",
-            folder / model,
-            "gsm8k",
-            "--max-tokens",
-            "32",
-            "--threads",
-            "1",
-            *words,
-            "--out",
-            folder / name,
-        ]
+        words = ["eval", folder / model, task, "--max-tokens", "32", *words, "--out", folder / name]
         environment = {"INTACT_DATA": str(folder / "data"), "COLUMNS": "100"}
         result = CliRunner().invoke(app, list(map(str, words)), env=environment, prog_name="intact")
         assert result.exit_code == 0, result.stderr
@@ -48,6 +37,8 @@ def runs(tmp_path_factory):
         "vote": run("vote.jsonl", "tiny.gguf", "--method", "self_consistency", "-n", "6"),
         "greedy": run("greedy.jsonl", "tiny.gguf"),
         "other": run("other.jsonl", "other.gguf"),
+        "base": run("base.jsonl", "tiny.gguf", task="gsm8k:style=base"),
+        "float": run("float.jsonl", "tiny.gguf", "--profile", "fp32"),
         "changed": run("changed.jsonl", "tiny.gguf", rows=[{**rows[0], "answer": "#### 77"}, *rows[1:]]),
     }
 
@@ -116,8 +107,9 @@ def test_failures_open_as_trees_of_texts_and_nothing_in_them_becomes_markup(repo
 
 
 def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(report, runs):
-    text = report(runs["greedy"], runs["other"])
-    assert "differ in their weights too" in text
+    assert "differ in their weights too" in report(runs["greedy"], runs["other"])
+    assert "differ in their prompts too" in report(runs["greedy"], runs["base"])
+    assert "differ in their profiles too" in report(runs["greedy"], runs["float"])
     text = report(runs["greedy"], runs["changed"])
     assert "are not compared: their problems have the same names but are not the same" in text
     assert "McNemar" not in text

@@ -7,6 +7,7 @@ import pytest
 import intact
 from intact.evaluate.plan import plan
 from intact.evaluate.run import evaluate
+from intact.library import LOGPROB_SCALE
 from intact.reason.backends.native import NativeBackend
 from intact.tasks.choose import choose
 from support.models import real_model
@@ -101,3 +102,23 @@ def test_answers_are_the_same_texts_with_the_same_scores(model, tmp_path, monkey
         assert task.read(text) == leaf.answer
         assert sample["exact_match"] == task.correct(item, leaf.answer)
     assert results["exact_match,last"] == scores["accuracy"]
+
+
+def test_long_texts_are_read_in_windows_and_every_token_counts_once(tmp_path):
+    from types import SimpleNamespace
+
+    from intact.evaluate.harness import IntactLM
+
+    model = intact.load(write_tiny(tmp_path / "tiny.gguf", context=48))
+    text = "What flies? A bird does, and sometimes a fish. " * 6
+    tokens = [min(model.tokenizer.eos_ids), *model.tokenizer.encode(text)]
+    total, place = 0, 1
+    while place < len(tokens):
+        end = min(place + 47, len(tokens))
+        window = tokens[max(0, end - 48) : end]
+        total += int(model.logprobs(window)[-(end - place) :].sum())
+        place = end
+    assert len(tokens) > 100
+    (found,) = IntactLM(model).loglikelihood_rolling([SimpleNamespace(arguments=(text,))])
+    assert found == total / LOGPROB_SCALE
+    model.close()

@@ -104,7 +104,7 @@ def arms_of(runs: Mapping[Path, Run]) -> list[Arm]:
     """
     if not runs:
         raise ParameterError("there is no run to report")
-    names = _names(list(runs.values()))
+    names = _names(runs)
     return [
         Arm(name, path, run, task)
         for name, (path, run) in zip(names, runs.items(), strict=True)
@@ -112,12 +112,15 @@ def arms_of(runs: Mapping[Path, Run]) -> list[Arm]:
     ]
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Names as short as tells the runs apart: method and what was asked of it, the model, or a number at last."""
-    methods, models = [_method(run) for run in runs], [str(run.manifest["models"][0]["name"]) for run in runs]
+def _names(runs: Mapping[Path, Run]) -> list[str]:
+    """Names as short as tells the runs apart: method and what was asked of it, the model, at last the file."""
+    methods = [_method(run) for run in runs.values()]
+    models = [str(run.manifest["models"][0]["name"]) for run in runs.values()]
     names = methods if len(set(models)) == 1 else [f"{a}, {b}" for a, b in zip(models, methods, strict=True)]
     if len(set(names)) < len(names):
-        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+        stems = [path.stem for path in runs]
+        last = stems if len(set(stems)) == len(stems) else list(map(str, runs))
+        names = [f"{name} ({one})" for name, one in zip(names, last, strict=True)]
     return names
 
 
