@@ -150,6 +150,26 @@ def test_bad_arguments_are_named(client):
     assert raised.value.param == "messages[0].tool_calls[0].function.arguments"
 
 
+def test_the_time_that_a_template_tells_can_be_fixed(tmp_path):
+    template = "{{ strftime_now('%Y') }}{% for message in messages %}{{ message.content }}{% endfor %}"
+    path = write_tiny(tmp_path / "dated.gguf", "qwen3", context=512, metadata={"tokenizer.chat_template": template})
+    asked = {"model": "dated", "messages": ASKED["messages"], "max_tokens": 3}
+    with (
+        running({"dated": path}) as server,
+        openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client,
+    ):
+        receipt = {"receipt": True}
+        for year in ("1999", "2026"):
+            own = {"intact": receipt | {"now": f"{year}-05-06T07:08:09"}}
+            answer = client.chat.completions.create(**asked, extra_body=own)
+            tokens = answer.choices[0].receipt["request"]["prompt"]
+            told = server.service.models.served["dated"].loaded.tokenizer.decode(tokens)
+            assert told == f"{year}Weather?"
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.chat.completions.create(**asked, extra_body={"intact": {"now": "tomorrow"}})
+        assert raised.value.param == "intact.now"
+
+
 def test_schemas_are_kept(client):
     format_ = {"type": "json_schema", "json_schema": {"name": "trip", "schema": PARAMETERS, "strict": True}}
     for seed in range(3):

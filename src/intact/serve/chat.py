@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
@@ -61,7 +62,12 @@ def _variables(request: ChatRequest) -> dict[str, Any]:
     variables = request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
-    return variables
+    if request.intact.now is None:
+        return variables
+    try:
+        return variables | {"now": datetime.fromisoformat(request.intact.now)}
+    except ValueError as error:
+        raise ApiError(400, f"intact.now is a time such as 2026-11-20T17:45:00: {error}", "intact.now") from error
 
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:

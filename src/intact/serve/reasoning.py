@@ -85,7 +85,7 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
         value = getattr(request, name)
         if value not in (None, False, [], {}) and (name, value) != ("n", 1):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
-    for name in ("regex", "grammar", "receipt"):
+    for name in ("regex", "grammar", "receipt", "now"):
         if getattr(request.intact, name):
             raise ApiError(400, f"intact.{name} cannot be combined with a reasoning method", f"intact.{name}")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}

@@ -134,6 +134,8 @@ class Extension(Form):
         Seconds after which the request is ended.
     id
         The name that draws depend on with the seed; by default a digest of the prompt.
+    now
+        The time that a chat template is told, such as ``2026-11-20T17:45:00``; by default the clock's.
     """
 
     method: str | None = None
@@ -149,6 +151,7 @@ class Extension(Form):
     priority: Annotated[int, Field(ge=-8, le=8)] = 0
     deadline: Annotated[Number, Field(gt=0)] | None = None
     id: Annotated[str, Field(max_length=256)] | None = None
+    now: str | None = None
 
 
 class Sampled(Form):
