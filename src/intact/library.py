@@ -471,12 +471,12 @@ class Model:
         self,
         prompt: Sequence[int],
         parameters: SamplingParameters,
-        key: int,
+        keys: list[int],
         *,
         recorder: Recorder | None = None,
-        known: Sequence[int] | None = None,
+        known: Sequence[Sequence[int]] | None = None,
     ) -> Job:
-        """One request of a single sample, by the key of its draws; `run` runs it. Parameters as of `Job`.
+        """One request by the keys of its draws; `run` runs it. Parameters as of `Job`.
 
         Raises
         ------
@@ -486,9 +486,8 @@ class Model:
         parameters.check_tokens(self.program.vocabulary)
         self.engine.check(prompt)
         limits = self.context, self.program.vocabulary
-        return Job(
-            self.tokenizer, parameters, prompt, [key], *limits, draft=known is None, recorder=recorder, known=known
-        )
+        draft = known is None
+        return Job(self.tokenizer, parameters, prompt, keys, *limits, draft=draft, recorder=recorder, known=known)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run requests to their ends, beside whatever else runs."""

@@ -45,7 +45,18 @@ def run(model, fields, known=None, rows=None, preempt=False):
     parameters = SamplingParameters(**({"max_tokens": 200, "ignore_eos": True} | fields))
     key = [branch_key(parameters.seed, ("some", 0))]
     sizes = model.context, model.program.vocabulary
-    job = Job(model.tokenizer, parameters, PROMPT, key, *sizes, 0, False, None, Listening(events), known)
+    job = Job(
+        model.tokenizer,
+        parameters,
+        PROMPT,
+        key,
+        *sizes,
+        0,
+        False,
+        None,
+        Listening(events),
+        None if known is None else [known],
+    )
     with model.exclusive() as engine:
         before, steps = engine.scheduler.rows, engine.counters.steps
         engine.scheduler.rows = rows or before
@@ -87,3 +98,29 @@ def test_false_ones_mislead_nobody(model, kind):
         assert taken <= steps
     assert run(model, KINDS[kind], [])[:2] == (plain, events)
     assert run(model, KINDS[kind], [*plain.tokens, 5, 6, 7])[:2] == (plain, events)
+
+
+@pytest.mark.parametrize("kind", ["greedy", "sampled", "penalised"])
+def test_samples_of_one_request_are_checked_together(model, kind):
+    """Some alike, which go one way, some that end early, some false."""
+    parameters = SamplingParameters(**({"max_tokens": 60} | KINDS[kind] | {"stop": ("e", "t")}))
+    keys = [branch_key(parameters.seed, ("some", branch)) for branch in (0, 0, 1, 2, 3, 3)]
+
+    def together(known):
+        events = []
+        sizes = model.context, model.program.vocabulary
+        job = Job(model.tokenizer, parameters, PROMPT, list(keys), *sizes, 0, False, None, Listening(events), known)
+        steps = model.engine.counters.steps
+        model.run([job])
+        events.sort(key=lambda event: (event.sample, event.position))
+        assert job.request.live == 0
+        assert model.engine.held == 0
+        return [job.completion(i, True) for i in range(len(keys))], events, model.engine.counters.steps - steps
+
+    plain, events, steps = together(None)
+    known = [sample.tokens for sample in plain]
+    again = together(known)
+    assert again[:2] == (plain, events)
+    assert again[2] < max(steps, 4)
+    false = [tokens[: i + 1] if i % 2 else (*tokens[:i], 7, *tokens[i + 1 :]) for i, tokens in enumerate(known)]
+    assert together(false)[:2] == (plain, events)

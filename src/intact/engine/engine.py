@@ -298,11 +298,16 @@ class Engine:
             self._follow(run)
         sequence.table.advance(run.rows + len(followed), sequence.text)
         groups: dict[int, list[Sample]] = {}
+        ended: set[int] = set()
         for drawn, top, head in zip(run.drawn, run.tops, run.heads or [b""] * len(run.path), strict=True):
             groups.clear()
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
+                if sample.number in ended:
+                    continue
                 if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top, head)):
                     groups.setdefault(token, []).append(sample)
+                else:
+                    ended.add(sample.number)
             if not groups:
                 break
             position += 1

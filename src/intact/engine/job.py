@@ -42,8 +42,8 @@ class Job:
         The random key of each sample.
     context, vocabulary : int
         Of the model: the most positions of a sequence, and the outputs of its head.
-    known : sequence of int, optional
-        What the only sample is expected to draw.
+    known : for each sample a sequence of int, optional
+        What it is expected to draw.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Job:
         draft: bool = True,
         listen: Listener | None = None,
         recorder: Recorder | None = None,
-        known: Sequence[int] | None = None,
+        known: Sequence[Sequence[int]] | None = None,
     ) -> None:
         room = context - len(prompt)
         self._tokenizer, self._parameters, self._listen, self._recorder = tokenizer, parameters, listen, recorder
@@ -75,7 +75,7 @@ class Job:
             draft,
             parameters.top_logprobs,
             _rules(tokenizer, parameters, prompt, vocabulary),
-            None if known is None else np.array(known, np.int32),
+            None if known is None else [np.array(tokens, np.int32) for tokens in known],
             recorder is not None,
         )
 

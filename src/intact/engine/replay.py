@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from intact.engine.draft import Tree
 from intact.engine.draft.base import make_tree
 from intact.engine.run import Drawn, Run
@@ -21,38 +19,51 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
-        sequence, known = work.sequence, work.sequence.request.known
-        if known is None or not work.completes or spare < 1:
+        if not work.completes or spare < 1:
             continue
-        drawn = sequence.length - len(sequence.request.prompt)
-        tokens = known[drawn : drawn + min(spare, sequence.left - 1)].tolist()
+        tokens = _common(work.sequence, spare)
         count = len(tokens)
         chain = make_tree(tokens, range(-1, count - 1), [1.0] * count, [ORIGIN] * count)
-        if chain is not None and scheduler.reserve_spare(sequence, work.rows + count):
-            found[sequence] = chain
+        if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + count):
+            found[work.sequence] = chain
             spare -= count
     return found
+
+
+def _common(sequence: Sequence, most: int) -> list[int]:
+    """What all samples of a sequence are known to draw next, as far as they stay together."""
+    request = sequence.request
+    if request.known is None:
+        return []
+    drawn = sequence.length - len(request.prompt)
+    end = drawn + min(most, sequence.left - 1)
+    first, *others = (request.known[sample.number][drawn:end] for sample in sequence.samples)
+    for other in others:
+        same = first[: len(other)] == other[: len(first)]
+        first = first[: len(same) if same.all() else int(same.argmin())]
+    tokens: list[int] = first.tolist()
+    return tokens
 
 
 class Replay(Run):
     """A walk down a chain that is known to be right unless somebody lied: all its places draw at once.
 
     What is drawn at a place is what a step of its own would have given there if the tokens before it came true; the
-    path ends at the first that did not.
+    path ends at the first that did not, for any of the samples.
     """
 
     __slots__ = ()
 
     def draws(self) -> list[Draw]:
-        """What the sample is to draw at every place of the chain."""
+        """What the samples are to draw at every place of the chain."""
         assert self.tree is not None
         sequence, sampling = self.sequence, self.sequence.request.sampling
-        (sample,) = sequence.samples
         rules = self.rules.fork() if self.rules is not None else None
         draws: list[Draw] = []
         for i, token in enumerate([*self.tree.tokens.tolist(), None]):
             edits, mask = rules.next() if rules is not None else (None, None)
-            draws.append(Draw(self.first + i, sampling, sample.key, sequence.length + i, edits, mask))
+            row, position = self.first + i, sequence.length + i
+            draws += [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
             if rules is not None and token is not None:
                 rules.add(token)
                 if not rules.allow():  # nothing follows: the next step will say so
@@ -62,13 +73,15 @@ class Replay(Run):
     def take(self, drawn: list[Drawn]) -> bool:
         """Take the draws as far as they came true, and the first that did not."""
         assert self.tree is not None
-        expected = np.array([token for token, _ in drawn[: len(self.tree.tokens)]]) == self.tree.tokens[: len(drawn)]
-        followed = int(expected.argmin()) if not expected.all() else len(expected)
-        followed = min(followed, len(drawn) - 1)
-        self.drawn = [[one] for one in drawn[: followed + 1]]
-        self.followed = self.tree.tokens[:followed].tolist()
-        self.path = list(range(followed + 1))
-        self.tops = [()] * (followed + 1)
+        each = len(self.sequence.samples)
+        self.drawn = []
+        for i, token in enumerate([*self.tree.tokens.tolist(), None]):
+            self.drawn.append(drawn[i * each : (i + 1) * each])
+            if (i + 1) * each == len(drawn) or any(one != token for one, _ in self.drawn[-1]):
+                break
+        self.followed = self.tree.tokens[: len(self.drawn) - 1].tolist()
+        self.path = list(range(len(self.drawn)))
+        self.tops = [()] * len(self.drawn)
         if self.rules is not None:
             self.rules = self.rules.fork()
             for token in self.followed:

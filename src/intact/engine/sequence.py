@@ -66,9 +66,9 @@ class Request:
         The length of a text that has reached its limit.
     draft : bool
         Whether guesses at what follows may be checked along; changes no token.
-    known : int32 array, optional
-        What the sample, which must be the only one, is expected to draw, so that much of it is checked at once; changes
-        no token either.
+    known : list of int32 arrays, optional
+        What each sample is expected to draw, so that much of it is checked at once; changes no token either. Such a
+        request cannot be forked.
     heads : bool
         Whether events carry what entered the head.
     """
@@ -84,7 +84,7 @@ class Request:
     draft: bool = True
     top: int = 0
     rules: Rules | None = None
-    known: NDArray[np.int32] | None = None
+    known: list[NDArray[np.int32]] | None = None
     heads: bool = False
     live: int = -1
     paused: bool = False

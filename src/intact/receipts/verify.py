@@ -7,7 +7,7 @@ penalties, constraints, ends, preemption and shared prompts need no second imple
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from intact.receipts.source import tokens_of
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
+    from intact.engine.job import Job
     from intact.engine.sequence import Event, Finish
     from intact.library import Model
 
@@ -73,27 +74,29 @@ def verify(
     """
     rest = iter(receipts)
     while window := list(islice(rest, WINDOW)):
-        checks = [_begin(model, receipt, most, signed_by) for receipt in window]
-        model.run([check.job for check in checks if isinstance(check, _Check)])
+        checks = [_Check(receipt, most) for receipt in window]
+        groups: dict[tuple[object, ...], _Group] = {}
         for check in checks:
-            yield check.verdict() if isinstance(check, _Check) else check
+            check.found = _refused(model, check.receipt, signed_by)
+            if check.found is None:
+                request = check.receipt.header.request
+                shared = request.prompt, replace(request.parameters, seed=0)
+                groups.setdefault(shared, _Group()).checks.append(check)
+        model.run([job for group in groups.values() if (job := group.begin(model)) is not None])
+        for group in groups.values():
+            group.end()
+        for check in checks:
+            assert check.found is not None
+            yield check.found
 
 
-def _begin(model: Model, receipt: Receipt, most: int | None, signed_by: bytes | None) -> _Check | Verdict:
-    """What must run to verify a receipt, or the verdict if the header alone decides."""
+def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
+    """The verdict if the header alone decides."""
     try:
         new_hash(receipt.header.hash)
     except ParameterError as error:
         return Verdict("unverifiable", "hash", None, str(error))
-    refused = _signature(receipt, signed_by) or _identity(model, receipt) or _request(model, receipt)
-    if refused is not None:
-        return refused
-    try:
-        return _Check(model, receipt, most)
-    except CapacityError as error:
-        return Verdict("unverifiable", "memory", None, str(error))
-    except ParameterError as error:
-        return Verdict("false", "sampling", None, f"no model takes this request: {error}")
+    return _signature(receipt, signed_by) or _identity(model, receipt) or _request(model, receipt)
 
 
 def _signature(receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
@@ -168,46 +171,79 @@ def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
     return None if len(a) == len(b) else min(len(a), len(b))
 
 
-class _Check:
-    """One receipt whose request runs again: a `Recorder` that compares."""
+class _Group:
+    """Receipts that differ in branch or seed alone: samples of one request. A `Recorder` that compares."""
 
-    def __init__(self, model: Model, receipt: Receipt, most: int | None) -> None:
-        header, self._receipt = receipt.header, receipt
-        request = header.request
-        claimed = receipt.output.tokens
-        self._claimed = claimed if most is None else claimed[:most]
-        self._partial = len(self._claimed) < len(claimed)
-        self._last = first_link(header.hash, header.digest)
+    def __init__(self) -> None:
+        self.checks: list[_Check] = []
+        self._job: Job | None = None
+
+    def begin(self, model: Model) -> Job | None:
+        """The request; None if it cannot run, which is the verdict on all then."""
+        request = self.checks[0].receipt.header.request
+        requests = [check.receipt.header.request for check in self.checks]
+        keys = [branch_key(each.parameters.seed, each.branch) for each in requests]
+        known = [check.claimed for check in self.checks]
+        try:
+            self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known)
+        except CapacityError as error:
+            self._judge(Verdict("unverifiable", "memory", None, str(error)))
+        except ParameterError as error:
+            self._judge(Verdict("false", "sampling", None, f"no model takes this request: {error}"))
+        return self._job
+
+    def _judge(self, verdict: Verdict) -> None:
+        for check in self.checks:
+            check.found = verdict
+
+    def watch(self, event: Event) -> Finish | None:
+        """Compare a token of a sample."""
+        return self.checks[event.sample].watch(event)
+
+    def receipt(self, sample: int, completion: Completion) -> None:
+        """None: nobody asks for another."""
+
+    def end(self) -> None:
+        """Reach the verdicts, once the job is done."""
+        if self._job is not None:
+            for i, check in enumerate(self.checks):
+                check.end(self._job.completion(i, False))
+
+
+class _Check:
+    """One receipt, and how far it was found true."""
+
+    def __init__(self, receipt: Receipt, most: int | None) -> None:
+        self.receipt, claimed = receipt, receipt.output.tokens
+        self.claimed = claimed if most is None else claimed[:most]
+        self.found: Verdict | None = None
+        self._partial = len(self.claimed) < len(claimed)
+        self._last = b""
         self._checked = 0
-        self._found: Verdict | None = None
-        self.job = model.job(
-            request.prompt,
-            request.parameters,
-            branch_key(request.parameters.seed, request.branch),
-            recorder=self,
-            known=self._claimed,
-        )
 
     def watch(self, event: Event) -> Finish | None:
         """Compare a token and its link; end the sample at the first that differs, or when enough are checked."""
         index = self._checked
-        if index == len(self._claimed):
-            self._found = self._verdict("finish", "the model goes on where the receipt ends")
+        if index == len(self.claimed):
+            self.found = self._verdict("finish", "the model goes on where the receipt ends")
             return "cancelled"
-        self._found = self._compare(event, index)
-        if self._found is not None:
+        if not index:
+            header = self.receipt.header
+            self._last = first_link(header.hash, header.digest)
+        self.found = self._compare(event, index)
+        if self.found is not None:
             return "cancelled"
-        self._last = self._receipt.link(index)
+        self._last = self.receipt.link(index)
         self._checked += 1
-        return "cancelled" if self._partial and self._checked == len(self._claimed) else None
+        return "cancelled" if self._partial and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
         """What is wrong with a token of the receipt, all before it being right."""
-        name, claimed = self._receipt.header.hash, self._claimed[index]
-        link = self._receipt.link(index)
+        name, claimed = self.receipt.header.hash, self.claimed[index]
+        link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)
         if event.token == claimed and same:
-            logprobs = self._receipt.output.logprobs
+            logprobs = self.receipt.output.logprobs
             if logprobs is None or logprobs[index] == event.logprob:
                 return None
             return self._verdict("logprobs", f"it says {logprobs[index]}; the model gives {event.logprob}")
@@ -228,17 +264,14 @@ class _Check:
     def _verdict(self, what: What, detail: str) -> Verdict:
         return Verdict("false", what, self._checked, detail, self._checked)
 
-    def receipt(self, sample: int, completion: Completion) -> None:
-        """None: nobody asks for another."""
-
-    def verdict(self) -> Verdict:
-        """What was found, once the job is done."""
-        found = self._found or self._ended(self.job.completion(0, False))
-        own = self._receipt.header.request.compiler
+    def end(self, completion: Completion) -> None:
+        """Reach the verdict, the sample being done."""
+        found = self.found or self._ended(completion)
+        own = self.receipt.header.request.compiler
         if found.outcome == "false" and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
-            return Verdict("unverifiable", "constraint", found.position, detail, found.checked)
-        return found
+            found = Verdict("unverifiable", "constraint", found.position, detail, found.checked)
+        self.found = found
 
     def _ended(self, completion: Completion) -> Verdict:
         """All tokens that were drawn are right: whether the rest is, too."""
@@ -246,12 +279,12 @@ class _Check:
             return Verdict("unverifiable", "memory", None, str(completion.error), self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):
             raise completion.error
-        if self._checked < len(self._claimed):
+        if self._checked < len(self.claimed):
             reason = completion.error or completion.finish
             return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
         if self._partial:
             return Verdict("true", checked=self._checked)
-        output = self._receipt.output
+        output = self.receipt.output
         if completion.finish != output.finish:
             return self._verdict(
                 "finish", f"it says {output.finish!r}; the model's answer ends by {completion.finish!r}"
