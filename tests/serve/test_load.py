@@ -6,9 +6,13 @@ import socket
 import time
 
 import httpx
+import numpy as np
 import openai
 import pytest
 
+import intact
+from intact.engine.sequence import Request
+from intact.numerics.sampling import branch_key, make_sampling
 from intact.serve.errors import ApiError
 from intact.serve.gate import Gate
 from intact.serve.models import Loading
@@ -275,3 +279,23 @@ def test_shutting_down_lets_requests_end(tiny_path):
         began = time.monotonic()
         assert run(scene()).json()["usage"]["completion_tokens"] == 300
         assert time.monotonic() - began < 20
+
+
+def test_a_short_prompt_is_not_held_up_by_those_who_write(tiny_path):
+    model = intact.load(tiny_path, threads=1)
+    first: list[int] = []
+
+    def request(length, limit, seed, sink):
+        prompt = np.array([5 + (7 * seed + 13 * i) % 250 for i in range(length)], np.int32)
+        return Request(prompt, [branch_key(seed, ("load",))], make_sampling(1.0), limit, sink, lambda *_: None)
+
+    with model.exclusive() as engine:
+        for seed in range(64):
+            engine.add(request(12, 200, seed, lambda _: None))
+        for _ in range(6):
+            engine.step()
+        arrived = engine.counters.steps
+        engine.add(request(20, 4, 99, lambda _: first.append(engine.counters.steps)))
+        for _ in range(4):
+            engine.step()
+    assert first[0] - arrived <= 2
