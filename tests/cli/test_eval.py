@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -191,3 +192,35 @@ def test_likelihoods_are_compared_and_kept(evaluate, place, tmp_path):
     assert [sample["answer"] for sample in record["samples"]] == ["0", "1"]
     assert record["correct"] == (record["samples"][1]["logprob"] > record["samples"][0]["logprob"])
     assert {score["metric"] for score in evaluate.json["scores"]} == {"acc", "acc_norm"}
+
+
+def test_the_command_in_a_result_makes_it_again(intact_command, place, evaluate, tmp_path):
+    words = (
+        "gsm8k:style=base,shots=1",
+        "gsm_ranges:level=2,size=3",
+        "--method",
+        "best_of_n",
+        "-n",
+        "2",
+        "--limit",
+        "2",
+    )
+    words += (
+        "--set",
+        "delimiter=\\n",
+        "--max-tokens",
+        "8",
+        "--temperature",
+        "0.5",
+        "--seeds",
+        "3-4",
+        "--budget",
+        "tokens=14",
+    )
+    made = evaluate(*("--profile", "fp32"), words=words)
+    command = json.loads(made[0].splitlines()[0])["command"]
+    program, verb, model, *rest = shlex.split(command)
+    assert (program, verb, model) == ("intact", "eval", "tiny.gguf")
+    result = intact_command("eval", place / model, *rest, "--out", tmp_path / "again.jsonl")
+    assert result.code == 0, result.err
+    assert (tmp_path / "again.jsonl").read_bytes() == made[0]

@@ -109,7 +109,9 @@ def test_failures_open_as_trees_of_texts_and_nothing_in_them_becomes_markup(repo
 def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(report, runs):
     assert "differ in their weights too" in report(runs["greedy"], runs["other"])
     assert "differ in their prompts too" in report(runs["greedy"], runs["base"])
-    assert "differ in their profiles too" in report(runs["greedy"], runs["float"])
+    text = report(runs["greedy"], runs["float"])
+    assert "differ in their profiles too" in text
+    assert "--max-tokens 32 --profile fp32 --out float.jsonl" in text
     text = report(runs["greedy"], runs["changed"])
     assert "are not compared: their problems have the same names but are not the same" in text
     assert "McNemar" not in text

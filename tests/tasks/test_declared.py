@@ -54,7 +54,7 @@ def test_a_declared_task_is_asked_and_judged_as_it_says(declared):
     assert chosen.task.problem(items[1], "base").prompt.startswith("Question: What is 1 + 1?\nAnswer: 2\n\n")
     assert chosen.task.correct(items[1], chosen.task.read("The answer is 1,003."))
     assert chosen.task.stops == ("\n",)
-    assert chosen.label == "sums:shots=1"
+    assert chosen.label == "sums.toml:shots=1"
 
 
 @pytest.mark.parametrize(

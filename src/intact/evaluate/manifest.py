@@ -18,6 +18,9 @@ from intact.receipts.identity import digests_of, numerics_of
 from intact.tasks.likelihood import Likelihood
 from intact.tasks.task import Task
 
+USUAL = "int8"
+"""The profile that the command line takes unless told otherwise."""
+
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     """Everything that decides a run's result; the models are called by the names of `backends`."""
@@ -37,7 +40,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "tasks": [_task(plan, task, converses) for task in range(len(plan.tasks))],
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
-        "command": command(plan, list(backends)),
+        "command": command(plan, list(backends), profile_of(first)),
     }
 
 
@@ -46,7 +49,12 @@ def takes_conversations(backend: Backend) -> bool:
     return not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
 
 
-def command(plan: Plan, models: Sequence[str]) -> str:
+def profile_of(backend: Backend) -> str:
+    """The arithmetic of a model of ours; of others nothing is known."""
+    return backend.model.executor.profile if isinstance(backend, NativeBackend) else USUAL
+
+
+def command(plan: Plan, models: Sequence[str], profile: str = USUAL) -> str:
     """The command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
@@ -57,6 +65,8 @@ def command(plan: Plan, models: Sequence[str]) -> str:
             words += ["--set", f"{name}={value}".replace("\n", "\\n")]
         for name, value in plan.sampling.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if profile != USUAL:
+        words += ["--profile", profile]
     if plan.limit is not None:
         words += ["--limit", str(plan.limit)]
     if plan.seeds != (0,):

@@ -47,7 +47,8 @@ class Chosen(NamedTuple):
             given["split"] = self.split
         given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
         wishes = ",".join(f"{name}={value}" for name, value in given.items())
-        return f"{self.task.name}:{wishes}" if wishes else self.task.name
+        name = self.task.called or self.task.name
+        return f"{name}:{wishes}" if wishes else name
 
 
 def parameters_of(kind: type[Task]) -> dict[str, Any]:

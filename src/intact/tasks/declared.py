@@ -147,6 +147,7 @@ def read_task(path: Path) -> Task:
         raise FormatError(f"{path}: name must consist of letters, digits and _, got {name!r}")
     attributes: dict[str, Any] = {
         "name": name,
+        "called": path.name,
         "line": found.get("line", f"as {path.name} declares it"),
         "source": found.get("source", items.get("hub", items.get("file"))),
         "licence": found.get("licence", "unknown"),

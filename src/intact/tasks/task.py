@@ -70,6 +70,8 @@ class Task(ABC):
         What has to be installed for it, such as ``intact[reasoning-gym]``.
     graded : bool
         Whether anything here can judge its answers.
+    called : str
+        What finds it, where that is not its name.
     """
 
     name: ClassVar[str]
@@ -83,6 +85,7 @@ class Task(ABC):
     measures: ClassVar[Mapping[str, str]] = {}
     extra: ClassVar[str] = ""
     graded: ClassVar[bool] = True
+    called: ClassVar[str] = ""
 
     @abstractmethod
     def parse(self, row: Row, index: int) -> Item:
