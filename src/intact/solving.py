@@ -19,7 +19,7 @@ from intact.reason.driver import PARALLEL, Driver, Task
 from intact.reason.journal import Journal
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
-from intact.score import answers
+from intact.score.answers import read_answer as read_answer
 from intact.score.scorers import find_scorer
 from intact.tasks.task import Item
 from intact.tasks.task import Task as TaskOfItems
@@ -36,12 +36,6 @@ class Graded(NamedTuple):
     item: Item
     result: Result
     correct: bool
-
-
-def read_answer(text: str) -> str | None:
-    """The answer that a text gives: an expression in a box or behind "the answer is", or else its last number."""
-    found = answers.expression(text)
-    return answers.number(text) if found is None else found
 
 
 def backend_of(model: Solver, continues: str = "no") -> Backend:
@@ -92,6 +86,7 @@ def solve(
     seed: int = 0,
     budget: Budget | str | None = None,
     journal: str | os.PathLike[str] | None = None,
+    receipt: bool = False,
     **parameters: Any,
 ) -> Result:
     """Answer a question by a method.
@@ -111,6 +106,8 @@ def solve(
         Hard caps, such as "tokens=20k".
     journal : path, optional
         A folder where results are kept; what is there is not computed again.
+    receipt : bool
+        Whether the result shall have a receipt of the whole run (docs/receipts.md).
     **parameters
         The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop.
 
@@ -130,10 +127,36 @@ def solve(
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
-    ((_, result),) = solve_all(
-        backends, [Task(found, question, parameters)], sampling=sampling, budget=budget, journal=journal
-    )
+    task = Task(found, question, parameters)
+    if receipt:
+        return solve_with_receipt(backends, task, sampling, budget, journal)
+    ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal)
     return result
+
+
+def solve_with_receipt(
+    backends: Mapping[str, Backend],
+    task: Task,
+    sampling: Mapping[str, Any] | None = None,
+    budget: Budget | str | None = None,
+    journal: object = None,
+) -> Result:
+    """Work on one task; the result has a receipt.
+
+    Raises
+    ------
+    ParameterError
+        If no receipt can be made of this run.
+    """
+    from intact.runs import record
+
+    (backend, *others) = backends.values()
+    if others or not isinstance(backend, NativeBackend):
+        raise ParameterError("a run with a receipt takes one model, and one that runs here")
+    if journal is not None:
+        raise ParameterError("a run with a receipt writes every text itself: leave out the journal")
+    caps = Budget.parse(budget) if isinstance(budget, str) else budget
+    return record.solve_with_receipt(backend.model, task, caps, sampling)
 
 
 def solve_all(

@@ -140,3 +140,48 @@ def test_many_profiles_in_one_file(intact_command, path, tmp_path):
     result = intact_command("verify", tmp_path / "both", "--model", path, "--json")
     assert (result.code, result.json["true"]) == (0, 3)
     assert json.loads(result.out) == result.json
+
+
+@pytest.fixture
+def runs(intact_command, path, tmp_path):
+    """A file with the receipt of a run, and one that tells of the same run what is not so."""
+    file = tmp_path / "run.receipt"
+    asked = ["--set", "n=3", "--max-tokens", 8, "--model", path, "--receipt", file]
+    assert intact_command("solve", "best_of_n", "What is 2 + 2?", *asked).code == 0
+    return file
+
+
+def test_runs_verify_whole_and_in_part(intact_command, path, runs, answers):
+    whole = intact_command("verify", runs, answers, "--model", path, "--json")
+    assert (whole.code, whole.json["true"], whole.json["receipts"][0]["checked"]) == (0, 7, 24)
+    part = intact_command("verify", runs, "--part", "winner", "--model", path, "--json")
+    assert (part.code, part.json["receipts"][0]["checked"], part.json["receipts"][0]["tokens"]) == (0, 8, 24)
+    falsify(runs, 0, **{'"seed":"0"': '"seed":"1"'})
+    told = intact_command("verify", runs, "--model", path)
+    assert (told.code, "FALSE  root: " in told.out) == (1, True)
+    key = "0" * 64
+    assert intact_command("verify", runs, "--model", path, "--signed-by", key).code == 3
+
+
+def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, runs):
+    from dataclasses import replace
+
+    from intact.runs.document import RunReceipt
+
+    receipt = RunReceipt.parse(runs.read_bytes().rstrip(b"\n"))
+    entries = (*receipt.entries[:3], replace(receipt.entries[3], scores=(0.1, 0.2, 0.3)))
+    runs.write_bytes(RunReceipt.make(receipt.header, entries, receipt.result).encode() + b"\n")
+    told = intact_command("verify", runs, "--model", path)
+    assert (told.code, "FALSE  score in entry 3: " in told.out) == (1, True)
+
+
+def test_runs_that_no_receipt_can_hold_write_none(intact_command, path, tmp_path):
+    file = tmp_path / "run.receipt"
+    asked = ["--model", path, "--receipt", file]
+    for arguments in (
+        ["short_m_at_k", "Why?"],
+        ["best_of_n", "Why?", "--journal", tmp_path / "j"],
+        ["best_of_n", "--task", "gsm8k"],
+    ):
+        assert intact_command("solve", *arguments, *asked).code == 2
+    assert not file.exists()

@@ -18,6 +18,7 @@ from intact.cli.options import (
     MinPOption,
     NOption,
     ProfileOption,
+    ReceiptOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
@@ -25,6 +26,7 @@ from intact.cli.options import (
     TopPOption,
     WithOption,
     as_bytes,
+    check_receipt,
     complete_model,
     pair,
 )
@@ -46,6 +48,8 @@ Kill it, run it again: it goes on where it was
   intact solve self_consistency "What is 17 * 23?" -n 64 --journal runs/17x23
 The tree of texts
   intact solve particle_filter "What is 17 * 23?" --trace tree.json && intact trace show tree.json
+A receipt of the whole run, by which anybody with the model can verify texts, scores and vote
+  intact solve beam_search "What is 17 * 23?" --receipt run.receipt && intact verify run.receipt
 A hundred problems with known answers
   intact solve self_consistency --task gsm8k --limit 100 -n 16 --budget tokens=200k --journal runs/gsm8k
 Your own method
@@ -104,6 +108,7 @@ def command(
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
     ] = None,
+    receipt: ReceiptOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
@@ -136,6 +141,9 @@ def command(
         sampling["stop"] = tuple([text.replace("\\n", "\n") for text in stop])
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
+    check_receipt(receipt)
+    if receipt is not None and task is not None:
+        raise ParameterError("--receipt is of a question; the problems of a task have none")
 
     def loaded() -> dict[str, Any]:
         named = {model: model} | dict(map(pair, others or []))
@@ -150,7 +158,9 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal)
+    result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
+    if result.receipt is not None and receipt is not None:
+        write_whole(receipt, result.receipt.encode().decode() + "\n")
     if trace is not None:
         write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if json:
@@ -178,15 +188,18 @@ def _solve(
     seed: int,
     caps: Budget,
     journal: Path | None,
+    receipt: bool,
 ) -> Result:
     from intact.reason.driver import Task
-    from intact.solving import as_problem, backends_of, solve_all
+    from intact.solving import as_problem, backends_of, solve_all, solve_with_receipt
 
     backends = backends_of(models)
     problem = as_problem(text, next(iter(backends.values())), seed=seed)
-    console, tasks = err(), [Task(method, problem, parameters)]
+    console, one = err(), Task(method, problem, parameters)
     with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:
-        ((_, result),) = solve_all(backends, tasks, sampling=sampling, budget=caps, journal=journal)
+        if receipt:
+            return solve_with_receipt(backends, one, sampling, caps, journal)
+        ((_, result),) = solve_all(backends, [one], sampling=sampling, budget=caps, journal=journal)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from functools import cache as kept
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from intact.library import Model
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict, What
+    from intact.runs.document import RunReceipt
+    from intact.runs.verify import RunVerdict
 
 FALSE, UNVERIFIABLE = 1, 3
 EXAMPLES = """\
@@ -36,7 +39,17 @@ Only what a certain key has signed
   intact verify answers.receipts --signed-by paper.key.pub
 A spot check: 20 of many, chosen by a number that nobody knew when they were made
   intact verify answers.receipts --sample 20 --nonce 00000000000000000001dd05
+The run of a method; or its vote, and of its texts those alone that the answer is taken from
+  intact verify run.receipt
+  intact verify run.receipt --part winner
 """
+
+
+class Part(StrEnum):
+    """What of a run's texts is held against the model."""
+
+    ALL = "all"
+    WINNER = "winner"
 
 
 class Entry(NamedTuple):
@@ -44,7 +57,7 @@ class Entry(NamedTuple):
 
     file: Path
     line: int
-    content: Receipt | ReceiptError
+    content: Receipt | RunReceipt | ReceiptError
 
 
 def command(
@@ -67,6 +80,9 @@ def command(
         int | None,
         typer.Option("--tokens", min=1, help="Check so many tokens of each, from the first.", show_default=False),
     ] = None,
+    part: Annotated[
+        Part, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
+    ] = Part.ALL,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
@@ -90,7 +106,7 @@ def command(
     results = []
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
-        for entry, verdict in _Verifier(load, tokens, key).run(_entries(files, chosen)):
+        for entry, verdict in _Verifier(load, tokens, key, part is Part.WINNER).run(_entries(files, chosen)):
             results.append(_result(entry, verdict))
             progress.update(task, advance=1)
             if not json:
@@ -112,13 +128,14 @@ def command(
 def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
     """The lines of all files, or those of them whose numbers, over all files, are chosen."""
     from intact.receipts.document import Receipt, read_lines
+    from intact.runs.document import RunReceipt, is_run
 
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield Entry(file, number, Receipt.parse(line))
+            yield Entry(file, number, RunReceipt.parse(line) if is_run(line) else Receipt.parse(line))
         except ReceiptError as error:
             yield Entry(file, number, error)
 
@@ -138,16 +155,18 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
 class _Verifier:
     """Verifies receipts with a model, loaded as each was made: in its profile, with its bits."""
 
-    def __init__(self, load: Callable[[Profile, int], Model], tokens: int | None, key: bytes | None) -> None:
-        self._load, self._tokens, self._key = kept(load), tokens, key
+    def __init__(
+        self, load: Callable[[Profile, int], Model], tokens: int | None, key: bytes | None, winner: bool
+    ) -> None:
+        self._load, self._tokens, self._key, self._winner = kept(load), tokens, key, winner
 
-    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Verdict]]:
+    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Verdict | RunVerdict]]:
         """A verdict for each entry, in order."""
         from intact.receipts.verify import WINDOW, Verdict
 
         while window := list(islice(entries, WINDOW)):
-            verdicts: dict[int, Verdict] = {}
-            groups: dict[tuple[Profile, int], dict[int, Receipt]] = {}
+            verdicts: dict[int, Verdict | RunVerdict] = {}
+            groups: dict[tuple[Profile, int], dict[int, Receipt | RunReceipt]] = {}
             for i, (_, _, content) in enumerate(window):
                 if isinstance(content, ReceiptError):
                     what: What = "version" if isinstance(content, NewerReceiptError) else "format"
@@ -160,29 +179,40 @@ class _Verifier:
             for i, entry in enumerate(window):
                 yield entry, verdicts[i]
 
-    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt]) -> list[Verdict]:
+    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt | RunReceipt]) -> list[Verdict | RunVerdict]:
+        from intact.receipts.document import Receipt
         from intact.receipts.verify import Verdict, verify
 
         try:
             model = self._load(profile, bits)
         except (IntactError, OSError) as error:
             return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
-        return list(verify(model, receipts, self._tokens, self._key))
+        verdicts = verify(model, [one for one in receipts if isinstance(one, Receipt)], self._tokens, self._key)
+        return [
+            next(verdicts) if isinstance(receipt, Receipt) else self._judge_run(model, receipt) for receipt in receipts
+        ]
+
+    def _judge_run(self, model: Model, receipt: RunReceipt) -> RunVerdict:
+        from intact.runs.verify import RunVerdict, verify_run
+
+        if self._key is not None:
+            return RunVerdict("unverifiable", "signature", detail="it is not signed")
+        return verify_run(model, receipt, self._winner, self._tokens)
 
 
-def _result(entry: Entry, verdict: Verdict) -> dict[str, Any]:
+def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
     """What --json tells of a receipt."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     return {
         "file": str(entry.file),
         "line": entry.line,
         "digest": receipt and receipt.digest.hex(),
-        "tokens": receipt and len(receipt.output.tokens),
+        "tokens": receipt and receipt.count,
         **asdict(verdict),
     }
 
 
-def _line(entry: Entry, verdict: Verdict) -> Text:
+def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
     """What people are told of a receipt."""
     from rich.text import Text
 
@@ -190,7 +220,9 @@ def _line(entry: Entry, verdict: Verdict) -> Text:
     if verdict.outcome == "true":
         told = f"{verdict.checked} tokens"
     else:
-        where = "" if verdict.position is None else f" at {verdict.position}"
+        number = getattr(verdict, "entry", None)
+        where = "" if number is None else f" in entry {number}"
+        where += "" if verdict.position is None else f" at {verdict.position}"
         told = f"{verdict.what}{where}: {verdict.detail}"
     return Text.assemble(f"{entry.file}:{entry.line}  ", names[verdict.outcome], f"  {told}")
 

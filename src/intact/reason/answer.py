@@ -5,9 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from intact.reason.state import State
+
+if TYPE_CHECKING:
+    from intact.runs.document import RunReceipt
 
 
 class Cost(NamedTuple):
@@ -90,6 +93,8 @@ class Result:
         The tree of texts (docs/reasoning.md), as JSON has it.
     caveats : tuple of str
         What the back end cannot promise.
+    receipt : RunReceipt or None
+        By which others can verify it all (docs/receipts.md, Runs); None unless asked for.
     """
 
     id: str
@@ -100,6 +105,7 @@ class Result:
     error: str = ""
     trace: Mapping[str, Any] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
+    receipt: RunReceipt | None = None
 
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
         """The result as JSON has it."""

@@ -288,6 +288,11 @@ class Receipt:
                 f"chain has {len(self.chain)} bytes; expected {SIZE} for each of {len(self.output.tokens)} tokens"
             )
 
+    @property
+    def count(self) -> int:
+        """How many tokens its output has."""
+        return len(self.output.tokens)
+
     def link(self, index: int) -> bytes:
         """The link of a token of the output."""
         return self.chain[SIZE * index : SIZE * (index + 1)]

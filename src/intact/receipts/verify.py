@@ -15,8 +15,8 @@ from intact.engine import constraints
 from intact.errors import CapacityError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
 from intact.receipts.chain import first_link, next_link
-from intact.receipts.digests import new_hash
-from intact.receipts.document import Receipt
+from intact.receipts.digests import HashName, new_hash
+from intact.receipts.document import ModelDigests, Numerics, Receipt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.source import tokens_of
 
@@ -96,7 +96,12 @@ def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict
         new_hash(receipt.header.hash)
     except ParameterError as error:
         return Verdict("unverifiable", "hash", None, str(error))
-    return _signature(receipt, signed_by) or _identity(model, receipt) or _request(model, receipt)
+    header = receipt.header
+    return (
+        _signature(receipt, signed_by)
+        or identity(model, header.model, header.numerics, header.hash)
+        or _request(model, receipt)
+    )
 
 
 def _signature(receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
@@ -115,9 +120,9 @@ def _signature(receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
     return None
 
 
-def _identity(model: Model, receipt: Receipt) -> Verdict | None:
-    """Whether it is a receipt of this model in this arithmetic."""
-    claimed, own = receipt.header.model, digests_of(model, receipt.header.hash)
+def identity(model: Model, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
+    """Whether a receipt is of this model in this arithmetic; the verdict if it is not."""
+    own = digests_of(model, hash)
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
         detail = (
@@ -127,7 +132,7 @@ def _identity(model: Model, receipt: Receipt) -> Verdict | None:
     if claimed.tensors != own.tensors:
         detail = f"it says that these weights are {claimed.tensors} tensors; they are {own.tensors}"
         return Verdict("unverifiable", "weights", None, detail)
-    given, mine = receipt.header.numerics, numerics_of(model)
+    mine = numerics_of(model)
     for name in ("profile", "version", "bits"):
         if getattr(given, name) != getattr(mine, name):
             detail = f"its {name} is {getattr(given, name)!r:.40}; this model runs in {getattr(mine, name)!r}"

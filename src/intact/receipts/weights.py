@@ -70,7 +70,7 @@ class Weights:
         if name not in self.names:
             raise ParameterError(f"this model has no tensor {name!r:.80}; it has {self.names[1]}, ...")
         index = self.names.index(name)
-        return Proof(index, len(self.leaves), tuple(_path(self.hash, self.leaves, index)))
+        return Proof(index, len(self.leaves), tuple(path_of(self.hash, self.leaves, index)))
 
 
 def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002
@@ -158,13 +158,14 @@ def root_of(hash: HashName, leaves: Sequence[bytes]) -> bytes:  # noqa: A002
     return _node(hash, root_of(hash, leaves[:middle]), root_of(hash, leaves[middle:]))
 
 
-def _path(hash: HashName, leaves: Sequence[bytes], index: int) -> list[bytes]:  # noqa: A002
+def path_of(hash: HashName, leaves: Sequence[bytes], index: int) -> list[bytes]:  # noqa: A002
+    """The siblings on the way from a leaf to the root, lowest first."""
     if len(leaves) == 1:
         return []
     middle = _split(len(leaves))
     if index < middle:
-        return [*_path(hash, leaves[:middle], index), root_of(hash, leaves[middle:])]
-    return [*_path(hash, leaves[middle:], index - middle), root_of(hash, leaves[:middle])]
+        return [*path_of(hash, leaves[:middle], index), root_of(hash, leaves[middle:])]
+    return [*path_of(hash, leaves[middle:], index - middle), root_of(hash, leaves[:middle])]
 
 
 def _split(count: int) -> int:

@@ -117,6 +117,12 @@ def expression(text: str) -> str | None:
     return None if inside is None or not inside.strip() else simplest(inside)
 
 
+def read_answer(text: str) -> str | None:
+    """The answer that a text gives: an expression in a box or behind "the answer is", or else its last number."""
+    found = expression(text)
+    return number(text) if found is None else found
+
+
 def simplest(latex: str) -> str:
     r"""Return the canonical form of an expression in LaTeX: numbers as numbers, others as SymPy orders and writes them.
 

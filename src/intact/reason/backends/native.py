@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from intact.engine.completion import Chunk, Completion
-from intact.engine.job import Job
+from intact.engine.job import Job, Recorder
 from intact.engine.sequence import Event, Finish
 from intact.errors import IntactError
 from intact.library import Model
@@ -179,12 +179,12 @@ class NativeBackend:
 
             def listen(sample: int, piece: Chunk | None) -> None:
                 if piece is None:
-                    self._finish(group[sample], job, sample, heads)
+                    self._finish(group[sample], job, sample, recorder)
 
             limits = self.context, self.model.program.vocabulary
-            heads = Heads() if first.hidden else None
+            recorder = self._recorder(group, tuple(prompt))
             job = Job(
-                self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen, heads
+                self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen, recorder
             )
         except IntactError as error:
             for generation in group:
@@ -225,11 +225,15 @@ class NativeBackend:
             if not heat.live:
                 del self._heats[heat]
 
-    def _finish(self, generation: Generation, job: Job, sample: int, heads: Heads | None) -> None:
+    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Recorder | None:
+        """What watches the tokens of texts that share a request."""
+        return Heads() if group[0].hidden else None
+
+    def _finish(self, generation: Generation, job: Job, sample: int, recorder: Recorder | None) -> None:
         del self._live[generation]
         written = self._texts.written(job, sample, generation.state)
-        if heads is not None and sample in heads.last:
-            written = written._replace(hidden=Hidden(self.identity, heads.last[sample].hex()))
+        if isinstance(recorder, Heads) and sample in recorder.last:
+            written = written._replace(hidden=Hidden(self.identity, recorder.last[sample].hex()))
         self._end(generation, written)
 
     def _end(self, generation: Generation, written: Written) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from functools import cached_property
 
 from intact.engine.job import Job
+from intact.engine.sequence import Finish
 from intact.reason.backends.base import Written
 from intact.reason.state import Piece, Prompt, State, Why
 from intact.text import Tokenizer
@@ -53,16 +54,19 @@ class Texts:
     def written(self, job: Job, sample: int, state: State) -> Written:
         """What a sample wrote, that goes on from a state."""
         writer = job._writer(sample)
-        tokens = tuple(writer.tokens)
-        finish: Why = writer.finish or "cancelled"
-        if finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids:
-            finish = "end"
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
         words = self._words
         for token in {token for likeliest in writer.top for token, _ in likeliest} - words.keys():
             words[token] = self._word(token)
         top = tuple([tuple([(words[token], value) for token, value in likeliest]) for likeliest in writer.top])
-        return Written(self._text(state, tokens, finish), tokens, tuple(writer.logprobs), top, finish, error)
+        told = self.told(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
+        return told._replace(top=top, error=error)
+
+    def told(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
+        """What tokens say that go on from a state."""
+        ended = finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids
+        why: Why = "end" if ended else finish
+        return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
 
     def _encode(self, part: Prompt | Piece) -> list[int]:
         if isinstance(part, Piece):

@@ -1,0 +1,330 @@
+"""Receipts of runs: the truth is found true, and each lie by what it is about, though the liar covers all of it up."""
+
+import random
+import re
+from dataclasses import replace
+
+import pytest
+
+import intact
+from intact.errors import NewerReceiptError, ParameterError, ReceiptError
+from intact.reason import Answer, Extend, Problem, method
+from intact.receipts.document import Header, Request
+from intact.receipts.weights import check_proof
+from intact.runs.document import RunReceipt, ScoreEntry, TextEntry, leaf_of
+from intact.runs.sealed import entries_of, on_path, outcome_of
+from intact.runs.verify import ReplayBackend, replay, verify_run
+from support.forger import forge
+from support.tiny import write_tiny
+
+QUESTION = "What is 2 + 2?"
+STEPS = {"n": 4, "steps": 3, "delimiter": "e"}
+ASKED = {
+    "self_consistency": {"n": 6, "max_tokens": 24},
+    "best_of_n": {"n": 5},
+    "beam_search": {"width": 2, **STEPS},
+    "particle_filter": STEPS,
+    "generative_verifier": {"n": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return intact.load(write_tiny(folder / "true.gguf", context=512), drafter="off", threads=1)
+
+
+def run(model, name, **more):
+    asked = {"max_tokens": 16, "temperature": 1.0, **(ASKED.get(name, {}) if isinstance(name, str) else {}), **more}
+    return intact.solve(model, name, QUESTION, receipt=True, **asked)
+
+
+@pytest.fixture(scope="module")
+def honest(model):
+    return {name: run(model, name).receipt for name in ASKED}
+
+
+def judge(model, receipt, **more):
+    verdict = verify_run(model, RunReceipt.parse(receipt.encode()), **more)
+    return verdict.outcome, verdict.what, verdict.entry, verdict.position
+
+
+class Liar(ReplayBackend):
+    """Gives what the entries say, and makes whatever header and chain fit to it."""
+
+    def _find(self, generation):
+        place = "/".join(map(str, generation.branch))
+        entry = self._run.entries[self.unread.pop(place)]
+        header = self._run.header
+        asked = Request(tuple(self._texts.context(generation.state)), generation.parameters, generation.branch)
+        false = forge(self.model, Header(header.model, header.numerics, asked, header.hash), entry.output)
+        self.texts[place] = TextEntry(generation.branch, false.header.digest, false.output, false.chain)
+        return self._texts.told(generation.state, entry.output.tokens, entry.output.logprobs, entry.output.finish)
+
+
+def cover(model, receipt, entries=None, **header):
+    """Change texts or header, and make all that follows fit: scores, vote, cost, digests, chains, root."""
+    changed = replace(receipt, header=replace(receipt.header, **header), entries=tuple(entries or receipt.entries))
+    liar = Liar(model, changed)
+    result = replay(liar, changed.header)
+    return RunReceipt.make(changed.header, entries_of(result.trace, liar.texts), outcome_of(result))
+
+
+def swap(receipt, index, **changes):
+    """The entries with one changed: fields of it, or of its output."""
+    entries = list(receipt.entries)
+    entry = entries[index]
+    output = {name: changes.pop(name) for name in ("tokens", "logprobs") if name in changes}
+    if output:
+        changes["output"] = replace(entry.output, **output)
+    entries[index] = replace(entry, **changes)
+    return entries
+
+
+def loser(receipt):
+    """The number of a text that the answer is not taken from."""
+    chosen = receipt.result.chosen
+    return next(i for i, e in enumerate(receipt.entries) if isinstance(e, TextEntry) and not on_path(e.branch, chosen))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_truth_is_found_true(model, honest, name):
+    receipt = honest[name]
+    assert RunReceipt.parse(receipt.encode()) == receipt
+    verdict = verify_run(model, receipt)
+    assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, receipt.count)
+    assert cover(model, receipt) == receipt
+    winner = verify_run(model, receipt, winner=True)
+    assert winner.outcome == "true"
+    assert 0 < winner.checked < receipt.count
+
+
+@pytest.mark.parametrize("name", ["beam_search", "best_of_n"])
+def test_whatever_must_not_matter_does_not(honest, folder, name):
+    other = intact.load(folder / "true.gguf", threads=2, rows=3)  # with a drafter
+    assert run(other, name).receipt.encode() == honest[name].encode()
+
+
+def test_a_spent_budget_is_part_of_the_run(model):
+    result = run(model, "beam_search", budget="tokens=70")
+    assert result.why == "spent"
+    assert judge(model, result.receipt)[0] == "true"
+    header = replace(result.receipt.header, budget={"tokens": 75})
+    richer = RunReceipt.make(header, result.receipt.entries, result.receipt.result)
+    assert judge(model, richer)[0] == "false"
+
+
+def test_another_vote(model, honest):
+    receipt = honest["self_consistency"]
+    votes = receipt.result.votes
+    assert len(votes) > 1
+    for lie in ({"answer": votes[-1][0]}, {"votes": votes[::-1]}, {"confidence": 1.0}, {"chosen": None}):
+        false = RunReceipt.make(receipt.header, receipt.entries, replace(receipt.result, **lie))
+        assert judge(model, false) == ("false", "vote", None, None)
+        assert judge(model, false, winner=True) == ("false", "vote", None, None)
+    cheaper = replace(receipt.result, cost=receipt.result.cost._replace(tokens=1))
+    assert judge(model, RunReceipt.make(receipt.header, receipt.entries, cheaper))[:2] == ("false", "cost")
+
+
+@pytest.mark.parametrize("name", ["self_consistency", "best_of_n", "beam_search", "particle_filter"])
+def test_a_hidden_candidate(model, honest, name):
+    receipt, index = honest[name], loser(honest[name])
+    entries = receipt.entries[:index] + receipt.entries[index + 1 :]
+    assert judge(model, RunReceipt.make(receipt.header, entries, receipt.result)) == ("false", "missing", None, None)
+
+
+def test_a_candidate_too_many(model, honest):
+    receipt = honest["best_of_n"]
+    entry = receipt.entries[0]
+    more = replace(entry, branch=(*entry.branch[:-1], 99))
+    false = RunReceipt.make(receipt.header, (*receipt.entries, more), receipt.result)
+    assert judge(model, false) == ("false", "extra", len(receipt.entries), None)
+    fewer = replace(receipt.header, parameters={"n": 4})
+    assert judge(model, RunReceipt.make(fewer, receipt.entries, receipt.result)) == ("false", "extra", 4, None)
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "beam_search", "particle_filter"])
+def test_another_score(model, honest, name):
+    receipt = honest[name]
+    index = next(i for i, entry in enumerate(receipt.entries) if isinstance(entry, ScoreEntry))
+    scores = receipt.entries[index].scores
+    lie = (scores[0] * (1 + 2**-52), *scores[1:])
+    false = RunReceipt.make(receipt.header, tuple(swap(receipt, index, scores=lie)), receipt.result)
+    assert judge(model, false) == ("false", "score", index, None)
+
+
+def test_scores_of_other_log_probabilities(model, honest):
+    receipt, index = honest["best_of_n"], loser(honest["best_of_n"])
+    logprobs = list(receipt.entries[index].output.logprobs)
+    logprobs[5] -= 1
+    false = cover(model, receipt, swap(receipt, index, logprobs=tuple(logprobs)))
+    assert judge(model, false) == ("false", "logprobs", index, 5)
+
+
+@pytest.mark.parametrize("name", ["self_consistency", "best_of_n", "beam_search"])
+def test_a_token_of_a_loser(model, honest, name):
+    """Only the model can tell; who asks for the winner alone does not ask it about this one."""
+    receipt, index = honest[name], loser(honest[name])
+    tokens = list(receipt.entries[index].output.tokens)
+    tokens[-2] = 100 if tokens[-2] != 100 else 101
+    false = cover(model, receipt, swap(receipt, index, tokens=tuple(tokens)))
+    at = next(i for i, e in enumerate(false.entries) if e.branch == receipt.entries[index].branch)
+    assert judge(model, false) == ("false", "token", at, len(tokens) - 2)
+    if false.result.chosen == receipt.result.chosen:
+        assert judge(model, false, winner=True)[0] == "true"
+
+
+def test_a_token_of_the_winner(model, honest):
+    receipt = honest["self_consistency"]
+    index = next(i for i, e in enumerate(receipt.entries) if e.branch == receipt.result.chosen)
+    tokens = list(receipt.entries[index].output.tokens)
+    tokens[3] = 100 if tokens[3] != 100 else 101
+    false = cover(model, receipt, swap(receipt, index, tokens=tuple(tokens)))
+    assert judge(model, false)[:2] == ("false", "token")
+
+
+@pytest.mark.parametrize(
+    ("name", "lie", "whats"),
+    [
+        ("self_consistency", {"sampling": {"max_tokens": 24, "temperature": 0.9}}, {"token"}),
+        ("self_consistency", {"seed": 1}, {"token"}),
+        ("self_consistency", {"sampling": {"max_tokens": 25, "temperature": 1.0}}, {"finish"}),
+        ("beam_search", {"parameters": {**STEPS, "width": 2, "delimiter": "a"}}, {"finish", "token"}),
+    ],
+)
+def test_other_parameters_with_everything_covered_up(model, honest, name, lie, whats):
+    outcome, what, entry, _ = judge(model, cover(model, honest[name], **lie))
+    assert (outcome, what in whats, entry is not None) == ("false", True, True)
+
+
+@pytest.mark.parametrize("lie", [{"softness": 0.01}, {"scheme": "systematic"}])
+def test_other_parameters_of_a_method(model, honest, lie):
+    receipt = honest["particle_filter"]
+    header = replace(receipt.header, parameters={**STEPS, **lie})
+    what = judge(model, RunReceipt.make(header, receipt.entries, receipt.result))[1]
+    assert what in {"missing", "extra", "request"}
+
+
+def test_texts_in_another_order_and_another_root(model, honest):
+    receipt = honest["self_consistency"]
+    first, second, *rest = receipt.entries
+    assert judge(model, RunReceipt.make(receipt.header, (second, first, *rest), receipt.result))[1:3] == ("order", 0)
+    assert judge(model, replace(receipt, root=bytes(32))) == ("false", "root", None, None)
+
+
+def test_each_entry_is_proved_by_itself(honest):
+    receipt = honest["beam_search"]
+    leaves = [leaf_of("sha256", entry) for entry in receipt.entries]
+    for index, leaf in enumerate(leaves):
+        assert check_proof("sha256", receipt.root, leaf, receipt.prove(index))
+        assert not check_proof("sha256", receipt.root, leaves[index - 1], receipt.prove(index))
+
+
+def test_what_cannot_be_verified(model, honest, folder):
+    receipt = honest["best_of_n"]
+    other = intact.load(write_tiny(folder / "other.gguf", seed=1, context=512), threads=1)
+    assert judge(other, receipt)[:2] == ("unverifiable", "weights")
+    for lie in ({"source": bytes(32)}, {"method": "no_such"}, {"method": "compute_optimal"}):
+        false = RunReceipt.make(replace(receipt.header, **lie), receipt.entries, receipt.result)
+        assert judge(model, false)[:2] == ("unverifiable", "method")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"parameters": {"n": "many"}},
+        {"parameters": {"m": 5}},
+        {"parameters": {"n": 1 << 16}},
+        {"parameters": {"n": 5, "scorer": "reward:/etc/passwd"}},
+        {"sampling": {"top_q": 1}},
+        {"sampling": {"regex": "a*"}},
+        {"sampling": {"stop": ["a", "a"]}},
+        {"budget": {"tokens": "many"}},
+        {"budget": {"time": 1}},
+        {"budget": {"seconds": 1}},
+        {"prompt": ()},
+    ],
+)
+def test_impossible_runs_are_false(model, honest, lie):
+    receipt = honest["best_of_n"]
+    false = RunReceipt.make(replace(receipt.header, **lie), receipt.entries, receipt.result)
+    assert judge(model, false)[0] == "false"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        (b'"version":1}', b'"version":2}', "version 2"),
+        (b'"version":1}', b'"version":0}', "version"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": 1000000000}', "at most 65536"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": NaN}', "NaN"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "plain values"),
+        (b'{\\"n\\": 5}', b'{\\"n\\":5}', "plain values"),
+        (b'"kind":"score"', b'"kind":"secret"', "kind text or score"),
+        (b'"entries":[', b'"entries":' + b"[" * 100_000, "nested too deep"),
+        (b'"chosen":', b'"chose":', "chose"),
+        (b'"scores":["', b'"scores":["7ff0000000000000","', "a number for each"),
+        (b'"seed":"0"', b'"seed":"00"', "seed"),
+        (b'"logprobs":[', b'"logprobs":[1,', "logprobs"),
+    ],
+)
+def test_hostile_documents_are_refused(honest, old, new, error):
+    data = honest["best_of_n"].encode()
+    assert old in data
+    with pytest.raises(ReceiptError, match=re.escape(error)) as caught:
+        RunReceipt.parse(data.replace(old, new, 1))
+    assert isinstance(caught.value, NewerReceiptError) == (b"2" in new and b"version" in new)
+
+
+def test_no_edit_of_a_byte_verifies(model, honest):
+    """Except for what the model calls itself, which is informative in any receipt: the root covers that, too."""
+    data, draw = honest["best_of_n"].encode(), random.Random(5)
+    for _ in range(200):
+        at = draw.randrange(len(data))
+        edited = data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]
+        try:
+            verdict = verify_run(model, RunReceipt.parse(edited))
+        except ReceiptError:
+            continue
+        assert verdict.outcome != "true"
+
+
+@method("nobody")
+def mine(problem: Problem):
+    """One text."""
+    state = yield Extend(problem.start)
+    return Answer(problem.read(state.text), chosen=state)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "error"),
+    [
+        (mine, {}, "no method of this package"),
+        ("short_m_at_k", {}, "race"),
+        ("self_certainty", {}, "top_logprobs"),
+        ("program_aided", {}, "programs"),
+        ("compute_optimal", {}, "file"),
+        ("best_of_n", {"budget": "seconds=5"}, "seconds"),
+        ("best_of_n", {"journal": "kept"}, "journal"),
+    ],
+)
+def test_runs_that_no_receipt_can_hold(model, name, more, error):
+    with pytest.raises(ParameterError, match=error):
+        run(model, name, **more)
+
+
+def test_a_run_that_fails_has_no_receipt(model):
+    result = run(model, "best_of_n", scorer="reward")
+    assert (result.why, result.receipt) == ("failed", None)
+    assert "cannot use the scorer 'reward'" in result.error
+
+
+def test_problems_of_ones_own_and_several_models(model):
+    with pytest.raises(ParameterError, match="a question as a text"):
+        intact.solve(model, "chain_of_thought", Problem("own", "Why?"), receipt=True)
+    with pytest.raises(ParameterError, match="one model"):
+        intact.solve({"a": model, "b": model}, "chain_of_thought", QUESTION, receipt=True)
