@@ -224,3 +224,15 @@ def test_the_command_in_a_result_makes_it_again(intact_command, place, evaluate,
     result = intact_command("eval", place / model, *rest, "--out", tmp_path / "again.jsonl")
     assert result.code == 0, result.err
     assert (tmp_path / "again.jsonl").read_bytes() == made[0]
+
+
+def test_a_task_measures_what_it_says_also_where_there_is_no_answer(evaluate):
+    made, _ = evaluate(words=("gsm_ranges:size=6", "procbench:steps=2,size=4", "--max-tokens", "6"))
+    records = [json.loads(line) for line in made.splitlines()[1:-1]]
+    assert any(record["answer"] is None for record in records if record["task"] == 0)
+    for record in records:
+        if record["task"] == 0:
+            assert record["correct"] + sum(record["measures"].values()) == 1
+        else:
+            assert set(record["measures"]) == {"prefix_accuracy", "sequential_match"}
+    assert {"logical_error", "prefix_accuracy"} <= {score["metric"] for score in evaluate.json["scores"]}

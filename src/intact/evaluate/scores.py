@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from intact.evaluate.choosing_at_k import majority_at_k
 from intact.evaluate.coverage import pass_at_k
@@ -28,7 +28,7 @@ def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, .
         own = [record for record in records if record.task == place]
         name = "acc" if isinstance(chosen.task, Likelihood) else "accuracy"
         figures = {name: [float(record.correct) for record in own]}
-        figures |= {measure: _measured(own, measure) for measure in chosen.task.measures}
+        figures |= {name: [float(record.measures[name]) for record in own] for name in chosen.task.measures}
         figures |= dict(_curves(own))
         if not isinstance(chosen.task, Likelihood):
             figures["tokens"] = [float(record.cost["tokens"]) for record in own]
@@ -52,15 +52,6 @@ def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
         yield f"pass@{k}", [float(pass_at_k(count, c, k)) for c in right]
     for k in curve(count)[1:]:
         yield f"majority@{k}", majority_at_k(answers, verdicts, k).tolist()
-
-
-def _measured(records: Sequence[Record], name: str) -> list[float]:
-    """A measure of each record; a method that chose no text is worth nothing by it."""
-    return [_of(record.measures, name) for record in records]
-
-
-def _of(measures: Mapping[str, float], name: str) -> float:
-    return float(measures.get(name, 0.0))
 
 
 def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> Score:

@@ -132,7 +132,7 @@ def _done(plan: Plan, one: _Pending) -> Done:
     places = [leaf.branch for leaf in one.leaves]
     chosen = places.index(result.trace["chosen"]) if result.trace["chosen"] in places else None
     seed = plan.seeds[one.unit.seed]
-    measures = {} if chosen is None else samples[chosen].measures
+    measures = task.measure(item, "") if chosen is None else samples[chosen].measures  # no text, no answer
     record = Record(
         one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
