@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import numpy as np
 
 import intact
+from intact.engine.sequence import Event
 from intact.library import Model
 from intact.receipts.document import Receipt
 from intact.receipts.identity import digests_of
+from intact.receipts.make import ChainRecorder
 from intact.receipts.verify import verify
 
 PROMPT = "The history of the town begins with a river, a mill and three families who came over the hills. " * 4
@@ -30,6 +33,8 @@ class Result(NamedTuple):
 
     Attributes
     ----------
+    recorded : float
+        What one stream spends on a receipt, timed by itself: the difference of the former two is mostly noise.
     batch, batch_plain : float
         The same for `SHARED` samples of one prompt in one batch; `shared` verifies all of their receipts.
     receipt_bytes : float
@@ -40,6 +45,7 @@ class Result(NamedTuple):
     tokens: int
     stream: float
     plain: float
+    recorded: float
     scored: float
     verified: float
     batch: float
@@ -65,6 +71,14 @@ def check(model: Model, receipts: list[Receipt]) -> None:
         assert verdict.outcome == "true", verdict
 
 
+def record(model: Model, receipt: Receipt) -> None:
+    """What is done beside a step for each token of a receipt; the states are those of the last step."""
+    recorder, first = ChainRecorder(lambda _: receipt.header), np.zeros(1, np.int64)
+    for position, token in enumerate(receipt.output.tokens):
+        (head,) = model.executor.head_inputs(first)
+        recorder.watch(Event(0, token, 0, position, (), head.tobytes()))
+
+
 def measure(path: Path, tokens: int, each: int, threads: int, repeats: int) -> Result:
     model = intact.load(path, threads=threads, drafter="off", prefix_cache=False)
     digests_of(model)  # which reads the weights once
@@ -78,6 +92,7 @@ def measure(path: Path, tokens: int, each: int, threads: int, repeats: int) -> R
     (receipt,) = one
     text = [*receipt.header.request.prompt, *receipt.output.tokens]
     stream, plain = least(repeats, lambda: answer(True), lambda: answer(False))
+    (recorded,) = least(repeats, lambda: record(model, receipt))
     scored, verified = least(repeats, lambda: model.logprobs(text), lambda: check(model, one))
     batch, batch_plain = least(repeats, lambda: answer(True, SHARED), lambda: answer(False, SHARED))
     model = intact.load(path, threads=threads, drafter="off")  # with the cache that shares their prompt
@@ -89,6 +104,7 @@ def measure(path: Path, tokens: int, each: int, threads: int, repeats: int) -> R
         len(receipt.output.tokens),
         stream,
         plain,
+        recorded,
         scored,
         verified,
         batch,
@@ -101,6 +117,7 @@ def measure(path: Path, tokens: int, each: int, threads: int, repeats: int) -> R
 
 def show(r: Result) -> None:
     print(f"{r.model}: one answer of {r.tokens} tokens, and {SHARED} of one prompt ({r.shared_tokens} tokens)")
+    print(f"  a receipt takes, of one stream's time    {r.recorded / r.plain:7.2%}")
     print(f"  receipts make one stream slower by       {r.stream / r.plain - 1:7.2%}")
     print(f"  and {SHARED} samples in a batch by             {r.batch / r.batch_plain - 1:7.2%}")
     print(f"  bytes of a receipt, a token              {r.receipt_bytes:7.1f}")
