@@ -264,6 +264,8 @@ def test_impossible_runs_are_false(model, honest, lie):
         (b'{\\"n\\": 5}', b'{\\"n\\": NaN}', "NaN"),
         (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "plain values"),
         (b'{\\"n\\": 5}', b'{\\"n\\":5}', "plain values"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": \\"' + b"x" * 65_537 + b'\\"}', "plain values"),
+        (b'"prompt":[["user","What', b'"prompt":[["user","' + b"What" * 65_536, "at most 262,144 characters"),
         (b'"kind":"score"', b'"kind":"secret"', "kind text or score"),
         (b'"entries":[', b'"entries":' + b"[" * 100_000, "nested too deep"),
         (b'"chosen":', b'"chose":', "chose"),

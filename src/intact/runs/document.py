@@ -29,7 +29,9 @@ VERSION: Final = 1
 DEEPEST: Final = 256
 """Parts of a place in the tree of texts."""
 MOST: Final = 1 << 16
-"""Of integers among a method's parameters: who verifies does what they say."""
+"""Of integers among a method's parameters, and of characters in a text: who verifies does what they say."""
+LONGEST: Final = 1 << 18
+"""Characters of a prompt: it becomes tokens before anything else of it is known."""
 _HEADER: Final = ("format", "version", "hash", "model", "numerics", "method", "problem", "sampling", "budget")
 _COSTS: Final = (*CAPPED, "sequential")
 _LEAF: Final = b"\0"
@@ -369,8 +371,10 @@ def _values(fields: Fields, name: str) -> dict[str, Any]:
 
 def _plain(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(item, str) for item in value)
-    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+        return all(isinstance(item, str) and len(item) <= MOST for item in value)
+    if isinstance(value, str):
+        return len(value) <= MOST
+    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _branch(fields: Fields, name: str) -> Branch:
@@ -386,6 +390,8 @@ def _branch(fields: Fields, name: str) -> Branch:
 
 def _prompt(fields: Fields) -> Prompt:
     value = fields.values["prompt"]
+    if len(json.dumps(value)) > LONGEST:
+        fields.fail("prompt", f"one of at most {LONGEST:,} characters in JSON")
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(
