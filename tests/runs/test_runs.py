@@ -4,6 +4,7 @@ import random
 import re
 from dataclasses import replace
 
+import jsonschema
 import pytest
 
 import intact
@@ -12,6 +13,7 @@ from intact.reason import Answer, Extend, Problem, method
 from intact.receipts.document import Header, Request
 from intact.receipts.weights import check_proof
 from intact.runs.document import RunReceipt, ScoreEntry, TextEntry, leaf_of
+from intact.runs.schema import schema
 from intact.runs.sealed import entries_of, on_path, outcome_of
 from intact.runs.verify import ReplayBackend, replay, verify_run
 from support.forger import forge
@@ -46,6 +48,17 @@ def run(model, name, **more):
 @pytest.fixture(scope="module")
 def honest(model):
     return {name: run(model, name).receipt for name in ASKED}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_schema_describes_what_is_written(honest, name):
+    jsonschema.Draft202012Validator.check_schema(schema())
+    validator, document = jsonschema.Draft202012Validator(schema()), honest[name].to_document()
+    validator.validate(document)
+    for member in document:
+        assert not validator.is_valid({key: value for key, value in document.items() if key != member})
+    assert not validator.is_valid(document | {"entries": [{"kind": "secret"}]})
+    assert not validator.is_valid(document | {"more": 1})
 
 
 def judge(model, receipt, **more):
