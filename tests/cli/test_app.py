@@ -14,28 +14,11 @@ from intact.catalogue import CATALOGUE, DEFAULT
 from support import speaker as speaker_module
 
 COMMANDS = [
-    "run",
-    "chat",
-    "solve",
-    "eval",
-    "report",
-    "serve",
-    "verify",
-    "methods",
-    "tasks",
-    "pull",
-    "models",
-    "info",
-    "bench",
-    "perplexity",
-    "audit",
-    "diff",
-    "selftest",
-    "doctor",
-    "trace",
-    "keys",
-    "lock",
-    "learn",
+    *("run", "chat", "solve", "methods", "serve"),
+    *("eval", "report", "tasks", "perplexity", "bench"),
+    *("verify", "audit", "diff"),
+    *("pull", "models", "info", "selftest", "doctor"),
+    *("trace", "learn", "keys", "lock"),
 ]
 GROUPS = {
     "trace": ["show"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -130,49 +131,54 @@ def _app(
     pass
 
 
-for module in (
-    run,
-    chat,
-    solve,
-    evaluation,
-    report,
-    serve,
-    verify,
-    methods,
-    tasks,
-    pull,
-    models,
-    info,
-    bench,
-    perplexity,
-    audit,
-    diff,
-    selftest,
-    doctor,
-):
-    name = module.__name__.rpartition(".")[2]
-    app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
+_PANELS = {
+    "Commands that answer": (run, chat, solve, methods, serve),
+    "Commands that measure": (evaluation, report, tasks, perplexity, bench),
+    "Commands that prove": (verify, audit, diff),
+    "Models and this machine": (pull, models, info, selftest, doctor),
+}
+for panel, modules in _PANELS.items():
+    for module in modules:
+        name = module.__name__.rpartition(".")[2]
+        app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(module.command)
 
-traces = typer.Typer(cls=Commands, help="Look at the trees of texts behind answers.", no_args_is_help=True)
-traces.command("show", cls=Command, epilog=trace.EXAMPLES)(trace.show)
-app.add_typer(traces, name="trace")
 
-key_files = typer.Typer(cls=Commands, help="Make keys, and sign receipts with them.", no_args_is_help=True)
-key_files.command("new", cls=Command, epilog=keys.NEW_EXAMPLES)(keys.new)
-key_files.command("show", cls=Command, epilog=keys.SHOW_EXAMPLES)(keys.show)
-key_files.command("sign", cls=Command, epilog=keys.SIGN_EXAMPLES)(keys.sign)
-app.add_typer(key_files, name="keys")
+def _group(name: str, panel: str, text: str, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
+    """Add a command that has commands of its own, each with its examples."""
+    group = typer.Typer(cls=Commands, help=text, no_args_is_help=True)
+    for own, (command, epilog) in commands.items():
+        group.command(own, cls=Command, epilog=epilog)(command)
+    app.add_typer(group, name=name, rich_help_panel=panel)
 
-locks = typer.Typer(cls=Commands, help="Name what a result was made with, and make it again.", no_args_is_help=True)
-locks.command("new", cls=Command, epilog=lock.NEW_EXAMPLES)(lock.new)
-locks.command("check", cls=Command, epilog=lock.CHECK_EXAMPLES)(lock.check)
-locks.command("cite", cls=Command, epilog=lock.CITE_EXAMPLES)(lock.cite)
-app.add_typer(locks, name="lock")
 
-lessons = typer.Typer(cls=Commands, help="Learn from own runs.", no_args_is_help=True)
-lessons.command("methods", cls=Command, epilog=learn.METHODS_EXAMPLES)(learn.methods)
-lessons.command("value", cls=Command, epilog=learn.VALUE_EXAMPLES)(learn.value)
-app.add_typer(lessons, name="learn")
+_answer, _measure, _prove, _ = _PANELS
+_group("trace", _answer, "Look at the trees of texts behind answers.", {"show": (trace.show, trace.EXAMPLES)})
+_group(
+    "learn",
+    _measure,
+    "Learn from own runs.",
+    {"methods": (learn.methods, learn.METHODS_EXAMPLES), "value": (learn.value, learn.VALUE_EXAMPLES)},
+)
+_group(
+    "keys",
+    _prove,
+    "Make keys, and sign receipts with them.",
+    {
+        "new": (keys.new, keys.NEW_EXAMPLES),
+        "show": (keys.show, keys.SHOW_EXAMPLES),
+        "sign": (keys.sign, keys.SIGN_EXAMPLES),
+    },
+)
+_group(
+    "lock",
+    _prove,
+    "Name what a result was made with, and make it again.",
+    {
+        "new": (lock.new, lock.NEW_EXAMPLES),
+        "check": (lock.check, lock.CHECK_EXAMPLES),
+        "cite": (lock.cite, lock.CITE_EXAMPLES),
+    },
+)
 
 
 def main() -> None:
