@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 
 import httpx
 import openai
@@ -20,10 +19,16 @@ CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_t
 
 @pytest.fixture(scope="module")
 def guarded(tiny_path):
-    limits = {"body_bytes": 20_000, "body_seconds": 1.0, "header_seconds": 1.0, "max_choices": 8}
+    limits = {"body_bytes": 20_000, "max_choices": 8}
     with running({"tiny": tiny_path}, keys=(KEY,), hosts=("box.example",), **limits) as there:
         yield there
         there.settle(there.idle)
+
+
+@pytest.fixture
+def impatient(tiny_path):
+    with running({"tiny": tiny_path}, keys=(KEY,), body_seconds=0.5, header_seconds=0.5) as there:
+        yield there
 
 
 def ask(server, path="/v1/chat/completions", body=None, **headers):
@@ -125,9 +130,8 @@ def connect(server):
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
-def test_slow_headers_and_bodies_are_cut_off(guarded):
-    with connect(guarded) as silent, connect(guarded) as dripping, connect(guarded) as half:
-        began = time.monotonic()
+def test_slow_headers_and_bodies_are_cut_off(impatient):
+    with connect(impatient) as silent, connect(impatient) as dripping, connect(impatient) as half:
         half.sendall(
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
             "Content-Length: 100\r\n\r\n{".encode()
@@ -136,7 +140,6 @@ def test_slow_headers_and_bodies_are_cut_off(guarded):
         assert silent.recv(100) == b""
         assert dripping.recv(100) == b""
         assert b" 408 " in half.recv(100)
-        assert time.monotonic() - began < 8
 
 
 def test_idle_connections_hinder_nobody(guarded):
