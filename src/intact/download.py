@@ -244,11 +244,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _largest(folder: Path) -> int:
-    """Return the size of the largest wheel, whole or growing, below a folder."""
+    """Return the size of the largest wheel, whole or growing, below a folder, from which pip takes things meanwhile."""
     sizes = [0]
-    for path in folder.rglob("*.whl"):
-        with suppress(OSError):
-            sizes.append(path.stat().st_size)
+    for place, _, names in os.walk(folder):  # passes over folders that are gone when it comes to them
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    sizes.append((Path(place) / name).stat().st_size)
     return max(sizes)
 
 
