@@ -141,7 +141,9 @@ def main() -> None:
     servers = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}", "--port", str(port)]}
     if options.llama:
         command = [options.llama, "-m", "llama_cpp.server", "--model", str(path), "--port", str(port)]
-        servers["llama-cpp-python"] = [*command, "--n_threads", threads, "--n_ctx", "4096", "--model_alias", "served"]
+        # by default a new request ends the one before it; told not to, the requests wait for each other
+        command += ["--interrupt_requests", "false", "--n_threads", threads, "--n_ctx", "4096"]
+        servers["llama-cpp-python"] = [*command, "--model_alias", "served"]
     rows: list[dict[str, object]] = []
     print(f"{'':18} clients  tokens/s   first token p50, p99 ms   between tokens p50, p99 ms")
     for clients in options.clients:
