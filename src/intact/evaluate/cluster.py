@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -59,7 +59,7 @@ def spread(
     shipments: Mapping[str, Shipment],
     told: Mapping[str, Any],
     workers: int | None = None,
-) -> Callable[[Plan, Sequence[Unit], How], Iterator[Done]]:
+) -> Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]:
     """What does a plan's units on the workers of a cluster.
 
     Parameters
@@ -72,7 +72,7 @@ def spread(
         By default as many as the cluster has machines.
     """
 
-    def does(plan: Plan, units: Sequence[Unit], how: How) -> Iterator[Done]:
+    def does(plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
         with connected(address) as ray, closing(_Known(how.journal, told)) as known:
             waiting = []
             for unit in units:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -16,7 +16,7 @@ from intact.evaluate.scores import scores
 from intact.evaluate.work import Done, How, work
 from intact.reason.backends.base import Backend
 
-Worker = Callable[[Plan, Sequence[Unit], How], Iterator[Done]]
+Worker = Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
         random.Random(shuffle).shuffle(units)
     results: dict[Unit, Done] = {}
     working = work(backends, plan, units, how) if worker is None else worker(plan, units, how)
-    with closing(working) as finished:  # type: ignore[type-var]
+    with closing(working) as finished:
         for one in finished:
             results[one.unit] = one
             if done is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class _Pending:
     verdicts: list[Future[bool]] = field(default_factory=list)
 
 
-def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Iterator[Done]:
+def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
     """Work on units, in the order given, many at a time; each record as soon as it is judged."""
     backend = next(iter(backends.values()))
     with Judge(how.journal) as judge:

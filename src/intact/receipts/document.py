@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from intact.engine.parameters import SamplingParameters
-from intact.errors import NewerReceiptError, ReceiptError
+from intact.errors import ReceiptError
 from intact.executors.base import PROFILES, Profile
 from intact.receipts import canonical, sampling
 from intact.receipts.canonical import LARGEST
 from intact.receipts.digests import HASHES, SIZE, HashName, digest
-from intact.receipts.fields import Fields, is_integer, shown
+from intact.receipts.fields import Fields, check_kind, is_integer
 from intact.receipts.signature import Signature
 
 FORMAT: Final = "intact-receipt"
@@ -348,7 +348,7 @@ class Receipt:
             If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
         """
         value = canonical.read(data, "the receipt")
-        _check_version(value)
+        check_kind(value, "receipt", FORMAT, VERSION)
         fields = Fields(value, "the receipt", (*_HEADER, "output", "chain"), ("signature",))
         receipt = cls(
             Header(
@@ -363,16 +363,6 @@ class Receipt:
         )
         canonical.insist(receipt.to_document(), data, "the receipt")
         return receipt
-
-
-def _check_version(value: Any) -> None:
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise ReceiptError(f"no receipt: its member format must be {FORMAT!r}")
-    version = value.get("version")
-    if not is_integer(version, 1, LARGEST):
-        raise ReceiptError(f"version must be a positive integer, got {shown(version)}")
-    if version != VERSION:
-        raise NewerReceiptError(f"the receipt is of version {version}; this program reads version {VERSION}")
 
 
 def _chain(fields: Fields) -> bytes:

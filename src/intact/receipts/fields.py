@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NoReturn, TypeVar
 
-from intact.errors import ReceiptError
+from intact.errors import NewerReceiptError, ReceiptError
 from intact.receipts.canonical import LARGEST
 
 T = TypeVar("T")
@@ -15,6 +15,25 @@ shown: Final = reprlib.repr
 """Quotes a value for a message without writing all of it."""
 MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
+
+
+def check_kind(value: Any, what: str, name: str, version: int) -> None:
+    """Refuse a document that is not of a format by this name, or not of this version.
+
+    Raises
+    ------
+    ReceiptError
+        If it is no `what`.
+    NewerReceiptError
+        If it is one of another version.
+    """
+    if not isinstance(value, dict) or value.get("format") != name:
+        raise ReceiptError(f"no {what}: its member format must be {name!r}")
+    given = value.get("version")
+    if not is_integer(given, 1, LARGEST):
+        raise ReceiptError(f"version must be a positive integer, got {shown(given)}")
+    if given != version:
+        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}")
 
 
 class Fields:

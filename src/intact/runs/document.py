@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, cast, get_args
 
-from intact.errors import NewerReceiptError, ReceiptError
+from intact.errors import ReceiptError
 from intact.reason.answer import Conclusion, Cost
 from intact.reason.budget import CAPPED
 from intact.reason.state import Branch, Prompt
@@ -21,7 +21,7 @@ from intact.receipts import canonical
 from intact.receipts.canonical import LARGEST
 from intact.receipts.digests import HASHES, SIZE, HashName, digest
 from intact.receipts.document import ModelDigests, Numerics, Output
-from intact.receipts.fields import Fields, is_integer, shown
+from intact.receipts.fields import Fields, check_kind, is_integer, shown
 from intact.receipts.weights import Proof, path_of, root_of
 
 FORMAT: Final = "intact-run-receipt"
@@ -302,13 +302,8 @@ class RunReceipt:
             If it is none, or has a member that is missing, unknown or impossible.
         """
         value = canonical.read(data, "the receipt")
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise ReceiptError(f"no receipt of a run: its member format must be {FORMAT!r}")
-        version = value.get("version")
-        if is_integer(version, VERSION + 1, LARGEST):
-            raise NewerReceiptError(f"the receipt is of version {version}; this program reads version {VERSION}")
+        check_kind(value, "receipt of a run", FORMAT, VERSION)
         fields = Fields(value, "the receipt", (*_HEADER, "entries", "result", "root"))
-        fields.choice("version", (VERSION,))
         entries = fields.values["entries"]
         if not isinstance(entries, list):
             fields.fail("entries", "a list")
