@@ -17,6 +17,10 @@ class ParameterError(IntactError):
     """An argument that makes no sense."""
 
 
+class ConstraintError(ParameterError):
+    """A constraint that takes more to compile than it may, or crashes the compiler; elsewhere it might not."""
+
+
 class CapacityError(IntactError):
     """Something that does not fit the memory it may use."""
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import sys
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intact.engine import constraints
+from intact.engine import constraints, grammars
 from intact.engine.constraints import Matcher
 from intact.engine.parameters import SamplingParameters
-from intact.errors import ParameterError
+from intact.errors import ConstraintError, ParameterError
 from intact.formats.checkpoint import open_checkpoint
 from intact.text.tokenizer import Tokenizer
+from support.bombs import BOMBS, contained
 from support.models import real_model
 from text.vocabularies import byte_level, pieces
 
@@ -156,8 +157,8 @@ def test_forks_and_steps_back_are_independent(tiny: Tokenizer) -> None:
 
 def test_equal_constraints_are_compiled_once(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = constraints._within
-    monkeypatch.setattr(constraints, "_within", lambda *given: calls.append(given) or real(*given))
+    real = constraints.grammars.matcher
+    monkeypatch.setattr(constraints.grammars, "matcher", lambda *given: calls.append(given) or real(*given))
     for pattern in ("once", "twice", "once", "once"):
         start(tiny, regex=pattern)
     assert len(calls) == 2
@@ -191,13 +192,26 @@ def test_what_cannot_be_used_is_refused(tiny: Tokenizer, constraint: dict[str, A
     assert walk(tiny, start(tiny, regex="ab"), np.random.default_rng(0)) == "ab"
 
 
-def test_a_constraint_that_takes_too_long_is_refused(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    never = threading.Event()
-    monkeypatch.setattr(constraints, "SECONDS", 0.05)
-    monkeypatch.setattr(constraints._Compiler, "_compile", lambda *_: never.wait(60))
-    with pytest.raises(ParameterError, match=r"the regex cannot be used: it takes longer than 0.05 s to compile"):
-        start(tiny, regex="too long")
-    never.set()
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_goes_off_elsewhere(tiny: Tokenizer, name: str) -> None:
+    with (
+        contained(),
+        pytest.raises(ConstraintError, match=r"cannot be used: it (takes more than|crashes)"),
+    ):
+        start(tiny, **BOMBS[name])
+    assert walk(tiny, start(tiny, regex="ab"), np.random.default_rng(0)) == "ab"
+
+
+def test_a_trial_ends_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammars, "PATIENCE", 0.001)
+    assert grammars.complaint("regex", "a", grammars.LIMITS) == "it takes longer than 0.001 s to compile"
+
+
+def test_a_trial_has_its_own_stack_smaller_than_that_of_threads() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    assert limit == resource.RLIM_INFINITY or limit > grammars.STACK
+    nested = "start: r0\n" + "\n".join(f"r{i}: r{i + 1}" for i in range(200)) + '\nr200: "z"'
+    assert grammars.complaint("grammar", nested, grammars.LIMITS) is None
 
 
 def test_a_model_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

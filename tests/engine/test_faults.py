@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.engine import constraints
+from intact.engine import grammars
 from intact.engine.draft import Tree
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
@@ -230,7 +230,7 @@ def test_a_constraint_that_comes_to_allow_no_token(model, expected, case):
 
 def test_a_constraint_that_explodes_midway_spoils_no_other(model, expected, monkeypatch):
     """What it costs shows only when a b has come, to whom one comes."""
-    monkeypatch.setattr(constraints, "LIMITS", constraints.LIMITS | {"step_lexer_fuel": 3000})
+    monkeypatch.setattr(grammars, "LIMITS", grammars.LIMITS | {"step_lexer_fuel": 3000})
     a, b = model.tokenizer.encode("ab")
     fields = {"regex": "(a{1,1000}){1,1000}b{9999}", "max_tokens": 8, "logit_bias": {b: 100.0}}
     beside = model.stream(PROMPTS[0], max_tokens=14, **SAMPLED)

@@ -11,6 +11,7 @@ from intact.engine.constraints import compiler
 from intact.errors import ReceiptError
 from intact.receipts.document import Receipt, Source
 from intact.receipts.verify import verify
+from support.bombs import BOMBS, contained
 from support.forger import altered, forge
 from support.tiny import TEMPLATE, tokenizer_metadata, write_tiny
 
@@ -230,6 +231,16 @@ def test_a_constraint(model):
     old = replace(loose, request=replace(loose.request, compiler="llguidance 0.1"))
     verdict = judge(model, forge(model, old, receipt.output))
     assert (verdict.outcome, verdict.what) == ("unverifiable", "constraint")
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_constraint_that_explodes_cannot_be_verified(model, honest, name):
+    (kind, text), *_ = BOMBS[name].items()
+    header = altered(honest.header, **{kind: text}, ignore_eos=False)
+    with contained():
+        verdict = judge(model, replace(honest, header=replace(header, request=replace(header.request, compiler="x 1"))))
+    assert (verdict.outcome, verdict.what, verdict.checked) == ("unverifiable", "constraint", 0)
+    assert "cannot be used: it " in verdict.detail
 
 
 def test_what_this_model_cannot_tell(model, honest):

@@ -11,6 +11,7 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.serve.settings import Settings, is_loopback, read_keys
+from support.bombs import BOMBS, contained
 from support.serving import running
 
 KEY = "correct-horse-battery-staple"
@@ -251,6 +252,20 @@ def test_bombs_hurt_nobody(guarded, body):
     answer = ask(guarded, body={**CHAT, **body})
     assert answer.status_code < 500, answer.text
     assert ask(guarded, body=CHAT).status_code == 200
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_constraints_explode_elsewhere(server, name):
+    ((kind, constraint),) = BOMBS[name].items()
+    schema = {"type": "json_schema", "json_schema": {"name": "bomb", "schema": constraint}}
+    body = {"response_format": schema} if kind == "json_schema" else {"intact": {kind: constraint}}
+    with contained():
+        answer = httpx.post(server.url + "/v1/chat/completions", json={**CHAT, **body}, timeout=60)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["param"] == ("response_format" if kind == "json_schema" else f"intact.{kind}")
+    assert "cannot be used: it " in error["message"]
+    assert httpx.post(server.url + "/v1/chat/completions", json=CHAT).status_code == 200
 
 
 def test_unknown_paths_and_verbs(guarded):

@@ -6,14 +6,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine import grammars
 from intact.engine.parameters import Constraint, SamplingParameters
-from intact.errors import ParameterError
+from intact.errors import ConstraintError, ParameterError
 from intact.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
 
 COMPILED: Final = 64
 """Constraints of a tokenizer that are kept compiled."""
-SECONDS: Final = 10.0
-"""The longest that a constraint may take to compile: not every explosion is caught by a limit on its parts."""
-LIMITS: Final[dict[str, Any]] = {
-    "max_items_in_row": 2000,
-    "initial_lexer_fuel": 1_000_000,
-    "step_lexer_fuel": 200_000,
-    "step_max_items": 50_000,
-    "max_lexer_states": 50_000,  # 1 to 2 kB each
-    "max_grammar_size": 500_000,
-}
-"""llguidance's own limits on a constraint and on one step of it."""
-SPACE: Final = r" |\r?\n[ \t]{0,40}"
-"""Space between the parts of JSON: none, one, or a line break and indentation, so that no text is all space."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
@@ -148,6 +136,8 @@ def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameter
     ParameterError
         If the constraint cannot be understood, is too large, or allows no text; if llguidance is not installed, or
         the model has no end token.
+    ConstraintError
+        If it takes more time or memory than it may, or crashes the compiler: a process of its own finds out.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -201,7 +191,10 @@ class _Compiler:
             if kept is not None:
                 self._kept.move_to_end(constraint)
                 return kept.fork()
-        made = _within(SECONDS, constraint.kind, lambda: self._compile(constraint))
+        complaint = grammars.complaint(*constraint, grammars.LIMITS)
+        if complaint is not None:
+            raise ConstraintError(f"the {constraint.kind} cannot be used: {complaint}")
+        made = self._compile(constraint)
         with _LOCK:
             self._kept[constraint] = made
             while len(self._kept) > COMPILED:
@@ -220,18 +213,11 @@ class _Compiler:
         return self._inner(constraint)
 
     def _inner(self, constraint: Constraint) -> LLMatcher:
-        from llguidance import LLMatcher, LLParserLimits
-
         kind, text = constraint
         try:
-            if kind == "json_schema":
-                source = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": SPACE})
-            else:
-                source = LLMatcher.grammar_from_regex(text) if kind == "regex" else LLMatcher.grammar_from_lark(text)
+            inner = grammars.matcher(self._tokenizer, kind, text, grammars.LIMITS)
         except ValueError as error:
             raise ParameterError(f"the {kind} cannot be used: {error!s:.200}") from error
-        limits = LLParserLimits(**LIMITS, verbose_errors=False)
-        inner = LLMatcher(self._tokenizer, source, log_level=0, limits=limits)
         if inner.is_error():
             raise ParameterError(f"the {kind} cannot be used{_reason(inner)}")
         return inner
@@ -245,23 +231,3 @@ def _reason(inner: LLMatcher) -> str:
     """The first line of what llguidance says."""
     text = inner.get_error().strip().partition("\n")[0]
     return f": {text:.200}" if text else ""
-
-
-def _within(seconds: float, kind: str, work: Callable[[], Matcher]) -> Matcher:
-    """Do the work in a thread of its own, which is left behind where it takes longer."""
-    results: list[Matcher | BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not results:
-        raise ParameterError(f"the {kind} cannot be used: it takes longer than {seconds:g} s to compile")
-    if isinstance(results[0], BaseException):
-        raise results[0]
-    return results[0]

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from intact.engine import constraints
-from intact.errors import CapacityError, IntactError, ParameterError
+from intact.errors import CapacityError, ConstraintError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import HashName, new_hash
@@ -193,6 +193,8 @@ class _Group:
             self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known)
         except CapacityError as error:
             self._judge(Verdict("unverifiable", "memory", None, str(error)))
+        except ConstraintError as error:
+            self._judge(Verdict("unverifiable", "constraint", None, str(error)))
         except ParameterError as error:
             self._judge(Verdict("false", "sampling", None, f"no model takes this request: {error}"))
         return self._job
