@@ -130,8 +130,9 @@ def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
     """The scores of one kind, response by response."""
     for one in scored:
         if kind == "logprobs":
-            if one.response.entry.logprobs is not None:
-                yield [math.inf if token.off is None else token.off for token in one.scores]
+            told = [] if one.response.entry.logprobs is None else [token.off for token in one.scores]
+            if told or one.prompt_off:
+                yield [*one.prompt_off, *(math.inf if off is None else off for off in told)]
         elif kind == "likelihood" and one.kind != "greedy":
             yield [token.surprise for token in one.scores if token.surprise is not None]
         elif one.kind == kind:

@@ -1,19 +1,21 @@
 """The random numbers that an engine's seed stands for, where they can be had again without the engine's device.
 
-llama.cpp draws by the inverse distribution function: one double of `std::mt19937` a token. Transformers on the CPU
-draws by `torch.multinomial`, which divides the probabilities by exponential noise and takes the largest: the Gumbel-max
-trick. vLLM's noise comes from the GPU's generator, whose numbers depend on how the device splits a kernel: they are not
-to be had here.
+llama.cpp draws by the inverse distribution function: one double of `std::mt19937` a token. Transformers
+(`torch.multinomial`) and vLLM (its native sampler, for requests with a seed) divide the probabilities by exponential
+noise of a `torch.Generator` and take the largest: the Gumbel-max trick. On a CPU only PyTorch itself gives that noise
+again. On an NVIDIA GPU it is Philox, a function of seed, token, and how many threads the device runs at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import IntactError
+from intact.numerics.sampling import MASK32, philox4x32
 
 RANDOM_SEED = (1 << 32) - 1
 """llama.cpp's LLAMA_DEFAULT_SEED, which stands for a seed that nobody knows."""
@@ -30,7 +32,7 @@ def llama_uniforms(seed: int, count: int) -> NDArray[np.float64]:
 
 
 def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float64]]:
-    """The noise of `torch.multinomial` for one row of a CPU tensor, position by position, after `manual_seed`.
+    """Rows of `exponential_` on a CPU tensor, one a token, of a generator after `manual_seed(seed)`.
 
     Raises
     ------
@@ -41,9 +43,37 @@ def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float6
         import torch
     except ImportError:
         raise IntactError(
-            "the draws of Transformers come from PyTorch's generator: pip install 'intact[transformers]', "
+            "draws on a CPU come from PyTorch's generator: pip install 'intact[transformers]', "
             "or audit without the seed (--ignore-seed)"
         ) from None
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield torch.empty(1, vocabulary).exponential_(1, generator=generator).numpy()[0].astype(np.float64)
+
+
+def cuda_exponentials(seed: int, vocabulary: int, threads: int) -> Iterator[NDArray[np.float64]]:
+    """Rows of `exponential_` on an NVIDIA GPU: -log(u), u in (0, 1] of Philox4x32-10 (DistributionTemplates.h).
+
+    The thread t of the kernel takes the subsequence t of the seed, four words at a time; the first go to the element t,
+    the next to t + threads, and so on. Each row takes so many fours more. The GPU's own logarithm is an approximation
+    in 32 bits; this one is not.
+
+    Parameters
+    ----------
+    threads : int
+        How many the device runs at a time: multiprocessors times threads of each, in whole blocks of 256.
+    """
+    launched = min(threads, -(-vocabulary // 256) * 256)
+    fours = -(-vocabulary // (4 * launched))
+    key = seed & MASK32, seed >> 32
+    lanes: Any = np.arange(launched, dtype=np.uint64)
+    counter = 0
+    while True:
+        words = [
+            word
+            for four in range(counter, counter + fours)
+            for word in philox4x32((four & MASK32, four >> 32, lanes, 0), key)
+        ]
+        uniforms = np.concatenate(words)[:vocabulary].astype(np.float64) * 2.0**-32 + 2.0**-33
+        yield np.maximum(-np.log(uniforms), 2.0**-24)
+        counter += fours

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from intact.audit.openai import unfold
+from intact.audit.vllm import unfold_outputs
 from intact.errors import LogError
 
 MOST_BYTES = 1 << 26
@@ -34,9 +35,28 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "json_schema": (),
     "grammar": (),
     "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "guided_decoding": (),
+    "structured_outputs": (),
+    "min_tokens": (0,),
+    "bad_words": ([],),
+    "allowed_token_ids": (),
+    "logits_processors": ([],),
+    "watermarking": (False,),
+    "use_beam_search": (False,),
     "tools": ([],),
 }
 """What changes a distribution and is not recomputed here, with the values that leave it alone (beside null)."""
+
+
+DEVICES = ("cpu", "cuda")
+GPU_THREADS = 108 * 2048
+"""An A100's. Newer data centre GPUs run more; beyond the size of a vocabulary it makes no difference."""
+
+Told = float | Mapping[int, float] | None
+"""What a log says of a token of the prompt: a log-probability, or those of several tokens, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +102,12 @@ class Entry:
         The engine's log-probability of each token (temperature 1), or None.
     batch
         How many responses the engine drew together.
+    device
+        Whose generator drew the noise, of `DEVICES`; empty where the log does not say.
+    gpu_threads
+        How many threads that GPU runs at a time.
+    prompt_logprobs
+        The engine's log-probability of each token of the prompt, or None.
     """
 
     where: str
@@ -93,6 +119,9 @@ class Entry:
     text: str | None
     logprobs: tuple[float, ...] | None
     batch: int = 1
+    device: str = ""
+    gpu_threads: int = GPU_THREADS
+    prompt_logprobs: tuple[Told, ...] | None = None
 
 
 def read_log(path: Path) -> list[Entry]:
@@ -137,9 +166,13 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
-    """The responses of one object: a record of the audit's own format, or an exchange with an OpenAI-style endpoint."""
-    foreign = "response" in record or "choices" in record
-    exchanges = unfold(record, where) if foreign else [{**record, "pieces": None}]
+    """The responses of one object: a record of the audit's own format, an exchange with an endpoint, or vLLM's own."""
+    if "response" in record or "choices" in record:
+        exchanges = unfold(record, where)
+    elif "outputs" in record:
+        exchanges = unfold_outputs(record, where)
+    else:
+        exchanges = [{**record, "pieces": None}]
     for index, exchange in enumerate(exchanges):
         yield _entry(exchange, where if len(exchanges) == 1 else f"{where}, choice {index}")
 
@@ -164,6 +197,9 @@ def _entry(record: Mapping[str, Any], where: str) -> Entry:
         text,
         logprobs,
         _integer(record, "batch", 1, where, 1),
+        _device(record, where),
+        _integer(record, "gpu_threads", GPU_THREADS, where, 256),
+        _prompt_logprobs(record, where),
     )
 
 
@@ -184,6 +220,34 @@ def _settings(record: Mapping[str, Any], where: str) -> Settings:
         _number(record, "min_p", 0.0, where, (0.0, 1.0)),
         None if seed is None or seed < 0 else seed,
     )
+
+
+def _device(record: Mapping[str, Any], where: str) -> str:
+    device = record.get("device")
+    if device is not None and device not in DEVICES:
+        raise LogError(f"{where}: device must be one of {', '.join(DEVICES)}, got {device!r:.40}")
+    return device or ""
+
+
+def _prompt_logprobs(record: Mapping[str, Any], where: str) -> tuple[Told, ...] | None:
+    value = _optional(record, "prompt_logprobs", list, where)
+    if value is None:
+        return None
+    found: list[Told] = []
+    for index, told in enumerate(value):
+        name = f"prompt_logprobs[{index}]"
+        if isinstance(told, dict):
+            several = {token: _log_probability(number, name, where) for token, number in told.items()}
+            found.append({_token_id(token, name, where): number for token, number in several.items()})
+        else:
+            found.append(None if told is None else _log_probability(told, name, where))
+    return tuple(found)
+
+
+def _token_id(name: object, what: str, where: str) -> int:
+    if isinstance(name, str) and name.isascii() and name.isdecimal() and len(name) < 10:
+        return int(name)
+    raise LogError(f"{where}: {what} must map token ids to log-probabilities, got the token {name!r:.40}")
 
 
 def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tuple[Mapping[str, Any], ...]:
@@ -234,10 +298,15 @@ def _numbers(record: Mapping[str, Any], name: str, where: str) -> tuple[float, .
     value = _optional(record, name, list, where)
     if value is None:
         return None
-    for index, number in enumerate(value):
-        if isinstance(number, bool) or not isinstance(number, int | float) or not -1e6 < number <= 1e-3:
-            raise LogError(f"{where}: {name}[{index}] must be a log-probability (nats, at most 0), got {number!r:.40}")
-    return tuple(map(float, value))
+    return tuple(_log_probability(number, f"{name}[{index}]", where) for index, number in enumerate(value))
+
+
+def _log_probability(value: object, name: str, where: str) -> float:
+    """A number, or what vLLM has in its place: an object with the number in `logprob`."""
+    number = value.get("logprob") if isinstance(value, dict) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not -1e6 < number <= 1e-3:
+        raise LogError(f"{where}: {name} must be a log-probability (nats, at most 0), got {number!r:.40}")
+    return float(number)
 
 
 def _number(record: Mapping[str, Any], name: str, default: float, where: str, bounds: tuple[float, float]) -> float:

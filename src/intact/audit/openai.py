@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from intact.audit.vllm import seeded, token_id
 from intact.errors import LogError
+
+_ASIDE = ("logprobs", "prompt_logprobs", "choices", "response")
+"""Fields of a request that say what to tell, not how to draw."""
 
 
 def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
@@ -28,30 +32,70 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         raise LogError(
             f"{where}: the response has no choices: expected those of a completed answer, got {choices!r:.40}"
         )
-    common = {name: value for name, value in request.items() if name not in ("logprobs", "choices", "response")}
-    common["engine"] = record.get("engine") or request.get("engine")
-    common["batch"] = len(choices)  # an endpoint that draws several gives each another seed, or one generator for all
-    return [common | _choice(choice, where) for choice in choices]
+    common = {name: value for name, value in request.items() if name not in _ASIDE}
+    engine = str(record.get("engine") or request.get("engine") or "")
+    for name in ("device", "gpu_threads"):
+        if name in record:
+            common[name] = record[name]
+    common |= {"engine": engine, "batch": len(choices)}  # several may have another seed each, or one generator for all
+    prompts = _prompts(common.pop("prompt", None), len(choices), where)
+    several = len(choices) // len(prompts)
+    found = []
+    for index, choice in enumerate(choices):
+        prompt = common | prompts[index // several] | _prompt(response, choice)
+        own = seeded(prompt, index % several) if "vllm" in engine.lower() else {}
+        found.append(prompt | own | _choice(choice, where, _echoed(request, response, len(prompts), where)))
+    return found
 
 
-def _choice(choice: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _prompts(given: Any, choices: int, where: str) -> list[dict[str, Any]]:
+    """The prompts of a request: a text, tokens, or a list of either, which are answered in order."""
+    many = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+    if choices % len(many):
+        raise LogError(f"{where}: {choices} choices do not answer {len(many)} prompts")
+    return [{"prompt_tokens" if isinstance(one, list) else "prompt": one} for one in many]
+
+
+def _prompt(response: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    """What vLLM tells about the prompt: in the choice (completions) or beside the choices (chats)."""
+    names = {"prompt_token_ids": "prompt_tokens", "prompt_logprobs": "prompt_logprobs"}
+    told = {own: choice.get(name, response.get(name)) for name, own in names.items()}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _echoed(request: Mapping[str, Any], response: Mapping[str, Any], prompts: int, where: str) -> int:
+    """How many tokens of the prompt stand before those of the answer."""
+    if not request.get("echo"):
+        return 0
+    usage = response.get("usage")
+    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    if prompts != 1 or not isinstance(count, int) or count < 0:
+        raise LogError(f"{where}: with echo the answer begins after usage.prompt_tokens tokens of one prompt")
+    return count
+
+
+def _choice(choice: Mapping[str, Any], where: str, echoed: int) -> dict[str, Any]:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
-    found: dict[str, Any] = {"text": text}
-    if isinstance(choice.get("token_ids"), list):  # vLLM's return_token_ids
-        found["output_tokens"] = choice["token_ids"]
+    found: dict[str, Any] = {"text": None if echoed else text, "pieces": None}
+    names: list[Mapping[str, Any]] = []
     told = choice.get("logprobs")
-    if not isinstance(told, dict):
-        return found
+    told = told if isinstance(told, dict) else {}
     if isinstance(told.get("content"), list):
-        tokens = told["content"]
-        if not all(isinstance(token, dict) for token in tokens):
+        names = told["content"]
+        if not all(isinstance(token, dict) for token in names):
             raise LogError(f"{where}: logprobs.content must be a list of objects")
-        pieces = tuple(_bytes(token, where) for token in tokens)
-        return found | {"pieces": pieces, "logprobs": [token.get("logprob") for token in tokens]}
-    if isinstance(told.get("tokens"), list) and isinstance(told.get("token_logprobs"), list):  # the older completions
-        pieces = tuple(_bytes({"token": token}, where) for token in told["tokens"])
-        return found | {"pieces": pieces, "logprobs": told["token_logprobs"]}
+        found["logprobs"] = [token.get("logprob") for token in names]
+    elif isinstance(told.get("tokens"), list) and isinstance(told.get("token_logprobs"), list):  # the older completions
+        names = [{"token": token} for token in told["tokens"][echoed:]]
+        found["logprobs"] = told["token_logprobs"][echoed:]
+    ids = [token_id(token.get("token")) for token in names]
+    if isinstance(choice.get("token_ids"), list):
+        found["output_tokens"] = choice["token_ids"]
+    elif ids and None not in ids:
+        found["output_tokens"] = ids
+    elif names:
+        found["pieces"] = tuple(_bytes(token, where) for token in names)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.audit.log import Entry
-from intact.audit.scores import Kind, Scorer, TokenScore, kind_of
+from intact.audit.scores import Kind, Scorer, TokenScore, kind_of, log_probability
 from intact.audit.tokens import Reader, Response
 from intact.engine.engine import SCORED_ROWS
 from intact.library import Model
@@ -22,6 +23,8 @@ class Scored:
     response: Response
     kind: Kind
     scores: tuple[TokenScore, ...]
+    prompt_off: tuple[float, ...] = ()
+    """Distances of the engine's log-probabilities from ours over the prompt, where the log has them."""
 
 
 def read_all(model: Model, entries: Sequence[Entry]) -> list[Response]:
@@ -48,18 +51,31 @@ def score(
         kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one token more, and all draws are shifted
         scorer = Scorer(response.entry, kind, response.output, model.program.vocabulary)
         scores: list[TokenScore] = []
-        for logits in output_logits(model, response.prompt, response.output):
-            scores.extend(scorer.push(logits))
-            progress(len(logits))
-        yield Scored(response, kind, tuple(scores))
+        off: list[float] = []
+        asked = response.prompt[1:] if response.told else []  # nothing comes before the first
+        for logits in output_logits(model, response.prompt, response.output, whole=bool(response.told)):
+            some = asked[len(off) : len(off) + len(logits)]
+            off += [abs(_told(response, len(off) + i) - log_probability(logits[i], t)) for i, t in enumerate(some)]
+            scores.extend(scorer.push(logits[len(some) :]))
+            progress(len(logits) - len(some))
+        yield Scored(response, kind, tuple(scores), tuple(distance for distance in off if distance == distance))
 
 
-def output_logits(model: Model, prompt: Sequence[int], output: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+def _told(response: Response, index: int) -> float:
+    """What the log says of the prompt's token after the one at an index; not a number where it says nothing."""
+    told = response.told[index + 1]
+    return math.nan if told is None else told
+
+
+def output_logits(
+    model: Model, prompt: Sequence[int], output: Sequence[int], *, whole: bool = False
+) -> Iterator[NDArray[np.float32]]:
     """The logits that each output token was drawn from, teacher-forced: rows (tokens, vocabulary), some at a time.
 
-    Each array is valid until the next is asked for.
+    Each array is valid until the next is asked for. With `whole` those of the prompt's tokens, but for the first, come
+    before.
     """
-    tokens, first = [*prompt, *output[:-1]], len(prompt) - 1
+    tokens, first = [*prompt, *output][:-1], 0 if whole else len(prompt) - 1
     with model.exclusive() as engine:
         for chunks, rows in engine.prefill(tokens, SCORED_ROWS):
             wanted = rows[chunks[0].position + rows >= first]

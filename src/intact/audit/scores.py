@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.audit.distribution import Distribution, Floats, distribution, family, softmax
-from intact.audit.generators import RANDOM_SEED, llama_uniforms, torch_exponentials
+from intact.audit.generators import RANDOM_SEED, cuda_exponentials, llama_uniforms, torch_exponentials
 from intact.audit.log import Entry
 
 Kind = Literal["greedy", "gumbel", "inverse", "likelihood", "logprobs"]
@@ -54,7 +54,8 @@ def kind_of(entry: Entry, ignore_seed: bool = False) -> Kind:
         return "likelihood"
     if engine == "llama.cpp" and settings.seed < RANDOM_SEED:
         return "inverse"
-    return "gumbel" if engine == "transformers" and settings.seed < 1 << 63 else "likelihood"
+    known = engine == "transformers" or (engine == "vllm" and entry.device)  # vLLM is seldom on a CPU, and must say so
+    return "gumbel" if known and settings.seed < 1 << 63 else "likelihood"
 
 
 class Scorer:
@@ -69,7 +70,12 @@ class Scorer:
         if kind == "inverse" and seed is not None:
             self._uniforms = llama_uniforms(seed, len(output))
         elif kind == "gumbel" and seed is not None:
-            self._noise = torch_exponentials(seed, vocabulary)
+            on_gpu = entry.device == "cuda"
+            self._noise = (
+                cuda_exponentials(seed, vocabulary, entry.gpu_threads)
+                if on_gpu
+                else torch_exponentials(seed, vocabulary)
+            )
 
     def push(self, logits: NDArray[np.float32]) -> Iterator[TokenScore]:
         """Score the next tokens by the logits that they were drawn from, (tokens, vocabulary)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intact.audit.log import Entry
@@ -22,12 +22,15 @@ class Response:
         Token ids.
     retokenised
         Whether the output was a text, so that its tokens may not be those that the engine drew.
+    told
+        The engine's log-probabilities of the prompt's tokens, None where it has none; empty where the log has none.
     """
 
     entry: Entry
     prompt: list[int]
     output: list[int]
     retokenised: bool = False
+    told: tuple[float | None, ...] = ()
 
 
 class Reader:
@@ -63,14 +66,14 @@ class Reader:
             output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.pieces)]
         else:
             output, retokenised = self._encoded(entry), True
-        if not output:
+        if not output and (entry.prompt_logprobs is None or len(prompt) < 2):
             raise LogError(f"{entry.where}: the output is empty: there is nothing to audit")
         if len(prompt) + len(output) > self._context:
             raise LogError(
                 f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
                 f"the model holds {self._context}"
             )
-        return Response(entry, prompt, output, retokenised)
+        return Response(entry, prompt, output, retokenised, self._told(entry, prompt))
 
     def _prompt(self, entry: Entry) -> list[int]:
         prompt = entry.prompt
@@ -86,6 +89,25 @@ class Reader:
         if not tokens:
             raise LogError(f"{entry.where}: the prompt is empty: the first token's logits need a token before it")
         return tokens
+
+    def _told(self, entry: Entry, prompt: Sequence[int]) -> tuple[float | None, ...]:
+        """The log-probabilities of a prompt's own tokens."""
+        given = entry.prompt_logprobs
+        if given is None:
+            return ()
+        if len(given) != len(prompt):
+            raise LogError(
+                f"{entry.where}: {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
+                "another tokenizer or template, or another prompt"
+            )
+        found: list[float | None] = []
+        for index, (told, token) in enumerate(zip(given, prompt, strict=True)):
+            if isinstance(told, Mapping) and token not in told:
+                raise LogError(
+                    f"{entry.where}: prompt_logprobs[{index}] has nothing about token {token}, which stands there"
+                )
+            found.append(told[token] if isinstance(told, Mapping) else told)
+        return tuple(found)
 
     def _encoded(self, entry: Entry) -> list[int]:
         try:
