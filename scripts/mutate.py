@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Alter the integer kernels by one unit in the last place, one alteration at a time, and see the tests fail.
+"""Alter kernels, and what receipts read, by one unit in the last place, one alteration at a time: the tests must fail.
 
     scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
 
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAD = "tests/executors/test_head_inputs.py"
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
     for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
@@ -212,6 +213,16 @@ MUTATIONS = [
         ("an entropy of fewer bits", "surprisal(gap(i))) >> 8;", "surprisal(gap(i))) >> 9;"),
         ("bits beyond the vocabulary", "if (n % 32) words", "if (n % 31) words", True),
         unit="sample.cpp",
+    ),
+    *of(
+        "model.cpp", HEAD,
+        ("a code that enters the head", "a.blocks * 32, to);", "a.blocks * 32, to); to[-1]++;", True),
+        ("a scale that enters the head", "put(a.scale[i * a.blocks + b], 2);",
+         "put(a.scale[i * a.blocks + b] + (b + 1 == a.blocks), 2);"),
+        ("an exponent that enters the head", "put(a.exponent[i], 4);", "put(a.exponent[i] + 1, 4);"),
+        ("a float that enters the head", "static_cast<std::size_t>(head_bytes())); return;",
+         "static_cast<std::size_t>(head_bytes())); to[0]++; return;"),
+        unit="model.cpp",
     ),
     *of(
         "simd_avx2.h", MATMUL,

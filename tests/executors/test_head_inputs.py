@@ -9,7 +9,9 @@ from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
 from intact.models import build_program
+from intact.numerics import fp32
 from intact.numerics.activations import Quantized, quantize, to_bytes
+from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import sat32
 from intact.numerics.matmul import matmul
 from support.tiny import write_tiny
@@ -86,16 +88,23 @@ def test_bytes_of_a_row_are_codes_scales_and_exponent():
     ) + int(a.exponent[0]).to_bytes(4, "little", signed=True)
 
 
-def test_the_fp32_profile_gives_the_floats(program):
-    found = {}
-    for tier in TIERS:
-        for threads in (1, 2):
-            executor = NativeExecutor(program, "fp32", threads, tier, page_size=16)
-            whole, _ = heads(executor, [])
-            assert np.array_equal(heads(executor, [3, 20])[0], whole)
-            found[tier, threads] = whole.tobytes()
-    assert len(set(found.values())) == 1
-    floats = whole.view("<f4")
-    assert floats.shape == (len(TEXT), program.buffers[program.ops[-1].source].width)
-    assert np.isfinite(floats).all()
-    assert floats.any(axis=1).all()
+@pytest.fixture(scope="module")
+def floats(program):
+    """What enters the head in the fp32 profile, by one thread of the plainest tier."""
+    return heads(NativeExecutor(program, "fp32", 1, TIERS[0], page_size=16), [])[0]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_in_the_fp32_profile_it_is_the_floats_that_the_logits_follow_from(program, floats, tier):
+    weight = program.tensors[program.ops[-1].weight]
+    entered = floats.view("<f4")
+    assert entered.shape == (len(TEXT), program.buffers[program.ops[-1].source].width)
+    for threads in (1, 2):
+        executor = NativeExecutor(program, "fp32", threads, tier, page_size=16)
+        executor.reserve_pages(8)
+        rows = np.arange(len(TEXT))
+        logits = executor.step_float([Chunk(0, TEXT, PAGES)], rows).copy()
+        assert np.array_equal(executor.head_inputs(rows), floats)
+        expected = fp32.linear(entered, dequantize(weight.kind, weight.data, weight.shape))
+        assert np.array_equal(logits.view(np.uint32), expected.view(np.uint32))
+        assert np.array_equal(heads(executor, [3, 20])[0], floats)
