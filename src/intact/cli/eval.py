@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,7 +161,7 @@ def command(
     )
     place = out_file or _place(planned, model)
     named = {_name(model): model} | dict(map(pair, others or []))
-    began = time.time()
+    began, start = datetime.now(UTC), time.monotonic()
     options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
     options |= {"rows": batch} if batch else {}
     backends = backends_of({name: _load(one, options) for name, one in named.items()})
@@ -175,7 +176,7 @@ def command(
         except KeyboardInterrupt:
             note(f"what is done is in {kept}: the same command goes on from there")
             raise
-    write(run, place, host(run, began))
+    write(run, place, host(run, began, time.monotonic() - start))
     if json:
         emit(summary(run, place))
     else:

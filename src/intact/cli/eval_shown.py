@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from intact.cli.output import bar, note, out
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from intact.evaluate.plan import Plan
     from intact.evaluate.results import Run
     from intact.evaluate.work import Done
@@ -38,17 +40,15 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
         yield tokens, done
 
 
-def host(run: Run, began: float) -> dict[str, Any]:
+def host(run: Run, began: datetime, seconds: float) -> dict[str, Any]:
     """What may differ from run to run: times, rates, the machine, versions."""
     import importlib.metadata
     import os
     import platform
     import sys
-    from datetime import UTC, datetime
 
     import intact
 
-    seconds = time.time() - began
     tokens = sum(record.cost["tokens"] for record in run.records)
     packages = {}
     for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
@@ -57,7 +57,7 @@ def host(run: Run, began: float) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+        "began": began.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "tokens": tokens,
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
@@ -368,7 +367,7 @@ class OpenAIBackend:
         message = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
         if response.status_code not in AGAIN:
             raise EndpointError(message)
-        return _Again(message, _after(response.headers.get("retry-after")))
+        return _Again(message, _after(response.headers.get("retry-after"), response.headers.get("date")))
 
     def _clean(self, data: bytes) -> bytes:
         """What came, without the key: an endpoint may send it back."""
@@ -390,15 +389,15 @@ def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> No
     loop.close()
 
 
-def _after(header: str | None) -> float | None:
-    """Seconds of a Retry-After: a number, or a date."""
+def _after(header: str | None, date: str | None) -> float | None:
+    """Seconds of a Retry-After: a number, or a date, which is counted from the endpoint's own."""
     if header is None:
         return None
     try:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+            seconds = (parsedate_to_datetime(header) - parsedate_to_datetime(date or "")).total_seconds()
+        except (ValueError, TypeError):  # no dates, or one of them without a zone
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
