@@ -1,9 +1,12 @@
 """Who is let in, and what happens to what is malformed, too long, too slow, or hostile."""
 
+import asyncio
 import json
+import resource
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import openai
@@ -15,6 +18,7 @@ from support.bombs import BOMBS, contained
 from support.serving import running
 
 KEY = "correct-horse-battery-staple"
+THOUSAND = 1000
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
 
 
@@ -143,11 +147,61 @@ def test_slow_headers_and_bodies_are_cut_off(impatient):
         assert b" 408 " in half.recv(100)
 
 
-def test_idle_connections_hinder_nobody(guarded):
-    idle = [connect(guarded) for _ in range(200)]
-    assert ask(guarded, body=CHAT).status_code == 200
-    for connection in idle:
-        connection.close()
+@pytest.fixture
+def many_files():
+    """As many open files as both ends of a thousand connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * THOUSAND + 512
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            pytest.skip(f"needs {needed} open files; the limit here is {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def is_well(connection):
+    answer = b""
+    while not answer.endswith(b'{"status":"ok"}'):
+        answer += connection.recv(1000)
+    return answer.startswith(b"HTTP/1.1 200")
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_thousand_idle_connections_hinder_nobody(tiny_path, many_files):
+    """A third say nothing, a third are half a request's headers, a third were answered and stay open."""
+    half = b"POST /v1/chat/completions HTTP/1.1\r\nHost: local"
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running({"tiny": tiny_path}, header_seconds=60.0) as there:
+        there.settle(lambda: there.service.models.served["tiny"].model)
+        files = open_files()
+        idle = []
+        for index in range(THOUSAND):
+            idle.append(connect(there))
+            if index % 3:
+                idle[-1].sendall(half if index % 3 == 1 else whole)
+        for connection in idle[2::3]:
+            assert is_well(connection)
+        assert open_files() >= files + 2 * THOUSAND  # all of them are there, at both ends
+        url = there.url + "/v1/chat/completions"
+
+        async def ask_all():
+            async with httpx.AsyncClient(timeout=60) as client:
+                return await asyncio.gather(*(client.post(url, json={**CHAT, "seed": seed}) for seed in range(20)))
+
+        answers = asyncio.run(ask_all())
+        assert [answer.status_code for answer in answers] == [200] * 20
+        with httpx.stream("POST", url, json={**CHAT, "stream": True}, timeout=60) as answer:
+            assert b"[DONE]" in answer.read()
+        idle[2].sendall(whole)  # one that was quiet for a while is still served
+        assert is_well(idle[2])
+        for connection in idle:
+            connection.close()
+        there.settle(lambda: open_files() < files + 50)
+        there.settle(there.idle)
 
 
 NESTED = b'{"model": "tiny", "messages": ' + b"[" * 9000 + b"]" * 9000 + b"}"
