@@ -25,7 +25,7 @@ from intact.tasks.task import Item
 from intact.tasks.task import Task as TaskOfItems
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
-SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop")
+SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "regex", "grammar")
 """What may be said of sampling beside a method's own parameters."""
 JOURNAL = "journal.sqlite"
 
@@ -109,7 +109,7 @@ def solve(
     receipt : bool
         Whether the result shall have a receipt of the whole run (docs/receipts.md).
     **parameters
-        The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop.
+        The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar.
 
     Returns
     -------
@@ -128,35 +128,8 @@ def solve(
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
     task = Task(found, question, parameters)
-    if receipt:
-        return solve_with_receipt(backends, task, sampling, budget, journal)
-    ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal)
+    ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
     return result
-
-
-def solve_with_receipt(
-    backends: Mapping[str, Backend],
-    task: Task,
-    sampling: Mapping[str, Any] | None = None,
-    budget: Budget | str | None = None,
-    journal: object = None,
-) -> Result:
-    """Work on one task; the result has a receipt.
-
-    Raises
-    ------
-    ParameterError
-        If no receipt can be made of this run.
-    """
-    from intact.runs import record
-
-    (backend, *others) = backends.values()
-    if others or not isinstance(backend, NativeBackend):
-        raise ParameterError("a run with a receipt takes one model, and one that runs here")
-    if journal is not None:
-        raise ParameterError("a run with a receipt writes every text itself: leave out the journal")
-    caps = Budget.parse(budget) if isinstance(budget, str) else budget
-    return record.solve_with_receipt(backend.model, task, caps, sampling)
 
 
 def solve_all(
@@ -169,6 +142,7 @@ def solve_all(
     seconds: float | None = None,
     parallel: int = PARALLEL,
     progress: Callable[[int], None] | None = None,
+    receipt: bool = False,
 ) -> Generator[tuple[int, Result], None, None]:
     """Work on many tasks at once; each one's number and result, as they end.
 
@@ -180,13 +154,20 @@ def solve_all(
         What all together may take.
     progress : callable, optional
         Told now and then how many tokens have been written so far.
+    receipt : bool
+        Whether results shall have receipts. All is written again then; what the journal knows speeds it up.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense, or no receipt can be made of such a run.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     place = None if journal is None else Path(journal)
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
     with nullcontext() if place is None else Journal(place / JOURNAL) as kept:
-        driver = Driver(
+        driver = _kind(receipt)(
             backends_of(model),
             journal=kept,
             budget=caps,
@@ -198,6 +179,15 @@ def solve_all(
         )
         with closing(driver.solve(tasks)) as results:
             yield from results
+
+
+def _kind(receipt: bool) -> type[Driver]:
+    """Who makes receipts is loaded where one is asked for."""
+    if not receipt:
+        return Driver
+    from intact.runs.record import RecordingDriver
+
+    return RecordingDriver
 
 
 def solve_items(
@@ -216,7 +206,7 @@ def solve_items(
     Parameters
     ----------
     **options
-        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress.
+        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
     backends = backends_of(model)
     chat = _converses(next(iter(backends.values())))

@@ -211,3 +211,18 @@ def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
         result = intact_command("trace", "show", file)
         assert result.code == 2
         assert message in result.err
+
+
+def test_every_problem_of_a_task_has_a_receipt(solve, intact_command, model, data, tmp_path):
+    file, journal = tmp_path / "gsm8k.receipts", tmp_path / "j"
+    asked = ("self_consistency", "--task", "gsm8k", "--limit", 3, "-n", 2, "--receipt", file)
+    assert solve(*asked).code == 0
+    made = file.read_bytes()
+    assert made.count(b"\n") == 3
+    verified = intact_command("verify", file, "--model", model, "--json")
+    assert (verified.code, verified.json["true"]) == (0, 3)
+    for _ in range(2):  # with an empty journal, then with a full one
+        assert solve(*asked, "--journal", journal).code == 0
+        assert file.read_bytes() == made
+    refused = solve(*asked, "--budget", "seconds=9")
+    assert (refused.code, "nobody can repeat it exactly" in refused.err) == (2, True)

@@ -6,6 +6,7 @@ import pytest
 
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, missing
+from intact.runs.document import read_file
 from support.tiny import write_tiny
 
 
@@ -178,10 +179,52 @@ def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, run
 def test_runs_that_no_receipt_can_hold_write_none(intact_command, path, tmp_path):
     file = tmp_path / "run.receipt"
     asked = ["--model", path, "--receipt", file]
-    for arguments in (
-        ["short_m_at_k", "Why?"],
-        ["best_of_n", "Why?", "--journal", tmp_path / "j"],
-        ["best_of_n", "--task", "gsm8k"],
-    ):
+    for arguments in (["best_of_n", "Why?", "--budget", "seconds=9"], ["best_of_n", "Why?", "--set", "scorer=reward"]):
         assert intact_command("solve", *arguments, *asked).code == 2
     assert not file.exists()
+
+
+def test_runs_are_signed_as_answers_are(intact_command, path, runs, answers, tmp_path):
+    pytest.importorskip("cryptography")
+    for name in ("mine", "yours"):
+        assert intact_command("keys", "new", tmp_path / name).code == 0
+    both = tmp_path / "both.receipts"
+    both.write_bytes(runs.read_bytes() + answers.read_bytes())
+    signed = intact_command("keys", "sign", both, "--key", tmp_path / "mine", "--json")
+    assert (signed.code, len(signed.json["digests"])) == (0, 7)
+    assert intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "mine.pub").code == 0
+    wrong = intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "yours.pub", "--json")
+    assert (wrong.code, wrong.json["unverifiable"], wrong.json["receipts"][0]["what"]) == (3, 7, "signature")
+    value = next(read_file(both)).signature.value.hex()
+    falsify(both, 0, **{value: value[:-1] + ("0" if value[-1] != "0" else "1")})
+    broken = intact_command("verify", both, "--model", path, "--json")
+    assert (broken.code, broken.json["true"], broken.json["receipts"][0]["what"]) == (1, 6, "signature")
+
+
+def test_two_models_in_one_run(intact_command, path, other, tmp_path):
+    file = tmp_path / "run.receipt"
+    asked = ["--set", "n=2", "--set", "scorer=p_true:large", "--max-tokens", 8, "--receipt", file]
+    made = intact_command("solve", "best_of_n", "Why?", *asked, "--model", path, "--with", f"large={other}")
+    assert made.code == 0
+    assert intact_command("verify", file, "--model", path, "--with", f"large={other}").code == 0
+    alone = intact_command("verify", file, "--model", path, "--json")
+    assert (alone.code, alone.json["receipts"][0]["what"]) == (3, "model")
+    swapped = intact_command("verify", file, "--model", other, "--with", f"large={path}", "--json")
+    assert (swapped.code, swapped.json["receipts"][0]["what"]) == (3, "weights")
+
+
+def test_a_verdict_is_told_as_soon_as_it_is_known(intact_command, runs, answers, path, monkeypatch, tmp_path):
+    from intact.cli import verify as command
+    from intact.runs import verify as of_runs
+
+    three = tmp_path / "three.receipts"
+    three.write_bytes(3 * runs.read_bytes() + answers.read_bytes())
+    events, judge, line = [], of_runs.verify_run, command._line
+    monkeypatch.setattr(of_runs, "verify_run", lambda *a, **k: (events.append("judged"), judge(*a, **k))[1])
+    monkeypatch.setattr(command, "_line", lambda *a: (events.append("told"), line(*a))[1])
+    result = intact_command("verify", three, "--model", path)
+    assert result.code == 0
+    assert events == ["told"] * 6 + ["judged", "told"] * 3
+    assert [row.split()[0] for row in result.out.splitlines()] == [f"{three}:{n}" for n in (4, 5, 6, 7, 8, 9, 1, 2, 3)]
+    told = intact_command("verify", three, "--model", path, "--json")
+    assert [one["line"] for one in told.json["receipts"]] == list(range(1, 10))

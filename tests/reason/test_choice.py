@@ -155,7 +155,7 @@ def test_from_logs_to_the_method(tmp_path: Path) -> None:
 def test_bad_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     (missing,) = solve([Problem("p", "ask")], "compute_optimal", table=str(file))
-    assert "x.json is no table of methods" in missing.error
+    assert "x.json cannot be read" in missing.error
     file.write_text('{"pilot": 1, "edges": [0.5], "arms": [["self_consistency", {}]]}', "utf-8")
     with pytest.raises(FormatError, match="1 methods for 2 classes"):
         Policy.read(file)

@@ -62,11 +62,12 @@ def sign(
     json: JsonOption = False,
 ) -> None:
     """Sign receipts; a signature that they had is replaced."""
-    from intact.receipts.document import read_receipts, write_receipts
+    from intact.receipts.document import write_receipts
     from intact.receipts.signature import read_key
+    from intact.runs.document import read_file
 
     private = read_key(key)
-    signed = [receipt.signed(private.sign(receipt.digest)) for receipt in read_receipts(receipts)]
+    signed = [receipt.signed(private.sign(receipt.digest)) for receipt in read_file(receipts)]
     write_receipts(output or receipts, signed)
     if json:
         digests = [receipt.digest.hex() for receipt in signed]

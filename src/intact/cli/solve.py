@@ -59,6 +59,10 @@ What there is
 """
 
 
+MAIN = "main"
+"""What methods may call the first model."""
+
+
 def complete_method(incomplete: str) -> list[str]:
     """Offer the methods' names."""
     from intact.reason.registry import all_methods
@@ -132,6 +136,7 @@ def command(
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
     from intact.reason.budget import Budget
     from intact.reason.registry import find
+    from intact.receipts.document import write_receipts
 
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
@@ -142,25 +147,23 @@ def command(
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
     check_receipt(receipt)
-    if receipt is not None and task is not None:
-        raise ParameterError("--receipt is of a question; the problems of a task have none")
 
     def loaded() -> dict[str, Any]:
-        named = {model: model} | dict(map(pair, others or []))
+        named = {MAIN: model} | dict(map(pair, others or []))
         return {name: _load(one, profile, threads, as_bytes(cache), continues) for name, one in named.items()}
 
     if task is not None:
         from intact.cli.solve_task import TaskRun, run_task
 
-        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, parallel
+        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, receipt, parallel
         run_task(loaded, TaskRun(task, split, limit, *given_all), json)
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
     result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
-    if result.receipt is not None and receipt is not None:
-        write_whole(receipt, result.receipt.encode().decode() + "\n")
+    if receipt is not None and result.receipt is not None:
+        write_receipts(receipt, [result.receipt])
     if trace is not None:
         write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if json:
@@ -169,6 +172,8 @@ def command(
         show(result)
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
+    if receipt is not None and result.receipt is None:
+        raise ParameterError(result.caveats[-1])
 
 
 def _load(model: str, profile: str, threads: int | None, cache: int | None, continues: str) -> Any:
@@ -191,15 +196,13 @@ def _solve(
     receipt: bool,
 ) -> Result:
     from intact.reason.driver import Task
-    from intact.solving import as_problem, backends_of, solve_all, solve_with_receipt
+    from intact.solving import as_problem, backends_of, solve_all
 
     backends = backends_of(models)
     problem = as_problem(text, next(iter(backends.values())), seed=seed)
     console, one = err(), Task(method, problem, parameters)
     with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:
-        if receipt:
-            return solve_with_receipt(backends, one, sampling, caps, journal)
-        ((_, result),) = solve_all(backends, [one], sampling=sampling, budget=caps, journal=journal)
+        ((_, result),) = solve_all(backends, [one], sampling=sampling, budget=caps, journal=journal, receipt=receipt)
     return result
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intact.cli.output import emit, err, out
+from intact.errors import ParameterError
 from intact.evaluate.intervals import wilson
 from intact.files import write_whole
 
@@ -61,11 +62,13 @@ class TaskRun(NamedTuple):
     caps: Budget
     journal: Path | None
     trace: Path | None
+    receipt: Path | None
     parallel: int
 
 
 def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> None:
     """Solve a task's problems, and tell how many are right."""
+    from intact.receipts.document import write_receipts
     from intact.solving import solve_items
     from intact.tasks import find_task
 
@@ -93,6 +96,7 @@ def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> No
             journal=run.journal,
             parallel=run.parallel,
             progress=progress,
+            receipt=run.receipt is not None,
         )
         with closing(solving) as graded:
             for one in graded:
@@ -103,11 +107,22 @@ def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> No
     for file in (run.trace, run.journal and run.journal / ANSWERS):
         if file is not None:
             write_whole(file, _lines(results))
+    if run.receipt is not None:
+        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     summary = _summary(results, run)
     if json:
         emit(summary)
     else:
         _print(summary, results)
+    _check_receipts(run, results)
+
+
+def _check_receipts(run: TaskRun, results: list[Graded]) -> None:
+    """Say it where a receipt was asked for that could not be made."""
+    missing = [one.result for one in results if one.result.receipt is None]
+    if run.receipt is not None and missing:
+        why = missing[0].error or missing[0].caveats[-1]
+        raise ParameterError(f"{len(missing)} of {len(results)} problems have no receipt; the first: {why}")
 
 
 @contextmanager

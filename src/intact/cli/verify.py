@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from functools import cache as kept
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,7 +16,7 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import CacheOption, JsonOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.options import CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, complete_model, pair
 from intact.cli.output import bar, emit, note, out
 from intact.errors import IntactError, NewerReceiptError, ParameterError, ReceiptError
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict, What
     from intact.runs.document import RunReceipt
-    from intact.runs.verify import RunVerdict
+    from intact.runs.replay import RunVerdict
 
 FALSE, UNVERIFIABLE = 1, 3
 EXAMPLES = """\
@@ -42,6 +44,8 @@ A spot check: 20 of many, chosen by a number that nobody knew when they were mad
 The run of a method; or its vote, and of its texts those alone that the answer is taken from
   intact verify run.receipt
   intact verify run.receipt --part winner
+A run of two models
+  intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
 """
 
 
@@ -66,6 +70,7 @@ def command(
         str,
         typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model),
     ] = DEFAULT,
+    others: WithOption = None,
     signed_by: Annotated[
         str | None,
         typer.Option("--signed-by", metavar="KEY", help="The public key, or its file.", show_default=False),
@@ -99,18 +104,23 @@ def command(
     key = None if signed_by is None else public_key(signed_by)
     chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
 
-    def load(profile: Profile, bits: int) -> Model:
-        loaded: Model = fetch.load(model, profile, threads, cache_bytes, bits=bits, drafter="off")
+    named = dict(map(pair, others or []))
+
+    def load(name: str, profile: Profile, bits: int) -> Model:
+        loaded: Model = fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
         return loaded
 
-    results = []
+    told = []
+    verifier = _Verifier(load, named, tokens, key, part is Part.WINNER)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
-        for entry, verdict in _Verifier(load, tokens, key, part is Part.WINNER).run(_entries(files, chosen)):
-            results.append(_result(entry, verdict))
+        for number, entry, verdict in verifier.run(_entries(files, chosen)):
+            told.append((number, _result(entry, verdict)))
             progress.update(task, advance=1)
             if not json:
                 out().print(_line(entry, verdict), soft_wrap=True)
+                sys.stdout.flush()
+    results = [result for _, result in sorted(told, key=itemgetter(0))]
     outcomes = [result["outcome"] for result in results]
     counts = {name: outcomes.count(name) for name in ("true", "false", "unverifiable")}
     if json:
@@ -127,15 +137,15 @@ def command(
 
 def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
     """The lines of all files, or those of them whose numbers, over all files, are chosen."""
-    from intact.receipts.document import Receipt, read_lines
-    from intact.runs.document import RunReceipt, is_run
+    from intact.receipts.document import read_lines
+    from intact.runs.document import read_any
 
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield Entry(file, number, RunReceipt.parse(line) if is_run(line) else Receipt.parse(line))
+            yield Entry(file, number, read_any(line))
         except ReceiptError as error:
             yield Entry(file, number, error)
 
@@ -153,51 +163,77 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
 
 
 class _Verifier:
-    """Verifies receipts with a model, loaded as each was made: in its profile, with its bits."""
+    """Verifies receipts with models, loaded as each was made: in its profile, with its bits.
+
+    Parameters
+    ----------
+    load : callable
+        Loads the model of a name, in a profile, with so many bits.
+    others : collection of str
+        The names of models besides the first one.
+    """
 
     def __init__(
-        self, load: Callable[[Profile, int], Model], tokens: int | None, key: bytes | None, winner: bool
+        self,
+        load: Callable[[str, Profile, int], Model],
+        others: Collection[str],
+        tokens: int | None,
+        key: bytes | None,
+        winner: bool,
     ) -> None:
-        self._load, self._tokens, self._key, self._winner = kept(load), tokens, key, winner
+        self._load, self._others, self._tokens, self._key, self._winner = kept(load), others, tokens, key, winner
 
-    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Verdict | RunVerdict]]:
-        """A verdict for each entry, in order."""
+    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[int, Entry, Verdict | RunVerdict]]:
+        """A verdict for each entry, with its number, as soon as it is known: answers are verified many at once."""
+        from intact.receipts.document import Receipt
         from intact.receipts.verify import WINDOW, Verdict
 
-        while window := list(islice(entries, WINDOW)):
-            verdicts: dict[int, Verdict | RunVerdict] = {}
-            groups: dict[tuple[Profile, int], dict[int, Receipt | RunReceipt]] = {}
-            for i, (_, _, content) in enumerate(window):
+        numbered = enumerate(entries)
+        while window := list(islice(numbered, WINDOW)):
+            groups: dict[tuple[Profile, int], list[tuple[int, Entry]]] = {}
+            runs = []
+            for number, entry in window:
+                content = entry.content
                 if isinstance(content, ReceiptError):
                     what: What = "version" if isinstance(content, NewerReceiptError) else "format"
-                    verdicts[i] = Verdict("unverifiable", what, None, str(content))
-                else:
+                    yield number, entry, Verdict("unverifiable", what, None, str(content))
+                elif isinstance(content, Receipt):
                     numerics = content.header.numerics
-                    groups.setdefault((numerics.profile, numerics.bits), {})[i] = content
+                    groups.setdefault((numerics.profile, numerics.bits), []).append((number, entry))
+                else:
+                    runs.append((number, entry, content))
             for (profile, bits), group in groups.items():
-                verdicts |= zip(group, self._judge(profile, bits, list(group.values())), strict=True)
-            for i, entry in enumerate(window):
-                yield entry, verdicts[i]
+                answers = [entry.content for _, entry in group if isinstance(entry.content, Receipt)]
+                for (number, entry), verdict in zip(group, self._judge(profile, bits, answers), strict=True):
+                    yield number, entry, verdict
+            for number, entry, run in runs:
+                yield number, entry, self._judge_run(run)
 
-    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt | RunReceipt]) -> list[Verdict | RunVerdict]:
-        from intact.receipts.document import Receipt
+    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt]) -> Iterator[Verdict]:
         from intact.receipts.verify import Verdict, verify
 
         try:
-            model = self._load(profile, bits)
+            model = self._load("", profile, bits)
         except (IntactError, OSError) as error:
-            return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
-        verdicts = verify(model, [one for one in receipts if isinstance(one, Receipt)], self._tokens, self._key)
-        return [
-            next(verdicts) if isinstance(receipt, Receipt) else self._judge_run(model, receipt) for receipt in receipts
-        ]
+            yield from [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
+            return
+        yield from verify(model, receipts, self._tokens, self._key)
 
-    def _judge_run(self, model: Model, receipt: RunReceipt) -> RunVerdict:
-        from intact.runs.verify import RunVerdict, verify_run
+    def _judge_run(self, run: RunReceipt) -> RunVerdict:
+        from intact.runs.replay import RunVerdict
+        from intact.runs.verify import verify_run
 
-        if self._key is not None:
-            return RunVerdict("unverifiable", "signature", detail="it is not signed")
-        return verify_run(model, receipt, self._winner, self._tokens)
+        first, *others = run.header.models
+        try:
+            model = self._load("", first.numerics.profile, first.numerics.bits)
+            more = {
+                one.name: self._load(one.name, one.numerics.profile, one.numerics.bits)
+                for one in others
+                if one.name in self._others
+            }
+        except (IntactError, OSError) as error:
+            return RunVerdict("unverifiable", "model", detail=str(error))
+        return verify_run(model, run, self._winner, self._tokens, others=more, signed_by=self._key)
 
 
 def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
@@ -218,7 +254,8 @@ def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
 
     names = {"true": ("true", "green"), "false": ("FALSE", "bold red"), "unverifiable": ("cannot verify", "yellow")}
     if verdict.outcome == "true":
-        told = f"{verdict.checked} tokens"
+        programs = getattr(verdict, "programs", 0)
+        told = f"{verdict.checked} tokens" + (f", {programs} programs" if programs else "")
     else:
         number = getattr(verdict, "entry", None)
         where = "" if number is None else f" in entry {number}"

@@ -104,7 +104,7 @@ class Job:
         if self._listen is not None:
             receipt = self.completion(event.sample, False).receipt if writer.finish else None
             self._listen(event.sample, Chunk(piece, event.token, event.logprob, event.top, receipt))
-        return stopped or writer.finish
+        return writer.finish or stopped
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
         self._writer(sample).end(finish, error)

@@ -3,7 +3,7 @@
 from intact.reason.answer import Answer, Cost, Result
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, Part, Steps, all_methods, find, method
-from intact.reason.requests import Call, Extend, Race, Raced, Request, Run, Score
+from intact.reason.requests import Call, Extend, Race, Raced, Read, Request, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.state import Piece, Prompt, State, Why
 
@@ -19,6 +19,7 @@ __all__ = [
     "Prompt",
     "Race",
     "Raced",
+    "Read",
     "Request",
     "Result",
     "Run",

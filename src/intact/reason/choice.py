@@ -23,6 +23,10 @@ EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and as easy."""
 
 
+MOST_PILOT = 1 << 12
+"""Samples that are drawn before a choice."""
+
+
 class Arm(NamedTuple):
     """A method with parameters, as sorted JSON."""
 
@@ -125,11 +129,28 @@ class Policy:
             If it is no such file.
         """
         try:
-            value = json.loads(file.read_text("utf-8"))
+            text = file.read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{file} is no table of methods ({error!r})") from error
+        return cls.parse(text, str(file))
+
+    @classmethod
+    def parse(cls, text: str, file: str) -> Policy:
+        """Read the text of such a file.
+
+        Raises
+        ------
+        FormatError
+            If it is none.
+        """
+        try:
+            value = json.loads(text)
             arms = tuple([Arm.of(name, parameters) for name, parameters in value["arms"]])
             policy = cls(int(value["pilot"]), tuple(map(float, value["edges"])), arms)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FormatError(f"{file} is no table of methods ({error!r})") from error
+        if not 0 <= policy.pilot <= MOST_PILOT:
+            raise FormatError(f"{file} has a pilot of {policy.pilot} samples; expected 0 to {MOST_PILOT:,}")
         if len(policy.arms) != len(policy.edges) + 1:
             raise FormatError(f"{file} has {len(policy.arms)} methods for {len(policy.edges) + 1} classes")
         return policy

@@ -9,25 +9,30 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from intact.errors import IntactError, ParameterError
+from intact.errors import FormatError, IntactError, ParameterError
 from intact.reason.answer import Answer, Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution, Root
 from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Problem
-from intact.reason.registry import Method
-from intact.reason.requests import Run
+from intact.reason.registry import Method, find
+from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.trace import path
 from intact.reason.writing import Reader
+
+if TYPE_CHECKING:
+    from intact.sandbox import Outcome
 
 PARALLEL = 64
 """Problems that are worked at a time, at most."""
 ENOUGH = 256
 """Texts that are being written; with so many no further problem is begun."""
+LARGEST_FILE = 1 << 20
+"""Bytes of a file that a method reads."""
 
 
 class Task(NamedTuple):
@@ -38,7 +43,7 @@ class Task(NamedTuple):
     parameters: Mapping[str, Any]
 
 
-class _Active(NamedTuple):
+class Active(NamedTuple):
     """A task under way, by its number, and when it began."""
 
     number: int
@@ -73,7 +78,14 @@ class Driver:
         being written, "node" with an entry of the trace. When, and in which order, depends on timing.
     clock : callable
         Seconds; only a cap in seconds and the reported time depend on it.
+
+    Attributes
+    ----------
+    anew : bool
+        Whether all is done again that the journal knows. It says then only what texts are expected to become.
     """
+
+    anew = False
 
     def __init__(
         self,
@@ -98,7 +110,7 @@ class Driver:
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._progress, self._tokens, self.watch = progress, 0, watch
-        self._active: list[_Active] = []
+        self._active: list[Active] = []
 
     def solve(self, tasks: Iterable[Task]) -> Generator[tuple[int, Result], None, None]:
         """Work on tasks; each one's number and result, as they end. Leaving early ends what is under way."""
@@ -141,12 +153,27 @@ class Driver:
 
     def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
         """Run a program, in a thread."""
-        from intact import sandbox
-
         if self._pool is None:
             self._pool = ThreadPoolExecutor(2, "intact-run")
-        limits = sandbox.Limits(seconds=request.seconds)
-        self._running[self._pool.submit(sandbox.run, request.code, request.stdin, limits)] = execution, done
+        self._running[self._pool.submit(self.run_now, request)] = execution, done
+
+    def run_now(self, request: Run) -> Outcome:
+        """Run a program in the sandbox, and wait for it."""
+        from intact import sandbox
+
+        return sandbox.run(request.code, request.stdin, sandbox.Limits(seconds=request.seconds))
+
+    def read(self, execution: Execution, file: str) -> str:
+        """Read a file of the user's."""
+        return read_text(file)
+
+    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+        """Find a scorer by its name."""
+        return self.scorer(name)
+
+    def called(self, request: Call) -> Method:
+        """The method of a call."""
+        return find(request.method) if isinstance(request.method, str) else request.method
 
     # The loop's parts
 
@@ -170,7 +197,7 @@ class Driver:
         execution = Execution(
             self, root, problem, method(problem, **parameters), sampling, self.sampling, ledger, Reader()
         )
-        self._active.append(_Active(number, task, execution, self._clock()))
+        self._active.append(Active(number, task, execution, self._clock()))
         self.ready.append(execution)
 
     def _work(self) -> None:
@@ -213,7 +240,7 @@ class Driver:
             active.execution.strike()
             self.ready.append(active.execution)
 
-    def _result(self, active: _Active) -> Result:
+    def _result(self, active: Active) -> Result:
         execution, (method, problem, parameters) = active.execution, active.task
         cost = execution.ledger.spent._replace(seconds=self._clock() - active.began)
         value, why, error = execution.value, execution.conclusion or "failed", execution.error
@@ -255,6 +282,25 @@ class Driver:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def read_text(file: str) -> str:
+    """The text of a file.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, is no text, or too large.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(LARGEST_FILE + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{file} cannot be read: {error}") from error
+    if len(data) > LARGEST_FILE:
+        raise FormatError(f"{file} has more than {LARGEST_FILE:,} bytes")
+    return text
 
 
 def _told(error: Exception) -> str:

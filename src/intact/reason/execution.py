@@ -16,9 +16,9 @@ from intact.reason.ballot import elect
 from intact.reason.budget import Budget, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Problem
-from intact.reason.requests import Call, Extend, Race, Run, Score
+from intact.reason.requests import Call, Extend, Race, Read, Run, Score
 from intact.reason.scorer import Scorer
-from intact.reason.slots import RunSlot, ScoreSlot, Slot, WritingSlot, checked
+from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked
 from intact.reason.state import Branch, Piece, State
 from intact.reason.trace import score_node
 from intact.reason.writing import Reader, Writing
@@ -154,12 +154,12 @@ class Execution:
         if self.journal is not None:
             self.journal.begin(key)
 
-    def recall(self, key: bytes) -> Any:
-        """What the journal knows of a request.
+    def recall(self, key: bytes, text: bool = False) -> Any:
+        """What the journal knows of a request; if all is done anew, of one for a text alone.
 
         Under a cap in seconds that is what this very undertaking has had of it, so that a replay has no more.
         """
-        if self.journal is None:
+        if self.journal is None or (self.driver.anew and not text):
             return None
         if not self.root.timed:
             return self.journal.find(key)
@@ -291,15 +291,17 @@ class Execution:
                 )
             case Run():
                 return RunSlot(self, request)
+            case Read():
+                return ReadSlot(self, request)
             case Call():
                 return CallSlot(self, request)
         raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
 
     def _scorer(self, wanted: Scorer | str) -> Scorer:
-        return self.driver.scorer(wanted) if isinstance(wanted, str) else wanted
+        return self.driver.scorer_for(self, wanted) if isinstance(wanted, str) else wanted
 
-    def call(self, request: Call | Score) -> Execution:
-        """Begin what another method or a scorer does; with a root of its own, below this one's."""
+    def call(self, request: Call | Score) -> tuple[str, Execution]:
+        """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
         label = ("c" if isinstance(request, Call) else "s") + str(self._calls)
         self._calls += 1
         problem = request.problem if isinstance(request, Call) else self.problem
@@ -307,14 +309,16 @@ class Execution:
         sampling = self.sampling
         generator: Generator[Any, Any, Any]
         if isinstance(request, Call):
-            generator = request.method(problem, **request.parameters)
-            sampling = dict(request.method.sampling) | dict(self.wishes)
+            method = self.driver.called(request)
+            name, generator = method.name, method(problem, **request.parameters)
+            sampling = dict(method.sampling) | dict(self.wishes)
         else:
-            generator = self._scorer(request.scorer).score(problem, list(request.states))  # type: ignore[assignment]
+            scorer = self._scorer(request.scorer)
+            name, generator = getattr(scorer, "name", ""), scorer.score(problem, list(request.states))  # type: ignore[assignment]
         if self._depth >= DEPTH:
             raise ParameterError(f"methods call methods more than {DEPTH} deep")
         ledger, reader = Ledger(Budget()), Reader(self.reader)
-        return Execution(
+        return name, Execution(
             self.driver, self.root, problem, generator, sampling, self.wishes, ledger, reader, self._depth + 1
         )
 
@@ -348,8 +352,7 @@ class CallSlot(Slot):
     def __init__(self, execution: Execution, request: Call | Score) -> None:
         super().__init__(execution)
         self._request, self.share = request, Budget()
-        self.child = execution.call(request)
-        self._name = request.method.name if isinstance(request, Call) else getattr(request.scorer, "name", "")
+        self._name, self.child = execution.call(request)
         self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
 
     def pay_own(self) -> bool:

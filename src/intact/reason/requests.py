@@ -103,22 +103,29 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Read a file of the user's, of at most 1 MiB in UTF-8; the result is its text."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Use another method; the result is its `Answer`.
 
     Attributes
     ----------
-    method : Method
-        As `find` gives it.
+    method : Method or str
+        As `find` gives it, or the name that it finds it by.
     problem : Problem
         The caller's, or another one.
     parameters : mapping
         Those of the method.
     """
 
-    method: Method
+    method: Method | str
     problem: Problem
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Request: TypeAlias = Extend | Score | Race | Run | Call
+Request: TypeAlias = Extend | Score | Race | Run | Read | Call

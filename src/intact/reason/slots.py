@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from intact.errors import ScorerError
+from intact.errors import FormatError, ScorerError
 from intact.reason.answer import Cost
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.journal import key_of, plain
-from intact.reason.requests import Extend, Raced, Run
+from intact.reason.requests import Extend, Raced, Read, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Hidden, State, Why
 from intact.reason.trace import begun, extension, run_node, score_node
@@ -124,11 +124,11 @@ class WritingSlot(Slot):
             return True
         self.pay(cost_of(going, most))
         execution.reader.read(reading)
-        if found is not None:
+        if found is not None and not execution.driver.anew:
             self._written = dict(zip(going, map(_read, found), strict=True))
             self._finish()
         else:
-            self._start(going)
+            self._start(going, found)
         return True
 
     def _find(self, going: list[Writing]) -> Any:
@@ -136,13 +136,18 @@ class WritingSlot(Slot):
             return None
         keys = [writing.key() for writing in going]
         self._key = keys[0] if not self._winners else key_of("race", self._winners, [key.hex() for key in keys])
-        return self.execution.recall(self._key)
+        return self.execution.recall(self._key, text=True)
 
-    def _start(self, going: list[Writing]) -> None:
+    def _start(self, going: list[Writing], found: list[list[Any]] | None) -> None:
         heat = None
         if self._winners:
             heat = Heat(len(going), self._winners - self._arrived)
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
+        if found is not None and heat is None:  # the runners of a race move token by token
+            generations = [
+                replace(generation, known=_read(value).tokens)
+                for generation, value in zip(generations, found, strict=True)
+            ]
         self._running = dict(zip(generations, going, strict=True))
         self.execution.note(self._key)
         if self.execution.driver.watch is not None:
@@ -261,6 +266,21 @@ def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
             place = "/".join(map(str, state.branch))
             raise ScorerError(f"the scorer {name} gave {score} for {place}; a score must be finite")
     return scores
+
+
+class ReadSlot(Slot):
+    """A file that is read."""
+
+    def __init__(self, execution: Execution, request: Read) -> None:
+        super().__init__(execution)
+        self._request = request
+
+    def begin(self, alone: bool) -> bool:  # noqa: D102
+        try:
+            self.settle(self.execution.driver.read(self.execution, self._request.file), Cost())
+        except FormatError as error:
+            self.settle(None, Cost(), error)
+        return True
 
 
 class RunSlot(Slot):

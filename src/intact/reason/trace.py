@@ -65,4 +65,6 @@ def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> N
 
 def run_node(request: Run, outcome: Any) -> Node:
     """An entry for a program that was run."""
-    return {"kind": "run", "code": request.code, "stdout": outcome.stdout, "ended": outcome.ended}
+    asked = {"code": request.code, "seconds": request.seconds}
+    asked |= {} if request.stdin is None else {"stdin": request.stdin}
+    return {"kind": "run", **asked, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}

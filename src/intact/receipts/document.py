@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 from intact.engine.parameters import SamplingParameters
 from intact.errors import ReceiptError
@@ -28,6 +28,8 @@ Finish = Literal["stop", "length", "context"]
 Kind = Literal["text", "chat"]
 _KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
 FINISHES: Final[tuple[Finish, ...]] = ("stop", "length", "context")
+Cut = Literal["cancelled"]
+"""How a text of a run may also end: another won the race."""
 _HEADER: Final = ("format", "version", "hash", "model", "numerics", "request")
 _LOGPROB: Final = 1 << 48
 
@@ -210,18 +212,22 @@ class Output:
     ----------
     tokens : tuple of int
         All that were drawn, the one that ended the text included.
-    finish : {'stop', 'length', 'context'}
-        An end token or stop string, `max_tokens`, or the context's end.
+    finish : {'stop', 'length', 'context', 'cancelled'}
+        An end token or stop string, `max_tokens`, or the context's end; of a text of a run also that another won.
     text : str
         What the tokens say, without what ended it.
     logprobs : tuple of int or None
         Natural log-probabilities of the tokens under the model, times 2^24.
+    top : bytes or None
+        The likeliest tokens at each place (`intact.receipts.likeliest`). Only texts of runs have any, who write them
+        themselves.
     """
 
     tokens: tuple[int, ...]
-    finish: Finish
+    finish: Finish | Cut
     text: str
     logprobs: tuple[int, ...] | None = None
+    top: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
@@ -229,14 +235,14 @@ class Output:
         return {"tokens": list(self.tokens), "finish": self.finish, "text": self.text, "logprobs": logprobs}
 
     @classmethod
-    def from_document(cls, value: Any) -> Output:
+    def from_document(cls, value: Any, finishes: Sequence[Finish | Cut] = FINISHES) -> Output:
         """Read it."""
         fields = Fields(value, "output", ("tokens", "finish", "text", "logprobs"))
         tokens = fields.integers("tokens", shortest=1)
         logprobs = fields.maybe("logprobs", lambda name: fields.integers(name, -_LOGPROB, 0))
         if logprobs is not None and len(logprobs) != len(tokens):
             fields.fail("logprobs", "a list with a number for each token")
-        return cls(tokens, fields.choice("finish", FINISHES), fields.text("text"), logprobs)
+        return cls(tokens, fields.choice("finish", finishes), fields.text("text"), logprobs)
 
 
 @dataclass(frozen=True)
@@ -308,7 +314,7 @@ class Receipt:
         return {
             **self.header.to_document(),
             "output": self.output.to_document(),
-            "chain": base64.urlsafe_b64encode(self.chain).rstrip(b"=").decode(),
+            "chain": write_base64(self.chain),
         }
 
     def encode(self) -> bytes:
@@ -358,19 +364,25 @@ class Receipt:
                 fields.choice("hash", HASHES),
             ),
             Output.from_document(value["output"]),
-            _chain(fields),
+            read_base64(fields, "chain"),
             Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         canonical.insist(receipt.to_document(), data, "the receipt")
         return receipt
 
 
-def _chain(fields: Fields) -> bytes:
-    text = fields.text("chain")
+def write_base64(data: bytes) -> str:
+    """Bytes as base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def read_base64(fields: Fields, name: str) -> bytes:
+    """Read bytes that `write_base64` wrote."""
+    text = fields.text(name)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        fields.fail("chain", "base64url without padding")
+        fields.fail(name, "base64url without padding")
 
 
 def read_receipts(path: Path) -> Iterator[Receipt]:
@@ -408,7 +420,14 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise ReceiptError(f"{path} is empty; expected a receipt a line")
 
 
-def write_receipts(path: Path, receipts: Iterable[Receipt]) -> None:
+class Encodes(Protocol):
+    """A receipt of any kind."""
+
+    def encode(self) -> bytes:
+        """Write it in canonical form."""
+
+
+def write_receipts(path: Path, receipts: Iterable[Encodes]) -> None:
     """Write a file of receipts, one a line; the file appears whole or not at all.
 
     Raises

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 Branch = tuple[str | int, ...]
 
 
+class Chain:
+    """The chain of one sample as far as it is written, with log-probabilities."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.links = bytearray()
+        self.logprobs: list[int] = []
+        self._last = first_link(header.hash, header.digest)
+
+    def add(self, event: Event) -> None:
+        """Append the link of a token."""
+        self._last = next_link(self.header.hash, self._last, event.token, event.head)
+        self.links += self._last
+        self.logprobs.append(event.logprob)
+
+
 class ChainRecorder:
     """Keeps a chain for each sample of a request.
 
@@ -34,38 +50,23 @@ class ChainRecorder:
 
     def __init__(self, header_of: Callable[[int], Header], logprobs: bool = False) -> None:
         self._header_of, self._logprobs = header_of, logprobs
-        self._records: dict[int, _Record] = {}
+        self._chains: dict[int, Chain] = {}
 
     def watch(self, event: Event) -> None:
         """Append a link to the chain of the token's sample."""
-        record = self._records.get(event.sample)
-        if record is None:
-            record = self._records[event.sample] = _Record(self._header_of(event.sample))
-        record.add(event)
+        chain = self._chains.get(event.sample)
+        if chain is None:
+            chain = self._chains[event.sample] = Chain(self._header_of(event.sample))
+        chain.add(event)
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
         """The receipt of a sample; None if it was cut short."""
-        record = self._records.get(sample)
-        if record is None or completion.finish not in get_args(Finish):
+        chain = self._chains.get(sample)
+        if chain is None or completion.finish not in get_args(Finish):
             return None
-        logprobs = tuple(record.logprobs) if self._logprobs else None
+        logprobs = tuple(chain.logprobs) if self._logprobs else None
         output = Output(completion.tokens, cast(Finish, completion.finish), completion.text, logprobs)
-        return Receipt(record.header, output, bytes(record.chain))
-
-
-class _Record:
-    """The chain of one sample so far."""
-
-    def __init__(self, header: Header) -> None:
-        self.header = header
-        self.chain = bytearray()
-        self.logprobs: list[int] = []
-        self._last = first_link(header.hash, header.digest)
-
-    def add(self, event: Event) -> None:
-        self._last = next_link(self.header.hash, self._last, event.token, event.head)
-        self.chain += self._last
-        self.logprobs.append(event.logprob)
+        return Receipt(chain.header, output, bytes(chain.links))
 
 
 def header_of(

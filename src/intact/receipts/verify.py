@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from intact.engine import constraints
 from intact.errors import CapacityError, ConstraintError, IntactError, ParameterError
@@ -18,6 +18,8 @@ from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import HashName, new_hash
 from intact.receipts.document import ModelDigests, Numerics, Receipt
 from intact.receipts.identity import digests_of, numerics_of
+from intact.receipts.likeliest import pack
+from intact.receipts.signature import Signature
 from intact.receipts.source import tokens_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 Outcome = Literal["true", "false", "unverifiable"]
 What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
-    "hidden state", "token", "logprobs", "finish", "text", "signature", "format", "version", "model",
+    "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
 ]  # fmt: skip
 WINDOW = 64
 """Receipts whose requests run together."""
@@ -98,14 +100,26 @@ def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict
         return Verdict("unverifiable", "hash", None, str(error))
     header = receipt.header
     return (
-        _signature(receipt, signed_by)
+        signature_of(receipt, signed_by)
         or identity(model, header.model, header.numerics, header.hash)
         or _request(model, receipt)
     )
 
 
-def _signature(receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
-    """Whether who is asked for has signed it, and if anybody has, whether the signature holds."""
+class Signed(Protocol):
+    """A receipt of any kind."""
+
+    @property
+    def signature(self) -> Signature | None:
+        """Whoever vouches for it."""
+
+    @property
+    def digest(self) -> bytes:
+        """What is signed."""
+
+
+def signature_of(receipt: Signed, signed_by: bytes | None) -> Verdict | None:
+    """Whether who is asked for has signed it, and if anybody has, whether the signature holds; the verdict if not."""
     signature = receipt.signature
     if signature is None:
         return None if signed_by is None else Verdict("unverifiable", "signature", None, "it is not signed")
@@ -225,6 +239,7 @@ class _Check:
         self.claimed = claimed if most is None else claimed[:most]
         self.found: Verdict | None = None
         self._partial = len(self.claimed) < len(claimed)
+        self._cut = self._partial or receipt.output.finish == "cancelled"
         self._last = b""
         self._checked = 0
 
@@ -242,7 +257,7 @@ class _Check:
             return "cancelled"
         self._last = self.receipt.link(index)
         self._checked += 1
-        return "cancelled" if self._partial and self._checked == len(self.claimed) else None
+        return "cancelled" if self._cut and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
         """What is wrong with a token of the receipt, all before it being right."""
@@ -250,10 +265,14 @@ class _Check:
         link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)
         if event.token == claimed and same:
-            logprobs = self.receipt.output.logprobs
-            if logprobs is None or logprobs[index] == event.logprob:
-                return None
-            return self._verdict("logprobs", f"it says {logprobs[index]}; the model gives {event.logprob}")
+            output = self.receipt.output
+            if output.logprobs is not None and output.logprobs[index] != event.logprob:
+                return self._verdict("logprobs", f"it says {output.logprobs[index]}; the model gives {event.logprob}")
+            if output.top is not None:
+                top, size = pack([event.top]), len(output.top) // len(output.tokens)
+                if output.top[index * size : (index + 1) * size] != top:
+                    return self._verdict("likeliest", "the model finds other tokens likeliest, or others as likely")
+            return None
         drawn = (
             event.token >= 0 and event.token != claimed and link == next_link(name, self._last, event.token, event.head)
         )
@@ -286,7 +305,7 @@ class _Check:
             return Verdict("unverifiable", "memory", None, str(completion.error), self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):
             raise completion.error
-        if self._checked < len(self.claimed):
+        if self._checked < len(self.claimed) or (self._partial and completion.finish != "cancelled"):
             reason = completion.error or completion.finish
             return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
         if self._partial:

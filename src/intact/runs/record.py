@@ -1,26 +1,55 @@
-"""Making the receipt of a run: every text is written with an ordinary receipt, and the run's is made of these."""
+"""Making the receipts of runs: every text is written with an ordinary receipt, and the run's is made of these."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
+from intact.engine import constraints
 from intact.engine.job import Job, Recorder
-from intact.errors import ParameterError
+from intact.engine.sequence import Event
+from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason.answer import Result
-from intact.reason.backends.base import Generation
-from intact.reason.backends.native import NativeBackend
-from intact.reason.budget import Budget
-from intact.reason.driver import Task
+from intact.reason.backends.base import Backend, Generation
+from intact.reason.backends.native import Heads, NativeBackend
+from intact.reason.driver import Active, Task, read_text
+from intact.reason.execution import Execution
+from intact.reason.requests import Run
 from intact.reason.trace import path
-from intact.receipts.document import Header
+from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
-from intact.receipts.make import ChainRecorder, header_of
-from intact.runs.document import RunHeader, RunReceipt, TextEntry
-from intact.runs.sealed import SealedDriver, check_generations, entries_of, outcome_of, sealed_scorer, source_of
-from intact.score.answers import read_answer
+from intact.receipts.likeliest import pack
+from intact.receipts.make import Chain, header_of
+from intact.runs.document import RunReceipt
+from intact.runs.entries import RunEntry, TextEntry, program_digest
+from intact.runs.header import RunHeader, RunModel
+from intact.runs.problems import reader_of
+from intact.runs.programs import here
+from intact.runs.sealed import SealedDriver, check_run, entries_of, outcome_of, source_of
+from intact.runs.values import unbounded
+
+if TYPE_CHECKING:
+    from intact.sandbox import Outcome
+
+
+class TextRecorder(Heads):
+    """Keeps a chain for each sample of a request, however the sample ends."""
+
+    def __init__(self, header_of: Callable[[int], Header]) -> None:
+        super().__init__()
+        self.chains: dict[int, Chain] = {}
+        self._header_of = header_of
+
+    def watch(self, event: Event) -> None:
+        """Append a link."""
+        super().watch(event)
+        if event.sample not in self.chains:
+            self.chains[event.sample] = Chain(self._header_of(event.sample))
+        self.chains[event.sample].add(event)
 
 
 class RecordingBackend(NativeBackend):
@@ -30,64 +59,140 @@ class RecordingBackend(NativeBackend):
     ----------
     texts : dict of str to TextEntry
         By their places in the tree.
+    constrained : set of str
+        Those that had to match something.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         self.texts: dict[str, TextEntry] = {}
-
-    def start(self, generations: Sequence[Generation]) -> None:
-        """Queue texts to extend, if a receipt can hold them."""
-        check_generations(generations)
-        super().start(generations)
+        self.constrained: set[str] = set()
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Recorder:
         def header(sample: int) -> Header:
             generation = group[sample]
             return header_of(self.model, prompt, generation.parameters, generation.branch)
 
-        return ChainRecorder(header, logprobs=True)
+        return TextRecorder(header)
 
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Recorder | None) -> None:
-        if recorder is not None:
-            receipt = recorder.receipt(sample, job.completion(sample, True))
-            if receipt is not None:
-                branch = generation.branch
-                entry = TextEntry(branch, receipt.header.digest, receipt.output, receipt.chain)
-                self.texts[path(branch)] = entry
+        assert isinstance(recorder, TextRecorder)
+        completion, chain = job.completion(sample, True), recorder.chains.get(sample)
+        if chain is not None and completion.finish != "error":
+            place = path(generation.branch)
+            top = None if completion.top is None else pack(completion.top)
+            output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top)
+            state = recorder.last[sample] if generation.hidden else None
+            self.texts[place] = TextEntry(generation.branch, chain.header.digest, output, bytes(chain.links), state)
+            if generation.parameters.constraint is not None:
+                self.constrained.add(place)
         super()._finish(generation, job, sample, recorder)
 
 
-def solve_with_receipt(model: Model, task: Task, budget: Budget | None, sampling: Mapping[str, Any] | None) -> Result:
-    """Work on a task; the result has a receipt.
+class RecordingDriver(SealedDriver):
+    """A driver whose results have receipts.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        The models by name, which run here.
+    **options
+        As of `Driver`; no caps in seconds.
 
     Raises
     ------
     ParameterError
-        If no receipt can be made of this run: what of it a receipt cannot hold.
+        If no receipt can be made of such runs: what of it a receipt cannot hold.
     """
-    method, problem, parameters = task
-    if problem.read is not read_answer or problem.data or problem.branch:
-        raise ParameterError("a run with a receipt needs a question as a text: a verifier reads answers as those are")
-    if budget is not None and budget.seconds is not None:
-        raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
-    source, backend = source_of(method), RecordingBackend(model)
-    driver = SealedDriver({"main": backend}, budget=budget, sampling=sampling, scorer=sealed_scorer)
-    ((_, result),) = driver.solve([task])
-    if result.why == "failed":
-        return result
-    header = RunHeader(
-        digests_of(model),
-        numerics_of(model),
-        method.name,
-        source,
-        dict(parameters),
-        problem.id,
-        problem.prompt,
-        problem.seed,
-        {name: list(value) if isinstance(value, tuple) else value for name, value in (sampling or {}).items()},
-        (budget or Budget()).as_dict(),
-    )
-    receipt = RunReceipt.make(header, entries_of(result.trace, backend.texts), outcome_of(result))
-    receipt.encode()  # a receipt that could not be read is none
-    return replace(result, receipt=receipt)
+
+    def __init__(self, backends: Mapping[str, Backend], **options: Any) -> None:
+        self._writers: dict[str, RecordingBackend] = {}
+        for name, backend in backends.items():
+            if not isinstance(backend, NativeBackend):
+                raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
+            self._writers[name] = RecordingBackend(backend.model)
+        super().__init__(self._writers, **options)
+        if self.budget.seconds is not None or options.get("seconds") is not None:
+            raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
+        self._models = tuple(
+            [
+                RunModel(name, digests_of(writer.model), numerics_of(writer.model))
+                for name, writer in self._writers.items()
+            ]
+        )
+        self._contents: dict[str, str] = {}
+        self._outcomes: dict[bytes, Outcome] = {}
+        self._locks: dict[bytes, Lock] = {}
+
+    def content(self, file: str) -> str:
+        """The text of a file, as it was when it was read first."""
+        if file not in self._contents:
+            self._contents[file] = read_text(file)
+        return self._contents[file]
+
+    def run_now(self, request: Run) -> Outcome:
+        """Run a program; one that was run before has the outcome that it had."""
+        key = program_digest("sha256", request.code, request.stdin, request.seconds)
+        with self._locks.setdefault(key, Lock()):
+            if key not in self._outcomes:
+                self._outcomes[key] = super().run_now(request)
+            return self._outcomes[key]
+
+    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+        """Run a program, if verifiers can wait for it."""
+        check_run(request)
+        super().run_code(execution, request, done)
+
+    def _open(self, number: int, task: Task) -> None:
+        source_of(task.method)
+        reader_of(task.problem)
+        if task.problem.branch:
+            raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
+        wrong = unbounded(task.parameters)
+        if wrong is not None:
+            raise ParameterError(f"no receipt can hold the parameter {wrong} = {task.parameters[wrong]!r:.80}")
+        super()._open(number, task)
+
+    def _result(self, active: Active) -> Result:
+        result = super()._result(active)
+        if result.why == "failed":
+            return result
+        try:
+            return replace(result, receipt=self._receipt(active, result))
+        except ReceiptError as error:
+            return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
+
+    def _receipt(self, active: Active, result: Result) -> RunReceipt:
+        method, problem, parameters = active.task
+        texts = {place: text for writer in self._writers.values() for place, text in writer.texts.items()}
+        constrained = {place for writer in self._writers.values() for place in writer.constrained}
+        entries = entries_of(result.trace, texts, "sha256")
+        places = {path(entry.branch) for entry in entries if isinstance(entry, TextEntry)}
+        ran = any(isinstance(entry, RunEntry) for entry in entries)
+        header = RunHeader(
+            self._models,
+            method.name,
+            source_of(method),
+            dict(parameters),
+            problem.id,
+            problem.prompt,
+            problem.seed,
+            reader_of(problem),
+            _plain(problem.data),
+            _plain(self.sampling),
+            self.budget.as_dict(),
+            self.files_of(active.execution.root),
+            constraints.compiler() if places & constrained else None,
+            here() if ran else None,
+        )
+        receipt = RunReceipt.make(header, entries, outcome_of(result))
+        receipt.encode()  # a receipt that could not be read is none
+        for writer in self._writers.values():
+            for place in places:
+                writer.texts.pop(place, None)
+        return receipt
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON reads them again."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

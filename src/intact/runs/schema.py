@@ -13,6 +13,18 @@ def schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12 has it; what answers' receipts have too is as in theirs."""
     found: dict[str, Any] = json.loads(files("intact.runs").joinpath("run.schema.json").read_bytes())
     answer = answer_schema()
-    parts = {name: answer["properties"][name] for name in ("model", "numerics", "output", "chain")}
-    found["$defs"] |= answer["$defs"] | parts
+    parts = {name: answer["properties"][name] for name in ("model", "numerics", "chain", "signature")}
+    found["$defs"] |= answer["$defs"] | parts | {"text_output": _text_output(answer["properties"]["output"])}
     return found
+
+
+def _text_output(output: dict[str, Any]) -> dict[str, Any]:
+    """What a text of a run says: log-probabilities always, perhaps the likeliest tokens, perhaps that another won."""
+    members = output["properties"]
+    logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
+    finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}
+    top = {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/chain"}]}
+    return output | {
+        "required": [*output["required"], "top"],
+        "properties": members | {"logprobs": logprobs, "finish": finishes, "top": top},
+    }

@@ -1,58 +1,91 @@
-"""What a run with a receipt may do, for who makes it and who verifies it: nothing but write texts and judge them."""
+"""What a run with a receipt may do, for who makes it and who verifies it: nothing that the receipt does not hold."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, ReceiptError
 from intact.reason.answer import Result
-from intact.reason.backends.base import Generation
 from intact.reason.driver import Driver
-from intact.reason.execution import Execution
+from intact.reason.execution import Execution, Root
 from intact.reason.registry import Method, all_methods
-from intact.reason.requests import Run
+from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Branch
-from intact.runs.document import Entry, Outcome, ScoreEntry, TextEntry
+from intact.receipts.digests import HashName
+from intact.runs.document import Outcome
+from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
+from intact.runs.values import unbounded
 from intact.score.scorers import find_scorer
+from intact.score.scorers.value import Value
+from intact.score.value.head import ValueHead
 
-SCORERS: Final = ("likelihood", "mean_logprob", "perplexity")
-"""Those that need a text and its log-probabilities alone."""
-READERS: Final = ("compute_optimal",)
-"""Methods that read files of the user's."""
-
-
-class SealedDriver(Driver):
-    """A driver that runs no program: who verifies a receipt must not have to run what a stranger's says."""
-
-    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:  # noqa: D102
-        raise ParameterError("a run with a receipt cannot run programs")
+INEXACT: Final = ("reward",)
+"""Scorers whose numbers nobody else can be sure to get: Transformers adds floats in an order of its own."""
+LONGEST_RUN: Final = 60.0
+"""Seconds that a program may have: who verifies runs it again."""
 
 
-def sealed_scorer(name: str) -> Scorer:
-    """Find a scorer by its name, of those that a receipt's verifier can ask."""
-    if name not in SCORERS:
-        raise ParameterError(f"a run with a receipt cannot use the scorer {name!r:.80}; it can {', '.join(SCORERS)}")
-    return find_scorer(name)
+class SealedDriver(Driver, ABC):
+    """A driver that serves what can be served again: by methods and scorers of this package, from files that are kept.
+
+    What the journal knows is taken for an expectation, so that every text passes through a back end of the maker's.
+    """
+
+    anew = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._files: dict[Root, dict[str, str]] = {}
+
+    @abstractmethod
+    def content(self, file: str) -> str:
+        """The text of a file."""
+
+    def read(self, execution: Execution, file: str) -> str:
+        """Read a file, and remember for which problem."""
+        text = self.content(file)
+        self._files.setdefault(execution.root, {})[file] = text
+        return text
+
+    def files_of(self, root: Root) -> tuple[tuple[str, str], ...]:
+        """The files that were read for a problem: names and texts, ascending."""
+        return tuple(sorted(self._files.get(root, {}).items()))
+
+    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+        """Find a scorer by its name, of those whose numbers are the same everywhere."""
+        kind, _, argument = name.partition(":")
+        if kind in INEXACT:
+            raise ParameterError(
+                f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
+            )
+        if kind == Value.name and argument:
+            return Value(argument, ValueHead.parse(self.read(execution, argument), argument))
+        return find_scorer(name)
+
+    def called(self, request: Call) -> Method:
+        """The method of a call, of this package's."""
+        name = request.method if isinstance(request.method, str) else request.method.name
+        found = all_methods().get(name)
+        if found is None or (request.method is not found and request.method != name):
+            raise ParameterError(f"{name:.80} is no method of this package; a run with a receipt can call only such")
+        wrong = unbounded(request.parameters)
+        if wrong is not None:
+            raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
+        return found
 
 
-def check_generations(generations: Sequence[Generation]) -> None:
-    """Raise ParameterError where texts are asked for in a way that no receipt holds."""
-    for generation in generations:
-        asked = {
-            "a race": generation.heat is not None,
-            "hidden states": generation.hidden,
-            "the likeliest tokens (top_logprobs)": generation.parameters.top_logprobs > 0,
-            "a constraint": generation.parameters.constraint is not None,
-        }
-        for what, wanted in asked.items():
-            if wanted:
-                raise ParameterError(f"a run with a receipt cannot ask for {what}, as this method does")
+def check_run(request: Run) -> None:
+    """Raise ParameterError where a program may take longer than verifiers wait."""
+    if request.seconds > LONGEST_RUN:
+        raise ParameterError(
+            f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+        )
 
 
 def source_of(method: Method) -> bytes:
@@ -61,31 +94,40 @@ def source_of(method: Method) -> bytes:
     Raises
     ------
     ParameterError
-        If it is none of this package's, which a verifier has too, or needs a file.
+        If it is none of this package's, which a verifier has too.
     """
     if all_methods().get(method.name) is not method:
         raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
-    if method.name in READERS:
-        raise ParameterError(f"{method.name} reads a file, which a verifier does not have; name the method it chooses")
     file = inspect.getsourcefile(method.function)
     assert file is not None
     return hashlib.sha256(Path(file).read_bytes()).digest()
 
 
-def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry]) -> tuple[Entry, ...]:
+def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:
     """The entries of a run: its trace's nodes in their order, those of sub-methods where these were called.
 
     Parameters
     ----------
     texts : mapping of str to TextEntry
         What was written, by its place.
+    name : {'sha256', 'blake3'}
+        The receipt's hash.
+
+    Raises
+    ------
+    ReceiptError
+        If a text failed.
     """
-    return tuple(_flat(trace["nodes"], texts))
+    return tuple(_flat(trace["nodes"], texts, name))
 
 
-def _flat(nodes: Sequence[Mapping[str, Any]], texts: Mapping[str, TextEntry]) -> Generator[Entry, None, None]:
+def _flat(
+    nodes: Sequence[Mapping[str, Any]], texts: Mapping[str, TextEntry], name: HashName
+) -> Generator[Entry, None, None]:
     for node in nodes:
         if node["kind"] == "extend":
+            if node["branch"] not in texts:
+                raise ReceiptError(f"the text {node['branch']:.80} failed: {node.get('error', node['why']):.200}")
             yield texts[node["branch"]]
         elif node["kind"] == "score":
             yield ScoreEntry(
@@ -93,8 +135,11 @@ def _flat(nodes: Sequence[Mapping[str, Any]], texts: Mapping[str, TextEntry]) ->
                 tuple([place for place, _ in node["scores"]]),
                 tuple([float(score) for _, score in node["scores"]]),
             )
+        elif node["kind"] == "run":
+            program = program_digest(name, node["code"], node.get("stdin"), node["seconds"])
+            yield RunEntry(program, node["stdout"], node["status"], node["ended"])
         else:
-            yield from _flat(node["nodes"], texts)
+            yield from _flat(node["nodes"], texts, name)
 
 
 def outcome_of(result: Result) -> Outcome:

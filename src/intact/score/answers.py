@@ -7,8 +7,11 @@ box counts; one that was opened and never closed says that the text was cut: it 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Final
 
+from intact.reason.problem import whole_text
 from intact.score import numbers, symbolic
 from intact.score.latex import plain, undressed
 
@@ -121,6 +124,14 @@ def read_answer(text: str) -> str | None:
     """The answer that a text gives: an expression in a box or behind "the answer is", or else its last number."""
     found = expression(text)
     return number(text) if found is None else found
+
+
+READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "text": whole_text,
+    "number": number,
+    "expression": read_answer,
+}
+"""The ways to read an answer that have names."""
 
 
 def simplest(latex: str) -> str:

@@ -20,12 +20,12 @@ from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
-from intact.reason.problem import Problem, whole_text
+from intact.reason.problem import Problem
 from intact.reason.registry import Method, all_methods
 from intact.reason.scorer import Scorer
 from intact.reason.state import Prompt
 from intact.reason.trace import path
-from intact.score import answers
+from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension
@@ -43,11 +43,6 @@ UNREAD = 64
 TELLING = 0.2
 """Seconds between two reports of what is being written."""
 
-_READERS: dict[str, Callable[[str], str | None]] = {
-    "text": whole_text,
-    "number": answers.number,
-    "expression": lambda text: answers.number(text) if (found := answers.expression(text)) is None else found,
-}
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -152,7 +147,7 @@ def as_problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) ->
     alone = len(turns) == 1 and turns[0]["role"] == "user"
     text = turns[0]["content"] if alone else json.dumps(prompt)
     name = own.id or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-    return Problem(name, prompt, _READERS[own.answer], seed=seed)
+    return Problem(name, prompt, READERS[own.answer], seed=seed)
 
 
 class _LeftError(Exception):

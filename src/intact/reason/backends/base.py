@@ -85,6 +85,8 @@ class Generation:
         The race that it takes part in, and its number there.
     hidden : bool
         Whether the last hidden state is asked for.
+    known : tuple of int
+        What is expected to be written: it changes nothing but the time, where the back end makes use of it.
     written : Written or None
         What came of it, once it has ended.
     """
@@ -95,6 +97,7 @@ class Generation:
     heat: Heat | None = None
     runner: int = 0
     hidden: bool = False
+    known: tuple[int, ...] = ()
     written: Written | None = None
 
 

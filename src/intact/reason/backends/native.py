@@ -183,9 +183,9 @@ class NativeBackend:
 
             limits = self.context, self.model.program.vocabulary
             recorder = self._recorder(group, tuple(prompt))
-            job = Job(
-                self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, first.heat is None, listen, recorder
-            )
+            known = [generation.known for generation in group] if first.known else None
+            draft = first.heat is None and known is None
+            job = Job(self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, draft, listen, recorder, known)
         except IntactError as error:
             for generation in group:
                 self._end(generation, Written("", (), (), (), "error", str(error)))
@@ -232,7 +232,7 @@ class NativeBackend:
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Recorder | None) -> None:
         del self._live[generation]
         written = self._texts.written(job, sample, generation.state)
-        if isinstance(recorder, Heads) and sample in recorder.last:
+        if generation.hidden and isinstance(recorder, Heads) and sample in recorder.last:
             written = written._replace(hidden=Hidden(self.identity, recorder.last[sample].hex()))
         self._end(generation, written)
 
@@ -248,6 +248,7 @@ def _alike(a: Generation, b: Generation) -> bool:
         a.heat is b.heat is None
         and a.parameters == b.parameters
         and a.hidden == b.hidden
+        and bool(a.known) == bool(b.known)
         and a.state.prompt == b.state.prompt
         and a.state.pieces == b.state.pieces
     )

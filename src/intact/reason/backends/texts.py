@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 
 from intact.engine.job import Job
 from intact.engine.sequence import Finish
 from intact.reason.backends.base import Written
-from intact.reason.state import Piece, Prompt, State, Why
+from intact.reason.state import Piece, Prompt, State, Top, Why
 from intact.text import Tokenizer
 
 
@@ -55,12 +56,15 @@ class Texts:
         """What a sample wrote, that goes on from a state."""
         writer = job._writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        words = self._words
-        for token in {token for likeliest in writer.top for token, _ in likeliest} - words.keys():
-            words[token] = self._word(token)
-        top = tuple([tuple([(words[token], value) for token, value in likeliest]) for likeliest in writer.top])
         told = self.told(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
-        return told._replace(top=top, error=error)
+        return told._replace(top=self.likeliest(writer.top), error=error)
+
+    def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
+        """The likeliest tokens at each place by their texts."""
+        words = self._words
+        for token in {token for place in places for token, _ in place} - words.keys():
+            words[token] = self._word(token)
+        return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
 
     def told(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
         """What tokens say that go on from a state."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from intact.errors import SpentError
-from intact.reason import Answer, Call, Extend, Problem, Steps, find, method
+from intact.reason import Answer, Call, Extend, Problem, Read, Steps, method
 from intact.reason.ballot import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
 
@@ -20,7 +19,7 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     table : str
         The file that `intact.reason.choice.Policy.write` wrote.
     """
-    policy = Policy.read(Path(table))
+    policy = Policy.parse((yield Read(table)), table)
     samples = (yield [Extend(problem.start)] * policy.pilot) if policy.pilot else []
     first = elect(problem, samples)
     share = agreement(first.votes, policy.pilot) if samples else 1.0
@@ -29,7 +28,7 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     if samples and arm == pilot_arm(policy.pilot):
         return replace(first, details=details)
     try:
-        answer: Answer = yield Call(find(arm.method), problem, arm.settings)
+        answer: Answer = yield Call(arm.method, problem, arm.settings)
     except SpentError:
         if not samples:
             raise

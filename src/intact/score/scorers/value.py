@@ -26,15 +26,17 @@ class Value:
     ----------
     file : str
         What `intact learn value` wrote, for the model that writes.
+    head : ValueHead, optional
+        What is in it, if that is known.
     """
 
     name = "value"
 
-    def __init__(self, file: str = "") -> None:
+    def __init__(self, file: str = "", head: ValueHead | None = None) -> None:
         if not file:
             raise ParameterError("the scorer value needs the file of a value head: value:FILE (intact learn value)")
-        self._head = ValueHead.read(Path(file))
-        self.digest = self._head.digest
+        self.head = ValueHead.read(Path(file)) if head is None else head
+        self.digest = self.head.digest
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """The scores, in order."""
@@ -47,7 +49,7 @@ class Value:
     def _value(self, state: State) -> float:
         hidden = state.pieces[-1].hidden
         if hidden is not None:
-            return self._head.judge(hidden)
+            return self.head.judge(hidden)
         if state.why == "context":
             return HOPELESS
         if state.why == "budget":

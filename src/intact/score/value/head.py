@@ -118,10 +118,24 @@ class ValueHead:
         try:
             with file.open("rb") as stream:
                 data = stream.read(_LARGEST_FILE + 1)
-            if len(data) > _LARGEST_FILE:
-                raise FormatError(f"{file} has more than {_LARGEST_FILE} bytes, a value head fewer")
+        except OSError as error:
+            raise FormatError(f"{file} is no value head that `intact learn value` wrote: {error}") from error
+        if len(data) > _LARGEST_FILE:
+            raise FormatError(f"{file} has more than {_LARGEST_FILE} bytes, a value head fewer")
+        return cls.parse(data, str(file))
+
+    @classmethod
+    def parse(cls, data: str | bytes, file: str) -> ValueHead:
+        """Read the content of such a file.
+
+        Raises
+        ------
+        FormatError
+            If it is none.
+        """
+        try:
             return _parsed(json.loads(data))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FormatError(f"{file} is no value head that `intact learn value` wrote: {error}") from error
 
     @property

@@ -1,0 +1,36 @@
+"""The likeliest tokens at each place of a text, as bytes: ten for each, the token's number and its log-probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+Likeliest: TypeAlias = Sequence[tuple[int, int]]
+"""Tokens at one place with their log-probabilities (nats times 2^24, at most 0), the likeliest first."""
+_TOKEN: Final = 4
+_LOGPROB: Final = 6
+PAIR: Final = _TOKEN + _LOGPROB
+
+
+def pack(places: Sequence[Likeliest]) -> bytes:
+    """Write them: both numbers little-endian, the log-probability without its sign."""
+    return b"".join(
+        [
+            token.to_bytes(_TOKEN, "little") + (-logprob).to_bytes(_LOGPROB, "little")
+            for place in places
+            for token, logprob in place
+        ]
+    )
+
+
+def unpack(data: bytes, places: int) -> list[tuple[tuple[int, int], ...]]:
+    """Read what `pack` wrote of so many places, each with as many tokens."""
+    pairs = [
+        (
+            int.from_bytes(data[start : start + _TOKEN], "little"),
+            -int.from_bytes(data[start + _TOKEN : start + PAIR], "little"),
+        )
+        for start in range(0, len(data), PAIR)
+    ]
+    each = len(pairs) // places
+    return [tuple(pairs[i * each : (i + 1) * each]) for i in range(places)]

@@ -1,0 +1,172 @@
+"""The entries of a run's receipt: texts that models wrote, what scorers gave them, what became of programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, get_args
+
+from intact.engine.parameters import MOST_TOP_LOGPROBS
+from intact.errors import ReceiptError
+from intact.reason.state import Branch
+from intact.receipts import canonical
+from intact.receipts.digests import SIZE, HashName, digest
+from intact.receipts.document import FINISHES, Output, read_base64, write_base64
+from intact.receipts.fields import Fields, shown
+from intact.receipts.likeliest import PAIR
+from intact.runs.values import bits, read_branch, read_number
+from intact.sandbox.outcome import Ending
+
+FARTHEST: Final = 1 << 31
+"""Of a program's status."""
+
+
+@dataclass(frozen=True)
+class TextEntry:
+    """A text that a model wrote: an ordinary receipt, without what the method says again when it is replayed.
+
+    Attributes
+    ----------
+    branch : tuple
+        Its place in the tree.
+    header : bytes
+        Digest of the ordinary receipt's header, which seeds the chain.
+    output : Output
+        With log-probabilities, and the likeliest tokens where the method asked for them; the loser of a race ends with
+        'cancelled'.
+    state : bytes or None
+        What entered the head before the last token, where the method asked for it.
+    """
+
+    branch: Branch
+    header: bytes
+    output: Output
+    chain: bytes = field(repr=False)
+    state: bytes | None = field(default=None, repr=False)
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        top = self.output.top
+        return {
+            "kind": "text",
+            "branch": list(self.branch),
+            "header": self.header.hex(),
+            "output": self.output.to_document() | {"top": None if top is None else write_base64(top)},
+            "chain": write_base64(self.chain),
+            "state": None if self.state is None else write_base64(self.state),
+        }
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> TextEntry:
+        """Read it."""
+        fields = Fields(value, where, ("kind", "branch", "header", "output", "chain", "state"))
+        output = _output(fields.values["output"], f"{where}.output")
+        chain = read_base64(fields, "chain")
+        if len(chain) != SIZE * len(output.tokens):
+            fields.fail("chain", f"{SIZE} bytes for each of {len(output.tokens)} tokens")
+        state = fields.maybe("state", lambda name: read_base64(fields, name))
+        return cls(read_branch(fields, "branch"), fields.digest("header"), output, chain, state)
+
+
+def _output(value: Any, where: str) -> Output:
+    fields = Fields(value, where, ("tokens", "finish", "text", "logprobs", "top"))
+    shared = {name: part for name, part in fields.values.items() if name != "top"}
+    output = Output.from_document(shared, (*FINISHES, "cancelled"))
+    if output.logprobs is None:
+        raise ReceiptError(f"{where}.logprobs must be a list: scores are made of them")
+    if fields.values["top"] is None:
+        return output
+    top, places = read_base64(fields, "top"), len(output.tokens)
+    each, rest = divmod(len(top), PAIR * places)
+    if rest or not 1 <= each <= MOST_TOP_LOGPROBS:
+        fields.fail("top", f"{PAIR} bytes for each of 1 to {MOST_TOP_LOGPROBS} tokens at each of {places} places")
+    return Output(output.tokens, output.finish, output.text, output.logprobs, top)
+
+
+@dataclass(frozen=True)
+class ScoreEntry:
+    """Numbers that a scorer gave texts, these by their places in the tree, written as in a trace."""
+
+    scorer: str
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {
+            "kind": "score",
+            "scorer": self.scorer,
+            "texts": list(self.texts),
+            "scores": [bits(score) for score in self.scores],
+        }
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> ScoreEntry:
+        """Read it."""
+        fields = Fields(value, where, ("kind", "scorer", "texts", "scores"))
+        texts, scores = fields.values["texts"], fields.values["scores"]
+        if not isinstance(texts, list) or not isinstance(scores, list) or len(texts) != len(scores):
+            fields.fail("scores", "a list with a number for each of the texts")
+        if not all(isinstance(text, str) for text in texts):
+            fields.fail("texts", "a list of places in the tree, each a text")
+        numbers = [read_number(score, f"{where}.scores") for score in scores]
+        return cls(fields.text("scorer"), tuple(texts), tuple(numbers))
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """What became of a program in the sandbox.
+
+    Attributes
+    ----------
+    program : bytes
+        Its digest (`program_digest`): the method says again what it was.
+    stdout, status, ended
+        As in the sandbox's `Outcome`.
+    """
+
+    program: bytes
+    stdout: str
+    status: int
+    ended: Ending
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {
+            "kind": "run",
+            "program": self.program.hex(),
+            "stdout": self.stdout,
+            "status": self.status,
+            "ended": self.ended,
+        }
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> RunEntry:
+        """Read it."""
+        fields = Fields(value, where, ("kind", "program", "stdout", "status", "ended"))
+        endings: tuple[Ending, ...] = get_args(Ending)
+        return cls(
+            fields.digest("program"),
+            fields.text("stdout"),
+            fields.integer("status", -FARTHEST, FARTHEST),
+            fields.choice("ended", endings),
+        )
+
+
+def program_digest(name: HashName, code: str, stdin: str | None, seconds: float) -> bytes:
+    """The digest of a program, of what it may read and of the wall time that it has."""
+    return digest(name, canonical.encode({"code": code, "seconds": bits(seconds), "stdin": stdin}))
+
+
+Entry = TextEntry | ScoreEntry | RunEntry
+
+
+def read_entry(value: Any, where: str) -> Entry:
+    """Read an entry of any kind."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind == "text":
+        return TextEntry.from_document(value, where)
+    if kind == "score":
+        return ScoreEntry.from_document(value, where)
+    if kind == "run":
+        return RunEntry.from_document(value, where)
+    raise ReceiptError(f"{where} must be an object of kind text, score or run, got {shown(value)}")

@@ -1,0 +1,207 @@
+"""The header of a run's receipt: all that decides what comes of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from intact.reason.state import Prompt
+from intact.receipts.digests import HASHES, HashName
+from intact.receipts.document import ModelDigests, Numerics
+from intact.receipts.fields import Fields, shown
+from intact.runs.values import MOST, read_values, unbounded, write_values
+
+FORMAT: Final = "intact-run-receipt"
+VERSION: Final = 2
+LONGEST: Final = 1 << 18
+"""Characters of a prompt: it becomes tokens before anything else of it is known."""
+MEMBERS: Final = (
+    "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "sampling", "budget",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """A model of a run: what methods call it, which it is, and the arithmetic that it ran in."""
+
+    name: str
+    digests: ModelDigests
+    numerics: Numerics
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        digests, numerics = self.digests.to_document(), self.numerics.to_document()
+        return {"name": self.name, "digests": digests, "numerics": numerics}
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> RunModel:
+        """Read it."""
+        fields = Fields(value, where, ("name", "digests", "numerics"))
+        digests, numerics = fields.values["digests"], fields.values["numerics"]
+        return cls(fields.text("name"), ModelDigests.from_document(digests), Numerics.from_document(numerics))
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Where programs ran: the version of Python, and the kind of protection."""
+
+    python: str
+    protection: str
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"python": self.python, "protection": self.protection}
+
+    @classmethod
+    def from_document(cls, value: Any) -> Sandbox:
+        """Read it."""
+        fields = Fields(value, "sandbox", ("python", "protection"))
+        return cls(fields.text("python"), fields.text("protection"))
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """All that decides a run.
+
+    Attributes
+    ----------
+    models : tuple of RunModel
+        The first is the one that methods mean unless they name one.
+    method : str
+        Its name.
+    source : bytes
+        Digest of the file that defines it.
+    parameters : mapping
+        Those that were given; what was not has the method's default.
+    id, prompt, seed
+        The problem's.
+    reader : str
+        How an answer is read (`intact.runs.problems`).
+    data : mapping
+        The problem's, what else a method may know.
+    sampling : mapping
+        The user's wishes.
+    budget : mapping
+        The caps by their names.
+    files : tuple of (str, str)
+        Names and texts of what the method read, ascending.
+    compiler : str or None
+        What compiled constraints, if there are any.
+    sandbox : Sandbox or None
+        Where programs ran, if there are any.
+    """
+
+    models: tuple[RunModel, ...]
+    method: str
+    source: bytes
+    parameters: Mapping[str, Any]
+    id: str
+    prompt: Prompt
+    seed: int
+    reader: str
+    data: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    files: tuple[tuple[str, str], ...] = ()
+    compiler: str | None = None
+    sandbox: Sandbox | None = None
+    hash: HashName = "sha256"
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        prompt: Any = self.prompt if isinstance(self.prompt, str) else [list(turn) for turn in self.prompt]
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "hash": self.hash,
+            "models": [model.to_document() for model in self.models],
+            "method": {
+                "name": self.method,
+                "source": self.source.hex(),
+                "parameters": write_values(self.parameters),
+            },
+            "problem": {
+                "id": self.id,
+                "prompt": prompt,
+                "seed": str(self.seed),
+                "reader": self.reader,
+                "data": write_values(self.data),
+            },
+            "files": [{"name": name, "text": text} for name, text in self.files],
+            "compiler": self.compiler,
+            "sandbox": None if self.sandbox is None else self.sandbox.to_document(),
+            "sampling": write_values(self.sampling),
+            "budget": write_values(self.budget),
+        }
+
+    @classmethod
+    def from_document(cls, fields: Fields) -> RunHeader:
+        """Read it."""
+        method = Fields(fields.values["method"], "method", ("name", "source", "parameters"))
+        problem = Fields(fields.values["problem"], "problem", ("id", "prompt", "seed", "reader", "data"))
+        parameters = read_values(method, "parameters")
+        wrong = unbounded(parameters)
+        if wrong is not None:
+            method.fail("parameters", f"an object with integers of at most {MOST} in size, {shown(wrong)} too")
+        return cls(
+            _models(fields),
+            method.text("name"),
+            method.digest("source"),
+            parameters,
+            problem.text("id"),
+            _prompt(problem),
+            _seed(problem),
+            problem.text("reader"),
+            read_values(problem, "data"),
+            read_values(fields, "sampling"),
+            read_values(fields, "budget"),
+            _files(fields),
+            fields.maybe("compiler", fields.text),
+            fields.maybe("sandbox", lambda name: Sandbox.from_document(fields.values[name])),
+            fields.choice("hash", HASHES),
+        )
+
+
+def _models(fields: Fields) -> tuple[RunModel, ...]:
+    values = fields.values["models"]
+    if not isinstance(values, list) or not values:
+        fields.fail("models", "a list that is not empty")
+    models = tuple([RunModel.from_document(value, f"models[{index}]") for index, value in enumerate(values)])
+    if len({model.name for model in models}) < len(models):
+        fields.fail("models", "a list without two models of one name")
+    return models
+
+
+def _files(fields: Fields) -> tuple[tuple[str, str], ...]:
+    values = fields.values["files"]
+    if not isinstance(values, list):
+        fields.fail("files", "a list")
+    parts = [Fields(value, f"files[{index}]", ("name", "text")) for index, value in enumerate(values)]
+    files = tuple([(part.text("name"), part.text("text")) for part in parts])
+    if any(a >= b for (a, _), (b, _) in pairwise(files)):
+        fields.fail("files", "a list in ascending order of names")
+    return files
+
+
+def _prompt(fields: Fields) -> Prompt:
+    value = fields.values["prompt"]
+    if len(json.dumps(value)) > LONGEST:
+        fields.fail("prompt", f"one of at most {LONGEST:,} characters in JSON")
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(
+        isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn) for turn in value
+    ):
+        fields.fail("prompt", "a text, or a list of pairs of role and content")
+    return tuple([(role, content) for role, content in value])
+
+
+def _seed(fields: Fields) -> int:
+    text = fields.text("seed")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20 and str(int(text)) == text):
+        fields.fail("seed", "an integer in decimal, as text")
+    return int(text)

@@ -1,0 +1,339 @@
+"""Running a method once more on what its receipt holds: it must ask for just that, and make the same of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from intact.errors import ParameterError
+from intact.library import Model
+from intact.reason.answer import Result
+from intact.reason.backends.base import Generation, Written
+from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
+from intact.reason.driver import Task
+from intact.reason.execution import Execution
+from intact.reason.registry import all_methods
+from intact.reason.requests import Run
+from intact.reason.scorer import Scorer
+from intact.reason.state import Hidden
+from intact.reason.trace import path
+from intact.receipts.chain import first_link, next_link
+from intact.receipts.digests import SIZE
+from intact.receipts.document import Header, Receipt, Request
+from intact.receipts.likeliest import PAIR, unpack
+from intact.runs.document import RunReceipt
+from intact.runs.entries import RunEntry, ScoreEntry, TextEntry, program_digest
+from intact.runs.header import RunHeader
+from intact.runs.problems import problem_of
+from intact.runs.sealed import SealedDriver, check_run, entries_of, outcome_of
+from intact.score.scorers.value import Value
+
+if TYPE_CHECKING:
+    from intact.receipts.verify import Outcome
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """What verifying the receipt of a run found.
+
+    Attributes
+    ----------
+    outcome : {'true', 'false', 'unverifiable'}
+        As for the receipt of one answer.
+    what : str or None
+        What differs, or is missing: of a text what `intact.receipts.verify` says, else one of docs/receipts.md, Runs.
+    entry : int or None
+        The first entry that is false.
+    position : int or None
+        The first token of its output that is.
+    detail : str
+        The same in words.
+    checked : int
+        Tokens that the model has found true.
+    programs : int
+        Programs that were run again, to the same end.
+    """
+
+    outcome: Outcome
+    what: str | None = None
+    entry: int | None = None
+    position: int | None = None
+    detail: str = ""
+    checked: int = 0
+    programs: int = 0
+
+
+class DecidedError(Exception):
+    """A replay that came upon what decides the verdict."""
+
+    def __init__(self, verdict: RunVerdict) -> None:
+        super().__init__(verdict.detail)
+        self.verdict = verdict
+
+
+def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
+    """A lie."""
+    return DecidedError(RunVerdict("false", what, entry, position, detail))
+
+
+class Claims:
+    """What a receipt says, and how much of that has been asked for.
+
+    Attributes
+    ----------
+    unread : dict of str to int
+        Numbers of the texts that nobody has asked for, by their places.
+    texts : dict of str to TextEntry
+        The others.
+    receipts : dict of int to (str, Receipt)
+        What these say, in full, and by which model, by their numbers.
+    programs : dict of bytes to Run
+        What was run, by digest.
+    """
+
+    def __init__(self, run: RunReceipt) -> None:
+        self.run = run
+        self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
+        self.texts: dict[str, TextEntry] = {}
+        self.receipts: dict[int, tuple[str, Receipt]] = {}
+        self.programs: dict[bytes, Run] = {}
+        self.ran: dict[bytes, RunEntry] = {}
+        self.constrained = False
+        for index, entry in enumerate(run.entries):
+            if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
+                raise false("run", index, "the same program has ended in another way before")
+
+
+class ReplayBackend(NativeBackend):
+    """Answers from a receipt alone."""
+
+    def __init__(self, model: Model, name: str, claims: Claims) -> None:
+        super().__init__(model)
+        self._claims = claims
+        self._name = name
+        header = claims.run.header
+        (self._own,) = (one for one in header.models if one.name == name)
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Answer at once."""
+        for generation in generations:
+            generation.written = self.find(generation)
+            self._ended.append(generation)
+        if generations[0].heat is not None:
+            self._judge_race(generations)
+
+    def find(self, generation: Generation) -> Written:
+        """What the receipt says of a text."""
+        claims, place = self._claims, path(generation.branch)
+        index = claims.unread.pop(place, None)
+        if index is None:
+            raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
+        entry, parameters, run = claims.run.entries[index], generation.parameters, claims.run.header
+        assert isinstance(entry, TextEntry)
+        compiler = run.compiler if parameters.constraint is not None else None
+        if parameters.constraint is not None:
+            claims.constrained = True
+        prompt = tuple(self._texts.context(generation.state))
+        header = Header(
+            self._own.digests,
+            self._own.numerics,
+            Request(prompt, parameters, generation.branch, compiler),
+            run.hash,
+        )
+        if header.digest != entry.header or (compiler is None) != (parameters.constraint is None):
+            raise false("request", index, f"the method asks for the text {place:.80} in another way")
+        self._check_asked(generation, entry, index)
+        claims.texts[place] = entry
+        claims.receipts[index] = self._name, Receipt(header, entry.output, entry.chain)
+        return self.told(generation, entry)
+
+    def told(self, generation: Generation, entry: TextEntry) -> Written:
+        """A text as a method sees it."""
+        output = entry.output
+        written = self._texts.told(generation.state, output.tokens, output.logprobs or (), output.finish)
+        top = [] if output.top is None else unpack(output.top, len(output.tokens))
+        hidden = None if entry.state is None else Hidden(self.identity, entry.state.hex())
+        return written._replace(top=self._texts.likeliest(top), hidden=hidden)
+
+    def _check_asked(self, generation: Generation, entry: TextEntry, index: int) -> None:
+        """Whether an entry has what was asked for, and no more."""
+        output = entry.output
+        count, asked = len(output.tokens), generation.parameters.top_logprobs
+        if len(output.top or b"") != PAIR * asked * count:
+            raise false("likeliest", index, f"the method asks for the {asked} likeliest tokens at each place")
+        if (entry.state is not None) != generation.hidden:
+            raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
+        if entry.state is not None:
+            name = self._claims.run.header.hash
+            before = entry.chain[SIZE * (count - 2) : SIZE * (count - 1)] if count > 1 else None
+            before = before or first_link(name, entry.header)
+            if next_link(name, before, output.tokens[-1], entry.state) != entry.chain[-SIZE:]:
+                raise false("hidden state", index, "its chain ends with another state than it gives", count - 1)
+        if output.finish == "cancelled" and generation.heat is None:
+            raise false("race", index, "it was cancelled, but takes part in no race", count)
+
+    def _judge_race(self, generations: Sequence[Generation]) -> None:
+        """Whether the losers came just as far as the last winner."""
+        heat = generations[0].heat
+        assert heat is not None
+        outputs = [self._claims.texts[path(generation.branch)].output for generation in generations]
+        for generation, output in zip(generations, outputs, strict=True):
+            heat.counts[generation.runner] = len(output.tokens)
+            heat.leave(generation.runner, output.finish == "stop")
+        for generation, output in zip(generations, outputs, strict=True):
+            count, limit = len(output.tokens), heat.limit
+            late = limit is not None and count > limit
+            if late or (output.finish == "cancelled" and count != limit):
+                entries = self._claims.run.entries
+                index = next(i for i, e in enumerate(entries) if getattr(e, "branch", None) == generation.branch)
+                over = "nobody has won" if limit is None else f"the race is over at {limit} tokens"
+                raise false("race", index, f"it came to {count} tokens, but {over}", count)
+
+    def step(self) -> list[Generation]:
+        """What was answered."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """Nothing is under way."""
+
+
+class ReplayDriver(SealedDriver):
+    """Serves a method from a receipt alone.
+
+    Attributes
+    ----------
+    decided : DecidedError or None
+        What was found, even where the method was told instead.
+    """
+
+    def __init__(self, backends: Mapping[str, ReplayBackend], claims: Claims, **options: Any) -> None:
+        super().__init__(backends, **options)
+        self._claims, self._first = claims, next(iter(backends.values()))
+        self.decided: DecidedError | None = None
+
+    def _decide(self, error: DecidedError) -> DecidedError:
+        self.decided = self.decided or error
+        return error
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """What was read."""
+        return tuple(sorted({file for root in self._files for file in self.files_of(root)}))
+
+    def content(self, file: str) -> str:
+        """The text of a file, which the receipt holds."""
+        for name, text in self._claims.run.header.files:
+            if name == file:
+                return text
+        raise self._decide(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+
+    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+        """Find a scorer; a value head must be of this very file of a model."""
+        scorer = super().scorer_for(execution, name)
+        if isinstance(scorer, Value) and scorer.head.model != self._first.identity:
+            detail = f"its value head was learnt on {scorer.head.model:.120}; here is {self._first.identity}"
+            raise self._decide(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
+        return scorer
+
+    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+        """Say how a program ended."""
+        check_run(request)
+        claims = self._claims
+        key = program_digest(claims.run.header.hash, request.code, request.stdin, request.seconds)
+        entry = claims.ran.get(key)
+        if entry is None:
+            raise self._decide(false("missing", None, "the method runs a program that is no entry"))
+        from intact.sandbox import Outcome
+
+        claims.programs[key] = request
+        future: Future[Any] = Future()
+        future.set_result(Outcome(entry.stdout, "", entry.status, entry.ended, 0.0))
+        done(future)
+
+
+def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
+    """Run a method on what is known.
+
+    Raises
+    ------
+    DecidedError
+        If it asks for something else.
+    """
+    task = Task(all_methods()[header.method], problem_of(header), header.parameters)
+    ((_, result),) = driver.solve([task])
+    if driver.decided is not None:
+        raise driver.decided
+    return result
+
+
+def driver_of(models: Mapping[str, Model], claims: Claims, kind: type[ReplayBackend] = ReplayBackend) -> ReplayDriver:
+    """The driver for a receipt's run.
+
+    Raises
+    ------
+    ParameterError
+        If its budget is none.
+    """
+    header = claims.run.header
+    try:
+        caps = Budget(**header.budget)
+    except TypeError as error:
+        raise ParameterError(f"its budget is none: {error}") from None
+    if caps.seconds is not None:
+        raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
+    sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
+    backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
+    return ReplayDriver(backends, claims, budget=caps, sampling=sampling)
+
+
+def replay(models: Mapping[str, Model], run: RunReceipt) -> Claims:
+    """Run the method of a receipt on its entries, and hold entries and result against what comes of it.
+
+    Raises
+    ------
+    DecidedError
+        If something differs.
+    IntactError
+        If no such run is possible.
+    """
+    claims = Claims(run)
+    driver = driver_of(models, claims)
+    result = run_again(driver, run.header)
+    if result.why == "failed":
+        raise false("method", None, f"the method fails: {result.error}")
+    _compare(run, claims, driver, result)
+    return claims
+
+
+def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Result) -> None:
+    """Hold entries and result against those of the replay."""
+    if claims.unread:
+        where, index = min(claims.unread.items(), key=itemgetter(1))
+        raise false("extra", index, f"the method never asks for the text {where:.80}")
+    entries = entries_of(result.trace, claims.texts, run.header.hash)
+    for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
+        if claimed != own:
+            if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
+                raise false("score", index, f"{own.scorer} gives these texts other scores")
+            raise false("order", index, "the method has another entry here")
+    if len(run.entries) != len(entries):
+        more = len(run.entries) > len(entries)
+        what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
+        raise false(what, min(len(run.entries), len(entries)), detail)
+    header = run.header
+    if header.files != driver.files:
+        raise false("extra", None, "it holds a file that the method does not read")
+    if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
+        raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
+    outcome = outcome_of(result)
+    for name in ("answer", "votes", "confidence", "chosen", "why"):
+        if getattr(outcome, name) != getattr(run.result, name):
+            said, found = getattr(run.result, name), getattr(outcome, name)
+            raise false("vote", None, f"its {name} is {said!r:.80}; the method makes {found!r:.80} of the texts")
+    if outcome.cost != run.result.cost:
+        raise false("cost", None, "its texts cost something else")
