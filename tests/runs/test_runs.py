@@ -257,9 +257,42 @@ def test_hostile_documents_are_refused(honest, old, new, error):
     assert isinstance(caught.value, NewerReceiptError) == (b"3" in new and b"version" in new)
 
 
-def test_no_edit_of_a_byte_verifies(model, honest):
+@pytest.mark.parametrize(
+    ("name", "old", "new", "error"),
+    [
+        ("deepconf", b'"top":"', b'"top":"AAAA', "bytes for each of 1 to 20 tokens"),
+        ("deepconf", b'"top":"', b'"top":"!', "base64url"),
+        ("deepconf", b'"finish":"length"', b'"finish":"never"', "one of stop, length, context, cancelled"),
+        ("program_aided", b'"ended":"ok"', b'"ended":"fine"', "one of ok, error"),
+        ("program_aided", b'"status":0', b'"status":1e9', "1e9"),
+        ("program_aided", b'"sandbox":{', b'"sandbox":{"more":1,', "unknown member"),
+        ("program_aided", b'"compiler":"', b'"compiler":7,"x":"', "unknown member"),
+        ("best_of_n", b'"state":null', b'"state":7', "a string"),
+        ("best_of_n", b'"files":[]', b'"files":[{"name":"b","text":""},{"name":"a","text":""}]', "ascending"),
+        ("best_of_n", b'"files":[]', b'"files":[{"name":"a","text":""},{"name":"a","text":""}]', "ascending"),
+        ("best_of_n", b'"models":[', b'"models":[7,', "models[0] must be an object"),
+        ("best_of_n", b'"files":[]', b'"files":{}', "a list"),
+        ("best_of_n", b'"data":"{}"', b'"data":"[]"', "plain values"),
+    ],
+)
+def test_hostile_parts_are_refused(honest, name, old, new, error):
+    data = honest[name].encode()
+    assert old in data
+    with pytest.raises(ReceiptError, match=re.escape(error)):
+        RunReceipt.parse(data.replace(old, new, 1))
+
+
+def test_models_have_different_names(honest):
+    receipt = honest["best_of_n"]
+    twice = RunReceipt.make(replace(receipt.header, models=receipt.header.models * 2), receipt.entries, receipt.result)
+    with pytest.raises(ReceiptError, match="two models of one name"):
+        twice.encode()
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "short_m_at_k", "deepconf", "program_aided"])
+def test_no_edit_of_a_byte_verifies(model, honest, name):
     """Except for what the model calls itself, which is informative in any receipt: the root covers that, too."""
-    data, draw = honest["best_of_n"].encode(), random.Random(5)
+    data, draw = honest[name].encode(), random.Random(5)
     for _ in range(200):
         at = draw.randrange(len(data))
         edited = data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]
