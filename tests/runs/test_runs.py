@@ -316,7 +316,6 @@ def mine(problem: Problem):
         (mine, {}, "no method of this package"),
         ("best_of_n", {"budget": "seconds=5"}, "seconds"),
         ("best_of_n", {"n": 1 << 17}, "parameter n = 131072"),
-        ("program_aided", {"n": 1, "seconds": 61.0}, "at most 60 seconds"),
     ],
 )
 def test_runs_that_no_receipt_can_hold(model, name, more, error):
@@ -328,6 +327,9 @@ def test_a_run_that_fails_has_no_receipt(model):
     result = run(model, "best_of_n", scorer="reward")
     assert (result.why, result.receipt) == ("failed", None)
     assert "cannot use the scorer reward" in result.error
+    patient = run(model, "program_aided", seconds=61.0)
+    assert (patient.why, patient.receipt) == ("failed", None)
+    assert "at most 60 seconds" in patient.error
 
 
 def test_who_reads_answers_must_have_a_name(model):

@@ -94,6 +94,8 @@ def test_a_spent_budget_says_so(client):
             {},
             "intact.parameters.scorer",
         ),
+        ("tiny", {"method": "best_of_n", "budget": "seconds=9", "receipt": True}, {}, "intact.budget"),
+        ("tiny", {"method": "best_of_n", "parameters": {"scorer": "value"}, "receipt": True}, {}, "intact.method"),
         ("tiny", {"method": "best_of_n"}, {"n": 2}, "n"),
         ("tiny", {"method": "best_of_n"}, {"logprobs": True}, "logprobs"),
         ("tiny", {"method": "best_of_n"}, {"temperature": -1}, "temperature"),

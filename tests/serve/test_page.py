@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from intact.receipts.document import Receipt
+from intact.runs.document import RunReceipt
 from intact.serve.site import FOLDER
 from support.browser import browser, complaints, overflow
 from support.serving import running
@@ -93,6 +95,25 @@ def test_a_receipt_is_kept_and_found_true_and_a_changed_one_false(page, tmp_path
     assert "false" in changed
     assert "token 4" in changed
     assert "cannot be verified: this is no receipt" in none
+
+
+def test_the_receipt_of_a_search_is_kept_and_found_true(page, tmp_path):
+    ask(page, "What is 17 + 5?", "best_of_n", 3)
+    with page.expect_download() as kept:
+        page.click("a.receipt")
+    path = tmp_path / kept.value.suggested_filename
+    kept.value.save_as(path)
+    receipt = RunReceipt.parse(path.read_bytes().rstrip(b"\n"))
+    assert (receipt.header.method, receipt.count) == ("best_of_n", 36)
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#verdicts .true")
+    assert "these 36 tokens" in page.inner_text("#verdicts li")
+    entry = replace(receipt.entries[3], scores=(0.1, 0.2, 0.3))
+    changed = RunReceipt.make(receipt.header, (*receipt.entries[:3], entry), receipt.result)
+    path.write_bytes(changed.encode() + b"\n")
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#verdicts .wrong")
+    assert "(score, entry 3)" in page.locator("#verdicts li").last.inner_text()
 
 
 @pytest.mark.parametrize("width", [1100, 375])

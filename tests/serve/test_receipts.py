@@ -5,6 +5,8 @@ import json
 import httpx
 import pytest
 
+import intact
+
 MESSAGES = [{"role": "user", "content": "Why?"}]
 ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
 
@@ -49,6 +51,32 @@ def test_streams_bring_the_same(server, client, answer):
     assert httpx.get(f"{server.url}/v1/receipts/none").status_code == 404
     text = client.completions.create(model="tiny", prompt="x", max_tokens=4, extra_body={"intact": {"receipt": True}})
     assert verify(server, receipt=text.choices[0].receipt).json()["outcome"] == "true"
+
+
+@pytest.mark.parametrize("model", ["tiny:short-m-at-k", "tiny:best-of-n-3", "tiny:self-certainty-2"])
+def test_methods_have_receipts_too(server, client, tiny_path, model):
+    asked = {"model": model, "messages": MESSAGES, "max_tokens": 12, "seed": 2}
+    whole = client.chat.completions.create(**asked, extra_body={"intact": {"receipt": True}})
+    receipt = whole.choices[0].receipt
+    assert httpx.get(f"{server.url}/v1/receipts/{whole.id}").json()["data"] == [receipt]
+    verdict = verify(server, model="tiny", receipt=receipt).json()
+    assert (verdict["outcome"], verdict["checked"]) == ("true", whole.usage.completion_tokens)
+    changed = receipt | {"result": receipt["result"] | {"why": "spent"}}
+    assert verify(server, receipt=changed).json()["what"] == "root"
+    chunks = list(client.chat.completions.create(**asked, stream=True, extra_body={"intact": {"receipt": True}}))
+    told = [c.receipt for chunk in chunks for c in chunk.choices if hasattr(c, "receipt")]
+    assert told == [receipt]
+    assert httpx.get(f"{server.url}/v1/receipts/{chunks[0].id}").json()["data"] == told
+    alone = intact.load(tiny_path, threads=1)
+    name = receipt["method"]["name"]
+    given = json.loads(receipt["method"]["parameters"])
+    same = intact.solve(alone, name, "Why?", seed=2, receipt=True, max_tokens=12, **given)
+    assert same.receipt.to_document()["entries"] == receipt["entries"]
+
+
+def test_a_method_without_a_receipt_has_none(client):
+    asked = {"model": "tiny:best-of-n-2", "messages": MESSAGES, "max_tokens": 8}
+    assert not hasattr(client.chat.completions.create(**asked).choices[0], "receipt")
 
 
 def test_methods_are_listed(server):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import Heads, NativeBackend
 from intact.reason.driver import Active, Task, read_text
-from intact.reason.execution import Execution
 from intact.reason.requests import Run
 from intact.reason.trace import path
 from intact.receipts.document import Header, Output
@@ -29,7 +27,7 @@ from intact.runs.entries import RunEntry, TextEntry, program_digest
 from intact.runs.header import RunHeader, RunModel
 from intact.runs.problems import reader_of
 from intact.runs.programs import here
-from intact.runs.sealed import SealedDriver, check_run, entries_of, outcome_of, source_of
+from intact.runs.sealed import SealedDriver, entries_of, outcome_of, source_of
 from intact.runs.values import unbounded
 
 if TYPE_CHECKING:
@@ -110,7 +108,8 @@ class RecordingDriver(SealedDriver):
         for name, backend in backends.items():
             if not isinstance(backend, NativeBackend):
                 raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
-            self._writers[name] = RecordingBackend(backend.model)
+            writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model)
+            self._writers[name] = writer
         super().__init__(self._writers, **options)
         if self.budget.seconds is not None or options.get("seconds") is not None:
             raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
@@ -137,11 +136,6 @@ class RecordingDriver(SealedDriver):
             if key not in self._outcomes:
                 self._outcomes[key] = super().run_now(request)
             return self._outcomes[key]
-
-    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
-        """Run a program, if verifiers can wait for it."""
-        check_run(request)
-        super().run_code(execution, request, done)
 
     def _open(self, number: int, task: Task) -> None:
         source_of(task.method)

@@ -29,7 +29,8 @@ from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.runs.header import RunHeader
 from intact.runs.problems import problem_of
-from intact.runs.sealed import SealedDriver, check_run, entries_of, outcome_of
+from intact.runs.sealed import SealedDriver, entries_of, outcome_of
+from intact.score.scorers import find_scorer
 from intact.score.scorers.value import Value
 
 if TYPE_CHECKING:
@@ -240,9 +241,8 @@ class ReplayDriver(SealedDriver):
             raise self._decide(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
         return scorer
 
-    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+    def serve_run(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
         """Say how a program ended."""
-        check_run(request)
         claims = self._claims
         key = program_digest(claims.run.header.hash, request.code, request.stdin, request.seconds)
         entry = claims.ran.get(key)
@@ -288,7 +288,7 @@ def driver_of(models: Mapping[str, Model], claims: Claims, kind: type[ReplayBack
         raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
     sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
     backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
-    return ReplayDriver(backends, claims, budget=caps, sampling=sampling)
+    return ReplayDriver(backends, claims, budget=caps, sampling=sampling, scorer=find_scorer)
 
 
 def replay(models: Mapping[str, Model], run: RunReceipt) -> Claims:

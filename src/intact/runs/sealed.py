@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,6 @@ from intact.receipts.digests import HashName
 from intact.runs.document import Outcome
 from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.runs.values import unbounded
-from intact.score.scorers import find_scorer
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
 
@@ -66,7 +66,21 @@ class SealedDriver(Driver, ABC):
             )
         if kind == Value.name and argument:
             return Value(argument, ValueHead.parse(self.read(execution, argument), argument))
-        return find_scorer(name)
+        return super().scorer_for(execution, name)
+
+    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+        """Run a program, if verifiers can wait for it."""
+        if request.seconds <= LONGEST_RUN:
+            self.serve_run(execution, request, done)
+            return
+        refused: Future[Any] = Future()
+        text = f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+        refused.set_exception(ParameterError(text))
+        done(refused)
+
+    def serve_run(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+        """Run a program."""
+        super().run_code(execution, request, done)
 
     def called(self, request: Call) -> Method:
         """The method of a call, of this package's."""
@@ -78,14 +92,6 @@ class SealedDriver(Driver, ABC):
         if wrong is not None:
             raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
         return found
-
-
-def check_run(request: Run) -> None:
-    """Raise ParameterError where a program may take longer than verifiers wait."""
-    if request.seconds > LONGEST_RUN:
-        raise ParameterError(
-            f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
-        )
 
 
 def source_of(method: Method) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from intact.engine.completion import Completion
+from intact.reason.answer import Result
 from intact.serve.errors import ApiError
 
 
@@ -17,9 +18,9 @@ class Kept:
         self._most = most
         self._kept: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
 
-    def add(self, client: str, name: str, completions: Sequence[Completion]) -> None:
+    def add(self, client: str, name: str, answers: Sequence[Completion | Result]) -> None:
         """Keep the receipts of an answer."""
-        self._kept[client, name] = [documented(completion) for completion in completions]
+        self._kept[client, name] = [documented(answer) for answer in answers]
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
@@ -37,6 +38,6 @@ class Kept:
         return self._kept[client, name]
 
 
-def documented(completion: Completion) -> Any:
-    """A completion's receipt as JSON has it."""
-    return None if completion.receipt is None else completion.receipt.to_document()
+def documented(answer: Completion | Result) -> Any:
+    """An answer's receipt as JSON has it."""
+    return None if answer.receipt is None else answer.receipt.to_document()

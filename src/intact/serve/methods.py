@@ -16,18 +16,22 @@ from functools import cache
 from typing import Any
 
 from intact.errors import IntactError, ParameterError
+from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
+from intact.reason.execution import Execution
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, all_methods
 from intact.reason.scorer import Scorer
 from intact.reason.state import Prompt
 from intact.reason.trace import path
+from intact.runs.record import RecordingBackend, RecordingDriver
 from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers
 from intact.serve.errors import ApiError
+from intact.serve.kept import documented
 from intact.serve.requests import Extension
 
 WITHHELD = ("compute_optimal",)
@@ -48,13 +52,14 @@ Tell = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Undertaking:
-    """A method with all it needs but a model."""
+    """A method with all it needs but a model; `receipt`: whether the result shall have one."""
 
     method: Method
     parameters: Mapping[str, Any]
     budget: Budget
     problem: Problem
     sampling: Mapping[str, Any]
+    receipt: bool = False
 
 
 @cache
@@ -157,8 +162,9 @@ class _LeftError(Exception):
 class Work:
     """A method at work in a thread, which another may end."""
 
-    def __init__(self, undertaking: Undertaking, backend: NativeBackend, tell: Tell | None) -> None:
-        self._undertaking, self._backend, self._tell = undertaking, backend, tell
+    def __init__(self, undertaking: Undertaking, model: Model, tell: Tell | None) -> None:
+        self._undertaking, self._tell = undertaking, tell
+        self._backend = (RecordingBackend if undertaking.receipt else NativeBackend)(model)
         self._left, self._told, self._tokens = threading.Event(), time.monotonic(), 0
 
     def leave(self) -> None:
@@ -169,7 +175,7 @@ class Work:
     def run(self) -> Result | None:
         """Work; None, if it was ended."""
         given = self._undertaking
-        driver = Driver(
+        driver = (_Recorder if given.receipt else Driver)(
             {"main": self._backend},
             budget=given.budget,
             sampling=given.sampling,
@@ -205,6 +211,13 @@ class Work:
             self._tell({"event": "begin", **node})
         else:  # what a called method did has been told already
             self._tell({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
+
+
+class _Recorder(RecordingDriver):
+    """Makes receipts of what clients may ask for."""
+
+    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+        return _scorer(name)
 
 
 def _scorer(name: str) -> Scorer:
@@ -264,6 +277,11 @@ def described(result: Result, undertaking: Undertaking, trace: bool) -> dict[str
         "caveats": list(result.caveats),
     }
     return value | ({"trace": dict(result.trace)} if trace else {})
+
+
+def receipt_of(result: Result, undertaking: Undertaking) -> dict[str, Any]:
+    """A choice's receipt, if one was asked for."""
+    return {"receipt": documented(result)} if undertaking.receipt else {}
 
 
 async def events(

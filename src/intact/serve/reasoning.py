@@ -9,7 +9,6 @@ from typing import Any
 from intact.engine.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.reason.answer import Result
-from intact.reason.backends.native import NativeBackend
 from intact.serve import methods
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import FORESEEN, Service, apart, limited
@@ -40,12 +39,15 @@ async def _placed(
     if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
         raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
     method, parameters, budget = methods.chosen(own, own.method or suffix or "", n)
+    if own.receipt and budget.seconds is not None:
+        raise ApiError(400, "nobody can repeat a budget in seconds, so that it has no receipt", "intact.budget")
     undertaking = Undertaking(
         method,
         parameters,
         budget,
         methods.as_problem(conversation(request.messages), own, request.seed or 0),
         _sampling(request, service.settings),
+        own.receipt,
     )
     async with service.models.lease(name) as served:
         model = served.loaded
@@ -60,7 +62,7 @@ async def _placed(
         async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
 
             def work(tell: Tell | None) -> Work:
-                return Work(undertaking, NativeBackend(model), tell)
+                return Work(undertaking, model, tell)
 
             yield served, undertaking, work
             ticket.used = tokens
@@ -85,7 +87,7 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
         value = getattr(request, name)
         if value not in (None, False, [], {}) and (name, value) != ("n", 1):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
-    for name in ("regex", "grammar", "receipt", "now"):
+    for name in ("regex", "grammar", "now"):
         if getattr(request.intact, name):
             raise ApiError(400, f"intact.{name} cannot be combined with a reasoning method", f"intact.{name}")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
@@ -118,9 +120,13 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         async with methods.at_work(service.methods, work(None)) as future:
             result = methods.checked(await future)
         message = {"role": "assistant", "content": _text(result), "refusal": None}
+        first = head(served, "chat.completion", request.model)
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}
+        if undertaking.receipt:
+            service.receipts.add(client, first["id"], [result])
         return {
-            **head(served, "chat.completion", request.model),
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}],
+            **first,
+            "choices": [choice | methods.receipt_of(result, undertaking)],
             "usage": _usage(result),
             "intact": methods.described(result, undertaking, request.intact.trace),
         }
@@ -149,7 +155,11 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                     yield told(value)
                     continue
                 yield chunk({"role": "assistant", "content": _text(value), "refusal": None})
-                yield chunk({}, _finish(value))
+                last = chunk({}, _finish(value))
+                last["choices"][0] |= methods.receipt_of(value, undertaking)
+                if undertaking.receipt:
+                    service.receipts.add(client, first["id"], [value])
+                yield last
                 yield told({"event": "result", **methods.described(value, undertaking, request.intact.trace)})
                 if request.stream_options and request.stream_options.include_usage:
                     yield {**first, "choices": [], "usage": _usage(value)}

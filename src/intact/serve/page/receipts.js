@@ -41,9 +41,9 @@ async function check(file, model) {
   }
 }
 
-function show(item, name, { outcome, what, position, detail, checked }) {
+function show(item, name, { outcome, what, entry = null, position, detail, checked }) {
   const [kind, words] = WORDS[outcome];
-  const where = position === null ? "" : `, token ${position}`;
+  const where = (entry === null ? "" : `, entry ${entry}`) + (position === null ? "" : `, token ${position}`);
   const why = outcome === "true" ? `: the model gives exactly these ${count(checked)} tokens` : ` (${what}${where}): ${detail}`;
   item.replaceChildren(`${name}: `, element("strong", { className: kind }, words), why);
 }

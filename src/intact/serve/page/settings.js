@@ -17,7 +17,6 @@ export function offer(methods) {
     byId("n-field").hidden = !n;
     byId("n").value = n ? Math.min(n.default ?? 8, 8) : "";
     byId("budget-field").hidden = !method;
-    byId("receipt-field").hidden = Boolean(method);
     byId("about").hidden = !method;
     byId("about").textContent = method ? `${method.line} ${method.paper}` : "";
     byId("parameters").replaceChildren(...(method?.parameters ?? []).filter(({ name }) => name !== "n").map(parameter));
@@ -56,8 +55,10 @@ export function wishes() {
   const fields = { model: byId("model").value, stream: true };
   for (const name of SAMPLING) if (byId(name).value !== "") fields[name] = Number(byId(name).value);
   const method = byId("method").value;
-  if (!method) return { ...fields, intact: { receipt: byId("receipt").checked } };
-  const intact = { method, parameters: given(), progress: true, budget: `tokens=${byId("budget").value || SEARCH_TOKENS}` };
+  const receipt = byId("receipt").checked;
+  if (!method) return { ...fields, intact: { receipt } };
+  const budget = `tokens=${byId("budget").value || SEARCH_TOKENS}`;
+  const intact = { method, parameters: given(), progress: true, budget, receipt };
   if (!byId("n-field").hidden && byId("n").value) intact.n = Number(byId("n").value);
   return { ...fields, intact };
 }
