@@ -185,7 +185,7 @@ def test_a_thousand_idle_connections_hinder_nobody(tiny_path, many_files):
                 idle[-1].sendall(half if index % 3 == 1 else whole)
         for connection in idle[2::3]:
             assert is_well(connection)
-        assert open_files() >= files + 2 * THOUSAND  # all of them are there, at both ends
+        assert open_files() >= 2 * THOUSAND  # all of them are there, at both ends
         url = there.url + "/v1/chat/completions"
 
         async def ask_all():

@@ -14,6 +14,7 @@ from intact.serve.generation import Service
 from intact.serve.models import Loading, Models
 from intact.serve.run import server
 from intact.serve.settings import Settings
+from intact.serve.tracing import Tracing
 
 PATIENCE = 60.0
 
@@ -50,10 +51,12 @@ class Running:
 
 
 @contextmanager
-def running(paths: Mapping[str, Path], loading: Loading | None = None, **settings: Any) -> Iterator[Running]:
+def running(
+    paths: Mapping[str, Path], loading: Loading | None = None, tracing: Tracing | None = None, **settings: Any
+) -> Iterator[Running]:
     """Run a server until the block ends."""
     told = Settings(port=0, **settings)
-    service = Service(told, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), told))
+    service = Service(told, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), told), tracing)
     made = server(create_app(service), told)
     made.install_signal_handlers = lambda: None  # older uvicorn; newer ones see that this is no main thread
     listening = socket.create_server(("127.0.0.1", 0))

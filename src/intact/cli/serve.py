@@ -62,6 +62,9 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.")] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
@@ -85,13 +88,15 @@ def command(
         from intact.serve.generation import Service
         from intact.serve.models import Loading, Models
         from intact.serve.run import server
+        from intact.serve.tracing import exporting
         from intact.serve.watch import set_up_log
     except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: pip install 'intact[serve]'") from error
+    traces = exporting() if otel else None
     places = {name: str(fetch.locate(place)) for name, place in map(_named, models or [DEFAULT])}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
-    server(create_app(Service(settings, served)), settings).run()
+    server(create_app(Service(settings, served, traces)), settings).run()
 
 
 def _named(text: str) -> tuple[str, str]:

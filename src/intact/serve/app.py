@@ -32,6 +32,7 @@ from intact.serve.responses import ResponsesRequest
 from intact.serve.site import add_page
 from intact.serve.sse import Attended, Reply, Stream, as_events, told
 from intact.serve.storage import add_storage, batches_of
+from intact.serve.tracing import Traced
 from intact.serve.watch import Watch
 
 _LOG = logging.getLogger("intact.serve")
@@ -58,6 +59,8 @@ def create_app(service: Service) -> FastAPI:
         first.cancel()
         service.methods.shutdown(cancel_futures=True)
         service.models.close()
+        if service.tracing is not None:
+            await asyncio.to_thread(service.tracing.close)
 
     app = FastAPI(
         title="intact",
@@ -77,6 +80,8 @@ def create_app(service: Service) -> FastAPI:
     if files is not None and batches is not None:
         add_storage(app, files, batches)
     add_page(app)
+    if service.tracing is not None:
+        app.add_middleware(Traced, tracing=service.tracing)
     app.add_middleware(Guard, settings=service.settings)
     app.add_middleware(Watch, metrics=service.metrics)
     return app

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+from intact.serve import tracing
 from intact.serve.errors import ApiError
 
 REMEMBERED = 4096
@@ -75,7 +76,8 @@ class Gate:
         ticket = Ticket((-priority, next(self._number)), client, tokens, texts)
         self._arrive(client)
         try:
-            await self._wait(ticket)
+            with tracing.span("queue"):
+                await self._wait(ticket)
             try:
                 yield ticket
             finally:

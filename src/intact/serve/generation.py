@@ -13,12 +13,14 @@ from intact.engine import constraints
 from intact.engine.completion import Chunk, Completion
 from intact.engine.parameters import SamplingParameters
 from intact.errors import IntactError
+from intact.serve import tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
 from intact.serve.kept import Kept
 from intact.serve.models import Models, Served
 from intact.serve.requests import ResponseFormat, Sampled
 from intact.serve.settings import Settings
+from intact.serve.tracing import Tracing
 from intact.serve.watch import Metrics
 
 T = TypeVar("T")
@@ -48,6 +50,8 @@ class Service:
 
     Attributes
     ----------
+    tracing : Tracing or None
+        Where traces go, if they are asked for.
     methods : ThreadPoolExecutor
         Where reasoning methods work.
     ending : bool
@@ -56,6 +60,7 @@ class Service:
 
     settings: Settings
     models: Models
+    tracing: Tracing | None = None
     methods: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(METHODS, "intact-method"))
     ending: bool = False
 
@@ -168,7 +173,8 @@ async def prepared(served: Served, parameters: SamplingParameters, param: str | 
         return
     model = served.loaded
     async with served.compiling:
-        await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters), param)
+        with tracing.span("compile constraint", intact__constraint=parameters.constraint.kind):
+            await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters), param)
 
 
 async def apart(work: Callable[[], T], param: str | None = None) -> T:
@@ -182,22 +188,31 @@ async def apart(work: Callable[[], T], param: str | None = None) -> T:
 @asynccontextmanager
 async def admitted(served: Served, orders: Sequence[Order], texts: str) -> AsyncIterator[Ticket]:
     """Check what is asked for, and wait for its turn."""
-    tokens = 0
-    for order in orders:
-        try:
-            served.loaded.engine.check(order.prompt)
-            order.parameters.check_tokens(served.loaded.program.vocabulary)
-        except IntactError as error:
-            raise as_api_error(error, ["logit_bias"], texts) from error
-        await prepared(served, order.parameters, order.constraint)
-        tokens += len(order.prompt) + order.n * min(order.parameters.max_tokens, FORESEEN)
-    first = orders[0]
-    async with served.gate.enter(first.client, tokens, sum(order.n for order in orders), first.priority) as ticket:
-        yield ticket
+    tokens, first, n = 0, orders[0], sum(order.n for order in orders)
+    asked = tracing.requested(first.parameters, n, sum(len(order.prompt) for order in orders))
+    kind = "chat" if texts == "messages" else "text_completion"
+    with tracing.operation(kind, served.name, served.fingerprint, **asked):
+        for order in orders:
+            try:
+                served.loaded.engine.check(order.prompt)
+                order.parameters.check_tokens(served.loaded.program.vocabulary)
+            except IntactError as error:
+                raise as_api_error(error, ["logit_bias"], texts) from error
+            await prepared(served, order.parameters, order.constraint)
+            tokens += len(order.prompt) + order.n * min(order.parameters.max_tokens, FORESEEN)
+        async with served.gate.enter(first.client, tokens, n, first.priority) as ticket:
+            yield ticket
 
 
 async def write(served: Served, order: Order, logprobs: bool) -> list[Completion]:
     """All texts of an order."""
+    if tracing.here().recording:  # the same texts, but the first token is noticed
+        done: dict[int, Completion] = {}
+        async with aclosing(pieces(served, order, logprobs)) as coming:
+            async for sample, piece in coming:
+                if isinstance(piece, Completion):
+                    done[sample] = piece
+        return [done[sample] for sample in range(order.n)]
     ((completions),) = await served.loaded.agenerate(
         [order.prompt],
         order.n,
@@ -216,21 +231,26 @@ async def write(served: Served, order: Order, logprobs: bool) -> list[Completion
 
 async def pieces(served: Served, order: Order, logprobs: bool) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
     """The same, piece by piece."""
-    async with aclosing(
-        served.loaded.asamples(
-            order.prompt,
-            order.n,
-            logprobs=logprobs,
-            id=order.id,
-            priority=order.priority,
-            receipt=order.receipt,
-            **_fields(order.parameters),
-        )
-    ) as samples:
-        async for sample, piece in samples:
-            if isinstance(piece, Completion) and piece.error is not None:
-                raise as_api_error(piece.error)
-            yield sample, piece
+    whole = tracing.here()
+    with tracing.writing() as first:
+        async with aclosing(
+            served.loaded.asamples(
+                order.prompt,
+                order.n,
+                logprobs=logprobs,
+                id=order.id,
+                priority=order.priority,
+                receipt=order.receipt,
+                **_fields(order.parameters),
+            )
+        ) as samples:
+            async for sample, piece in samples:
+                first()
+                if isinstance(piece, Completion):
+                    if piece.error is not None:
+                        raise as_api_error(piece.error)
+                    whole.wrote(piece)
+                yield sample, piece
 
 
 def _fields(parameters: SamplingParameters) -> Any:

@@ -30,6 +30,7 @@ from intact.reason.trace import path
 from intact.runs.record import RecordingBackend, RecordingDriver
 from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers
+from intact.serve import tracing
 from intact.serve.errors import ApiError
 from intact.serve.kept import documented
 from intact.serve.requests import Extension
@@ -163,6 +164,7 @@ class Work:
     """A method at work in a thread, which another may end."""
 
     def __init__(self, undertaking: Undertaking, model: Model, tell: Tell | None) -> None:
+        self.name = undertaking.method.name
         self._undertaking, self._tell = undertaking, tell
         self._backend = (RecordingBackend if undertaking.receipt else NativeBackend)(model)
         self._left, self._told, self._tokens = threading.Event(), time.monotonic(), 0
@@ -229,14 +231,15 @@ def _scorer(name: str) -> Scorer:
 @asynccontextmanager
 async def at_work(pool: ThreadPoolExecutor, work: Work) -> AsyncIterator[asyncio.Future[Result | None]]:
     """Have a method work until it ends, or the block does."""
-    begun = pool.submit(work.run)
-    future = asyncio.wrap_future(begun)
-    try:
-        yield future
-    finally:
-        work.leave()
-        if not begun.cancel():  # it has a thread, which is left after the engine's step at hand
-            await asyncio.wait([asyncio.wrap_future(begun)])
+    with tracing.span(f"method {work.name}"):
+        begun = pool.submit(work.run)
+        future = asyncio.wrap_future(begun)
+        try:
+            yield future
+        finally:
+            work.leave()
+            if not begun.cancel():  # it has a thread, which is left after the engine's step at hand
+                await asyncio.wait([asyncio.wrap_future(begun)])
 
 
 def checked(result: Result | None) -> Result:
@@ -249,6 +252,9 @@ def checked(result: Result | None) -> Result:
     """
     if result is None:
         raise ApiError(500, "the method was ended")
+    cost = result.cost
+    usage = {"gen_ai__usage__input_tokens": cost.prefill, "gen_ai__usage__output_tokens": cost.tokens}
+    tracing.here().note(**usage, intact__why=result.why)
     kind, _, message = result.error.partition(": ")
     if result.why == "failed" and (result.answer.chosen is None or kind == ParameterError.__name__):
         known = {error.__name__ for error in IntactError.__subclasses__()}

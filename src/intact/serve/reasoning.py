@@ -9,7 +9,7 @@ from typing import Any
 from intact.engine.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.reason.answer import Result
-from intact.serve import methods
+from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import FORESEEN, Service, apart, limited
 from intact.serve.messages import conversation
@@ -59,13 +59,15 @@ async def _placed(
             raise as_api_error(error, (), "messages") from error
         texts = _texts(undertaking)
         tokens = len(prompt) + min(budget.tokens or 0, texts * FORESEEN)
-        async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
+        named = {"gen_ai__workflow__name": method.name, "gen_ai__request__seed": request.seed or 0}
+        with tracing.operation("invoke_workflow", served.name, served.fingerprint, **named):
+            async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
 
-            def work(tell: Tell | None) -> Work:
-                return Work(undertaking, model, tell)
+                def work(tell: Tell | None) -> Work:
+                    return Work(undertaking, model, tell)
 
-            yield served, undertaking, work
-            ticket.used = tokens
+                yield served, undertaking, work
+                ticket.used = tokens
 
 
 def _texts(undertaking: Undertaking) -> int:
