@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from intact.errors import IntactError, ParameterError
+from intact import errors
+from intact.errors import ParameterError
 from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
@@ -257,8 +258,9 @@ def checked(result: Result | None) -> Result:
     tracing.here().note(**usage, intact__why=result.why)
     kind, _, message = result.error.partition(": ")
     if result.why == "failed" and (result.answer.chosen is None or kind == ParameterError.__name__):
-        known = {error.__name__ for error in IntactError.__subclasses__()}
-        raise ApiError(400 if kind in known else 500, f"{result.method} failed: {message or kind}", "intact.method")
+        raise ApiError(
+            400 if kind in vars(errors) else 500, f"{result.method} failed: {message or kind}", "intact.method"
+        )
     return result
 
 
