@@ -8,7 +8,7 @@ PYTHON is an interpreter with llama-cpp-python, torch and transformers. Served a
 tokens each. Thresholds come from a random half of the honest responses, false alarms from the other half, detections
 from the altered log; means over 20 such halves and 200 logs each, drawn from whole responses. Cases whose logs are not
 there are left out. --calibrate writes what `intact audit` compares with. Requantised files, NAME.Q4_0*.gguf, are looked
-for in FOLDER: every matrix Q4_0, as `peers_llama.quantise` writes them.
+for in FOLDER: every matrix Q4_0, as `llama_engine.quantise` writes them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import common
 import numpy as np
-from common import DATA, SHORT, model_path
+from common import SHORT, model_path, tokenizer_of
 
 import intact
 from intact.audit.decision import ALPHA, Honest, honest_from, surprise_tail, values_of
@@ -31,8 +32,6 @@ from intact.audit.recompute import Scored, read_all, score
 from intact.audit.scores import Kind, TokenScore
 from intact.audit.tokens import Response
 from intact.executors.base import PROFILES, Profile
-from intact.formats import open_checkpoint
-from intact.text import Tokenizer
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 HALVES, RESAMPLED = 20, 200
@@ -114,19 +113,8 @@ def file_of(name: str, folder: Path) -> Path:
 
 
 def questions(model: str, count: int) -> list[dict[str, Any]]:
-    """Prompts for a model: the chat template where it has one."""
-    checkpoint = open_checkpoint(file_of(model, Path()))
-    tokenizer = Tokenizer.from_checkpoint(checkpoint)
-    prompts = []
-    with (DATA / "gsm8k" / "test.jsonl").open() as lines:
-        for line, _ in zip(lines, range(count), strict=False):
-            question = json.loads(line)["question"]
-            if tokenizer.chat_template is None:
-                tokens = tokenizer.encode(f"Question: {question}\nAnswer:")
-            else:
-                tokens = tokenizer.encode_chat([{"role": "user", "content": question}])
-            prompts.append({"prompt_tokens": [int(token) for token in tokens]})
-    return prompts
+    """Prompts for a model."""
+    return [{"prompt_tokens": tokens} for tokens in common.questions(tokenizer_of(file_of(model, Path())), count)]
 
 
 def make(folder: Path, python: str) -> None:
@@ -152,7 +140,7 @@ def records(folder: Path, name: str, claim: Log) -> Iterator[dict[str, Any]]:
     served = LOGS[name].model.removesuffix("-q40")
     foreign = served.split("-")[0] != claim.model.split("-")[0]
     prompts = questions(claim.model, len(lines)) if foreign else lines
-    reader = Tokenizer.from_checkpoint(open_checkpoint(file_of(served, folder))) if foreign else None
+    reader = tokenizer_of(file_of(served, folder)) if foreign else None
     for line, prompt in zip(lines, prompts, strict=True):
         record = {**line, "prompt_tokens": prompt["prompt_tokens"], "temperature": claim.temperature}
         if reader is not None:

@@ -9,22 +9,15 @@ dtype (float32).
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
-os.environ["TQDM_DISABLE"] = "1"  # read when transformers is imported
-import torch
-import transformers
+from transformers_engine import open_model, torch, transformers
 
 
 def main() -> None:
     path, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
-    torch.set_num_threads(settings.get("threads", 1))
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    load = transformers.AutoModelForCausalLM.from_pretrained
-    model = load(str(path.parent), gguf_file=path.name, dtype=getattr(torch, settings.get("dtype", "float32"))).eval()
+    model = open_model(path, getattr(torch, settings.get("dtype", "float32")), settings.get("threads", 1))
     names = ("temperature", "top_k", "top_p")
     drawing = {"do_sample": True, **{name: settings[name] for name in names}} if settings["temperature"] else {}
     for i, line in enumerate(map(json.loads, sys.stdin)):

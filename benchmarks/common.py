@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.cli.perplexity import tokenise
 from intact.evaluate.perplexity import cut
-from intact.library import Model
+from intact.formats import open_checkpoint
+from intact.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
@@ -36,6 +41,19 @@ def model_path(name: str) -> Path:
     return path
 
 
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """A reader of comma-separated names."""
+
+    def read(value: str) -> list[str]:
+        names = value.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return read
+
+
 def text_path(name: str) -> Path:
     """A text file; `wikitext2` is the test set under INTACT_DATA."""
     path = DATA / "wikitext2" / "test.txt" if name == "wikitext2" else Path(name)
@@ -55,28 +73,81 @@ def parser(description: str | None, text: bool = True) -> argparse.ArgumentParse
     return p
 
 
-def windows_of(model: Model, text: str, context: int, count: int) -> list[list[int]]:
+def add_cache(p: argparse.ArgumentParser) -> None:
+    """--cache, for `requantised`."""
+    cache = Path(tempfile.gettempdir()) / "intact-peers"
+    p.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"for requantised files (default: {cache})")
+
+
+def tokenizer_of(path: Path) -> Tokenizer:
+    """A model's tokenizer, without its weights."""
+    return Tokenizer.from_checkpoint(open_checkpoint(path))
+
+
+def excerpt(text: str, context: int, count: int) -> str:
+    """As much of a text as so many windows need: 8 characters a token are plenty for wikitext."""
+    return text[: 8 * context * (count + 1)]
+
+
+def windows_of(tokenizer: Tokenizer, text: str, context: int, count: int) -> list[list[int]]:
     """The first windows of a text, as `intact perplexity` cuts them."""
-    # the whole text is tokenised only as far as it is needed; 8 bytes a token are plenty for wikitext
-    tokens, bos = tokenise(model.tokenizer, text[: 8 * context * (count + 1)])
+    tokens, bos = tokenise(tokenizer, excerpt(text, context, count))
     found = list(cut(tokens, context, bos))
     if len(found) < count:
         raise SystemExit(f"the text has only {len(found)} windows of {context} tokens")
     return found[:count]
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Natural log-probabilities of the last axis, float64."""
-    x = logits.astype(np.float64)
-    x -= x.max(axis=-1, keepdims=True)
-    x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
-    return x
+def questions(tokenizer: Tokenizer, count: int) -> list[list[int]]:
+    """GSM8K's first test questions as tokens, in the chat template where there is one."""
+    prompts = []
+    with (DATA / "gsm8k" / "test.jsonl").open() as lines:
+        for line, _ in zip(lines, range(count), strict=False):
+            question = json.loads(line)["question"]
+            if tokenizer.chat_template is None:
+                prompts.append(tokenizer.encode(f"Question: {question}\nAnswer:"))
+            else:
+                prompts.append(tokenizer.encode_chat([{"role": "user", "content": question}]))
+    return [[int(token) for token in prompt] for prompt in prompts]
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard error."""
-    x = np.asarray(values, np.float64)
-    return float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan")
+def requantised(path: Path, cache: Path, kind: str) -> Path:
+    """The file in another of llama.cpp's types (`llama_engine.TYPES`), made once by its own quantiser."""
+    stat = path.stat()
+    target = cache / f"{path.stem}.{stat.st_size:x}-{int(stat.st_mtime):x}.{kind.upper()}.gguf"
+    if not target.exists():
+        from llama_engine import quantise
+
+        cache.mkdir(parents=True, exist_ok=True)
+        print(f"making {target}", file=sys.stderr, flush=True)
+        quantise(path, target, kind)
+    return target
+
+
+class Lines:
+    """Records in a file of JSON lines, each appended as soon as it is known; one that a kill cut off is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.all = list(self._read())
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        for line in self.path.read_text("utf-8").splitlines() if self.path.is_file() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self.all.append(dict(record))
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" * self._cut() + json.dumps(record) + "\n")
+
+    def _cut(self) -> bool:
+        """Whether the last line has no end."""
+        data = self.path.read_bytes() if self.path.is_file() else b""
+        return bool(data) and not data.endswith(b"\n")
 
 
 def bootstrap(statistic: NDArray[np.float64], draws: int = 10_000, seed: int = 0) -> tuple[float, float]:

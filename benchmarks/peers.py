@@ -22,12 +22,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import SHORT, machine, parser
+from common import SHORT, add_cache, machine, names_of, parser, requantised
 from peers_report import plot, report, summary
 from peers_worker import Worker
 
@@ -77,19 +76,6 @@ ROWS = (
 FILES = {"q4_0": "pure Q4_0", "shipped": "as shipped"}
 
 
-def requantised(path: Path, cache: Path) -> Path:
-    """The file with every matrix as Q4_0, made once."""
-    stat = path.stat()
-    target = cache / f"{path.stem}.{stat.st_size:x}-{int(stat.st_mtime):x}.Q4_0.gguf"
-    if not target.exists():
-        from peers_llama import quantise
-
-        cache.mkdir(parents=True, exist_ok=True)
-        print(f"making {target}", file=sys.stderr, flush=True)
-        quantise(path, target)
-    return target
-
-
 class Text:
     """Tokens of the text in pieces, none given twice."""
 
@@ -129,7 +115,7 @@ def tune(llama: Worker, rows: list[Row], text: Text, args: argparse.Namespace) -
 
 def measure(path: Path, kind: str, args: argparse.Namespace) -> dict[str, Any]:
     """All rows of a file on all sides."""
-    file = path if kind == "shipped" else requantised(path, args.cache)
+    file = path if kind == "shipped" else requantised(path, args.cache, "q4_0")
     workers = open_sides(file, args)
     try:
         needed = sum(row.prompt for row in args.rows) * (args.repeats + 2) + 64
@@ -179,19 +165,6 @@ def run_row(
             print(f"  {repeat} {row.title}, {SIDES[side]}: {rate:.1f}", file=sys.stderr, flush=True)
 
 
-def names_of(known: dict[str, Any]) -> Any:
-    """A reader of comma-separated names."""
-
-    def read(value: str) -> list[str]:
-        names = value.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-        return names
-
-    return read
-
-
 def main() -> None:
     rows = {row.name: row for row in ROWS}
     p = parser(__doc__)
@@ -205,8 +178,7 @@ def main() -> None:
     p.add_argument("--tuning", type=int, default=16, help="new tokens of a try")
     p.add_argument("--threads", type=int, default=0, help="threads of each side (default: all cores)")
     p.add_argument("--cpu", action="store_true", help="processor seconds of one thread a side")
-    cache = Path(tempfile.gettempdir()) / "intact-peers"
-    p.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"for requantised files (default: {cache})")
+    add_cache(p)
     p.add_argument("--plot", type=Path, metavar="FILE", help="save a plot")
     p.add_argument("--json", action="store_true")
     p.add_argument("--progress", action="store_true", help="print every measurement")

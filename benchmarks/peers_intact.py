@@ -6,18 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from peers_scores import Scores, groups
 from peers_worker import serve
 
 import intact
 from intact import _native
+from intact.evaluate.likelihood import likelihood
+from intact.executors.base import Profile
 
 FAIR = {"ignore_eos": True, "draft": False}
 """Nothing ends early, and every token takes a row of its own, as on the other sides."""
 
 
-class IntactSide:
-    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
-        self.model = intact.load(path, threads=threads)
+class IntactSide(Scores):
+    def __init__(
+        self, path: str, threads: int, clock: Callable[[], float], profile: Profile = "int8", chunk: int = 512
+    ) -> None:
+        self.model = intact.load(path, profile, threads, chunk=chunk)
         self.clock = clock
         info = self.model.info()
         self.about: dict[str, Any] = {"version": intact.__version__, "tier": info["tier"], "threads": info["threads"]}
@@ -48,6 +55,16 @@ class IntactSide:
     def tokens(self, path: str, count: int) -> list[int]:
         """The first tokens of a text."""
         return self.model.tokenizer.encode(Path(path).read_text()[: 12 * count], special=False, bos=False)[:count]
+
+    def logits(self, tokens: list[int], first: int) -> NDArray[np.float32]:
+        return self.model.logits(tokens)[first:]
+
+    def likelihood(self, tokens: list[int], start: int) -> float:
+        return likelihood(self.model, tokens, start).nats
+
+    def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
+        found = [one for some in groups(prompts, together) for one in self.model.generate(some, max_tokens=count)]
+        return [list(completion.tokens) for [completion] in found]
 
     def prompt(self, tokens: list[int]) -> dict[str, float]:
         start = self.clock()

@@ -6,45 +6,41 @@ next token is the likeliest, found by NumPy, which costs a twentieth of llama.cp
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import llama_cpp as c
+import llama_engine as engine
 import numpy as np
+from numpy.typing import NDArray
+from peers_scores import Scores, groups
 from peers_worker import serve
 
 ROOM = 64  # cells to spare
-SILENCE = c.llama_log_callback(lambda level, text, data: None)
+MOST = 32  # prompts at once
+FLASH = {
+    None: c.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    True: c.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    False: c.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 
-def quantise(source: Path, target: Path) -> None:
-    """Write every matrix of a GGUF file as Q4_0, by llama.cpp's own quantiser (--allow-requantize --pure)."""
-    c.llama_log_set(SILENCE, None)
-    c.llama_backend_init()
-    params = c.llama_model_quantize_default_params()
-    params.ftype, params.allow_requantize, params.pure = c.LLAMA_FTYPE_MOSTLY_Q4_0, True, True
-    part = target.with_suffix(".part")
-    if c.llama_model_quantize(str(source).encode(), str(part).encode(), ctypes.byref(params)):
-        raise SystemExit(f"llama.cpp could not quantise {source}")
-    part.rename(target)
-
-
-class LlamaSide:
-    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
-        c.llama_log_set(SILENCE, None)
-        c.llama_backend_init()
-        self.model = c.llama_model_load_from_file(path.encode(), c.llama_model_default_params())
-        if not self.model:
-            raise ValueError(f"llama.cpp cannot load {path}")
-        self.threads, self.clock = threads, clock
-        self.vocabulary = c.llama_vocab_n_tokens(c.llama_model_get_vocab(self.model))
+class LlamaSide(Scores):
+    def __init__(
+        self, path: str, threads: int, clock: Callable[[], float], chunk: int = 512, flash: bool | None = None
+    ) -> None:
+        """`chunk` and `flash` (None: as llama.cpp chooses) are for logits and outputs; each timed row has its own."""
+        engine.start()
+        self.model = engine.open_model(path)
+        self.threads, self.clock, self.chunk, self.flash = threads, clock, chunk, flash
+        self.vocab = c.llama_model_get_vocab(self.model)
+        self.vocabulary = c.llama_vocab_n_tokens(self.vocab)
         self.chosen: dict[str, dict[str, Any]] = {}  # settings by row,
         self.contexts: dict[str, Any] = {}  # and its open context
         self.context: Any = None
+        self.scoring: tuple[int, Any] = (0, None)  # how many tokens a text may have, and a context for them
         flags = c.llama_print_system_info().decode().strip(" |\n")
         self.about: dict[str, Any] = {"version": c.__version__, "flags": flags, "threads": threads, "settings": {}}
 
@@ -52,19 +48,20 @@ class LlamaSide:
         """Give a row a context of these settings in place of what it had."""
         if row in self.contexts:
             c.llama_free(self.contexts.pop(row))
-        p = c.llama_context_default_params()
         n, prompt, answer = setting["n"], setting["prompt"], setting["answer"]
-        p.n_ctx = ROOM + prompt + n * answer if setting["unified"] else n * (ROOM + prompt + answer)
-        p.n_seq_max, p.kv_unified = n, setting["unified"]
-        p.n_batch, p.n_ubatch = 512, setting["ubatch"]
-        p.n_threads = p.n_threads_batch = self.threads
-        on, off = c.LLAMA_FLASH_ATTN_TYPE_ENABLED, c.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        p.flash_attn_type = on if setting["flash"] else off
-        p.no_perf = True
-        context = c.llama_init_from_model(self.model, p)
-        if not context:
-            raise SystemExit(f"llama.cpp makes no context of {setting}")
+        context = self._context(
+            n_ctx=ROOM + prompt + n * answer if setting["unified"] else n * (ROOM + prompt + answer),
+            n_seq_max=n,
+            kv_unified=setting["unified"],
+            n_batch=512,
+            n_ubatch=setting["ubatch"],
+            flash_attn_type=FLASH[setting["flash"]],
+        )
         self.chosen[row], self.contexts[row] = setting, context
+
+    def _context(self, **settings: Any) -> Any:
+        threads = {"n_threads": self.threads, "n_threads_batch": self.threads}
+        return engine.open_context(self.model, **threads, no_perf=True, **settings)
 
     def _use(self, row: str) -> None:
         """Take up a row's context, emptied."""
@@ -118,10 +115,6 @@ class LlamaSide:
         """What was chosen, in words, and what was tried."""
         return self.about["settings"]
 
-    def _decode(self, batch: Any) -> None:
-        if c.llama_decode(self.context, batch):
-            raise SystemExit("llama_decode failed")
-
     def _likeliest(self, row: int) -> int:
         logits = c.llama_get_logits_ith(self.context, row)
         return int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
@@ -129,8 +122,53 @@ class LlamaSide:
     def _one(self, tokens: list[int]) -> int:
         """Decode tokens of the first sequence; the likeliest next one."""
         array = (c.llama_token * len(tokens))(*tokens)  # the batch only points at it
-        self._decode(c.llama_batch_get_one(array, len(tokens)))
+        engine.decode(self.context, c.llama_batch_get_one(array, len(tokens)))
         return self._likeliest(-1)
+
+    def same_tokens(self, text: str, tokens: list[int], bos: int | None) -> bool:
+        """Whether it makes these tokens of a text, and puts this one first, or none."""
+        data = text.encode()
+        room = len(data) + 8
+        out = (c.llama_token * room)()
+        count = c.llama_tokenize(self.vocab, data, len(data), out, room, True, False)
+        return list(out[:count]) == tokens and c.llama_vocab_get_add_bos(self.vocab) == (bos is not None)
+
+    def logits(self, tokens: list[int], first: int) -> NDArray[np.float32]:
+        """All in one batch; a view that lives until the next call."""
+        room, context = self.scoring
+        if len(tokens) > room:
+            if context:
+                c.llama_free(context)
+            room = max(len(tokens), 512)
+            context = self._context(n_ctx=room, n_batch=room, n_ubatch=room, flash_attn_type=FLASH[self.flash])
+            self.scoring = room, context
+        c.llama_memory_clear(c.llama_get_memory(context), True)
+        batch = c.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            engine.fill(batch, i, token, i, 0, i >= first)
+        engine.decode(context, batch)
+        c.llama_batch_free(batch)
+        return np.ctypeslib.as_array(c.llama_get_logits(context), (len(tokens) - first, self.vocabulary))
+
+    def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
+        """However many come together, the context has room for MOST: only what is in a batch changes."""
+        longest, sampler = max(map(len, prompts)), engine.greedy()
+        context = self._context(
+            n_ctx=MOST * (longest + count + 8),
+            n_batch=MOST * longest,
+            n_ubatch=self.chunk,
+            flash_attn_type=FLASH[self.flash],
+            n_seq_max=MOST,
+            kv_unified=False,
+        )
+        found = [
+            answer
+            for some in groups(prompts, together)
+            for answer in engine.continue_all(context, self.vocab, list(some), [sampler] * len(some), count)
+        ]
+        c.llama_free(context)
+        return [answer[: len(answer) - c.llama_vocab_is_eog(self.vocab, answer[-1])] for answer in found]
 
     def prompt(self, tokens: list[int], row: str) -> dict[str, Any]:
         self._use(row)
@@ -161,7 +199,7 @@ class LlamaSide:
         for position in range(len(tokens), len(tokens) + count - 1):
             for i, token in enumerate(current):
                 batch.token[i], batch.pos[i] = token, position
-            self._decode(batch)
+            engine.decode(self.context, batch)
             current = [self._likeliest(i) for i in range(n)]
             stamps.append(self.clock())
         c.llama_batch_free(batch)

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import openvino
 import openvino_genai as genai
+from peers_scores import groups
 from peers_worker import serve
 
 
 class OpenVinoSide:
-    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
+    def __init__(self, path: str, threads: int, clock: Callable[[], float], chunk: int = 1024) -> None:
         scheduler = genai.SchedulerConfig()
-        scheduler.max_num_batched_tokens = 1024  # a prompt in one step
+        scheduler.max_num_batched_tokens = chunk  # by default a prompt in one step
         self.pipeline = genai.LLMPipeline(path, "CPU", INFERENCE_NUM_THREADS=threads, scheduler_config=scheduler)
         self.clock = clock
-        settings = "paged attention, prefix caching off, 1,024 tokens a step; log-probabilities with samples"
+        settings = f"paged attention, prefix caching off, {chunk:,} tokens a step; log-probabilities with samples"
         self.about: dict[str, Any] = {
             "version": genai.__version__,
             "threads": threads,
@@ -35,6 +36,21 @@ class OpenVinoSide:
         start = self.clock()
         result = self.pipeline.generate(inputs, config)
         return result, self.clock() - start
+
+    def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
+        """Prompts of a group are padded on their left; the mask tells the pipeline where each begins."""
+        config = genai.GenerationConfig()
+        config.max_new_tokens, config.apply_chat_template = count, False
+        found: list[list[int]] = []
+        for some in groups(prompts, together):
+            width = max(map(len, some))
+            ids = np.zeros((len(some), width), np.int64)
+            mask = np.zeros_like(ids)
+            for row, tokens in enumerate(some):
+                ids[row, width - len(tokens) :], mask[row, width - len(tokens) :] = tokens, 1
+            inputs = genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(mask))
+            found += [list(map(int, tokens)) for tokens in self.pipeline.generate(inputs, config).tokens]
+        return found
 
     def prompt(self, tokens: list[int]) -> dict[str, float]:
         return {"tokens": len(tokens), "seconds": self._generate(tokens, 1)[1]}

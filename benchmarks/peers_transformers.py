@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["TQDM_DISABLE"] = "1"  # read when transformers is imported
-import torch
-import transformers
+import numpy as np
+from numpy.typing import NDArray
+from peers_scores import Scores, groups
 from peers_worker import serve
-from transformers.generation.streamers import BaseStreamer
+from transformers_engine import open_model, torch, transformers
 
 
-class Stamps(BaseStreamer):
+class Stamps(transformers.generation.BaseStreamer):
     """Notes when tokens come: first the prompt, then each new one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -27,17 +26,15 @@ class Stamps(BaseStreamer):
         pass
 
 
-class TransformersSide:
-    def __init__(self, path: str, threads: int, clock: Callable[[], float]) -> None:
-        torch.set_num_threads(threads)
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        self.clock = clock
-        file = Path(path)
+class TransformersSide(Scores):
+    def __init__(
+        self, path: str, threads: int, clock: Callable[[], float], dtype: str | None = None, chunk: int = 512
+    ) -> None:
+        self.clock, self.chunk = clock, chunk
         # bfloat16 where the processor multiplies it: half the bytes of float32, and the faster of the two there
-        kind = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-        load = transformers.AutoModelForCausalLM.from_pretrained
-        self.model = load(str(file.parent), gguf_file=file.name, dtype=kind).eval()
+        fast = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+        kind = getattr(torch, dtype or fast)
+        self.model = open_model(Path(path), kind, threads)
         self.about: dict[str, Any] = {
             "version": transformers.__version__,
             "threads": threads,
@@ -61,6 +58,33 @@ class TransformersSide:
                 **(drawing if n > 1 else {"do_sample": False}),
             )
         return self.clock() - start
+
+    def logits(self, tokens: list[int], first: int) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            found = self.model(torch.tensor([tokens]), use_cache=False, logits_to_keep=len(tokens) - first)
+        return found.logits[0].float().numpy()
+
+    def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
+        """Prompts of a group are padded on their left to one length, as Transformers wants it."""
+        ends = self.model.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list) else [ends])
+        found = []
+        for some in groups(prompts, together):
+            width = max(map(len, some))
+            ids = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in some])
+            mask = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in some])
+            with torch.inference_mode():
+                out = self.model.generate(
+                    ids,
+                    attention_mask=mask,
+                    max_new_tokens=count,
+                    do_sample=False,
+                    pad_token_id=0,
+                    prefill_chunk_size=self.chunk if self.chunk < width else None,
+                )
+            for row in out[:, width:].tolist():
+                found.append(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
+        return found
 
     def prompt(self, tokens: list[int]) -> dict[str, float]:
         return {"tokens": len(tokens), "seconds": self._generate(tokens, 1)}

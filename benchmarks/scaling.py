@@ -12,7 +12,7 @@ comparable. Operations are what the row takes by itself in any case.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,19 +78,11 @@ class Outcome(NamedTuple):
 
 
 class Records:
-    """Outcomes in a file of lines, each appended as soon as it is known; a line that a kill cut off is passed over."""
+    """Outcomes in a file of lines, each appended as soon as it is known."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.all = list(self._read())
-
-    def _read(self) -> Iterator[Outcome]:
-        for line in self.path.read_text("utf-8").splitlines() if self.path.is_file() else ():
-            try:
-                yield Outcome(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
+        self.lines = common.Lines(path)
+        self.all = [Outcome(**record) for record in self.lines.all if set(record) == set(Outcome._fields)]
 
     def of(self, model: str, setup: str, budget: str, items: Sequence[Item]) -> list[Outcome]:
         """Those of a row, in the problems' order."""
@@ -99,13 +91,7 @@ class Records:
 
     def add(self, outcome: Outcome) -> None:
         self.all.append(outcome)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" * self._cut() + json.dumps(outcome._asdict()) + "\n")
-
-    def _cut(self) -> bool:
-        """Whether the last line has no end."""
-        data = self.path.read_bytes() if self.path.is_file() else b""
-        return bool(data) and not data.endswith(b"\n")
+        self.lines.add(outcome._asdict())
 
 
 def measure(

@@ -1,6 +1,6 @@
 """Both profiles against a float64 program that shares no code with them, on weights that the gguf package dequantised.
 
-The long forms, on more text and against Transformers, are benchmarks/fidelity.py and benchmarks/perplexity.py.
+The long forms, on more text and beside other programs, are benchmarks/fidelity.py and benchmarks/arithmetic.py.
 """
 
 import math

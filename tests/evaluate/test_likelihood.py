@@ -44,8 +44,8 @@ def test_the_likeliest_continuation_is_greedy(model):
 
 
 def test_spaces_belong_to_the_continuation_and_nothing_at_all_is_an_end_token(model):
-    assert encode_pair(model, "two ", "words") == encode_pair(model, "two", " words")
-    tokens, start = encode_pair(model, "", "words")
+    assert encode_pair(model.tokenizer, "two ", "words") == encode_pair(model.tokenizer, "two", " words")
+    tokens, start = encode_pair(model.tokenizer, "", "words")
     assert (tokens[0] in model.tokenizer.eos_ids, start) == (True, 1)
 
 

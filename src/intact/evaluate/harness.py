@@ -99,7 +99,7 @@ class IntactLM(LM):  # type: ignore[misc]
         """The log-probability of each text, in windows of the context's length."""
         found = []
         for request in requests:
-            tokens, _ = encode_pair(self.model, "", request.arguments[0])
+            tokens, _ = encode_pair(self.model.tokenizer, "", request.arguments[0])
             size, total = self.model.context - 1, 0.0
             for start in range(1, len(tokens), size):
                 end = min(start + size, len(tokens))

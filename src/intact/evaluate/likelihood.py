@@ -14,6 +14,7 @@ from intact.library import LOGPROB_SCALE, Model
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import Journal, key_of
+from intact.text import Tokenizer
 
 FILE = "likelihoods.sqlite"
 
@@ -42,7 +43,7 @@ class Likelihood(NamedTuple):
         return self.logprob / LOGPROB_SCALE
 
 
-def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int], int]:
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
     """The tokens of a context with its continuation, and where the latter begins.
 
     As lm-evaluation-harness cuts them: the text is tokenised as a whole, spaces that the context ends with belong to
@@ -51,10 +52,10 @@ def encode_pair(model: Model, context: str, continuation: str) -> tuple[list[int
     bare = context.rstrip()
     continuation = context[len(bare) :] + continuation
     if not bare:
-        ends = sorted(model.tokenizer.eos_ids)
-        return [ends[0], *model.tokenizer.encode(continuation)], 1
-    whole = model.tokenizer.encode(bare + continuation)
-    return whole, len(model.tokenizer.encode(bare))
+        ends = sorted(tokenizer.eos_ids)
+        return [ends[0], *tokenizer.encode(continuation)], 1
+    whole = tokenizer.encode(bare + continuation)
+    return whole, len(tokenizer.encode(bare))
 
 
 def likelihood(model: Model, tokens: Sequence[int], start: int) -> Likelihood:
@@ -104,7 +105,7 @@ class Likelihoods:
         """The likelihood of each choice behind a context and one space, or another delimiter."""
         found = []
         for choice in choices:
-            tokens, start = encode_pair(self._backend.model, context, delimiter + choice)
+            tokens, start = encode_pair(self._backend.model.tokenizer, context, delimiter + choice)
             key = key_of("likelihood", self._backend.identity, tokens, start)
             known = None if self._journal is None else self._journal.find(key)
             value = likelihood(self._backend.model, tokens, start) if known is None else Likelihood(*known)

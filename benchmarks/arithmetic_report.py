@@ -1,0 +1,166 @@
+"""What arithmetic.py found, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from common import bootstrap
+
+from intact.evaluate.paired import mcnemar
+
+Cells = dict[str, dict[tuple[str, str, str], dict[Any, Any]]]
+"""Lines by window, question or prompt, of (model, file, program); of determinism (model, program, setting)."""
+REFERENCE = "fp32"
+
+
+class Report(NamedTuple):
+    """The same as Markdown and as numbers."""
+
+    markdown: str
+    numbers: dict[str, Any]
+
+
+def report(
+    cells: Cells, programs: Mapping[str, str], weights: Mapping[str, str], settings: Mapping[str, str]
+) -> Report:
+    """Tables of all cells that hold something; titles by name."""
+    rows = fidelity_rows(cells)
+    counts = determinism_rows(cells["determinism"])
+    parts = []
+    if rows:
+        parts.append(_fidelity_table(rows, programs, weights))
+    if counts:
+        parts.append(_determinism_table(counts, programs, settings))
+    return Report("\n\n".join(parts) + "\n", {"fidelity": rows, "determinism": counts})
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """Mean and its 95% interval."""
+    x = np.array(values)
+    return [float(x.mean()), *(bootstrap(x) if len(x) > 1 else (math.nan, math.nan))]
+
+
+def fidelity_rows(cells: Cells) -> list[dict[str, Any]]:
+    """A row for each model, file and program: numbers with intervals."""
+    rows = []
+    for key in dict.fromkeys([*cells["fidelity"], *cells["task"]]):
+        model, kind, name = key
+        row: dict[str, Any] = {"model": model, "weights": kind, "program": name}
+        row |= window_numbers(cells["fidelity"].get(key, {}), cells["fidelity"].get((model, kind, REFERENCE), {}))
+        row |= task_numbers(cells["task"].get(key, {}), cells["task"].get((model, kind, REFERENCE), {}))
+        if len(row) > 3:
+            rows.append(row)
+    return rows
+
+
+def window_numbers(own: dict[int, Any], reference: dict[int, Any]) -> dict[str, Any]:
+    """Of the windows that both have read: KL, perplexity, its ratio, same top-1; on the same file and as shipped."""
+    windows = sorted(set(own) & set(reference))
+    if not windows:
+        return {}
+    mine, theirs = [own[i] for i in windows], [reference[i] for i in windows]
+    excess = [a["same"]["nll"] - b["same"]["nll"] for a, b in zip(mine, theirs, strict=True)]
+    return {
+        "windows": len(windows),
+        "kl": _spread([line["same"]["kl"] for line in mine]),
+        "perplexity": math.exp(np.mean([line["same"]["nll"] for line in mine])),
+        "ratio": [math.exp(value) for value in _spread(excess)],
+        "top1": _spread([line["same"]["top1"] for line in mine]),
+        "kl_shipped": _spread([line["shipped"]["kl"] for line in mine]),
+        "top1_shipped": _spread([line["shipped"]["top1"] for line in mine]),
+    }
+
+
+def task_numbers(own: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """Of the questions that both were asked: how many are right, how that differs, how many choices do."""
+    names = [name for name in own if name in reference]
+    if not names:
+        return {}
+    chosen = [int(np.argmax(own[name]["nats"])) for name in names]
+    other = [int(np.argmax(reference[name]["nats"])) for name in names]
+    right = [int(choice == own[name]["right"]) for choice, name in zip(chosen, names, strict=True)]
+    right_other = [int(choice == own[name]["right"]) for choice, name in zip(other, names, strict=True)]
+    test = mcnemar(right, right_other)
+    return {
+        "questions": len(names),
+        "right": sum(right),
+        "difference": [test.difference, test.low, test.high],
+        "other_choices": sum(a != b for a, b in zip(chosen, other, strict=True)),
+    }
+
+
+def determinism_rows(cells: dict[tuple[str, str, str], dict[int, list[int]]]) -> list[dict[str, Any]]:
+    """A row for each model and program: of how many prompts the answer changed, under each setting."""
+    rows = []
+    for model, name in dict.fromkeys((model, name) for model, name, _ in cells):
+        alone = cells.get((model, name, "alone"), {})
+        row: dict[str, Any] = {"model": model, "program": name, "prompts": len(alone), "changed": {}}
+        row["tokens"] = sum(map(len, alone.values()))
+        for (_, _, setting), outputs in ((key, cells[key]) for key in cells if key[:2] == (model, name)):
+            both = set(alone) & set(outputs)
+            if both and setting != "alone":
+                row["changed"][setting] = [sum(outputs[i] != alone[i] for i in both), len(both)]
+        if row["changed"]:
+            rows.append(row)
+    return rows
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """As Markdown, without columns in which nothing stands."""
+    kept = [i for i in range(len(header)) if any(line[i] for line in lines)]
+    shown = [[line[i] for i in kept] for line in (header, ["---"] * len(header), *lines)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in shown)
+
+
+def _between(found: Sequence[float], form: str) -> str:
+    value, low, high = (format(x, form) for x in found)
+    return value if math.isnan(found[1]) else f"{value} ({low} to {high})"
+
+
+def _fidelity_table(rows: list[dict[str, Any]], programs: Mapping[str, str], weights: Mapping[str, str]) -> str:
+    tables = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        some = [row for row in rows if row["model"] == model]
+        lines = []
+        for row in some:
+            exact = row["program"] == REFERENCE
+            line = [weights[row["weights"]], programs[row["program"]]]
+            if "windows" in row:
+                line += ["0" if exact else _between(row["kl"], ".5f"), f"{row['perplexity']:.3f}"]
+                line += ["1" if exact else _between(row["ratio"], ".4f"), "1" if exact else f"{row['top1'][0]:.4f}"]
+                line.append("" if row["weights"] == "shipped" else _between(row["kl_shipped"], ".5f"))
+            else:
+                line += [""] * 5
+            if "questions" in row:
+                line.append(f"{row['right'] / row['questions']:.1%}")
+                line += ["", ""] if exact else [_between(row["difference"], "+.1%"), str(row["other_choices"])]
+            else:
+                line += [""] * 3
+            lines.append(line)
+        header = ["weights", "arithmetic", "KL, nats a token (95%)", "perplexity", "over fp32's (95%)", "same top-1"]
+        header += ["KL to fp32 on the file as shipped (95%)", "questions right", "less fp32's (95%)", "other choices"]
+        tables.append(f"{_told(model, some)}\n\n{_table(header, lines)}")
+    return "\n\n".join(tables)
+
+
+def _told(model: str, rows: list[dict[str, Any]]) -> str:
+    """What a model's table is made of."""
+    parts = []
+    for key in ("windows", "questions"):
+        counts = sorted({row[key] for row in rows if key in row})
+        if counts:
+            parts.append(f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} {key}")
+    return f"{model}: {', '.join(parts)}"
+
+
+def _determinism_table(rows: list[dict[str, Any]], programs: Mapping[str, str], settings: Mapping[str, str]) -> str:
+    keys = [key for key in settings if any(key in row["changed"] for row in rows)]
+    lines = [
+        [row["model"], programs[row["program"]], f"{row['tokens']:,}"]
+        + ["{} of {}".format(*row["changed"][key]) if key in row["changed"] else "" for key in keys]
+        for row in rows
+    ]
+    return _table(["answers that changed", "program", "tokens", *(settings[key] for key in keys)], lines)
