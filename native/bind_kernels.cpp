@@ -226,7 +226,7 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     std::vector<std::int32_t> scratch(static_cast<std::size_t>(matmul_scratch(w.blocks())));
     const Matrix matrix = view(w);
     const Kernels& k = tier_of(tier);  // asks the processor, which a hypervisor makes slow
-    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch.data());
+    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch.data(), false);
 }
 
 Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_t epsilon, std::size_t width) {

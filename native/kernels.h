@@ -48,6 +48,7 @@ struct Output {
     bool accumulate;
     std::int64_t stride;       // elements between rows
     const std::int64_t* bias;  // [rows] with `fraction` fraction bits, or null
+    std::int64_t first = 0;    // element where output 0 of row 0 goes, or would go
 };
 
 struct Gain {  // section 5
@@ -91,9 +92,10 @@ struct Kernels {
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
     void (*quantize_wide)(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row);
-    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(blocks).
+    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(blocks). packed: it still holds these
+    // very rows from a call for the same matrix and outputs; there are at most row_block(blocks) of them.
     void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-                   std::int64_t panel1, const Output& out, std::int32_t* scratch);
+                   std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed);
     void (*norm_narrow)(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out);  // one head, Q16 in
     void (*norm_wide)(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::int64_t* wide, bool accumulate);
     void (*sine_cosine)(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine,
@@ -133,14 +135,14 @@ constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and beyond
 
 // Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
-// stays in the second-level cache.
-constexpr std::int64_t kMostRows = 96;
+// stays in the second-level cache. A multiple of the tiles' six where there are many.
+constexpr std::int64_t kMostRows = 96, kRowScale = 10;  // of a row's scale, the int32 that it takes
 inline constexpr std::int64_t row_block(std::int64_t blocks) {
-    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 8 * 8;
-    return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
+    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 6 * 6;
+    return rows < 18 ? 18 : rows > kMostRows ? kMostRows : rows;
 }
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32
-    return row_block(blocks) * (blocks + 1) * 12;
+    return row_block(blocks) * (blocks + 1) * 12 + kMostRows * kRowScale;
 }
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.

@@ -83,59 +83,77 @@ INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pa
 // The shift of untabled codes.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
 
-// streamed: x comes from the second-level cache.
-template <int BITS, int BLOCK, bool TABLE, int T>
+// A tile of T rows by P panels. streamed: x comes from the second-level cache.
+template <int BITS, int BLOCK, bool TABLE, int T, int P>
 void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool streamed, std::int32_t* out,
           std::int32_t* minima) {
     constexpr int kBytes = BITS * 64, kPairBytes = kBytes * BLOCK / 16, kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK;
-    const std::uint8_t* codes = w.codes + panel * w.blocks * kBytes;
-    const std::int16_t* scales = w.scales + panel * w.pairs * 32;
+    const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
+    const std::uint8_t* codes = w.codes + panel * code_step;
+    const std::int16_t* scales = w.scales + panel * scale_step;
     Lanes table{};
     if constexpr (TABLE) table = load_table(w.table);
-    for (int t = 0; t < T; t++) store(out + t * 16, zero());
     if (w.has_min)
-        for (int t = 0; t < T; t++) store(minima + t * 16, zero());
+        for (int t = 0; t < P * T; t++) store(minima + t * 16, zero());
     for (std::int64_t first = 0; first < w.pairs; first += kGroupPairs) {
-        Lanes group[T];
-        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
+        Lanes group[P * T];
+        repeat<P * T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
         const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs, w.pairs);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
-            Lanes h[2][T];
+            Lanes low[P * T], acc[P * T];
             if (streamed)
                 for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
                     prefetch(reinterpret_cast<const char*>(x + 8 * T) + 64 * line);
             repeat<2>([&]<int half>() INTACT_INLINE {
-                Lanes(&acc)[T] = h[half];
-                repeat<T>([&]<int t>() INTACT_INLINE { acc[t] = broadcast(x[t].start[half]); });
+                repeat<T>([&]<int t>() INTACT_INLINE {
+                    const Lanes start = broadcast(x[t].start[half]);
+                    repeat<P>([&]<int q>() INTACT_INLINE { acc[q * T + t] = start; });
+                });
                 repeat<kGroups>([&]<int i>() INTACT_INLINE {
                     constexpr int g = half * kGroups + i;  // of the pair
-                    const std::uint8_t* block = codes + g / 8 * kBytes;
-                    Lanes part = unpack<BITS, g % 8>(block);
-                    if constexpr (TABLE) part = look_up(table, part);
-                    if constexpr (g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
+                    Lanes part[P];
+                    repeat<P>([&]<int q>() INTACT_INLINE {
+                        const std::uint8_t* block = codes + q * code_step + g / 8 * kBytes;
+                        part[q] = unpack<BITS, g % 8>(block);
+                        if constexpr (TABLE) part[q] = look_up(table, part[q]);
+                        if constexpr (g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
+                    });
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
                         __builtin_memcpy(&four, x[t].codes + g * 4, 4);
                         const Lanes y = broadcast(four);
-                        acc[t] = (BITS == 8 || TABLE) ? dot_bytes(acc[t], part, y) : dot_codes(acc[t], part, y);
+                        repeat<P>([&]<int q>() INTACT_INLINE {
+                            Lanes& to = acc[q * T + t];
+                            to = (BITS == 8 || TABLE) ? dot_bytes(to, part[q], y) : dot_codes(to, part[q], y);
+                        });
                     });
                 });
+                if constexpr (half == 0)
+                    repeat<P * T>([&]<int t>() INTACT_INLINE {
+                        low[t] = TABLE ? shift_right(acc[t], w.shift) : shift_right<kShift<BITS>>(acc[t]);
+                    });
             });
-            const Lanes s = load(scales);
-            fetch_ahead<8>(scales);
-            repeat<T>([&]<int t>() INTACT_INLINE {
-                const Lanes low = TABLE ? shift_right(h[0][t], w.shift) : shift_right<kShift<BITS>>(h[0][t]);
-                const Lanes high = TABLE ? shift_left(h[1][t], 16 - w.shift) : shift_left<16 - kShift<BITS>>(h[1][t]);
-                group[t] =
-                    dot_pairs(group[t], blend_halves(low, high), multiply_round15(s, broadcast_halves(x[t].scale)));
+            repeat<P>([&]<int q>() INTACT_INLINE {
+                const Lanes s = load(scales + q * scale_step);
+                fetch_ahead<8>(scales + q * scale_step);
+                repeat<T>([&]<int t>() INTACT_INLINE {
+                    constexpr int i = q * T + t;
+                    const Lanes high =
+                        TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
+                    group[i] = dot_pairs(group[i], blend_halves(low[i], high),
+                                         multiply_round15(s, broadcast_halves(x[t].scale)));
+                });
             });
         }
-        repeat<T>([&]<int t>()
-                      INTACT_INLINE { store(out + t * 16, add(load(out + t * 16), shift_right<7>(group[t]))); });
+        repeat<P * T>([&]<int t>() INTACT_INLINE {
+            const Lanes folded = shift_right<7>(group[t]);
+            store(out + t * 16, first == 0 ? folded : add(load(out + t * 16), folded));
+        });
         if (!w.has_min) continue;
-        for (std::int64_t p = first; p < last; p += 4)
-            add_minima<BLOCK, T>(w.minima + (panel * w.pairs + p) * 32, smaller<std::int64_t>(4, last - p),
-                                 x - (last - p) * T, minima);
+        for (int q = 0; q < P; q++)
+            for (std::int64_t p = first; p < last; p += 4)
+                add_minima<BLOCK, T>(w.minima + ((panel + q) * w.pairs + p) * 32, smaller<std::int64_t>(4, last - p),
+                                     x - (last - p) * T, minima + q * T * 16);
     }
 }
 
@@ -151,13 +169,13 @@ struct Rescale {
           up(left + right + 2),
           down(right + 1) {}
 
-    // A panel in 32 bits, with two to spare, so that two results and a bias can be added: false where they do not fit.
-    INTACT_INLINE bool quick(Lanes x, Lanes exponents, Lanes& out) const {
-        if (!plain) return false;
+    // A panel in 32 bits, with two to spare, so that two results can be added; needs `plain`. Gives bits to `lost` where
+    // they do not fit.
+    INTACT_INLINE Lanes quick(Lanes x, Lanes exponents, Lanes& lost) const {
         const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
+        lost = bit_or(lost, subtract(signed_right_each(high, shift), x));
         // x / 2^s rounded half up is floor((floor(x / 2^(s-1)) + 1) / 2).
-        out = shift_right<1>(add(shift_right(high, down), broadcast(1)));
-        return equal(signed_right_each(high, shift), x);
+        return shift_right<1>(add(shift_right(high, down), broadcast(1)));
     }
 
     Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
@@ -198,15 +216,8 @@ struct Place {
             store_wide(to, out.accumulate ? load_wide(to, count) + x : x, count);
         }
     }
-    INTACT_INLINE void put(Lanes x) const {
-        if (out.narrow && !out.bias && count == 16) return store(out.narrow + at, x);
-        alignas(64) std::int32_t sums[16];
-        store(sums, x);
-        by_wide(count, [&](std::int64_t i, auto part) INTACT_INLINE { put(i, load_wide(sums + i), part); });
-    }
-
     const Output& out;
-    std::int64_t n0, count, at;
+    std::int64_t n0, count, at;  // outputs, and where the first goes
 };
 
 // Sums in 64 bits, whatever their size.
@@ -220,33 +231,63 @@ __attribute__((noinline)) void finish_any(const Matrix& w, const RowScale& scale
     });
 }
 
-template <int BITS, int BLOCK, bool TABLE, int T>
-void rows_by_panel(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
-                   const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
-    alignas(64) std::int32_t main[T * 16], minima[T * 16];
-    const std::int64_t n0 = panel * 16;
-    prefetch(w.scale_exp + n0 + 16);
-    if (w.has_min) prefetch(w.minimum_exp + n0 + 16);
-    for (int t = 0; t < T; t++) {
-        const std::int64_t at = (row + t) * out.stride + n0;
-        if (out.narrow) {
-            prefetch(out.narrow + at);
-        } else {
-            prefetch(out.wide + at);
-            prefetch(out.wide + at + 8);
+// Results of a tile whose outputs all exist: false, and nothing done that matters, where one does not fit 32 bits.
+template <int T, int P>
+INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, std::int64_t at, std::int64_t panel,
+                                       const Output& out, const std::int32_t* main, const std::int32_t* minima) {
+    bool plain = (panel + P) * 16 <= w.rows;
+    for (int t = 0; t < T; t++) plain = plain && scale[t].main.plain && (!w.has_min || scale[t].minima.plain);
+    if (!plain) return false;
+    const bool direct = out.narrow && !out.bias;
+    alignas(64) std::int32_t results[P * T * 16];
+    Lanes lost = zero();
+    repeat<P>([&]<int q>() INTACT_INLINE {
+        const Lanes exponents = load(w.scale_exp + (panel + q) * 16);
+        const Lanes own = w.has_min ? load(w.minimum_exp + (panel + q) * 16) : zero();
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            constexpr int i = (q * T + t) * 16;
+            Lanes sum = scale[t].main.quick(load(main + i), exponents, lost);
+            if (w.has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
+            store(direct ? out.narrow + at + t * out.stride + q * 16 : results + i, sum);
+        });
+    });
+    if (!equal(lost, zero())) return false;
+    if (direct) return true;
+    for (int t = 0; t < T; t++)
+        for (int q = 0; q < P; q++) {
+            const Place place{out, (panel + q) * 16, 16, at + t * out.stride + q * 16};
+            by_wide(16, [&](std::int64_t i, auto count) INTACT_INLINE {
+                place.put(i, load_wide(results + (q * T + t) * 16 + i), count);
+            });
         }
-    }
-    tile<BITS, BLOCK, TABLE, T>(w, panel, x, streamed, main, minima);
-    const Lanes exponents = load(w.scale_exp + n0), minimum_exponents = w.has_min ? load(w.minimum_exp + n0) : zero();
+    return true;
+}
+
+template <int BITS, int BLOCK, bool TABLE, int T, int P>
+void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
+                    const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
+    alignas(64) std::int32_t main[P * T * 16], minima[P * T * 16];
+    const std::int64_t first = out.first + row * out.stride + panel * 16;
+    prefetch(w.scale_exp + (panel + P) * 16);
+    if (w.has_min) prefetch(w.minimum_exp + (panel + P) * 16);
     for (int t = 0; t < T; t++) {
-        const Place place{out, n0, smaller<std::int64_t>(16, w.rows - n0), (row + t) * out.stride + n0};
-        Lanes sum, more = zero();
-        if (scale[t].main.quick(load(main + t * 16), exponents, sum) &&
-            (!w.has_min || scale[t].minima.quick(load(minima + t * 16), minimum_exponents, more)))
-            place.put(add(sum, more));
-        else
-            finish_any(w, scale[t], place, main + t * 16, minima + t * 16);
+        const std::int64_t at = first + t * out.stride;
+        for (int q = 0; q < P; q++)
+            if (out.narrow) {
+                prefetch(out.narrow + at + q * 16);
+            } else {
+                prefetch(out.wide + at + q * 16);
+                prefetch(out.wide + at + q * 16 + 8);
+            }
     }
+    tile<BITS, BLOCK, TABLE, T, P>(w, panel, x, streamed, main, minima);
+    if (finish_plain<T, P>(w, scale, first, panel, out, main, minima)) return;
+    for (int q = 0; q < P; q++)
+        for (int t = 0; t < T; t++) {
+            const std::int64_t n0 = (panel + q) * 16;
+            const Place place{out, n0, smaller<std::int64_t>(16, w.rows - n0), out.first + (row + t) * out.stride + n0};
+            finish_any(w, scale[t], place, main + (q * T + t) * 16, minima + (q * T + t) * 16);
+        }
 }
 
 // A block of rows is split into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
@@ -286,36 +327,47 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
     }
 }
 
+// The rows of a block, and what their sums are multiplied by.
+template <int BLOCK>
+void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles& tiles, const Output& out,
+          RowScale* scale, PackedPair<BLOCK>* to) {
+    for (std::int64_t i = 0; i < tiles.count; i++) {
+        const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+        for (std::int64_t t = 0; t < height; t++) {
+            pack_row<BLOCK>(w, a, first + begin + t, to + begin * w.pairs + t, height);
+            scale[begin + t] = RowScale(w, a, out, first + begin + t);
+        }
+    }
+}
+
 template <int BITS, int BLOCK, bool TABLE>
 void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-               std::int64_t panel1, const Output& out, std::int32_t* scratch) {
-    auto* packed = reinterpret_cast<PackedPair<BLOCK>*>(scratch);
-    RowScale scale[kMostRows];
+               std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    static_assert(sizeof(RowScale) <= 4 * kRowScale);
+    auto* scale = reinterpret_cast<RowScale*>(scratch);
+    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
     const std::int64_t most = row_block(w.blocks);
     for (std::int64_t first = row0; first < row1; first += most) {
         const Tiles tiles(smaller(most, row1 - first));
-        for (std::int64_t i = 0; i < tiles.count; i++) {
-            const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
-            for (std::int64_t t = 0; t < height; t++) {
-                pack_row<BLOCK>(w, a, first + begin + t, packed + begin * w.pairs + t, height);
-                scale[begin + t] = RowScale(w, a, out, first + begin + t);
-            }
-        }
-        for (std::int64_t panel = panel0; panel < panel1; panel++) {
+        if (!packed) pack(w, a, first, tiles, out, scale, x);
+        for (std::int64_t panel = panel0; panel < panel1;) {
+            const bool both = kMaxPanels > 1 && tiles.rows > 1 && panel + 1 < panel1;
             for (std::int64_t i = 0; i < tiles.count; i++) {
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {
-                    if (height == T + 1)
-                        rows_by_panel<BITS, BLOCK, TABLE, T + 1>(w, scale + begin, first + begin, panel,
-                                                                 packed + begin * w.pairs, tiles.count > 2, out);
+                    if (height != T + 1) return;
+                    const auto run = both ? rows_by_panels<BITS, BLOCK, TABLE, T + 1, kMaxPanels>
+                                          : rows_by_panels<BITS, BLOCK, TABLE, T + 1, 1>;
+                    run(w, scale + begin, first + begin, panel, x + begin * w.pairs, tiles.count > 2, out);
                 });
             }
+            panel += both ? kMaxPanels : 1;
         }
     }
 }
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-            std::int64_t panel1, const Output& out, std::int32_t* scratch) {
+            std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
     const auto run = w.has_table     ? matmul_of<4, 32, true>
                      : w.bits == 8   ? matmul_of<8, 32, false>
                      : w.bits == 6   ? matmul_of<6, 16, false>
@@ -324,5 +376,5 @@ void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64
                      : w.bits == 3   ? matmul_of<3, 16, false>
                      : w.block == 32 ? matmul_of<2, 32, false>
                                      : matmul_of<2, 16, false>;
-    run(w, a, row0, row1, panel0, panel1, out, scratch);
+    run(w, a, row0, row1, panel0, panel1, out, scratch, packed);
 }

@@ -90,7 +90,7 @@ struct Counters {
 struct Plan {
     bool skip = false;  // it is part of another operation:
     int norm = -1;      // of a product, the norm that makes its source, of which no row is then stored;
-    int gate = -1;      // of a product, the gate that takes its two results, output by output
+    int gate = -1;      // of a product, the gate that takes its two results, output by output; nothing else does
     bool meet = false;  // threads meet before it
     bool whole =
         false;  // of a product: its source is complete, so that each thread may quantise a single row for itself

@@ -56,7 +56,8 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
                           (first.buffer == next.second && second.buffer == next.source);
         const bool alike =
             at(model.weights, first.weight)->matrix.rows == at(model.weights, second.weight)->matrix.rows;
-        if (both && alike && !first.accumulate && !second.accumulate && next.target != op.source) {
+        const bool gone = ends_at(ops, i + 1, next.source) && ends_at(ops, i + 1, next.second);
+        if (both && alike && gone && !first.accumulate && !second.accumulate && next.target != op.source) {
             plan[i + 1].skip = true;
             plan[i].gate = static_cast<int>(i + 1);
         }

@@ -21,7 +21,12 @@ struct Int8Run : Run {
 
     std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
     std::int64_t* wide(int buffer, std::int64_t m) const { return row<std::int64_t>(buffer, m); }
-    Buffer& scratch() const { return at(m_.scratch, thread_); }
+    // The thread's own room.
+    std::int32_t* scratch(std::int64_t count) const {
+        Buffer& room = at(m_.scratch, thread_);
+        ensure(room, count * 4);
+        return reinterpret_cast<std::int32_t*>(room.data());
+    }
 
     // Whether an operation stands for itself; before it, threads meet where they must.
     bool begin(std::size_t i) {
@@ -104,34 +109,66 @@ struct Int8Run : Run {
     void linear(const Op& op) {
         const std::size_t i = number(op);
         const Activations a = quantize(i, op, rows_, op.targets, [](std::int64_t m) { return m; });
-        const int gate = m_.plan[i].gate;
-        // With a gate a block of rows at a time, whose results are then still in a cache.
-        const std::int64_t block = gate < 0 ? rows_ : kMostRows;
-        for (std::int64_t first = 0; first < rows_; first += block) {
-            const Span rows{first, std::min(first + block, rows_)};
-            for (const LinearTarget& target : op.targets) multiply(target, a, rows);
-            mark(Stopwatch::kProduct);
-            if (gate < 0) continue;
-            enter(static_cast<std::size_t>(gate));
-            const Span panels = part((at(m_.weights, op.targets[0].weight)->matrix.rows + 15) / 16);
-            this->gate(at(m_.ops, gate), rows, {panels.begin * 16, panels.end * 16});
-            mark(Stopwatch::kRows);
-            enter(i);
+        if (m_.plan[i].gate >= 0) {
+            gated(op, a, static_cast<std::size_t>(m_.plan[i].gate));
+        } else {
+            for (const LinearTarget& target : op.targets) multiply(target, a);
         }
         meet(Stopwatch::kProduct);
     }
 
-    void multiply(const LinearTarget& target, const Activations& a, Span rows) {
+    // A product whose two results a gate takes: some rows and outputs at a time, which then stay in the second-level
+    // cache.
+    void gated(const Op& op, const Activations& a, std::size_t i) {
+        constexpr std::int64_t kPanels = 24;
+        const Op& gate = m_.ops[i];
+        const Matrix& w = at(m_.weights, op.targets[0].weight)->matrix;
+        const Span panels = part((w.rows + 15) / 16);
+        const std::int64_t step = row_block(w.blocks), each = matmul_scratch(w.blocks) + step * kPanels * 16;
+        std::int32_t* room[2] = {scratch(2 * each), nullptr};
+        room[1] = room[0] + each;
+        const bool in_order = op.targets[0].buffer == gate.source;
+        for (Span rows{0, 0}; rows.begin < rows_; rows.begin = rows.end) {
+            rows.end = std::min(rows.begin + step, rows_);
+            for (Span some{panels.begin, 0}; some.begin < panels.end; some.begin = some.end) {
+                some.end = std::min(some.begin + kPanels, panels.end);
+                const std::int64_t n0 = some.begin * 16, width = some.size() * 16;
+                std::int32_t* results[2];
+                for (int k = 0; k < 2; k++) {
+                    const LinearTarget& target = at(op.targets, k);
+                    results[k] = room[k] + matmul_scratch(w.blocks);
+                    const Output out{kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
+                    m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, some.begin,
+                                      some.end, out, room[k], some.begin != panels.begin);
+                }
+                mark(Stopwatch::kProduct);
+                enter(i);
+                const std::int64_t count = std::min(some.end * 16, w.rows) - n0;
+                for (std::int64_t m = rows.begin; m < rows.end; m++)
+                    m_.kernel->gate(results[!in_order] + (m - rows.begin) * width,
+                                    results[in_order] + (m - rows.begin) * width, count, gate.gelu,
+                                    wide(gate.target, m) + n0);
+                mark(Stopwatch::kRows);
+                enter(number(op));
+            }
+        }
+        at(fraction_, gate.target) = at(fraction_, op.targets[0].buffer) = at(fraction_, op.targets[1].buffer) = kNarrow;
+    }
+
+    const std::int64_t* bias(const LinearTarget& target) const {
+        return target.bias < 0 ? nullptr : at(m_.biases, target.bias).data();
+    }
+
+    void multiply(const LinearTarget& target, const Activations& a) {
         const BufferSpec& to = spec(target.buffer);
-        const std::int64_t* bias = target.bias < 0 ? nullptr : at(m_.biases, target.bias).data();
-        Output out{kNarrow, nullptr, nullptr, target.accumulate, to.width, bias};
+        Output out{kNarrow, nullptr, nullptr, target.accumulate, to.width, bias(target)};
         if (to.wide) {
             out.fraction = kWide;
             out.wide = wide(target.buffer, 0);
         } else {
             out.narrow = narrow(target.buffer, 0);
         }
-        multiply(target.weight, a, rows, out);
+        multiply(target.weight, a, rows_, out);
         at(fraction_, target.buffer) = kNarrow;
     }
 
@@ -165,12 +202,10 @@ struct Int8Run : Run {
         take(s_.wanted_count);
     }
 
-    void gate(const Op& op) { gate(op, mine_, {0, spec(op.source).width}); }
-    void gate(const Op& op, Span rows, Span columns) {
-        const std::int64_t begin = columns.begin, count = std::min(columns.end, spec(op.source).width) - begin;
-        for (std::int64_t m = rows.begin; m < rows.end; m++)
-            m_.kernel->gate(narrow(op.source, m) + begin, narrow(op.second, m) + begin, count, op.gelu,
-                            wide(op.target, m) + begin);
+    void gate(const Op& op) {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            m_.kernel->gate(narrow(op.source, m), narrow(op.second, m), spec(op.source).width, op.gelu,
+                            wide(op.target, m));
     }
 
     void logits(const Op& op) {
@@ -178,7 +213,7 @@ struct Int8Run : Run {
                                        [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
         if (thread_ == 0) m_.head.codes = a;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
-        multiply(op.weight, a, {0, s_.wanted_count}, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
+        multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
     }
 
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
@@ -189,12 +224,10 @@ struct Int8Run : Run {
     }
 
     // This thread's share of the outputs.
-    void multiply(int weight, const Activations& a, Span rows, const Output& out) {
+    void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
-        ensure(scratch(), matmul_scratch(w.blocks) * 4);
         const Span panels = part((w.rows + 15) / 16);
-        m_.kernel->matmul(w, a, rows.begin, rows.end, panels.begin, panels.end, out,
-                          reinterpret_cast<std::int32_t*>(scratch().data()));
+        m_.kernel->matmul(w, a, 0, rows, panels.begin, panels.end, out, scratch(matmul_scratch(w.blocks)), false);
     }
 
     std::vector<int> fraction_;  // of each buffer, as of the operation at hand
