@@ -126,7 +126,7 @@ void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
 
 void Model::reserve_pages(std::int64_t count) {
     while (static_cast<std::int64_t>(pages.size()) < count) {
-        pages.emplace_back(static_cast<std::size_t>(page_bytes()));
+        pages.push_back(Buffer::packed(static_cast<std::size_t>(page_bytes())));
         std::fill_n(pages.back().data(), pages.back().size(), std::uint8_t{0});
     }
 }
