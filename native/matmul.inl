@@ -138,8 +138,7 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                 fetch_ahead<8>(scales + q * scale_step);
                 repeat<T>([&]<int t>() INTACT_INLINE {
                     constexpr int i = q * T + t;
-                    const Lanes high =
-                        TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
+                    const Lanes high = TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
                     group[i] = dot_pairs(group[i], blend_halves(low[i], high),
                                          multiply_round15(s, broadcast_halves(x[t].scale)));
                 });
@@ -169,8 +168,8 @@ struct Rescale {
           up(left + right + 2),
           down(right + 1) {}
 
-    // A panel in 32 bits, with two to spare, so that two results can be added; needs `plain`. Gives bits to `lost` where
-    // they do not fit.
+    // A panel in 32 bits, with two to spare, so that two results can be added; needs `plain`. Gives bits to `lost`
+    // where they do not fit.
     INTACT_INLINE Lanes quick(Lanes x, Lanes exponents, Lanes& lost) const {
         const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
         lost = bit_or(lost, subtract(signed_right_each(high, shift), x));
@@ -256,9 +255,8 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     for (int t = 0; t < T; t++)
         for (int q = 0; q < P; q++) {
             const Place place{out, (panel + q) * 16, 16, at + t * out.stride + q * 16};
-            by_wide(16, [&](std::int64_t i, auto count) INTACT_INLINE {
-                place.put(i, load_wide(results + (q * T + t) * 16 + i), count);
-            });
+            by_wide(16, [&](std::int64_t i, auto count)
+                            INTACT_INLINE { place.put(i, load_wide(results + (q * T + t) * 16 + i), count); });
         }
     return true;
 }

@@ -137,7 +137,8 @@ struct Int8Run : Run {
                 for (int k = 0; k < 2; k++) {
                     const LinearTarget& target = at(op.targets, k);
                     results[k] = room[k] + matmul_scratch(w.blocks);
-                    const Output out{kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
+                    const Output out{
+                        kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
                     m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, some.begin,
                                       some.end, out, room[k], some.begin != panels.begin);
                 }
@@ -152,7 +153,8 @@ struct Int8Run : Run {
                 enter(number(op));
             }
         }
-        at(fraction_, gate.target) = at(fraction_, op.targets[0].buffer) = at(fraction_, op.targets[1].buffer) = kNarrow;
+        at(fraction_, gate.target) = at(fraction_, op.targets[0].buffer) = at(fraction_, op.targets[1].buffer) =
+            kNarrow;
     }
 
     const std::int64_t* bias(const LinearTarget& target) const {
