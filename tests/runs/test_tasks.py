@@ -6,10 +6,12 @@ import pytest
 
 import intact
 from intact.errors import ParameterError
+from intact.reason.driver import Task
+from intact.reason.problem import Problem
 from intact.reason.registry import find
 from intact.runs.document import RunReceipt
 from intact.sandbox import protection
-from intact.solving import solve_items
+from intact.solving import solve_all, solve_items
 from intact.tasks import find_task
 from intact.tasks.task import Item
 from support.run_forger import judge
@@ -73,3 +75,14 @@ def test_tasks_of_ones_own_are_refused(model):
     found = solve_items(model, find("self_consistency"), Mine(), GSM[:1], {"n": 1}, receipt=True)
     with pytest.raises(ParameterError, match="an item of a task of this package"):
         next(found)
+
+
+def test_problems_of_one_name_are_kept_apart(model):
+    """Other seeds, other parameters: their texts stand at the same places of their trees."""
+    chosen = find("self_consistency")
+    problems = [Problem("p", "Why?", seed=seed) for seed in (1, 2)]
+    tasks = [Task(chosen, problem, {"n": n}) for problem in problems for n in (2, 3)]
+    results = dict(solve_all(model, tasks, sampling={"max_tokens": 9, "temperature": 1.0}, receipt=True))
+    receipts = [results[number].receipt for number in range(4)]
+    assert [(receipt.header.seed, len(receipt.entries)) for receipt in receipts] == [(1, 2), (1, 3), (2, 2), (2, 3)]
+    assert [judge(model, receipt)[0] for receipt in receipts] == ["true"] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
@@ -16,6 +17,7 @@ from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import Heads, NativeBackend
 from intact.reason.driver import Active, Task, read_text
+from intact.reason.execution import Execution, Root
 from intact.reason.requests import Run
 from intact.reason.trace import path
 from intact.receipts.document import Header, Output
@@ -55,16 +57,13 @@ class RecordingBackend(NativeBackend):
 
     Attributes
     ----------
-    texts : dict of str to TextEntry
-        By their places in the tree.
-    constrained : set of str
-        Those that had to match something.
+    entries : dict of Generation to TextEntry
+        Of texts that have ended, until somebody takes them.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.texts: dict[str, TextEntry] = {}
-        self.constrained: set[str] = set()
+        self.entries: dict[Generation, TextEntry] = {}
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Recorder:
         def header(sample: int) -> Header:
@@ -77,13 +76,11 @@ class RecordingBackend(NativeBackend):
         assert isinstance(recorder, TextRecorder)
         completion, chain = job.completion(sample, True), recorder.chains.get(sample)
         if chain is not None and completion.finish != "error":
-            place = path(generation.branch)
             top = None if completion.top is None else pack(completion.top)
             output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top)
             state = recorder.last[sample] if generation.hidden else None
-            self.texts[place] = TextEntry(generation.branch, chain.header.digest, output, bytes(chain.links), state)
-            if generation.parameters.constraint is not None:
-                self.constrained.add(place)
+            branch, header = generation.branch, chain.header.digest
+            self.entries[generation] = TextEntry(branch, header, output, bytes(chain.links), state)
         super()._finish(generation, job, sample, recorder)
 
 
@@ -119,9 +116,31 @@ class RecordingDriver(SealedDriver):
                 for name, writer in self._writers.items()
             ]
         )
+        self._texts: dict[Root, dict[str, TextEntry]] = defaultdict(dict)
+        self._constrained: set[Root] = set()
         self._contents: dict[str, str] = {}
         self._outcomes: dict[bytes, Outcome] = {}
         self._locks: dict[bytes, Lock] = {}
+
+    def start(
+        self,
+        execution: Execution,
+        backend: Backend,
+        generations: Sequence[Generation],
+        done: Callable[[Generation], None],
+    ) -> None:
+        """Have texts written, and keep their entries for their problem."""
+        assert isinstance(backend, RecordingBackend)
+
+        def ended(generation: Generation) -> None:
+            entry = backend.entries.pop(generation, None)
+            if entry is not None:
+                self._texts[execution.root][path(generation.branch)] = entry
+            done(generation)
+
+        if any(generation.parameters.constraint is not None for generation in generations):
+            self._constrained.add(execution.root)
+        super().start(execution, backend, generations, ended)
 
     def content(self, file: str) -> str:
         """The text of a file, as it was when it was read first."""
@@ -158,10 +177,8 @@ class RecordingDriver(SealedDriver):
 
     def _receipt(self, active: Active, result: Result) -> RunReceipt:
         method, problem, parameters = active.task
-        texts = {place: text for writer in self._writers.values() for place, text in writer.texts.items()}
-        constrained = {place for writer in self._writers.values() for place in writer.constrained}
-        entries = entries_of(result.trace, texts, "sha256")
-        places = {path(entry.branch) for entry in entries if isinstance(entry, TextEntry)}
+        root = active.execution.root
+        entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
         ran = any(isinstance(entry, RunEntry) for entry in entries)
         header = RunHeader(
             self._models,
@@ -175,15 +192,12 @@ class RecordingDriver(SealedDriver):
             _plain(problem.data),
             _plain(self.sampling),
             self.budget.as_dict(),
-            self.files_of(active.execution.root),
-            constraints.compiler() if places & constrained else None,
+            tuple(sorted(self.files.pop(root, {}).items())),
+            constraints.compiler() if root in self._constrained else None,
             here() if ran else None,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
         receipt.encode()  # a receipt that could not be read is none
-        for writer in self._writers.values():
-            for place in places:
-                writer.texts.pop(place, None)
         return receipt
 
 

@@ -221,11 +221,6 @@ class ReplayDriver(SealedDriver):
         self.decided = self.decided or error
         return error
 
-    @property
-    def files(self) -> tuple[tuple[str, str], ...]:
-        """What was read."""
-        return tuple(sorted({file for root in self._files for file in self.files_of(root)}))
-
     def content(self, file: str) -> str:
         """The text of a file, which the receipt holds."""
         for name, text in self._claims.run.header.files:
@@ -326,7 +321,7 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
         what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
         raise false(what, min(len(run.entries), len(entries)), detail)
     header = run.header
-    if header.files != driver.files:
+    if dict(header.files) != {name: text for files in driver.files.values() for name, text in files.items()}:
         raise false("extra", None, "it holds a file that the method does not read")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")

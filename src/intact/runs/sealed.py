@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -35,13 +36,18 @@ class SealedDriver(Driver, ABC):
     """A driver that serves what can be served again: by methods and scorers of this package, from files that are kept.
 
     What the journal knows is taken for an expectation, so that every text passes through a back end of the maker's.
+
+    Attributes
+    ----------
+    files : dict of Root to dict of str to str
+        The texts of what was read for each problem, by their names.
     """
 
     anew = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._files: dict[Root, dict[str, str]] = {}
+        self.files: dict[Root, dict[str, str]] = defaultdict(dict)
 
     @abstractmethod
     def content(self, file: str) -> str:
@@ -50,12 +56,8 @@ class SealedDriver(Driver, ABC):
     def read(self, execution: Execution, file: str) -> str:
         """Read a file, and remember for which problem."""
         text = self.content(file)
-        self._files.setdefault(execution.root, {})[file] = text
+        self.files[execution.root][file] = text
         return text
-
-    def files_of(self, root: Root) -> tuple[tuple[str, str], ...]:
-        """The files that were read for a problem: names and texts, ascending."""
-        return tuple(sorted(self._files.get(root, {}).items()))
 
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
         """Find a scorer by its name, of those whose numbers are the same everywhere."""
