@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import intact
+from intact.runs.document import read_file
 from support.tiny import write_tiny
 
 ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
@@ -236,3 +237,16 @@ def test_a_task_measures_what_it_says_also_where_there_is_no_answer(evaluate):
         else:
             assert set(record["measures"]) == {"prefix_accuracy", "sequential_match"}
     assert {"logical_error", "prefix_accuracy"} <= {score["metric"] for score in evaluate.json["scores"]}
+
+
+def test_every_answer_has_a_receipt(evaluate, intact_command, place, expected, tmp_path):
+    """Under each seed, in the order of the records; the result has the bytes that it has without."""
+    file = tmp_path / "gsm8k.receipts"
+    assert evaluate("--receipt", file) == expected
+    assert evaluate("--receipt", file, "--journal", tmp_path / "run.journal", file="again.jsonl") == expected
+    verified = intact_command("verify", file, "--model", place / "tiny.gguf", "--json")
+    assert (verified.code, verified.json["true"]) == (0, 10)
+    receipts = list(read_file(file))
+    assert [receipt.header.seed for receipt in receipts] == [0] * 5 + [1] * 5
+    answers = [json.loads(row).get("answer") for row in expected[0].decode().splitlines()[1:-1]]
+    assert [receipt.result.answer for receipt in receipts] == answers

@@ -19,6 +19,7 @@ from intact.cli.options import (
     MinPOption,
     NOption,
     ProfileOption,
+    ReceiptOption,
     SetOption,
     TemperatureOption,
     ThreadsOption,
@@ -26,6 +27,7 @@ from intact.cli.options import (
     TopPOption,
     WithOption,
     as_bytes,
+    check_receipt,
     complete_model,
     pair,
 )
@@ -35,6 +37,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
+    from intact.evaluate.results import Run
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -47,6 +50,8 @@ No data needed: problems that are made, from any seed
   intact eval smollm2-135m-instruct reasoning_gym:seed=7
 Likelihoods of choices
   intact eval smollm2-135m-instruct arc_easy_likelihood
+A receipt of every answer, for whoever doubts a score
+  intact eval smollm2-135m-instruct gsm8k --limit 10 --receipt gsm8k.receipts && intact verify gsm8k.receipts
 On all machines of a Ray cluster
   intact eval qwen2.5-coder-1.5b-instruct humaneval -n 20 --method self_consistency --ray auto
 What tasks there are; what came out
@@ -129,6 +134,7 @@ def command(
     shuffle: Annotated[
         int | None, typer.Option("--shuffle", metavar="SEED", help="Work in an order of chance.", show_default=False)
     ] = None,
+    receipt: ReceiptOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
@@ -159,6 +165,9 @@ def command(
         seeds=_seeds(seeds),
         budget=budget or "",
     )
+    check_receipt(receipt)
+    if receipt is not None and ray is not None:
+        raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
     place = out_file or _place(planned, model)
     named = {_name(model): model} | dict(map(pair, others or []))
     began, start = datetime.now(UTC), time.monotonic()
@@ -169,7 +178,7 @@ def command(
     check_place(place, told)
     kept = journal or place.with_suffix(".journal")
     with watch(planned) as (tokens, done):
-        how = How(kept, parallel, tokens)
+        how = How(kept, parallel, tokens, receipt is not None)
         worker = None if ray is None else _cluster(ray, workers, backends, options, told)
         try:
             run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
@@ -177,10 +186,22 @@ def command(
             note(f"what is done is in {kept}: the same command goes on from there")
             raise
     write(run, place, host(run, began, time.monotonic() - start))
+    if receipt is not None:
+        _write_receipts(receipt, run)
     if json:
         emit(summary(run, place))
     else:
         show(run, place)
+
+
+def _write_receipts(file: Path, run: Run) -> None:
+    """Write what receipts there are; refuse to pass over one that is missing."""
+    from intact.receipts.document import write_receipts
+
+    write_receipts(file, [one for one in run.receipts if one is not None and not isinstance(one, str)])
+    missing = [one for one in run.receipts if one is None or isinstance(one, str)]
+    if missing:
+        raise ParameterError(f"{len(missing)} of {len(run.receipts)} answers have no receipt; the first: {missing[0]}")
 
 
 def _seeds(text: str) -> list[int]:

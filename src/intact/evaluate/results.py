@@ -11,7 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from intact.runs.document import RunReceipt
 
 FORMAT, VERSION = "intact evaluation", 1
 
@@ -147,12 +150,15 @@ class Run:
         The model by its digests, version of the arithmetic, tasks by their digests, method, parameters, seeds.
     traces : tuple of str
         The line of each record's tree of texts; empty, if they are not at hand.
+    receipts : tuple of RunReceipt, str or None
+        Each record's receipt, or why it has none, where receipts were asked for. No part of what the run states.
     """
 
     manifest: Mapping[str, Any]
     records: tuple[Record, ...]
     scores: tuple[Score, ...]
     traces: tuple[str, ...] = ()
+    receipts: tuple[RunReceipt | str | None, ...] = ()
 
     def data(self) -> bytes:
         """The result file."""

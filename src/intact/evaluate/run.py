@@ -69,4 +69,5 @@ def evaluate(
     errors = [record.error for record in records if record.why == "failed"]
     if len(errors) == len(records):
         raise ParameterError(f"every problem failed; the first: {errors[0]}")
-    return Run(told, records, scores(plan.tasks, records), tuple(one.trace for one in ordered))
+    traces, receipts = (tuple(getattr(one, name) for one in ordered) for name in ("trace", "receipt"))
+    return Run(told, records, scores(plan.tasks, records), traces, receipts)

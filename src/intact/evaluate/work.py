@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from intact.errors import ParameterError
 from intact.evaluate.judging import Judge
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.manifest import takes_conversations
@@ -18,16 +19,18 @@ from intact.evaluate.samples import Leaf, leaves
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL, Task
+from intact.runs.document import RunReceipt
 from intact.solving import solve_all
 from intact.tasks.likelihood import Likelihood
 
 
 class Done(NamedTuple):
-    """A unit, its record, and its tree of texts as a line of JSON."""
+    """A unit, its record, its tree of texts as a line of JSON, and its receipt or why it has none."""
 
     unit: Unit
     record: Record
     trace: str
+    receipt: RunReceipt | str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,14 @@ class How:
         Problems at a time, at most.
     progress : callable or None
         Told now and then how many tokens have been written.
+    receipt : bool
+        Whether every unit shall have a receipt.
     """
 
     journal: Path | None = None
     parallel: int = PARALLEL
     progress: Callable[[int], None] | None = None
+    receipt: bool = False
 
 
 @dataclass
@@ -67,6 +73,10 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
         for task in dict.fromkeys(unit.task for unit in units):
             own = [unit for unit in units if unit.task == task]
             if isinstance(plan.tasks[task].task, Likelihood):
+                if how.receipt:
+                    raise ParameterError(
+                        f"{plan.tasks[task].label} compares likelihoods, of which there are no receipts"
+                    )
                 yield from _compare(backend, plan, own, how)
             else:
                 yield from _solve(backends, plan, own, how, judge)
@@ -78,6 +88,7 @@ def _solve(
     converses = takes_conversations(next(iter(backends.values())))
     tasks = (Task(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
     options: dict[str, Any] = {"budget": plan.budget, "journal": how.journal, "parallel": how.parallel}
+    options["receipt"] = how.receipt
     sampling = plan.wishes(units[0].task, converses)
     pending: list[_Pending] = []
     with closing(solve_all(backends, tasks, sampling=sampling, progress=how.progress, **options)) as results:
@@ -137,4 +148,5 @@ def _done(plan: Plan, one: _Pending) -> Done:
         one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
     )  # fmt: skip
-    return Done(one.unit, record, line({"task": one.unit.task, **result.trace}))
+    receipt = result.receipt or result.error or " ".join(result.caveats) or None
+    return Done(one.unit, record, line({"task": one.unit.task, **result.trace}), receipt)
