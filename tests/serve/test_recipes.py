@@ -24,10 +24,22 @@ def named(tiny_path):
         there.settle(lambda: there.idle(NAME))
 
 
+def python_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_langchain(page, named, capsys):
+    pytest.importorskip("langchain_openai", reason="needs langchain-openai (extra test)")
+    (block,) = [block for block in python_blocks(page) if "langchain" in block]
+    exec(block.replace("http://127.0.0.1:8000", named.url), {})
+    assert len(capsys.readouterr().out) > 2
+
+
 def test_python(page, named, capsys):
     names: dict[str, object] = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
-        exec(block.replace("http://127.0.0.1:8000", named.url), names)
+    for block in python_blocks(page):
+        if "langchain" not in block:
+            exec(block.replace("http://127.0.0.1:8000", named.url), names)
     told = capsys.readouterr().out
     assert "true 20" in told
     assert re.search(r"^[0-9a-f]{16}/\d", told, re.MULTILINE)
