@@ -202,9 +202,21 @@ def test_a_bomb_goes_off_elsewhere(tiny: Tokenizer, name: str) -> None:
     assert walk(tiny, start(tiny, regex="ab"), np.random.default_rng(0)) == "ab"
 
 
+def test_a_bomb_is_tried_once_and_a_machine_that_was_busy_again(
+    tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [grammars.Complaint("it is slow today", lasting=False), grammars.Complaint("it explodes"), None]
+    monkeypatch.setattr(grammars, "complaint", lambda *_: answers.pop(0))
+    for told in ("it is slow today", "it explodes", "it explodes", "it explodes"):
+        with pytest.raises(ConstraintError, match=f"the regex cannot be used: {told}"):
+            start(tiny, regex="harmless, but for what is said of it")
+    assert answers == [None]
+
+
 def test_a_trial_ends_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammars, "PATIENCE", 0.001)
-    assert grammars.complaint("regex", "a", grammars.LIMITS) == "it takes longer than 0.001 s to compile"
+    complaint = grammars.complaint("regex", "a", grammars.LIMITS)
+    assert complaint == ("it takes longer than 0.001 s to compile", False)
 
 
 def test_a_trial_has_its_own_stack_smaller_than_that_of_threads() -> None:

@@ -10,6 +10,7 @@ from intact.runs.entries import RunEntry
 from intact.runs.programs import here
 from intact.runs.verify import verify_run
 from intact.sandbox import protection
+from support.bombs import BOMBS, contained
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
 
@@ -140,3 +141,13 @@ def test_constraints(model, receipt):
     assert judge(model, other)[:2] == ("unverifiable", "constraint")
     bare = RunReceipt.make(replace(receipt.header, compiler=None), receipt.entries, receipt.result)
     assert judge(model, bare)[:2] == ("false", "request")
+
+
+@pytest.mark.parametrize("name", ["conjunctions", "a chain of rules"])
+def test_a_constraint_that_explodes_cannot_be_verified(model, receipt, name):
+    given = {field: value for field, value in receipt.header.sampling.items() if field != "regex"}
+    false = cover(model, receipt, sampling={**given, **BOMBS[name]})
+    with contained():
+        verdict = verify_run(model, false)
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "constraint")
+    assert "cannot be used: it " in verdict.detail

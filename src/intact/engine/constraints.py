@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPILED: Final = 64
 """Constraints of a tokenizer that are kept compiled."""
+REFUSED: Final = 1024
+"""Constraints that are known to do harm, so that one of them does not cost a trial again and again."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
@@ -191,9 +194,7 @@ class _Compiler:
             if kept is not None:
                 self._kept.move_to_end(constraint)
                 return kept.fork()
-        complaint = grammars.complaint(*constraint, grammars.LIMITS)
-        if complaint is not None:
-            raise ConstraintError(f"the {constraint.kind} cannot be used: {complaint}")
+        _try_out(constraint)
         made = self._compile(constraint)
         with _LOCK:
             self._kept[constraint] = made
@@ -224,7 +225,29 @@ class _Compiler:
 
 
 _LOCK: Final = threading.Lock()
+_REFUSED: Final[OrderedDict[bytes, str]] = OrderedDict()
 _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
+
+
+def _try_out(constraint: Constraint) -> None:
+    """Refuse a constraint that does harm, by what is remembered of it or by a trial.
+
+    Raises
+    ------
+    ConstraintError
+    """
+    key = sha256(f"{constraint.kind}:{constraint.text}".encode()).digest()
+    with _LOCK:
+        text = _REFUSED.get(key)
+    if text is None and (complaint := grammars.complaint(*constraint, grammars.LIMITS)) is not None:
+        text = complaint.text
+        with _LOCK:
+            if complaint.lasting:
+                _REFUSED[key] = text
+            while len(_REFUSED) > REFUSED:
+                _REFUSED.popitem(last=False)
+    if text is not None:
+        raise ConstraintError(f"the {constraint.kind} cannot be used: {text}")
 
 
 def _reason(inner: LLMatcher) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -57,8 +57,15 @@ def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]
     return LLMatcher(tokenizer, source, log_level=0, limits=LLParserLimits(**limits, verbose_errors=False))
 
 
-def complaint(kind: str, text: str, limits: dict[str, Any]) -> str | None:
-    """Compile a constraint where it can do no harm; what it takes too much of, or None.
+class Complaint(NamedTuple):
+    """What a constraint takes too much of, and whether it would another time: a machine may only have been busy."""
+
+    text: str
+    lasting: bool = True
+
+
+def complaint(kind: str, text: str, limits: dict[str, Any]) -> Complaint | None:
+    """Compile a constraint where it can do no harm.
 
     A constraint that is merely wrong passes: to find that again costs nothing. The vocabulary of a trial is that of the
     bytes, as it is a constraint that explodes, not a vocabulary.
@@ -71,15 +78,15 @@ def complaint(kind: str, text: str, limits: dict[str, Any]) -> str | None:
     try:
         done = subprocess.run(command, input=order, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
-        return f"it takes longer than {PATIENCE:g} s to compile"
+        return Complaint(f"it takes longer than {PATIENCE:g} s to compile", lasting=False)
     if done.returncode == 0:
         return None
     if -done.returncode in (signal.SIGPROF, signal.SIGXCPU):
-        return f"it takes more than {SECONDS:g} s of processor time to compile"
+        return Complaint(f"it takes more than {SECONDS:g} s of processor time to compile")
     if b"memory allocation" in done.stderr or b"MemoryError" in done.stderr:
-        return f"it takes more than {BYTES >> 20} MB to compile"
+        return Complaint(f"it takes more than {BYTES >> 20} MB to compile")
     if done.returncode < 0:
-        return f"it crashes the compiler ({signal.Signals(-done.returncode).name})"
+        return Complaint(f"it crashes the compiler ({signal.Signals(-done.returncode).name})")
     raise RuntimeError(f"the trial of a constraint failed: {done.stderr.decode('utf-8', 'replace')[-500:]}")
 
 
