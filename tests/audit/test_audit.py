@@ -7,28 +7,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import intact
 from intact.audit.log import Settings
 from intact.audit.recompute import output_logits
 from support.drawing import draw, record
-from support.tiny import write_tiny
 
 SAMPLED, GREEDY = Settings(0.8, top_p=0.95, top_k=20), Settings(0.0)
 COUNT = 40
 NOISE = 0.03  # of an engine's logits, where the tiny model's are about 1
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("audit")
-    for seed, name in enumerate(("claimed", "other")):
-        write_tiny(folder / f"{name}.gguf", "llama", seed=seed)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(folder):
-    return {name: intact.load(folder / f"{name}.gguf", threads=1) for name in ("claimed", "other")}
 
 
 def log(path, model, settings, start=0, count=6, **claims):

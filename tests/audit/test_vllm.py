@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import intact
 from intact.audit.distribution import distribution
 from intact.audit.generators import cuda_exponentials, torch_exponentials
 from intact.audit.log import Settings, read_log
 from intact.audit.scores import gumbel_margin, kind_of
 from intact.errors import LogError
 from intact.numerics.sampling import philox4x32
-from support.tiny import write_tiny
 
 PROMPT = [40, 77, 99, 130, 131, 132]
 SETTINGS = {"temperature": 0.8, "top_p": 0.95, "top_k": 40, "min_p": 0.02, "seed": 7}
@@ -53,19 +51,6 @@ def test_what_vllm_draws_on_a_cpu_is_found_again(settings):
             able = distribution(row, Settings(**given), "vllm")
             assert np.flatnonzero(np.isfinite(logits[0].numpy())).tolist() == sorted(able.tokens.tolist())
             assert gumbel_margin(able, token, next(noise), 0.7) == (token, 0.0)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vllm")
-    for seed, name in enumerate(("claimed", "other")):
-        write_tiny(folder / f"{name}.gguf", "llama", seed=seed)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(folder):
-    return {name: intact.load(folder / f"{name}.gguf", threads=1) for name in ("claimed", "other")}
 
 
 def audit(folder, log, *words):
