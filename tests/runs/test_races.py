@@ -91,6 +91,16 @@ def test_a_winner_who_is_said_to_have_lost(model, receipt):
         assert found in [("false", "finish", other, limit), ("false", "logprobs", first, 0)]  # whichever comes first
 
 
+def test_a_runner_who_went_on_after_the_race(model, receipt):
+    """As if it had come to an end of its own, or to the most tokens, later than the last winner."""
+    loser = runners(receipt, "cancelled")[0]
+    tokens = receipt.entries[loser].output.tokens + (100, 100, 100)
+    for finish in ("stop", "length"):
+        more = {"finish": finish, "logprobs": (0,) * len(tokens), "chain": bytes(32 * len(tokens))}
+        false = cover(model, receipt, swap(receipt, loser, tokens=tokens, **more))
+        assert judge(model, false) == ("false", "race", loser, len(tokens))
+
+
 def test_a_text_outside_of_a_race_is_not_cancelled(model):
     receipt = intact.solve(model, "self_consistency", "Why?", n=2, max_tokens=8, receipt=True).receipt
     false = cover(model, receipt, swap(receipt, 1, finish="cancelled"))

@@ -1,0 +1,79 @@
+"""Every method and every scorer there is has a receipt that is found true, whatever it asks for."""
+
+import pytest
+
+import intact
+from intact.reason.choice import Arm, Policy, pilot_arm
+from intact.reason.registry import all_methods
+from intact.runs.document import RunReceipt
+from intact.runs.verify import verify_run
+from intact.sandbox import protection
+from intact.score.scorers import scorers
+from support.tiny import write_tiny
+
+METHODS = all_methods()
+ELSEWHERE = ("value", "unit_tests", "self_certainty")
+"""Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
+SMALL = {
+    "n": 4,
+    "k": 4,
+    "m": 2,
+    "simulations": 4,
+    "width": 2,
+    "steps": 2,
+    "iterations": 2,
+    "warmup": 2,
+    "batch": 2,
+    "rounds": 2,
+    "checks": 2,
+    "thinking": 9,
+    "answering": 4,
+    "patience": 2,
+    "draft": 3,
+    "stride": 5,
+    "window": 2,
+    "delimiter": "e",
+    "max_tokens": 20,
+    "tokens": 4,
+    "end": "e",
+    "vocabulary": 301,
+    "top": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    files = {
+        name: write_tiny(folder / f"{name}.gguf", seed=seed, context=4096)
+        for seed, name in enumerate(("main", "large"))
+    }
+    return {name: intact.load(file, threads=1) for name, file in files.items()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_is_proved(models, name, tmp_path):
+    if name in ("program_aided", "code_verified") and protection().kind == "none":
+        pytest.skip("nothing here keeps programs in")
+    given = {parameter.name: SMALL[parameter.name] for parameter in METHODS[name].parameters if parameter.name in SMALL}
+    if name == "compute_optimal":
+        arms = (Arm.of("uct_search", {"simulations": 3}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
+        Policy(3, (0.5, 0.9), arms).write(tmp_path / "table.json")
+        given["table"] = str(tmp_path / "table.json")
+    given = {"max_tokens": 12, **given}
+    result = intact.solve(models, name, "What is 2 + 2?", temperature=1.0, receipt=True, **given)
+    assert result.why == "done", result.error
+    receipt = RunReceipt.parse(result.receipt.encode())
+    verdict = verify_run(models["main"], receipt, others={"large": models["large"]})
+    assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, receipt.count), verdict.detail
+
+
+@pytest.mark.parametrize("scorer", sorted(set(scorers()) - {"reward", *ELSEWHERE}))
+def test_a_scorer_is_proved(models, scorer):
+    """In the middle of texts, at their ends, and by the second model where one is asked."""
+    name = f"{scorer}:large" if scorer in ("p_true", "verification") else scorer
+    asked = {"scorer": name, "n": 4, "width": 2, "steps": 2, "delimiter": "e", "max_tokens": 12, "temperature": 1.0}
+    receipt = intact.solve(models, "beam_search", "What is 2 + 2?", receipt=True, **asked).receipt
+    assert any(getattr(entry, "scorer", None) == scorer for entry in receipt.entries)
+    verdict = verify_run(models["main"], receipt, others={"large": models["large"]})
+    assert (verdict.outcome, verdict.checked) == ("true", receipt.count), verdict.detail
