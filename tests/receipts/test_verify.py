@@ -9,6 +9,7 @@ import pytest
 import intact
 from intact.engine.constraints import compiler
 from intact.errors import ReceiptError
+from intact.receipts import verify as verifying
 from intact.receipts.document import Receipt, Source
 from intact.receipts.verify import verify
 from support.bombs import BOMBS, contained
@@ -263,6 +264,17 @@ def test_a_part_from_the_beginning(model, honest):
     assert (judge(model, false, 20).outcome, judge(model, false, 20).checked) == ("true", 20)
     assert judge(model, false, 21).position == 20
     assert judge(model, honest, 1000) == judge(model, honest)
+
+
+@pytest.mark.parametrize(("many", "enough", "read"), [(64, 1 << 13, 7), (3, 1 << 13, 3), (64, 41, 2), (64, 1, 1)])
+def test_verdicts_come_as_soon_as_they_are_known(model, honest, monkeypatch, many, enough, read):
+    """What is long enough runs by itself: the next receipts are not even read."""
+    monkeypatch.setattr(verifying, "WINDOW", many)
+    monkeypatch.setattr(verifying, "ENOUGH", enough)
+    rest = iter([honest] * 7)
+    verdicts = verify(model, rest)
+    assert next(verdicts).outcome == "true"
+    assert len(list(rest)) == 7 - read
 
 
 def test_many_at_once_are_judged_each_by_itself(model, honest):

@@ -141,6 +141,7 @@ def test_constraints(model, receipt):
     assert judge(model, other)[:2] == ("unverifiable", "constraint")
     bare = RunReceipt.make(replace(receipt.header, compiler=None), receipt.entries, receipt.result)
     assert judge(model, bare)[:2] == ("false", "request")
+    assert judge(model, cover(model, receipt, compiler=None)) == ("false", "extra", None, None)
 
 
 @pytest.mark.parametrize("name", ["conjunctions", "a chain of rules"])

@@ -94,7 +94,7 @@ def test_a_winner_who_is_said_to_have_lost(model, receipt):
 def test_a_runner_who_went_on_after_the_race(model, receipt):
     """As if it had come to an end of its own, or to the most tokens, later than the last winner."""
     loser = runners(receipt, "cancelled")[0]
-    tokens = receipt.entries[loser].output.tokens + (100, 100, 100)
+    tokens = (*receipt.entries[loser].output.tokens, 100, 100, 100)
     for finish in ("stop", "length"):
         more = {"finish": finish, "logprobs": (0,) * len(tokens), "chain": bytes(32 * len(tokens))}
         false = cover(model, receipt, swap(receipt, loser, tokens=tokens, **more))

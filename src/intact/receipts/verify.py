@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from intact.engine import constraints
@@ -34,7 +33,9 @@ What = Literal[
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
 ]  # fmt: skip
 WINDOW = 64
-"""Receipts whose requests run together."""
+"""Receipts whose requests run together, at most."""
+ENOUGH = 1 << 13
+"""Tokens with which no further receipt joins them: the engine's steps are full, and verdicts are wanted."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Verdict:
 def verify(
     model: Model, receipts: Iterable[Receipt], most: int | None = None, signed_by: bytes | None = None
 ) -> Iterator[Verdict]:
-    """Verify receipts, `WINDOW` at a time in shared steps; a verdict for each, in order.
+    """Verify receipts, some at a time in shared steps (`WINDOW`, `ENOUGH`); a verdict for each, in order.
 
     Parameters
     ----------
@@ -74,9 +75,7 @@ def verify(
     signed_by : bytes, optional
         The public key that must have signed them. Without it a signature must hold, but may be missing.
     """
-    rest = iter(receipts)
-    while window := list(islice(rest, WINDOW)):
-        checks = [_Check(receipt, most) for receipt in window]
+    for checks in _windows(_Check(receipt, most) for receipt in receipts):
         groups: dict[tuple[object, ...], _Group] = {}
         for check in checks:
             check.found = _refused(model, check.receipt, signed_by)
@@ -90,6 +89,18 @@ def verify(
         for check in checks:
             assert check.found is not None
             yield check.found
+
+
+def _windows(checks: Iterable[_Check]) -> Iterator[list[_Check]]:
+    """Checks that run together, as soon as there are enough."""
+    window: list[_Check] = []
+    for check in checks:
+        window.append(check)
+        if len(window) == WINDOW or sum([len(one.claimed) for one in window]) >= ENOUGH:
+            yield window
+            window = []
+    if window:
+        yield window
 
 
 def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:

@@ -135,17 +135,16 @@ class ReplayBackend(NativeBackend):
             raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
         entry, parameters, run = claims.run.entries[index], generation.parameters, claims.run.header
         assert isinstance(entry, TextEntry)
-        compiler = run.compiler if parameters.constraint is not None else None
-        if parameters.constraint is not None:
-            claims.constrained = True
+        constrained = parameters.constraint is not None
+        claims.constrained |= constrained
         prompt = tuple(self._texts.context(generation.state))
         header = Header(
             self._own.digests,
             self._own.numerics,
-            Request(prompt, parameters, generation.branch, compiler),
+            Request(prompt, parameters, generation.branch, run.compiler if constrained else None),
             run.hash,
         )
-        if header.digest != entry.header or (compiler is None) != (parameters.constraint is None):
+        if header.digest != entry.header:
             raise false("request", index, f"the method asks for the text {place:.80} in another way")
         self._check_asked(generation, entry, index)
         claims.texts[place] = entry
