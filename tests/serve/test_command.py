@@ -5,13 +5,15 @@ import json
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import openai
+import pytest
 
 import intact
 
@@ -20,10 +22,17 @@ START = 30.0
 
 
 @contextmanager
-def command(path, *options, largest_file=None):
-    """Run `intact serve`; its address, and the process. What it wrote is in `process.log` once it has ended."""
+def command(path, *options, **limits):
+    """Run `intact serve`; its address, and the process. What it wrote is in `process.log` once it has ended.
+
+    `limits` are those of the kernel by their names, such as `RLIMIT_FSIZE`, soft and hard.
+    """
     program = "from intact.cli import main; main()"
-    limit = None if largest_file is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2)
+
+    def limit():
+        for name, pair in limits.items():
+            resource.setrlimit(getattr(resource, name), pair)
+
     process = subprocess.Popen(
         [sys.executable, "-c", program, "serve", f"tiny={path}", "--port", "0", "--json", *options],
         stderr=subprocess.PIPE,
@@ -77,8 +86,25 @@ def test_killed_while_it_streams_it_gives_the_same_again(tiny_path):
     assert answer["choices"][0]["message"]["content"] == wanted.text
 
 
+@pytest.mark.parametrize(("hard", "room"), [(4096, True), (150, False)])
+def test_it_opens_as_many_files_as_it_may(tiny_path, hard, room):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
+    with command(tiny_path, RLIMIT_NOFILE=(100, hard)) as (url, _), ExitStack() as idle:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        for _ in range(300 if room else 20):
+            idle.enter_context(socket.create_connection(address, timeout=10))
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+
+
+def test_too_few_files_are_said(tiny_path):
+    with command(tiny_path, RLIMIT_NOFILE=(100, 150)) as (_, process):
+        pass
+    assert "150 files may be open here, too few for 2048 connections" in process.log
+
+
 def test_a_full_disk_costs_one_request(tiny_path, tmp_path):
-    with command(tiny_path, "--state", str(tmp_path / "state"), largest_file=20_000) as (url, _):
+    with command(tiny_path, "--state", str(tmp_path / "state"), RLIMIT_FSIZE=(20_000, 20_000)) as (url, _):
         client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
         with client:
             for size, status in ((30_000, 507), (300, 200)):

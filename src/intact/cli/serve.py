@@ -87,7 +87,7 @@ def command(
         from intact.serve.app import create_app
         from intact.serve.generation import Service
         from intact.serve.models import Loading, Models
-        from intact.serve.run import server
+        from intact.serve.run import make_room_for, server
         from intact.serve.tracing import exporting
         from intact.serve.watch import set_up_log
     except ModuleNotFoundError as error:
@@ -96,6 +96,7 @@ def command(
     places = {name: str(fetch.locate(place)) for name, place in map(_named, models or [DEFAULT])}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
+    make_room_for(settings.connections)
     server(create_app(Service(settings, served, traces)), settings).run()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
 from typing import Any
 
 import uvicorn
@@ -10,8 +12,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from intact.serve.settings import Settings
 
+_LOG = logging.getLogger("intact.serve")
+SPARE = 512
+"""Open files beside those of connections: models, state, processes."""
 GRACE = 30
 """Seconds that requests under way have when the server is asked to end."""
+
+
+def make_room_for(connections: int) -> None:
+    """Let this process open as many files as its connections need; many systems begin with 1,024.
+
+    Where the system allows fewer, that is said: beyond them connections wait until others are closed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _LOG.warning("%d files may be open here, too few for %d connections (ulimit -Hn)", allowed, connections)
 
 
 def server(app: Any, settings: Settings) -> uvicorn.Server:
