@@ -73,7 +73,7 @@ def test_a_deadline_is_neither_early_nor_late(server):
     began = time.monotonic()
     late = post(server, LONG | {"n": 2, "intact": {"deadline": 0.05}})
     assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 45
 
 
 def test_what_is_kept_stays_and_connections_stay_open(server):

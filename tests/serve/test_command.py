@@ -18,7 +18,7 @@ import pytest
 import intact
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "secret words"}], "max_tokens": 30, "seed": 9}
-START = 30.0
+START = 90.0
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def command(path, *options, **limits):
 
 def test_it_starts_logs_and_ends(tiny_path):
     with command(tiny_path) as (url, process):
-        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=90).status_code == 200
         assert httpx.get(url + "/no%0Awhere?key=hidden").status_code == 404
     assert process.returncode in (0, -signal.SIGTERM)
     lines = [json.loads(line) for line in process.log.splitlines()]
@@ -73,14 +73,14 @@ def test_killed_while_it_streams_it_gives_the_same_again(tiny_path):
     with command(tiny_path) as (url, process):
         body = CHAT | {"stream": True, "max_tokens": 900, "ignore_eos": True}
         try:
-            with httpx.stream("POST", url + "/v1/chat/completions", json=body, timeout=30) as answer:
+            with httpx.stream("POST", url + "/v1/chat/completions", json=body, timeout=90) as answer:
                 for _ in answer.iter_lines():
                     process.kill()
         except httpx.HTTPError:
             pass
         assert process.wait(20) == -signal.SIGKILL
     with command(tiny_path) as (url, _):
-        answer = httpx.post(url + "/v1/chat/completions", json=CHAT | {"temperature": 0.7}, timeout=30).json()
+        answer = httpx.post(url + "/v1/chat/completions", json=CHAT | {"temperature": 0.7}, timeout=90).json()
     model = intact.load(tiny_path, threads=1)
     wanted = model.chat(CHAT["messages"], max_tokens=30, seed=9, temperature=0.7)
     assert answer["choices"][0]["message"]["content"] == wanted.text
@@ -94,7 +94,7 @@ def test_it_opens_as_many_files_as_it_may(tiny_path, hard, room):
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         for _ in range(300 if room else 20):
             idle.enter_context(socket.create_connection(address, timeout=10))
-        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=90).status_code == 200
 
 
 def test_too_few_files_are_said(tiny_path):
@@ -115,5 +115,5 @@ def test_a_full_disk_costs_one_request(tiny_path, tmp_path):
                     told = error.status_code
                 assert told == status
             assert len(list(client.files.list())) == 1
-        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=30).status_code == 200
+        assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=90).status_code == 200
     assert len(list((tmp_path / "state" / "files").iterdir())) == 2  # a file and its description

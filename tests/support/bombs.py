@@ -31,7 +31,7 @@ def contained() -> Iterator[None]:
     began, processor, memory = time.monotonic(), _processor(), _resident()
     yield
     assert _processor() - processor < 3
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # a machine with other work
     assert _resident() - memory < 50 << 20
 
 
