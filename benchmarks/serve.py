@@ -1,11 +1,15 @@
-"""Compare servers at 1, 8 and 64 clients: throughput, time to the first token, time between tokens.
+"""Compare servers at 1, 8 and 64 clients: throughput, time to the first token, time between tokens, processor time.
 
     python benchmarks/serve.py [--model PATH] [--clients 1 8 64] [--tokens 64] [--llama PYTHON] [--json FILE]
 
 Each client streams one answer after the other; all share a system prompt, and each has a question of its own. `engine`
-is the same work in one call of `Model.generate`, without a server: what `intact serve` could reach at best. `--llama`
-names an interpreter that has llama-cpp-python with its server, which is measured too. Load that other processes make
-shows in every figure: run it on an idle machine.
+is the same work in calls of `Model.generate`, without a server: the same texts, as seeds and prompts are the same. It
+is what `intact serve` could reach at best. `--llama` names an interpreter that has llama-cpp-python with its server,
+which is measured too. Load that other processes make shows in every figure, least in the last three: run it on an idle
+machine.
+
+The clients are one process on the same cores. They read what they must (a parser in C, one look at each event) and
+their processor time for each token is told, beside that of the server in all and of its event loop's thread alone.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httptools
 import httpx
 import numpy as np
 
@@ -32,16 +38,75 @@ from intact.catalogue import DEFAULT, resolve
 
 SYSTEM = "You are a patient teacher. Explain what you are asked in plain words, with an example. " * 12
 ROUNDS = 2
+SAMPLING = {"temperature": 0.8, "seed": 1}
+PIECE = re.compile(rb'"delta": ?\{"content": ?"[^"]')
+WRITTEN = re.compile(rb'"completion_tokens": ?(\d+)')
 
 
 class Figures(NamedTuple):
-    """What clients saw: tokens a second in all; milliseconds to the first token and between tokens."""
+    """What clients saw: tokens a second in all; milliseconds to the first token and between tokens.
+
+    The last three are milliseconds of processor time for each token.
+    """
 
     rate: float
     first: float
     first99: float
     between: float
     between99: float
+    server: float
+    loop: float
+    clients: float
+
+
+class Answer(NamedTuple):
+    """When an answer was asked for and each piece of its text came; how many tokens it has."""
+
+    times: list[float]
+    tokens: int
+
+
+class Client(asyncio.Protocol):
+    """A connection on which one answer after the other is streamed."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def ask(self, content: bytes) -> asyncio.Future[Answer]:
+        """Send a request."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._rest = self._end = b""
+        self._times = [time.perf_counter()]
+        lines = ["POST /v1/chat/completions HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+        self.transport.write("\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self._parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        """Look at the events that are complete."""
+        events, _, self._rest = (self._rest + body).rpartition(b"\n\n")
+        if count := len(PIECE.findall(events)):
+            self._times += [time.perf_counter()] * count
+        self._end = self._end[-1000:] + body
+
+    def on_message_complete(self) -> None:
+        """Give the answer."""
+        assert self._parser.get_status_code() == 200, self._end
+        written = WRITTEN.findall(self._end)
+        self._answer.set_result(Answer(self._times, int(written[-1]) if written else len(self._times) - 1))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever waits."""
+        if not self._answer.done():
+            self._answer.set_exception(error or ConnectionError("the server closed the connection"))
 
 
 def messages(number: int) -> list[dict[str, str]]:
@@ -52,57 +117,69 @@ def messages(number: int) -> list[dict[str, str]]:
     ]
 
 
-async def ask(client: httpx.AsyncClient, number: int, tokens: int) -> list[float]:
-    """Stream one answer; when it was asked for, and when each piece of text came."""
-    body = {"model": "served", "messages": messages(number), "max_tokens": tokens, "stream": True, "temperature": 0.8}
-    times = [time.perf_counter()]
-    async with client.stream("POST", "/v1/chat/completions", json=body | {"seed": number}) as answer:
-        assert answer.status_code == 200, await answer.aread()
-        async for line in answer.aiter_lines():
-            if line.startswith("data: {") and any(c["delta"].get("content") for c in json.loads(line[6:])["choices"]):
-                times.append(time.perf_counter())
-    return times
+def content(number: int, tokens: int) -> bytes:
+    """A request."""
+    body = {"model": "served", "messages": messages(number), "max_tokens": tokens, "stream": True, **SAMPLING}
+    return json.dumps(body | {"stream_options": {"include_usage": True}}).encode()
 
 
-async def measure(url: str, clients: int, tokens: int) -> Figures:
+async def measure(port: int, process: int, clients: int, tokens: int) -> Figures:
     """Have so many clients ask, each some times."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
-        await ask(client, 0, 4)
+    loop = asyncio.get_running_loop()
+    connected = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(clients)]
+    await connected[0].ask(content(0, 4))
 
-        async def one(who: int) -> list[list[float]]:
-            return [await ask(client, 1 + who * ROUNDS + i, tokens) for i in range(ROUNDS)]
+    async def one(who: int) -> list[Answer]:
+        return [await connected[who].ask(content(1 + who * ROUNDS + i, tokens)) for i in range(ROUNDS)]
 
-        began = time.perf_counter()
-        answers = [times for several in await asyncio.gather(*map(one, range(clients))) for times in several]
-        seconds = time.perf_counter() - began
-    first = 1000 * np.array([times[1] - times[0] for times in answers if len(times) > 1])
-    between = 1000 * np.concatenate([np.diff(times[1:]) for times in answers])
-    pieces = sum(len(times) - 1 for times in answers)
+    before = np.array([time.perf_counter(), *processor_time(process), time.process_time()])
+    answers = [answer for several in await asyncio.gather(*map(one, range(clients))) for answer in several]
+    spent = np.array([time.perf_counter(), *processor_time(process), time.process_time()]) - before
+    for client in connected:
+        client.transport.close()
+    first = 1000 * np.array([times[1] - times[0] for times, _ in answers if len(times) > 1])
+    between = 1000 * np.concatenate([np.diff(times[1:]) for times, _ in answers])
+    written = sum(answer.tokens for answer in answers)
     return Figures(
-        pieces / seconds,
+        written / float(spent[0]),
         *(float(np.percentile(figures, q)) for figures in (first, between) for q in (50, 99)),
+        *(1000 * spent[1:] / written).tolist(),
     )
 
 
-def engine_rate(path: Path, clients: int, tokens: int) -> float:
-    """Tokens a second of the same texts in the library."""
+def processor_time(process: int) -> tuple[float, float]:
+    """Seconds that a process took, and its first thread, which is the event loop's."""
+
+    def seconds(path: str) -> float:
+        fields = Path(path).read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    return seconds(f"/proc/{process}/stat"), seconds(f"/proc/{process}/task/{process}/stat")
+
+
+def engine_rate(path: Path, clients: int, tokens: int) -> tuple[float, float]:
+    """Tokens a second of the same texts in the library, and milliseconds of processor time for each."""
     model = intact.load(path)
-    model.generate("warm", max_tokens=2)
-    written, seconds = 0, 0.0
+
+    def prompt(number: int) -> list[int]:
+        return model.tokenizer.encode_chat(messages(number))
+
+    model.generate(prompt(0), max_tokens=4)
+    written, seconds, spent = 0, 0.0, 0.0
     for turn in range(ROUNDS):
-        prompts = [model.tokenizer.encode_chat(messages(1 + who * ROUNDS + turn)) for who in range(clients)]
-        began = time.perf_counter()
-        rows = model.generate(prompts, max_tokens=tokens, temperature=0.8, seed=1)
+        prompts = [prompt(1 + who * ROUNDS + turn) for who in range(clients)]
+        began, before = time.perf_counter(), time.process_time()
+        rows = model.generate(prompts, max_tokens=tokens, **SAMPLING)
         seconds += time.perf_counter() - began
+        spent += time.process_time() - before
         written += sum(len(row[0].tokens) for row in rows)
     model.close()
-    return written / seconds
+    return written / seconds, 1000 * spent / written
 
 
 @contextmanager
-def served(command: list[str], port: int) -> Iterator[str]:
-    """Run a server."""
+def served(command: list[str], port: int) -> Iterator[int]:
+    """Run a server; its process."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -113,7 +190,7 @@ def served(command: list[str], port: int) -> Iterator[str]:
                     break
             except httpx.HTTPError:
                 time.sleep(0.2)
-        yield url
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
@@ -124,6 +201,18 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+WIDTHS = (7, 9, 9, 8, 9, 8, 8, 8, 8)
+
+
+def told(rows: list[dict[str, object]], server: str, clients: int, figures: Figures) -> None:
+    """Print a row, and keep it."""
+    shown = [f"{value:.2f}" if value < 10 else f"{value:.1f}" for value in figures]
+    cells = [str(clients), *("" if value == "nan" else value for value in shown)]
+    print(f"{server:18}", *(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True)), flush=True)
+    known = {name: value for name, value in figures._asdict().items() if value == value}
+    rows.append({"server": server, "clients": clients, **known})
 
 
 def main() -> None:
@@ -145,21 +234,16 @@ def main() -> None:
         command += ["--interrupt_requests", "false", "--n_threads", threads, "--n_ctx", "4096"]
         servers["llama-cpp-python"] = [*command, "--model_alias", "served"]
     rows: list[dict[str, object]] = []
-    print(f"{'':18} clients  tokens/s   first token p50, p99 ms   between tokens p50, p99 ms")
+    print(f"{'':18} {'':7} {'':9} {'first token, ms':>18} {'between tokens, ms':>18}  {'processor ms a token':>24}")
+    titles = ("clients", "tokens/s", "p50", "p99", "p50", "p99", "server", "its loop", "clients")
+    print(f"{'':18}", *(f"{title:>{width}}" for title, width in zip(titles, WIDTHS, strict=True)))
     for clients in options.clients:
-        rate = engine_rate(path, clients, options.tokens)
-        print(f"{'engine':18} {clients:7} {rate:9.1f}", flush=True)
-        rows.append({"server": "engine", "clients": clients, "rate": rate})
+        rate, server = engine_rate(path, clients, options.tokens)
+        told(rows, "engine", clients, Figures(rate, *[float("nan")] * 4, server, float("nan"), float("nan")))
     for name, command in servers.items():
-        with served(command, port) as url:
+        with served(command, port) as process:
             for clients in options.clients:
-                f = asyncio.run(measure(url, clients, options.tokens))
-                print(
-                    f"{name:18} {clients:7} {f.rate:9.1f} {f.first:14.0f} {f.first99:8.0f} "
-                    f"{f.between:18.1f} {f.between99:8.1f}",
-                    flush=True,
-                )
-                rows.append({"server": name, "clients": clients, **f._asdict()})
+                told(rows, name, clients, asyncio.run(measure(port, process, clients, options.tokens)))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -7,8 +7,8 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, Unpack, cast, overload
@@ -174,7 +174,7 @@ class Model:
             nonlocal left
             left -= piece is None
             if not left:
-                _notify(loop, finished.set)
+                self._driver.tell(loop, finished.set)
 
         parameters, asked = _parameters(sampling), _Receipts(wanted_hash(receipt), logprobs)
         jobs = await asyncio.to_thread(  # a long text and a large constraint take their time
@@ -222,7 +222,8 @@ class Model:
         whichever the engine drew before. A failure is its sample's `Completion.error`. A reader who falls behind by
         `UNREAD` pieces a sample pauses all of them until it catches up.
         """
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
         pieces: list[deque[Chunk | None]] = []
         told = read = 0  # each written by one side alone: the engine's thread, and the loop's
         hungry = called = False  # the reader waits; it has been called, and has not come yet
@@ -230,7 +231,8 @@ class Model:
         def wake() -> None:
             nonlocal called
             called = False
-            woken.set()
+            if not woken.done():
+                woken.set_result(None)
 
         def listen(sample: int, piece: Chunk | None) -> None:
             nonlocal told, called
@@ -241,7 +243,7 @@ class Model:
                 request.paused = False
             if not called:
                 called = True
-                _notify(loop, wake)
+                self._driver.tell(loop, wake)
 
         parameters, ids = _parameters(sampling), None if id is None else [id]
         asked = _Receipts(wanted_hash(receipt), logprobs)
@@ -255,13 +257,13 @@ class Model:
             while live:
                 for sample in list(live):
                     while not pieces[sample]:
-                        woken.clear()
+                        woken = loop.create_future()
                         hungry = True
                         if request.paused:
                             request.paused = False
                             self._driver.post(lambda: None)
                         if not pieces[sample]:
-                            await woken.wait()
+                            await woken
                         hungry = False
                     piece = pieces[sample].popleft()
                     read += 1
@@ -557,12 +559,6 @@ def _completions(
     if errors and on_error == "raise":
         raise errors[0]
     return completions
-
-
-def _notify(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:
-    """Have a loop do something, unless it is closed: then nobody waits any more."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(task)
 
 
 def _is_sequence(value: object) -> bool:

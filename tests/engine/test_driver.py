@@ -87,6 +87,43 @@ def test_threads_share_steps_and_get_their_own_tokens():
     assert engine.held == 0
 
 
+class Loop:
+    """An event loop that notes how often it was woken, and for how much."""
+
+    def __init__(self, closed=False):
+        self.woken, self.closed = [], closed
+
+    def call_soon_threadsafe(self, task, tasks):
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        self.woken.append(len(tasks))
+        task(tasks)
+
+
+def test_all_that_a_step_tells_a_loop_wakes_it_once():
+    driver, told = Driver(make()), []
+    loops = [Loop(closed=True), Loop(), Loop()]
+    asked = []
+    for i in range(12):
+        asked.append(request(prompt_of(i, 3), [i], 5, {}))
+        asked[-1].sink = lambda event, i=i: driver.tell(loops[i % 3], lambda: told.append((i, event.position)))
+        asked[-1].ended = lambda *_, i=i: driver.tell(loops[i % 3], lambda: told.append((i, "end")))
+    with driver.turn:
+        for one in asked:
+            driver.engine.add(one)
+        for step in range(1, 4):
+            driver.engine.step()
+            assert loops[1].woken == loops[2].woken == [4] * step
+        driver.engine.cancel(asked[1])  # between steps
+    assert loops[1].woken == [4, 4, 4, 1]
+    driver.run(lambda: not driver.engine.scheduler.queue)
+    assert loops[1].woken == [4, 4, 4, 1, 3, 6]  # last three tokens, and three ends
+    assert loops[2].woken == [4, 4, 4, 4, 8]
+    for i in (2, 5, 8, 11, 4, 7, 10):
+        assert [what for who, what in told if who == i] == [3, 4, 5, 6, 7, "end"]
+    assert [what for who, what in told if who == 1] == [3, 4, 5, "end"]
+
+
 def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
     monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
     engine = make()

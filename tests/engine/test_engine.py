@@ -5,6 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
@@ -197,6 +199,88 @@ def test_a_long_prompt_does_not_hold_up_those_who_write(executor):
     for expected in range(2, 40):
         engine.step()
         assert len(writing[0]) == expected
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_a_short_prompt_does_not_wait_for_a_long_one(executor, later):
+    engine = make(executor, context=2000)
+    for i in range(64):
+        submit(engine, prompt_of(i, 3), [i], 50)
+    engine.step()
+    _, long = submit(engine, prompt_of(100, 900), [1], 1)
+    for _ in range(later):
+        engine.step()
+    _, short = submit(engine, prompt_of(101, 20), [2], 4)
+    engine.step()
+    assert len(short[0]) == 1
+    for _ in range(3 - later):
+        engine.step()
+    assert len(long[0]) == 1  # 900 rows in four steps of 256, less 20 for the short one
+    expect(long, prompt_of(100, 900), [1], 1)
+
+
+def test_a_prompt_whose_beginning_is_known_counts_as_short(executor):
+    engine = make(executor, chunk=32)
+    submit(engine, prompt_of(1, 10 * PAGE), [1], 1)
+    run(engine)
+    submit(engine, prompt_of(2, 200), [1], 1)
+    _, known = submit(engine, prompt_of(1, 10 * PAGE) + prompt_of(3, 9), [2], 3)
+    engine.step()
+    assert len(known[0]) == 1
+    run(engine)
+    expect(known, prompt_of(1, 10 * PAGE) + prompt_of(3, 9), [2], 3)
+
+
+def test_short_prompts_without_end_leave_half_to_the_long_ones(executor):
+    engine = make(executor, chunk=8)
+    longs = [submit(engine, prompt_of(i, 120), [i], 1)[1] for i in range(3)]
+    number, ended = 10, []
+    while len(ended) < 3:
+        while sum(s.remaining > 1 and len(s.request.prompt) < 8 for s in engine.scheduler.queue) < 4:
+            number += 1
+            submit(engine, prompt_of(number, 4), [number], 1)
+        engine.step()
+        ended += [i for i, events in enumerate(longs) if ("end", 0) in events and i not in ended]
+    assert ended == [0, 1, 2]
+    assert engine.counters.steps <= 3 * 120 // 4 + 3
+    for i, events in enumerate(longs):
+        expect(events, prompt_of(i, 120), [i], 1)
+
+
+@settings(max_examples=60, deadline=None)
+@example(64, [[(length, 0) for length in (20, 20, 130, 20, 20)]])
+@given(
+    st.sampled_from([1, 2, 7, 16, 64]),
+    st.lists(
+        st.lists(st.tuples(st.sampled_from([1, 3, 8, 20, 60, 130]), st.sampled_from([0, 0, 1, -1])), max_size=4),
+        min_size=1,
+        max_size=25,
+    ),
+)
+def test_rows_for_prompts_are_shared_by_the_rules(chunk, arrivals):
+    """Full steps; a share for the first in line; short prompts at once, as long as those before them leave room."""
+    engine = make(Tally(), chunk=chunk, prefix_cache=False)
+    plans, plan = [], engine.scheduler.plan
+    engine.scheduler.plan = lambda: plans.append(plan()) or plans[-1]
+    asked, kept = [], engine.scheduler.kept
+    while arrivals or engine.scheduler.queue:
+        for length, priority in arrivals.pop(0) if arrivals else ():
+            parts = prompt_of(1000 + len(asked), length), [len(asked)], 2
+            asked.append((submit(engine, *parts, priority=priority)[1], *parts))
+        behind = [(s, s.remaining) for s in engine.scheduler.queue if s.remaining > 1 or not s.output]
+        engine.step()
+        found = {work.sequence: work.rows for work in plans[-1]}
+        assert min(found.values(), default=1) > 0
+        assert sum(found.get(s, 0) for s, _ in behind) == min(chunk, sum(remaining for _, remaining in behind))
+        if behind:
+            assert found[behind[0][0]] >= min(behind[0][1], chunk - kept)
+        short = 0
+        for sequence, remaining in behind:
+            short += remaining if remaining <= kept else 0
+            if remaining <= kept and short <= kept:
+                assert found[sequence] == remaining
+    for events, *parts in asked:
+        expect(events, *parts)
 
 
 def test_cancelled_samples_leave_at_once(executor):

@@ -281,7 +281,8 @@ def test_shutting_down_lets_requests_end(tiny_path):
         assert time.monotonic() - began < 20
 
 
-def test_a_short_prompt_is_not_held_up_by_those_who_write(tiny_path):
+@pytest.mark.parametrize("before", [None, 900])
+def test_a_short_prompt_is_not_held_up_by_those_who_write_or_by_a_long_one(tiny_path, before):
     model = intact.load(tiny_path, threads=1)
     first: list[int] = []
 
@@ -294,6 +295,8 @@ def test_a_short_prompt_is_not_held_up_by_those_who_write(tiny_path):
             engine.add(request(12, 200, seed, lambda _: None))
         for _ in range(6):
             engine.step()
+        if before is not None:
+            engine.add(request(before, 1, 98, lambda _: None))
         arrived = engine.counters.steps
         engine.add(request(20, 4, 99, lambda _: first.append(engine.counters.steps)))
         for _ in range(4):

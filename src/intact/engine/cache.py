@@ -146,24 +146,31 @@ class PageTable:
             self._pages = np.array(path[::-1] + list(self.tail), np.int32)
         return self._pages
 
+    def known(self, text: Text, limit: int) -> int:
+        """Positions that `match` would gain; nothing is taken over."""
+        return self._walk(text, limit)[1] * self.index.pool.page_size
+
     def match(self, text: Text, limit: int) -> int:
         """Take over cached blocks that go on with the text, as far as `limit`; the positions gained."""
-        size, start = self.index.pool.page_size, self.length
-        if self.tail or not self.index.keep:
+        block, count = self._walk(text, limit)
+        if not count:
             return 0
-        block = self.block
-        while self.length + size <= limit:
-            child = block.children.get(text(self.length, self.length + size))
-            if child is None:
-                break
-            block = child
-            self.depth += 1
-            self.length += size
-        if self.length > start:
-            self.index.hold(block)
-            self.index.release(self.block)
-            self.block, self._pages = block, None
-        return self.length - start
+        self.index.hold(block)
+        self.index.release(self.block)
+        self.block, self._pages = block, None
+        self.depth += count
+        self.length += (gained := count * self.index.pool.page_size)
+        return gained
+
+    def _walk(self, text: Text, limit: int) -> tuple[Block, int]:
+        """The last of the cached blocks that go on with the text, and how many they are."""
+        size, block, start = self.index.pool.page_size, self.block, self.length
+        if self.tail or not self.index.keep:
+            return block, 0
+        count = 0
+        while start + size <= limit and (child := block.children.get(text(start, start + size))) is not None:
+            block, start, count = child, start + size, count + 1
+        return block, count
 
     def match_end(self, text: Text, limit: int) -> int:
         """Take over what another text left in a page that it did not fill; the positions gained."""

@@ -8,10 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from intact.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 _LOG = logging.getLogger("intact")
 LINGER = 2.0  # seconds that the background thread waits for more to do before it ends
@@ -77,6 +83,8 @@ class Driver:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._asked = self._stopped = False
+        self._news: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
+        engine.after = partial(_announce, self._news)  # not of `self`: an engine shall not keep its driver
         _DRIVERS.add(self)
 
     def stop(self) -> None:
@@ -106,6 +114,14 @@ class Driver:
                 self._thread.start()
             self._wake.notify()
 
+    def tell(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
+        """Have an event loop do something once the step is over; for sinks, and whoever else has the turn.
+
+        All that a step has to tell wakes the loop once. Each wake-up takes a system call, and Python's lock from the
+        thread that steps.
+        """
+        self._news.setdefault(loop, []).append(task)
+
     def _drain(self) -> None:
         while self._posted:
             try:
@@ -130,6 +146,18 @@ class Driver:
                 if not self._asked and not self._stopped and not self._wake.wait(LINGER) and not self._asked:
                     self._thread = None
                     return
+
+
+def _announce(news: dict[AbstractEventLoop, list[Callable[[], None]]]) -> None:
+    while news:
+        loop, tasks = news.popitem()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+            loop.call_soon_threadsafe(_do, tasks)
+
+
+def _do(tasks: list[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
 
 
 _DRIVERS = WeakSet[Driver]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from collections.abc import Sequence as Tokens
 from itertools import islice
 
@@ -43,6 +43,11 @@ class Engine:
         Whether pages outlive their sequences, for others that begin with the same tokens.
     drafting : Drafting, optional
         Guesses at what sequences will draw, to be checked along.
+
+    Attributes
+    ----------
+    after : callable
+        Called when all sinks have been told: at the end of each step, and of what ends samples between steps.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Engine:
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
+        self.after: Callable[[], None] = lambda: None
         self._stepping = False
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
 
@@ -134,6 +140,7 @@ class Engine:
             gone = [s for s in sequence.samples if ending is None or s.number in ending]
             if gone:
                 self._end(sequence, gone, "cancelled")
+        self.after()
 
     def preempt(self, request: Request | None = None) -> None:
         """Take the pages of all sequences (of a request); they will be computed again, to the same bits."""
@@ -146,6 +153,7 @@ class Engine:
         for sequence in list(self.scheduler.queue):
             self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         self.index.evict(self.index.idle)
+        self.after()
 
     def step(self) -> int:
         """Run one step; the rows it had, 0 if nothing could run."""
@@ -156,6 +164,7 @@ class Engine:
             self._stepping = False
             while self._cancelled:
                 self.cancel(*self._cancelled.pop())
+            self.after()
 
     def _step(self) -> int:
         works, draft = self._plan(), True

@@ -14,6 +14,7 @@ from intact.engine.sequence import Request, Sample, Sequence
 
 FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs
 PATIENCE = 256  # steps of waiting that one more of priority is worth
+LOOKAHEAD = 64  # long prompts of which a step finds out how much the index has
 
 
 class Work(NamedTuple):
@@ -76,14 +77,24 @@ class Scheduler:
     bounded number of steps: nobody starves. When pages run out, idle prefixes leave first (least recently used), then
     paused sequences, then the youngest, never one that is older than who asks.
 
+    Half of the rows for prompts are kept for short ones, those that are behind by no more than this half: they need not
+    wait for a long one that came before. Where these need less, long ones have the rest, so that a step is as full as
+    ever. The first in line has the other half at least, whoever comes.
+
     Parameters
     ----------
     rows, chunk : int
         The most rows of a step, and of these the most that compute prompts, or again what was preempted.
+
+    Attributes
+    ----------
+    kept : int
+        Rows for short prompts.
     """
 
     def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters) -> None:
         self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
+        self.kept = self.chunk // 2
         self.queue: list[Sequence] = []
         self._number = count()
 
@@ -127,20 +138,26 @@ class Scheduler:
         works: list[Work] = []
         rows, chunk = self.rows, self.chunk
         claimed: set[tuple[Block, bytes]] = set()
+        short = self._short()
+        asked = sum(short.values())  # by short prompts that are still to come
         for sequence in list(self.queue):
             if not rows:
                 break
-            behind = sequence.remaining > 1 or not sequence.output
+            behind = _is_behind(sequence)
             if sequence.request.paused or (behind and not chunk):
                 continue
-            claim = None
+            claim, most = None, rows
             if behind:
+                asked -= (own := short.get(sequence, 0))
+                most = min(rows, chunk if own else chunk - min(asked, self.kept))
+                if most <= 0:
+                    continue
                 self._match(sequence, sequence.table.match)
                 claim = self._claim(sequence)
                 if claim is not None and claim in claimed:
                     continue  # another computes the same page in this step
                 self._match(sequence, sequence.table.match_end)
-            work = work_of(sequence, min(rows, chunk) if behind else rows)
+            work = work_of(sequence, most)
             if not self._admit(sequence, work.rows):
                 if not works and self._running() in ([], [sequence]):
                     raise SequenceTooLargeError(sequence)
@@ -152,6 +169,20 @@ class Scheduler:
             if claim is not None:
                 claimed.add(claim)
         return works
+
+    def _short(self) -> dict[Sequence, int]:
+        """Prompts that may take the rows for short ones, each with the rows that it needs beside what the index has."""
+        found, looks = {}, LOOKAHEAD
+        for sequence in self.queue:
+            if sequence.request.paused or not _is_behind(sequence):
+                continue
+            needed = sequence.remaining
+            if needed > self.kept and looks:
+                looks -= 1
+                needed -= sequence.table.known(sequence.text, sequence.length - 1)
+            if needed <= self.kept:
+                found[sequence] = needed
+        return found
 
     def _match(self, sequence: Sequence, match: Callable[[Text, int], int]) -> None:
         if sequence.remaining > 1 and (gained := match(sequence.text, sequence.length - 1)):
@@ -209,12 +240,12 @@ class Scheduler:
         running = self._running()
         if not running or running[-1].order > sequence.order:
             return True
-        room = self.index.pool.free + self.index.idle - sum(map(self._growth, running))
-        return sequence.table.missing(sequence.remaining) + self._growth(sequence) <= room
+        return sum(map(self._growth, [*running, sequence])) <= self.index.pool.free + self.index.idle
 
     def _growth(self, sequence: Sequence) -> int:
-        """Pages that a sequence will take: for half of what it may still draw, but not too far ahead."""
-        return min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
+        """Pages that a sequence will take: for what it is behind and, not too far ahead, half of what it may draw."""
+        written = min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
+        return sequence.table.missing(sequence.remaining) + written
 
     def _running(self) -> list[Sequence]:
         return [s for s in self.queue if s.running and not s.request.paused]
@@ -225,6 +256,11 @@ class Scheduler:
             if s.request.paused:
                 return s
         return holders[-1] if holders and (asking is None or holders[-1].order > asking.order) else None
+
+
+def _is_behind(sequence: Sequence) -> bool:
+    """Whether a sequence has a prompt to compute, or again what was preempted."""
+    return sequence.remaining > 1 or not sequence.output
 
 
 def _order(sequence: Sequence) -> tuple[int, int]:

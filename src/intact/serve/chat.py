@@ -26,6 +26,7 @@ from intact.serve.messages import conversation
 from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import ChatRequest
+from intact.serve.sse import Frame
 from intact.serve.tools import CallReader, imposed, reads_calls, shown
 from intact.text import Tokenizer
 
@@ -122,6 +123,10 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
             return {**first, "choices": [choice]}
 
+        def frame(index: int) -> Frame:
+            return Frame(lambda text: chunk(index, {"content": text}))
+
+        frames = [frame(i) for i in range(order.n)]
         begun = False
         async with aclosing(pieces(served, order, bool(request.logprobs))) as coming:
             async for index, piece in coming:
@@ -145,8 +150,10 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                 if request.logprobs and piece.token not in ends:
                     entry = {"content": [_entry(tokenizer, piece)], "refusal": None}
                 text, calls = readers[index].push(piece.text) if readers else (piece.text, [])
-                if text or entry:
+                if entry:
                     yield chunk(index, {"content": text}, entry)
+                elif text:
+                    yield frames[index].with_text(text)
                 for call in calls:
                     yield chunk(index, {"tool_calls": [call]})
         texts = [completions[index] for index in range(order.n)]

@@ -15,6 +15,7 @@ from intact.serve.generation import Order, Service, admitted, apart, choices, li
 from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import CompletionRequest
+from intact.serve.sse import Frame
 from intact.text import Tokenizer
 
 LENGTH = 16
@@ -116,10 +117,14 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
             choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
             return {**first, "choices": [choice]}
 
+        def frame(index: int) -> Frame:
+            return Frame(lambda text: chunk(index, text, None))
+
         ticket.used = 0
         for number, order in enumerate(orders):
             echoed = await _echo(served, order, request)
             scribes = [echoed.copy() for _ in range(order.n)]
+            frames = [frame(number * order.n + sample) for sample in range(order.n)]
             for sample in range(order.n) if request.echo else ():
                 logprobs = echoed.logprobs() if request.logprobs is not None else None
                 yield chunk(number * order.n + sample, echoed.text, logprobs)
@@ -142,7 +147,7 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
                         scribe.add([piece.token], [piece.logprob], [piece.top], piece.text)
                         yield chunk(index, piece.text, scribe.logprobs(start))
                     elif piece.text:
-                        yield chunk(index, piece.text, None)
+                        yield frames[sample].with_text(piece.text)
             ticket.used = sum(used(one, ()) for one in orders[: number + 1]) + sum(len(one.tokens) for one in done)
         if with_usage:
             yield {**first, "choices": [], "usage": usage(orders, done)}

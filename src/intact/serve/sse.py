@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from starlette.responses import Response
@@ -25,13 +25,42 @@ async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, 
     yield DONE
 
 
-class _StalledError(Exception):
-    """A reader who reads nothing."""
+class Spelt(dict[str, Any]):
+    """A value whose JSON is known.
+
+    Attributes
+    ----------
+    json : bytes
+    """
+
+    json: bytes
+
+
+class Frame:
+    """Values that differ from one another in one text alone: what is around it is encoded once.
+
+    Parameters
+    ----------
+    fill : callable
+        Gives the value with a text.
+    """
+
+    _MARK = "\x00text\x00"
+
+    def __init__(self, fill: Callable[[str], Mapping[str, Any]]) -> None:
+        self._fill = fill
+        self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
+
+    def with_text(self, text: str) -> Spelt:
+        """One of these values."""
+        value = Spelt(self._fill(text))
+        value.json = self._before + encode(text) + self._after
+        return value
 
 
 def event(value: Any) -> bytes:
     """A value as a server-sent event."""
-    return b"data: " + encode(value) + b"\n\n"
+    return b"data: " + (value.json if isinstance(value, Spelt) else encode(value)) + b"\n\n"
 
 
 def told(error: Exception) -> ApiError:
@@ -101,18 +130,17 @@ class Stream(Attended):
     def __init__(self, events: AsyncGenerator[bytes, None], seconds: float, stall: float) -> None:
         super().__init__(seconds)
         self._events, self._stall = events, stall
+        self._since: float | None = None  # when a write began that is not done
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
+        began, clock = False, asyncio.get_running_loop().time
 
         async def write(body: bytes, more: bool = True) -> None:
-            try:
-                async with asyncio.timeout(self._stall):
-                    await send({"type": "http.response.body", "body": body, "more_body": more})
-            except TimeoutError:
-                raise _StalledError from None
+            self._since = clock()
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+            self._since = None
 
-        async with aclosing(self._events) as events:
+        async with self._watched(), aclosing(self._events) as events:
             try:
                 async with asyncio.timeout(self._seconds):
                     async for part in events:
@@ -120,15 +148,36 @@ class Stream(Attended):
                             began = True
                             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                         await write(part)
-            except _StalledError:
-                return  # whoever does not read needs no farewell; the connection is closed
             except Exception as error:
                 shown = told(error)
                 if not began:
                     await shown.response()(scope, receive, send)
                     return
                 await write(event(shown.as_dict()))
-        await write(b"", False)
+            await write(b"", False)
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Cancel this task once a write has waited too long for its reader, by one timer for all writes.
+
+        Whoever does not read needs no farewell; the connection is closed.
+        """
+        writer = asyncio.current_task()
+        assert writer is not None
+        self._look(writer)
+        try:
+            yield
+        finally:
+            self._timer.cancel()
+
+    def _look(self, writer: asyncio.Task[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due = (now if self._since is None else self._since) + self._stall
+        if due <= now:
+            writer.cancel()
+        else:
+            self._timer = loop.call_at(due, self._look, writer)
 
 
 _HEADERS = [

@@ -1,0 +1,92 @@
+"""What serving costs beside the engine, counted and not timed: wake-ups a step, function calls a token."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import httpx
+import pytest
+
+from support.serving import running
+
+STREAMS = 16
+FEW, MANY = 20, 120
+"""Tokens of an answer: between the two the calls grow by what tokens cost, without what requests do."""
+
+
+class Calls:
+    """Function calls, in C or in Python, by thread; and wake-ups of the event loop from the engine's thread."""
+
+    def __init__(self):
+        self.of, self.wakes = Counter(), 0
+
+    def __call__(self, frame, event, argument):
+        if event in ("call", "c_call"):
+            name = threading.current_thread().name
+            self.of[name] += 1
+            self.wakes += event == "call" and (name, frame.f_code.co_name) == ("intact-engine", "call_soon_threadsafe")
+
+    def of_loop(self):
+        """Calls of the thread in which the server runs."""
+        return sum(count for name, count in self.of.items() if not name.startswith("intact-"))
+
+
+@pytest.fixture
+def counted(tiny_path):
+    calls = Calls()
+    threading.setprofile(calls)
+    try:
+        with running({"tiny": tiny_path}) as server:
+            server.settle(lambda: server.service.models.served["tiny"].model)
+            yield server, calls
+            server.settle(server.idle)
+    finally:
+        threading.setprofile(None)
+
+
+def stream(server, path, fields, tokens):
+    """Have many answers streamed at once; how many tokens they have."""
+
+    async def one(client, seed):
+        body = {
+            "model": "tiny",
+            "max_tokens": tokens,
+            "seed": seed,
+            "stream": True,
+            "logit_bias": {"2": -100},
+            **fields,
+        }
+        answer = await client.post(path, json=body | {"stream_options": {"include_usage": True}})
+        assert answer.status_code == 200, answer.text
+        return int(answer.text.rpartition('"completion_tokens":')[2].split(",")[0])
+
+    async def scene():
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=limits) as client:
+            return sum(await asyncio.gather(*[one(client, seed) for seed in range(STREAMS)]))
+
+    written = asyncio.run(scene())
+    server.settle(server.idle)
+    return written
+
+
+KINDS = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Go on"}]}),
+    ("/v1/completions", {"prompt": "Go on"}),
+]
+
+
+@pytest.mark.parametrize(("path", "fields"), KINDS)
+def test_a_step_wakes_the_loop_once_and_a_token_takes_few_calls(counted, path, fields):
+    server, calls = counted
+    engine = server.service.models.served["tiny"].loaded.engine
+    stream(server, path, fields, FEW)  # what happens once is over
+    found = []
+    for tokens in (FEW, MANY):
+        steps, wakes, loop = engine.counters.steps, calls.wakes, calls.of_loop()
+        written = stream(server, path, fields, tokens)
+        assert calls.wakes - wakes <= engine.counters.steps - steps
+        found.append((written, calls.of_loop() - loop))
+    tokens, loop = (many - few for few, many in zip(*found, strict=True))
+    assert tokens > STREAMS * (MANY - FEW) / 2
+    assert loop / tokens < 58
