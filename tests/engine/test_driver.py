@@ -1,7 +1,9 @@
 """Many threads on one engine: turns come in order, every request ends with its own tokens, nobody waits for ever."""
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -122,6 +124,17 @@ def test_all_that_a_step_tells_a_loop_wakes_it_once():
     for i in (2, 5, 8, 11, 4, 7, 10):
         assert [what for who, what in told if who == i] == [3, 4, 5, 6, 7, "end"]
     assert [what for who, what in told if who == 1] == [3, 4, 5, "end"]
+
+
+def test_an_engine_goes_with_its_last_user_and_waits_for_no_collector():
+    gc.disable()
+    try:
+        driver = Driver(make())
+        left = weakref.ref(driver), weakref.ref(driver.engine)
+        del driver
+        assert [there() for there in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
