@@ -37,6 +37,7 @@ from peers_worker import Worker
 
 from intact.cli.perplexity import tokenise
 from intact.evaluate.likelihood import encode_pair
+from intact.files import write_whole
 from intact.tasks.task import find_task
 
 
@@ -109,16 +110,16 @@ class Bench:
     def _known(self, name: str, told: dict[str, Any]) -> None:
         """Keep what was told, or check that it is what was told before."""
         path = self.folder / f"{name}.json"
-        if path.exists():
-            before = json.loads(path.read_text())
-            for key, value in told.items():
-                if before.get(key) != value:
-                    raise SystemExit(
-                        f"{self.folder} has results of {name} with {key} {before.get(key)!r}, here it is {value!r}: "
-                        "give another folder by --results"
-                    )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(told) + "\n")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(told) + "\n")
+        before = json.loads(path.read_text())
+        for key, value in told.items():
+            if before.get(key) != value:
+                raise SystemExit(
+                    f"{self.folder} has results of {name} with {key} {before.get(key)!r}, here it is {value!r}: "
+                    "give another folder by --results"
+                )
 
     def lines(self, model: Path, name: str) -> Lines:
         return Lines(self.folder / model.stem / f"{name}.jsonl")

@@ -121,39 +121,40 @@ def _between(found: Sequence[float], form: str) -> str:
 
 
 def _fidelity_table(rows: list[dict[str, Any]], programs: Mapping[str, str], weights: Mapping[str, str]) -> str:
+    header = ["weights", "arithmetic", "windows", "KL, nats a token (95%)", "perplexity", "over fp32's (95%)"]
+    header += ["same top-1", "KL to fp32 on the file as shipped (95%)"]
+    header += ["questions right", "less fp32's (95%)", "other choices"]
     tables = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        some = [row for row in rows if row["model"] == model]
         lines = []
-        for row in some:
-            exact = row["program"] == REFERENCE
+        for row in (row for row in rows if row["model"] == model):
             line = [weights[row["weights"]], programs[row["program"]]]
-            if "windows" in row:
-                line += ["0" if exact else _between(row["kl"], ".5f"), f"{row['perplexity']:.3f}"]
-                line += ["1" if exact else _between(row["ratio"], ".4f"), "1" if exact else f"{row['top1'][0]:.4f}"]
-                line.append("" if row["weights"] == "shipped" else _between(row["kl_shipped"], ".5f"))
-            else:
-                line += [""] * 5
-            if "questions" in row:
-                line.append(f"{row['right'] / row['questions']:.1%}")
-                line += ["", ""] if exact else [_between(row["difference"], "+.1%"), str(row["other_choices"])]
-            else:
-                line += [""] * 3
-            lines.append(line)
-        header = ["weights", "arithmetic", "KL, nats a token (95%)", "perplexity", "over fp32's (95%)", "same top-1"]
-        header += ["KL to fp32 on the file as shipped (95%)", "questions right", "less fp32's (95%)", "other choices"]
-        tables.append(f"{_told(model, some)}\n\n{_table(header, lines)}")
+            lines.append([*line, *_window_cells(row), *_task_cells(row)])
+        tables.append(f"{model}:\n\n{_table(header, lines)}")
     return "\n\n".join(tables)
 
 
-def _told(model: str, rows: list[dict[str, Any]]) -> str:
-    """What a model's table is made of."""
-    parts = []
-    for key in ("windows", "questions"):
-        counts = sorted({row[key] for row in rows if key in row})
-        if counts:
-            parts.append(f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} {key}")
-    return f"{model}: {', '.join(parts)}"
+def _window_cells(row: dict[str, Any]) -> list[str]:
+    if "windows" not in row:
+        return [""] * 6
+    exact = row["program"] == REFERENCE
+    return [
+        str(row["windows"]),
+        "0" if exact else _between(row["kl"], ".5f"),
+        f"{row['perplexity']:.3f}",
+        "1" if exact else _between(row["ratio"], ".4f"),
+        "1" if exact else f"{row['top1'][0]:.4f}",
+        "" if row["weights"] == "shipped" else _between(row["kl_shipped"], ".5f"),
+    ]
+
+
+def _task_cells(row: dict[str, Any]) -> list[str]:
+    if "questions" not in row:
+        return [""] * 3
+    right = f"{row['right']} of {row['questions']}"
+    if row["program"] == REFERENCE:
+        return [right, "", ""]
+    return [right, _between(row["difference"], "+.1%"), str(row["other_choices"])]
 
 
 def _determinism_table(rows: list[dict[str, Any]], programs: Mapping[str, str], settings: Mapping[str, str]) -> str:
@@ -163,4 +164,4 @@ def _determinism_table(rows: list[dict[str, Any]], programs: Mapping[str, str], 
         + ["{} of {}".format(*row["changed"][key]) if key in row["changed"] else "" for key in keys]
         for row in rows
     ]
-    return _table(["answers that changed", "program", "tokens", *(settings[key] for key in keys)], lines)
+    return _table(["model", "program", "tokens", *(settings[key] for key in keys)], lines)

@@ -156,7 +156,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
     stopped = run("--minutes", "0")
     assert "stopped: the same command goes on from here" in stopped.stderr
     whole = run().stdout
-    assert "| as shipped | intact, fp32 | 0 |" in whole
+    assert "| as shipped | intact, fp32 | 2 | 0 |" in whole
     assert "| 0 of 3 | 0 of 3 |" in whole
     files = sorted(results.glob("tiny/*.jsonl"))
     assert len(files) == 7  # windows and choices of two profiles, outputs under three settings
