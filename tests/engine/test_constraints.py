@@ -219,6 +219,12 @@ def test_a_trial_ends_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complaint == ("it takes longer than 0.001 s to compile", False)
 
 
+def test_where_no_process_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammars.sys, "executable", "/nowhere/python")
+    complaint = grammars.complaint("regex", "a", grammars.LIMITS)
+    assert complaint == ("no process can be started here to try it out (No such file or directory)", False)
+
+
 def test_a_trial_has_its_own_stack_smaller_than_that_of_threads() -> None:
     limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
     assert limit == resource.RLIM_INFINITY or limit > grammars.STACK

@@ -79,6 +79,8 @@ def complaint(kind: str, text: str, limits: dict[str, Any]) -> Complaint | None:
         done = subprocess.run(command, input=order, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return Complaint(f"it takes longer than {PATIENCE:g} s to compile", lasting=False)
+    except OSError as error:
+        return Complaint(f"no process can be started here to try it out ({error.strerror})", lasting=False)
     if done.returncode == 0:
         return None
     if -done.returncode in (signal.SIGPROF, signal.SIGXCPU):
@@ -117,12 +119,18 @@ def _trial(kind: str, text: str, limits: dict[str, Any]) -> None:
             return
 
 
+def _lower(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (least, least))
+
+
 def _main() -> None:
     """Carry out the order on the standard input, under limits that the kernel keeps."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_STACK, (STACK, STACK))
-    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))  # should the timer be lost
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_AS, BYTES)
+    _lower(resource.RLIMIT_STACK, STACK)
+    _lower(resource.RLIMIT_CPU, 2)  # should the timer be lost
     package = ModuleType("llguidance")  # its own __init__ takes longer than a trial
     package.__path__ = sys.argv[1:]
     sys.modules["llguidance"] = package
