@@ -15,34 +15,10 @@ from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver, Task
 from intact.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
+from support.small import SMALL
 
 METHODS = all_methods()
-SMALL: dict[str, Any] = {
-    "n": 4,
-    "k": 4,
-    "m": 2,
-    "simulations": 5,
-    "width": 2,
-    "steps": 3,
-    "iterations": 2,
-    "warmup": 2,
-    "batch": 2,
-    "rounds": 2,
-    "checks": 2,
-    "thinking": 9,
-    "answering": 4,
-    "patience": 2,
-    "draft": 3,
-    "stride": 3,
-    "window": 2,
-    "delimiter": ".",
-    "scorer": "letters",
-    "max_tokens": 20,
-    "tokens": 2,
-    "end": ".",
-    "vocabulary": 5,
-    "top": 5,
-}
+LITTLE = SMALL | {"delimiter": ".", "scorer": "letters", "end": ".", "vocabulary": 5}
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
@@ -71,7 +47,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def parameters(name: str, tmp_path: Path) -> dict[str, Any]:
-    values = {p.name: SMALL[p.name] for p in METHODS[name].parameters if p.name in SMALL}
+    values = {p.name: LITTLE[p.name] for p in METHODS[name].parameters if p.name in LITTLE}
     if name == "compute_optimal":
         arms = (Arm.of("uct_search", {"scorer": "letters"}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
         Policy(3, (0.5, 0.9), arms).write(tmp_path / "table.json")

@@ -9,36 +9,13 @@ from intact.runs.document import RunReceipt
 from intact.runs.verify import verify_run
 from intact.sandbox import protection
 from intact.score.scorers import scorers
+from support.small import SMALL
 from support.tiny import write_tiny
 
 METHODS = all_methods()
 ELSEWHERE = ("value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
-SMALL = {
-    "n": 4,
-    "k": 4,
-    "m": 2,
-    "simulations": 4,
-    "width": 2,
-    "steps": 2,
-    "iterations": 2,
-    "warmup": 2,
-    "batch": 2,
-    "rounds": 2,
-    "checks": 2,
-    "thinking": 9,
-    "answering": 4,
-    "patience": 2,
-    "draft": 3,
-    "stride": 5,
-    "window": 2,
-    "delimiter": "e",
-    "max_tokens": 20,
-    "tokens": 4,
-    "end": "e",
-    "vocabulary": 301,
-    "top": 5,
-}
+LITTLE = SMALL | {"delimiter": "e", "end": "e", "vocabulary": 301}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +32,9 @@ def models(tmp_path_factory):
 def test_a_run_is_proved(models, name, tmp_path):
     if name in ("program_aided", "code_verified") and protection().kind == "none":
         pytest.skip("nothing here keeps programs in")
-    given = {parameter.name: SMALL[parameter.name] for parameter in METHODS[name].parameters if parameter.name in SMALL}
+    given = {
+        parameter.name: LITTLE[parameter.name] for parameter in METHODS[name].parameters if parameter.name in LITTLE
+    }
     if name == "compute_optimal":
         arms = (Arm.of("uct_search", {"simulations": 3}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
         Policy(3, (0.5, 0.9), arms).write(tmp_path / "table.json")

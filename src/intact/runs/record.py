@@ -30,7 +30,7 @@ from intact.runs.header import RunHeader, RunModel
 from intact.runs.problems import reader_of
 from intact.runs.programs import here
 from intact.runs.sealed import SealedDriver, entries_of, outcome_of, source_of
-from intact.runs.values import unbounded
+from intact.runs.values import unbounded, unwritten
 
 if TYPE_CHECKING:
     from intact.sandbox import Outcome
@@ -164,6 +164,9 @@ class RecordingDriver(SealedDriver):
         wrong = unbounded(task.parameters)
         if wrong is not None:
             raise ParameterError(f"no receipt can hold the parameter {wrong} = {task.parameters[wrong]!r:.80}")
+        wrong = unwritten(_plain(task.problem.data))
+        if wrong is not None:
+            raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {task.problem.data[wrong]!r:.80}")
         super()._open(number, task)
 
     def _result(self, active: Active) -> Result:

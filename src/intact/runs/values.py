@@ -59,12 +59,15 @@ def read_values(fields: Fields, name: str) -> dict[str, Any]:
     return values
 
 
+def unwritten(values: Mapping[str, Any]) -> str | None:
+    """The name of the first value that `write_values` cannot hold."""
+    return next((name for name, value in values.items() if not _plain(value)), None)
+
+
 def unbounded(parameters: Mapping[str, Any]) -> str | None:
     """The first of a method's parameters that a receipt cannot hold, be it because it is too large."""
-    for name, value in parameters.items():
-        if not _plain(value) or (isinstance(value, int) and abs(value) > MOST):
-            return name
-    return None
+    large = (name for name, value in parameters.items() if isinstance(value, int) and abs(value) > MOST)
+    return unwritten(parameters) or next(large, None)
 
 
 def _plain(value: Any) -> bool:
