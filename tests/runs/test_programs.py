@@ -16,8 +16,8 @@ from support.tiny import write_tiny
 
 pytestmark = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
 METHODS = {
-    "program_aided": {"n": 4, "regex": r"print\([0-9]{1,2}\)\n```"},
-    "code_verified": {"n": 3},
+    "program_aided": {"n": 4, "seconds": 60.0, "regex": r"print\([0-9]{1,2}\)\n```"},
+    "code_verified": {"n": 3, "seconds": 60.0},
 }
 
 

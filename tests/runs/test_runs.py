@@ -29,7 +29,7 @@ ASKED = {
     "short_m_at_k": {"k": 6, "m": 2, "stop": ("e",), "max_tokens": 100},
     "deepconf": {"n": 3, "top": 4, "keep": 50},
     "self_certainty": {"n": 3, "vocabulary": 301},
-    "program_aided": {"n": 3, "regex": r"print\([0-9]{1,3}\)\n```"},
+    "program_aided": {"n": 3, "seconds": 60.0, "regex": r"print\([0-9]{1,3}\)\n```"},
     "best_of_majority": {"n": 2, "scorer": "p_true"},
 }
 

@@ -59,7 +59,7 @@ def test_another_problem_is_another_run(model):
 def test_public_tests_are_run_again(model):
     constraint = r"```python\ndef add\(a, b\):\n    return (a \+ b|a|b|3)\n```"
     sampling = {"max_tokens": 40, "temperature": 1.0, "regex": constraint}
-    asked = {"n": 6, "scorer": "unit_tests"}
+    asked = {"n": 6, "scorer": "unit_tests:60"}
     (receipt,) = solve(model, "mbpp", [PROGRAM], "best_of_n", asked, sampling=sampling)
     assert receipt.header.data["tests"] == ["assert add(1, 2) == 3"]
     assert judge(model, receipt) == ("true", None, None, None)
