@@ -100,26 +100,50 @@ inline std::uint32_t visible(const Query& q, std::int64_t slot) {
     return (below(q.end) & ~below(q.first)) | (static_cast<std::uint32_t>(more) & 0xFFFF);
 }
 
-// Slots from..to - 1, whole blocks, that some of the queries first..first + count - 1 see.
+// Slots from..to - 1, whole blocks, that some of the queries first..first + count - 1 see. kAhead further blocks stand
+// behind theirs: those that come next, of this segment or the ones after it.
 struct Tile {
     int first, count;
     std::int64_t from, to;
     const Block* blocks;
 };
+constexpr int kAhead =
+    4;  // blocks that are fetched ahead: pages lie anywhere, which no prefetcher of hardware foresees
+
+// The blocks of segments, one after the other.
+struct BlockWalk {
+    BlockWalk(const Work& work, const Segment* segment) : u(work), s(segment) { enter(); }
+    Block next() {
+        if (slot == s->end && s + 1 < u.segments + u.segment_count) s++, enter();
+        if (slot == s->end) return last;
+        last = {*page, at};
+        slot += 16, at += 16;
+        if (at == u.cache.page_size) at = 0, page++;
+        return last;
+    }
+
+private:
+    void enter() {
+        page = u.queries[s->first].pages + s->begin / u.cache.page_size;
+        at = s->begin % u.cache.page_size, slot = s->begin;
+    }
+
+    const Work& u;
+    const Segment* s;
+    std::uint8_t* const* page;
+    std::int64_t at, slot;
+    Block last{};
+};
 
 // Calls f for tiles of at most MOST queries by the slots of a segment that any of them sees.
 template <int MOST, class F> void by_tiles(const Work& u, F f) {
     for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++) {
-        std::uint8_t* const* page = u.queries[s->first].pages + s->begin / u.cache.page_size;
-        std::int64_t at = s->begin % u.cache.page_size;
+        BlockWalk walk(u, s);
+        Block blocks[kSlots / 16 + kAhead];
+        for (int i = 0; i < kAhead; i++) blocks[i] = walk.next();
         for (std::int64_t from = s->begin; from < s->end; from += kSlots) {
-            Block blocks[kSlots / 16];
             const std::int64_t to = smaller(from + kSlots, s->end);
-            for (std::int64_t i = 0; i < (to - from) / 16; i++) {
-                blocks[i] = {*page, at};
-                at += 16;
-                if (at == u.cache.page_size) at = 0, page++;
-            }
+            for (std::int64_t i = 0; i < (to - from) / 16; i++) blocks[i + kAhead] = walk.next();
             const int count = s->last - s->first, tiles = (count + MOST - 1) / MOST;
             for (int i = 0; i < tiles; i++) {
                 const int a = s->first + count * i / tiles, b = s->first + count * (i + 1) / tiles;
@@ -132,6 +156,7 @@ template <int MOST, class F> void by_tiles(const Work& u, F f) {
                 end = smaller((end + 15) / 16 * 16, to);
                 if (first < end) f(Tile{a, b - a, first, end, blocks + (first - from) / 16});
             }
+            for (int i = 0; i < kAhead; i++) blocks[i] = blocks[(to - from) / 16 + i];
         }
     }
 }
@@ -202,19 +227,23 @@ INTACT_INLINE inline Lanes scale_plain(Lanes sums, Lanes key_scales, Lanes other
                        shift_left_wide(scaled(high_words(sums), other_scales), 32 - drop));
 }
 
-// Scores of T queries with B blocks of keys.
+// Scores of T queries with B blocks of keys; those kAhead blocks further on are fetched.
 template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, std::int64_t slot, const Block* blocks) {
     const std::int64_t depth = u.cache.depth;
-    const std::int16_t* keys[B];
+    const std::int16_t *keys[B], *later[B];
     Lanes acc[B][T];
     repeat<B>([&]<int b>() INTACT_INLINE {
         keys[b] = blocks[b].keys(u.cache);
+        later[b] = blocks[b + kAhead].keys(u.cache);
         repeat<T>([&]<int t>() INTACT_INLINE { acc[b][t] = zero(); });
     });
     const std::int16_t* codes = u.codes + first * depth;
     for (std::int64_t d = 0; d < depth; d += 2) {
         Lanes k[B];
-        repeat<B>([&]<int b>() INTACT_INLINE { k[b] = load(keys[b] + d * 16); });
+        repeat<B>([&]<int b>() INTACT_INLINE {
+            k[b] = load(keys[b] + d * 16);
+            prefetch(later[b] + d * 16);
+        });
         repeat<T>([&]<int t>() INTACT_INLINE {
             std::int32_t two;
             __builtin_memcpy(&two, codes + t * depth + d, 4);
@@ -401,8 +430,16 @@ struct Fours {
                 count += (any[i / 2] >> (i % 2 * 32) & 0xFFFFFFFF) != 0;
             }
         }
+        // The list of upper bits comes first, then that of the lower ones, then what comes after the tile.
+        for (int i = 0; i < kFoursAhead; i++) {
+            lists[0][counts[0] + i] = {
+                tile.blocks[(tile.to - tile.from) / 16 + i / 4].values(u.cache) + i % 4 * 4 * u.cache.depth, nullptr};
+        }
+        for (int i = 0; i < kFoursAhead; i++) lists[1][counts[1] + i] = lists[0][i];
     }
-    Four lists[2][kSlots / 4 + 1];
+    static constexpr int kFoursAhead = 8;
+    static_assert(kFoursAhead <= 4 * kAhead);
+    Four lists[2][kSlots / 4 + kFoursAhead];
     int counts[2] = {};
 };
 
@@ -418,7 +455,10 @@ __attribute__((noinline)) void mix_tile(const Fours& fours, std::int64_t stride,
             const std::int8_t* values = four->values + 4 * column;
             const std::uint8_t* weights = four->weights;
             Lanes v[C];
-            repeat<C>([&]<int c>() INTACT_INLINE { v[c] = load(values + 64 * c); });
+            repeat<C>([&]<int c>() INTACT_INLINE {
+                v[c] = load(values + 64 * c);
+                prefetch(four[Fours::kFoursAhead].values + 4 * column + 64 * c);
+            });
             repeat<T>([&]<int t>() INTACT_INLINE {
                 std::int32_t w;
                 __builtin_memcpy(&w, weights + t * stride, 4);
