@@ -2,8 +2,9 @@
 
 Every row is a method with its parameters; with --budget every row is run under each cap, so that all had the same. Rows
 of one model share a journal: 64 samples contain 16, and a vote takes the samples that best-of-N has drawn. What has
-been done is kept in --journal, so the run can be stopped at any time and goes on where it was; more problems or methods
-may be asked for then.
+been done is kept: what became of each problem in --records, a part of the repository, and the texts in --journal. So
+the run can be stopped at any time and goes on where it was, by the records also on another machine; more problems or
+methods may be asked for then. --done runs nothing and shows what is there.
 
 Seconds are those that a row added to what was there; --apart gives every row a journal of its own, which makes them
 comparable. Operations are what the row takes by itself in any case.
@@ -28,6 +29,7 @@ from intact.solving import solve_items
 from intact.tasks.task import Item, Task, find_task
 
 GREEDY = {"temperature": 0.0}
+RECORDS = Path(__file__).parent / "records"
 
 
 class Setup(NamedTuple):
@@ -226,8 +228,10 @@ def main() -> None:
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
     )
-    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="what is done")
+    p.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help="what became of each problem")
+    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="the texts")
     p.add_argument("--apart", action="store_true", help="a journal for each row: its seconds are its own")
+    p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")
     p.add_argument("--temperature", type=float, default=0.7)
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--seed", type=int, default=0)
@@ -247,11 +251,11 @@ def main() -> None:
     task = find_task(args.task)
     items = task.load(limit=args.problems, folder=common.DATA)
     records = Records(
-        args.journal / f"{args.task}-{args.seed}-{args.temperature}-{args.max_tokens}{'-apart' * args.apart}.jsonl"
+        args.records / f"{args.task}-{args.seed}-{args.temperature}-{args.max_tokens}{'-apart' * args.apart}.jsonl"
     )
     names = [path.stem for path in args.models]
     try:
-        for path, name in zip(args.models, names, strict=True):
+        for path, name in () if args.done else zip(args.models, names, strict=True):
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here")
