@@ -220,6 +220,26 @@ def test_a_stop_string_and_an_end_token(model):
     assert judge(model, forge(model, silent, receipt.output)).what == "finish"
 
 
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_an_end_that_is_hidden(model, finish):
+    """As texts of runs may say: that the model was cut short at the very token where it ended, or wrote more."""
+    whole = model.generate("abc", receipt=True, **ASKED)[0][0]
+    more = {"stop": whole.text[10:13]} if finish == "stop" else {}
+    receipt = model.generate("abc", receipt=True, **ASKED, **more)[0][0].receipt
+    count = receipt.count
+    assert receipt.output.finish == finish
+    cut = judge(model, replace(receipt, output=replace(receipt.output, finish="cancelled")))
+    assert (cut.outcome, cut.what, cut.position) == ("false", "finish", count)
+    tokens = (*receipt.output.tokens, 100)
+    longer = forge(model, receipt.header, replace(receipt.output, tokens=tokens, finish="length"))
+    for most in (None, count):
+        found = judge(model, longer, most)
+        assert (found.outcome, found.what, found.position) == ("false", "finish", count)
+    shorter = replace(receipt.output, tokens=tokens[: count - 1], finish="cancelled", text="")
+    early = judge(model, forge(model, receipt.header, shorter))
+    assert (early.outcome, early.what) == ("false", "text")  # all its tokens are the model's
+
+
 def test_a_constraint(model):
     pytest.importorskip("llguidance")
     receipt = model.generate("abc", receipt=True, max_tokens=40, temperature=1.0, regex="[a-z ]{12,20}[0-9]{2}")[0][

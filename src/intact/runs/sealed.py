@@ -88,7 +88,7 @@ class SealedDriver(Driver, ABC):
         """The method of a call, of this package's."""
         name = request.method if isinstance(request.method, str) else request.method.name
         found = all_methods().get(name)
-        if found is None or (request.method is not found and request.method != name):
+        if found is None:
             raise ParameterError(f"{name:.80} is no method of this package; a run with a receipt can call only such")
         wrong = unbounded(request.parameters)
         if wrong is not None:
