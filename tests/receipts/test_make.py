@@ -10,6 +10,7 @@ from intact.errors import ParameterError
 from intact.executors.native import available_tiers
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.document import Receipt
+from intact.receipts.make import IN_A_ROW
 from intact.receipts.verify import verify
 from support.asks import Prophet, preempting
 from support.forger import states
@@ -91,9 +92,12 @@ def test_reference_and_native_receipts_are_one(path):
     assert next(verify(reference, [same.receipt])).outcome == "true"
 
 
-def test_the_chain_is_as_the_page_says(path):
+@pytest.mark.parametrize("count", [1, 9, IN_A_ROW, 2 * IN_A_ROW + 1])
+def test_the_chain_is_as_the_page_says(path, count):
     model = intact.load(path)
-    receipt = model.generate(PROMPT, max_tokens=9, temperature=0.9, receipt=True)[0][0].receipt
+    asked = {"max_tokens": count, "temperature": 0.9, "ignore_eos": True}
+    receipt = model.generate(PROMPT, receipt=True, **asked)[0][0].receipt
+    assert receipt.count == count
     link = first_link("sha256", receipt.header.digest)
     heads = states(model, [*PROMPT, *receipt.output.tokens])
     for i, token in enumerate(receipt.output.tokens):

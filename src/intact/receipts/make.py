@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from intact.engine import constraints
 from intact.engine.parameters import SamplingParameters
@@ -19,22 +19,47 @@ if TYPE_CHECKING:
     from intact.library import Model
 
 Branch = tuple[str | int, ...]
+IN_A_ROW: Final = 64
+"""Tokens whose links are made together: until then what entered the head is kept, one or two KB for each."""
 
 
 class Chain:
-    """The chain of one sample as far as it is written, with log-probabilities."""
+    """The chain of one sample as far as it is written, with log-probabilities.
+
+    Links of many tokens are made in a row: after a step, which reads all weights, the processor's caches hold nothing
+    of what makes them, and a single one would take several times as long.
+
+    Attributes
+    ----------
+    head : bytes
+        What entered the head before the newest token.
+    """
 
     def __init__(self, header: Header) -> None:
-        self.header = header
-        self.links = bytearray()
+        self.header, self.head = header, b""
         self.logprobs: list[int] = []
-        self._last = first_link(header.hash, header.digest)
+        self._links, self._last = bytearray(), first_link(header.hash, header.digest)
+        self._waiting: list[Event] = []
 
     def add(self, event: Event) -> None:
-        """Append the link of a token."""
-        self._last = next_link(self.header.hash, self._last, event.token, event.head)
-        self.links += self._last
+        """Take a token."""
+        self.head = event.head
         self.logprobs.append(event.logprob)
+        self._waiting.append(event)
+        if len(self._waiting) == IN_A_ROW:
+            self._link()
+
+    @property
+    def links(self) -> bytes:
+        """A link for each token."""
+        self._link()
+        return bytes(self._links)
+
+    def _link(self) -> None:
+        for event in self._waiting:
+            self._last = next_link(self.header.hash, self._last, event.token, event.head)
+            self._links += self._last
+        self._waiting.clear()
 
 
 class ChainRecorder:
@@ -46,27 +71,32 @@ class ChainRecorder:
         The header of a sample's receipt, asked for at its first token.
     logprobs : bool
         Whether receipts hold log-probabilities.
+
+    Attributes
+    ----------
+    chains : dict of int to Chain
+        Of the samples that have a token.
     """
 
     def __init__(self, header_of: Callable[[int], Header], logprobs: bool = False) -> None:
         self._header_of, self._logprobs = header_of, logprobs
-        self._chains: dict[int, Chain] = {}
+        self.chains: dict[int, Chain] = {}
 
     def watch(self, event: Event) -> None:
-        """Append a link to the chain of the token's sample."""
-        chain = self._chains.get(event.sample)
+        """Add a token to its sample's chain."""
+        chain = self.chains.get(event.sample)
         if chain is None:
-            chain = self._chains[event.sample] = Chain(self._header_of(event.sample))
+            chain = self.chains[event.sample] = Chain(self._header_of(event.sample))
         chain.add(event)
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
         """The receipt of a sample; None if it was cut short."""
-        chain = self._chains.get(sample)
+        chain = self.chains.get(sample)
         if chain is None or completion.finish not in get_args(Finish):
             return None
         logprobs = tuple(chain.logprobs) if self._logprobs else None
         output = Output(completion.tokens, cast(Finish, completion.finish), completion.text, logprobs)
-        return Receipt(chain.header, output, bytes(chain.links))
+        return Receipt(chain.header, output, chain.links)
 
 
 def header_of(

@@ -9,13 +9,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from intact.engine import constraints
-from intact.engine.job import Job, Recorder
-from intact.engine.sequence import Event
+from intact.engine.completion import Completion
+from intact.engine.job import Job
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
-from intact.reason.backends.native import Heads, NativeBackend
+from intact.reason.backends.native import NativeBackend, Watcher
 from intact.reason.driver import Active, Task, read_text
 from intact.reason.execution import Execution, Root
 from intact.reason.requests import Run
@@ -23,7 +23,7 @@ from intact.reason.trace import path
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
-from intact.receipts.make import Chain, header_of
+from intact.receipts.make import ChainRecorder, header_of
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, TextEntry, program_digest
 from intact.runs.header import RunHeader, RunModel
@@ -36,20 +36,16 @@ if TYPE_CHECKING:
     from intact.sandbox import Outcome
 
 
-class TextRecorder(Heads):
+class TextRecorder(ChainRecorder):
     """Keeps a chain for each sample of a request, however the sample ends."""
 
-    def __init__(self, header_of: Callable[[int], Header]) -> None:
-        super().__init__()
-        self.chains: dict[int, Chain] = {}
-        self._header_of = header_of
+    def receipt(self, sample: int, completion: Completion) -> None:
+        """There is none of a text alone."""
 
-    def watch(self, event: Event) -> None:
-        """Append a link."""
-        super().watch(event)
-        if event.sample not in self.chains:
-            self.chains[event.sample] = Chain(self._header_of(event.sample))
-        self.chains[event.sample].add(event)
+    def head(self, sample: int) -> bytes | None:
+        """What entered the head before the sample's newest token."""
+        chain = self.chains.get(sample)
+        return None if chain is None else chain.head
 
 
 class RecordingBackend(NativeBackend):
@@ -65,22 +61,22 @@ class RecordingBackend(NativeBackend):
         super().__init__(model)
         self.entries: dict[Generation, TextEntry] = {}
 
-    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Recorder:
+    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> TextRecorder:
         def header(sample: int) -> Header:
             generation = group[sample]
             return header_of(self.model, prompt, generation.parameters, generation.branch)
 
         return TextRecorder(header)
 
-    def _finish(self, generation: Generation, job: Job, sample: int, recorder: Recorder | None) -> None:
+    def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
         assert isinstance(recorder, TextRecorder)
         completion, chain = job.completion(sample, True), recorder.chains.get(sample)
         if chain is not None and completion.finish != "error":
             top = None if completion.top is None else pack(completion.top)
             output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top)
-            state = recorder.last[sample] if generation.hidden else None
+            state = chain.head if generation.hidden else None
             branch, header = generation.branch, chain.header.digest
-            self.entries[generation] = TextEntry(branch, header, output, bytes(chain.links), state)
+            self.entries[generation] = TextEntry(branch, header, output, chain.links, state)
         super()._finish(generation, job, sample, recorder)
 
 
@@ -200,7 +196,7 @@ class RecordingDriver(SealedDriver):
             here() if ran else None,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
-        receipt.encode()  # a receipt that could not be read is none
+        RunReceipt.parse(receipt.encode())  # a receipt that could not be read is none
         return receipt
 
 

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -26,18 +27,29 @@ LIVE = 256  # samples in the engine at a time; more only wait there
 STEPS = 16  # of the engine, before the driver looks at its clock
 
 
+class Watcher(Recorder, Protocol):
+    """A recorder that knows what entered the head before each sample's newest token."""
+
+    def head(self, sample: int) -> bytes | None:
+        """What it was; None before the first token."""
+
+
 class Heads:
-    """Remembers what entered the head before each sample's newest token."""
+    """Remembers what entered the head, and nothing else."""
 
     def __init__(self) -> None:
-        self.last: dict[int, bytes] = {}
+        self._last: dict[int, bytes] = {}
 
     def watch(self, event: Event) -> None:
         """A token was drawn."""
-        self.last[event.sample] = event.head
+        self._last[event.sample] = event.head
 
     def receipt(self, sample: int, completion: Completion) -> None:
         """There is none."""
+
+    def head(self, sample: int) -> bytes | None:
+        """What it was before the sample's newest token."""
+        return self._last.get(sample)
 
 
 class NativeBackend:
@@ -225,15 +237,16 @@ class NativeBackend:
             if not heat.live:
                 del self._heats[heat]
 
-    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Recorder | None:
+    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Watcher | None:
         """What watches the tokens of texts that share a request."""
         return Heads() if group[0].hidden else None
 
-    def _finish(self, generation: Generation, job: Job, sample: int, recorder: Recorder | None) -> None:
+    def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
         del self._live[generation]
         written = self._texts.written(job, sample, generation.state)
-        if generation.hidden and isinstance(recorder, Heads) and sample in recorder.last:
-            written = written._replace(hidden=Hidden(self.identity, recorder.last[sample].hex()))
+        head = recorder.head(sample) if generation.hidden and recorder is not None else None
+        if head is not None:
+            written = written._replace(hidden=Hidden(self.identity, head.hex()))
         self._end(generation, written)
 
     def _end(self, generation: Generation, written: Written) -> None:
