@@ -286,7 +286,7 @@ def test_models_have_different_names(honest):
     receipt = honest["best_of_n"]
     twice = RunReceipt.make(replace(receipt.header, models=receipt.header.models * 2), receipt.entries, receipt.result)
     with pytest.raises(ReceiptError, match="two models of one name"):
-        twice.encode()
+        RunReceipt.parse(twice.encode())
 
 
 @pytest.mark.parametrize("name", ["best_of_n", "short_m_at_k", "deepconf", "program_aided"])

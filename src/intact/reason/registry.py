@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -101,7 +102,8 @@ def _help(docstring: str, name: str) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
-def all_methods() -> dict[str, Method]:
+@cache
+def all_methods() -> Mapping[str, Method]:
     """All methods of this package by name, sorted: whatever the modules of `intact.reason.methods` define."""
     package = importlib.import_module("intact.reason.methods")
     found: dict[str, Method] = {}

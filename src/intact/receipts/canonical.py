@@ -22,6 +22,7 @@ MOST_VALUES: Final = (1 << 18) + (1 << 12)
 """Commas and opening brackets outside strings: so many values at most."""
 LARGEST: Final = (1 << 53) - 1
 """Beyond it JSON's numbers are not exact everywhere."""
+_MARKS: Final = (b",", b"[", b"{")
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
@@ -97,9 +98,11 @@ def check_size(data: bytes, what: str) -> None:
     most = MOST_BYTES if data.isascii() else MOST_BYTES_UNICODE
     if len(data) > most:
         raise ReceiptError(f"{what} has {len(data):,} bytes; expected at most {most:,}")
+    if sum(map(data.count, _MARKS)) <= MOST_VALUES:  # with those inside strings
+        return
     # Each string but one that ends in an escaped backslash adds two to this difference, and that one adds one.
     if data.count(b'"') - data.count(b'\\"') <= 2 * MOST_VALUES:
         bare = _STRING.sub(b"", data)
-        if sum(bare.count(mark) for mark in (b",", b"[", b"{")) <= MOST_VALUES:
+        if sum(map(bare.count, _MARKS)) <= MOST_VALUES:
             return
     raise ReceiptError(f"{what} has more than {MOST_VALUES:,} values")

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -265,7 +266,7 @@ class Header:
             "request": self.request.to_document(),
         }
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """The digest of its canonical form."""
         return digest(self.hash, canonical.encode(self.to_document()))

@@ -107,6 +107,8 @@ class Fields:
         value = self.values[name]
         if not isinstance(value, list) or len(value) < shortest:
             self.fail(name, "a list of integers" + (" that is not empty" if shortest else ""))
+        if value and set(map(type, value)) == {int} and least <= min(value) and max(value) <= most:
+            return tuple(value)
         for index, item in enumerate(value):
             if not is_integer(item, least, most):
                 where = f"{self.place(name)}[{index}]"

@@ -15,11 +15,7 @@ PAIR: Final = _TOKEN + _LOGPROB
 def pack(places: Sequence[Likeliest]) -> bytes:
     """Write them: both numbers little-endian, the log-probability without its sign."""
     return b"".join(
-        [
-            token.to_bytes(_TOKEN, "little") + (-logprob).to_bytes(_LOGPROB, "little")
-            for place in places
-            for token, logprob in place
-        ]
+        [(token + (-logprob << 8 * _TOKEN)).to_bytes(PAIR, "little") for place in places for token, logprob in place]
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ LONGEST_STOP: Final = 1024
 """Characters: each token of an answer is searched for all stop strings, and a verifier does not choose them."""
 
 
+@lru_cache(256)
 def decimal_text(value: float) -> str:
     """Write a number of at most 6 decimals in its shortest form: -2, 0.7, 1000."""
     size = abs(millionths(value))

@@ -136,10 +136,10 @@ class RunReceipt:
         Raises
         ------
         ReceiptError
-            If it would be larger than a receipt may be, or holds what none may.
+            If it would be larger than a receipt may be.
         """
         data = canonical.encode(self.to_document())
-        self.parse(data)
+        canonical.check_size(data, "the receipt")
         return data
 
     @classmethod
