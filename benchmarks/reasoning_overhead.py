@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,21 +79,27 @@ class Clock:
         return watched
 
 
+@contextmanager
+def watching(*watched: tuple[Clock, type, str]) -> Iterator[None]:
+    """Have clocks watch methods of classes."""
+    originals = [(owner, name, getattr(owner, name)) for _, owner, name in watched]
+    for (clock, owner, name), (_, _, function) in zip(watched, originals, strict=True):
+        setattr(owner, name, clock.watch(function))
+    try:
+        yield
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+
+
 def measure(backend: NativeBackend, method: str, journal: Path | None, max_tokens: int, seed: int) -> Share:
     engine, commits = Clock(time.thread_time), Clock(time.perf_counter)
-    kept = {Engine: ("step", "add"), Journal: ("commit",)}
-    originals = {(owner, name): getattr(owner, name) for owner, names in kept.items() for name in names}
-    for (owner, name), function in originals.items():
-        setattr(owner, name, (commits if owner is Journal else engine).watch(function))
     problem = Problem("farm", (("user", QUESTION),), read_answer, seed=seed)
-    try:
+    with watching((engine, Engine, "step"), (engine, Engine, "add"), (commits, Journal, "commit")):
         began = time.thread_time()
         tasks = [Task(find(method), problem, METHODS[method])]
         ((_, result),) = solve_all(backend, tasks, sampling={"max_tokens": max_tokens}, journal=journal)
         total = time.thread_time() - began
-    finally:
-        for (owner, name), function in originals.items():
-            setattr(owner, name, function)
     assert result.why == "done", result.error
     return Share(method, journal is not None, result.cost.tokens, total, engine.spent, commits.spent)
 

@@ -1,0 +1,119 @@
+"""What receipts of runs cost: making them, as a share of all else that the runs do, and bytes a token.
+
+The engine runs on one thread, so that all work is the calling thread's, and its processor time is counted. What is done
+for the receipt alone is timed where it is done, between the engine's steps, when the processor's caches are cold: run
+again by itself it would take a fraction of that, and a run with a receipt less one without is mostly noise. Reading the
+clock is counted as if it were the receipt's. The digest of the weights, which a model needs once, is not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+from reasoning_overhead import QUESTION, Clock, watching
+
+import intact
+from intact.engine.engine import Engine
+from intact.library import Model
+from intact.reason import Problem, find
+from intact.reason.backends.native import NativeBackend
+from intact.reason.driver import Driver, Task
+from intact.receipts.document import write_base64
+from intact.runs.entries import TextEntry
+from intact.runs.record import RecordingBackend, RecordingDriver, TextRecorder
+from intact.solving import read_answer, solve_all
+
+RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("self_consistency", {"n": 8}),
+    ("self_consistency", {"n": 16}),
+    ("particle_filter", {"n": 8, "steps": 6}),
+    ("deepconf", {"n": 8}),
+)
+
+
+class Made(NamedTuple):
+    """A run with a receipt: processor seconds of all, and of what was done for the receipt alone.
+
+    Attributes
+    ----------
+    texts, tokens : int
+        Of its entries.
+    size, likeliest : int
+        Bytes of the receipt, and of these for the likeliest tokens.
+    """
+
+    method: str
+    parameters: dict[str, Any]
+    texts: int
+    tokens: int
+    total: float
+    receipt: float
+    size: int
+    likeliest: int
+
+    @property
+    def share(self) -> float:
+        """What the receipt takes, of what the run takes without."""
+        return self.receipt / (self.total - self.receipt)
+
+
+def measure(model: Model, method: str, parameters: dict[str, Any], max_tokens: int, seed: int) -> Made:
+    problem = Problem("farm", (("user", QUESTION),), read_answer, seed=seed)
+    made, ordinary = Clock(time.thread_time), Clock(time.thread_time)
+    with watching(
+        (made, Engine, "_add_heads"),
+        (made, TextRecorder, "watch"),
+        (ordinary, NativeBackend, "_finish"),
+        (made, RecordingBackend, "_finish"),
+        (ordinary, Driver, "_open"),
+        (made, RecordingDriver, "_open"),
+        (made, RecordingDriver, "_receipt"),
+    ):
+        began = time.thread_time()
+        tasks = [Task(find(method), problem, parameters)]
+        ((_, result),) = solve_all(model, tasks, sampling={"max_tokens": max_tokens}, receipt=True)
+        assert result.receipt is not None, result
+        data = made.watch(result.receipt.encode)()
+        total = time.thread_time() - began
+    texts = [entry for entry in result.receipt.entries if isinstance(entry, TextEntry)]
+    likeliest = sum(len(write_base64(text.output.top)) for text in texts if text.output.top is not None)
+    tokens, spent = result.receipt.count, made.spent - ordinary.spent
+    return Made(method, parameters, len(texts), tokens, total, spent, len(data), likeliest)
+
+
+def main() -> None:
+    p = common.parser(__doc__, text=False)
+    p.add_argument("--max-tokens", type=int, default=128)
+    p.add_argument("--rounds", type=int, default=1, help="the least share of so many is told")
+    p.add_argument("--json", type=Path, metavar="FILE")
+    args = p.parse_args()
+    machine, found = common.machine(), dict[str, list[dict[str, Any]]]()
+    print(f"{machine['processor']}, one thread")
+    for path in args.models:
+        model = intact.load(path, threads=1)
+        print(
+            f"{path.name}\n| method | texts | tokens | processor s | the receipt's ms | share | bytes a token | "
+            f"of these likeliest tokens |\n{'|---' * 8}|"
+        )
+        for method, parameters in RUNS:
+            measure(model, method, parameters, 2, -1)  # imports what it needs
+            runs = [measure(model, method, parameters, args.max_tokens, seed) for seed in range(args.rounds)]
+            m = min(runs, key=lambda run: run.share)
+            found.setdefault(path.name, []).append(m._asdict() | {"share": m.share})
+            given = ", ".join(f"{name}={value}" for name, value in parameters.items())
+            print(
+                f"| {method}, {given} | {m.texts} | {m.tokens} | {m.total:.2f} | {1000 * m.receipt:.1f} "
+                f"| {m.share:.2%} | {m.size / m.tokens:.0f} | {m.likeliest / m.tokens:.0f} |",
+                flush=True,
+            )
+        model.close()
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine, "models": found}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
