@@ -2,25 +2,28 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #if defined(__linux__)
+#    include <linux/futex.h>
 #    include <pthread.h>
 #    include <sched.h>
+#    include <sys/syscall.h>
+#    include <unistd.h>
 #endif
 
 namespace intact {
 namespace {
 
-// A thread that waits looks again and again, then lets others run (at once back, where there are none), and sleeps in
-// the end. On a busy machine looking would only keep the one it waits for from running: so it looks for longer only
-// where letting others run took no time, because there were none.
-constexpr int kLeastLooks = 64, kMostLooks = 1024;
-constexpr int kYields = 1000;
-constexpr std::chrono::nanoseconds kNobody{700};  // that a call takes at most which finds nobody else to run
-constexpr std::uint32_t kGone = 1u << 30;         // barriers that a thread has come to once it has failed
+// A thread that waits looks again and again and then sleeps. While it looks, the one it waits for may want its
+// processor: so it looks for longer only where that would have spared it a short sleep, and gives up sooner after a
+// long one. It never yields: that costs a thread the rest of its time slice, and beside other work it would hardly run.
+constexpr int kLeastLooks = 32, kMostLooks = 8192;
+constexpr std::chrono::microseconds kShort{100};
+constexpr std::uint32_t kGone = 1u << 30;  // barriers that a thread has come to once it has failed
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -46,27 +49,43 @@ void pin([[maybe_unused]] std::thread& thread, [[maybe_unused]] int i) {
 #endif
 }
 
-// Waits until arrived(value).
-template <class F> void await(const std::atomic<std::uint32_t>& value, int& patience, F arrived) {
-    for (int i = 0; i < patience; i++) {
-        if (arrived(value.load(std::memory_order_acquire))) return;
-        relax();
-    }
-    const auto since = std::chrono::steady_clock::now();
-    for (int i = 0; i < kYields; i++) {
-        if (arrived(value.load(std::memory_order_acquire))) {
-            const bool alone = std::chrono::steady_clock::now() - since < kNobody * (i + 1);
-            patience = alone ? std::min(2 * patience, kMostLooks) : std::max(patience / 2, kLeastLooks);
-            return;
-        }
-        std::this_thread::yield();
-    }
-    patience = kLeastLooks;
-    for (std::uint32_t now; !arrived(now = value.load(std::memory_order_acquire));)
-        value.wait(now, std::memory_order_acquire);
+// Sleeps until woken, unless the word has changed from value; may also return without reason.
+void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value) {
+#if defined(__linux__)
+    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+#else
+    word.wait(value, std::memory_order_acquire);
+#endif
+}
+
+void wake([[maybe_unused]] std::atomic<std::uint32_t>& word) {
+#if defined(__linux__)
+    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, std::numeric_limits<int>::max(), nullptr, nullptr, 0);
+#else
+    word.notify_all();
+#endif
 }
 
 }  // namespace
+
+// Waits until arrived(word).
+template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, int& patience, F arrived) {
+    for (int i = 0; i < patience; i++) {
+        if (arrived(word.load(std::memory_order_acquire))) return;
+        relax();
+    }
+    const auto since = std::chrono::steady_clock::now();
+    sleepers_.fetch_add(1);
+    for (std::uint32_t now; !arrived(now = word.load(std::memory_order_acquire));) sleep(word, now);
+    sleepers_.fetch_sub(1);
+    const bool brief = std::chrono::steady_clock::now() - since < kShort;
+    patience = brief ? std::min(2 * patience, kMostLooks) : std::max(patience / 4, kLeastLooks);
+}
+
+// After a change of the word, which is a whole operation: one that goes to sleep later sees the change.
+void Pool::announce(std::atomic<std::uint32_t>& word) {
+    if (sleepers_.load() > 0) wake(word);
+}
 
 Pool::Pool(int threads, bool pinned) : size_(threads), seats_(static_cast<std::size_t>(std::max(threads, 1))) {
     for (Seat& seat : seats_) seat.patience = kLeastLooks;
@@ -88,7 +107,7 @@ Pool::~Pool() { stop(); }
 void Pool::stop() {
     stop_ = true;
     generation_.fetch_add(1);
-    generation_.notify_all();
+    announce(generation_);
     for (auto& worker : workers_) worker.join();
 }
 
@@ -96,10 +115,9 @@ void Pool::run(const std::function<void(int)>& region) {
     region_ = &region;
     running_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     generation_.fetch_add(1);
-    if (size_ > 1) generation_.notify_all();
+    announce(generation_);
     take(0);
-    int patience = kLeastLooks;
-    await(running_, patience, [](std::uint32_t left) { return left == 0; });
+    await(running_, seats_[0].patience, [](std::uint32_t left) { return left == 0; });
     if (failed_.load(std::memory_order_relaxed)) rethrow();
 }
 
@@ -118,7 +136,7 @@ void Pool::fail(int thread, std::exception_ptr error) {
     if (error && !failed_.exchange(true)) error_ = std::move(error);
     std::atomic<std::uint32_t>& phase = seats_[static_cast<std::size_t>(thread)].phase;
     phase.exchange(phase.load(std::memory_order_relaxed) + kGone);
-    phase.notify_all();
+    announce(phase);
 }
 
 void Pool::rethrow() {
@@ -132,8 +150,8 @@ void Pool::barrier(int thread) {
     std::atomic<std::uint32_t>& own = seats_[static_cast<std::size_t>(thread)].phase;
     int& patience = seats_[static_cast<std::size_t>(thread)].patience;
     const std::uint32_t phase = own.load(std::memory_order_relaxed) + 1;
-    own.exchange(phase);  // as a whole before notify_all looks for who sleeps
-    own.notify_all();
+    own.exchange(phase);
+    announce(own);
     for (const Seat& seat : seats_)
         await(seat.phase, patience, [&](std::uint32_t x) { return static_cast<std::int32_t>(x - phase) >= 0; });
     if (failed_.load(std::memory_order_relaxed)) throw Stopped();
@@ -159,7 +177,7 @@ void Pool::work(int thread) {
         seen++;
         if (stop_) return;
         take(thread);
-        if (running_.fetch_sub(1) == 1) running_.notify_all();
+        if (running_.fetch_sub(1) == 1) announce(running_);
     }
 }
 

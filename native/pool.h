@@ -33,10 +33,12 @@ private:
     // What one thread writes and the others watch, in a line of the cache of its own.
     struct alignas(64) Seat {
         std::atomic<std::uint32_t> phase{0};  // barriers that it has come to
-        int patience = 0;                     // how often it looks before it lets others run
+        int patience = 0;                     // how often it looks before it sleeps
     };
     struct Stopped {};  // thrown by a barrier when another thread has failed
 
+    template <class F> void await(const std::atomic<std::uint32_t>& word, int& patience, F arrived);
+    void announce(std::atomic<std::uint32_t>& word);
     void work(int thread);
     void take(int thread) noexcept;
     void stop();
@@ -49,6 +51,7 @@ private:
     const std::function<void(int)>* region_ = nullptr;
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<std::uint32_t> running_{0};
+    std::atomic<std::uint32_t> sleepers_{0};  // threads that sleep, or are about to
     std::atomic<bool> failed_{false};
     std::exception_ptr error_;
     bool stop_ = false;
