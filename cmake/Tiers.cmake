@@ -32,6 +32,9 @@ function(intact_tiers target)
         if(tier STREQUAL "avx512")
           # Constants come from memory, as operands; moving each from a general register in the middle of a loop costs a third of a gate's time.
           list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
+        elseif(tier STREQUAL "avx2")
+          # Otherwise a tile's products are all made before they are added, which takes more registers than there are.
+          list(APPEND flags -fno-tree-reassoc -fno-tree-ter)
         endif()
       endif()
       set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${flags}")

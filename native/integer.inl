@@ -2,7 +2,7 @@
 
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
 
-template <class T> T smaller(T a, T b) { return a < b ? a : b; }
+template <class T> constexpr T smaller(T a, T b) { return a < b ? a : b; }
 template <class T> T larger(T a, T b) { return a > b ? a : b; }
 
 // `Wide` (from the tier's simd header) is int64_t, or a vector of them: arithmetic below is written once for both.

@@ -80,6 +80,19 @@ INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pa
     });
 }
 
+// Adds group I of a block to its sum. Where a tier has short products, SPAN of them are added in 16 bits first.
+template <int BITS, int SPAN, int I, class L>
+INTACT_INLINE inline void add_group(L& sum, [[maybe_unused]] L& halves, L start, L codes, L x) {
+    if constexpr (SPAN == 1) {
+        const L& from = I == 0 ? start : sum;
+        sum = BITS == 8 ? dot_bytes(from, codes, x) : dot_codes(from, codes, x);
+    } else {
+        const L products = short_products(codes, x);
+        halves = I % SPAN == 0 ? products : add_short(halves, products);
+        if constexpr (I % SPAN == SPAN - 1) sum = add_pairs(I < SPAN ? start : sum, halves);
+    }
+}
+
 // The shift of untabled codes.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
 
@@ -88,6 +101,7 @@ template <int BITS, int BLOCK, bool TABLE, int T, int P>
 void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool streamed, std::int32_t* out,
           std::int32_t* minima) {
     constexpr int kBytes = BITS * 64, kPairBytes = kBytes * BLOCK / 16, kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK;
+    constexpr int kCodeBits = TABLE ? 8 : BITS, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
     const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
     const std::uint8_t* codes = w.codes + panel * code_step;
     const std::int16_t* scales = w.scales + panel * scale_step;
@@ -100,15 +114,11 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
         repeat<P * T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
         const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs, w.pairs);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
-            Lanes low[P * T], acc[P * T];
+            Lanes low[P * T], acc[P * T], halves[P * T];
             if (streamed)
                 for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
                     prefetch(reinterpret_cast<const char*>(x + 8 * T) + 64 * line);
             repeat<2>([&]<int half>() INTACT_INLINE {
-                repeat<T>([&]<int t>() INTACT_INLINE {
-                    const Lanes start = broadcast(x[t].start[half]);
-                    repeat<P>([&]<int q>() INTACT_INLINE { acc[q * T + t] = start; });
-                });
                 repeat<kGroups>([&]<int i>() INTACT_INLINE {
                     constexpr int g = half * kGroups + i;  // of the pair
                     Lanes part[P];
@@ -121,10 +131,10 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
                         __builtin_memcpy(&four, x[t].codes + g * 4, 4);
-                        const Lanes y = broadcast(four);
+                        const Lanes y = broadcast(four), start = broadcast(x[t].start[half]);
                         repeat<P>([&]<int q>() INTACT_INLINE {
-                            Lanes& to = acc[q * T + t];
-                            to = (BITS == 8 || TABLE) ? dot_bytes(to, part[q], y) : dot_codes(to, part[q], y);
+                            constexpr int to = q * T + t;
+                            add_group<kCodeBits, kSpan, i>(acc[to], halves[to], start, part[q], y);
                         });
                     });
                 });
@@ -304,12 +314,13 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
     const std::int16_t* minima =
         BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
     const std::int32_t half = (1 << w.shift) >> 1;
+    const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
         if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
         if constexpr (BLOCK == 16) {
             __builtin_memcpy(to->codes, codes + p * 32, 32);
             for (int i = 0; i < 2; i++) {
-                to->start[i] = half - w.zero * sums[2 * p + i];
+                to->start[i] = half - zero * sums[2 * p + i];
                 to->scale[i] = static_cast<std::int16_t>(scale[p]);
             }
         } else {
@@ -318,7 +329,7 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
             __builtin_memcpy(to->codes, codes + p * 64, 64);
             for (int i = 0; i < 2; i++) {
                 const std::int64_t b = 2 * p + (i < present ? i : 0);
-                to->start[i] = half - w.zero * (sums[2 * b] + sums[2 * b + 1]);
+                to->start[i] = half - zero * (sums[2 * b] + sums[2 * b + 1]);
                 to->scale[i] = static_cast<std::int16_t>(i < present ? scale[b] : 0);
             }
         }

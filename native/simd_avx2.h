@@ -8,10 +8,13 @@
 
 namespace {
 
-constexpr int kMaxRows = 2, kMaxPanels = 1;  // rows by panels of a matrix tile
+constexpr int kMaxRows = 4, kMaxPanels = 1;  // rows by panels of a matrix tile
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes
+constexpr int kByteZero = 128;
+// 8 * 2 * 15 * 127 = 30,480, 4 * 2 * 31 * 127 = 31,496 and 2 * 2 * 63 * 127 = 32,004 fit 16 bits.
+template <int BITS> constexpr int kShortProducts = BITS <= 4 ? 8 : BITS == 5 ? 4 : BITS == 6 ? 2 : 1;
 
 struct Lanes {
     __m256i a, b;
@@ -53,12 +56,10 @@ inline __m256i dot4(__m256i acc, __m256i codes, __m256i x) {
 inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) {
     return {dot4(acc.a, codes.a, x.a), dot4(acc.b, codes.b, x.b)};
 }
-// Any byte: its low seven bits (at most 2 * 127 * 127 = 32,258), then the top one as twice 64 (2 * 64 * 127 = 16,256).
+// Any byte c: |c - 128| times x with the sign of c - 128, at most 2 * 128 * 127 = 32,512 in a pair.
 inline __m256i dot4_any(__m256i acc, __m256i codes, __m256i x) {
-    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(codes, _mm256_set1_epi8(127)), x);
-    const __m256i top = _mm256_and_si256(_mm256_srli_epi16(codes, 1), _mm256_set1_epi8(64));
-    const __m256i high = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(2));
-    return _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi16(1)), high));
+    const __m256i centred = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    return dot4(acc, _mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
 }
 inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) {
     return {dot4_any(acc.a, codes.a, x.a), dot4_any(acc.b, codes.b, x.b)};
@@ -66,6 +67,11 @@ inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) {
 inline Lanes dot_pairs(Lanes acc, Lanes x, Lanes y) {
     return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)), _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
+inline Lanes short_products(Lanes codes, Lanes x) {
+    return {_mm256_maddubs_epi16(codes.a, x.a), _mm256_maddubs_epi16(codes.b, x.b)};
+}
+inline Lanes add_short(Lanes x, Lanes y) { return {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)}; }
+inline Lanes add_pairs(Lanes acc, Lanes x) { return dot_pairs(acc, x, {_mm256_set1_epi16(1), _mm256_set1_epi16(1)}); }
 inline Lanes multiply_round15(Lanes x, Lanes y) {
     return {_mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b)};
 }

@@ -18,6 +18,10 @@ constexpr int kMaxRows = 6, kMaxPanels = 2;      // rows by panels of a matrix t
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
 constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
 constexpr int kLowBits = 8;                      // of weights, that one product takes
+constexpr int kByteZero = 0;                     // what dot_bytes takes off each code
+
+// Products of codes of BITS bits that are added in 16 bits (short_products) before they are in 32.
+template <int BITS> constexpr int kShortProducts = 1;
 
 struct Lanes {
     __m512i v;

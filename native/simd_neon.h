@@ -12,6 +12,8 @@ constexpr int kMaxRows = 2, kMaxPanels = 1;  // rows by panels of a matrix tile
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes
+constexpr int kByteZero = 128;
+template <int BITS> constexpr int kShortProducts = 1;
 
 struct Lanes {
     int32x4_t v[4];
@@ -76,13 +78,11 @@ inline int32x4_t dot4(int32x4_t acc, int8x16_t c, int8x16_t x) {
 inline Lanes dot_codes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
     return map([&](int i) { return dot4(acc.v[i], bytes(codes, i), bytes(x, i)); });
 }
-// Any byte c: (c - 128) * x, then twice 64 * x. -128 * -127 * 2 = 32,512 still fits 16 bits.
+// Any byte c: (c - 128) * x, at most 2 * 128 * 127 = 32,512 in a pair.
 inline Lanes dot_bytes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
-    const int8x16_t half = vdupq_n_s8(64);
     return map([&](int i) {
         const int8x16_t signed_codes = vreinterpretq_s8_u8(veorq_u8(codes8(codes, i), vdupq_n_u8(128)));
-        const int32x4_t part = dot4(acc.v[i], signed_codes, bytes(x, i));
-        return dot4(dot4(part, half, bytes(x, i)), half, bytes(x, i));
+        return dot4(acc.v[i], signed_codes, bytes(x, i));
     });
 }
 inline Lanes dot_pairs(const Lanes& acc, const Lanes& a, const Lanes& b) {

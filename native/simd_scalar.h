@@ -11,6 +11,8 @@ constexpr int kMaxRows = 1, kMaxPanels = 1;  // rows by panels of a matrix tile
 constexpr int kScoreRows = 1, kScoreBlocks = 1;
 constexpr int kMixRows = 1, kMixColumns = 1;
 constexpr int kLowBits = 8;  // of weights, that one product takes
+constexpr int kByteZero = 0;
+template <int BITS> constexpr int kShortProducts = 1;
 
 struct Lanes {
     alignas(64) std::int32_t v[16];
