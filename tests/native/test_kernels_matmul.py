@@ -197,17 +197,21 @@ def test_any_part_of_a_product_is_the_same(tier: str, rows: int, outputs: int, s
 
 
 @functools.cache
-def largest_sums(kind: str) -> tuple[BlockWeight, NDArray[np.int64], NDArray[np.int64]]:
-    """Weights and rows whose every term is as large as can be, and of one sign, over the widest row; the products."""
+def largest_sums(kind: str, stored: bool) -> tuple[BlockWeight, NDArray[np.int64], NDArray[np.int64]]:
+    """Weights and rows whose every term is as large as can be, and of one sign, over the widest row; the products.
+
+    As large as can be is a weight or, if `stored`, its code as it stands in memory: then in two of four places, for
+    what two halves of a sum carry too much may not show.
+    """
     like = form(kind)
     table = np.arange(1 << like.bits) if like.table is None else like.table.astype(np.int64)
-    code = int(np.abs(table - like.zero).argmax())
+    code = int((table if stored else np.abs(table - like.zero)).argmax())
     sign = np.sign(table[code] - like.zero)
     scale = np.full((3, WIDEST // like.block), 32767, np.int16) * np.array([[1], [-1], [1]], np.int16)
     scale[2, 1::2] *= -1
     ones = np.ones(3, np.int32)
     w = like._replace(
-        codes=np.full((3, WIDEST), code, np.uint8), scale=scale, scale_exp=-27 * ones, columns=WIDEST,
+        codes=np.tile(np.array([code] * 2 + [0 if stored else code] * 2, np.uint8), (3, WIDEST // 4)), scale=scale, scale_exp=-27 * ones, columns=WIDEST,
         minimum=None if like.minimum is None else scale * np.int16(sign),
         minimum_exp=None if like.minimum is None else -16 * ones,
     )  # fmt: skip
@@ -218,8 +222,9 @@ def largest_sums(kind: str) -> tuple[BlockWeight, NDArray[np.int64], NDArray[np.
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_largest_sums_do_not_overflow(tier: str, kind: str) -> None:
-    w, x, expected = largest_sums(kind)
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_largest_sums_do_not_overflow(tier: str, kind: str, stored: bool) -> None:
+    w, x, expected = largest_sums(kind, stored)
     out = np.zeros(expected.shape, np.int64)
     kernels.matmul_wide(tier, native_weight(w), kernels.quantize(tier, x.astype(np.int32), 16), out)
     np.testing.assert_array_equal(out, expected)
