@@ -286,8 +286,10 @@ def with_model(
         return
     model = intact.load(path, threads=args.threads)
     backend = NativeBackend(model)
-    for label, budget in rows:
-        measure(backend, name, label, budget, task, items, records, args)
+    # All rows of some problems before the next: their texts, which rows share, are used up wherever this is stopped.
+    for first in range(0, len(items), args.parallel):
+        for label, budget in rows:
+            measure(backend, name, label, budget, task, items[first : first + args.parallel], records, args)
     model.close()
 
 

@@ -210,8 +210,9 @@ def largest_sums(kind: str, stored: bool) -> tuple[BlockWeight, NDArray[np.int64
     scale = np.full((3, WIDEST // like.block), 32767, np.int16) * np.array([[1], [-1], [1]], np.int16)
     scale[2, 1::2] *= -1
     ones = np.ones(3, np.int32)
+    four = [code] * 2 + [0 if stored else code] * 2
     w = like._replace(
-        codes=np.tile(np.array([code] * 2 + [0 if stored else code] * 2, np.uint8), (3, WIDEST // 4)), scale=scale, scale_exp=-27 * ones, columns=WIDEST,
+        codes=np.tile(np.array(four, np.uint8), (3, WIDEST // 4)), scale=scale, scale_exp=-27 * ones, columns=WIDEST,
         minimum=None if like.minimum is None else scale * np.int16(sign),
         minimum_exp=None if like.minimum is None else -16 * ones,
     )  # fmt: skip
