@@ -148,7 +148,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
         command += ["--text", str(data / "text.txt"), "--programs", "int8", "--weights", "shipped", "--windows", "2"]
         command += ["--context", "32", "--questions", "3", "--prompts", "3", "--tokens", "6", "--threads", "1"]
         command += ["--settings", "alone,together8,chunk32", *more]
-        environment = {**os.environ, "INTACT_DATA": str(data), "PYTHONPATH": str(root / "src")}
+        environment = {**os.environ, "INTACT_DATA": str(data)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
         assert done.returncode == code, done.stderr
         return done
