@@ -22,7 +22,7 @@ namespace {
 // processor: so it looks for longer only where that would have spared it a short sleep, and gives up sooner after a
 // long one. It never yields: that costs a thread the rest of its time slice, and beside other work it would hardly run.
 constexpr int kLeastLooks = 512, kMostLooks = 8192;
-constexpr std::chrono::microseconds kShort{1000};
+constexpr std::chrono::microseconds kShort{100};
 constexpr std::uint32_t kGone = 1u << 30;  // barriers that a thread has come to once it has failed
 
 inline void relax() {
