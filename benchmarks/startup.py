@@ -1,4 +1,4 @@
-"""What starting costs: import, first token of `intact run`, load time and peak memory of each model.
+"""What starting costs: import, `intact --help`, first token of `intact run`, load time and peak memory of each model.
 
     python benchmarks/startup.py MODEL...
 
@@ -43,6 +43,13 @@ def least_load_import(repeats: int) -> float:
     return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(repeats))
 
 
+def help_shown() -> float:
+    """Seconds of `intact --help`."""
+    started = time.perf_counter()
+    subprocess.check_output([sys.executable, "-m", "intact.cli", "--help"])
+    return time.perf_counter() - started
+
+
 def first_token(model: Path | None) -> float:
     """Seconds from the start of the command until the first byte of the answer."""
     command = [sys.executable, "-m", "intact.cli", "run"]
@@ -84,15 +91,17 @@ def main() -> None:
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     imports = least_import(args.repeats), least_load_import(args.repeats)
+    shown = min(help_shown() for _ in range(args.repeats))
     first = min(first_token(args.default) for _ in range(args.repeats))
     results = [load(path, args.repeats) for path in args.models]
     if args.json:
-        seconds = {"import": imports[0], "import_load": imports[1], "first_token": first}
+        seconds = {"import": imports[0], "import_load": imports[1], "help": shown, "first_token": first}
         print(json.dumps({"machine": machine(), "seconds": seconds, "models": results}, indent=2))
         return
     print("| what | seconds | limit |\n|---|---|---|")
     print(f"| import intact | {imports[0]:.3f} | 0.3 |")
     print(f"| import intact, and what `intact.load` needs | {imports[1]:.3f} | 0.3 |")
+    print(f"| intact --help | {shown:.3f} | 0.4 |")
     print(f"| first token of `intact run`, default model | {first:.2f} | 1.5 |")
     print("\n| model | file, MB | load, s | limit | then first token, s | peak memory, MB | limit |")
     print("|---|---|---|---|---|---|---|")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -60,17 +59,6 @@ def test_decoding_gives_the_text_back(case: tuple[str, Tokenizer]) -> None:
         if "leading space" in name and any(added in text for added in ("\n", "\t", "  ", "<", "[")):
             continue  # a space is put after such a token too, as the reference does, and stays
         assert tokenizer.decode(tokenizer.encode(text, bos=False), skip_special=False) == text
-
-
-@pytest.mark.parametrize(("model", "seconds"), [("smollm2-135m", 0.4), ("qwen-coder-0.5b", 1.0)])
-def test_construction_is_quick(model: str, seconds: float, model_path: Callable[[str], Path]) -> None:
-    metadata = _metadata(model_path(model))
-    taken = []
-    for _ in range(3):
-        start = time.process_time()
-        Tokenizer.from_gguf(metadata)
-        taken.append(time.process_time() - start)
-    assert min(taken) < seconds
 
 
 def test_turns_and_texts_end_generation(model_path: Callable[[str], Path]) -> None:
