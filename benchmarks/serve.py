@@ -1,12 +1,13 @@
 """Compare servers at 1, 8 and 64 clients: throughput, time to the first token, time between tokens, processor time.
 
-    python benchmarks/serve.py [--model PATH] [--clients 1 8 64] [--tokens 64] [--llama PYTHON] [--json FILE]
+    python benchmarks/serve.py [--model PATH] [--clients 1 8 64] [--tokens 64] [--repeats 3] [--llama PYTHON]
 
 Each client streams one answer after the other; all share a system prompt, and each has a question of its own. `engine`
 is the same work in calls of `Model.generate`, without a server: the same texts, as seeds and prompts are the same. It
-is what `intact serve` could reach at best. `--llama` names an interpreter that has llama-cpp-python with its server,
-which is measured too. Load that other processes make shows in every figure, least in the last three: run it on an idle
-machine.
+is what `intact serve` could reach at best. The two take turns, with new questions each time; medians are told, and the
+least and the most of the share that the server keeps of the engine's rate in its turn. `--llama` names an interpreter
+that has llama-cpp-python with its server, which has the first turn only. Load that other processes make shows in every
+figure, least in the last three: run it on an idle machine.
 
 The clients are one process on the same cores. They read what they must (a parser in C, one look at each event) and
 their processor time for each token is told, beside that of the server in all and of its event loop's thread alone.
@@ -25,7 +26,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,7 @@ SYSTEM = "You are a patient teacher. Explain what you are asked in plain words, 
 ROUNDS = 2
 SAMPLING = {"temperature": 0.8, "seed": 1}
 PIECE = re.compile(rb'"delta": ?\{"content": ?"[^"]')
+NONE = float("nan")
 WRITTEN = re.compile(rb'"completion_tokens": ?(\d+)')
 
 
@@ -123,17 +126,16 @@ def content(number: int, tokens: int) -> bytes:
     return json.dumps(body | {"stream_options": {"include_usage": True}}).encode()
 
 
-async def measure(port: int, process: int, clients: int, tokens: int) -> Figures:
-    """Have so many clients ask, each some times."""
+async def measure(port: int, process: int, asked: list[list[bytes]]) -> Figures:
+    """Have clients ask, each one thing after the other."""
     loop = asyncio.get_running_loop()
-    connected = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(clients)]
-    await connected[0].ask(content(0, 4))
+    connected = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in asked]
 
-    async def one(who: int) -> list[Answer]:
-        return [await connected[who].ask(content(1 + who * ROUNDS + i, tokens)) for i in range(ROUNDS)]
+    async def one(client: Client, contents: list[bytes]) -> list[Answer]:
+        return [await client.ask(content) for content in contents]
 
     before = np.array([time.perf_counter(), *processor_time(process), time.process_time()])
-    answers = [answer for several in await asyncio.gather(*map(one, range(clients))) for answer in several]
+    answers = [answer for several in await asyncio.gather(*map(one, connected, asked)) for answer in several]
     spent = np.array([time.perf_counter(), *processor_time(process), time.process_time()]) - before
     for client in connected:
         client.transport.close()
@@ -157,29 +159,22 @@ def processor_time(process: int) -> tuple[float, float]:
     return seconds(f"/proc/{process}/stat"), seconds(f"/proc/{process}/task/{process}/stat")
 
 
-def engine_rate(path: Path, clients: int, tokens: int) -> tuple[float, float]:
-    """Tokens a second of the same texts in the library, and milliseconds of processor time for each."""
-    model = intact.load(path)
-
-    def prompt(number: int) -> list[int]:
-        return model.tokenizer.encode_chat(messages(number))
-
-    model.generate(prompt(0), max_tokens=4)
-    written, seconds, spent = 0, 0.0, 0.0
+def engine_figures(model: intact.Model, asked: list[list[int]], tokens: int) -> Figures:
+    """The same texts in the library."""
+    written, began, before = 0, time.perf_counter(), time.process_time()
     for turn in range(ROUNDS):
-        prompts = [prompt(1 + who * ROUNDS + turn) for who in range(clients)]
-        began, before = time.perf_counter(), time.process_time()
+        prompts = [model.tokenizer.encode_chat(messages(numbers[turn])) for numbers in asked]
         rows = model.generate(prompts, max_tokens=tokens, **SAMPLING)
-        seconds += time.perf_counter() - began
-        spent += time.process_time() - before
         written += sum(len(row[0].tokens) for row in rows)
-    model.close()
-    return written / seconds, 1000 * spent / written
+    seconds, spent = time.perf_counter() - began, time.process_time() - before
+    return Figures(written / seconds, *[NONE] * 4, 1000 * spent / written, NONE, NONE)
 
 
 @contextmanager
-def served(command: list[str], port: int) -> Iterator[int]:
-    """Run a server; its process."""
+def served(command: list[str]) -> Iterator[tuple[int, int]]:
+    """Run a server; its port and its process."""
+    port = free_port()
+    command = [*command, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -190,7 +185,7 @@ def served(command: list[str], port: int) -> Iterator[int]:
                     break
             except httpx.HTTPError:
                 time.sleep(0.2)
-        yield process.pid
+        yield port, process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
@@ -203,16 +198,19 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-WIDTHS = (7, 9, 9, 8, 9, 8, 8, 8, 8)
-
-
-def told(rows: list[dict[str, object]], server: str, clients: int, figures: Figures) -> None:
-    """Print a row, and keep it."""
-    shown = [f"{value:.2f}" if value < 10 else f"{value:.1f}" for value in figures]
-    cells = [str(clients), *("" if value == "nan" else value for value in shown)]
+def told(server: str, clients: int, turns: list[Figures], engine: list[Figures]) -> dict[str, object]:
+    """Print a row: medians over turns."""
+    medians = Figures(*np.median(turns, 0).tolist())
+    shares = sorted(own.rate / best.rate for own, best in zip(turns, engine, strict=False))
+    spread = "" if turns is engine else f"{np.median(shares):.0%} ({shares[0]:.0%}-{shares[-1]:.0%})"
+    shown = ["" if value != value else f"{value:.2f}" if value < 10 else f"{value:.1f}" for value in medians]
+    cells = [str(clients), shown[0], spread, *shown[1:]]
     print(f"{server:18}", *(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True)), flush=True)
-    known = {name: value for name, value in figures._asdict().items() if value == value}
-    rows.append({"server": server, "clients": clients, **known})
+    known = {name: value for name, value in medians._asdict().items() if value == value}
+    return {"server": server, "clients": clients, "turns": len(turns), "of_engine": shares, **known}
+
+
+WIDTHS = (7, 9, 15, 9, 8, 9, 8, 8, 8, 8)
 
 
 def main() -> None:
@@ -221,29 +219,39 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3, help="turns of the engine and of the server (default 3)")
     parser.add_argument("--llama", metavar="PYTHON")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     path = resolve(options.model)
-    port, threads = free_port(), str(len(os.sched_getaffinity(0)))
     main_ = "from intact.cli import main; main()"
-    servers = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}", "--port", str(port)]}
+    commands = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}"]}
     if options.llama:
-        command = [options.llama, "-m", "llama_cpp.server", "--model", str(path), "--port", str(port)]
+        command = [options.llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served"]
         # by default a new request ends the one before it; told not to, the requests wait for each other
-        command += ["--interrupt_requests", "false", "--n_threads", threads, "--n_ctx", "4096"]
-        servers["llama-cpp-python"] = [*command, "--model_alias", "served"]
-    rows: list[dict[str, object]] = []
-    print(f"{'':18} {'':7} {'':9} {'first token, ms':>18} {'between tokens, ms':>18}  {'processor ms a token':>24}")
-    titles = ("clients", "tokens/s", "p50", "p99", "p50", "p99", "server", "its loop", "clients")
+        command += ["--interrupt_requests", "false", "--n_threads", str(len(os.sched_getaffinity(0)))]
+        commands["llama-cpp-python"] = [*command, "--n_ctx", "4096"]
+    rows = []
+    titles = ("clients", "tokens/s", "of the engine's", "p50", "p99", "p50", "p99", "server", "its loop", "clients")
+    print(f"{'':52}{'first token, ms':>18} {'between tokens, ms':>18}  {'processor ms a token':>24}")
     print(f"{'':18}", *(f"{title:>{width}}" for title, width in zip(titles, WIDTHS, strict=True)))
-    for clients in options.clients:
-        rate, server = engine_rate(path, clients, options.tokens)
-        told(rows, "engine", clients, Figures(rate, *[float("nan")] * 4, server, float("nan"), float("nan")))
-    for name, command in servers.items():
-        with served(command, port) as process:
-            for clients in options.clients:
-                told(rows, name, clients, asyncio.run(measure(port, process, clients, options.tokens)))
+    model = intact.load(path)
+    with ExitStack() as stack:
+        stack.callback(model.close)
+        servers = {name: stack.enter_context(served(command)) for name, command in commands.items()}
+        model.generate(model.tokenizer.encode_chat(messages(0)), max_tokens=4)
+        for server in servers.values():
+            asyncio.run(measure(*server, [[content(0, 4)]]))
+        number = count(1)
+        for clients in options.clients:
+            turns: dict[str, list[Figures]] = {name: [] for name in ("engine", *servers)}
+            for turn in range(options.repeats):
+                asked = [list(islice(number, ROUNDS)) for _ in range(clients)]
+                turns["engine"].append(engine_figures(model, asked, options.tokens))
+                bodies = [[content(one, options.tokens) for one in numbers] for numbers in asked]
+                for name in list(servers)[: None if turn == 0 else 1]:
+                    turns[name].append(asyncio.run(measure(*servers[name], bodies)))
+            rows += [told(name, clients, figures, turns["engine"]) for name, figures in turns.items()]
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
