@@ -1,7 +1,7 @@
 """The contract on real models: all pairs of settings, a batch, and the reference in a teacher-forced pass.
 
-64 tokens are drawn after a prompt of 70. The scalar tier is slow: it draws a few after a short prompt. What it does with
-long ones is shown on tiny models (test_contract_engine.py).
+64 tokens are drawn after a prompt of 70. The scalar tier is slow: it draws a few after a short prompt. What it does
+with long ones is shown on tiny models (test_contract_engine.py).
 """
 
 from pathlib import Path
