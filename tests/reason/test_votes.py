@@ -130,6 +130,7 @@ def test_best_of_majority_takes_the_best_of_what_is_frequent() -> None:
     assert best_of_majority(answers, rewards, 0.5) == ("a",), "nothing is kept: the majority"
     assert best_of_majority(answers, [None] * 6, third) == ("a",), "nothing is scored: the majority"
     assert best_of_majority([None], [0.5], 0) == ()
+    assert best_of_majority(["a"] * 9 + ["b"], [0.1] * 9 + [0.9], 0.1) == ("b",), "a tenth is at least a tenth"
     with pytest.raises(ParameterError, match="alpha must lie in"):
         best_of_majority(answers, rewards, 1.5)
 

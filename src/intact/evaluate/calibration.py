@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from intact.errors import ParameterError
-from intact.reason.exact import ln, mean
+from intact.reason.exact import ln, mean, written
 
 
 class Bin(NamedTuple):
@@ -225,7 +225,7 @@ def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage:
     """Return the share right among the given share of texts, rounded up, that have the highest scores."""
     if not 0 < coverage <= 1:
         raise ParameterError(f"the coverage must lie in (0, 1], got {coverage}")
-    return 1 - selective(scores, right).risk[math.ceil(Fraction(str(coverage)) * len(right)) - 1]
+    return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
 
 
 def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.evaluate.checks import Floats, counts, whole
+from intact.reason.exact import written
 
 comb = cache(math.comb)
 
@@ -80,7 +81,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction)
     """
     if not 0 < tau <= 1:
         raise ParameterError(f"tau must lie in (0, 1], got {tau}")
-    share = Fraction(str(tau))
+    share = written(tau, "tau")
     return _each(lambda n, c, k: _at_least(n, c, k, math.ceil(share * k)), n, c, k)
 
 

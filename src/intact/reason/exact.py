@@ -59,6 +59,17 @@ def rational(x: Number, name: str = "a weight") -> Fraction:
     return Fraction(x)
 
 
+def written(x: Number, name: str) -> Fraction:
+    """The rational number that somebody wrote: of a double, the shortest decimal that means it, so that 0.1 is 1/10.
+
+    Raises
+    ------
+    ParameterError
+        If x is infinite or not a number.
+    """
+    return Fraction(str(float(x))) if isinstance(x, float) and math.isfinite(x) else rational(x, name)
+
+
 def weight(x: Number, name: str = "a weight") -> Fraction:
     """The rational number that x >= 0 is.
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from intact.errors import ParameterError
 from intact.reason.aggregate.best import ranking
 from intact.reason.aggregate.votes import check_lengths, vote
-from intact.reason.exact import Number, rational
+from intact.reason.exact import Number, written
 
 A = TypeVar("A", bound=Hashable)
 
@@ -34,7 +34,7 @@ def best_of_majority(
         If alpha lies outside of [0, 1], k below 1, a reward is not a number, or lengths differ.
     """
     check_lengths(answers=answers, rewards=rewards)
-    least = rational(alpha, "alpha")
+    least = written(alpha, "alpha")
     if not 0 <= least <= 1 or k < 1:
         raise ParameterError(f"alpha must lie in [0, 1] and k be at least 1, got {alpha} and {k}")
     tally = vote(answers)

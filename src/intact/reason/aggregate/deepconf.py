@@ -9,7 +9,7 @@ from typing import TypeVar
 from intact.errors import ParameterError
 from intact.reason.aggregate.confidence import group_confidences
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
-from intact.reason.exact import Number, rational
+from intact.reason.exact import Number, rational, written
 
 A = TypeVar("A", bound=Hashable)
 
@@ -22,7 +22,7 @@ def percentile(values: Sequence[float], percent: Number) -> Fraction:
     ParameterError
         If there is no value, one is not finite, or percent lies outside of [0, 100].
     """
-    share = rational(percent, "a percentile") / 100
+    share = written(percent, "a percentile") / 100
     if not values or not 0 <= share <= 1:
         raise ParameterError(f"a percentile in [0, 100] of at least one value, got {percent} of {len(values)}")
     ordered = sorted(rational(value, "a confidence") for value in values)
@@ -47,7 +47,7 @@ def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], ke
     known = [value for answer, value in zip(answers, confidences, strict=True) if answer is not None]
     if not known:
         return vote(answers)
-    least = percentile(known, 100 - rational(keep, "keep"))
+    least = percentile(known, 100 - written(keep, "keep"))
     return vote(answers, [value if value >= least else 0 for value in confidences])
 
 
@@ -56,7 +56,7 @@ def bar(lowest: Sequence[float], keep: Number = 10) -> float:
 
     The authors warm up with 16 samples; keep is 10 (DeepConf-low) or 90 (DeepConf-high).
     """
-    return float(percentile(lowest, 100 - rational(keep, "keep")))
+    return float(percentile(lowest, 100 - written(keep, "keep")))
 
 
 def stopping_place(confidences: Sequence[float], window: int, least: float) -> int | None:
@@ -74,4 +74,4 @@ def agreed(tally: Tally[A], consensus: Number = 0.95) -> bool:
     """Whether the winner's share of the weight has reached the consensus, when the online form stops sampling."""
     if tally.answer is None:
         return False
-    return tally.weights[tally.answer] >= rational(consensus, "a consensus") * sum(tally.weights.values())
+    return tally.weights[tally.answer] >= written(consensus, "a consensus") * sum(tally.weights.values())

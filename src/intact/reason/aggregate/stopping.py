@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from intact.errors import ParameterError
 from intact.reason.aggregate.votes import vote
-from intact.reason.exact import Number, rational
+from intact.reason.exact import Number, written
 
 A = TypeVar("A", bound=Hashable)
 
@@ -37,7 +37,7 @@ def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
 
     Counts are those of the two most frequent answers; samples without an answer do not count.
     """
-    return lead_probability(*leaders(answers)) >= rational(threshold, "a threshold")
+    return lead_probability(*leaders(answers)) >= written(threshold, "a threshold")
 
 
 def survival_probability(first: int, second: int, left: int) -> Fraction:

@@ -9,7 +9,7 @@ from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import confident, decided, leaders, survival_probability
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
-from intact.reason.exact import rational
+from intact.reason.exact import written
 from intact.reason.limits import at_least, within
 
 Rule = Callable[[Sequence[str | None], int, float], bool]
@@ -17,7 +17,7 @@ Rule = Callable[[Sequence[str | None], int, float], bool]
 RULES: dict[str, Rule] = {
     "beta": lambda answers, left, threshold: confident(answers, threshold),
     "survival": lambda answers, left, threshold: (
-        survival_probability(*leaders(answers), left) >= rational(threshold, "a threshold")
+        survival_probability(*leaders(answers), left) >= written(threshold, "a threshold")
     ),
     "certain": lambda answers, left, threshold: decided(answers, left),
 }
