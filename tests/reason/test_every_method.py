@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from intact.evaluate.samples import leaves
 from intact.reason import Problem, Result, State, all_methods
 from intact.reason.budget import Budget
 from intact.reason.choice import Arm, Policy, pilot_arm
@@ -80,6 +81,11 @@ def tokens_of(nodes: list[dict[str, Any]]) -> int:
     return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
 
 
+def written(told: dict[str, Any]) -> list[str]:
+    """The texts that a method itself wrote from the question on, each to its end."""
+    return [leaf.text for leaf in leaves(told["trace"]["nodes"]) if leaf.branch.startswith("p0/") and leaf.tokens]
+
+
 def comparable(result: Result) -> dict[str, Any]:
     value = result.as_dict(trace=True)
     value["cost"].pop("seconds")
@@ -108,6 +114,8 @@ def test_no_cap_is_exceeded_and_what_is_spent_is_said(name: str, parameters: dic
             assert told["cost"] == free["cost"]
         elif value < most:
             assert told["why"] == "spent"
+            if name != "program_aided":  # whose answers are what its texts print
+                assert told["answer"] is not None or not any(map(problems(1)[0].read, written(told)))
 
 
 def test_a_page_says_all_that_one_must_know(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, SpentError
 from intact.reason.answer import Answer
 from intact.reason.ballot import elect, pick
 from intact.reason.problem import Problem
@@ -33,7 +33,14 @@ def advance(
     return extended, rewards
 
 
-def settle(problem: Problem, states: Sequence[State], rewards: Sequence[float], final: str, **details: Any) -> Answer:
+def settle(
+    problem: Problem,
+    states: Sequence[State],
+    rewards: Sequence[float],
+    final: str,
+    spent: SpentError | None = None,
+    **details: Any,
+) -> Answer:
     """The answer of texts that are over, by their last rewards.
 
     best: that of the text with the largest reward that has an answer, of equals the first; weighted: the one with the
@@ -43,10 +50,21 @@ def settle(problem: Problem, states: Sequence[State], rewards: Sequence[float], 
     ------
     ParameterError
         If there is no such way.
+    SpentError
+        If the budget ended it, and none of what was judged by then gives an answer.
     """
     if final not in FINALS:
         raise ParameterError(f"final is one of {', '.join(FINALS)}, got {final!r}")
     if final == "best":
-        return pick(problem, states, rewards, **details)
-    weights = rewards if final == "weighted" else None
-    return elect(problem, states, weights, rewards=list(rewards), **details)
+        answer = pick(problem, states, rewards, **details)
+    else:
+        weights = rewards if final == "weighted" else None
+        answer = elect(problem, states, weights, rewards=list(rewards), **details)
+    return told(answer, spent)
+
+
+def told(answer: Answer, spent: SpentError | None) -> Answer:
+    """The answer; where the budget ended a method that has none yet, that it did: then all that was written counts."""
+    if spent is not None and answer.answer is None:
+        raise spent
+    return answer

@@ -10,7 +10,7 @@ from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.ballot import take
 from intact.reason.limits import at_least
-from intact.reason.stepwise import advance
+from intact.reason.stepwise import advance, told
 
 COSTS = ("increase", "none")
 
@@ -63,6 +63,7 @@ def a_star(
     frontier = [Node(1.0, 0, next(made), 0.0, 1.0, problem.start)]
     expanded = 0
     goal: Node | None = None
+    spent: SpentError | None = None
     try:
         while frontier and expanded < expansions:
             node = heapq.heappop(frontier)
@@ -77,10 +78,11 @@ def a_star(
                 h = 1 - reward
                 g = node.g + (max(0.0, h - node.h) if cost == "increase" else 0.0)
                 heapq.heappush(frontier, Node(g + h, node.depth - 1, next(made), g, h, state))
-    except SpentError:
-        pass
+    except SpentError as error:
+        spent = error
     if goal is None:
         goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
     if goal is None:
         raise SpentError("nothing was written")
-    return take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)
+    answer = take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)
+    return told(answer, spent)

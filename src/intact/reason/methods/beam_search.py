@@ -48,6 +48,7 @@ def beam_search(
     check(n, width)
     ended: list[tuple[State, float]] = []
     beams, kept = [problem.start] * n, [(problem.start, 0.0)]
+    spent: SpentError | None = None
     try:
         for _ in range(steps):
             states, rewards = yield from advance(beams, scorer, delimiter, lookahead)
@@ -59,10 +60,10 @@ def beam_search(
             if not kept:
                 break
             beams = [kept[i % len(kept)][0] for i in range(left)]
-    except SpentError:
-        pass
+    except SpentError as error:
+        spent = error
     pairs = ended or kept
-    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final)
+    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)
 
 
 @method("Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models", temperature=0.8)
@@ -101,6 +102,7 @@ def dvts(
     check(n, width)
     trees = [(problem.start, 0.0)] * (n // width)
     growing = list(range(len(trees)))
+    spent: SpentError | None = None
     try:
         for _ in range(steps):
             states, rewards = yield from advance(
@@ -111,9 +113,9 @@ def dvts(
             growing = [tree for tree in growing if not trees[tree][0].ended]
             if not growing:
                 break
-    except SpentError:
-        pass
-    return settle(problem, [s for s, _ in trees], [r for _, r in trees], final)
+    except SpentError as error:
+        spent = error
+    return settle(problem, [s for s, _ in trees], [r for _, r in trees], final, spent)
 
 
 def check(n: int, width: int) -> None:

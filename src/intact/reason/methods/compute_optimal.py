@@ -14,6 +14,8 @@ from intact.reason.choice import Policy, agreement, pilot_arm
 def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     """See how far a few samples agree, and go on by the method that a table gives for that.
 
+    Where that has no answer, the vote of the first samples stands.
+
     Parameters
     ----------
     table : str
@@ -32,5 +34,7 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     except SpentError:
         if not samples:
             raise
+        return replace(first, details=details)
+    if answer.answer is None and samples:  # its share of the budget may have been nothing
         return replace(first, details=details)
     return replace(answer, details={**answer.details, **details})

@@ -102,9 +102,10 @@ def deepconf_online(
     within(0, 100, keep=keep)
     within(0, 1, consensus=consensus)
     samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
-    lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
-    least = bar(lowest, keep)
     drawn = len(samples)
+    samples = [state for state in samples if state.length]  # what was left unwritten sets no bar
+    lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
+    least = bar(lowest, keep) if lowest else 0.0
     while True:
         answers = problem.answers(samples)
         weights = [max(value, 0.0) if value >= least else 0.0 for value in lowest]

@@ -56,6 +56,7 @@ def entropic_particle_filter(
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     heats: list[float] = []
+    spent: SpentError | None = None
     try:
         for step in range(steps):
             active = [i for i, state in enumerate(states) if not state.ended]
@@ -68,6 +69,6 @@ def entropic_particle_filter(
             heats.append(entropic_temperature(logs, (step + 1) / steps, rule, collapse=collapse, early=early))
             ancestors = resample(scheme, problem.key("resample", step), relative(logs, heats[-1]), n)
             states, rewards = [states[i] for i in ancestors], [rewards[i] for i in ancestors]
-    except SpentError:
-        pass
-    return settle(problem, states, rewards, final, temperatures=heats)
+    except SpentError as error:
+        spent = error
+    return settle(problem, states, rewards, final, spent, temperatures=heats)

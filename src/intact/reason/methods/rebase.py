@@ -42,6 +42,7 @@ def rebase(
     ended: list[tuple[State, float]] = []
     going: list[tuple[State, float]] = [(problem.start, 0.0)]
     counts = [n]
+    spent: SpentError | None = None
     try:
         for _ in range(steps):
             parents = [state for (state, _), count in zip(going, counts, strict=True) for _ in range(count)]
@@ -51,7 +52,7 @@ def rebase(
             if not going:
                 break
             counts = allot([r for _, r in going], n - len(ended), balance)
-    except SpentError:
-        pass
+    except SpentError as error:
+        spent = error
     pairs = ended or going
-    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final)
+    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)

@@ -14,6 +14,8 @@ from intact.reason.limits import at_least
 def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 
+    Texts that a budget or a failure left unwritten have no probability, and no part in it.
+
     Parameters
     ----------
     n : int
@@ -24,8 +26,9 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
     """
     at_least(1, n=n)
     check_installed()
-    samples = yield [Extend(problem.start)] * n
-    check_told(samples)
+    drawn = yield [Extend(problem.start)] * n
+    check_told(drawn)
+    samples = [state for state in drawn if state.length]
     answers = problem.answers(samples)
     logprobs = [state.logprob for state in samples]
     lengths = [state.length for state in samples] if normalised else None

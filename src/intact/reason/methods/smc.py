@@ -11,6 +11,7 @@ from intact.reason.limits import at_least
 from intact.reason.particles import Particle, dead, move
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
+from intact.reason.stepwise import told
 
 
 @method("Lew et al. 2023, arXiv 2306.03081", temperature=1.0)
@@ -50,6 +51,7 @@ def smc(
     at_least(1, n=n, steps=steps)
     particles = [Particle((problem.start,))] * n
     sizes: list[float] = []
+    spent: SpentError | None = None
     try:
         for step in range(steps):
             if all(particle.ended for particle in particles):
@@ -64,9 +66,9 @@ def smc(
                 ancestors = resample(scheme, problem.key("resample", step), weights, n)
                 average = log_mean(logs)
                 particles = [particles[i]._replace(log=average) for i in ancestors]
-    except SpentError:
-        pass
+    except SpentError as error:
+        spent = error
     states, logs = [particle.state for particle in particles], [particle.log for particle in particles]
     if dead(particles):
-        return elect(problem, states, log_evidence=-math.inf, sizes=sizes)
-    return elect(problem, states, relative(logs), log_evidence=log_mean(logs), sizes=sizes)
+        return told(elect(problem, states, log_evidence=-math.inf, sizes=sizes), spent)
+    return told(elect(problem, states, relative(logs), log_evidence=log_mean(logs), sizes=sizes), spent)
