@@ -291,3 +291,33 @@ def test_a_cap_in_seconds_stops_a_replay_at_the_same_token(tmp_path: Path) -> No
         assert free == run(MarkovBackend(), None)[:0] or len(free) == len(results)
         assert other.made > 0 or not any(result["why"] == "spent" for result in results)
     assert spent > 5
+
+
+def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_path: Path) -> None:
+    """A scorer without a digest may depend on the model, or be other code by now."""
+
+    class Constant:
+        name, digest = "letters", ""
+
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def score(self, problem: Problem, states: list[State]) -> list[float]:
+            return [self.value for _ in states]
+
+    class Other(MarkovBackend):
+        """A model that writes the same texts."""
+
+        identity = "other"
+
+    def rewards(value: float, backend: MarkovBackend, **caps: float) -> list[float]:
+        (task,) = [one for one in tasks(1) if one.method.name == "best_of_n"]
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            options: dict[str, Any] = {"journal": journal, "scorer": lambda _: Constant(value)}
+            (result,) = solve(backend, [task], budget=Budget(**caps), **options)
+        return list(result.answer.details["rewards"])
+
+    assert rewards(0.25, MarkovBackend(), seconds=1e9) == [0.25] * 4
+    assert rewards(0.75, Other(), seconds=1e9) == [0.75] * 4
+    assert rewards(0.5, MarkovBackend()) == [0.5] * 4
+    assert rewards(0.5, MarkovBackend(), seconds=1e9) == [0.25] * 4, "replayed"

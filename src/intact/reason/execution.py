@@ -163,11 +163,11 @@ class Execution:
             return None
         if not self.root.timed:
             return self.journal.find(key)
-        found = self.journal.find(self._own(key))
+        found = self.journal.find(self.own(key))
         if found is None and not self.root.struck:
             found = self.journal.find(key)
             if found is not None:
-                self.journal.add(self._own(key), found)
+                self.journal.add(self.own(key), found)
         return found
 
     def keep(self, key: bytes, value: Any, cut: bool = False) -> None:
@@ -175,11 +175,12 @@ class Execution:
         if self.journal is None:
             return
         if self.root.timed:
-            self.journal.add(self._own(key), value)
+            self.journal.add(self.own(key), value)
         if not cut:
             self.journal.add(key, value)
 
-    def _own(self, key: bytes) -> bytes:
+    def own(self, key: bytes) -> bytes:
+        """What of a request belongs to this very undertaking."""
         return key_of("timed", self.root.key.hex(), key.hex())
 
     def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:

@@ -230,6 +230,8 @@ class ScoreSlot(Slot):
         kept = execution.journal is not None and (scorer.digest or execution.root.timed)
         texts = [plain(state) for state in states] if kept else []
         key = key_of("score", scorer.name, scorer.digest, execution.problem.id, execution.problem.prompt, texts)
+        if not scorer.digest:  # nothing tells what its scores depend on besides
+            key = execution.own(key)
         found = execution.recall(key) if kept else None
         if found is None and execution.root.struck:
             self.refuse()
