@@ -166,6 +166,30 @@ def test_curves_over_the_number_of_samples_are_drawn_from_independent_ones_alone
     assert {score["metric"] for score in evaluate.json["scores"]} == {"accuracy", "tokens"}
 
 
+def test_a_stop_string_of_the_task_ends_a_sample_as_the_model_does(evaluate, tmp_path):
+    rows = [{"q": f"What is 1 + {i}?", "a": 1 + i} for i in range(3)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = ['name = "sums"', 'grader = "exact"', "[items]", 'file = "sums.jsonl"', 'question = "{q}"', 'answer = "{a}"']
+    (tmp_path / "sums.toml").write_text("\n".join([*task, "[prompt]", 'stops = ["e", "a", "t"]']))
+    words = (f"{tmp_path / 'sums.toml'}:style=base", "--method", "self_consistency", "-n", "4", "--max-tokens", "60")
+    result, traces = evaluate(words=words, file="base.jsonl")
+    assert {"pass@1", "pass@4", "majority@4"} <= {score["metric"] for score in evaluate.json["scores"]}
+    records = [json.loads(line) for line in result.splitlines()[1:4]]
+    samples = [sample for record in records for sample in record["samples"]]
+    assert "closed" in {sample["why"] for sample in samples}
+    nodes = [node for line in traces.splitlines() for node in json.loads(line)["nodes"]]
+    assert not any(stop in node["text"] for node in nodes for stop in "eat" if node["why"] == "closed")
+    assert all(record["answer"] in {sample["answer"] for sample in record["samples"]} for record in records)
+
+
+def test_samples_that_the_answer_does_not_come_from_make_no_curve(evaluate, tmp_path):
+    table = {"pilot": 2, "edges": [], "arms": [["self_consistency", {"n": 3}]]}
+    (tmp_path / "methods.json").write_text(json.dumps(table))
+    chosen = ("--method", "compute_optimal", "--set", f"table={tmp_path / 'methods.json'}")
+    evaluate(words=("gsm8k", *chosen, "--max-tokens", "24"), file="chosen.jsonl")
+    assert {score["metric"] for score in evaluate.json["scores"]} == {"accuracy", "tokens"}
+
+
 def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatch):
     monkeypatch.setenv("INTACT_DATA", str(place / "data"))
     listed = {

@@ -47,8 +47,8 @@ def direct(records: Sequence[Record]) -> int:
         places = [sample.branch.rpartition("/")[0] for sample in record.samples]
         if any(place != record.id for place in places):
             return 0
-        if any(sample.why not in ("end", "stop", "length") for sample in record.samples):
+        if any(sample.why not in ("end", "closed", "stop", "length") for sample in record.samples):
             return 0
-        if record.chosen is not None and record.samples[record.chosen].answer != record.answer:
+        if record.answer != (None if record.chosen is None else record.samples[record.chosen].answer):
             return 0
     return counts.pop()

@@ -32,7 +32,7 @@ def extension(writing: Writing, state: State, written: Written) -> Node:
         "kind": "extend",
         "branch": path(state.branch),
         "parent": path(writing.request.state.branch),
-        "text": written.text,
+        "text": "".join([piece.text for piece in state.pieces[len(writing.request.state.pieces) :]]),
         "tokens": len(written.tokens),
         "prefill": cost.prefill,
         "operations": cost.operations,
