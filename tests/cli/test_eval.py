@@ -1,5 +1,6 @@
 """``intact eval`` on a tiny random model: its result file has the same bytes however it was made."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -186,8 +187,10 @@ def test_samples_that_the_answer_does_not_come_from_make_no_curve(evaluate, tmp_
     table = {"pilot": 2, "edges": [], "arms": [["self_consistency", {"n": 3}]]}
     (tmp_path / "methods.json").write_text(json.dumps(table))
     chosen = ("--method", "compute_optimal", "--set", f"table={tmp_path / 'methods.json'}")
-    evaluate(words=("gsm8k", *chosen, "--max-tokens", "24"), file="chosen.jsonl")
+    result, _ = evaluate(words=("gsm8k", *chosen, "--max-tokens", "24"), file="chosen.jsonl")
     assert {score["metric"] for score in evaluate.json["scores"]} == {"accuracy", "tokens"}
+    stated = json.loads(result.splitlines()[0])["method"]["files"]
+    assert stated == {"table": hashlib.sha256((tmp_path / "methods.json").read_bytes()).hexdigest()}
 
 
 def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatch):

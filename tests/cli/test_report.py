@@ -106,12 +106,17 @@ def test_failures_open_as_trees_of_texts_and_nothing_in_them_becomes_markup(repo
     assert "<script" not in text
 
 
-def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(report, runs):
+def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(report, runs, tmp_path):
     assert "differ in their weights too" in report(runs["greedy"], runs["other"])
     assert "differ in their prompts too" in report(runs["greedy"], runs["base"])
     text = report(runs["greedy"], runs["float"])
     assert "differ in their profiles too" in text
     assert "--max-tokens 32 --profile fp32 --out float.jsonl" in text
+    told, *rest = runs["greedy"].read_text().splitlines(keepends=True)
+    manifest = json.loads(told)
+    manifest["models"][0]["template"] = "0" * 64
+    (tmp_path / "template.jsonl").write_text(json.dumps(manifest) + "\n" + "".join(rest))
+    assert "differ in their chat templates too" in report(runs["greedy"], tmp_path / "template.jsonl")
     text = report(runs["greedy"], runs["changed"])
     assert "are not compared: their problems have the same names but are not the same" in text
     assert "McNemar" not in text

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from intact import __version__
 from intact.errors import ParameterError, WorkerError
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
@@ -164,7 +165,7 @@ class _Known:
         self._journal, self._digest = None if folder is None else Journal(folder / FILE), digest(told)
 
     def _key(self, unit: Unit) -> bytes:
-        return key_of("record", self._digest, list(unit))
+        return key_of("record", __version__, self._digest, list(unit))
 
     def find(self, unit: Unit) -> Done | None:
         found = None if self._journal is None else self._journal.find(self._key(unit))

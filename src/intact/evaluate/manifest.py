@@ -27,13 +27,15 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     first = next(iter(backends.values()))
     method, converses = plan.method, takes_conversations(first)
     own = not method.function.__module__.startswith("intact.")
+    parameters = {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters}
     return {
         "models": [{"name": name, **_model(backend)} for name, backend in backends.items()],
         "method": {
             "name": method.name,
-            "parameters": {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters},
+            "parameters": parameters,
             "sampling": dict(method.sampling) | dict(plan.sampling),
             "source": _file_digest(Path(inspect.getfile(method.function))) if own else None,
+            **({"files": files} if (files := _files(parameters)) else {}),
         },
         "budget": plan.budget.as_dict(),
         "seeds": list(plan.seeds),
@@ -90,7 +92,21 @@ def grader_digest(task: Task) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of what parameters name: a table, a scorer's checkpoint."""
+    found = {}
+    for name, value in parameters.items():
+        kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        path = Path(place)
+        if (kind or path.suffix) and path.is_file():
+            found[name] = _file_digest(path)
+        elif kind and path.is_dir():
+            found[name] = digest([[file.name, _file_digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
+    return found
 
 
 def _model(backend: Backend) -> dict[str, Any]:

@@ -149,13 +149,23 @@ def _forbids(one: Arm, other: Arm) -> str:
     return ""
 
 
+_OF_MODELS = {
+    "identity": "endpoints",
+    "weights": "weights",
+    "tokenizer": "tokenizers",
+    "template": "chat templates",
+    "numerics": "numerics",
+    "profile": "profiles",
+    "bits": "bits of weights",
+}
+
+
 def _differs(one: Arm, other: Arm) -> Iterator[str]:
     a, b = one.run.manifest, other.run.manifest
     if one.about["digests"]["prompts"] != other.about["digests"]["prompts"]:
         yield "prompts"
-    first, second = a["models"][0], b["models"][0]
-    for name, words in (("weights", "weights"), ("numerics", "numerics"), ("profile", "profiles")):
-        if first.get(name) != second.get(name):
+    for name, words in _OF_MODELS.items():
+        if [model.get(name) for model in a["models"]] != [model.get(name) for model in b["models"]]:
             yield words
     if a["budget"] != b["budget"]:
         yield "budgets"
