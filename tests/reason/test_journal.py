@@ -321,3 +321,7 @@ def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_
     assert rewards(0.75, Other(), seconds=1e9) == [0.75] * 4
     assert rewards(0.5, MarkovBackend()) == [0.5] * 4
     assert rewards(0.5, MarkovBackend(), seconds=1e9) == [0.25] * 4, "replayed"
+    task = Task(find("best_of_n"), problems(1)[0], {"n": 4, "scorer": Constant(0.5)})
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        (result,) = solve(MarkovBackend(), [task], journal=journal, budget=Budget(seconds=1e9))
+    assert result.answer.details["rewards"] == [0.5] * 4, "a scorer that was handed over"

@@ -187,7 +187,8 @@ class Driver:
         timed, struck, key = self.budget.seconds is not None or self._seconds is not None, False, b""
         if timed and self.journal is not None:
             identities = [backend.identity for backend in self.backends.values()]
-            place = problem.id, problem.prompt, problem.seed, method.name, dict(parameters), sampling
+            told = {name: _plain(value) for name, value in parameters.items()}
+            place = problem.id, problem.prompt, problem.seed, method.name, told, sampling
             key = key_of("strike", identities, place, self.budget.as_dict(), self._seconds)
             struck = self.journal.find(key) is not None
         if self._over and not struck:
@@ -314,3 +315,8 @@ def _told(error: Exception) -> str:
 
 def _no_scorer(name: str) -> Scorer:
     raise ParameterError(f"there is no scorer {name!r}: this driver was given none by name")
+
+
+def _plain(parameter: Any) -> Any:
+    """A parameter as JSON has it: a scorer by its name and digest."""
+    return [parameter.name, parameter.digest] if hasattr(parameter, "score") else parameter
