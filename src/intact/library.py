@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -491,10 +491,22 @@ class Model:
         draft = known is None
         return Job(self.tokenizer, parameters, prompt, keys, *limits, draft=draft, recorder=recorder, known=known)
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run requests to their ends, beside whatever else runs."""
+    def run(self, jobs: Sequence[Job], between: Callable[[], None] | None = None) -> None:
+        """Run requests to their ends, beside whatever else runs.
+
+        Parameters
+        ----------
+        between : callable, optional
+            Called before each step; what it raises ends them.
+        """
+
+        def done() -> bool:
+            if between is not None:
+                between()
+            return all(job.done for job in jobs)
+
         with self._submitted(jobs):
-            self._driver.run(lambda: all(job.done for job in jobs))
+            self._driver.run(done)
 
     def _recorder(
         self, receipts: _Receipts, tokens: list[int], parameters: SamplingParameters, name: str, source: Source | None

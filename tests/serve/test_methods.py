@@ -1,5 +1,6 @@
 """Reasoning methods through the official client: the library's answers, progress, budgets, and who leaves."""
 
+import asyncio
 import json
 
 import httpx
@@ -8,6 +9,13 @@ import pytest
 
 import intact
 from intact.reason.problem import Problem, whole_text
+from intact.serve import reasoning
+from intact.serve.app import create_app
+from intact.serve.errors import ApiError
+from intact.serve.generation import Service
+from intact.serve.models import Loading, Models
+from intact.serve.requests import ChatRequest
+from intact.serve.settings import Settings
 from intact.solving import as_problem, backend_of
 
 QUESTION = "What is 17 + 5?"
@@ -118,3 +126,21 @@ def test_who_leaves_has_the_search_ended(server):
         while "writing" not in next(lines):
             pass
     server.settle(server.idle)
+
+
+def test_a_server_that_ends_waits_for_no_method(tiny_path):
+    settings = Settings(max_tokens=1000)
+    service = Service(settings, Models({"tiny": str(tiny_path)}, Loading(threads=1), settings))
+    served = service.models.served["tiny"]
+    request = ChatRequest(model="tiny:best-of-n-64", messages=MESSAGES, max_tokens=900)
+
+    async def scene():
+        app = create_app(service)
+        async with app.router.lifespan_context(app):
+            asked = asyncio.create_task(reasoning.answer(service, request, "a"))
+            while served.model is None or not served.loaded.engine.counters.decoded:
+                await asyncio.sleep(0.005)
+        with pytest.raises(ApiError, match="about to end"):
+            await asked
+
+    asyncio.run(asyncio.wait_for(scene(), 60))

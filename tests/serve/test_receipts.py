@@ -1,11 +1,13 @@
 """Receipts over HTTP: made, kept for who asked, true when checked, false when changed."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
 
 import intact
+from intact.serve.generation import VERIFYING
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
 ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
@@ -86,3 +88,27 @@ def test_methods_are_listed(server):
         {"name": "n", "type": "int", "default": 16, "help": "Samples."}
     ]
     assert "compute_optimal" not in by_name
+
+
+def test_a_verification_ends_with_its_client(server, answer):
+    """Nobody else goes without a thread meanwhile, and the model is not let go before it has ended."""
+    served, many = server.service.models.served["tiny"], 20
+    steps = served.loaded.engine.counters.steps
+
+    async def scene():
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            body = {"receipt": answer.choices[0].receipt}
+            with served.loaded.exclusive():  # no verification comes to its first step
+                asked = [asyncio.create_task(client.post("/v1/verify", json=body)) for _ in range(many)]
+                while served.gate.inside < many:
+                    await asyncio.sleep(0.005)
+                assert (await client.post("/tokenize", json={"prompt": "Hi"})).status_code == 200
+                for task in asked:
+                    task.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
+                while not served.gate.inside == served.users == VERIFYING:  # others still waited for a thread
+                    await asyncio.sleep(0.005)
+
+    asyncio.run(scene())
+    server.settle(server.idle)
+    assert served.loaded.engine.counters.steps == steps

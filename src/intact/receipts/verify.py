@@ -6,7 +6,7 @@ penalties, constraints, ends, preemption and shared prompts need no second imple
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -64,7 +64,11 @@ class Verdict:
 
 
 def verify(
-    model: Model, receipts: Iterable[Receipt], most: int | None = None, signed_by: bytes | None = None
+    model: Model,
+    receipts: Iterable[Receipt],
+    most: int | None = None,
+    signed_by: bytes | None = None,
+    between: Callable[[], None] | None = None,
 ) -> Iterator[Verdict]:
     """Verify receipts, some at a time in shared steps (`WINDOW`, `ENOUGH`); a verdict for each, in order.
 
@@ -74,6 +78,8 @@ def verify(
         Tokens of each output that are checked at most, from its beginning; by default all.
     signed_by : bytes, optional
         The public key that must have signed them. Without it a signature must hold, but may be missing.
+    between : callable, optional
+        Called before each step of the engine; what it raises ends all.
     """
     for checks in _windows(_Check(receipt, most) for receipt in receipts):
         groups: dict[tuple[object, ...], _Group] = {}
@@ -83,7 +89,7 @@ def verify(
                 request = check.receipt.header.request
                 shared = request.prompt, replace(request.parameters, seed=0)
                 groups.setdefault(shared, _Group()).checks.append(check)
-        model.run([job for group in groups.values() if (job := group.begin(model)) is not None])
+        model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
         for group in groups.values():
             group.end()
         for check in checks:

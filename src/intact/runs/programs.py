@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,16 @@ def here() -> Sandbox:
     return Sandbox(platform.python_version(), protection().kind)
 
 
-def verify_programs(claims: Claims) -> RunVerdict:
-    """Run every program of a receipt once more."""
+def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
+    """Run every program of a receipt once more; `between` is called before each."""
     first: dict[bytes, int] = {}
     for index, entry in enumerate(claims.run.entries):
         if isinstance(entry, RunEntry):
             first.setdefault(entry.program, index)
     count, doubt = 0, None
     for program, index in first.items():
+        if between is not None:
+            between()
         try:
             found = _difference(claims.programs[program], claims.ran[program], claims.run.header.sandbox)
         except SandboxError as error:

@@ -265,8 +265,13 @@ def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
     return result
 
 
-def driver_of(models: Mapping[str, Model], claims: Claims, kind: type[ReplayBackend] = ReplayBackend) -> ReplayDriver:
-    """The driver for a receipt's run.
+def driver_of(
+    models: Mapping[str, Model],
+    claims: Claims,
+    kind: type[ReplayBackend] = ReplayBackend,
+    between: Callable[[], None] | None = None,
+) -> ReplayDriver:
+    """The driver for a receipt's run; `between` is called after each round.
 
     Raises
     ------
@@ -282,11 +287,14 @@ def driver_of(models: Mapping[str, Model], claims: Claims, kind: type[ReplayBack
         raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
     sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
     backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
-    return ReplayDriver(backends, claims, budget=caps, sampling=sampling, scorer=find_scorer)
+    progress = None if between is None else lambda _: between()
+    return ReplayDriver(backends, claims, budget=caps, sampling=sampling, scorer=find_scorer, progress=progress)
 
 
-def replay(models: Mapping[str, Model], run: RunReceipt) -> Claims:
+def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
     """Run the method of a receipt on its entries, and hold entries and result against what comes of it.
+
+    `between` is called after each round; what it raises ends all.
 
     Raises
     ------
@@ -296,7 +304,7 @@ def replay(models: Mapping[str, Model], run: RunReceipt) -> Claims:
         If no such run is possible.
     """
     claims = Claims(run)
-    driver = driver_of(models, claims)
+    driver = driver_of(models, claims, between=between)
     result = run_again(driver, run.header)
     if result.why == "failed":
         raise false("method", None, f"the method fails: {result.error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ def verify_run(
     *,
     others: Mapping[str, Model] | None = None,
     signed_by: bytes | None = None,
+    between: Callable[[], None] | None = None,
 ) -> RunVerdict:
     """Verify the receipt of a run.
 
@@ -44,21 +45,23 @@ def verify_run(
         The run's other models by the names that it gives them.
     signed_by : bytes, optional
         The public key that must have signed it. Without it a signature must hold, but may be missing.
+    between : callable, optional
+        Called between steps of the engine, rounds of the method, and programs; what it raises ends all.
     """
     models = {run.header.models[0].name: model, **(others or {})}
     found = _refused(run, models, signed_by)
     if found is not None:
         return found
     try:
-        claims = replay(models, run)
+        claims = replay(models, run, between)
     except DecidedError as error:
         return error.verdict
     except IntactError as error:
         return RunVerdict("false", "method", detail=f"no such run is possible: {error}")
-    texts = _hold_against(models, run, claims, winner, most)
+    texts = _hold_against(models, run, claims, winner, most, between)
     if texts.outcome == "false":
         return texts
-    programs = verify_programs(claims)
+    programs = verify_programs(claims, between)
     if programs.outcome == "false" or texts.outcome == "true":
         return replace(programs, checked=texts.checked)
     return replace(texts, programs=programs.programs)
@@ -97,7 +100,12 @@ def _as_run(verdict: Verdict) -> RunVerdict:
 
 
 def _hold_against(
-    models: Mapping[str, Model], run: RunReceipt, claims: Claims, winner: bool, most: int | None
+    models: Mapping[str, Model],
+    run: RunReceipt,
+    claims: Claims,
+    winner: bool,
+    most: int | None,
+    between: Callable[[], None] | None,
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
     chosen, checked, found = run.result.chosen, 0, dict[int, RunVerdict]()
@@ -108,7 +116,8 @@ def _hold_against(
             if model == name and (not winner or on_path(receipt.header.request.branch, chosen))
         ]
         receipts = [claims.receipts[index][1] for index in wanted]
-        for index, verdict in zip(wanted, answers.verify(models[name], receipts, most), strict=True):
+        verdicts = answers.verify(models[name], receipts, most, between=between)
+        for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
             if verdict.outcome != "true":
                 found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)

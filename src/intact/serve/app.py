@@ -57,7 +57,7 @@ def create_app(service: Service) -> FastAPI:
         if batches is not None:
             await batches.stop()
         first.cancel()
-        service.methods.shutdown(cancel_futures=True)
+        await asyncio.gather(service.methods.close(), service.verifying.close())
         service.models.close()
         if service.tracing is not None:
             await asyncio.to_thread(service.tracing.close)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from intact.serve.kept import Kept
 from intact.serve.models import Models, Served
 from intact.serve.requests import ResponseFormat, Sampled
 from intact.serve.settings import Settings
+from intact.serve.threads import Threads
 from intact.serve.tracing import Tracing
 from intact.serve.watch import Metrics
 
@@ -29,6 +29,8 @@ FORESEEN = 512
 """Tokens of a text that are counted on where it may have more; the engine preempts when more become so long."""
 METHODS = 8
 """Reasoning methods at work at a time."""
+VERIFYING = 4
+"""Receipts that are verified at a time."""
 RECEIPTS = 1024
 """Answers whose receipts are kept to be fetched."""
 _PASSED_ON = (
@@ -52,8 +54,8 @@ class Service:
     ----------
     tracing : Tracing or None
         Where traces go, if they are asked for.
-    methods : ThreadPoolExecutor
-        Where reasoning methods work.
+    methods, verifying : Threads
+        Where reasoning methods work; where receipts are verified.
     ending : bool
         Whether the server is about to end.
     """
@@ -61,7 +63,8 @@ class Service:
     settings: Settings
     models: Models
     tracing: Tracing | None = None
-    methods: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(METHODS, "intact-method"))
+    methods: Threads = field(default_factory=lambda: Threads(METHODS, "intact-method"))
+    verifying: Threads = field(default_factory=lambda: Threads(VERIFYING, "intact-verify"))
     ending: bool = False
 
     def __post_init__(self) -> None:

@@ -6,11 +6,9 @@ import asyncio
 import hashlib
 import json
 import re
-import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -35,6 +33,7 @@ from intact.serve import tracing
 from intact.serve.errors import ApiError
 from intact.serve.kept import documented
 from intact.serve.requests import Extension
+from intact.serve.threads import Threads, Work
 
 WITHHELD = ("compute_optimal",)
 """Methods that read files of the server."""
@@ -157,26 +156,22 @@ def as_problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) ->
     return Problem(name, prompt, READERS[own.answer], seed=seed)
 
 
-class _LeftError(Exception):
-    """Nobody waits for the answer any more."""
-
-
-class Work:
-    """A method at work in a thread, which another may end."""
+class Solving(Work[Result]):
+    """A method at work."""
 
     def __init__(self, undertaking: Undertaking, model: Model, tell: Tell | None) -> None:
-        self.name = undertaking.method.name
+        super().__init__(f"method {undertaking.method.name}")
         self._undertaking, self._tell = undertaking, tell
         self._backend = (RecordingBackend if undertaking.receipt else NativeBackend)(model)
-        self._left, self._told, self._tokens = threading.Event(), time.monotonic(), 0
+        self._told = time.monotonic()
 
     def leave(self) -> None:
-        """End it after the engine's step at hand."""
-        self._left.set()
+        """Nobody waits for it any more: it ends after the engine's step at hand."""
+        super().leave()
         self._backend.interrupted = True
 
-    def run(self) -> Result | None:
-        """Work; None, if it was ended."""
+    def run(self) -> Result:
+        """Solve the problem."""
         given = self._undertaking
         driver = (_Recorder if given.receipt else Driver)(
             {"main": self._backend},
@@ -186,16 +181,12 @@ class Work:
             progress=self._progress,
             watch=self._watch,
         )
-        try:
-            with closing(driver.solve([Task(given.method, given.problem, given.parameters)])) as results:
-                return next(results)[1]
-        except _LeftError:
-            return None
+        with closing(driver.solve([Task(given.method, given.problem, given.parameters)])) as results:
+            return next(results)[1]
 
     def _progress(self, tokens: int) -> None:
         """After each round: whether to go on, and now and then what is being written."""
-        if self._left.is_set():
-            raise _LeftError
+        self.check()
         now = time.monotonic()
         if self._tell is None or now - self._told < TELLING:
             return
@@ -229,21 +220,7 @@ def _scorer(name: str) -> Scorer:
     return find_scorer(name)
 
 
-@asynccontextmanager
-async def at_work(pool: ThreadPoolExecutor, work: Work) -> AsyncIterator[asyncio.Future[Result | None]]:
-    """Have a method work until it ends, or the block does."""
-    with tracing.span(f"method {work.name}"):
-        begun = pool.submit(work.run)
-        future = asyncio.wrap_future(begun)
-        try:
-            yield future
-        finally:
-            work.leave()
-            if not begun.cancel():  # it has a thread, which is left after the engine's step at hand
-                await asyncio.wait([asyncio.wrap_future(begun)])
-
-
-def checked(result: Result | None) -> Result:
+def checked(result: Result) -> Result:
     """A result that is an answer.
 
     Raises
@@ -251,8 +228,6 @@ def checked(result: Result | None) -> Result:
     ApiError
         If the method failed: 400, if it was for what the request says.
     """
-    if result is None:
-        raise ApiError(500, "the method was ended")
     cost = result.cost
     usage = {"gen_ai__usage__input_tokens": cost.prefill, "gen_ai__usage__output_tokens": cost.tokens}
     tracing.here().note(**usage, intact__why=result.why)
@@ -292,9 +267,7 @@ def receipt_of(result: Result, undertaking: Undertaking) -> dict[str, Any]:
     return {"receipt": documented(result)} if undertaking.receipt else {}
 
 
-async def events(
-    pool: ThreadPoolExecutor, make: Callable[[Tell | None], Work], progress: bool
-) -> AsyncGenerator[Any, None]:
+async def events(threads: Threads, make: Callable[[Tell | None], Solving], progress: bool) -> AsyncGenerator[Any, None]:
     """What a method tells while it works, if that is wanted; last its result."""
     loop, told = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
@@ -302,7 +275,7 @@ async def events(
         if value["event"] != "writing" or told.qsize() < UNREAD:
             loop.call_soon_threadsafe(told.put_nowait, value)
 
-    async with at_work(pool, make(tell if progress else None)) as future:
+    async with threads.at_work(make(tell if progress else None)) as future:
         future.add_done_callback(lambda _: told.put_nowait(None))
         while (value := await told.get()) is not None:
             yield value

@@ -13,7 +13,7 @@ from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import FORESEEN, Service, apart, limited
 from intact.serve.messages import conversation
-from intact.serve.methods import Tell, Undertaking, Work
+from intact.serve.methods import Solving, Tell, Undertaking
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest
@@ -32,7 +32,7 @@ def wanted(request: ChatRequest) -> bool:
 @asynccontextmanager
 async def _placed(
     service: Service, request: ChatRequest, client: str
-) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Work]]]:
+) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Solving]]]:
     """A model, what is to be undertaken, and a place at the gate."""
     name, suffix, n = methods.split(request.model)
     own = request.intact
@@ -63,8 +63,8 @@ async def _placed(
         with tracing.operation("invoke_workflow", served.name, served.fingerprint, **named):
             async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
 
-                def work(tell: Tell | None) -> Work:
-                    return Work(undertaking, model, tell)
+                def work(tell: Tell | None) -> Solving:
+                    return Solving(undertaking, model, tell)
 
                 yield served, undertaking, work
                 ticket.used = tokens
@@ -119,7 +119,7 @@ def _usage(result: Result) -> dict[str, int]:
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
     """The answer, once it is there."""
     async with _placed(service, request, client) as (served, undertaking, work):
-        async with methods.at_work(service.methods, work(None)) as future:
+        async with service.methods.at_work(work(None)) as future:
             result = methods.checked(await future)
         message = {"role": "assistant", "content": _text(result), "refusal": None}
         first = head(served, "chat.completion", request.model)
