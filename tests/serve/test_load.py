@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 
 import httpx
@@ -15,7 +16,8 @@ from intact.engine.sequence import Request
 from intact.numerics.sampling import branch_key, make_sampling
 from intact.serve.errors import ApiError
 from intact.serve.gate import Gate
-from intact.serve.models import Loading
+from intact.serve.models import Loading, Models
+from intact.serve.settings import Settings
 from support.serving import running
 
 LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 900, "ignore_eos": True}
@@ -231,6 +233,64 @@ def test_models_share_a_cap_of_memory(tiny_path):
         refused = post(server, SHORT | {"model": "a"})
         assert refused.status_code == 503
         assert refused.json()["error"]["param"] == "model"
+
+
+class Held(Models):
+    """Loads no model before `go` is set."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.go, self.loads = threading.Event(), 0
+
+    def _open(self, path):
+        self.loads += 1
+        self.go.wait()
+        return super()._open(path)
+
+
+async def leased(models, order, name, held=None):
+    async with models.lease(name):
+        order.append(name)
+        await (asyncio.sleep(0) if held is None else held.wait())
+
+
+def test_a_model_is_loaded_once_whoever_leaves(tiny_path):
+    async def scene():
+        models, order = Held({"a": str(tiny_path)}, Loading(threads=1), Settings()), []
+        for _ in range(6):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await leased(models, order, "a")
+        models.go.set()
+        await leased(models, order, "a")
+        assert (models.loads, order) == (1, ["a"])
+        await models.close()
+
+    run(scene())
+
+
+def test_a_model_in_use_keeps_no_other_out(tiny_path):
+    async def scene():
+        paths, loading = {"a": str(tiny_path), "b": str(tiny_path)}, Loading(threads=1, cache_bytes=600_000)
+        cap = int(1.5 * (1.1 * tiny_path.stat().st_size + 600_000))
+        models, order, held = Models(paths, loading, Settings(memory_bytes=cap, waiting=1)), [], asyncio.Event()
+        tasks = [asyncio.create_task(leased(models, order, "a", held))]
+        while not order:
+            await asyncio.sleep(0.005)
+        for name in ("b", "a", "b"):
+            tasks.append(asyncio.create_task(leased(models, order, name)))
+            await asyncio.sleep(0)
+        with pytest.raises(ApiError) as raised:
+            await leased(models, order, "b")
+        assert (raised.value.status, raised.value.code) == (429, "queue_full")
+        tasks.pop().cancel()  # who leaves leaves a place, and holds up nobody
+        held.set()
+        await asyncio.gather(*tasks)
+        assert order == ["a", "b", "a"]
+        assert not any(served.users or served.coming for served in models.served.values())
+        await models.close()
+
+    run(scene())
 
 
 SHORT_OPENAI = {"messages": SHORT["messages"], "max_tokens": 3}

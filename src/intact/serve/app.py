@@ -58,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
             await batches.stop()
         first.cancel()
         await asyncio.gather(service.methods.close(), service.verifying.close())
-        service.models.close()
+        await service.models.close()
         if service.tracing is not None:
             await asyncio.to_thread(service.tracing.close)
 

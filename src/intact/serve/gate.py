@@ -18,6 +18,12 @@ REMEMBERED = 4096
 """Clients whose account is kept while they ask for nothing."""
 
 
+def full(waiting: int, after: float) -> ApiError:
+    """What those are told who come when enough wait already."""
+    message = f"{waiting} requests are waiting already; try again later"
+    return ApiError(429, message, code="queue_full", after=after)
+
+
 @dataclass(order=True)
 class Ticket:
     """A request's place in the queue of its client: by priority, then by its coming.
@@ -104,12 +110,7 @@ class Gate:
             self._admit(ticket)
             return
         if self.waiting >= self.most_waiting:
-            raise ApiError(
-                429,
-                f"{self.waiting} requests are waiting already; try again later",
-                code="queue_full",
-                after=self._patience(),
-            )
+            raise full(self.waiting, self._patience())
         heapq.heappush(self._queues.setdefault(ticket.client, []), ticket)
         self.waiting += 1
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from intact.library import Model
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.errors import ApiError
-from intact.serve.gate import Gate
+from intact.serve.gate import Gate, full
 from intact.serve.settings import Settings
 
 OVERHEAD = 1.1
 """What a loaded model takes beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
 COMPILING = 2
 """Constraints that are compiled at a time."""
+PATIENCE = 5.0
+"""Seconds after which it may go better for those who find that too many wait for a model to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ class Served:
         What a text depends on beside its request: version of the arithmetic, profile, root over the weights.
     users, used : int, float
         Requests that use it now; when one last did.
+    coming : int
+        Requests that wait for room for it, or behind another that does.
     need : int
         Bytes that it takes, about.
+    loading : Task or None
+        What loads it, whoever leaves meanwhile.
     """
 
     name: str
@@ -57,9 +63,9 @@ class Served:
     fingerprint: str = ""
     users: int = 0
     used: float = 0.0
+    coming: int = 0
     need: int = 0
-    loading: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    loading: asyncio.Task[None] | None = None
     compiling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMPILING))
 
     @property
@@ -78,6 +84,9 @@ class Models:
         For each name a name of the catalogue, or a path.
     loading : Loading
         How they are loaded; under a cap of memory a cache takes a quarter of it, unless it says otherwise.
+
+    Who needs a model for which there is no room waits until others are left; who comes later, for whichever model,
+    waits behind. So a model that is always in use keeps no other out for ever.
     """
 
     def __init__(self, paths: Mapping[str, str], loading: Loading, settings: Settings) -> None:
@@ -85,13 +94,13 @@ class Models:
             raise ParameterError("there is no model to serve")
         if settings.memory_bytes is not None and loading.cache_bytes is None:
             loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
-        self._loading, self._memory = loading, settings.memory_bytes
+        self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
             path = resolve(place)
             gate = Gate(1, settings.running, settings.waiting)
             self.served[name] = Served(name, path, gate, int(path.stat().st_mtime))
-        self._room = asyncio.Condition()
+        self._door, self._left = asyncio.Lock(), asyncio.Event()
 
     @property
     def first(self) -> str:
@@ -118,34 +127,45 @@ class Models:
         Raises
         ------
         ApiError
-            404, if there is none; 503, if it cannot be loaded.
+            404, if there is none; 429, if too many wait for it already; 503, if it cannot be loaded.
         """
         served = self.find(name)
-        served.users += 1
+        await self._enter(served)
         try:
-            async with served.lock:
-                if served.model is None:
-                    await self._load(served)
+            if served.loading is not None:
+                await asyncio.shield(served.loading)
             yield served
         finally:
             served.users -= 1
             served.used = time.monotonic()
-            async with self._room:
-                self._room.notify_all()
+            self._left.set()
+
+    async def _enter(self, served: Served) -> None:
+        """Become a user of a model that is loaded, or being loaded."""
+        waiting = served.coming + (0 if served.loading is None else served.users)
+        if waiting > self._most:  # one of them is what the others wait for
+            raise full(waiting, PATIENCE)
+        served.coming += 1
+        try:
+            async with self._door:
+                if served.model is None and served.loading is None:
+                    with _telling(served):
+                        served.need = self._need(served.path)
+                    while not self._make_room(served):
+                        self._left.clear()
+                        await self._left.wait()
+                    served.loading = asyncio.create_task(self._load(served))
+                served.users += 1
+        finally:
+            served.coming -= 1
 
     async def _load(self, served: Served) -> None:
         try:
-            async with self._room:
-                served.need = self._need(served.path)
-                while not self._make_room(served):
-                    await self._room.wait()
-                served.loading = True
-            model, root = await asyncio.to_thread(self._open, served.path)
-        except (IntactError, OSError, MemoryError) as error:
-            message = f"the model {served.name} cannot be loaded: {error}"
-            raise ApiError(503, message, "model", "model_broken") from error
+            with _telling(served):
+                model, root = await asyncio.to_thread(self._open, served.path)
         finally:
-            served.loading = False
+            served.loading = None
+            self._left.set()  # it may have failed, or nobody wait for it any more
         served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{root[:16]}"
         pool = model.engine.pool
         served.gate.capacity = pool.capacity * pool.page_size
@@ -173,7 +193,7 @@ class Models:
         for other in sorted(there, key=lambda other: other.used):
             if taken + served.need <= self._memory:
                 break
-            if not other.users:
+            if other.model and not other.users:
                 taken -= other.need
                 self.drop(other)
         return taken + served.need <= self._memory
@@ -186,7 +206,18 @@ class Models:
                 engine.close()
             model.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give everything back."""
+        loading = [served.loading for served in self.served.values() if served.loading is not None]
+        await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
             self.drop(served)
+
+
+@contextmanager
+def _telling(served: Served) -> Iterator[None]:
+    try:
+        yield
+    except (IntactError, OSError, MemoryError) as error:
+        message = f"the model {served.name} cannot be loaded: {error}"
+        raise ApiError(503, message, "model", "model_broken") from error
