@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 import intact
+from intact.serve.errors import ApiError
 from intact.serve.generation import VERIFYING
+from intact.serve.kept import Kept
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
 ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
@@ -112,3 +114,20 @@ def test_a_verification_ends_with_its_client(server, answer):
     asyncio.run(scene())
     server.settle(server.idle)
     assert served.loaded.engine.counters.steps == steps
+
+
+def test_what_is_kept_is_bounded_by_its_size(tiny_path):
+    model = intact.load(tiny_path, threads=1)
+    answers = [model.generate("Why?", max_tokens=8, seed=seed, receipt=True)[0] for seed in range(4)]
+    size = max(len(json.dumps([answer.receipt.to_document()])) for (answer,) in answers)
+    kept = Kept(2 * size)
+    for number, answer in enumerate(answers[:3]):
+        kept.add("a", str(number), answer)
+    kept.add("a", "large", [one for (one,) in answers])  # too much by itself: for it nobody has to go
+    for name in ("0", "large"):
+        with pytest.raises(ApiError):
+            kept.find("a", name)
+    for number, (answer,) in list(enumerate(answers))[1:3]:
+        assert json.loads(kept.find("a", str(number))) == [answer.receipt.to_document()]
+    with pytest.raises(ApiError):
+        kept.find("b", "2")

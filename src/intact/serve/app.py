@@ -145,7 +145,8 @@ def _add_texts(app: FastAPI, service: Service) -> None:
     @app.get("/v1/receipts/{answer}")
     async def answers_receipts(answer: str, request: Request) -> Response:
         """Give the receipts of an answer of a moment ago."""
-        return reply({"object": "list", "data": service.receipts.find(client(request), answer)})
+        found = service.receipts.find(client(request), answer)
+        return Response(b'{"object":"list","data":%b}' % found, media_type="application/json")
 
     @app.post("/v1/verify")
     async def verify(body: VerifyRequest, request: Request) -> Attended:

@@ -31,8 +31,8 @@ METHODS = 8
 """Reasoning methods at work at a time."""
 VERIFYING = 4
 """Receipts that are verified at a time."""
-RECEIPTS = 1024
-"""Answers whose receipts are kept to be fetched."""
+RECEIPTS = 64 << 20
+"""Bytes of receipts that are kept to be fetched."""
 _PASSED_ON = (
     "top_k",
     "min_p",

@@ -8,24 +8,34 @@ from typing import Any
 
 from intact.engine.completion import Completion
 from intact.reason.answer import Result
-from intact.serve.errors import ApiError
+from intact.serve.errors import ApiError, encode
 
 
 class Kept:
-    """The receipts of the last answers, by the answers' identifiers; each for the client that asked alone."""
+    """The receipts of the last answers, by the answers' identifiers; each for the client that asked alone.
+
+    Parameters
+    ----------
+    most : int
+        Bytes that all may take together. What is more by itself is not kept.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+        self._most, self._bytes = most, 0
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def add(self, client: str, name: str, answers: Sequence[Completion | Result]) -> None:
-        """Keep the receipts of an answer."""
-        self._kept[client, name] = [documented(answer) for answer in answers]
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Keep the receipts of an answer; for them the oldest go."""
+        content = encode([documented(answer) for answer in answers])
+        if len(content) > self._most:
+            return
+        self._kept[client, name] = content
+        self._bytes += len(content)
+        while self._bytes > self._most:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
 
-    def find(self, client: str, name: str) -> list[Any]:
-        """The receipts of an answer.
+    def find(self, client: str, name: str) -> bytes:
+        """The receipts of an answer, as a JSON list.
 
         Raises
         ------
