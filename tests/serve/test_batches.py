@@ -1,12 +1,19 @@
 """Batches through the official client: answered, resumed after a restart and a torn line, cancelled, refused."""
 
+import asyncio
 import io
 import json
+import resource
+import threading
 import time
 
 import openai
 import pytest
 
+from intact.serve.batches import Batches, Endpoint
+from intact.serve.errors import ApiError
+from intact.serve.files import Files
+from intact.serve.requests import BatchRequest, ChatRequest
 from support.serving import PATIENCE, running
 
 KEYS = ("first-client-0123456789", "second-client-0123456789")
@@ -145,6 +152,123 @@ def test_bad_names_and_endpoints(storing):
         with pytest.raises(openai.APIStatusError) as raised:
             upload(client, ["x" * 20_000])
         assert raised.value.status_code == 413
+
+
+class Watched(Files):
+    """Knows who reads."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.readers = set()
+
+    def lines(self, name):
+        for one in super().lines(name):
+            self.readers.add(threading.current_thread())
+            yield one
+
+
+class Held(Batches):
+    """Keeps no answer before `go` is set."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def _keep(self, *given):
+        self.begun.set()
+        self.go.wait()
+        super()._keep(*given)
+
+
+async def item(request, client):
+    """An answer; never, if the request is of seed 1."""
+    if request.seed == 1:
+        await asyncio.Event().wait()
+    return {"seed": request.seed}
+
+
+async def begun(kind, state, lines):
+    """A batch without a server, and who works on it."""
+    files = Watched(state / "files")
+    batches = kind(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+    content = "".join(json.dumps(one) + "\n" for one in lines).encode()
+    name = files.add("a", "input.jsonl", "batch", io.BytesIO(content))["id"]
+    request = BatchRequest(input_file_id=name, endpoint="/v1/chat/completions", completion_window="24h")
+    return files, batches, (await batches.create(request, "a"))["id"]
+
+
+async def over(batches, name):
+    while batches.find("a", name)["status"] in ("in_progress", "cancelling"):
+        await asyncio.sleep(0.005)
+    return batches.find("a", name)
+
+
+def run(scene):
+    return asyncio.run(asyncio.wait_for(scene, 20))
+
+
+def test_a_cancel_is_not_lost_while_an_answer_is_kept(state):
+    async def scene():
+        _, batches, name = await begun(Held, state, [line(0), line(1)])
+        await asyncio.to_thread(batches.begun.wait)
+        cancelling = asyncio.create_task(batches.cancel("a", name))
+        await asyncio.sleep(0)
+        batches.go.set()
+        assert (await cancelling)["status"] == "cancelling"
+        ended = await over(batches, name)
+        assert (ended["status"], ended["request_counts"]) == ("cancelled", {"total": 2, "completed": 1, "failed": 0})
+        assert json.loads((state / "batches" / f"{name}.json").read_text())["status"] == "cancelled"
+
+    run(scene())
+
+
+def test_a_server_that_ends_finishes_the_line_that_it_writes(state):
+    async def scene():
+        files, batches, name = await begun(Held, state, [line(0), line(1)])
+        await asyncio.to_thread(batches.begun.wait)
+        stopping = asyncio.create_task(batches.stop())
+        await asyncio.sleep(0)
+        batches.go.set()
+        await stopping
+        value = json.loads((state / "batches" / f"{name}.json").read_text())
+        assert (value["status"], value["request_counts"]["completed"]) == ("in_progress", 1)
+        assert files.path(value["output"]).read_bytes().count(b"\n") == 1
+
+    run(scene())
+
+
+def test_a_line_has_its_own_deadline(state):
+    async def scene():
+        files, batches, name = await begun(Batches, state, [line(0), line(1, intact={"deadline": 0.05})])
+        ended = await over(batches, name)
+        assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+        told = {one["custom_id"]: one for one in map(json.loads, files.lines(ended["output_file_id"]))}
+        assert told["item-1"]["response"]["status_code"] == 504
+        assert told["item-1"]["response"]["body"]["error"]["code"] == "timeout"
+
+    run(scene())
+
+
+def test_files_are_read_beside_the_event_loop(state):
+    async def scene():
+        files, batches, name = await begun(Batches, state, [line(0), line(2)])
+        assert (await over(batches, name))["status"] == "completed"
+        assert files.readers
+        assert threading.current_thread() not in files.readers
+
+    run(scene())
+
+
+def test_a_file_that_cannot_be_described_is_not_kept(state):
+    files, (soft, hard) = Files(state), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(ApiError) as raised:
+            files.add("a", "input.jsonl", "batch", io.BytesIO(b"short"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.status == 507
+    assert list(state.iterdir()) == []
 
 
 def test_without_a_folder_there_are_none(client):

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from intact.serve.errors import ApiError, encode, invalid
 from intact.serve.files import Files, load, save
 from intact.serve.requests import BatchRequest
 from intact.serve.sse import told
+from intact.serve.threads import to_the_end
 
 _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16
@@ -44,6 +46,23 @@ class Endpoint:
         self.form, self.answer = form, answer
 
 
+@dataclass(eq=False)
+class Batch:
+    """A batch that is worked on.
+
+    Attributes
+    ----------
+    value : dict
+        What is known of it; its file has the same.
+    turn : Lock
+        Whose turn it is to change that.
+    """
+
+    value: dict[str, Any]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None
+
+
 class Batches:
     """The batches of a folder.
 
@@ -55,7 +74,7 @@ class Batches:
 
     def __init__(self, folder: Path, files: Files, endpoints: dict[str, Endpoint]) -> None:
         self._folder, self._files, self._endpoints = folder, files, endpoints
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._batches: dict[str, Batch] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -70,9 +89,10 @@ class Batches:
 
     async def stop(self) -> None:
         """Leave all batches as they are, for the next server."""
-        for task in self._tasks.values():
+        tasks = [batch.task for batch in self._batches.values() if batch.task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
         """Accept a batch: from here on it is not lost.
@@ -125,25 +145,32 @@ class Batches:
 
     def all(self, client: str) -> list[dict[str, Any]]:
         """A client's batches, the newest first."""
-        found = [value for path in self._folder.glob("batch_*.json") if (value := load(path)) is not None]
+        names = [path.stem for path in self._folder.glob("batch_*.json")]
+        found = [value for name in names if (value := self._known(name)) is not None]
         mine = [_shown(value) for value in found if value["client"] == client]
         return sorted(mine, key=lambda value: (-value["created_at"], value["id"]))
 
-    def cancel(self, client: str, name: str) -> dict[str, Any]:
+    async def cancel(self, client: str, name: str) -> dict[str, Any]:
         """End a batch; what is done stays."""
         value = self._own(client, name)
-        if value["status"] == "in_progress":
-            value["status"] = "cancelling"
-            self._save(value)
-            if (task := self._tasks.get(name)) is not None:
-                task.cancel()
+        if (batch := self._batches.get(name)) is not None:
+            async with batch.turn:
+                if value["status"] == "in_progress":
+                    await to_the_end(asyncio.to_thread(self._save, value | {"status": "cancelling"}))
+                    value["status"] = "cancelling"
+                    if batch.task is not None:
+                        batch.task.cancel()
         return _shown(value)
 
     def _own(self, client: str, name: str) -> dict[str, Any]:
-        value = load(self._path(name)) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
+        value = self._known(name) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
         if value is None or value["client"] != client:
             raise ApiError(404, f"there is no batch {name!r:.60}", "batch_id", "not_found")
         return value
+
+    def _known(self, name: str) -> dict[str, Any] | None:
+        batch = self._batches.get(name)
+        return load(self._path(name)) if batch is None else batch.value
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -175,51 +202,50 @@ class Batches:
         return len(names)
 
     def _begin(self, value: dict[str, Any]) -> None:
-        name = value["id"]
-        task = self._tasks[name] = asyncio.create_task(self._work(value))
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        batch = self._batches[value["id"]] = Batch(value)
+        batch.task = asyncio.create_task(self._work(batch))
 
-    async def _work(self, value: dict[str, Any]) -> None:
+    async def _work(self, batch: Batch) -> None:
+        value = batch.value
         try:
             if value["status"] == "in_progress":
-                await self._answer_all(value)
-            self._end(value, "completed" if value["status"] == "in_progress" else "cancelled")
+                await self._answer_all(batch)
+            await self._end(batch, "completed" if value["status"] == "in_progress" else "cancelled")
         except asyncio.CancelledError:
-            if (load(self._path(value["id"])) or value)["status"] != "cancelling":
+            if value["status"] != "cancelling":
                 raise  # the server ends; the next one goes on
-            self._end(value, "cancelled")
+            await self._end(batch, "cancelled")
         except Exception as error:
             _LOG.exception("a batch failed")
             value["errors"] = {"object": "list", "data": [{"code": "batch_failed", "message": str(error)}]}
             with suppress(OSError):  # what failed may be the disk
-                self._end(value, "failed")
+                await self._end(batch, "failed")
+            value["status"] = "failed"
 
-    async def _answer_all(self, value: dict[str, Any]) -> None:
-        path = self._files.path(value["output"])
-        done = _mend(path)
-        counts = {"total": value["request_counts"]["total"], "completed": 0, "failed": 0}
-        for good in done.values():
-            counts["completed" if good else "failed"] += 1
-        places, turn = asyncio.Semaphore(AT_A_TIME), asyncio.Lock()
+    async def _answer_all(self, batch: Batch) -> None:
+        value = batch.value
+        path, counts = self._files.path(value["output"]), value["request_counts"]
+        done = await to_the_end(asyncio.to_thread(_mend, path))
+        counts |= _counted(done)
+        places = asyncio.Semaphore(AT_A_TIME)
         endpoint = self._endpoints[value["endpoint"]]
+        lines = (json.loads(line) for line in self._files.lines(value["input_file_id"]))
+        left = (line for line in lines if line["custom_id"] not in done)
         with path.open("ab") as output:
 
             async def one(line: dict[str, Any]) -> None:
                 try:
                     entry, good = await self._answer(endpoint, line, value["client"])
-                    async with turn:
+                    async with batch.turn:
                         counts["completed" if good else "failed"] += 1
-                        await asyncio.to_thread(self._keep, output, entry, value | {"request_counts": counts})
+                        await to_the_end(asyncio.to_thread(self._keep, output, entry, value))
                 finally:
                     places.release()
 
             async with asyncio.TaskGroup() as group:
-                for raw in self._files.lines(value["input_file_id"]):
-                    line = json.loads(raw)
-                    if line["custom_id"] not in done:
-                        await places.acquire()
-                        group.create_task(one(line))
-        value["request_counts"] = counts
+                while (line := await to_the_end(asyncio.to_thread(next, left, None))) is not None:
+                    await places.acquire()
+                    group.create_task(one(line))
 
     def _keep(self, output: BinaryIO, entry: dict[str, Any], value: dict[str, Any]) -> None:
         output.write(encode(entry) + b"\n")
@@ -230,8 +256,9 @@ class Batches:
     async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
         """A line of the file of answers, and whether it is an answer."""
         try:
-            request = endpoint.form.model_validate(line["body"] | {"stream": None})
-            status, body = 200, await self._patiently(endpoint, request, client)
+            request: Any = endpoint.form.model_validate(line["body"] | {"stream": None})
+            async with asyncio.timeout(request.intact.deadline):
+                status, body = 200, await self._patiently(endpoint, request, client)
         except ValidationError as error:
             errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
             refused = invalid(errors, line["body"])
@@ -253,21 +280,29 @@ class Batches:
                     raise
             await asyncio.sleep(PATIENCE)
 
-    def _end(self, value: dict[str, Any], status: str) -> None:
-        now = int(time.time())
-        value |= {"status": status, f"{status}_at": now}
+    async def _end(self, batch: Batch, status: str) -> None:
+        async with batch.turn:
+            await to_the_end(asyncio.to_thread(self._conclude, batch.value, status))
+        del self._batches[batch.value["id"]]
+
+    def _conclude(self, value: dict[str, Any], status: str) -> None:
+        ended = {"status": status, f"{status}_at": int(time.time())}
         output = self._files.path(value["output"])
         if output.exists():
-            done = _mend(output)
-            good = sum(done.values())
-            value["request_counts"] |= {"completed": good, "failed": len(done) - good}
+            ended["request_counts"] = value["request_counts"] | _counted(_mend(output))
             self._files.describe(value["client"], value["output"], f"{value['id']}_output.jsonl", "batch_output")
-            value["output_file_id"] = value["output"]
-        self._save(value)
+            ended["output_file_id"] = value["output"]
+        self._save(value | ended)
+        value |= ended
 
 
 def _shown(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in ("client", "output")}
+
+
+def _counted(done: dict[str, bool]) -> dict[str, int]:
+    good = sum(done.values())
+    return {"completed": good, "failed": len(done) - good}
 
 
 def _mend(path: Path) -> dict[str, bool]:

@@ -46,10 +46,10 @@ class Files:
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
+            return self.describe(client, name, filename, purpose)
         except OSError as error:
             self.path(name).unlink(missing_ok=True)
             raise ApiError(507, f"the file cannot be kept: {error.strerror}", "file", "storage_failed") from error
-        return self.describe(client, name, filename, purpose)
 
     def describe(self, client: str, name: str, filename: str, purpose: str) -> dict[str, Any]:
         """Make a file whose content is there known."""
@@ -102,13 +102,20 @@ class Files:
 
 
 def save(path: Path, value: Any) -> None:
-    """Write a value as JSON, so that the file has either what was in it before, or all of this."""
+    """Write a value as JSON, so that the file has either what was in it before, or all of this.
+
+    Nobody else may write the same file meanwhile.
+    """
     new = path.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def load(path: Path) -> dict[str, Any] | None:

@@ -83,4 +83,4 @@ def add_storage(app: FastAPI, files: Files, batches: Batches) -> None:
 
     @app.post("/v1/batches/{name}/cancel")
     async def cancel_batch(name: str, request: Request) -> Response:
-        return reply(batches.cancel(client(request), name))
+        return reply(await batches.cancel(client(request), name))
