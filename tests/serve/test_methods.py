@@ -128,6 +128,17 @@ def test_who_leaves_has_the_search_ended(server):
     server.settle(server.idle)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_is_charged_what_its_method_took(server, stream):
+    gate = server.service.models.served["tiny"].gate
+    before = gate.accounts.get("127.0.0.1", 0)
+    asked = ASKED | {"model": "tiny:best-of-n-3", "stream": stream, "stream_options": {"include_usage": True}}
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    told = answer.text.splitlines()[-4].removeprefix("data: ") if stream else answer.text
+    server.settle(server.idle)
+    assert gate.accounts["127.0.0.1"] - before == json.loads(told)["usage"]["total_tokens"]
+
+
 def test_a_server_that_ends_waits_for_no_method(tiny_path):
     settings = Settings(max_tokens=1000)
     service = Service(settings, Models({"tiny": str(tiny_path)}, Loading(threads=1), settings))

@@ -58,13 +58,18 @@ class Gate:
         The most that all who are inside may take together; one alone may take more.
     texts, waiting : int
         The most texts that are written at a time; the most requests that wait.
+
+    Attributes
+    ----------
+    accounts : dict of str to int
+        Tokens that each client was served.
     """
 
     def __init__(self, tokens: int, texts: int, waiting: int) -> None:
         self.capacity, self.most_texts, self.most_waiting = tokens, texts, waiting
         self.tokens = self.texts = self.inside = self.waiting = 0
         self._queues: dict[str, list[Ticket]] = {}
-        self._accounts: OrderedDict[str, int] = OrderedDict()
+        self.accounts: OrderedDict[str, int] = OrderedDict()
         self._present: dict[str, int] = {}
         self._number = count()
         self._rate = 100.0  # tokens a second that leave, a moving average
@@ -95,7 +100,7 @@ class Gate:
             self._open()
 
     def _arrive(self, client: str) -> None:
-        accounts = self._accounts
+        accounts = self.accounts
         if client not in self._present and self._present:
             accounts[client] = max(accounts.get(client, 0), min(accounts[other] for other in self._present))
         accounts.setdefault(client, 0)
@@ -139,14 +144,14 @@ class Gate:
         self.inside += 1
         self.tokens += ticket.tokens
         self.texts += ticket.texts
-        self._accounts[ticket.client] += ticket.tokens
+        self.accounts[ticket.client] += ticket.tokens
 
     def _leave(self, ticket: Ticket) -> None:
         used = ticket.tokens if ticket.used is None else ticket.used
         self.inside -= 1
         self.tokens -= ticket.tokens
         self.texts -= ticket.texts
-        self._accounts[ticket.client] += used - ticket.tokens
+        self.accounts[ticket.client] += used - ticket.tokens
         now = time.monotonic()
         weight = min(1.0, (now - self._left) / 10)
         self._rate += weight * (used / max(now - self._left, 1e-3) - self._rate)
@@ -155,7 +160,7 @@ class Gate:
     def _open(self) -> None:
         """Let in who is next, as long as there is room."""
         while self._queues:
-            client = min(self._queues, key=lambda client: self._accounts[client])
+            client = min(self._queues, key=lambda client: self.accounts[client])
             ticket = self._queues[client][0]
             if not self._fits(ticket):
                 return

@@ -11,6 +11,7 @@ from intact.errors import IntactError
 from intact.reason.answer import Result
 from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
+from intact.serve.gate import Ticket
 from intact.serve.generation import FORESEEN, Service, apart, limited
 from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking
@@ -32,7 +33,7 @@ def wanted(request: ChatRequest) -> bool:
 @asynccontextmanager
 async def _placed(
     service: Service, request: ChatRequest, client: str
-) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Solving]]]:
+) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Solving], Ticket]]:
     """A model, what is to be undertaken, and a place at the gate."""
     name, suffix, n = methods.split(request.model)
     own = request.intact
@@ -66,8 +67,7 @@ async def _placed(
                 def work(tell: Tell | None) -> Solving:
                     return Solving(undertaking, model, tell)
 
-                yield served, undertaking, work
-                ticket.used = tokens
+                yield served, undertaking, work, ticket
 
 
 def _texts(undertaking: Undertaking) -> int:
@@ -118,9 +118,10 @@ def _usage(result: Result) -> dict[str, int]:
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
     """The answer, once it is there."""
-    async with _placed(service, request, client) as (served, undertaking, work):
+    async with _placed(service, request, client) as (served, undertaking, work, ticket):
         async with service.methods.at_work(work(None)) as future:
             result = methods.checked(await future)
+        ticket.used = _usage(result)["total_tokens"]
         message = {"role": "assistant", "content": _text(result), "refusal": None}
         first = head(served, "chat.completion", request.model)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}
@@ -136,7 +137,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
 
 async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     """The answer in pieces: with `intact.progress` what happens meanwhile, then the text as a whole."""
-    async with _placed(service, request, client) as (served, undertaking, work):
+    async with _placed(service, request, client) as (served, undertaking, work, ticket):
         first = head(served, "chat.completion.chunk", request.model)
 
         def told(value: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +157,7 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                 if not isinstance(value, Result):
                     yield told(value)
                     continue
+                ticket.used = _usage(value)["total_tokens"]
                 yield chunk({"role": "assistant", "content": _text(value), "refusal": None})
                 last = chunk({}, _finish(value))
                 last["choices"][0] |= methods.receipt_of(value, undertaking)
