@@ -77,6 +77,16 @@ def test_every_grader_judges(declared, grader, row, text):
     assert not chosen.task.correct(item, chosen.task.read_for(item, "The answer is C."))
 
 
+ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswer = "{{a}}"\n'
+
+
+def test_texts_in_csv_may_have_several_lines(declared, tmp_path):
+    path = declared(ASKING.format("exact").replace("jsonl", "csv"), [])
+    (tmp_path / "sums.csv").write_text('q,a\n"One,\ntwo\u2028or?",Two\nLast?,one\n')
+    items = choose(path).load()
+    assert [(item.question, item.answer) for item in items] == [("One,\ntwo\u2028or?", "Two"), ("Last?", "one")]
+
+
 def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
     pytest.importorskip("datasets", reason="needs datasets: pip install 'intact[hub]'")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ def read_rows(path: Path) -> list[Row]:
     except (UnicodeDecodeError, OSError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
+        return list(csv.DictReader(io.StringIO(text, newline="")))  # what stands in quotes may have several lines
     if path.suffix == ".json":
         rows = _parse(text, str(path))
         if not isinstance(rows, list):
