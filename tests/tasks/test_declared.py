@@ -80,11 +80,42 @@ def test_every_grader_judges(declared, grader, row, text):
 ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswer = "{{a}}"\n'
 
 
-def test_texts_in_csv_may_have_several_lines(declared, tmp_path):
+@pytest.mark.parametrize(
+    ("grader", "row", "message"),
+    [
+        ("choice", {"q": "Which?", "a": -1, "c": ["x", "y", "z"]}, "item 0 .*'-1' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": "D", "c": ["x", "y", "z"]}, "item 0 .*'D' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": "AB", "c": ["x", "y", "z"]}, "item 0 .*'AB' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": "", "c": ["x", "y", "z"]}, "item 0 .*'' is none of 3 choices"),
+        ("likelihood", {"q": "Which?", "a": 3, "c": ["x", "y", "z"]}, "item 0 .*'3' is none of 3 choices"),
+        ("choice", {"q": "Which?", "a": "A", "c": list("uvwxyz")}, "item 0 .*6 choices, but letters for 5: A to E"),
+        ("choice", {"q": "Which?", "a": "A", "c": "xyz"}, "item 0 .*c should hold a list of choices.*'xyz'"),
+        ("choice", {"q": "Which?", "a": "A", "c": ["x", None]}, "item 0 .*c should hold a list of choices"),
+        ("choice", {"q": "Which?", "a": "A", "c": None}, "item 0 .*the field c holds nothing"),
+        ("exact", {"q": "Which?", "a": None}, "item 0 .*the field a holds nothing"),
+        ("exact", {"q": "Which?", "a": "..."}, r"item 0 \(0\): the judge cannot read its answer '\.\.\.'"),
+    ],
+)
+def test_items_that_could_only_be_judged_wrongly_are_refused(declared, grader, row, message):
+    choices = 'choices = "c"\n' if "c" in row else ""
+    with pytest.raises(FormatError, match=message):
+        choose(declared(ASKING.format(grader) + choices, [row])).load()
+
+
+def test_likelihoods_are_compared_of_more_choices_than_there_are_letters(declared):
+    row = {"q": "Which?", "a": 5, "c": list("uvwxyz")}
+    (item,) = choose(declared(ASKING.format("likelihood") + 'choices = "c"\n', [row])).load()
+    assert (item.answer, len(item.data["choices"])) == ("5", 6)
+
+
+def test_texts_in_csv_may_have_several_lines_and_rows_must_be_whole(declared, tmp_path):
     path = declared(ASKING.format("exact").replace("jsonl", "csv"), [])
     (tmp_path / "sums.csv").write_text('q,a\n"One,\ntwo\u2028or?",Two\nLast?,one\n')
     items = choose(path).load()
     assert [(item.question, item.answer) for item in items] == [("One,\ntwo\u2028or?", "Two"), ("Last?", "one")]
+    (tmp_path / "sums.csv").write_text("q,a\nFirst?,one\nLast?\n")
+    with pytest.raises(FormatError, match=r"item 1 .*the field a holds nothing"):
+        choose(path).load()
 
 
 def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):

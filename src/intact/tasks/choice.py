@@ -66,5 +66,15 @@ class Choice(Task):
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    """Return a question with its choices below, by letter."""
+    """Return a question with its choices below, by letter.
+
+    Raises
+    ------
+    ValueError
+        If there are more choices than letters.
+    """
+    if len(choices) > len(LETTERS):
+        raise ValueError(
+            f"there are {len(choices)} choices, but letters for {len(LETTERS)}: {LETTERS[0]} to {LETTERS[-1]}"
+        )
     return "\n".join([question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])

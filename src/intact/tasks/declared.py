@@ -34,6 +34,10 @@ class _Exact(Task):
         told = boxed if boxed is not None else text.rpartition("nswer is")[2].strip().partition("\n")[0]
         return told.strip(" .:*\n").casefold() or None
 
+    def can_judge(self, item: Item) -> bool:
+        """Whatever is more than marks around nothing."""
+        return self.read(item.answer) is not None
+
     def correct(self, item: Item, answer: str | None) -> bool:
         """Compare texts."""
         return answer is not None and answer == self.read(item.answer)
@@ -102,8 +106,8 @@ class _Declared(Task):
         name = _fill(items["id"], row) if "id" in items else str(index)
         if "choices" not in items:
             return Item(name, question, answer)
-        choices = [str(choice) for choice in _field(items["choices"], row)]
-        place = LETTERS.index(answer) if answer in LETTERS else int(answer)
+        choices = _choices(items["choices"], row)
+        place = _place(answer, len(choices))
         if isinstance(self, Likelihood):
             return Item(name, question, str(place), {"choices": choices})
         return Item(name, with_choices(question, choices), LETTERS[place], {"choices": choices})
@@ -183,7 +187,25 @@ def _field(name: str, row: Row) -> Any:
     value: Any = row
     for part in name.split("."):
         value = value[part]
+        if value is None:
+            raise ValueError(f"the field {name} holds nothing: it is null, or its row of CSV is too short")
     return value
+
+
+def _choices(name: str, row: Row) -> list[str]:
+    """The field that lists choices."""
+    found = _field(name, row)
+    if not isinstance(found, list) or None in found:
+        raise ValueError(f"the field {name} should hold a list of choices, but holds {found!r:.80}")
+    return [str(choice) for choice in found]
+
+
+def _place(answer: str, count: int) -> int:
+    """The place of the right choice, which an answer names by its letter or as a number from 0 on."""
+    places = dict(zip(LETTERS, range(count), strict=False)) | {str(place): place for place in range(count)}
+    if answer.strip() not in places:
+        raise ValueError(f"the answer {answer!r} is none of {count} choices")
+    return places[answer.strip()]
 
 
 def _fill(template: str, row: Row) -> str:
