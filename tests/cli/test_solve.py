@@ -177,6 +177,14 @@ def test_problems_of_a_task_share_a_budget(solve, data):
     assert told["spent"] > 0
 
 
+@pytest.mark.parametrize("words", [("majority_of_bests", "-n", "4", "--set", "m=2"), ("deepconf", "--set", "keep=2.5")])
+def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, words):
+    """None is no example of a number, nor 10 one of all shares."""
+    method, *options = words
+    result = solve(method, "What is 1 + 1?", *options)
+    assert result.code == 0, result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -186,6 +194,7 @@ def test_problems_of_a_task_share_a_budget(solve, data):
         (["self_consistency", " "], "there is no question"),
         (["self_consistency", "What?", "--set", "m=3"], "self_consistency takes n; got 'm=3'"),
         (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),
+        (["majority_of_bests", "What?", "--set", "m=few"], "m takes a value of type int, got 'few'"),
         (["self_consistency", "What?", "--budget", "tokens=few"], "a budget is such as tokens=200k,seconds=60"),
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
         (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),

@@ -95,6 +95,7 @@ def test_a_spent_budget_says_so(client):
         ("tiny", {"method": "best_of_n", "n": 0}, {}, "intact.n"),
         ("tiny", {"method": "best_of_n", "parameters": {"n": "4"}}, {}, "intact.parameters.n"),
         ("tiny", {"method": "best_of_n", "parameters": {"m": 4}}, {}, "intact.parameters.m"),
+        ("tiny", {"method": "majority_of_bests", "parameters": {"m": 2.5}}, {}, "intact.parameters.m"),
         ("tiny", {"method": "best_of_n", "budget": "everything"}, {}, "intact.budget"),
         (
             "tiny",

@@ -37,7 +37,7 @@ from intact.files import write_whole
 if TYPE_CHECKING:
     from intact.reason.answer import Result
     from intact.reason.budget import Budget
-    from intact.reason.registry import Method
+    from intact.reason.registry import Method, Parameter
 
 EXAMPLES = """\
 Sixteen samples, one vote
@@ -207,14 +207,14 @@ def _solve(
 
 
 def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
-    """Parameters of a method from NAME=VALUE, each read as its default's type.
+    """Parameters of a method from NAME=VALUE, each read as its type.
 
     Raises
     ------
     ParameterError
         If there is no such parameter, or the value is none.
     """
-    known = {parameter.name: parameter.default for parameter in method.parameters}
+    known = {parameter.name: parameter for parameter in method.parameters}
     pairs = [setting.partition("=") for setting in settings]
     if n is not None:
         pairs.append(("n", "=", str(n)))
@@ -228,14 +228,14 @@ def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
     return values
 
 
-def _value(name: str, text: str, default: Any) -> Any:
-    kind = type(default)
+def _value(name: str, text: str, parameter: Parameter) -> Any:
+    kind = parameter.kind
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         return kind(text) if kind in (int, float) else text.replace("\\n", "\n")
     except (KeyError, ValueError):
-        raise ParameterError(f"{name} takes a value like {default!r}, got {text!r}") from None
+        raise ParameterError(f"{name} takes {parameter.wanted}, got {text!r}") from None
 
 
 def show(result: Result) -> None:

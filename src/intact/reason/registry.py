@@ -25,6 +25,7 @@ Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
 """A part of a method, for ``yield from``: yields requests, returns a T."""
 Steps: TypeAlias = Part[Answer]
 """What a method is while it runs."""
+_KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
 
 
 class Parameter(NamedTuple):
@@ -34,6 +35,16 @@ class Parameter(NamedTuple):
     type: str
     default: Any
     help: str
+
+    @property
+    def kind(self) -> Any:
+        """What its values are: as its annotation says, or else as the default is."""
+        return _KINDS.get(self.type.removesuffix(" | None"), type(self.default))
+
+    @property
+    def wanted(self) -> str:
+        """What a message asks for."""
+        return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
 
 
 @dataclass(frozen=True)

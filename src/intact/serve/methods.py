@@ -22,7 +22,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.execution import Execution
 from intact.reason.problem import Problem
-from intact.reason.registry import Method, all_methods
+from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
 from intact.reason.state import Prompt
 from intact.reason.trace import path
@@ -115,7 +115,7 @@ def chosen(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
     parameters: dict[str, Any] = dict(own.parameters)
     if n is not None or own.n is not None:
         parameters["n"] = own.n if own.n is not None else n
-    known_parameters = {parameter.name: parameter.default for parameter in found.parameters}
+    known_parameters = {parameter.name: parameter for parameter in found.parameters}
     for key, value in parameters.items():
         where = "intact.n" if key == "n" and "n" not in own.parameters else f"intact.parameters.{key:.60}"
         if key not in known_parameters:
@@ -132,13 +132,13 @@ def chosen(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
     return found, parameters, replace(budget, tokens=tokens)
 
 
-def _value(where: str, value: Any, default: Any) -> Any:
-    """A parameter, of the type of its default, and no larger than is sensible."""
-    kind: Any = int if default is None else type(default)
+def _value(where: str, value: Any, parameter: Parameter) -> Any:
+    """A parameter, of its type, and no larger than is sensible."""
+    kind, default = parameter.kind, parameter.default
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise ApiError(400, f"{where} takes a value like {default!r:.60}, got {value!r:.60}", where)
+        raise ApiError(400, f"{where} takes {parameter.wanted}, got {value!r:.60}", where)
     most = MOST_TOKENS if kind is int and default is not None and default > MOST // 2 else MOST
     if kind is int and not -1 <= value <= most:
         raise ApiError(400, f"{where} must be at most {most}, got {value}", where)
