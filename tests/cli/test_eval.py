@@ -149,6 +149,8 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
+    assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
+    assert "temperature must be a finite number, got inf" in error("gsm8k", "--temperature", "inf")
     assert "absent" in error("svamp")
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")

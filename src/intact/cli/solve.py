@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as encoder
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -233,7 +234,10 @@ def _value(name: str, text: str, parameter: Parameter) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
-        return kind(text) if kind in (int, float) else text.replace("\\n", "\n")
+        value: Any = kind(text) if kind in (int, float) else text.replace("\\n", "\n")
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+        return value
     except (KeyError, ValueError):
         raise ParameterError(f"{name} takes {parameter.wanted}, got {text!r}") from None
 

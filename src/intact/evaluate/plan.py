@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -128,6 +129,9 @@ def plan(
     for name in parameters or {}:
         if name not in known:
             raise ParameterError(f"{found.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+    for name, value in {**(parameters or {}), **(sampling or {})}.items():
+        if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
+            raise ParameterError(f"{name} must be a finite number, got {value}")
     empty = Plan(
         tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method
     )

@@ -1,0 +1,19 @@
+"""What is to be evaluated: what a result file could not state is refused before anything runs."""
+
+import math
+
+import pytest
+
+from intact.errors import ParameterError
+from intact.evaluate.plan import plan
+from intact.tasks.choose import choose
+
+TASKS = [choose("gsm_ranges:size=1")]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused(value):
+    with pytest.raises(ParameterError, match=f"exploration must be a finite number, got {value}"):
+        plan(TASKS, "uct_search", {"exploration": value})
+    with pytest.raises(ParameterError, match=f"temperature must be a finite number, got {value}"):
+        plan(TASKS, "self_consistency", sampling={"temperature": value})
