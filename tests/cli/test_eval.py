@@ -256,6 +256,13 @@ def test_the_command_in_a_result_makes_it_again(intact_command, place, evaluate,
     assert (tmp_path / "again.jsonl").read_bytes() == made[0]
 
 
+def test_the_command_in_a_result_names_further_models_as_they_were_given(evaluate, place):
+    words = ("gsm_ranges:size=1", "--max-tokens", "4", "--with", f"large={place / 'tiny.gguf'}")
+    manifest = json.loads(evaluate(words=words)[0].splitlines()[0])
+    assert [model["name"] for model in manifest["models"]] == ["tiny.gguf", "large"]
+    assert manifest["command"].startswith("intact eval tiny.gguf gsm_ranges:size=1 --with large=tiny.gguf --method")
+
+
 def test_a_task_measures_what_it_says_also_where_there_is_no_answer(evaluate):
     made, _ = evaluate(words=("gsm_ranges:size=6", "procbench:steps=2,size=4", "--max-tokens", "6"))
     records = [json.loads(line) for line in made.splitlines()[1:-1]]

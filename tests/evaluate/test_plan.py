@@ -5,6 +5,7 @@ import math
 import pytest
 
 from intact.errors import ParameterError
+from intact.evaluate.manifest import command
 from intact.evaluate.plan import plan
 from intact.tasks.choose import choose
 
@@ -17,3 +18,9 @@ def test_numbers_that_are_none_are_refused(value):
         plan(TASKS, "uct_search", {"exploration": value})
     with pytest.raises(ParameterError, match=f"temperature must be a finite number, got {value}"):
         plan(TASKS, "self_consistency", sampling={"temperature": value})
+
+
+def test_the_command_names_further_models_as_they_were_given():
+    planned = plan(TASKS, "self_consistency", others={"large": "qwen2.5-coder-1.5b-instruct"})
+    words = command(planned, ["smollm2", "large", "judge"])
+    assert "intact eval smollm2 gsm_ranges:size=1 --with large=qwen2.5-coder-1.5b-instruct --with judge=judge " in words

@@ -156,6 +156,7 @@ def command(
     from intact.tasks.choose import choose
 
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    further = dict(map(pair, others or []))
     planned = plan(
         [choose(task) for task in tasks or [DEFAULT_TASK]],
         method,
@@ -164,12 +165,13 @@ def command(
         sampling={name: value for name, value in wishes.items() if value is not None},
         seeds=_seeds(seeds),
         budget=budget or "",
+        others={name: _name(one) for name, one in further.items()},
     )
     check_receipt(receipt)
     if receipt is not None and ray is not None:
         raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
     place = out_file or _place(planned, model)
-    named = {_name(model): model} | dict(map(pair, others or []))
+    named = {_name(model): model} | further
     began, start = datetime.now(UTC), time.monotonic()
     options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
     options |= {"rows": batch} if batch else {}

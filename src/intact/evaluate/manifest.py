@@ -60,7 +60,7 @@ def command(plan: Plan, models: Sequence[str], profile: str = USUAL) -> str:
     """The command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
-        words += ["--with", f"{name}={name}"]
+        words += ["--with", f"{name}={plan.others.get(name, name)}"]
     if any(not isinstance(chosen.task, Likelihood) for chosen in plan.tasks):
         words += ["--method", plan.source]
         for name, value in plan.parameters.items():

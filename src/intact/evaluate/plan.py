@@ -46,6 +46,9 @@ class Plan:
         How many items of each task were asked for.
     source : str
         What finds the method: its name, or ``FILE.py:NAME``.
+    others : mapping of str to str
+        What finds the models besides the first, by the names that the method calls them; those not told are found by
+        these names.
     """
 
     tasks: tuple[Chosen, ...]
@@ -57,6 +60,7 @@ class Plan:
     budget: Budget = field(default_factory=Budget)
     limit: int | None = None
     source: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -115,6 +119,7 @@ def plan(
     sampling: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (0,),
     budget: Budget | str = "",
+    others: Mapping[str, str] | None = None,
 ) -> Plan:
     """Load the first items of tasks, and put together what is to be done with them.
 
@@ -133,6 +138,7 @@ def plan(
         if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
             raise ParameterError(f"{name} must be a finite number, got {value}")
     empty = Plan(
-        tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method
+        *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),
+        others=dict(others or {}),
     )
     return replace(empty, items=tuple(tuple(chosen.load(limit)) for chosen in tasks))  # read once all else makes sense
