@@ -177,6 +177,18 @@ def test_problems_of_a_task_share_a_budget(solve, data):
     assert told["spent"] > 0
 
 
+def test_traces_may_hold_any_character_that_ends_lines_elsewhere(intact_command, tmp_path):
+    """JSON ends lines by line feeds alone: the separators of Unicode stand in texts as they are."""
+    text = "one\u2028two\u2029three\u0085four"
+    node = {"branch": "p/0", "parent": None, "text": text, "why": "end", "tokens": 4, "logprob": -1.0, "call": ""}
+    rows = [{"trace": {"id": name, "method": "m", "why": "done", "nodes": [node]}} for name in "ab"]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    shown = intact_command("trace", "show", file, "--id", "b", "--json")
+    assert shown.code == 0, shown.err
+    assert shown.json["nodes"][0]["text"] == text
+
+
 @pytest.mark.parametrize("words", [("majority_of_bests", "-n", "4", "--set", "m=2"), ("deepconf", "--set", "keep=2.5")])
 def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, words):
     """None is no example of a number, nor 10 one of all shares."""

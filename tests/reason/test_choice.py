@@ -51,6 +51,15 @@ def written_out() -> Log:
     return {FOUR: trials("e1 e2", 40), MANY: trials("e1 m1 m2", 160), TREE: trials("e2 h1 h2", 400)}
 
 
+def test_logs_may_hold_any_character_that_ends_lines_elsewhere(tmp_path: Path) -> None:
+    trace = {"parameters": {"n": 4}}
+    row = {"id": "p\u2028", "method": "self_consistency", "correct": True, "cost": {"tokens": 9}, "trace": trace}
+    rows = [row | {"id": name, "votes": {"one\u2029two\u0085": 4.0}} for name in ("p\u2028", "q")]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    assert list(read_logs([file])[FOUR]) == ["p\u2028", "q"]
+
+
 def test_a_policy_by_hand() -> None:
     log = written_out()
     problems = common(log)

@@ -63,7 +63,8 @@ def read(file: Path) -> list[dict[str, Any]]:
         try:
             values = [decoder.loads(text)]
         except ValueError:
-            values = [decoder.loads(line) for line in text.splitlines() if line.strip()]
+            # not splitlines: texts may hold other separators of lines
+            values = [decoder.loads(line) for line in text.split("\n") if line.strip()]
     except ValueError as error:
         raise FormatError(f"{file} is no JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]

@@ -67,7 +67,9 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
     """
     log: dict[Arm, dict[str, Trial]] = {}
     for file in files:
-        for place, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        # not splitlines: texts may hold other separators of lines
+        lines = [(place, line) for place, line in enumerate(file.read_text("utf-8").split("\n"), 1) if line.strip()]
+        for place, line in lines:
             try:
                 value = json.loads(line)
                 arm = Arm.of(value["method"], value["trace"]["parameters"])
