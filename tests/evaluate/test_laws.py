@@ -80,6 +80,14 @@ def test_the_curve_can_be_extrapolated_too():
     assert found.exponent.low < found.exponent.estimate < found.exponent.high
 
 
+def test_resamples_without_a_curve_are_passed_over_where_they_are_few():
+    """Few problems have right and wrong samples: now and then a resample has none of them."""
+    found = extrapolate(10, [10] * 50 + [0] * 47 + [5] * 3, laws=["curve"])
+    assert 180 <= found.chosen["curve"] < 200
+    with pytest.raises(ParameterError, match=r"of 200 resamples of the problems are degenerate"):
+        extrapolate(10, [10] * 50 + [0] * 49 + [5], laws=["curve"])
+
+
 def test_what_makes_a_tail_doubtful_is_said():
     assert cautions(10, [3, 0, 5, 9]) == (
         "problem 1 alone was never solved: all that is missing from coverage at k = n is its",

@@ -95,7 +95,10 @@ def extrapolate(
         drawn = counted.resampled(rng)
         if drawn.fault:  # as rare as a law can be fitted at all
             continue
-        again = fit(drawn)
+        try:
+            again = fit(drawn)
+        except ParameterError:  # where coverage does not grow, there is no curve
+            continue
         told.append(again.pass_at_k(times))
         exponents.append(again.exponent)
         chosen[_name(again)] += 1
