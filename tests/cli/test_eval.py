@@ -152,6 +152,10 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
     assert "temperature must be a finite number, got inf" in error("gsm8k", "--temperature", "inf")
     assert "absent" in error("svamp")
+    result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
+    assert result.code == 2
+    assert ".traces.jsonl is how the trees beside a result file end" in result.err
+    assert list(tmp_path.glob("*.jsonl")) == []
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
     assert result.code == 2

@@ -34,9 +34,12 @@ _MANIFEST = {
 }
 
 
+TRACES = ".traces.jsonl"
+
+
 def traces_of(path: Path) -> Path:
     """Where the trees of a result file lie."""
-    return path.with_suffix(".traces.jsonl")
+    return path.with_suffix(TRACES)
 
 
 def host_of(path: Path) -> Path:
@@ -65,10 +68,12 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        If there is a file that is not the result of the same run.
+        If there is a file that is not the result of the same run, or the name is not one of a result file.
     """
     if path.suffix != ".jsonl":
         raise ParameterError(f"a result file ends in .jsonl, got {path}")
+    if path.name.endswith(TRACES):
+        raise ParameterError(f"{TRACES} is how the trees beside a result file end, got {path}: another name is needed")
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as stream:
             first = stream.readline()
