@@ -87,7 +87,7 @@ def show(run: Run, place: Path) -> None:
         table.add_column(column, justify="right" if column == "problems" else "left")
     for score in run.scores:
         form = "{:,.0f}" if score.metric == "tokens" else "{:.1%}"
-        both = f"{form} to {form}".format(score.low, score.high) if score.low is not None else ""
+        both = f"{form} to {form}".format(score.low, score.high) if score.low is not None else f"none: {score.interval}"
         label = run.manifest["tasks"][score.task]["label"]
         table.add_row(*map(Text, [label, score.metric, form.format(score.value), both, f"{score.problems:,}"]))
     console.print(table)

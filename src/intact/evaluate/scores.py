@@ -21,7 +21,8 @@ def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, .
 
     Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
     follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's where each problem was asked once, else those of
-    Student's t over problems as clusters, as several answers to a problem are not independent.
+    Student's t over problems as clusters, as several answers to a problem are not independent. Where all values or all
+    problems are alike, or there is one problem, there is none, which the interval's name says.
     """
     found: list[Score] = []
     for place, chosen in enumerate(tasks):
@@ -67,6 +68,8 @@ def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str])
         found = clustered(values, ids)
         low, high, how = found.low, found.high, "t over problems"
         low, high = max(0.0, low), min(1.0, high) if share else high
+        if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
+            return Score(place, metric, _rounded(mean), None, None, problems, "problems all alike")
     else:
         return Score(place, metric, _rounded(mean), None, None, problems, "one problem")
     return Score(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,11 @@ def percent(value: float) -> str:
 
 def _bounds(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def _drawn(bound: float | None) -> float:
+    """A bound for a figure, which draws none where there is none."""
+    return math.nan if bound is None else bound
 
 
 def _cell(score: Score) -> tuple[str, str]:
@@ -153,8 +159,8 @@ def _scaling(arms: Sequence[Arm]) -> Iterator[Block]:
             if len(own) < 2:
                 continue
             k = [int(score.metric.partition("@")[2]) for score in own]
-            low = [score.value if score.low is None else score.low for score in own]
-            high = [score.value if score.high is None else score.high for score in own]
+            low = [_drawn(score.low) for score in own]
+            high = [_drawn(score.high) for score in own]
             line = figures.Line(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
             if kind == "pass@":
                 try:
@@ -198,7 +204,7 @@ def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
             continue
         operations = float(np.mean([record.cost["operations"] for record in arm.records]))
         points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
-        places[arm.name] = tokens.value, score.value, score.low or 0.0, 1.0 if score.high is None else score.high
+        places[arm.name] = tokens.value, score.value, _drawn(score.low), _drawn(score.high)
     if len(points) < 2:
         return
     sorted_out = frontier(points)

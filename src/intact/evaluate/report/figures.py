@@ -87,14 +87,14 @@ def curves(name: str, lines: Sequence[Line], x: str, y: str) -> str:
 
 
 def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
-    """Accuracy over tokens, with its bounds; the frontier's points are filled, and joined."""
+    """Accuracy over tokens, with its bounds (nan: none); the frontier's points are filled, and joined."""
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
         for number, (label, (tokens, accuracy, low, high)) in enumerate(points.items()):
             left = np.log(tokens) <= middle  # names lean towards the middle, by turns above and below
             offset, side = (6 if left else -6, -11 if number % 2 else 5), "left" if left else "right"
-            bounds = [[max(0.0, accuracy - low)], [max(0.0, high - accuracy)]]
+            bounds = np.clip([[accuracy - low], [high - accuracy]], 0, None)
             face = "black" if label in kept else "white"
             axes.errorbar(
                 [tokens],
