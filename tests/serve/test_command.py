@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import resource
 import signal
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 import intact
+from intact.serve.watch import Lines
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "secret words"}], "max_tokens": 30, "seed": 9}
 START = 90.0
@@ -117,3 +119,22 @@ def test_a_full_disk_costs_one_request(tiny_path, tmp_path):
             assert len(list(client.files.list())) == 1
         assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=90).status_code == 200
     assert len(list((tmp_path / "state" / "files").iterdir())) == 2  # a file and its description
+
+
+def test_what_a_client_sends_begins_no_line_of_the_log():
+    log = Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    sent = "/x\n12:00:00 INFO forged\r\x1b[2J\u2028\u202e\ud800"
+    note = {"client": "local", "method": "GET", "path": sent, "status": 404, "ms": 1}
+    record = logging.LogRecord("a", logging.INFO, "", 0, "%(method)s %(path)s %(status)s", (note,), None)
+    line = log.format(record)
+    assert line.isprintable()
+    assert line.endswith(r"INFO GET /x\n12:00:00 INFO forged\r\x1b[2J\u2028\u202e\ud800 404")
+    try:
+        raise ValueError(sent)
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    first, *more = log.format(record).split("\n")
+    assert first.endswith(" ERROR failed")
+    assert all(line.startswith("  ") and line.isprintable() for line in more)
+    assert more[0] == "  Traceback (most recent call last):"
+    assert "  12:00:00 INFO forged" in more

@@ -164,14 +164,20 @@ class JsonLines(logging.Formatter):
 
 
 class Lines(logging.Formatter):
-    """A line of text; what a client sent cannot begin another."""
+    """A line of text, below it an error, indented; what a client sent can neither begin a line nor steer a terminal."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
-        text = super().format(record)
-        head, *more = text.splitlines() or [""]
-        head = "".join(character if character.isprintable() else "\ufffd" for character in head)
-        return "\n".join([head, *(["  " + line for line in more] if record.exc_info else more)])
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Write a record, without its error."""
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Write an error, from where it comes to what it is."""
+        return "\n".join("  " + _printable(line) for line in super().formatException(ei).splitlines())
+
+
+def _printable(text: str) -> str:
+    """A text on one line: what cannot be printed is written as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def set_up_log(kind: str) -> None:
