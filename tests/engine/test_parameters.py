@@ -50,6 +50,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"json_schema": {"a": {1, 2}}}, "json_schema is no JSON"),
     ({"regex": ""}, "regex must be a text that is not empty"),
     ({"grammar": 3}, "grammar must be a text"),
+    ({"json_schema": {"const": "\ud800"}}, r"json_schema holds the lone surrogate U\+D800"),
+    ({"json_schema": '{"const": "\\udfff"}'}, r"json_schema holds the lone surrogate U\+DFFF"),
+    ({"regex": "a\ud800"}, r"regex holds the lone surrogate U\+D800"),
+    ({"grammar": 'start: "\ud800"'}, r"grammar holds the lone surrogate U\+D800"),
     ({"regex": "a", "grammar": "start: A"}, "regex and grammar are given; a text can have one constraint"),
     ({"regex": "a", "ignore_eos": True}, "ignore_eos contradicts regex"),
 ]

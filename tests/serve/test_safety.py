@@ -259,6 +259,10 @@ NESTED = b'{"model": "tiny", "messages": ' + b"[" * 9000 + b"]" * 9000 + b"}"
             {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}},
             "response_format",
         ),
+        (
+            {**CHAT, "response_format": {"type": "json_schema", "json_schema": {"schema": {"const": "\ud800"}}}},
+            "response_format",
+        ),
         ({**CHAT, "tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools[0].function.name"),
         ({**CHAT, "tools": [{"type": "search"}]}, "tools[0].type"),
         ({**CHAT, "tool_choice": "required"}, "tool_choice"),

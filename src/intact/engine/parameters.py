@@ -124,10 +124,9 @@ class SamplingParameters:
         self._set("logit_bias", _biases(self.logit_bias))
         if self.json_schema is not None:
             self._set("json_schema", _schema(self.json_schema))
-        for name in ("regex", "grammar"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                raise ParameterError(f"{name} must be a text that is not empty, got {value!r:.60}")
+        for name in CONSTRAINTS:
+            if (value := getattr(self, name)) is not None:
+                _check_text(name, value)
         self._check_contradictions()
 
     def _check_contradictions(self) -> None:
@@ -240,6 +239,16 @@ def _biases(value: object) -> tuple[tuple[int, float], ...]:
         name = f"logit_bias of token {token}"
         pairs[token] = bias if forbidden else _decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
     return tuple(sorted(pairs.items()))
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ParameterError(f"{name} must be a text that is not empty, got {value!r:.60}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        character = ord(value[error.start])
+        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is no character") from error
 
 
 def _schema(value: object) -> str:
