@@ -203,15 +203,41 @@ def test_a_deadline_ends_a_request(narrow):
     narrow.settle(narrow.idle)
 
 
+def unread(server, request):
+    """A connection that asks, and reads nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(request)
+    return connection
+
+
 def test_a_reader_that_reads_nothing_is_left(narrow):
     engine = narrow.service.models.served["tiny"].loaded.engine
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(("127.0.0.1", narrow.port))
-        connection.sendall(raw(LONG | {"stream": True, "logprobs": True, "top_logprobs": 20}))
+    with unread(narrow, raw(LONG | {"stream": True, "logprobs": True, "top_logprobs": 20})):
         narrow.settle(lambda: engine.held)
         assert post(narrow, SHORT, headers=headers(1)).status_code == 200  # others do not notice
         narrow.settle(narrow.idle)
+        narrow.settle(lambda: not narrow.connections)
+
+
+def test_a_reader_that_reads_nothing_of_a_whole_answer_is_left(tiny_path, tmp_path):
+    """Be it a file, or JSON."""
+    size = 300_000
+    with running({"tiny": tiny_path}, state=tmp_path, stall_seconds=0.5) as there:
+        with httpx.Client(base_url=there.url, timeout=60) as client:
+            sent = {"files": {"file": ("x", b"x" * size)}, "data": {"purpose": "batch"}}
+            name = client.post("/v1/files", **sent).json()["id"]
+        content = f"GET /v1/files/{name}/content HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        tokens = raw({"prompt": "a " * 100_000}).replace(b"/v1/chat/completions", b"/tokenize")
+        for request in (content, tokens):
+            with unread(there, request) as connection:
+                there.settle(lambda: there.connections)
+                there.settle(lambda: not there.connections)
+                length = 0
+                while part := connection.recv(1 << 16):
+                    length += len(part)
+                assert 0 < length < size
 
 
 def test_models_share_a_cap_of_memory(tiny_path):

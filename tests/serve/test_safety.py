@@ -147,6 +147,39 @@ def test_slow_headers_and_bodies_are_cut_off(impatient):
         assert b" 408 " in half.recv(100)
 
 
+def test_headers_have_an_end(guarded):
+    """Whether they come to theirs, or never would."""
+    limit = 65_536
+    assert ask(guarded, "/health", x_long="x" * 60_000).status_code == 200
+    answer = ask(guarded, "/health", x_long="x" * limit)
+    assert answer.status_code == 431
+    assert answer.json()["error"]["code"] == "headers_too_long"
+    assert answer.headers["connection"] == "close"
+    with connect(guarded) as endless:
+        start = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-long: "
+        endless.sendall(start + b"x" * (limit + 1 - len(start)))
+        told = b""
+        while part := endless.recv(1000):
+            told += part
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert json.loads(body)["error"]["code"] == "headers_too_long"
+
+
+def test_too_many_connections_are_told_so(tiny_path):
+    asked = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running({"tiny": tiny_path}, connections=2) as there, connect(there) as first, connect(there) as second:
+        there.settle(lambda: len(there.connections) == 2)
+        answer = httpx.get(there.url + "/health")
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "too_many_connections"
+        assert answer.headers["retry-after"] == "1"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        for connection in (first, second):  # those that were there before stay
+            connection.sendall(asked)
+            assert is_well(connection)
+
+
 @pytest.fixture
 def many_files():
     """As many open files as both ends of a thousand connections need."""

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ class Running:
     ----------
     url : str
         Its address, without a path.
+    connections : collection
+        Those that are open.
     stop : callable
         Ask it to end.
     """
@@ -34,6 +36,7 @@ class Running:
     url: str
     port: int
     service: Service
+    connections: Collection[Any]
     stop: Callable[[], None]
 
     def settle(self, done: Any) -> None:
@@ -73,7 +76,7 @@ def running(
         assert time.monotonic() < end
         time.sleep(0.005)
     try:
-        yield Running(f"http://127.0.0.1:{port}", port, service, stop)
+        yield Running(f"http://127.0.0.1:{port}", port, service, made.server_state.connections, stop)
     finally:
         stop()
         thread.join(PATIENCE)

@@ -121,7 +121,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
 def _add_texts(app: FastAPI, service: Service) -> None:
     def stream(chunks: AsyncGenerator[Any, None], body: Any) -> Attended:
-        return Stream(as_events(chunks), _seconds(service, body), service.settings.stall_seconds)
+        return Stream(as_events(chunks), _seconds(service, body))
 
     def whole(work: Callable[[], Awaitable[Any]], body: Any) -> Attended:
         return Reply(work, _seconds(service, body))
@@ -164,8 +164,7 @@ def _add_texts(app: FastAPI, service: Service) -> None:
         """Answer, in the words of OpenAI's newer interface."""
         who = client(request)
         if body.stream:
-            seconds = _seconds(service, body)
-            return Stream(responses.events(service, body, who), seconds, service.settings.stall_seconds)
+            return Stream(responses.events(service, body, who), _seconds(service, body))
         return whole(lambda: responses.answer(service, body, who), body)
 
     @app.post("/tokenize")

@@ -54,6 +54,8 @@ class Guard:
             await send(message)
 
         try:
+            if (refused := scope["state"]["refused"]) is not None:
+                raise refused
             self._check_host(headers)
             extra += self._check_origin(headers)
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:

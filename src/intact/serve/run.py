@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from intact.serve.connection import Connection
 from intact.serve.settings import Settings
 
 _LOG = logging.getLogger("intact.serve")
@@ -37,41 +36,16 @@ def make_room_for(connections: int) -> None:
 def server(app: Any, settings: Settings) -> uvicorn.Server:
     """A server that is not running yet."""
 
-    class Protocol(HttpToolsProtocol):
-        """A connection whose headers have to come within a time: uvicorn itself waits for ever."""
+    class Limited(Connection):
+        """A connection of this server."""
 
-        _late: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._expect()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._expect()
-
-        def on_headers_complete(self) -> None:
-            self._relax()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._relax()
-            super().connection_lost(exc)
-
-        def _expect(self) -> None:
-            if self._late is None:
-                self._late = self.loop.call_later(settings.header_seconds, self.transport.close)
-
-        def _relax(self) -> None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
+        limits = settings
 
     config = uvicorn.Config(
         app,
         settings.host,
         settings.port,
-        http=Protocol,
+        http=Limited,
         ws="none",
         log_config=None,
         access_log=False,
@@ -80,6 +54,5 @@ def server(app: Any, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         timeout_keep_alive=int(settings.idle_seconds),
         timeout_graceful_shutdown=GRACE,
-        limit_concurrency=settings.connections,
     )
     return uvicorn.Server(config)

@@ -27,8 +27,10 @@ class Settings:
         Pages of other origins that may use the server (CORS), such as ``https://chat.example``.
     upload_bytes : int
         The longest file of a batch.
-    body_bytes, body_seconds, header_seconds, idle_seconds : int, float
-        The longest body, how long it and the headers may take to come, how long a connection may do nothing.
+    body_bytes, header_bytes : int
+        The longest body, the longest headers.
+    body_seconds, header_seconds, idle_seconds : float
+        How long each may take to come, how long a connection may do nothing.
     connections : int
         The most connections at a time.
     request_seconds, stall_seconds : float
@@ -54,6 +56,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     body_bytes: int = 8 << 20
+    header_bytes: int = 64 << 10
     upload_bytes: int = 256 << 20
     body_seconds: float = 30.0
     header_seconds: float = 10.0

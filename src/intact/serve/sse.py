@@ -1,11 +1,11 @@
-"""Answers that end with their client: whoever leaves, or stops reading, has its work cancelled within a step."""
+"""Answers that end with their client: whoever leaves has its work cancelled within a step."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
@@ -123,24 +123,19 @@ class Stream(Attended):
     Parameters
     ----------
     events : async generator of bytes
-    stall : float
-        How long the reader may read nothing.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float, stall: float) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float) -> None:
         super().__init__(seconds)
-        self._events, self._stall = events, stall
-        self._since: float | None = None  # when a write began that is not done
+        self._events = events
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began, clock = False, asyncio.get_running_loop().time
+        began = False
 
         async def write(body: bytes, more: bool = True) -> None:
-            self._since = clock()
             await send({"type": "http.response.body", "body": body, "more_body": more})
-            self._since = None
 
-        async with self._watched(), aclosing(self._events) as events:
+        async with aclosing(self._events) as events:
             try:
                 async with asyncio.timeout(self._seconds):
                     async for part in events:
@@ -155,29 +150,6 @@ class Stream(Attended):
                     return
                 await write(event(shown.as_dict()))
             await write(b"", False)
-
-    @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
-        """Cancel this task once a write has waited too long for its reader, by one timer for all writes.
-
-        Whoever does not read needs no farewell; the connection is closed.
-        """
-        writer = asyncio.current_task()
-        assert writer is not None
-        self._look(writer)
-        try:
-            yield
-        finally:
-            self._timer.cancel()
-
-    def _look(self, writer: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        due = (now if self._since is None else self._since) + self._stall
-        if due <= now:
-            writer.cancel()
-        else:
-            self._timer = loop.call_at(due, self._look, writer)
 
 
 _HEADERS = [
