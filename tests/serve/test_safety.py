@@ -180,6 +180,17 @@ def test_too_many_connections_are_told_so(tiny_path):
             assert is_well(connection)
 
 
+def test_a_failure_is_told_counted_and_guarded(tiny_path, tmp_path, monkeypatch):
+    with running({"tiny": tiny_path}, state=tmp_path) as there:
+        monkeypatch.setattr("intact.serve.files.Files.all", lambda *_: 1 / 0)
+        answer = httpx.get(there.url + "/v1/files")
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal_error"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        figures = httpx.get(there.url + "/metrics").text
+        assert 'intact_requests_total{route="/v1/files",status="500"} 1.0' in figures
+
+
 @pytest.fixture
 def many_files():
     """As many open files as both ends of a thousand connections need."""

@@ -30,7 +30,7 @@ from intact.serve.requests import (
 )
 from intact.serve.responses import ResponsesRequest
 from intact.serve.site import add_page
-from intact.serve.sse import Attended, Reply, Stream, as_events, told
+from intact.serve.sse import Attended, Reply, Stream, as_events
 from intact.serve.storage import add_storage, batches_of
 from intact.serve.tracing import Traced
 from intact.serve.watch import Watch
@@ -73,7 +73,6 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _failed)
     _add_models(app, service)
     _add_texts(app, service)
     _add_state(app, service)
@@ -216,10 +215,6 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return invalid(error.errors(), error.body).response()
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return told(error).response()
 
 
 async def _http(_: Request, error: Exception) -> Response:

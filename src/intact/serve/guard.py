@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intact.serve.errors import ApiError
 from intact.serve.settings import Settings
+from intact.serve.sse import told
 
 PUBLIC = ("/", "/health", "/ready", "/page/")
 """Paths without a key: the page asks for one, and what watches over the server learns nothing but that."""
@@ -46,10 +47,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, extra = Headers(scope=scope), list(_HEADERS)
+        headers, extra, began = Headers(scope=scope), list(_HEADERS), False
 
         async def answer(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
@@ -66,12 +69,13 @@ class Guard:
                 receive = self._counted(receive)
             else:
                 receive = await self._body(headers, receive)
-        except ApiError as error:
-            response = error.response()
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            if began:
+                raise
+            response = told(error).response()
             response.headers["connection"] = "close"  # what is left of the body is not read
             await response(scope, receive, answer)
-            return
-        await self._app(scope, receive, answer)
 
     def _check_host(self, headers: Headers) -> None:
         name = _hostname(headers.get("host", ""))
