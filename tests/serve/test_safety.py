@@ -25,7 +25,7 @@ CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_t
 @pytest.fixture(scope="module")
 def guarded(tiny_path):
     limits = {"body_bytes": 20_000, "max_choices": 8}
-    with running({"tiny": tiny_path}, keys=(KEY,), hosts=("box.example",), **limits) as there:
+    with running({"tiny": tiny_path}, keys=(KEY,), hosts=("Box.example", "other.example:8080"), **limits) as there:
         yield there
         there.settle(there.idle)
 
@@ -89,7 +89,7 @@ def test_a_strange_host_is_refused(guarded, host):
     assert answer.json()["error"]["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "BOX.example", "10.1.2.3"])
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "BOX.example", "other.example", "10.1.2.3"])
 def test_a_listed_host_or_an_address_is_not(guarded, host):
     assert ask(guarded, "/health", host=host).status_code == 200
 

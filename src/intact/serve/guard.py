@@ -40,7 +40,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.keys]
-        self._hosts = {"localhost", settings.host, *settings.hosts}
+        self._hosts = {"localhost", *map(_hostname, (settings.host, *settings.hosts))} - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -158,6 +158,7 @@ def _too_long(limit: int) -> ApiError:
 
 
 def _hostname(host: str) -> str:
+    """A host's name as it is compared: in small letters, without its port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
