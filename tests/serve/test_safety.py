@@ -89,7 +89,9 @@ def test_a_strange_host_is_refused(guarded, host):
     assert answer.json()["error"]["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "BOX.example", "other.example", "10.1.2.3"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "BOX.example", "other.example", "10.1.2.3"]
+)
 def test_a_listed_host_or_an_address_is_not(guarded, host):
     assert ask(guarded, "/health", host=host).status_code == 200
 
@@ -101,10 +103,14 @@ def test_pages_of_other_origins_stay_out(guarded, tiny_path):
         assert "access-control-allow-origin" not in answer.headers
     assert ask(guarded, body=CHAT, origin=guarded.url).status_code == 200
     with running({"tiny": tiny_path}, origins=("https://chat.example",)) as other:
+        wanted = "authorization,content-type,x-stainless-lang"
         headers = {"origin": "https://chat.example", "access-control-request-method": "POST"}
+        headers |= {"access-control-request-headers": wanted}
         answer = httpx.options(other.url + "/v1/chat/completions", headers=headers)
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+        assert answer.headers["access-control-allow-headers"] == wanted
+        assert answer.headers["access-control-expose-headers"] == "retry-after"
 
 
 def test_the_page_may_talk_to_its_server_alone(guarded):

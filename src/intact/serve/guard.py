@@ -90,10 +90,12 @@ class Guard:
         if origin not in self._settings.origins:
             message = f"pages of {origin!r:.100} may not use this server; --allow-origin lets them"
             raise ApiError(403, message, code="origin_not_allowed")
+        asked = headers.get("access-control-request-headers", "")  # clients send headers of their own
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-allow-methods", b"GET, POST, DELETE"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-allow-headers", asked.encode("latin-1")),
+            (b"access-control-expose-headers", b"retry-after"),
             (b"vary", b"origin"),
         ]
 
