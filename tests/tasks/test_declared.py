@@ -110,7 +110,7 @@ def test_likelihoods_are_compared_of_more_choices_than_there_are_letters(declare
 
 def test_texts_in_csv_may_have_several_lines_and_rows_must_be_whole(declared, tmp_path):
     path = declared(ASKING.format("exact").replace("jsonl", "csv"), [])
-    (tmp_path / "sums.csv").write_text('q,a\n"One,\ntwo\u2028or?",Two\nLast?,one\n')
+    (tmp_path / "sums.csv").write_text('\ufeffq,a\n"One,\ntwo\u2028or?",Two\nLast?,one\n')
     items = choose(path).load()
     assert [(item.question, item.answer) for item in items] == [("One,\ntwo\u2028or?", "Two"), ("Last?", "one")]
     (tmp_path / "sums.csv").write_text("q,a\nFirst?,one\nLast?\n")

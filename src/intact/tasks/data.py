@@ -37,7 +37,7 @@ def read_rows(path: Path) -> list[Row]:
     for observe in observers:
         observe(path)
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # spreadsheets begin with a byte-order mark
     except (UnicodeDecodeError, OSError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".csv":
