@@ -176,7 +176,7 @@ class Held(Batches):
 
     def _keep(self, *given):
         self.begun.set()
-        self.go.wait()
+        self.go.wait(PATIENCE)
         super()._keep(*given)
 
 

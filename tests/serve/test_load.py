@@ -18,7 +18,7 @@ from intact.serve.errors import ApiError
 from intact.serve.gate import Gate
 from intact.serve.models import Loading, Models
 from intact.serve.settings import Settings
-from support.serving import running
+from support.serving import PATIENCE, running
 
 LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 900, "ignore_eos": True}
 SHORT = LONG | {"max_tokens": 3}
@@ -270,7 +270,7 @@ class Held(Models):
 
     def _open(self, path):
         self.loads += 1
-        self.go.wait()
+        self.go.wait(PATIENCE)
         return super()._open(path)
 
 
