@@ -387,3 +387,10 @@ def test_the_command_refuses_before_it_loads(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "--api-keys" in done.stderr
+
+
+def test_two_models_of_one_name_are_refused():
+    command = [sys.executable, "-c", "from intact.cli import main; main()", "serve", "a/m.gguf", "b/m.gguf"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "NAME=b/m.gguf" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,11 +94,21 @@ def command(
     except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: pip install 'intact[serve]'") from error
     traces = exporting() if otel else None
-    places = {name: str(fetch.locate(place)) for name, place in map(_named, models or [DEFAULT])}
+    places = {name: str(fetch.locate(place)) for name, place in _all_named(models or [DEFAULT]).items()}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
     make_room_for(settings.connections)
     server(create_app(Service(settings, served, traces)), settings).run()
+
+
+def _all_named(texts: Sequence[str]) -> dict[str, str]:
+    """Places by the names that clients use, no two of which may be the same."""
+    places: dict[str, str] = {}
+    for name, place in map(_named, texts):
+        if name in places:
+            raise ParameterError(f"{places[name]} and {place} would both be {name!r}; name one of them: NAME={place}")
+        places[name] = place
+    return places
 
 
 def _named(text: str) -> tuple[str, str]:
