@@ -207,8 +207,14 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--set", "m=3"], "self_consistency takes n; got 'm=3'"),
         (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),
         (["majority_of_bests", "What?", "--set", "m=few"], "m takes a value of type int, got 'few'"),
-        (["uct_search", "What?", "--set", "exploration=nan"], "exploration takes a value like 1.4142135623730951, got 'nan'"),
-        (["uct_search", "What?", "--set", "exploration=inf"], "exploration takes a value like 1.4142135623730951, got 'inf'"),
+        (
+            ["uct_search", "What?", "--set", "exploration=nan"],
+            "exploration takes a value like 1.4142135623730951, got 'nan'",
+        ),
+        (
+            ["uct_search", "What?", "--set", "exploration=inf"],
+            "exploration takes a value like 1.4142135623730951, got 'inf'",
+        ),
         (["self_consistency", "What?", "--budget", "tokens=few"], "a budget is such as tokens=200k,seconds=60"),
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
         (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),

@@ -7,6 +7,7 @@ import resource
 import threading
 import time
 
+import httpx
 import openai
 import pytest
 
@@ -144,14 +145,31 @@ def test_bad_names_and_endpoints(storing):
         for name in ("file-1", "../../etc/passwd", "file-" + "0" * 32):
             with pytest.raises(openai.NotFoundError):
                 client.files.retrieve(name)
-            with pytest.raises(openai.NotFoundError):
+            with pytest.raises(openai.NotFoundError) as raised:
                 client.batches.create(input_file_id=name, endpoint="/v1/completions", completion_window="24h")
+            assert raised.value.param == "input_file_id"
         with pytest.raises(openai.BadRequestError) as raised:
             start(client, [line(1)], "/v1/embeddings")
         assert raised.value.param == "endpoint"
         with pytest.raises(openai.APIStatusError) as raised:
             upload(client, ["x" * 20_000])
         assert raised.value.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        ({"files": {"file": ("x", b"x")}}, "purpose"),
+        ({"data": {"purpose": "batch"}, "files": {"other": ("x", b"x")}}, "file"),
+        ({"data": {"purpose": "batch"}}, "file"),
+    ],
+    ids=str,
+)
+def test_a_form_without_a_field_names_it(storing, sent, param):
+    refused = httpx.post(storing.url + "/v1/files", headers={"authorization": f"Bearer {KEYS[0]}"}, **sent)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == param
+    assert refused.json()["error"]["message"] == f"{param} is missing"
 
 
 class Watched(Files):

@@ -92,6 +92,14 @@ def test_calls_and_what_came_of_them(tmp_path):
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "name": "no spaces"}]}, "tools[0].name"),
+        (
+            {
+                "tools": [{"type": "function", "name": "f", "parameters": {}}],
+                "tool_choice": {"type": "function", "name": "g"},
+            },
+            "tool_choice.name",
+        ),
     ],
     ids=str,
 )

@@ -293,6 +293,10 @@ NESTED = b'{"model": "tiny", "messages": ' + b"[" * 9000 + b"]" * 9000 + b"}"
         ({**CHAT, "max_tokens": 0}, "max_tokens"),
         ({**CHAT, "max_tokens": -3}, "max_tokens"),
         ({**CHAT, "max_tokens": 10**6}, "max_tokens"),
+        ({**CHAT, "max_completion_tokens": 0}, "max_completion_tokens"),
+        ({**CHAT, "max_completion_tokens": 10**6}, "max_completion_tokens"),
+        ({**CHAT, "max_completion_tokens": 0, "intact": {"method": "best_of_n"}}, "max_completion_tokens"),
+        ({**CHAT, "max_completion_tokens": 10**6, "intact": {"method": "best_of_n"}}, "max_completion_tokens"),
         ({**CHAT, "seed": 2**80}, "seed"),
         ({**CHAT, "stop": ""}, "stop"),
         ({**CHAT, "stop": ["a", 1]}, "stop[1]"),
@@ -329,6 +333,11 @@ def test_bad_requests_name_the_field(guarded, body, param):
     assert error["param"] == param, error
     assert error["message"]
     assert error["type"] == "invalid_request_error"
+
+
+def test_a_pattern_is_told_as_it_is(guarded):
+    body = {**CHAT, "tools": [{"type": "function", "function": {"name": "no spaces"}}]}
+    assert "^[a-zA-Z0-9_.-]{1,64}$" in ask(guarded, body=body).json()["error"]["message"]
 
 
 NESTED_SCHEMA = {"type": "object"}

@@ -104,7 +104,7 @@ class Batches:
         """
         if request.endpoint not in self._endpoints:
             raise ApiError(400, f"a batch's endpoint is one of {', '.join(self._endpoints)}", "endpoint")
-        self._files.find(client, request.input_file_id)
+        self._files.find(client, request.input_file_id, "input_file_id")
         total = await asyncio.to_thread(self._check, request.input_file_id, request.endpoint)
         value = {
             "id": f"batch_{uuid.uuid4().hex}",

@@ -16,7 +16,7 @@ from intact.serve.generation import (
     admitted,
     apart,
     choices,
-    limited,
+    limit_of,
     pieces,
     sampling_of,
     schema_of,
@@ -37,8 +37,7 @@ _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise
 async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncIterator[tuple[Served, Order, Ticket]]:
     """A model, what it is to write, and a place at its gate."""
     n = choices(request, service.settings)
-    field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
-    wanted: int | None = getattr(request, field)
+    wanted = limit_of(request, service.settings)
     if request.top_logprobs and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
@@ -47,8 +46,7 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         variables = _variables(request) | ({"tools": tools} if tools else {})
         prompt = await apart(lambda: tokenizer.encode_chat(messages, **variables), "messages")
         room = max(1, served.loaded.context - len(prompt))
-        most = service.settings.max_tokens
-        limit = min(room, most) if wanted is None else limited(wanted, service.settings, field)
+        limit = min(room, service.settings.max_tokens) if wanted is None else wanted
         grammar = imposed(request)
         schema = schema_of(request.response_format)
         parameters = sampling_of(request, limit, request.top_logprobs or 0, json_schema=schema, grammar=grammar)

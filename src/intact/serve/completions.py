@@ -29,7 +29,6 @@ async def _placed(
 ) -> AsyncIterator[tuple[Served, list[Order], Ticket]]:
     """A model, what it is to write, and a place at its gate."""
     n, limit = choices(request, service.settings), LENGTH if request.max_tokens is None else request.max_tokens
-    limited(limit, service.settings, "max_tokens")
     prompts = _prompts(request.prompt)
     if n * len(prompts) > service.settings.max_choices:
         most = service.settings.max_choices
@@ -38,7 +37,8 @@ async def _placed(
         raise ApiError(400, "best_of other than n is not supported; intact.method best_of_n is", "best_of")
     if limit == 0 and not request.echo:
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
-    parameters = sampling_of(request, max(1, limit) if limit >= 0 else limit, request.logprobs or 0)
+    limit = limited(limit or 1, service.settings, "max_tokens")  # 0 writes nothing
+    parameters = sampling_of(request, limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
         encode, own = served.loaded.tokenizer.encode, request.intact
         orders = []

@@ -104,7 +104,7 @@ def place(body: Any, loc: Sequence[int | str]) -> list[int | str]:
     for position, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
             here = here[step]
-        elif isinstance(step, str) and isinstance(here, dict) and (step in here or position == len(loc) - 1):
+        elif isinstance(step, str) and isinstance(here, Mapping) and (step in here or position == len(loc) - 1):
             here = here.get(step)
         else:
             continue
@@ -142,4 +142,5 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
     if kind == "missing":
         return ApiError(400, f"{param} is missing", param, "missing_field")
     given = f", got {first['input']!r:.60}" if "input" in first else ""
-    return ApiError(400, f"{param or 'the body'}: {str(first.get('msg', 'is invalid')).lower()}{given}", param or None)
+    message = str(first.get("msg", "is invalid"))
+    return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param or None)

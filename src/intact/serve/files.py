@@ -65,8 +65,8 @@ class Files:
         save(self._described(name), value | {"client": client})
         return value
 
-    def find(self, client: str, name: str) -> dict[str, Any]:
-        """A client's file.
+    def find(self, client: str, name: str, param: str = "file_id") -> dict[str, Any]:
+        """A client's file; `param` is the field that names it.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Files:
         """
         found = load(self._described(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
         if found is None or found.pop("client") != client:
-            raise ApiError(404, f"there is no file {name!r:.60}", "file_id", "not_found")
+            raise ApiError(404, f"there is no file {name!r:.60}", param, "not_found")
         return found
 
     def all(self, client: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
 from intact.serve.kept import Kept
 from intact.serve.models import Models, Served
-from intact.serve.requests import ResponseFormat, Sampled
+from intact.serve.requests import ChatRequest, ResponseFormat, Sampled
 from intact.serve.settings import Settings
 from intact.serve.threads import Threads
 from intact.serve.tracing import Tracing
@@ -149,11 +149,24 @@ def limited(limit: int, settings: Settings, field: str) -> int:
     Raises
     ------
     ApiError
-        400, if it is more.
+        400, if it is none.
     """
-    if limit > settings.max_tokens:
-        raise ApiError(400, f"{field} may be at most {settings.max_tokens} here, got {limit}", field)
+    if not 1 <= limit <= settings.max_tokens:
+        raise ApiError(400, f"{field} must be an integer from 1 to {settings.max_tokens} here, got {limit}", field)
     return limit
+
+
+def limit_of(request: ChatRequest, settings: Settings) -> int | None:
+    """The limit of tokens that a chat asks for, if it does; of OpenAI's two names the newer one goes first.
+
+    Raises
+    ------
+    ApiError
+        400, if it is none that the server allows.
+    """
+    field = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+    wanted: int | None = getattr(request, field)
+    return None if wanted is None else limited(wanted, settings, field)
 
 
 def choices(request: Sampled, settings: Settings) -> int:

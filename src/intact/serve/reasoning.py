@@ -12,7 +12,7 @@ from intact.reason.answer import Result
 from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
-from intact.serve.generation import FORESEEN, Service, apart, limited
+from intact.serve.generation import FORESEEN, Service, apart, limit_of
 from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking
 from intact.serve.models import Served
@@ -93,9 +93,8 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
         if getattr(request.intact, name):
             raise ApiError(400, f"intact.{name} cannot be combined with a reasoning method", f"intact.{name}")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
-    limit = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
-    if limit is not None:
-        given["max_tokens"] = limited(limit, settings, "max_tokens")
+    if (limit := limit_of(request, settings)) is not None:
+        given["max_tokens"] = limit
     try:
         SamplingParameters(**given, seed=request.seed or 0)
     except IntactError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -102,9 +103,13 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
 
 def renamed(error: ApiError) -> ApiError:
     """An error of the chat, its field by its name here."""
+    param = error.param or ""
+    renamed = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
     for theirs, ours in _NAMES.items():
-        if error.param is not None and error.param.startswith(theirs):
-            error.param = ours if theirs != "response_format" else error.param.replace(theirs, ours)
+        if param.startswith(theirs):
+            renamed = ours if theirs != "response_format" else param.replace(theirs, ours)
+    if renamed != param:
+        error.param, error.message = renamed, error.message.replace(param, renamed)
     return error
 
 
