@@ -340,3 +340,27 @@ def test_an_interpreter_ends_in_silence_while_the_thread_lingers(path):
     code = "import asyncio, sys, intact; print(len(asyncio.run(intact.load(sys.argv[1]).agenerate('x', max_tokens=3))))"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_a_text_that_is_scored_is_left_when_its_step_is_over(model, monkeypatch):
+    began, goes_on, steps, step = threading.Event(), threading.Event(), [], model.executor.step
+
+    def held(chunks, wanted):
+        began.set()
+        assert goes_on.wait(PATIENCE)
+        steps.append("ended")
+        return step(chunks, wanted)
+
+    async def leave():
+        monkeypatch.setattr(model.executor, "step", held)
+        scoring = asyncio.create_task(model.ascores(list(range(3, 203)) * 4))
+        await until(began.is_set)
+        scoring.cancel()
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await scoring
+        return list(steps)
+
+    assert asyncio.run(leave()) == ["ended"]
+    assert steps == ["ended"]
+    monkeypatch.undo()

@@ -320,13 +320,17 @@ class Model:
     async def ascores(self, tokens: Prompt, top: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
         """`logprobs` for coroutines, and the likeliest tokens at the place of each, as in `Completion.top`.
 
-        Other requests' steps go on between those that it takes; cancelling the task ends it after the one at hand.
+        Other requests' steps go on between those that it takes; cancelling the task ends it after the one at hand, for
+        which it waits.
         """
         over = threading.Event()
+        scoring = asyncio.ensure_future(asyncio.to_thread(lambda: self._scores(self._text(tokens), top, over)))
         try:
-            return await asyncio.to_thread(lambda: self._scores(self._text(tokens), top, over))
-        finally:
+            return await asyncio.shield(scoring)
+        except asyncio.CancelledError:
             over.set()
+            await asyncio.wait([scoring])
+            raise
 
     def _scores(
         self, ids: list[int], top: int, over: threading.Event | None = None
