@@ -90,6 +90,19 @@ def test_streams_tell_the_same(client):
         ({"prompt": "x", "best_of": 3}, "best_of"),
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),
+        *[
+            ({"prompt": "x", "extra_body": {"intact": {name: value}}}, f"intact.{name}")
+            for name, value in {
+                "method": "self_consistency",
+                "parameters": {"n": 4},
+                "n": 4,
+                "budget": "tokens=9",
+                "answer": "text",
+                "progress": True,
+                "trace": True,
+                "now": "nonsense",
+            }.items()
+        ],
     ],
     ids=str,
 )

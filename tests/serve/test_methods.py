@@ -105,6 +105,14 @@ def test_a_spent_budget_says_so(client):
         ),
         ("tiny", {"method": "best_of_n", "budget": "seconds=9", "receipt": True}, {}, "intact.budget"),
         ("tiny", {"method": "best_of_n", "parameters": {"scorer": "value"}, "receipt": True}, {}, "intact.method"),
+        ("tiny", {"method": "best_of_n", "regex": "a+"}, {}, "intact.regex"),
+        ("tiny", {"method": "best_of_n", "now": "2026-11-20"}, {}, "intact.now"),
+        ("tiny", {"parameters": {"n": 4}}, {}, "intact.parameters"),
+        ("tiny", {"n": 4}, {}, "intact.n"),
+        ("tiny", {"budget": "tokens=9"}, {}, "intact.budget"),
+        ("tiny", {"answer": "text"}, {}, "intact.answer"),
+        ("tiny", {"progress": True}, {"stream": True}, "intact.progress"),
+        ("tiny", {"trace": True}, {}, "intact.trace"),
         ("tiny", {"method": "best_of_n"}, {"n": 2}, "n"),
         ("tiny", {"method": "best_of_n"}, {"logprobs": True}, "logprobs"),
         ("tiny", {"method": "best_of_n"}, {"temperature": -1}, "temperature"),
@@ -114,6 +122,13 @@ def test_what_makes_no_sense_is_named(client, model, own, more, param):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model=model, **ASKED, **more, extra_body={"intact": own})
     assert raised.value.param == param
+
+
+def test_what_a_field_says_anyway_may_be_said_without_a_method(client):
+    neutral = {"parameters": {}, "answer": "expression", "progress": False, "trace": False}
+    plain = client.chat.completions.create(model="tiny", **ASKED)
+    same = client.chat.completions.create(model="tiny", **ASKED, extra_body={"intact": neutral})
+    assert same.choices == plain.choices
 
 
 def test_who_leaves_has_the_search_ended(server):

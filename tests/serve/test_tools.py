@@ -116,6 +116,18 @@ def test_answers_of_tools_go_back(client):
     assert answer.usage.completion_tokens
 
 
+def test_a_method_refuses_what_it_would_not_be_shown(client):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    asked = ASKED | {"model": "tools:best-of-n-2", "max_tokens": 3}
+    turns = [*ASKED["messages"], {"role": "assistant", "content": None, "tool_calls": [call]}]
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**(asked | {"messages": turns}))
+    assert raised.value.param == "messages[1].tool_calls"
+    named = [{**ASKED["messages"][0], "name": "zoe"}]  # which this model's template passes over in any chat
+    answers = [client.chat.completions.create(**(asked | {"messages": each})) for each in (named, ASKED["messages"])]
+    assert answers[0].choices == answers[1].choices
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
@@ -132,6 +144,18 @@ def test_answers_of_tools_go_back(client):
                 "tool_choice": "required",
             },
             "tools",
+        ),
+        (
+            {"tools": [TIME], "tool_choice": "required", "extra_body": {"intact": {"grammar": 'start: "a"'}}},
+            "intact.grammar",
+        ),
+        (
+            {"tools": [TIME], "tool_choice": "required", "extra_body": {"intact": {"regex": "a"}}},
+            "intact.regex",
+        ),
+        (
+            {"tools": [TIME], "tool_choice": "required", "response_format": {"type": "json_object"}},
+            "response_format",
         ),
     ],
     ids=str,

@@ -11,11 +11,13 @@ from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
 from intact.serve.generation import (
+    HEEDED,
     Order,
     Service,
     admitted,
     apart,
     choices,
+    heed,
     limit_of,
     pieces,
     sampling_of,
@@ -36,6 +38,7 @@ _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise
 @asynccontextmanager
 async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncIterator[tuple[Served, Order, Ticket]]:
     """A model, what it is to write, and a place at its gate."""
+    heed(request.intact, HEEDED | {"now"}, "without a reasoning method")
     n = choices(request, service.settings)
     wanted = limit_of(request, service.settings)
     if request.top_logprobs and not request.logprobs:

@@ -11,7 +11,19 @@ from typing import Any
 from intact.engine.completion import LOGPROB_SCALE, Completion
 from intact.serve.errors import ApiError
 from intact.serve.gate import Ticket
-from intact.serve.generation import Order, Service, admitted, apart, choices, limited, pieces, sampling_of, write
+from intact.serve.generation import (
+    HEEDED,
+    Order,
+    Service,
+    admitted,
+    apart,
+    choices,
+    heed,
+    limited,
+    pieces,
+    sampling_of,
+    write,
+)
 from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import CompletionRequest
@@ -28,6 +40,7 @@ async def _placed(
     service: Service, request: CompletionRequest, client: str
 ) -> AsyncIterator[tuple[Served, list[Order], Ticket]]:
     """A model, what it is to write, and a place at its gate."""
+    heed(request.intact, HEEDED, "by /v1/completions")
     n, limit = choices(request, service.settings), LENGTH if request.max_tokens is None else request.max_tokens
     prompts = _prompts(request.prompt)
     if n * len(prompts) > service.settings.max_choices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
 from intact.serve.kept import Kept
 from intact.serve.models import Models, Served
-from intact.serve.requests import ChatRequest, ResponseFormat, Sampled
+from intact.serve.requests import ChatRequest, Extension, ResponseFormat, Sampled
 from intact.serve.settings import Settings
 from intact.serve.threads import Threads
 from intact.serve.tracing import Tracing
@@ -33,6 +33,8 @@ VERIFYING = 4
 """Receipts that are verified at a time."""
 RECEIPTS = 64 << 20
 """Bytes of receipts that are kept to be fetched."""
+HEEDED = frozenset({"receipt", "regex", "grammar", "priority", "deadline", "id"})
+"""Fields of `intact` that matter to every text."""
 _PASSED_ON = (
     "top_k",
     "min_p",
@@ -96,6 +98,19 @@ class Order:
     receipt: bool = False
 
 
+def heed(own: Extension, fields: Collection[str], who: str) -> None:
+    """Refuse what would be passed over of the field `intact`: all that says something but `fields`.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    for name, known in Extension.model_fields.items():
+        if name not in fields and getattr(own, name) != known.default:
+            raise ApiError(400, f"intact.{name} cannot be heeded {who}", f"intact.{name}", "unsupported")
+
+
 def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **constraint: Any) -> SamplingParameters:
     """A request's parameters of sampling, OpenAI's defaults where it says nothing: temperature 1, all tokens.
 
@@ -107,7 +122,13 @@ def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **cons
     given = {name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None}
     own = request.intact
     given |= {name: value for name in ("regex", "grammar") if (value := getattr(own, name)) is not None}
-    given |= {name: value for name, value in constraint.items() if value is not None}
+    for name, value in constraint.items():
+        if value is None:
+            continue
+        if name in given:
+            where = f"intact.{name}"
+            raise ApiError(400, f"{where} cannot be combined with a call that is required", where, "unsupported")
+        given[name] = value
     given["temperature"] = 1.0 if request.temperature is None else request.temperature
     given["top_p"] = 1.0 if request.top_p is None else request.top_p
     given["stop"] = () if request.stop is None else request.stop

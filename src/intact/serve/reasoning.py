@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -12,15 +12,17 @@ from intact.reason.answer import Result
 from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
-from intact.serve.generation import FORESEEN, Service, apart, limit_of
+from intact.serve.generation import FORESEEN, Service, apart, heed, limit_of
 from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest
 from intact.serve.settings import Settings
+from intact.text import Tokenizer
 
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
+_OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 
@@ -37,23 +39,24 @@ async def _placed(
     """A model, what is to be undertaken, and a place at the gate."""
     name, suffix, n = methods.split(request.model)
     own = request.intact
+    heed(own, _OWN, "by a reasoning method")
     if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
         raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
     method, parameters, budget = methods.chosen(own, own.method or suffix or "", n)
     if own.receipt and budget.seconds is not None:
         raise ApiError(400, "nobody can repeat a budget in seconds, so that it has no receipt", "intact.budget")
+    turns = conversation(request.messages)
     undertaking = Undertaking(
         method,
         parameters,
         budget,
-        methods.as_problem(conversation(request.messages), own, request.seed or 0),
+        methods.as_problem(turns, own, request.seed or 0),
         _sampling(request, service.settings),
         own.receipt,
     )
     async with service.models.lease(name) as served:
         model = served.loaded
-        tokenizer, turns = model.tokenizer, conversation(request.messages)
-        prompt = await apart(lambda: tokenizer.encode_chat(turns), "messages")
+        prompt = await apart(lambda: _prompt(model.tokenizer, turns), "messages")
         try:
             model.engine.check(prompt)
         except IntactError as error:
@@ -68,6 +71,22 @@ async def _placed(
                     return Solving(undertaking, model, tell)
 
                 yield served, undertaking, work, ticket
+
+
+def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]]) -> list[int]:
+    """What a method's texts go on from: roles and contents.
+
+    Raises
+    ------
+    ApiError
+        400, if the model's template shows more of the conversation, such as calls of tools.
+    """
+    said = [{name: turn[name] for name in ("role", "content")} for turn in turns]
+    more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in said[i]]
+    prompt = tokenizer.encode_chat(said)
+    if more and tokenizer.encode_chat(turns) != prompt:
+        raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
+    return prompt
 
 
 def _texts(undertaking: Undertaking) -> int:
@@ -89,9 +108,6 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
         value = getattr(request, name)
         if value not in (None, False, [], {}) and (name, value) != ("n", 1):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
-    for name in ("regex", "grammar", "now"):
-        if getattr(request.intact, name):
-            raise ApiError(400, f"intact.{name} cannot be combined with a reasoning method", f"intact.{name}")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
     if (limit := limit_of(request, settings)) is not None:
         given["max_tokens"] = limit
