@@ -53,6 +53,16 @@ def test_a_method_answers_too(client):
     assert whole.output_text == last.response.output_text
 
 
+def test_items_of_a_response_come_back_as_the_client_has_them(client):
+    said = client.responses.create(**ASKED).output
+    question, more = {"role": "user", "content": QUESTION}, {"role": "user", "content": "And at night?"}
+    texts = [item.content[0].text for item in said]
+    plain = [question, *({"role": "assistant", "content": text} for text in texts), more]
+    wanted = client.responses.create(**(ASKED | {"input": plain}), text={"verbosity": "medium"}).output_text
+    for items in (said, [item.model_dump() for item in said]):
+        assert client.responses.create(**(ASKED | {"input": [question, *items, more]})).output_text == wanted
+
+
 def test_calls_and_what_came_of_them(tmp_path):
     template = (
         "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for message in messages %}{{ message.content }}"
@@ -73,7 +83,7 @@ def test_calls_and_what_came_of_them(tmp_path):
         assert done.arguments == call.arguments
         items = [
             {"role": "user", "content": "Pick."},
-            {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
+            call.model_dump(),
             {"type": "function_call_output", "call_id": call.call_id, "output": "taken"},
         ]
         assert client.responses.create(**(asked | {"input": items, "max_output_tokens": 4})).usage.output_tokens
@@ -84,13 +94,21 @@ def test_calls_and_what_came_of_them(tmp_path):
     ("more", "param"),
     [
         ({"input": []}, "input"),
-        ({"input": [{"role": "king", "content": "x"}]}, "input"),
+        ({"input": [{"role": "king", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": "x"}, {"content": "x"}]}, "input[1].role"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "user", "content": "x", "zzz": 1}]}, "input[0].zzz"),
+        ({"input": [{"role": "user", "content": "x", "name": "zoe"}]}, "input[0].name"),
+        ({"input": [{"type": "reasoning", "summary": []}]}, "input[0].type"),
+        ({"input": [{"type": "function_call", "call_id": "1"}]}, "input[0].name"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"store": True}, "store"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"stream": True, "extra_body": {"intact": {"method": "best_of_n", "progress": True}}}, "intact.progress"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "name": "no spaces"}]}, "tools[0].name"),
         (

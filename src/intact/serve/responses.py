@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from intact.serve import chat, reasoning
 from intact.serve.errors import ApiError, encode, invalid
-from intact.serve.generation import Service
+from intact.serve.generation import Service, heed
 from intact.serve.requests import ChatRequest, Extension, Form, Number, Part, StreamOptions
 
 _NAMES = {
@@ -25,31 +25,70 @@ _NAMES = {
 _SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
 
 
-class Item(BaseModel):
-    """A turn of a conversation, a call, or what came of one."""
+class Item(Form):
+    """What was said, or called; of what a response had before, `id` and `status` come back, and change nothing."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
     type: Literal["message", "function_call", "function_call_output"] = "message"
-    role: str | None = None
-    content: str | list[Part] | None = None
-    call_id: str | None = None
-    name: str | None = None
-    arguments: str | None = None
-    output: str | None = None
+    id: str | None = None
+    status: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, item: Any) -> Any:
+        """An item that comes back has all fields that the client's own types have, most of them null."""
+        if not isinstance(item, dict):
+            return item
+        return {name: value for name, value in item.items() if value is not None}
+
+
+class Said(Item):
+    """A turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part]
+    phase: str | None = None
+
+
+class Called(Item):
+    """A call of a function."""
+
+    call_id: str
+    name: str
+    arguments: str = "{}"
+
+
+class CameOf(Item):
+    """What came of a call."""
+
+    call_id: str
+    output: str | list[Part]
+
+
+def _kind(item: Any) -> str:
+    kind = item.get("type") if isinstance(item, dict) else None
+    return kind if kind in ("function_call", "function_call_output") else "message"
+
+
+AnyItem = Annotated[
+    Annotated[Said, Tag("message")]
+    | Annotated[Called, Tag("function_call")]
+    | Annotated[CameOf, Tag("function_call_output")],
+    Discriminator(_kind),
+]
 
 
 class Text(Form):
-    """What the text must be."""
+    """What the text must be; the verbosity is what OpenAI takes where none is said, as no other would change it."""
 
     format: dict[str, Any] | None = None
-    verbosity: str | None = None
+    verbosity: Literal["medium"] | None = None
 
 
 class ResponsesRequest(Form):
     """`/v1/responses`."""
 
     model: str
-    input: str | Annotated[list[Item], Field(min_length=1)]
+    input: str | Annotated[list[AnyItem], Field(min_length=1)]
     instructions: str | None = None
     max_output_tokens: int | None = None
     temperature: Number | None = None
@@ -75,6 +114,7 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
     ApiError
         400, naming the field.
     """
+    heed(request.intact, Extension.model_fields.keys() - {"progress"}, "by /v1/responses")
     body: dict[str, Any] = {name: getattr(request, name) for name in _SAME}
     body["messages"] = _messages(request)
     body["max_completion_tokens"] = request.max_output_tokens
@@ -82,23 +122,24 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
     if request.text is not None and request.text.format is not None:
         format_ = dict(request.text.format)
         kind = format_.pop("type", None)
-        body["response_format"] = {"type": kind} | ({"json_schema": format_} if kind == "json_schema" else {})
+        body["response_format"] = {"type": kind} | ({"json_schema": format_} if format_ else {})
     if request.tools:
         for i, tool in enumerate(request.tools):
             if tool.get("type") != "function":
                 raise ApiError(400, f"tools[{i}].type: there are functions alone", f"tools[{i}].type", "unsupported")
-        functions = [{name: value for name, value in tool.items() if name != "type"} for tool in request.tools]
-        body["tools"] = [{"type": "function", "function": one} for one in functions]
+        body["tools"] = [_nested(tool) for tool in request.tools]
     choice = request.tool_choice
-    if isinstance(choice, dict):
-        body["tool_choice"] = {"type": choice.get("type"), "function": {"name": choice.get("name")}}
-    else:
-        body["tool_choice"] = choice
+    body["tool_choice"] = _nested(choice) if isinstance(choice, dict) else choice
     try:
         return ChatRequest.model_validate(body)
     except ValidationError as error:
         errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
         raise renamed(invalid(errors, body)) from error
+
+
+def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool, or the choice of one, as a chat has it: all but its type is the function's."""
+    return {"type": tool.get("type"), "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
 def renamed(error: ApiError) -> ApiError:
@@ -119,23 +160,23 @@ def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
         turns.append({"role": "system", "content": request.instructions})
     if isinstance(request.input, str):
         return [*turns, {"role": "user", "content": request.input}]
-    for i, item in enumerate(request.input):
-        if item.type == "message":
-            content = item.content
-            parts = content if isinstance(content, str | None) else [part.model_dump() for part in content]
-            turns.append({"role": item.role, "content": parts})
-        elif item.call_id is None:
-            raise ApiError(400, f"input[{i}].call_id is missing", f"input[{i}].call_id", "missing_field")
-        elif item.type == "function_call":
-            function = {"name": item.name, "arguments": item.arguments or "{}"}
+    for item in request.input:
+        if isinstance(item, Said):
+            turns.append({"role": item.role, "content": _content(item.content)})
+        elif isinstance(item, CameOf):
+            turns.append({"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)})
+        else:
+            function = {"name": item.name, "arguments": item.arguments}
             call = {"id": item.call_id, "type": "function", "function": function}
             if turns and turns[-1].get("tool_calls"):
                 turns[-1]["tool_calls"].append(call)
             else:
                 turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        else:
-            turns.append({"role": "tool", "tool_call_id": item.call_id, "content": item.output or ""})
     return turns
+
+
+def _content(content: str | list[Part]) -> Any:
+    return content if isinstance(content, str) else [part.model_dump() for part in content]
 
 
 def _message(name: str, text: str, status: str = "completed") -> dict[str, Any]:
