@@ -238,31 +238,30 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
 
 
 async def answer(service: Service, request: ResponsesRequest, client: str) -> dict[str, Any]:
-    """The whole response."""
-    body = as_chat(request)
-    try:
-        told = await (reasoning if reasoning.wanted(body) else chat).answer(service, body, client)
-    except ApiError as error:
-        raise renamed(error) from error
-    (choice,) = told["choices"]
-    message = choice["message"]
-    output = [_call(call) for call in message.get("tool_calls") or []]
-    if message["content"] or not output:
-        output.insert(0, _message(f"msg_{uuid.uuid4().hex}", message["content"] or ""))
-    return _whole(request, told, output, choice["finish_reason"])
+    """The whole response: what its last event tells."""
+    whole: dict[str, Any] = {}
+    async with aclosing(_happening(service, request, client)) as happening:
+        async for _, fields in happening:
+            whole = fields.get("response", whole)
+    return whole
 
 
 async def events(service: Service, request: ResponsesRequest, client: str) -> AsyncGenerator[bytes, None]:
     """The response as named events."""
+    number = 0
+    async with aclosing(_happening(service, request, client)) as happening:
+        async for kind, fields in happening:
+            value = {"type": kind, "sequence_number": number, **fields}
+            yield f"event: {kind}\ndata: ".encode() + encode(value) + b"\n\n"
+            number += 1
+
+
+async def _happening(
+    service: Service, request: ResponsesRequest, client: str
+) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    """What happens to a response, by the names of the events; the last has the whole of it."""
     body = as_chat(request).model_copy(update={"stream_options": StreamOptions(include_usage=True)})
-    number, stage = 0, _Stage()
-
-    def told(kind: str, **fields: Any) -> bytes:
-        nonlocal number
-        value = {"type": kind, "sequence_number": number, **fields}
-        number += 1
-        return f"event: {kind}\ndata: ".encode() + encode(value) + b"\n\n"
-
+    stage = _Stage()
     first: dict[str, Any] | None = None
     finish = None
     way = reasoning if reasoning.wanted(body) else chat
@@ -271,8 +270,8 @@ async def events(service: Service, request: ResponsesRequest, client: str) -> As
             async for chunk in chunks:
                 if first is None:
                     first = chunk
-                    yield told("response.created", response=_whole(request, chunk, [], None))
-                    yield told("response.in_progress", response=_whole(request, chunk, [], None))
+                    for kind in ("response.created", "response.in_progress"):
+                        yield kind, {"response": _whole(request, chunk, [], None)}
                 if chunk.get("usage"):
                     first = first | {"usage": chunk["usage"]}
                 if chunk.get("intact", {}).get("event") == "result":
@@ -280,15 +279,20 @@ async def events(service: Service, request: ResponsesRequest, client: str) -> As
                     first = first | {"intact": result}
                 for choice in chunk["choices"]:
                     finish = choice["finish_reason"] or finish
-                    for kind, fields in stage.take(choice["delta"]):
-                        yield told(kind, **fields)
+                    for event in stage.take(choice["delta"]):
+                        yield event
         except ApiError as error:
             raise renamed(error) from error
-    for kind, fields in stage.end():
-        yield told(kind, **fields)
+    for event in stage.end():
+        yield event
     assert first is not None
     whole = _whole(request, first, stage.output, finish or "stop")
-    yield told("response." + whole["status"], response=whole)
+    yield "response." + whole["status"], {"response": whole}
+
+
+def _fresh() -> str:
+    """An identifier of a message."""
+    return f"msg_{uuid.uuid4().hex}"
 
 
 class _Stage:
@@ -297,7 +301,7 @@ class _Stage:
     def __init__(self) -> None:
         self.output: list[Any] = []
         self._text: str | None = None
-        self._name = f"msg_{uuid.uuid4().hex}"
+        self._name = _fresh()
 
     def take(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """Events of a piece of a chat."""
@@ -327,7 +331,7 @@ class _Stage:
             return []
         item, index = _message(self._name, self._text), len(self.output)
         place = {"item_id": self._name, "output_index": index, "content_index": 0}
-        text, self._text = self._text, None
+        text, self._text, self._name = self._text, None, _fresh()
         self.output.append(item)
         return [
             ("response.output_text.done", {**place, "text": text, "logprobs": []}),
