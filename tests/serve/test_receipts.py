@@ -53,8 +53,30 @@ def test_streams_bring_the_same(server, client, answer):
     kept = httpx.get(f"{server.url}/v1/receipts/{chunks[0].id}").json()["data"]
     assert kept == [told[0], told[1]]
     assert httpx.get(f"{server.url}/v1/receipts/none").status_code == 404
-    text = client.completions.create(model="tiny", prompt="x", max_tokens=4, extra_body={"intact": {"receipt": True}})
-    assert verify(server, receipt=text.choices[0].receipt).json()["outcome"] == "true"
+
+
+def test_texts_have_receipts_that_can_be_fetched(server, client):
+    asked = {"model": "tiny", "prompt": ["x", "Once upon"], "n": 2, "max_tokens": 4}
+    whole = client.completions.create(**asked, extra_body={"intact": {"receipt": True}})
+    receipts = [choice.receipt for choice in whole.choices]
+    assert verify(server, receipt=receipts[3]).json()["outcome"] == "true"
+    assert httpx.get(f"{server.url}/v1/receipts/{whole.id}").json()["data"] == receipts
+    chunks = list(client.completions.create(**asked, stream=True, extra_body={"intact": {"receipt": True}}))
+    told = {c.index: c.receipt for chunk in chunks for c in chunk.choices if hasattr(c, "receipt")}
+    assert [told[index] for index in range(4)] == receipts
+    assert httpx.get(f"{server.url}/v1/receipts/{chunks[0].id}").json()["data"] == receipts
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny:best-of-n-2"])
+def test_responses_have_receipts_that_can_be_fetched(server, client, model):
+    asked = {"model": model, "input": "Why?", "max_output_tokens": 8}
+    whole = client.responses.create(**asked, extra_body={"intact": {"receipt": True}})
+    assert verify(server, model="tiny", receipt=whole.receipt).json()["outcome"] == "true"
+    *_, last = client.responses.create(**asked, stream=True, extra_body={"intact": {"receipt": True}})
+    assert last.response.receipt == whole.receipt
+    for response in (whole, last.response):
+        assert httpx.get(f"{server.url}/v1/receipts/{response.id}").json()["data"] == [whole.receipt]
+    assert not hasattr(client.responses.create(**asked), "receipt")
 
 
 @pytest.mark.parametrize("model", ["tiny:short-m-at-k", "tiny:best-of-n-3", "tiny:self-certainty-2"])

@@ -144,7 +144,7 @@ def _add_texts(app: FastAPI, service: Service) -> None:
     @app.get("/v1/receipts/{answer}")
     async def answers_receipts(answer: str, request: Request) -> Response:
         """Give the receipts of an answer of a moment ago."""
-        found = service.receipts.find(client(request), answer)
+        found = service.receipts.find(client(request), responses.as_chat_id(answer))
         return Response(b'{"object":"list","data":%b}' % found, media_type="application/json")
 
     @app.post("/v1/verify")

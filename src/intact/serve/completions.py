@@ -25,7 +25,7 @@ from intact.serve.generation import (
     write,
 )
 from intact.serve.models import Served
-from intact.serve.replies import FINISH, head, receipt_of, usage, used
+from intact.serve.replies import FINISH, head, receipt_of, usage
 from intact.serve.requests import CompletionRequest
 from intact.serve.sse import Frame
 from intact.text import Tokenizer
@@ -89,8 +89,11 @@ async def answer(service: Service, request: CompletionRequest, client: str) -> d
         texts = [text for task in tasks for text in task.result()]
         completions = [completion for completion, _ in texts]
         ticket.used = sum(len(order.prompt) for order in orders) + sum(len(one.tokens) for one in completions)
+        first = head(served, "text_completion", request.model)
+        if request.intact.receipt:
+            service.receipts.add(client, first["id"], completions)
         return {
-            **head(served, "text_completion", request.model),
+            **first,
             "choices": [{"index": index, **choice} for index, (_, choice) in enumerate(texts)],
             "usage": usage(orders, completions),
         }
@@ -100,11 +103,15 @@ async def _texts(served: Served, order: Order, request: CompletionRequest) -> li
     """What one prompt went on to, n times."""
     echoed = await _echo(served, order, request)
     if request.max_tokens == 0:
-        completions = [Completion("", (), (), "length", len(order.prompt))] * order.n
+        completions = [_nothing(order)] * order.n
     else:
         completions = await write(served, order, request.logprobs is not None)
     choice = partial(_choice, served.loaded.tokenizer, order, request, echoed)
     return [(completion, choice(completion)) for completion in completions]
+
+
+def _nothing(order: Order) -> Completion:
+    return Completion("", (), (), "length", len(order.prompt))
 
 
 def _choice(
@@ -124,7 +131,7 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         if with_usage:
             first["usage"] = None
-        done: list[Completion] = []
+        done: dict[int, Completion] = {}
 
         def chunk(index: int, text: str, logprobs: Any, finish: str | None = None) -> dict[str, Any]:
             choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
@@ -143,14 +150,14 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
                 yield chunk(number * order.n + sample, echoed.text, logprobs)
             if request.max_tokens == 0:
                 for sample in range(order.n):
+                    done[number * order.n + sample] = _nothing(order)
                     yield chunk(number * order.n + sample, "", None, "length")
-                done += [Completion("", (), (), "length", len(order.prompt))] * order.n
                 continue
             async with aclosing(pieces(served, order, request.logprobs is not None)) as coming:
                 async for sample, piece in coming:
                     index = number * order.n + sample
                     if isinstance(piece, Completion):
-                        done.append(piece)
+                        done[index] = piece
                         last = chunk(index, "", None, FINISH[piece.finish])
                         last["choices"][0] |= receipt_of(order, piece)
                         yield last
@@ -161,9 +168,13 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
                         yield chunk(index, piece.text, scribe.logprobs(start))
                     elif piece.text:
                         yield frames[sample].with_text(piece.text)
-            ticket.used = sum(used(one, ()) for one in orders[: number + 1]) + sum(len(one.tokens) for one in done)
+            read = sum(len(one.prompt) for one in orders[: number + 1])
+            ticket.used = read + sum(len(one.tokens) for one in done.values())
+        completions = [done[index] for index in range(len(done))]
+        if request.intact.receipt:
+            service.receipts.add(client, first["id"], completions)
         if with_usage:
-            yield {**first, "choices": [], "usage": usage(orders, done)}
+            yield {**first, "choices": [], "usage": usage(orders, completions)}
 
 
 async def _echo(served: Served, order: Order, request: CompletionRequest) -> Scribe:

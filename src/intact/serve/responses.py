@@ -22,6 +22,8 @@ _NAMES = {
     "response_format": "text.format",
 }
 """Fields of a chat by their names here."""
+_CHAT, _HERE = "chatcmpl-", "resp_"
+"""How identifiers begin, of a chat and of a response."""
 _SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
 
 
@@ -154,6 +156,11 @@ def renamed(error: ApiError) -> ApiError:
     return error
 
 
+def as_chat_id(name: str) -> str:
+    """The identifier of the chat that a response is made of: its receipt is kept under this; others stay."""
+    return _CHAT + name.removeprefix(_HERE) if name.startswith(_HERE) else name
+
+
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     if request.instructions is not None:
@@ -201,7 +208,7 @@ def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], 
     status = "in_progress" if finish is None else "incomplete" if finish == "length" else "completed"
     usage = first.get("usage")
     return {
-        "id": first["id"].replace("chatcmpl-", "resp_"),
+        "id": first["id"].replace(_CHAT, _HERE),
         "object": "response",
         "created_at": first["created"],
         "status": status,
@@ -223,7 +230,7 @@ def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], 
         "store": False,
         "usage": usage and _usage(usage),
         "system_fingerprint": first["system_fingerprint"],
-        **{name: first[name] for name in ("intact",) if name in first},
+        **{name: first[name] for name in ("intact", "receipt") if name in first},
     }
 
 
@@ -279,6 +286,8 @@ async def _happening(
                     first = first | {"intact": result}
                 for choice in chunk["choices"]:
                     finish = choice["finish_reason"] or finish
+                    if "receipt" in choice:
+                        first = first | {"receipt": choice["receipt"]}
                     for event in stage.take(choice["delta"]):
                         yield event
         except ApiError as error:
