@@ -43,6 +43,7 @@ TEXTS = {
         "",
         [("f", {}), ("g", {})],
     ),
+    '<tool_call>{"name": "f"}</tool_call>\n<tool': ("", [("f", {})]),
     "<tool_call>no JSON</tool_call> so": ("<tool_call>no JSON</tool_call> so", []),
     '<tool_call>{"name": 5}</tool_call>': ('<tool_call>{"name": 5}</tool_call>', []),
     '<tool_call>{"name": "f", "argu': ('<tool_call>{"name": "f", "argu', []),
@@ -86,6 +87,22 @@ def test_a_required_call_fits_its_schema(client, seed):
             jsonschema.validate(arguments, PARAMETERS)
         else:
             assert call.function.name == "time"
+
+
+def test_calls_that_were_cut_off_are_not_passed_off_as_all(client):
+    parameters = {"type": "object", "properties": {}, "additionalProperties": False}
+    tools = [{"type": "function", "function": {"name": "time", "parameters": parameters}}]
+    asked = ASKED | {"tools": tools, "tool_choice": "required"}
+    one = client.chat.completions.create(**asked, parallel_tool_calls=False)
+    assert one.choices[0].finish_reason == "tool_calls"
+    length = one.usage.completion_tokens + 2  # the call's, and what begins the tag of a second one
+    asked |= {"max_tokens": length, "extra_body": {"min_tokens": length}}
+    (choice,) = client.chat.completions.create(**asked).choices
+    assert (choice.finish_reason, choice.message.content, len(choice.message.tool_calls)) == ("length", None, 1)
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert chunks[-1].finish_reason == "length"
+    assert "".join(choice.delta.content or "" for choice in chunks) == ""
+    assert sum(len(choice.delta.tool_calls or []) for choice in chunks) == 1
 
 
 def test_a_named_call_streams_as_it_is_given_whole(client):

@@ -106,7 +106,7 @@ def _message(request: ChatRequest, completion: Completion) -> dict[str, Any]:
         if calls:
             message["content"] = content or None
             message["tool_calls"] = [{name: value for name, value in call.items() if name != "index"} for call in calls]
-            finish = "tool_calls"
+            finish = reader.finish(finish)
     return {"message": message, "finish_reason": finish}
 
 
@@ -142,7 +142,7 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                     if readers:
                         if rest := readers[index].flush():
                             yield chunk(index, {"content": rest})
-                        finish = "tool_calls" if readers[index].calls else finish
+                        finish = readers[index].finish(finish)
                     last = chunk(index, {}, None, finish)
                     last["choices"][0] |= receipt_of(order, piece)
                     yield last

@@ -110,9 +110,13 @@ class CallReader:
         return content, calls
 
     def flush(self) -> str:
-        """What was held back, once nothing more will come."""
+        """What was held back, once nothing more will come; after calls not the beginning of a tag."""
         held, self._held = self._held, ""
-        return held.rstrip() if self.calls and OPEN not in held else held
+        return "" if self.calls and OPEN not in held else held
+
+    def finish(self, finish: str) -> str:
+        """Why the text ended, in OpenAI's words: for calls, unless it was cut off."""
+        return "tool_calls" if self.calls and finish == "stop" else finish
 
 
 def _beginning(text: str) -> int:
