@@ -106,7 +106,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
 def _add_models(app: FastAPI, service: Service) -> None:
     def described(name: str) -> dict[str, Any]:
-        served = service.models.find(name)
+        served = service.models.find(methods.split(name)[0])
         return {"id": name, "object": "model", "created": served.created, "owned_by": "intact"}
 
     @app.get("/v1/models")
