@@ -114,6 +114,8 @@ def test_a_spent_budget_says_so(client):
         ("tiny", {"progress": True}, {"stream": True}, "intact.progress"),
         ("tiny", {"trace": True}, {}, "intact.trace"),
         ("tiny", {"method": "best_of_n"}, {"n": 2}, "n"),
+        ("tiny", {"method": "best_of_n"}, {"response_format": {"type": "json_object"}}, "response_format"),
+        ("tiny", {"method": "best_of_n"}, {"tool_choice": "required"}, "tool_choice"),
         ("tiny", {"method": "best_of_n"}, {"logprobs": True}, "logprobs"),
         ("tiny", {"method": "best_of_n"}, {"temperature": -1}, "temperature"),
     ],
@@ -122,6 +124,17 @@ def test_what_makes_no_sense_is_named(client, model, own, more, param):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model=model, **ASKED, **more, extra_body={"intact": own})
     assert raised.value.param == param
+
+
+def test_what_asks_for_nothing_may_be_said_with_a_method(client):
+    asked = {"model": "tiny:best-of-n-2", **ASKED}
+    neutral = {"response_format": {"type": "text"}, "modalities": ["text"], "parallel_tool_calls": True, "n": 1}
+    neutral |= {"presence_penalty": 0, "logprobs": False, "extra_body": {"repetition_penalty": 1, "typical_p": 1}}
+    plain = client.chat.completions.create(**asked)
+    for choice in ("none", "auto"):
+        assert client.chat.completions.create(**asked, **neutral, tool_choice=choice).choices == plain.choices
+    newer = client.chat.completions.create(**(asked | {"max_tokens": 2}), max_completion_tokens=12)
+    assert newer.choices == plain.choices
 
 
 def test_what_a_field_says_anyway_may_be_said_without_a_method(client):

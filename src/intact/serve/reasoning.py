@@ -17,7 +17,7 @@ from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking
 from intact.serve.models import Served
 from intact.serve.replies import head
-from intact.serve.requests import ChatRequest
+from intact.serve.requests import ChatRequest, ResponseFormat
 from intact.serve.settings import Settings
 from intact.text import Tokenizer
 
@@ -25,6 +25,15 @@ _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "ma
 _OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
+_IDLE |= {"modalities", "parallel_tool_calls"}
+_SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "repetition_penalty": (1,),
+    "typical_p": (1,),
+    "response_format": (ResponseFormat(type="text"),),
+    "tool_choice": ("none", "auto"),
+}
+"""Values of a field that ask for no more than its absence does."""
 
 
 def wanted(request: ChatRequest) -> bool:
@@ -106,7 +115,7 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
     """
     for name in sorted(request.model_fields_set - _TAKEN - _IDLE - set(_SAMPLING)):
         value = getattr(request, name)
-        if value not in (None, False, [], {}) and (name, value) != ("n", 1):
+        if value not in (None, False, [], {}, *_SAYS_NOTHING.get(name, ())):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
     if (limit := limit_of(request, settings)) is not None:
