@@ -5,6 +5,8 @@ import openai
 import pytest
 
 import intact
+from support.serving import running
+from support.tiny import write_tiny
 
 SAMPLED = {"model": "tiny", "max_tokens": 12, "seed": 4, "temperature": 0.8}
 
@@ -61,6 +63,35 @@ def test_the_prompt_is_scored(client, library):
         none = client.completions.create(model="tiny", prompt=prompt, echo=True, logprobs=2, max_tokens=0)
         assert none.choices[0].logprobs.token_logprobs == told.token_logprobs[:-1]
         assert none.choices[0].text == text
+
+
+@pytest.mark.parametrize("add_bos", [False, True])
+def test_offsets_point_into_the_text(tmp_path, add_bos):
+    path = write_tiny(tmp_path / "m.gguf", "qwen3", context=512, metadata={"tokenizer.ggml.add_bos_token": add_bos})
+    text = "a\u20acb \U0001f43b naïve"
+    with (
+        running({"m": path}) as there,
+        openai.OpenAI(base_url=there.url + "/v1", api_key="none", max_retries=0) as asking,
+    ):
+        asked = {"model": "m", "echo": True, "logprobs": 0, "max_tokens": 12, "temperature": 1, "seed": 3}
+        answers = [asking.completions.create(**asked, prompt=prompt).choices for prompt in (text, [text, text])]
+        (choice,), (same, _) = answers
+        assert same == choice
+        assert choice.text.startswith(text)
+        told = choice.logprobs
+        starts = told.text_offset[1:] if add_bos else told.text_offset
+        assert told.text_offset[0] == starts[0] == 0
+        for token, start in zip(told.tokens[add_bos:], starts, strict=True):
+            if not token.startswith("bytes:") and token in choice.text:
+                assert choice.text[start:].startswith(token)
+        inside = [start for token, start in zip(told.tokens[add_bos:], starts, strict=True) if "bytes:" in token]
+        assert {choice.text[start] for start in inside if start < len(text)} <= set("\u20ac\U0001f43bï")
+        assert inside
+        ids = there.service.models.served["m"].loaded.tokenizer.encode(text)
+        (given,) = asking.completions.create(**asked, prompt=ids).choices  # tokens are repeated with what they say
+        shift = len(given.text) - len(choice.text)
+        assert bool(shift) == add_bos
+        assert [start - shift for start in given.logprobs.text_offset[add_bos:]] == starts
 
 
 def test_streams_tell_the_same(client):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -59,7 +59,8 @@ async def _placed(
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
             ids = prompt if isinstance(prompt, list) else await apart(partial(encode, prompt), where)
             _check(ids, served, where)
-            orders.append(Order(ids, n, parameters, client, own.priority, own.id, None, own.receipt))
+            text = prompt if isinstance(prompt, str) else None
+            orders.append(Order(ids, n, parameters, client, own.priority, own.id, None, own.receipt, text))
         async with admitted(served, orders, "prompt") as ticket:
             yield served, orders, ticket
 
@@ -178,18 +179,27 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
 
 
 async def _echo(served: Served, order: Order, request: CompletionRequest) -> Scribe:
-    """The prompt, if it is to be repeated, with its log-probabilities if these are asked for."""
+    """The prompt, if it is to be repeated, with its log-probabilities if these are asked for.
+
+    A prompt that was given as text is repeated as it was given, without the tokens that were put around it.
+    """
     tokenizer = served.loaded.tokenizer
     scribe = Scribe(tokenizer, request.logprobs or 0)
     if not request.echo:
         return scribe
-    text = request.prompt if isinstance(request.prompt, str) else tokenizer.decode(order.prompt, skip_special=False)
+    stream, shown = tokenizer.stream(skip_special=False, continuation=False), slice(None)
+    if order.text is not None:
+        before, after = tokenizer.around
+        shown = slice(len(before), len(order.prompt) - len(after))
     logprobs: Sequence[int | None] = [None] * len(order.prompt)
     tops: Sequence[Top] = ()
     if request.logprobs is not None:
         values, likeliest = await served.loaded.ascores(order.prompt, request.logprobs)
         logprobs, tops = [None, *values.tolist()], [(), *likeliest] if likeliest else ()
-    scribe.add(order.prompt, logprobs, tops, text)
+    pieces = [""] * len(order.prompt)
+    pieces[shown] = [stream.push(token) for token in order.prompt[shown]]
+    text = "".join(pieces) + stream.flush() if order.text is None else order.text
+    scribe.add(order.prompt, logprobs, tops, text, pieces)
     return scribe
 
 
@@ -204,6 +214,7 @@ class Scribe:
 
     def __init__(self, tokenizer: Tokenizer, top: int) -> None:
         self._tokenizer, self._top, self._length = tokenizer, top, 0
+        self._stream = tokenizer.stream()
         self.text = ""
         self.tokens: list[str] = []
         self._logprobs: list[float | None] = []
@@ -213,13 +224,25 @@ class Scribe:
     def copy(self) -> Scribe:
         """Another that goes on from here."""
         other = Scribe(self._tokenizer, self._top)
-        other.text, other._length, other.tokens = self.text, self._length, list(self.tokens)
+        other.text, other._length, other.tokens = self.text, len(self.text), list(self.tokens)
         other._logprobs, other._tops, other._offsets = list(self._logprobs), list(self._tops), list(self._offsets)
         return other
 
-    def add(self, tokens: Sequence[int], logprobs: Sequence[int | None], tops: Sequence[Top] | None, text: str) -> None:
-        """Note tokens, and the text that they make."""
-        for i, (token, logprob) in enumerate(zip(tokens, logprobs, strict=False)):
+    def add(
+        self,
+        tokens: Sequence[int],
+        logprobs: Sequence[int | None],
+        tops: Sequence[Top] | None,
+        text: str,
+        pieces: Iterable[str] | None = None,
+    ) -> None:
+        """Note tokens, and the text that they make.
+
+        A token's offset is the number of characters that are complete before it; `pieces` says what each adds to them,
+        where it is not as in a text that goes on.
+        """
+        pieces = map(self._read, tokens) if pieces is None else pieces
+        for i, (token, logprob, piece) in enumerate(zip(tokens, logprobs, pieces, strict=False)):
             self.tokens.append(self._spelt(token))
             self._logprobs.append(None if logprob is None else logprob / LOGPROB_SCALE)
             likeliest = {self._spelt(one): value / LOGPROB_SCALE for one, value in (tops[i] if tops else ())}
@@ -227,7 +250,7 @@ class Scribe:
                 likeliest.setdefault(self._spelt(token), logprob / LOGPROB_SCALE)
             self._tops.append(None if logprob is None else likeliest)
             self._offsets.append(self._length)
-            self._length += len(self.tokens[-1])
+            self._length += len(piece)
         self.text += text
 
     def logprobs(self, start: int = 0) -> dict[str, Any]:
@@ -238,6 +261,9 @@ class Scribe:
             "top_logprobs": self._tops[start:],
             "text_offset": self._offsets[start:],
         }
+
+    def _read(self, token: int) -> str:
+        return self._stream.push(token) if token < self._tokenizer.size else ""
 
     def _spelt(self, token: int) -> str:
         """A token as text; one that is no text by itself by its bytes, so that no two are the same."""

@@ -86,6 +86,8 @@ class Order:
         The field that says what the text must match.
     receipt : bool
         Whether texts come with a receipt.
+    text : str or None
+        The prompt as it was given, if that was as text: without what its tokens begin and end with beside it.
     """
 
     prompt: list[int]
@@ -96,6 +98,7 @@ class Order:
     id: str | None = None
     constraint: str | None = None
     receipt: bool = False
+    text: str | None = None
 
 
 def heed(own: Extension, fields: Collection[str], who: str) -> None:
