@@ -29,10 +29,11 @@ function(intact_tiers target)
       if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
         # GCC's own intrinsics leave registers undefined on purpose and then warn of it; the vector ABI is no matter inside a unit.
         list(APPEND flags -Wno-uninitialized -Wno-maybe-uninitialized -Wno-psabi)
-        if(tier STREQUAL "avx512")
+        if(tier MATCHES "^avx")
           # Constants come from memory, as operands; moving each from a general register in the middle of a loop costs a third of a gate's time.
           list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
-        elseif(tier STREQUAL "avx2")
+        endif()
+        if(tier STREQUAL "avx2")
           # Otherwise a tile's products are all made before they are added, which takes more registers than there are.
           list(APPEND flags -fno-tree-reassoc -fno-tree-ter)
         endif()

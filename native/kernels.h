@@ -141,8 +141,8 @@ inline constexpr std::int64_t row_block(std::int64_t blocks) {
     const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 6 * 6;
     return rows < 18 ? 18 : rows > kMostRows ? kMostRows : rows;
 }
-inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32
-    return row_block(blocks) * (blocks + 1) * 12 + kMostRows * kRowScale;
+inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32: rows, and a panel's codes as bytes
+    return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks) * 12 + 128);
 }
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.

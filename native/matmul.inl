@@ -96,17 +96,33 @@ INTACT_INLINE inline void add_group(L& sum, [[maybe_unused]] L& halves, L start,
 // The shift of untabled codes.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
 
-// A tile of T rows by P panels. streamed: x comes from the second-level cache.
-template <int BITS, int BLOCK, bool TABLE, int T, int P>
-void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool streamed, std::int32_t* out,
-          std::int32_t* minima) {
-    constexpr int kBytes = BITS * 64, kPairBytes = kBytes * BLOCK / 16, kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK;
-    constexpr int kCodeBits = TABLE ? 8 : BITS, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
-    const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
-    const std::uint8_t* codes = w.codes + panel * code_step;
-    const std::int16_t* scales = w.scales + panel * scale_step;
+// A panel's codes, a byte each, in the layout of 8 bits.
+template <int BITS, int BLOCK, bool TABLE> void unpack_panel(const Matrix& w, std::int64_t panel, std::uint8_t* to) {
+    constexpr int kBytes = BITS * 64;
+    const std::uint8_t* block = w.codes + panel * w.blocks * kBytes;
     Lanes table{};
     if constexpr (TABLE) table = load_table(w.table);
+    for (std::int64_t b = 0; b < w.pairs * BLOCK / 16; b++, block += kBytes, to += 512) {
+        for (int line = 0; line < BITS; line++) fetch_ahead(block + 64 * line);
+        repeat<8>([&]<int g>() INTACT_INLINE {
+            const Lanes codes = unpack<BITS, g>(block);
+            store(to + 64 * g, TABLE ? look_up(table, codes) : codes);
+        });
+    }
+}
+
+// A tile of T rows by P panels. streamed: x comes from the second-level cache. bytes: the unpacked panel, with BYTES.
+template <int BITS, int BLOCK, bool TABLE, bool BYTES, int T, int P>
+void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8_t* bytes, const PackedPair<BLOCK>* x,
+          bool streamed, std::int32_t* out, std::int32_t* minima) {
+    constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
+    constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
+    constexpr int kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
+    const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
+    const std::uint8_t* codes = BYTES ? bytes : w.codes + panel * code_step;
+    const std::int16_t* scales = w.scales + panel * scale_step;
+    Lanes table{};
+    if constexpr (TABLE && !BYTES) table = load_table(w.table);
     if (w.has_min)
         for (int t = 0; t < P * T; t++) store(minima + t * 16, zero());
     for (std::int64_t first = 0; first < w.pairs; first += kGroupPairs) {
@@ -124,9 +140,9 @@ void tile(const Matrix& w, std::int64_t panel, const PackedPair<BLOCK>* x, bool 
                     Lanes part[P];
                     repeat<P>([&]<int q>() INTACT_INLINE {
                         const std::uint8_t* block = codes + q * code_step + g / 8 * kBytes;
-                        part[q] = unpack<BITS, g % 8>(block);
-                        if constexpr (TABLE) part[q] = look_up(table, part[q]);
-                        if constexpr (g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
+                        part[q] = unpack<kStored, g % 8>(block);
+                        if constexpr (TABLE && !BYTES) part[q] = look_up(table, part[q]);
+                        if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
                     });
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
@@ -271,9 +287,9 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     return true;
 }
 
-template <int BITS, int BLOCK, bool TABLE, int T, int P>
+template <int BITS, int BLOCK, bool TABLE, bool BYTES, int T, int P>
 void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
-                    const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
+                    const std::uint8_t* bytes, const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
     alignas(64) std::int32_t main[P * T * 16], minima[P * T * 16];
     const std::int64_t first = out.first + row * out.stride + panel * 16;
     prefetch(w.scale_exp + (panel + P) * 16);
@@ -288,7 +304,7 @@ void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, st
                 prefetch(out.wide + at + q * 16 + 8);
             }
     }
-    tile<BITS, BLOCK, TABLE, T, P>(w, panel, x, streamed, main, minima);
+    tile<BITS, BLOCK, TABLE, BYTES, T, P>(w, panel, bytes, x, streamed, main, minima);
     if (finish_plain<T, P>(w, scale, first, panel, out, main, minima)) return;
     for (int q = 0; q < P; q++)
         for (int t = 0; t < T; t++) {
@@ -356,18 +372,25 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
     auto* scale = reinterpret_cast<RowScale*>(scratch);
     auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
     const std::int64_t most = row_block(w.blocks);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
+    constexpr bool kUnpacks = kUnpackTiles > 0 && (TABLE || BITS == 3 || BITS == 5 || BITS == 6);
+    static_assert(!kUnpacks || kMaxPanels == 1);
     for (std::int64_t first = row0; first < row1; first += most) {
         const Tiles tiles(smaller(most, row1 - first));
         if (!packed) pack(w, a, first, tiles, out, scale, x);
         for (std::int64_t panel = panel0; panel < panel1;) {
             const bool both = kMaxPanels > 1 && tiles.rows > 1 && panel + 1 < panel1;
+            const bool unpacked = kUnpacks && tiles.count >= kUnpackTiles;
+            if constexpr (kUnpacks)
+                if (unpacked) unpack_panel<BITS, BLOCK, TABLE>(w, panel, bytes);
             for (std::int64_t i = 0; i < tiles.count; i++) {
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {
                     if (height != T + 1) return;
-                    const auto run = both ? rows_by_panels<BITS, BLOCK, TABLE, T + 1, kMaxPanels>
-                                          : rows_by_panels<BITS, BLOCK, TABLE, T + 1, 1>;
-                    run(w, scale + begin, first + begin, panel, x + begin * w.pairs, tiles.count > 2, out);
+                    const auto run = unpacked ? rows_by_panels<BITS, BLOCK, TABLE, kUnpacks, T + 1, 1>
+                                     : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, T + 1, kMaxPanels>
+                                              : rows_by_panels<BITS, BLOCK, TABLE, false, T + 1, 1>;
+                    run(w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
                 });
             }
             panel += both ? kMaxPanels : 1;

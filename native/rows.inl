@@ -20,52 +20,66 @@ inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::i
     return e;
 }
 
-// The sixteen lanes folded in halves.
-template <class F> std::int32_t fold(Sixteen x, F f) {
-    typedef std::int32_t Eight __attribute__((vector_size(32)));
-    typedef std::int32_t Four __attribute__((vector_size(16)));
-    const Eight y = f(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7),
-                      __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
-    Four z = f(__builtin_shufflevector(y, y, 0, 1, 2, 3), __builtin_shufflevector(y, y, 4, 5, 6, 7));
-    z = f(z, __builtin_shufflevector(z, z, 2, 3, 0, 1));
-    z = f(z, __builtin_shufflevector(z, z, 1, 0, 3, 2));
-    return z[0];
+// The lanes folded in halves.
+template <int FIRST, class V, int... I> auto lanes_of(V x, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(x, x, (FIRST + I)...);
 }
-inline Sixteen magnitude(Sixteen x) { return larger(x, -x); }
+template <class V, class F> std::int32_t fold(V x, F f) {
+    constexpr int kHalf = sizeof(V) / 8;
+    if constexpr (kHalf == 2) {
+        x = f(x, __builtin_shufflevector(x, x, 2, 3, 0, 1));
+        return f(x, __builtin_shufflevector(x, x, 1, 0, 3, 2))[0];
+    } else {
+        const std::make_integer_sequence<int, kHalf> lanes;
+        return fold(f(lanes_of<0>(x, lanes), lanes_of<kHalf>(x, lanes)), f);
+    }
+}
+inline Narrow magnitude(Narrow x) { return larger(x, -x); }
 
 inline std::int64_t largest_of_row(const std::int64_t* x, std::int64_t n) { return largest_magnitude(x, n); }
 inline std::int64_t largest_of_row(const std::int32_t* x, std::int64_t n) {
-    Sixteen most{};
-    by_sixteen(n, [&](std::int64_t i, auto count) { most = larger(most, magnitude(load_sixteen(x + i, count))); });
+    Narrow most{};
+    by_narrow(n, [&](std::int64_t i, auto count) { most = larger(most, magnitude(load_narrow(x + i, count))); });
     return fold(most, [](auto a, auto b) { return larger(a, b); });
 }
 
-// Sixteen values of a row, shifted right by e (left where it is negative) and rounded.
+// Values of a row, shifted right by e (left where it is negative) and rounded.
 struct Rounded {
     explicit Rounded(int e) : right(larger(e, 0)), left(larger(-e, 0)) {}
 
-    Sixteen operator()(const std::int32_t* x) const {
-        const Sixteen v = load_sixteen(x);
+    Narrow operator()(const std::int32_t* x) const {
+        const Narrow v = load_narrow(x);
         return right ? (v >> right) + ((v >> (right - 1)) & 1) : v << left;
     }
-    Sixteen operator()(const std::int64_t* x) const {
-        return right ? shift_sixteen(x, std::int64_t{1} << (right - 1), right) : shift_sixteen(x, 0, 0) << left;
+    Narrow operator()(const std::int64_t* x) const {
+        return right ? shift_narrow(x, std::int64_t{1} << (right - 1), right) : shift_narrow(x, 0, 0) << left;
     }
 
     const int right, left;
 };
 
 // Sums of sixteen codes each, of `blocks` blocks of 32; reads up to the next multiple of 64.
-inline void sum_codes(const std::int8_t* codes, std::int64_t blocks, std::int32_t* sums) {
+template <int... I, int... FOURTH>
+void sum_codes_of(const std::int8_t* codes, std::int64_t blocks, std::int32_t* sums, std::integer_sequence<int, I...>,
+                  std::integer_sequence<int, FOURTH...>) {
     const Lanes ones = broadcast(0x01010101);
     for (std::int64_t b = 0; b < blocks; b += 2) {
-        Sixteen x;
-        store(&x, dot_codes(zero(), ones, load(codes + 32 * b)));
-        x += __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-        x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-        const auto four = __builtin_shufflevector(x, x, 0, 4, 8, 12);
-        __builtin_memcpy(sums + 2 * b, &four, b + 1 < blocks ? 16 : 8);
+        Narrow parts[16 / kNarrow];
+        store(parts, dot_codes(zero(), ones, load(codes + 32 * b)));
+        std::int32_t four[4];
+        for (int p = 0; p < 16 / kNarrow; p++) {
+            Narrow x = parts[p];
+            x += __builtin_shufflevector(x, x, (I ^ 1)...);
+            x += __builtin_shufflevector(x, x, (I ^ 2)...);
+            const auto few = __builtin_shufflevector(x, x, (4 * FOURTH)...);
+            __builtin_memcpy(four + p * kNarrow / 4, &few, sizeof(few));
+        }
+        __builtin_memcpy(sums + 2 * b, four, b + 1 < blocks ? 16 : 8);
     }
+}
+inline void sum_codes(const std::int8_t* codes, std::int64_t blocks, std::int32_t* sums) {
+    sum_codes_of(codes, blocks, sums, std::make_integer_sequence<int, kNarrow>(),
+                 std::make_integer_sequence<int, kNarrow / 4>());
 }
 
 template <class T> void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
@@ -88,16 +102,19 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
             for (std::int64_t i = 0; i < 32; i++) padded[i] = b * 32 + i < n ? from[i] : 0;
             from = padded;
         }
-        const Sixteen u[2] = {rounded(from), rounded(from + 16)};
-        const std::int32_t most =
-            fold(larger(magnitude(u[0]), magnitude(u[1])), [](auto p, auto q) { return larger(p, q); });
+        Narrow u[32 / kNarrow], high{};
+        for (int i = 0; i < 32 / kNarrow; i++) {
+            u[i] = rounded(from + i * kNarrow);
+            high = larger(high, magnitude(u[i]));
+        }
+        const std::int32_t most = fold(high, [](auto p, auto q) { return larger(p, q); });
         const std::int32_t s = larger((most + 126) / 127, 1);
         const std::int32_t reciprocal = ((1 << 24) + (s >> 1)) / s;
         scale[b] = s;
-        for (int h = 0; h < 2; h++) {
-            typedef std::int8_t Bytes __attribute__((vector_size(16)));
-            const Bytes bytes = __builtin_convertvector((u[h] * reciprocal + (1 << 23)) >> 24, Bytes);
-            __builtin_memcpy(codes + b * 32 + 16 * h, &bytes, 16);
+        for (int i = 0; i < 32 / kNarrow; i++) {
+            typedef std::int8_t Bytes __attribute__((vector_size(kNarrow)));
+            const Bytes bytes = __builtin_convertvector((u[i] * reciprocal + (1 << 23)) >> 24, Bytes);
+            __builtin_memcpy(codes + b * 32 + i * kNarrow, &bytes, kNarrow);
         }
     }
     sum_codes(codes, a.blocks, halves);
@@ -205,8 +222,8 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
 }
 
 // What the sigmoid of GELU takes. Beyond 5.75 it is 0 or 1 anyway; within, the slope less 2^31 has 32 bits.
-inline Sixteen gelu_inner(Sixteen x) {
-    const Sixteen y = smaller(larger(x, splat(-376832)), splat(376832));
+inline Narrow gelu_inner(Narrow x) {
+    const Narrow y = smaller(larger(x, splat(-376832)), splat(376832));
     const Split square = multiply_shift<16>(split(y), split(y), rounding(0, 16));
     const Split slope =
         multiply_shift<16>(square, split(splat(76616651)), rounding(1713444047 - (std::int64_t{1} << 31), 16));
@@ -214,13 +231,13 @@ inline Sixteen gelu_inner(Sixteen x) {
 }
 
 void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
-    by_sixteen(n, [&](std::int64_t i, auto count) {
-        const Sixteen x = load_sixteen(gates + i, count);
-        const Sixteen s = sigmoid_q30(gelu ? gelu_inner(x) : x);
+    by_narrow(n, [&](std::int64_t i, auto count) {
+        const Narrow x = load_narrow(gates + i, count);
+        const Narrow s = sigmoid_q30(gelu ? gelu_inner(x) : x);
         const Split activated = multiply_shift<30>(split(x), split(s), rounding(0, 30));
-        std::int64_t all[16];
-        std::int64_t* to = count == 16 ? out + i : all;
-        multiply_shift_wide<12>(to, activated, split(load_sixteen(up + i, count)), rounding(0, 12));
-        if (count < 16) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
+        std::int64_t all[kNarrow];
+        std::int64_t* to = count == kNarrow ? out + i : all;
+        multiply_shift_wide<12>(to, activated, split(load_narrow(up + i, count)), rounding(0, 12));
+        if (count < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
     });
 }

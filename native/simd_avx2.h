@@ -4,17 +4,60 @@
 
 #include <cstdint>
 
-#include "simd_plain.h"
+#include "simd_single.h"
 
 namespace {
 
 constexpr int kMaxRows = 4, kMaxPanels = 1;  // rows by panels of a matrix tile
+constexpr int kUnpackTiles = 2;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes
 constexpr int kByteZero = 128;
 // 8 * 2 * 15 * 127 = 30,480, 4 * 2 * 31 * 127 = 31,496 and 2 * 2 * 63 * 127 = 32,004 fit 16 bits.
 template <int BITS> constexpr int kShortProducts = BITS <= 4 ? 8 : BITS == 5 ? 4 : BITS == 6 ? 2 : 1;
+
+typedef std::int32_t Narrow __attribute__((vector_size(32)));
+
+// Numbers as the low halves of 64 bits, those of even place and those of odd: so products take them.
+struct Split {
+    __m256i even, odd;
+};
+inline Split split(Narrow x) { return {(__m256i)x, _mm256_srli_epi64((__m256i)x, 32)}; }
+inline Narrow join(Split x) { return (Narrow)_mm256_blend_epi32(x.even, _mm256_slli_epi64(x.odd, 32), 0xAA); }
+inline Split low_halves(Split x) {
+    const __m256i mask = _mm256_set1_epi64x(0xFFFF);
+    return {_mm256_and_si256(x.even, mask), _mm256_and_si256(x.odd, mask)};
+}
+template <int S> Split multiply_shift(Split x, Split y, std::int64_t c) {
+    const __m256i more = _mm256_set1_epi64x(c);
+    return {_mm256_srli_epi64(_mm256_add_epi64(_mm256_mul_epi32(x.even, y.even), more), S),
+            _mm256_srli_epi64(_mm256_add_epi64(_mm256_mul_epi32(x.odd, y.odd), more), S)};
+}
+// x >> s of signed 64 bits, as 2^63 more, shifted without a sign, less what that became.
+inline __m256i shift_signed(__m256i x, int s) {
+    const __m256i top = _mm256_set1_epi64x(INT64_MIN);
+    const __m128i n = _mm_cvtsi32_si128(s);
+    return _mm256_sub_epi64(_mm256_srl_epi64(_mm256_xor_si256(x, top), n), _mm256_srl_epi64(top, n));
+}
+template <int S> void multiply_shift_wide(std::int64_t* out, Split x, Split y, std::int64_t c) {
+    const __m256i more = _mm256_set1_epi64x(c);
+    const __m256i even = shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.even, y.even), more), S);
+    const __m256i odd = shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.odd, y.odd), more), S);
+    const __m256i low = _mm256_unpacklo_epi64(even, odd), high = _mm256_unpackhi_epi64(even, odd);
+    auto* to = reinterpret_cast<__m256i*>(out);
+    _mm256_storeu_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
+}
+inline Narrow shift_narrow(const std::int64_t* p, std::int64_t c, int s) {
+    const auto half = [&](int i) {
+        const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i));
+        return shift_signed(_mm256_add_epi64(x, _mm256_set1_epi64x(c)), s);
+    };
+    const __m256i pairs = _mm256_castps_si256(
+        _mm256_shuffle_ps(_mm256_castsi256_ps(half(0)), _mm256_castsi256_ps(half(4)), 0x88));  // 0 1 4 5 2 3 6 7
+    return (Narrow)_mm256_permute4x64_epi64(pairs, 0xD8);
+}
 
 struct Lanes {
     __m256i a, b;
@@ -170,12 +213,7 @@ inline Lanes shift_unsigned_wide(Lanes x, int s) {
     const __m128i n = _mm_cvtsi32_si128(s);
     return {_mm256_srl_epi64(x.a, n), _mm256_srl_epi64(x.b, n)};
 }
-inline Lanes shift_right_wide(Lanes x, int s) {  // of the number that is 2^63 larger, and never negative
-    const __m256i top = _mm256_set1_epi64x(INT64_MIN);
-    const __m128i n = _mm_cvtsi32_si128(s);
-    const __m256i moved = _mm256_srl_epi64(top, n);
-    return both([&](__m256i v) { return _mm256_sub_epi64(_mm256_srl_epi64(_mm256_xor_si256(v, top), n), moved); }, x);
-}
+inline Lanes shift_right_wide(Lanes x, int s) { return {shift_signed(x.a, s), shift_signed(x.b, s)}; }
 inline Lanes clip_wide(Lanes x, std::int64_t limit) {
     const __m256i high = _mm256_set1_epi64x(limit), low = _mm256_set1_epi64x(-limit);
     return both(

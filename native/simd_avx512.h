@@ -1,4 +1,4 @@
-// Sixteen 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
+// Narrow 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
 #pragma once
 #if !defined(__clang__)
 // False alarms inside GCC 12's own intrinsics (its bug 105593).
@@ -12,9 +12,10 @@
 namespace {
 
 typedef std::int64_t Wide __attribute__((vector_size(64)));
-typedef std::int32_t Sixteen __attribute__((vector_size(64)));
+typedef std::int32_t Narrow __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 6, kMaxPanels = 2;      // rows by panels of a matrix tile
+constexpr int kMaxRows = 6, kMaxPanels = 2;  // rows by panels of a matrix tile
+constexpr int kUnpackTiles = 0;  // tiles of rows from which a panel's codes are unpacked once for all; 0: none
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
 constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
 constexpr int kLowBits = 8;                      // of weights, that one product takes
@@ -34,13 +35,13 @@ inline void narrow32(std::int32_t* p, Wide x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
 }
 
-// Sixteen numbers as the low halves of 64 bits, those of even place and those of odd: so products take them. What
+// Numbers as the low halves of 64 bits, those of even place and those of odd: so products take them. What
 // stands in the high halves is no matter.
 struct Split {
     __m512i even, odd;
 };
-inline Split split(Sixteen x) { return {(__m512i)x, _mm512_srli_epi64((__m512i)x, 32)}; }
-inline Sixteen join(Split x) { return (Sixteen)_mm512_mask_blend_epi32(0xAAAA, x.even, _mm512_slli_epi64(x.odd, 32)); }
+inline Split split(Narrow x) { return {(__m512i)x, _mm512_srli_epi64((__m512i)x, 32)}; }
+inline Narrow join(Split x) { return (Narrow)_mm512_mask_blend_epi32(0xAAAA, x.even, _mm512_slli_epi64(x.odd, 32)); }
 inline Split low_halves(Split x) {  // the low 16 bits
     const __m512i mask = _mm512_set1_epi64(0xFFFF);
     return {_mm512_and_si512(x.even, mask), _mm512_and_si512(x.odd, mask)};
@@ -60,12 +61,12 @@ template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, s
     _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd));
 }
 // (p[i] + c) >> s, its low 32 bits.
-inline Sixteen shift_sixteen(const std::int64_t* p, std::int64_t c, int s) {
+inline Narrow shift_narrow(const std::int64_t* p, std::int64_t c, int s) {
     const auto half = [&](int i) {
         const __m512i x = _mm512_add_epi64(_mm512_loadu_si512(p + i), _mm512_set1_epi64(c));
         return _mm512_cvtepi64_epi32(_mm512_sra_epi64(x, _mm_cvtsi32_si128(s)));
     };
-    return (Sixteen)_mm512_inserti64x4(_mm512_castsi256_si512(half(0)), half(8), 1);
+    return (Narrow)_mm512_inserti64x4(_mm512_castsi256_si512(half(0)), half(8), 1);
 }
 
 inline Lanes load(const void* p) { return {_mm512_loadu_si512(p)}; }

@@ -5,10 +5,12 @@
 #include <cstdint>
 
 #include "simd_plain.h"
+#include "simd_single.h"
 
 namespace {
 
 constexpr int kMaxRows = 2, kMaxPanels = 1;  // rows by panels of a matrix tile
+constexpr int kUnpackTiles = 0;
 constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes

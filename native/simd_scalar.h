@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "simd_plain.h"
+#include "simd_single.h"
 
 namespace {
 
 constexpr int kMaxRows = 1, kMaxPanels = 1;  // rows by panels of a matrix tile
+constexpr int kUnpackTiles = 0;
 constexpr int kScoreRows = 1, kScoreBlocks = 1;
 constexpr int kMixRows = 1, kMixColumns = 1;
 constexpr int kLowBits = 8;  // of weights, that one product takes

@@ -11,7 +11,7 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
 
-#include "sixteen.inl"
+#include "narrow.inl"
 
 #include "matmul.inl"
 #include "rows.inl"

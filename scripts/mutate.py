@@ -74,7 +74,7 @@ MUTATIONS = [
         ("exp2, coefficient 1", "744257403", "744257402"),
     ),
     *of(
-        "sixteen.inl", ROWS,
+        "narrow.inl", ROWS,
         ("a product rounds", "(c << s) + (std::int64_t{1} << (s - 1))", "(c << s) + (std::int64_t{1} << (s - 1)) - 1"),
         ("exp2, coefficient 5", "splat(-1014583)", "splat(-1014582)"),
         ("exp2, coefficient 4", "9884650", "9884651"),
@@ -105,7 +105,7 @@ MUTATIONS = [
         ("the position of the point", "(22 + w.shift + out.fraction", "(21 + w.shift + out.fraction", True),
         ("a shift of 8-bit codes", "BITS == 8 ? 4 :", "BITS == 8 ? 3 :"),
         ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
-        ("groups of another size", "kGroupPairs = 128 / BLOCK;", "kGroupPairs = 96 / BLOCK;"),
+        ("groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 96 / BLOCK,"),
         ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
         ("a rescaling in 32 bits that cuts off", "down), broadcast(1)));", "down), broadcast(0)));"),
         ("a rescaling in 32 bits where it does not fit",
@@ -220,8 +220,8 @@ MUTATIONS = [
         ("a scale that enters the head", "put(a.scale[i * a.blocks + b], 2);",
          "put(a.scale[i * a.blocks + b] + (b + 1 == a.blocks), 2);"),
         ("an exponent that enters the head", "put(a.exponent[i], 4);", "put(a.exponent[i] + 1, 4);"),
-        ("a float that enters the head", "static_cast<std::size_t>(head_bytes())); return;",
-         "static_cast<std::size_t>(head_bytes())); to[0]++; return;"),
+        ("a float that enters the head", "static_cast<std::size_t>(head_bytes()));",
+         "static_cast<std::size_t>(head_bytes())); to[0]++;"),
         unit="model.cpp",
     ),
     *of(
@@ -233,6 +233,21 @@ MUTATIONS = [
          "_mm256_mulhi_epi16(_mm256_slli_epi16(x.b, 1), y.b)"),
         ("sums of 16 bits that are too long, 6 bits", "BITS == 6 ? 2", "BITS == 6 ? 4", True),
         ("sums of 16 bits that are too long, 5 bits", "BITS == 5 ? 4", "BITS == 5 ? 8"),
+        unit="tier_avx2.cpp",
+    ),
+    *of(
+        "simd_avx2.h", ROWS,
+        ("a shift to the right that forgets its sign", "_mm256_srl_epi64(top, n)", "_mm256_setzero_si256()", True),
+        unit="tier_avx2.cpp",
+    ),
+    *of(
+        "simd_avx2.h", MATMUL,
+        ("halves of a row that change places", "_mm256_permute4x64_epi64(pairs, 0xD8)", "pairs"),
+        unit="tier_avx2.cpp",
+    ),
+    *of(
+        "matmul.inl", MATMUL,
+        ("a panel that is unpacked a block short", "b < w.pairs * BLOCK / 16;", "b + 1 < w.pairs * BLOCK / 16;", True),
         unit="tier_avx2.cpp",
     ),
 ]  # fmt: skip
