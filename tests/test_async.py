@@ -359,8 +359,26 @@ def test_a_text_that_is_scored_is_left_when_its_step_is_over(model, monkeypatch)
         asyncio.get_running_loop().call_later(0.05, goes_on.set)
         with pytest.raises(asyncio.CancelledError):
             await scoring
-        return list(steps)
+        await until(lambda: steps and not model.engine.scheduler.queue)
 
-    assert asyncio.run(leave()) == ["ended"]
+    asyncio.run(leave())
     assert steps == ["ended"]
     monkeypatch.undo()
+
+
+def test_texts_that_are_scored_share_a_small_cache_with_those_who_write(path, model):
+    """Each of them fits alone; whoever finds no room waits, or yields and comes back."""
+    capped = intact.load(path, threads=1, page_size=16, cache_bytes=40 * model.executor.page_bytes)
+    text = [3 + i % 200 for i in range(500)]
+    prompt, wanted = text[::-1], {"max_tokens": 40, **SAMPLED}
+
+    async def together():
+        writing = [capped.agenerate(prompt[i:], **wanted) for i in range(2)]
+        return await asyncio.gather(*(capped.ascores(text[i:], 2) for i in range(3)), *writing)
+
+    *scores, first, second = asyncio.run(together())
+    for i, (values, likeliest) in enumerate(scores):
+        assert values.tolist() == model.logprobs(text[i:]).tolist()
+        assert len(likeliest) == len(values)
+    assert [first, second] == [model.generate(prompt[i:], **wanted) for i in range(2)]
+    assert capped.engine.held == 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, Unpack, cast, overload
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,11 @@ from intact.catalogue import DEFAULT, resolve
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
-from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, SCORED_ROWS, Engine
+from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
 from intact.engine.parameters import SamplingFields, SamplingParameters
+from intact.engine.scoring import Scoring
+from intact.engine.sequence import Request
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
 from intact.formats import Checkpoint, open_checkpoint
@@ -315,48 +316,30 @@ class Model:
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
         """Log-probability of each token but the first, given those before it: int64 (tokens - 1,), nats times 2^24."""
-        return self._scores(self._text(tokens), 0)[0]
+        scoring = self._scoring(tokens)
+        self.run([scoring])
+        return scoring.result()[0]
 
     async def ascores(self, tokens: Prompt, top: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
         """`logprobs` for coroutines, and the likeliest tokens at the place of each, as in `Completion.top`.
 
-        Other requests' steps go on between those that it takes; cancelling the task ends it after the one at hand, for
-        which it waits.
+        The text shares steps with whatever else runs; cancelling the task ends it after the one at hand.
         """
-        over = threading.Event()
-        scoring = asyncio.ensure_future(asyncio.to_thread(lambda: self._scores(self._text(tokens), top, over)))
-        try:
-            return await asyncio.shield(scoring)
-        except asyncio.CancelledError:
-            over.set()
-            await asyncio.wait([scoring])
-            raise
+        loop, finished = asyncio.get_running_loop(), asyncio.Event()
+        scoring = await asyncio.to_thread(
+            lambda: self._scoring(tokens, top, lambda: self._driver.tell(loop, finished.set))
+        )
+        if not scoring.done:
+            with self._posted([scoring]):
+                await finished.wait()
+        return scoring.result()
 
-    def _scores(
-        self, ids: list[int], top: int, over: threading.Event | None = None
-    ) -> tuple[NDArray[np.int64], list[Likeliest]]:
-        logprobs: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-        likeliest: list[Likeliest] = []
-        steps = self.engine.prefill(ids, SCORED_ROWS)
-        try:
-            while over is None or not over.is_set():
-                with self._driver.turn:
-                    chunks, wanted = next(steps, ([], None))
-                    if wanted is None:
-                        break
-                    start = chunks[0].position
-                    following = np.array(ids[start + 1 : start + 1 + len(wanted)], np.int64)
-                    logits = self.executor.step(chunks, wanted[: len(following)])
-                    logprobs.append(self.executor.log_probabilities(logits, following))
-                    if top and len(following):
-                        tokens, values = self.executor.top(logits, np.arange(len(following)), top)
-                        likeliest += [
-                            tuple(zip(*row, strict=True)) for row in zip(tokens.tolist(), values.tolist(), strict=True)
-                        ]
-        finally:
-            with self._driver.turn:
-                steps.close()
-        return np.concatenate(logprobs), likeliest
+    def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
+        """What scores a text, checked."""
+        scoring = Scoring(self._text(tokens), top, listen)
+        if not scoring.done:
+            self.engine.check(scoring.request.prompt)
+        return scoring
 
     def info(self) -> dict[str, Any]:
         """What the model is and how it runs."""
@@ -495,7 +478,7 @@ class Model:
         draft = known is None
         return Job(self.tokenizer, parameters, prompt, keys, *limits, draft=draft, recorder=recorder, known=known)
 
-    def run(self, jobs: Sequence[Job], between: Callable[[], None] | None = None) -> None:
+    def run(self, jobs: Sequence[_Asked], between: Callable[[], None] | None = None) -> None:
         """Run requests to their ends, beside whatever else runs.
 
         Parameters
@@ -523,7 +506,7 @@ class Model:
         )
 
     @contextmanager
-    def _submitted(self, jobs: Sequence[Job]) -> Iterator[None]:
+    def _submitted(self, jobs: Sequence[_Asked]) -> Iterator[None]:
         """Have the jobs queued; what has not ended by the end is cancelled."""
         try:
             with self._driver.turn:
@@ -538,7 +521,7 @@ class Model:
                         self._cancel(jobs)
 
     @contextmanager
-    def _posted(self, jobs: Sequence[Job]) -> Iterator[None]:
+    def _posted(self, jobs: Sequence[_Asked]) -> Iterator[None]:
         """The same for coroutines, which must not wait for their turn."""
         try:
             self._driver.post(lambda: self._add(jobs))
@@ -547,13 +530,23 @@ class Model:
             if not all(job.done for job in jobs):
                 self._driver.post(lambda: self._cancel(jobs))
 
-    def _add(self, jobs: Sequence[Job]) -> None:
+    def _add(self, jobs: Sequence[_Asked]) -> None:
         for job in jobs:
-            self.engine.add(job.request)
+            if not job.done:
+                self.engine.add(job.request)
 
-    def _cancel(self, jobs: Sequence[Job]) -> None:
+    def _cancel(self, jobs: Sequence[_Asked]) -> None:
         for job in jobs:
             self.engine.cancel(job.request)
+
+
+class _Asked(Protocol):
+    """A request and its owner: a job, or a scoring."""
+
+    request: Request
+
+    @property
+    def done(self) -> bool: ...
 
 
 class _Receipts(NamedTuple):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
-from intact.engine.scheduler import PATIENCE
+from intact.engine.scheduler import PATIENCE, SCORED_ROWS
+from intact.engine.scoring import Scoring
 from intact.errors import CapacityError, ParameterError
-from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, request
+from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, marks, request
 
 CONTEXT = 400
 
@@ -529,6 +530,48 @@ def test_drafts_are_told_of_the_text_before_they_are_asked(executor):
         expect(events, prompt, [key], 40)
     assert engine.counters.accepted > 5
     assert 5 < witness.asked < engine.counters.decoded / 2
+
+
+@pytest.mark.parametrize("chunk", [7, 256])
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("pages", [8, 11, 100])
+def test_texts_that_are_scored_share_the_cap_with_those_who_write(executor, pages, cached, chunk):
+    engine = make(executor, pages, prefix_cache=cached, chunk=chunk)
+    texts = [prompt_of(i, length) for i, length in enumerate((120, 2, 100, 129, 65))]
+    texts.append(list(texts[0]))
+    scorings = [Scoring(text, top=2) for text in texts]
+    found = []
+    for i, scoring in enumerate(scorings):
+        found.append(submit(engine, prompt_of(10 + i, 30), [i, i + 1], 40)[1])
+        engine.step()
+        engine.add(scoring.request)
+        engine.step()
+        if i % 2:
+            engine.preempt(scoring.request)
+    run(engine)
+    for text, scoring in zip(texts, scorings, strict=True):
+        assert scoring.done
+        values, likeliest = scoring.result()
+        assert values.tolist() == marks(text)
+        assert likeliest == [((0, 0), (1, 0))] * (len(text) - 1)
+    for i, events in enumerate(found):
+        expect(events, prompt_of(10 + i, 30), [i, i + 1], 40)
+    assert engine.held == 0
+
+
+def test_a_text_that_is_scored_can_be_left(executor):
+    engine = make(executor, drafting=Drafting(Oracle(random.Random(1), [0]), Eager()))
+    scoring = Scoring(prompt_of(1, 200))
+    engine.add(scoring.request)
+    engine.step()
+    assert executor.steps == [[SCORED_ROWS]]
+    with pytest.raises(ParameterError, match="cannot be forked"):
+        engine.fork(scoring.request, 0, [1])
+    engine.cancel(scoring.request)
+    assert scoring.done
+    assert engine.held == 0
+    with pytest.raises(RuntimeError, match="before the text was scored"):
+        scoring.result()
 
 
 def test_scoring_a_text_borrows_pages_and_returns_them(executor):

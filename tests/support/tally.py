@@ -36,6 +36,16 @@ def continued(prompt, key, count):
     return text[len(prompt) :]
 
 
+def mark(state, token):
+    """What stands for the log-probability of a token after a text of this digest."""
+    return (state ^ token * CHAOS) % (1 << 61)
+
+
+def marks(tokens):
+    """What scoring a text must give."""
+    return [mark(digest(tokens[:i]), tokens[i]) for i in range(1, len(tokens))]
+
+
 class Tally:
     """Pages hold tokens; logits are the digest of what a row sees, cut in three."""
 
@@ -89,6 +99,14 @@ class Tally:
             mixed = ((low | middle << 20 | high << 40) ^ draw.key * CHAOS) % (1 << 61)
             tokens.append((mixed >> 30) % VOCABULARY)
         return np.array(tokens, np.int64), np.array([-draw.position for draw in draws], np.int64)
+
+    def log_probabilities(self, logits, tokens):
+        return np.array(
+            [
+                mark(low | middle << 20 | high << 40, t)
+                for (low, middle, high), t in zip(logits.tolist(), tokens.tolist(), strict=True)
+            ]
+        )
 
     def likeliest(self, logits, rows, k):
         return np.tile(np.arange(k, dtype=np.int32), (len(rows), 1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intact.audit.log import Entry
 from intact.audit.scores import Kind, Scorer, TokenScore, kind_of, log_probability
 from intact.audit.tokens import Reader, Response
-from intact.engine.engine import SCORED_ROWS
+from intact.engine.scheduler import SCORED_ROWS
 from intact.library import Model
 
 

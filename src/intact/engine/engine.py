@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable, PrefixIndex
+from intact.engine.draft import Tree
 from intact.engine.drafting import Drafting, Lesson
 from intact.engine.pages import PagePool
 from intact.engine.replay import Replay, known_chains
 from intact.engine.run import Run
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work, work_of
+from intact.engine.scoring import Recital
 from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Chunk, Executor
 
 DEFAULT_CHUNK = 256
 DEFAULT_ROWS = 512
-SCORED_ROWS = 64  # rows of logits that are held at once when a text is scored
 
 
 class Engine:
@@ -113,10 +114,12 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the sample has ended, or a sink asks, whose step is not over.
+            If the sample has ended, its tokens are known ahead, or a sink asks, whose step is not over.
         """
         if self._stepping:
             raise ParameterError("a sink cannot fork: its step is not over")
+        if request.known is not None or request.scored is not None:
+            raise ParameterError("a request whose tokens are known ahead cannot be forked")
         sequence = self._find(request, sample)
         if sequence is None:
             raise ParameterError(f"sample {sample} has ended: it cannot be forked")
@@ -233,9 +236,10 @@ class Engine:
                 tokens = np.concatenate([tokens, tree.tokens])
                 parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
             chunks.append(Chunk(table.length, tokens, table.pages, parents))
-            replays = tree is not None and sequence.request.known is not None
-            runs.append((Replay if replays else Run)(work, tree, len(wanted)))
-            if work.completes:
+            runs.append(_kind(sequence.request, tree)(work, tree, len(wanted)))
+            if isinstance(runs[-1], Recital):
+                wanted += range(row + count - len(runs[-1].given), row + count)
+            elif work.completes:
                 wanted += range(row + count - 1, row + len(tokens))
             row += len(tokens)
         return runs, chunks, np.array(wanted, np.int64)
@@ -264,7 +268,10 @@ class Engine:
             walking = [
                 run for run, several in zip(walking, draws, strict=True) if run.take(list(islice(drawn, len(several))))
             ]
-        self._add_tops(logits, drawing)
+        recitals = [run for run in runs if isinstance(run, Recital)]
+        for run in recitals:
+            run.score(self.executor, logits)
+        self._add_tops(logits, [*drawing, *recitals])
         self._add_heads(drawing)
         return self.drafting.lesson(self.executor, logits, drawing) if self.drafting is not None else None
 
@@ -296,8 +303,10 @@ class Engine:
         for run in runs:
             if run.completes:
                 self._settle(run)
-            else:
-                run.sequence.table.advance(run.rows, run.sequence.text)
+                continue
+            run.sequence.table.advance(run.rows, run.sequence.text)
+            if isinstance(run, Recital):
+                self._recite(run)
 
     def _settle(self, run: Run) -> None:
         """Take what a run drew: along its path the samples stay together, at its end they part by token."""
@@ -326,6 +335,16 @@ class Engine:
             return
         for fork in sequence.split(groups, self.scheduler.number):
             self.scheduler.insert(fork)
+
+    def _recite(self, run: Recital) -> None:
+        """Tell the tokens of a text that is scored; with the last it ends."""
+        sequence = run.sequence
+        (sample,) = sequence.samples
+        for ((token, logprob),), top in zip(run.drawn, run.tops, strict=True):
+            sequence.scored += 1
+            if not self._tell(sequence.request, sample, Event(sample.number, token, logprob, sequence.scored, top)):
+                self.scheduler.remove(sequence)
+                return
 
     def _follow(self, run: Run) -> None:
         """Make the drafts that came true a part of the text."""
@@ -382,6 +401,8 @@ class Engine:
     ) -> Generator[tuple[list[Chunk], NDArray[np.int64]], None, None]:
         """The steps that run a text through the model; its pages are free again afterwards. All rows are wanted.
 
+        Nobody else may run steps meanwhile: others can lose their pages to it, but it cannot lose its own.
+
         Raises
         ------
         CapacityError
@@ -398,3 +419,9 @@ class Engine:
                 table.length += len(part)  # never indexed: a text that is scored is not asked for again
         finally:
             table.drop()
+
+
+def _kind(request: Request, tree: Tree | None) -> type[Run]:
+    if request.scored is not None:
+        return Recital
+    return Replay if tree is not None and request.known is not None else Run

@@ -14,6 +14,7 @@ from intact.engine.sequence import Request, Sample, Sequence
 
 FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs
 PATIENCE = 256  # steps of waiting that one more of priority is worth
+SCORED_ROWS = 64  # rows of logits that are held at once for a text that is scored
 LOOKAHEAD = 64  # long prompts of which a step finds out how much the index has
 
 
@@ -23,7 +24,7 @@ class Work(NamedTuple):
     Attributes
     ----------
     completes : bool
-        The cache catches up with the text, so that tokens can be drawn.
+        The cache catches up with the text, so that tokens can be drawn; never so if the text is scored.
     decodes : bool
         Only the text's last token is to be computed.
     """
@@ -37,6 +38,8 @@ class Work(NamedTuple):
 def work_of(sequence: Sequence, rows: int) -> Work:
     """At most so many rows of what a sequence's cache is behind."""
     remaining = sequence.remaining
+    if sequence.request.scored is not None:
+        return Work(sequence, min(rows, remaining, SCORED_ROWS), False, False)
     return Work(sequence, min(rows, remaining), rows >= remaining, remaining == 1)
 
 
@@ -179,21 +182,21 @@ class Scheduler:
             needed = sequence.remaining
             if needed > self.kept and looks:
                 looks -= 1
-                needed -= sequence.table.known(sequence.text, sequence.length - 1)
+                needed -= sequence.table.known(sequence.text, sequence.skippable)
             if needed <= self.kept:
                 found[sequence] = needed
         return found
 
     def _match(self, sequence: Sequence, match: Callable[[Text, int], int]) -> None:
-        if sequence.remaining > 1 and (gained := match(sequence.text, sequence.length - 1)):
+        if sequence.remaining > 1 and (gained := match(sequence.text, sequence.skippable)):
             self.counters.cache_hits += 1
             self.counters.cached_tokens += gained
 
     def _claim(self, sequence: Sequence) -> tuple[Block, bytes] | None:
         size = self.index.pool.page_size
         start = sequence.table.depth * size
-        if start + size > sequence.length:
-            return None
+        if start + size > sequence.skippable:
+            return None  # it could not be taken over
         return sequence.table.block, sequence.text(start, start + size)
 
     def _admit(self, sequence: Sequence, positions: int) -> bool:

@@ -67,10 +67,12 @@ class Request:
     draft : bool
         Whether guesses at what follows may be checked along; changes no token.
     known : list of int32 arrays, optional
-        What each sample is expected to draw, so that much of it is checked at once; changes no token either. Such a
-        request cannot be forked.
+        What each sample is expected to draw, so that much of it is checked at once; changes no token either.
     heads : bool
         Whether events carry what entered the head.
+    scored : int32 array, optional
+        The tokens that follow each of the prompt's. With these nothing is drawn: each is told the sink as if it had
+        been, and the last ends the one sample, by a `limit` of 1.
     """
 
     prompt: NDArray[np.int32]
@@ -86,6 +88,7 @@ class Request:
     rules: Rules | None = None
     known: list[NDArray[np.int32]] | None = None
     heads: bool = False
+    scored: NDArray[np.int32] | None = None
     live: int = -1
     paused: bool = False
     end: int = field(init=False)
@@ -120,6 +123,7 @@ class Sequence:
         "rules",
         "running",
         "samples",
+        "scored",
         "table",
     )
 
@@ -127,6 +131,7 @@ class Sequence:
         self.request, self.samples, self.order, self.table = request, samples, order, table
         self.running = False  # admitted: it holds pages, and others make room for it only if they are older
         self.rules = request.rules
+        self.scored = 0  # rows of a text that is scored whose tokens have been told
         self.draft: Draft | None = None
         self._seen = 0  # tokens that the draft has been told
         self.output: list[int] = []
@@ -137,6 +142,11 @@ class Sequence:
     def remaining(self) -> int:
         """Tokens that the cache is behind, at least one."""
         return self.length - self.table.length
+
+    @property
+    def skippable(self) -> int:
+        """Positions whose rows of logits nobody needs, or needs any more: the index may have them."""
+        return self.length - 1 if self.request.scored is None else self.scored
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
         """Part of the text."""
