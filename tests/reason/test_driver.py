@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intact.errors import ScorerError, SpentError
+from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason import Answer, Call, Extend, Problem, Race, Result, Run, Score, State, Steps, find, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
+from intact.reason.journal import Journal
 from support.markov import MarkovBackend
-from support.programs import SAMPLED, comparable, problems, solve, tasks_of, tokens_of
+from support.programs import SAMPLED, Length, comparable, problems, solve, tasks_of, tokens_of
 
 
 def test_timing_and_company_decide_nothing() -> None:
@@ -237,6 +239,50 @@ def test_what_a_method_does_wrong_is_named() -> None:
     ):
         assert result.why == "failed"
         assert message in result.error
+
+
+def test_a_request_that_cannot_be_served_is_told_to_its_method_alone(tmp_path: Path) -> None:
+    class Plain(MarkovBackend):
+        def count(self, part: Any) -> int:
+            if isinstance(part, tuple):
+                raise ParameterError("the model has no chat template")
+            return super().count(part)
+
+    @method("none")
+    def conversing(problem: Problem) -> Steps:
+        """Ask a model that takes no conversations, beside one that does."""
+        yield [Extend(problem.start), Extend(problem.start, model="plain"), Extend(problem.start)]
+        return Answer(None)
+
+    @method("none")
+    def careful(problem: Problem) -> Steps:
+        """Go on with what there is."""
+        try:
+            yield Run(b"print(1)")  # type: ignore[arg-type]
+        except TypeError:
+            state = yield Extend(problem.start)
+        return Answer(state.text)
+
+    @method("none")
+    def judging(problem: Problem) -> Steps:
+        """Judge what is no text."""
+        yield Score(Known(), [None])  # type: ignore[list-item]
+        return Answer(None)
+
+    class Known(Length):
+        digest = "known"
+
+    chat = [replace(problem, prompt=(("user", "ask"),)) for problem in problems()]
+    methods = (find("self_consistency"), conversing, careful, judging, find("self_consistency"))
+    main, other = MarkovBackend(), Plain()
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        driver = Driver({"main": main, "plain": other}, sampling=SAMPLED, journal=journal)
+        results = dict(driver.solve([Task(m, problem, {}) for m, problem in zip(methods, chat, strict=False)]))
+    assert [results[i].why for i in range(5)] == ["done", "failed", "done", "failed", "done"]
+    assert results[1].error == "ParameterError: the model has no chat template"
+    assert "AttributeError" in results[3].error
+    assert sum(result.cost.tokens for result in results.values()) == main.made
+    assert other.made == 0
 
 
 def test_a_method_that_breaks_is_told_with_the_place() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from intact.errors import FormatError, IntactError, ParameterError
+from intact.errors import FormatError, IntactError, JournalError, ParameterError
 from intact.reason.answer import Answer, Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.budget import Budget, Ledger
@@ -83,9 +83,12 @@ class Driver:
     ----------
     anew : bool
         Whether all is done again that the journal knows. It says then only what texts are expected to become.
+    fatal : tuple of types
+        What ends everything, where a method's request raises it; of anything else that method is told alone.
     """
 
     anew = False
+    fatal: tuple[type[Exception], ...] = (JournalError,)
 
     def __init__(
         self,
@@ -147,9 +150,9 @@ class Driver:
         done: Callable[[Generation], None],
     ) -> None:
         """Have texts written."""
+        backend.start(generations)
         for generation in generations:
             self._writing[generation] = execution, done
-        backend.start(generations)
 
     def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
         """Run a program, in a thread."""

@@ -225,8 +225,13 @@ class Execution:
             if isinstance(slot, CallSlot):
                 continue
             alone = all(other.done for other in self._slots if other.begun)
-            if not slot.begin(alone):
-                return
+            try:
+                if not slot.begin(alone):
+                    return
+            except self.driver.fatal:
+                raise
+            except Exception as error:  # of a request that nobody can serve; those beside it end first
+                slot.settle(None, Cost(), error)
             slot.begun = True
         calls = [slot for slot in waiting if isinstance(slot, CallSlot)]
         if not calls or (self.ledger.capped and not all(slot.done for slot in self._slots if slot not in calls)):
@@ -263,7 +268,7 @@ class Execution:
 
     def _remember(self, slot: Slot) -> None:
         """Keep the texts that nothing has followed yet."""
-        if isinstance(slot, WritingSlot):
+        if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
                 self._leaves.pop(request.state.branch, None)
                 self._leaves[state.branch] = state

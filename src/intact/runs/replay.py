@@ -211,6 +211,8 @@ class ReplayDriver(SealedDriver):
         What was found, even where the method was told instead.
     """
 
+    fatal = (*SealedDriver.fatal, DecidedError)
+
     def __init__(self, backends: Mapping[str, ReplayBackend], claims: Claims, **options: Any) -> None:
         super().__init__(backends, **options)
         self._claims, self._first = claims, next(iter(backends.values()))
