@@ -118,6 +118,40 @@ def test_what_differs_is_not_the_same(one, other):
 
 
 @needs_algebra
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("**42**.", "42"),
+        ("**42.** Because 7 = 8.", "42"),
+        ("`42`", "42"),
+        ("42 dollars per day.", "42"),
+        ("$42 per day.", "42"),
+        ("42 (forty-two).", "42"),
+        ("a total of 42 apples.", "42"),
+        ("17 + 25 = 42.", "42"),
+        (r"$\frac{1}{2} + \frac{1}{2} = 1$.", "1"),
+        ("3 + 4 = 7 apples.", "7"),
+        ("3/4 cup.", "0.75"),
+        (r"\frac{3}{4} cup.", "0.75"),
+        (r"5\text{ dollars per day}.", "5"),
+        (r"approximately $\sqrt{2}$ meters.", r"\sqrt{2}"),
+        ("$x + 1$ since it is.", "x + 1"),
+        ("xy + 1.", "x y + 1"),
+        ("y = 2x + 1.", "2 x + 1"),
+        ("3 <= x.", r"3 \leq x"),
+        ("2*(x + 1).", "2 x + 2"),
+        ("1, 2, and 3.", r"\{1, 2, 3 \}"),
+        ("B) because it is.", "B"),
+        ("(B) because 3 > 2.", "B"),
+        ("no, because 3 is odd.", "no"),
+        ("**Evelyn**.", "evelyn"),
+    ],
+)
+def test_behind_a_cue_prose_is_no_algebra(said, answer):
+    assert answers.read_answer(f"So the answer is {said}") == answer
+
+
+@needs_algebra
 def test_every_solution_of_math500_answers_what_it_should(data_dir):
     for line in (data_dir / "math500" / "test.jsonl").read_text().splitlines()[::4]:
         item = json.loads(line)
@@ -187,3 +221,9 @@ def test_what_needs_algebra_names_the_extra(monkeypatch):
 def test_no_text_is_too_odd(text):
     answers.number(text)
     answers.boxed(text)
+
+
+@needs_algebra
+@pytest.mark.parametrize("said", ["", "*", "$", "$$", "=", "= =", "(", "and", "**=**", "because", "\ud800 x", "( or"])
+def test_no_sentence_is_too_odd(said):
+    answers.read_answer(f"the answer is {said}")

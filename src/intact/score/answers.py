@@ -20,6 +20,11 @@ _CUE = re.compile(r"answer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?[A-Z]\)")
 _SENTENCE = re.compile(r"[.!?](?=\s|$)")
+_EMPHASIS = re.compile(r"(?:^|(?<=[\s(]))[*_`]+(?=\S)|(?<=\S)[*_`]+(?=[\s.,;:!?)]|$)")
+_KNOWN = r"(?:and|or|pi|sqrt|sin|cos|tan|log|ln|exp)\b"
+_PROSE = re.compile(rf"(?:^|(?<=[\s(]))(?!{_KNOWN}|[^\W\d_]{{2}}\s*[+*^])[^\W\d_]{{2,}}")
+_LOOSE = re.compile(r"(?:[\s,;:(–—-]|\b(?:and|or)$)+$")
+_FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
 
 
 class _UnfinishedError(Exception):
@@ -75,8 +80,39 @@ def _behind_cue(text: str) -> str | None:
     cues = list(_CUE.finditer(text))
     if not cues:
         return None
-    line = text[cues[-1].end() :].partition("\n")[0]
+    line = _EMPHASIS.sub("", text[cues[-1].end() :].partition("\n")[0])
     return _SENTENCE.split(line, maxsplit=1)[0]
+
+
+def _said(sentence: str) -> str:
+    """Return the answer in the rest of a sentence, canonically: what stands before the prose, or in the midst of it.
+
+    Computer algebra takes words for products of letters, so it is given formulas only.
+    """
+    words = " ".join(plain(sentence).split())
+    choice = re.match(_CHOICE.pattern + r"(?=[\s.,:]|$)", words)
+    if choice is not None:
+        return choice[0].strip("()")
+    prose = _PROSE.search(words)
+    if prose is None:
+        return simplest(_right_side(sentence))
+    formula = _FORMULA.search(sentence)
+    if formula is not None:
+        return simplest(_right_side(formula[0]))
+    before = _LOOSE.sub("", words[: prose.start()])
+    if re.search(r"[\d\\]", before):
+        return simplest(_right_side(before))
+    phrase = re.split(r"[,;(]", words)[0].strip()
+    if _WORDS.fullmatch(phrase):
+        return simplest(phrase)
+    value = _first_of_last(words)
+    return before or words.casefold() if value is None else numbers.canonical(value)
+
+
+def _right_side(formula: str) -> str:
+    """Return what a calculation comes to: of "17 + 25 = 42" the 42; an equation with unknowns stays."""
+    left, _, right = formula.rpartition("=")
+    return right if right.strip() and re.fullmatch(r"[^<>!:a-zA-Z\\]+", plain(left)) else formula
 
 
 def number(text: str) -> str | None:
@@ -115,9 +151,10 @@ def expression(text: str) -> str | None:
         inside = _box(text)
     except _UnfinishedError:
         return None
-    if inside is None:
-        inside = _behind_cue(text)
-    return None if inside is None or not inside.strip() else simplest(inside)
+    if inside is not None:
+        return simplest(inside) if inside.strip() else None
+    told = _behind_cue(text)
+    return None if told is None or not told.strip() else _said(told)
 
 
 def read_answer(text: str) -> str | None:
