@@ -232,6 +232,42 @@ def test_a_trial_has_its_own_stack_smaller_than_that_of_threads() -> None:
     assert grammars.complaint("grammar", nested, grammars.LIMITS) is None
 
 
+@pytest.mark.parametrize("many", ["s s s | s s", "s s s s s | s s s s | s s s | s s"])
+def test_an_ambiguous_grammar_ends_its_own_text_before_its_steps_take_long(
+    tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch, many: str
+) -> None:
+    (a,) = tiny.encode("a")
+    matcher = start(tiny, grammar=f'start: s\ns: {many} | "a" | "b" | ')
+    made = []
+    real = constraints.grammars.matcher
+    monkeypatch.setattr(constraints.grammars, "matcher", lambda *given: made.append(given) or real(*given))
+
+    def go_on() -> None:
+        for _ in range(150):
+            matcher.mask()
+            matcher.accept(a)
+
+    with pytest.raises(ParameterError, match=r"items; max is|Too many items"):
+        go_on()
+    assert not made  # to begin again would take as long and end the same way
+
+
+def test_a_schema_of_a_hundred_optional_properties_can_be_used(tiny: Tokenizer) -> None:
+    field = {"anyOf": [{"type": kind} for kind in ("boolean", "integer", "null")]}
+    schema = {"type": "object", "properties": {f"field_{i}": field for i in range(100)}, "additionalProperties": False}
+    text = walk(tiny, start(tiny, json_schema=schema), np.random.default_rng(5))
+    assert text is not None
+    jsonschema.validate(json.loads(text), schema)
+
+
+def test_a_long_sum_by_an_ambiguous_grammar_can_be_written(tiny: Tokenizer) -> None:
+    matcher = start(tiny, grammar='start: e\ne: e ("+" | "*") e | "(" e ")" | /[0-9]+/')
+    for token in tiny.encode("+".join(["12*(3+4)"] * 10)):
+        matcher.mask()
+        matcher.accept(token)
+    assert matcher.accepting
+
+
 def test_a_model_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     endless = tokenizer_of("bytes")
     monkeypatch.setattr(Tokenizer, "eos_ids", frozenset())

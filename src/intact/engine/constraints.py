@@ -25,6 +25,8 @@ COMPILED: Final = 64
 """Constraints of a tokenizer that are kept compiled."""
 REFUSED: Final = 1024
 """Constraints that are known to do harm, so that one of them does not cost a trial again and again."""
+_OWN: Final = ("Current row has ", "Too many items ")
+"""What llguidance says where a limit is passed that copies do not share, so that no copy can have spoilt it."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
@@ -110,7 +112,9 @@ class Matcher:
         return other
 
     def _renew(self) -> bool:
-        """Begin again by oneself; whether the text so far is allowed."""
+        """Begin again by oneself, unless that would change nothing; whether the text so far is allowed."""
+        if any(told in self._inner.get_error() for told in _OWN):
+            return False
         tokens, path = [], self._path
         while path is not None:
             token, path = path

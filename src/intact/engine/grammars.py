@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 LIMITS: Final[dict[str, Any]] = {
-    "max_items_in_row": 2000,
+    "max_items_in_row": 500,  # the time of a step grows with their square or faster; an optional property takes 4
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 200_000,
-    "step_max_items": 50_000,
+    "step_max_items": 7_000,
     "max_lexer_states": 50_000,  # 1 to 2 kB each
     "max_grammar_size": 500_000,
 }
