@@ -29,7 +29,7 @@ NARROW = """
     process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp bpf perf_event_open userfaultfd
     io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl personality init_module
     finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
-    clock_adjtime adjtimex sethostname setdomainname
+    clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat
 """
 """What no program that computes needs, and sockets of all families but one: not every family heeds namespaces."""
 
