@@ -17,6 +17,7 @@ from intact.errors import ParameterError
 from intact.reason import Answer, Extend, Problem, Race, Result, Steps, find, method
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.openai import KEY, OpenAIBackend
+from intact.reason.backends.openai_wire import stand_in
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
@@ -337,6 +338,31 @@ def test_the_key_is_nowhere_but_in_its_header(
     assert all("secret" not in text for text in shown)
     assert b"secret" not in files
     assert "***" in shown[3]
+
+
+def test_a_key_that_is_sent_back_escaped_or_in_parts_is_not_shown(endpoint: Endpoint) -> None:
+    hexed = "".join([f"\\u{ord(letter):04X}" for letter in SECRET])
+    chat = json.dumps({"choices": [{"delta": {"content": "KEY"}, "finish_reason": "stop"}]})
+    asked = {
+        "escaped": answer(sent(chat.replace("KEY", SECRET.replace("-", "\\u002d")).encode())),
+        "escaped wholly": answer(sent(chat.replace("KEY", hexed).encode())),
+        "in an error": answer(sent(('{"error": "' + "x" * 190 + hexed + '"}').encode())),
+        "in JSON within JSON": answer(sent({"error": json.dumps({"key": SECRET}).replace("-", "\\u002d")})),
+        "no JSON": answer(sent(hexed.encode() + b" is no JSON")),
+        "in parts": answer(letters(SECRET), END),
+        "in parts, and cut": answer(letters(f"the key is {SECRET}\n\n"), END),
+        "behind the status": Reply(401, {}, [b"no"], reason=f"no {SECRET}"),
+        "in a status line that is none": Reply(401, {}, [b"no"], reason=f"x\x00 {SECRET}"),
+    }
+    for name, reply in asked.items():
+        endpoint.script = [reply] * 2
+        prompt = CHAT if name.startswith("escaped") else "ask?"
+        written = write(endpoint, prompt, retries=0, top_logprobs=1 * ("parts" in name), max_tokens=64, stop=("\n\n",))
+        shown = repr(written)
+        assert "***" in shown, name
+        for part in ("secret", "very", "0123", "\\u0073", "\\u0053"):
+            assert part not in shown, name
+        assert not {stand_in(letter) for letter in SECRET} & set(written.tokens), name
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,15 @@ class Reply:
         Sent one after the other.
     delay
         Seconds before each part.
+    reason
+        What stands behind the status; none: what is usual.
     """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/event-stream"})
     parts: list[bytes] = field(default_factory=list)
     delay: float = 0.0
+    reason: str | None = None
 
 
 @dataclass
@@ -156,7 +159,7 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
                     endpoint.now -= 1
 
         def send(self, reply: Reply) -> None:
-            self.send_response(reply.status)
+            self.send_response(reply.status, reply.reason)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from intact.errors import EndpointError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.openai_key import Key
 from intact.reason.backends.openai_wire import Arrival, Continues, body_of
 from intact.reason.state import Piece, Prompt
 
@@ -27,7 +27,6 @@ LONGEST_PAUSE = 60.0
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 pause_for = asyncio.sleep
 KEY = "INTACT_API_KEY"
-SECRET = 8  # characters from which on a key is looked for in what comes back
 
 _CAVEATS = (
     "the endpoint's arithmetic and batches are its own: the same request may give another text next time",
@@ -112,9 +111,7 @@ class OpenAIBackend:
         self.context, self.model, self.url = context, model, str(address).rstrip("/")
         self._seconds, self._retries, self._pause, self._largest = seconds, retries, pause, largest
         self._continues, self._extra, self._count = continues, dict(extra or {}), count
-        self._secret = os.environ.get(key, "")
-        if not self._secret.isascii() or not self._secret.isprintable():
-            raise ParameterError(f"the key in {key} has characters that no header can carry")
+        self._key = Key(key)
         self._notes: dict[str, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots, self._concurrency = asyncio.Semaphore(concurrency), concurrency
@@ -161,7 +158,7 @@ class OpenAIBackend:
     def start(self, generations: Sequence[Generation]) -> None:
         """Send requests, as many at a time as is allowed."""
         for generation in generations:
-            self._live[generation] = arrival = Arrival(generation.parameters)
+            self._live[generation] = arrival = Arrival(generation.parameters, self._key.clean)
             self._running().call_soon_threadsafe(self._begin, generation, arrival)
 
     def step(self) -> list[Generation]:
@@ -254,9 +251,7 @@ class OpenAIBackend:
         return self._loop
 
     def _made(self) -> httpx.AsyncClient:
-        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
-        if self._secret:
-            headers["Authorization"] = f"Bearer {self._secret}"
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"} | self._key.headers
         module = _httpx()
         timeout = module.Timeout(self._seconds, connect=min(10.0, self._seconds))
         limits = module.Limits(max_connections=self._concurrency)
@@ -289,7 +284,7 @@ class OpenAIBackend:
         except IntactError as error:
             written = arrival.broken("error", str(error))
         except Exception as error:
-            written = arrival.broken("error", f"{type(error).__name__}: {error!s:.200}")
+            written = arrival.broken("error", f"{type(error).__name__}: {self._key.clean(str(error)):.200}")
         if self._tasks.pop(generation, None) is not None:
             self._ended.put((generation, written))
 
@@ -324,7 +319,8 @@ class OpenAIBackend:
         except (TimeoutError, httpx.TimeoutException):
             return None if arrival.done else _Again(f"no whole answer within {self._seconds:g} s")
         except httpx.TransportError as error:
-            return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {error!s:.100})")
+            said = self._key.clean(str(error))
+            return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {said:.100})")
         return None
 
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
@@ -340,7 +336,7 @@ class OpenAIBackend:
                 continue
             *lines, rest = rest.split(b"\n")
             for line in lines:
-                field, _, data = self._clean(line.strip()).partition(b":")
+                field, _, data = self._key.clean_bytes(line.strip()).partition(b":")
                 if field == b"data" and data.strip() == b"[DONE]":
                     return
                 if field == b"data":
@@ -348,7 +344,7 @@ class OpenAIBackend:
                 if arrival.stopped:
                     return
         if not events:
-            arrival.take(self._clean(rest))
+            arrival.take(self._key.clean_bytes(rest))
 
     async def _refusal(self, response: httpx.Response) -> _Again:
         """What a status other than 200 means.
@@ -363,15 +359,11 @@ class OpenAIBackend:
             body += chunk
             if len(body) > 1 << 12:
                 break
-        said = " ".join(self._clean(body)[:200].decode("utf-8", "replace").split())
+        said = " ".join(self._key.clean_bytes(body)[:200].decode("utf-8", "replace").split())
         message = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
         if response.status_code not in AGAIN:
             raise EndpointError(message)
         return _Again(message, _after(response.headers.get("retry-after"), response.headers.get("date")))
-
-    def _clean(self, data: bytes) -> bytes:
-        """What came, without the key: an endpoint may send it back."""
-        return data.replace(self._secret.encode(), b"***") if len(self._secret) >= SECRET else data
 
 
 def _httpx() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn, TypeGuard, get_args
 
 from intact.engine.parameters import SamplingParameters
@@ -105,6 +105,11 @@ class Arrival:
 
     Tokens have no numbers here; stand-ins made of their texts take their place.
 
+    Parameters
+    ----------
+    clean : callable
+        Takes the key out of a text, which an endpoint may send back, be it in parts.
+
     Attributes
     ----------
     claimed : int
@@ -115,10 +120,10 @@ class Arrival:
         Whether nothing more is of interest: it has ended, or a stop string came.
     """
 
-    def __init__(self, parameters: SamplingParameters) -> None:
+    def __init__(self, parameters: SamplingParameters, clean: Callable[[str], str]) -> None:
         self.claimed = self.prompt = 0
         self.done = self.begun = self.hidden = False
-        self._parameters = parameters
+        self._parameters, self._clean = parameters, clean
         self._stops = StopStrings(parameters.stop)
         self._text: list[str] = []
         self._listed: list[Listed] = []
@@ -217,16 +222,19 @@ class Arrival:
         return self._as(why, error)
 
     def _as(self, why: Why, error: str = "") -> Written:
-        text = "".join(self._text) + (self._stops.matched or self._stops.flush())
+        told = "".join(self._text) + (self._stops.matched or self._stops.flush())
+        text = self._clean(told)
         count = min(self.count, self._parameters.max_tokens)
         listed = self._listed[:count]
+        if text != told:  # of its tokens none is named: they would spell the key
+            listed = [Listed("", logprob, tuple([("***", value) for _, value in top])) for _, logprob, top in listed]
         tokens = [stand_in(token.text) for token in listed]
         tokens += [stand_in(f"{place} of {text}") for place in range(len(tokens), count)]
         # of tokens that are charged, but not listed, nothing is known: they repeat the others, which keeps means
         full = [listed[place % len(listed)] for place in range(count)] if listed else []
         logprobs = tuple([token.logprob for token in full])
         top = tuple([token.top for token in full]) if self._parameters.top_logprobs else ()
-        return Written(text, tuple(tokens), logprobs, top, why, error)
+        return Written(text, tuple(tokens), logprobs, top, why, self._clean(error))
 
 
 def stand_in(text: str) -> int:
@@ -237,7 +245,8 @@ def stand_in(text: str) -> int:
 
 def _parsed(data: str | bytes) -> dict[str, Any]:
     try:
-        event = json.loads(data, parse_constant=_refuse)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        event = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise EndpointError(f"no JSON: {data!r:.60} ({error!s:.80})") from None
     if not isinstance(event, dict):

@@ -1,0 +1,45 @@
+"""The key of an endpoint: sent in one header, and taken out of whatever comes back."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from intact.errors import ParameterError
+
+SHORTEST = 8  # characters from which on a key is looked for in what comes back
+
+
+class Key:
+    """A key from the environment.
+
+    Parameters
+    ----------
+    variable : str
+        The environment's variable that holds it; without it there is none.
+
+    Raises
+    ------
+    ParameterError
+        If no header can carry it.
+    """
+
+    def __init__(self, variable: str) -> None:
+        secret = os.environ.get(variable, "")
+        if not secret.isascii() or not secret.isprintable():
+            raise ParameterError(f"the key in {variable} has characters that no header can carry")
+        self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
+
+    def clean(self, text: str) -> str:
+        """A text without the key, neither as it is nor as JSON may write it (``\\/``, ``\\u002d``), once or in itself."""
+        return text if self._pattern is None else self._pattern.sub("***", text)
+
+    def clean_bytes(self, data: bytes) -> bytes:
+        """The same for bytes."""
+        return self.clean(data.decode("latin-1")).encode("latin-1")
+
+
+def _written(character: str) -> str:
+    """The ways to write a character in JSON, or in JSON within JSON, as a pattern."""
+    return rf"\\{{0,8}}(?:{re.escape(character)}|(?i:u{ord(character):04x}))"
