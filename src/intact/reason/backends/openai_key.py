@@ -32,7 +32,7 @@ class Key:
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
 
     def clean(self, text: str) -> str:
-        """A text without the key, neither as it is nor as JSON may write it (``\\/``, ``\\u002d``), once or in itself."""
+        """A text without the key, as it is or as JSON may write it: with backslashes, or letters by their numbers."""
         return text if self._pattern is None else self._pattern.sub("***", text)
 
     def clean_bytes(self, data: bytes) -> bytes:
