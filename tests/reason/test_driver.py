@@ -15,6 +15,7 @@ from intact.reason import Answer, Call, Extend, Problem, Race, Result, Run, Scor
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
+from intact.sandbox import protection
 from support.markov import MarkovBackend
 from support.programs import SAMPLED, Length, comparable, problems, solve, tasks_of, tokens_of
 
@@ -383,6 +384,24 @@ def test_programs_run_in_the_sandbox_and_are_counted() -> None:
     assert (result.answer.answer, result.answer.details["ended"], result.why) == ("42", "error", "spent")
     assert result.cost.runs == 2
     assert [node["kind"] for node in result.trace["nodes"]] == ["run", "run"]
+
+
+@pytest.mark.skipif(protection().kind != "bubblewrap", reason="the filter alone hides a program's limits from it")
+def test_a_program_may_compute_all_the_seconds_it_is_given() -> None:
+    @method("none")
+    def running(problem: Problem) -> Steps:
+        """Ask for the processor time there is."""
+        code = "import resource\nprint(resource.getrlimit(resource.RLIMIT_CPU)[0])"
+        few, many = yield [Run(code, seconds=2.5), Run(code, seconds=40)]
+        try:
+            yield Run(code, seconds=float("nan"))
+        except ParameterError as error:
+            return Answer(few.stdout + many.stdout, details={"error": str(error)})
+        return Answer(None)
+
+    (result,) = solve(MarkovBackend(), [Task(running, problems(1)[0], {})])
+    assert result.answer.answer == "3\n40\n"
+    assert result.answer.details["error"] == "seconds must be positive and finite, got nan"
 
 
 def test_called_methods_share_what_is_left() -> None:

@@ -319,7 +319,16 @@ def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"seconds": 0}, {"seconds": float("nan")}, {"memory": -1}, {"cpu_seconds": 1.5}, {"output": 0}]
+    "limits",
+    [
+        {"seconds": 0},
+        {"seconds": float("nan")},
+        {"seconds": 3e6},
+        {"memory": -1},
+        {"cpu_seconds": 1.5},
+        {"cpu_seconds": 1 << 70},
+        {"output": 0},
+    ],
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ParameterError, match=next(iter(limits))):

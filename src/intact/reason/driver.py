@@ -164,7 +164,7 @@ class Driver:
         """Run a program in the sandbox, and wait for it."""
         from intact import sandbox
 
-        return sandbox.run(request.code, request.stdin, sandbox.Limits(seconds=request.seconds))
+        return sandbox.run(request.code, request.stdin, request.limits)
 
     def read(self, execution: Execution, file: str) -> str:
         """Read a file of the user's."""

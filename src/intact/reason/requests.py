@@ -12,6 +12,7 @@ from intact.reason.state import State
 
 if TYPE_CHECKING:
     from intact.reason.registry import Method
+    from intact.sandbox import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,32 @@ class Raced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a Python program in the sandbox; the result is an `intact.sandbox.Outcome`."""
+    """Run a Python program in the sandbox; the result is an `intact.sandbox.Outcome`.
+
+    Attributes
+    ----------
+    stdin : str, optional
+        What it may read.
+    seconds : float
+        Wall time; it may compute all of it.
+    """
 
     code: str
     stdin: str | None = None
     seconds: float = 10.0
+
+    @property
+    def limits(self) -> Limits:
+        """What the program may use.
+
+        Raises
+        ------
+        ParameterError
+            If the seconds make no sense.
+        """
+        from intact.sandbox import Limits
+
+        return Limits.of(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from intact.errors import FormatError, ScorerError
@@ -299,7 +299,7 @@ class RunSlot(Slot):
             if alone:
                 self.refuse()
             return alone
-        self._key = key_of("run", request.code, request.stdin, request.seconds)
+        self._key = key_of("run", request.code, request.stdin, astuple(request.limits))
         found = execution.recall(self._key)
         if found is None and execution.root.struck:
             self.refuse()

@@ -75,4 +75,4 @@ def _outcome(request: Run) -> Outcome:
 
     if sandbox.protection().kind == "none":
         raise SandboxError("nothing here keeps the programs of a receipt in, so that they were not run again")
-    return sandbox.run(request.code, request.stdin, sandbox.Limits(seconds=request.seconds))
+    return sandbox.run(request.code, request.stdin, request.limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, Self
 
 from intact.errors import ParameterError
 
@@ -15,6 +15,10 @@ By itself with status 0; by itself with another, or by an exception; out of time
 """
 
 
+LONGEST = 86400
+"""Seconds that a program may take at most."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a program may use. It is always one process with one thread, without a network.
@@ -22,7 +26,7 @@ class Limits:
     Parameters
     ----------
     seconds
-        Wall time, the start of the interpreter included.
+        Wall time, the start of the interpreter included; at most a day.
     cpu_seconds
         Processor time, in whole seconds because the kernel counts so.
     memory
@@ -46,6 +50,13 @@ class Limits:
                 raise ParameterError(f"{field.name} must be positive and finite, got {value!r}")
             if field.name != "seconds" and not isinstance(value, int):
                 raise ParameterError(f"{field.name} must be a whole number, got {value!r}")
+            if field.name.endswith("seconds") and value > LONGEST:
+                raise ParameterError(f"{field.name} must be at most {LONGEST:,}, got {value!r}")
+
+    @classmethod
+    def of(cls, seconds: float) -> Self:
+        """So many seconds, all of which the program may compute."""
+        return cls(seconds, math.ceil(seconds) if math.isfinite(seconds) and seconds > 0 else cls.cpu_seconds)
 
 
 @dataclass(frozen=True)
