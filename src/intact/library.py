@@ -27,6 +27,7 @@ from intact.engine.sequence import Request
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
 from intact.formats import Checkpoint, open_checkpoint
+from intact.memory import usable
 from intact.models import Program, build_program
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
@@ -617,7 +618,7 @@ def load(
     page_size, chunk, rows : int
         Positions a page of the KV cache, prompt tokens a step, rows a step.
     cache_bytes : int, optional
-        A hard cap on the KV cache; by default a quarter of the machine's memory.
+        A hard cap on the KV cache; by default a quarter of the memory that this process may use.
     prefix_cache : bool
         Whether prompts that begin alike share what was computed, also after the first has ended.
     drafter : {'auto', 'lookup', 'recycling', 'off'}
@@ -637,7 +638,8 @@ def load(
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 16 or value % least:
             raise ParameterError(f"{name} must be an integer from {least} to 65536{multiple}, got {value!r}")
     if cache_bytes is None:
-        cache_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        memory = usable()
+        cache_bytes = memory and memory // 4
     elif isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1:
         raise ParameterError(f"cache_bytes must be a positive integer, got {cache_bytes!r}")
     if drafter not in CHOICES:

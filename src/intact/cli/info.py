@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections import defaultdict
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,6 +66,7 @@ def installation() -> dict[str, Any]:
     import intact
     from intact.executors.base import choose_threads, choose_tier
     from intact.executors.native import available_tiers
+    from intact.memory import usable
     from intact.numerics import VERSION
 
     tiers = available_tiers()
@@ -77,20 +77,10 @@ def installation() -> dict[str, Any]:
         "tiers": tiers,
         "threads": choose_threads(None),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory": _memory(),
+        "memory": usable(),
         "machine": platform.machine(),
         "python": platform.python_version(),
     }
-
-
-def _memory() -> int | None:
-    """Return the bytes this process may use: the machine's, or its control group's if that is less."""
-    limits = []
-    if "SC_PHYS_PAGES" in os.sysconf_names:
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(OSError, ValueError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(limits, default=None)
 
 
 def describe(path: Path, digests: bool = False) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""The memory that this process may use."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes of the machine's memory, or of its control groups' least limit if that is less; None if nothing says it.
+
+    Parameters
+    ----------
+    groups : Path
+        Where Linux shows its control groups (version 2).
+    own : Path
+        Names the group of this process, whose memory those above it limit too.
+    """
+    limits = []
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    name = Path()
+    with suppress(OSError):
+        name = Path(own.read_text().partition("0::/")[2].partition("\n")[0])
+    for group in (name, *name.parents):
+        with suppress(OSError, ValueError):  # there is none here, or it says "max"
+            limits.append(int((groups / group / "memory.max").read_text()))
+    return min(limits, default=None)
