@@ -210,6 +210,31 @@ def test_the_larger_count_is_charged_and_a_lie_is_noted(
     assert [note in one for one in notes] == [True] * bool(note)
 
 
+def thought(text: str) -> bytes:
+    return sent({"choices": [{"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}]})
+
+
+def test_reasoning_is_charged_where_a_text_is_cut_and_not_asked_for_again(endpoint: Endpoint) -> None:
+    endpoint.script = [answer([thought("so")] * 20, letters("a."), letters("b" * 9), delay=0.001)]
+    written = write(endpoint, max_tokens=60, stop=(".",))
+    assert (written.text, written.why, len(written.tokens), len(written.logprobs)) == ("a.", "stop", 22, 22)
+    endpoint.script = [answer([thought("so")] * 3)]
+    with backend(endpoint) as back:
+        (written,) = run(back, [generation()])
+        notes = " ".join(back.caveats)
+    assert "ended without saying why" in written.error
+    assert len(written.tokens) == 3
+    assert "(reasoning)" in notes
+    assert "tells no log-probabilities" not in notes
+    broken = {"Content-Type": "text/event-stream", "Content-Length": "9999"}
+    endpoint.script = [Reply(headers=broken, parts=[thought("so")] * 3)]
+    written = write(endpoint)
+    assert "in the middle of an answer" in written.error
+    assert (len(written.tokens), len(endpoint.asked)) == (3, 3)
+    endpoint.script = [answer([thought("so")] * 9)]
+    assert "wrote 9 tokens, where 8 were allowed" in write(endpoint).error
+
+
 def test_two_texts_have_different_stand_ins_for_tokens(endpoint: Endpoint) -> None:
     endpoint.script = [answer(event(False, text), END, usage(3)) for text in ("ab", "ba")]
     one, other = write(endpoint), write(endpoint)

@@ -228,9 +228,9 @@ class OpenAIBackend:
         """Say what is odd about an answer."""
         if arrival.claimed and arrival.claimed < arrival.arrived:
             self._notes["the endpoint claimed fewer tokens than arrived: those that arrived were charged"] = None
-        if arrival.listed and arrival.claimed > arrival.listed + 1:
+        if arrival.listed and arrival.claimed > arrival.arrived + 1:
             self._notes["the endpoint claimed more tokens than arrived: all that it claimed were charged"] = None
-        if arrival.begun and not arrival.listed:
+        if arrival.pieces and not arrival.listed:
             self._notes["the endpoint tells no log-probabilities: methods that need them fail"] = None
         if arrival.begun and not arrival.claimed and not arrival.done:
             self._notes["some answers broke off: of these only what arrived was charged"] = None

@@ -116,6 +116,12 @@ class Arrival:
         The tokens that the endpoint says it wrote, as far as it has.
     prompt : int
         The tokens that it says the prompt has.
+    pieces : int
+        The events that had text or log-probabilities.
+    hidden : bool
+        Whether reasoning came in a field of its own.
+    begun : bool
+        Whether anything came that is charged.
     done : bool
         Whether nothing more is of interest: it has ended, or a stop string came.
     """
@@ -127,7 +133,7 @@ class Arrival:
         self._stops = StopStrings(parameters.stop)
         self._text: list[str] = []
         self._listed: list[Listed] = []
-        self._pieces = 0
+        self.pieces = self._thoughts = 0
         self._finish = ""
 
     @property
@@ -142,8 +148,8 @@ class Arrival:
 
     @property
     def arrived(self) -> int:
-        """The tokens seen: those listed, or else the pieces that had text."""
-        return max(len(self._listed), self._pieces)
+        """The tokens seen: those listed, or else the pieces that had text; and the pieces of reasoning alone."""
+        return max(len(self._listed), self.pieces) + self._thoughts
 
     @property
     def count(self) -> int:
@@ -187,16 +193,16 @@ class Arrival:
         text = part.get("content", part.get("text")) if isinstance(part, dict) else 0
         if text is not None and not isinstance(text, str):
             raise EndpointError(f"a text was expected, got {text!r:.60}")
-        if part.get("reasoning_content") or part.get("reasoning"):
-            self.hidden = True
         finish = choice.get("finish_reason")
         if finish not in (None, "stop", "length"):
             raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
         listed = _listed(choice.get("logprobs"), self._parameters.top_logprobs)
-        self.begun = self.begun or bool(text or listed)
+        told, thought = bool(text or listed), bool(part.get("reasoning_content") or part.get("reasoning"))
+        self.begun, self.hidden = self.begun or told or thought, self.hidden or thought
         if not self.done:
             self._listed += listed
-            self._pieces += bool(text or listed)
+            self.pieces += told
+            self._thoughts += thought and not told
             safe, stopped = self._stops.push((text or "").encode("utf-8", "replace").decode())
             self._text.append(safe)
             self._finish = finish or ""
@@ -213,8 +219,8 @@ class Arrival:
         matched = self._stops.matched
         if matched is None and not self._finish:
             raise EndpointError("the answer ended without saying why: it is not whole")
-        if self._listed and len(self._listed) < self._pieces:
-            raise EndpointError(f"{self._pieces} pieces of text came with log-probabilities for {len(self._listed)}")
+        if self._listed and len(self._listed) < self.pieces:
+            raise EndpointError(f"{self.pieces} pieces of text came with log-probabilities for {len(self._listed)}")
         return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
 
     def broken(self, why: Why, error: str = "") -> Written:
