@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from intact.errors import JournalError
-from intact.reason import Problem, State, find
+from intact.errors import JournalError, SandboxError
+from intact.reason import Answer, Problem, Run, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Task
 from intact.reason.journal import Journal, key_of
 from intact.reason.requests import Extend
+from intact.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of
 
@@ -145,8 +146,6 @@ def test_more_samples_make_only_those_that_are_new(tmp_path: Path) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_another_request_never_hits(tmp_path: Path, change: dict[str, Any]) -> None:
-    from intact.reason import Answer, Steps, method
-
     @method("none")
     def one(
         problem: Problem, *, temperature: float = 1.0, max_tokens: int = 12, stop: Any = (), text: str = ""
@@ -170,6 +169,31 @@ def test_another_request_never_hits(tmp_path: Path, change: dict[str, Any]) -> N
     assert started() == 0
     assert started(**change) == 1
     assert started() == 0
+
+
+@pytest.mark.skipif(protection().kind != "bubblewrap", reason="needs two protections")
+def test_another_protection_is_another_end_of_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @method("none")
+    def writing(problem: Problem) -> Steps:
+        """Run what one protection allows."""
+        outcome = yield Run("open('file', 'w').write('x')\nimport time\nprint(time.monotonic_ns())")
+        return Answer(outcome.stdout or outcome.ended)
+
+    def ended(kind: str) -> Any:
+        monkeypatch.setenv("INTACT_SANDBOX", kind)
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            (result,) = solve(MarkovBackend(), [Task(writing, problems(1)[0], {})], journal=journal)
+        return result.answer.answer
+
+    try:
+        protection("seccomp")
+    except SandboxError as error:
+        pytest.skip(str(error))
+    assert ended("seccomp") == "error"
+    first = ended("bubblewrap")
+    assert first.strip().isdigit()
+    assert ended("bubblewrap") == first, "found"
+    assert ended("seccomp") == "error"
 
 
 def test_two_runs_may_share_a_journal(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -310,12 +311,47 @@ def test_the_environment_may_choose_or_insist(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyseccomp", None)
-    protections._without_seccomp.cache_clear()
+    with pytest.raises(SandboxError, match=r"pip install 'intact\[sandbox\]'"):
+        protection("seccomp")
+
+
+FAILING = """
+import sys
+from pathlib import Path
+from intact.errors import SandboxError
+from intact.sandbox import protection, run
+broken = Path(sys.argv[1])
+def attempt():
     try:
-        with pytest.raises(SandboxError, match=r"pip install 'intact\[sandbox\]'"):
-            protection("seccomp")
-    finally:
-        protections._without_seccomp.cache_clear()
+        return run("print(6 * 7)", using="bubblewrap").stdout.strip()
+    except SandboxError as error:
+        return str(error)
+broken.touch()
+print(attempt())
+broken.unlink()
+print(attempt())
+broken.touch()
+print(attempt())
+broken.unlink()
+print(attempt())
+"""
+
+
+def test_a_protection_that_fails_is_no_fault_of_the_program_and_is_tried_again(tmp_path: Path) -> None:
+    """With a bwrap that fails as long as there is a certain file."""
+    if not _works("bubblewrap"):
+        pytest.skip("needs bubblewrap")
+    broken, folder = tmp_path / "broken", tmp_path / "bin"
+    folder.mkdir()
+    real = shutil.which("bwrap")
+    script = f'[ "$1" = --help ] || [ ! -e {broken} ] || {{ echo "bwrap: no namespaces left" >&2; exit 1; }}'
+    (folder / "bwrap").write_text(f'#!/bin/sh\n{script}\nexec {real} "$@"\n')
+    (folder / "bwrap").chmod(0o755)
+    place = {"PATH": os.pathsep.join([str(folder), os.environ["PATH"]]), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FAILING, str(broken)]
+    told = subprocess.run(command, env={**os.environ, **place}, capture_output=True, text=True, check=True).stdout
+    failed = "the protection (bubblewrap) failed before the program began: bwrap: no namespaces left"
+    assert told.splitlines() == [f"no protection by bubblewrap: {failed}", "42", failed, "42"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, replace
@@ -285,6 +286,15 @@ class ReadSlot(Slot):
         return True
 
 
+def _run_key(request: Run) -> bytes:
+    """The digest of a program and of all that its end depends on: limits, protection, interpreter."""
+    from intact.sandbox import protection
+
+    guard = protection()
+    place = guard.kind, guard.filtered, platform.python_version()
+    return key_of("run", request.code, request.stdin, astuple(request.limits), place)
+
+
 class RunSlot(Slot):
     """A program in the sandbox, in a thread of its own."""
 
@@ -299,7 +309,8 @@ class RunSlot(Slot):
             if alone:
                 self.refuse()
             return alone
-        self._key = key_of("run", request.code, request.stdin, astuple(request.limits))
+        if execution.journal is not None:
+            self._key = _run_key(request)
         found = execution.recall(self._key)
         if found is None and execution.root.struck:
             self.refuse()

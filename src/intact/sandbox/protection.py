@@ -77,7 +77,6 @@ def wished() -> Kind | None:
     return known.get(value)
 
 
-@cache
 def _without_seccomp() -> str | None:
     """Return why seccomp cannot protect here, or None if it can."""
     if sys.platform != "linux":
@@ -85,14 +84,12 @@ def _without_seccomp() -> str | None:
     return filters.available() or _failure(Protection("seccomp", True))
 
 
-@cache
 def _without_bubblewrap() -> str | None:
     """Return why bubblewrap cannot protect here, or None if it can."""
     program = shutil.which("bwrap")
     if program is None:
         return "bwrap is not installed"
-    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
-    if not all(option in told for option in ("--size", "--disable-userns")):
+    if not _is_new(program):
         return f"{program} is older than 0.8"
     filtered = _without_seccomp() is None
     if os.geteuid() == 0 and not filtered:
@@ -100,19 +97,31 @@ def _without_bubblewrap() -> str | None:
     return _failure(Protection("bubblewrap", filtered))
 
 
+@cache
+def _is_new(bwrap: str) -> bool:
+    told = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False).stdout
+    return all(option in told for option in ("--size", "--disable-userns"))
+
+
 def _failure(candidate: Protection) -> str | None:
     """Return what goes wrong with the smallest program, or None if it runs."""
+    try:
+        _try(candidate)
+    except (OSError, SandboxError) as error:
+        return str(error)
+    return None
+
+
+@cache
+def _try(candidate: Protection) -> None:
+    """Run the smallest program. Only that it runs is remembered: what goes wrong once may go well the next time."""
     from intact.sandbox.outcome import Limits
     from intact.sandbox.run import execute
 
-    try:
-        outcome = execute("print(6 * 7)", None, Limits(), candidate)
-    except OSError as error:
-        return str(error)
-    if outcome.ok and outcome.stdout == "42\n":
-        return None
-    lines = outcome.stderr.strip().splitlines()
-    return lines[-1] if lines else f"a first program ended with status {outcome.status}"
+    outcome = execute("print(6 * 7)", None, Limits(), candidate)
+    if not outcome.ok or outcome.stdout != "42\n":
+        lines = outcome.stderr.strip().splitlines()
+        raise SandboxError(lines[-1] if lines else f"a first program ended with status {outcome.status}")
 
 
 def interpreter() -> list[str]:

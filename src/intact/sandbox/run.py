@@ -32,6 +32,9 @@ from intact.sandbox.protection import (
 MEMORY = 86
 """Exit status by which the runner says that memory ran out."""
 
+STARTED = b"!"
+"""What the runner writes over its order's first byte before the program begins."""
+
 OPEN_FILES = 32
 
 
@@ -57,7 +60,7 @@ def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, us
     Raises
     ------
     SandboxError
-        If there is no protection here and the caller does not insist.
+        If there is no protection here and the caller does not insist, or if the protection itself fails.
     """
     chosen = protection(using)
     if chosen.kind == "none" and (using or wished()) != "none":
@@ -73,7 +76,13 @@ def _runner() -> str:
 
 
 def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) -> Outcome:
-    """Run code behind this very protection."""
+    """Run code behind this very protection.
+
+    Raises
+    ------
+    SandboxError
+        If it fails before the program begins.
+    """
     strict = chosen.kind == "seccomp"
     program = (filters.strict() if strict else filters.narrow()) if chosen.filtered else b""
     order = {
@@ -122,11 +131,17 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) ->
             for stream in (process.stdout, process.stderr):
                 assert stream is not None
                 stream.close()
+        orders.seek(0)
+        started = orders.read(len(STARTED)) == STARTED
     status = process.returncode
     if chosen.kind == "bubblewrap" and 128 < status <= 128 + signal.NSIG:
         status = 128 - status  # bubblewrap tells signals as shells do
     out, err = (text.decode("utf-8", "replace") for text in texts)
-    return Outcome(out, err, status, cut or _ending(status), time.monotonic() - began)
+    ended = cut or _ending(status)
+    if not started and ended != "time":
+        reason = err.strip().splitlines()[-1:] or [f"status {status}"]
+        raise SandboxError(f"the protection ({chosen.kind}) failed before the program began: {reason[0]:.300}")
+    return Outcome(out, err, status, ended, time.monotonic() - began)
 
 
 def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> tuple[list[bytes], Ending | None]:

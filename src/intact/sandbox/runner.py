@@ -21,6 +21,9 @@ STRICT_MODULES = """
 MEMORY = 86
 """Exit status of a program that ran out of memory."""
 
+STARTED = b"!"
+"""Written over the order's first byte once all is in force."""
+
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 38, 22, 2
 
 
@@ -56,7 +59,8 @@ def restrict(program: bytes) -> None:
 
 def main() -> None:
     """Read the order from the descriptor named in the arguments, and carry it out."""
-    with os.fdopen(int(sys.argv[1]), "rb") as file:
+    paper = int(sys.argv[1])
+    with os.fdopen(paper, "rb", closefd=False) as file:
         order = json.load(file)
     if order["strict"]:
         for name in STRICT_MODULES.split():
@@ -64,6 +68,9 @@ def main() -> None:
     limit(order["limits"])
     if order["kind"] != "bubblewrap" or order["filter"]:
         restrict(bytes.fromhex(order["filter"]))
+    os.lseek(paper, 0, os.SEEK_SET)
+    os.write(paper, STARTED)  # from here on what happens is the program's doing
+    os.close(paper)
     random.seed(0)
     sys.argv = ["program.py"]
     module = type(sys)("__main__")
