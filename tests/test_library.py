@@ -1,5 +1,6 @@
 """The library's face: prompts, parameters, samples, streams, chats, ends, and what is said about mistakes."""
 
+import asyncio
 import dataclasses
 import os
 import subprocess
@@ -262,6 +263,11 @@ def test_a_chat_is_the_rendered_template(model):
     assert "".join(chunk.text for chunk in chunks) == found.text
 
 
+def test_a_chat_is_one_answer(model):
+    with pytest.raises(ParameterError, match="chat gives one answer, got n=3: give generate a Conversation"):
+        model.chat([{"role": "user", "content": "some"}], n=3)
+
+
 def test_a_model_without_a_template_does_not_chat(tmp_path):
     path = write_tiny(tmp_path / "base.gguf")
     raw = path.read_bytes()
@@ -303,9 +309,13 @@ def test_a_completion_is_a_value(model):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n": 0}, r"n must be a positive integer, got 0"),
-        ({"n": 1.5}, r"n must be a positive integer, got 1\.5"),
-        ({"n": True}, r"n must be a positive integer, got True"),
+        ({"n": 0}, r"n must be an integer from 1 to 1048576, got 0"),
+        ({"n": 1.5}, r"n must be an integer from 1 to 1048576, got 1\.5"),
+        ({"n": True}, r"n must be an integer from 1 to 1048576, got True"),
+        ({"n": 10**9}, r"n must be an integer from 1 to 1048576, got 1000000000"),
+        ({"draft": "no"}, "draft must be True or False, got 'no'"),
+        ({"logprobs": "yes"}, "logprobs must be True or False, got 'yes'"),
+        ({"on_error": "rise"}, "on_error must be 'raise' or 'return', got 'rise'"),
         ({"max_tokens": 0}, r"max_tokens must be an integer from 1 to \d+, got 0"),
         ({"max_tokens": "9"}, r"max_tokens must be an integer from 1 to \d+, got '9'"),
         ({"temperature": -0.1}, r"temperature must lie in \[0, 1000\], got -0\.1"),
@@ -333,7 +343,9 @@ def test_a_completion_is_a_value(model):
 def test_an_impossible_parameter_is_named(model, parameters, message):
     with pytest.raises(ParameterError, match=message):
         model.generate("some", **parameters)
-    if not {"n", "ids"} & set(parameters):
+    with pytest.raises(ParameterError, match=message):
+        asyncio.run(model.agenerate("some", **parameters))
+    if not {"n", "ids", "logprobs", "on_error"} & set(parameters):
         with pytest.raises(ParameterError, match=message):
             model.stream("some", **parameters)
         with pytest.raises(ParameterError, match=message):
@@ -404,6 +416,7 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
         ({"threads": 5000}, "threads must be an integer from 1 to 1024, got 5000"),
         ({"threads": 1.5}, r"threads must be an integer from 1 to 1024, got 1\.5"),
         ({"threads": True}, "threads must be an integer from 1 to 1024, got True"),
+        ({"prefix_cache": "no"}, "prefix_cache must be True or False, got 'no'"),
         ({"executor": "gpu"}, "no executor 'gpu'"),
         ({"executor": "reference", "profile": "fp32"}, "no executor 'reference' for the profile fp32"),
     ],

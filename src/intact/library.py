@@ -41,6 +41,7 @@ __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
 Prompt: TypeAlias = str | Sequence[int] | Conversation
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
+MOST_SAMPLES = 1 << 20  # of a prompt: the keys of all their draws are made first
 UNREAD = 64  # pieces of an asynchronous stream that may wait for their reader before its samples pause
 
 
@@ -86,7 +87,7 @@ class Model:
         prompts : str, list of int, Conversation, or a list of these
             Texts (special tokens written in them count as such), token ids, or messages for the chat template.
         n : int
-            Samples of each prompt.
+            Samples of each prompt, 1,048,576 at most.
         logprobs : bool
             Whether completions carry the log-probabilities of their tokens.
         ids : list of str, optional
@@ -117,6 +118,7 @@ class Model:
         CapacityError
             If the KV cache's cap is too small for a sequence.
         """
+        _check_on_error(on_error)
         asked = _Receipts(wanted_hash(receipt), logprobs)
         jobs = self._asked(self._prompts(prompts), n, _parameters(sampling), ids, priority, draft, None, asked)
         self.run(jobs)
@@ -169,6 +171,7 @@ class Model:
         **sampling: Unpack[SamplingFields],
     ) -> list[list[Completion]]:
         """`generate` for coroutines: the engine runs in a thread; cancelling the task cancels the samples."""
+        _check_on_error(on_error)
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
         left = 0
 
@@ -284,8 +287,10 @@ class Model:
         Raises
         ------
         ParameterError
-            If the model has no chat template, or the template refuses the messages.
+            If the model has no chat template, or the template refuses the messages; if several answers are asked for.
         """
+        if (n := parameters.get("n", 1)) != 1:
+            raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a Conversation for several")
         return self.generate(Conversation(messages), **parameters)[0][0]
 
     def chat_stream(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Iterator[Chunk]:
@@ -410,6 +415,7 @@ class Model:
         receipts: _Receipts,
     ) -> list[Job]:
         """A job for each prompt, in whatever form it is."""
+        _check_boolean("logprobs", receipts.logprobs)
         sources = [self._source(prompt) if receipts.hash is not None else None for prompt in prompts]
         tokens = []
         for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
@@ -435,8 +441,9 @@ class Model:
         sources: Sequence[Source | None] = (),
     ) -> list[Job]:
         """A job for each prompt, checked."""
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ParameterError(f"n must be a positive integer, got {n!r}")
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_SAMPLES:
+            raise ParameterError(f"n must be an integer from 1 to {MOST_SAMPLES}, got {n!r}")
+        _check_boolean("draft", draft)
         if isinstance(priority, bool) or not isinstance(priority, int) or not -8 <= priority <= 8:
             raise ParameterError(f"priority must be an integer from -8 to 8, got {priority!r}")
         if ids is not None and (isinstance(ids, str) or len(_sequence(ids, "ids")) != len(prompts)):
@@ -557,6 +564,16 @@ class _Receipts(NamedTuple):
     logprobs: bool = False
 
 
+def _check_boolean(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} must be True or False, got {value!r:.60}")
+
+
+def _check_on_error(value: object) -> None:
+    if value not in ("raise", "return"):
+        raise ParameterError(f"on_error must be 'raise' or 'return', got {value!r:.60}")
+
+
 def _parameters(fields: SamplingFields) -> SamplingParameters:
     return SamplingParameters(**cast(dict[str, Any], fields))
 
@@ -614,7 +631,7 @@ def load(
     bits : {8, 4}
         Codes of matrices that the checkpoint stores as floats. This one is part of the result.
     executor : {'native', 'reference'}
-        The C++ executor, or its definition in NumPy.
+        The C++ executor, or its definition in NumPy, which leaves threads to NumPy.
     page_size, chunk, rows : int
         Positions a page of the KV cache, prompt tokens a step, rows a step.
     cache_bytes : int, optional
@@ -642,6 +659,7 @@ def load(
         cache_bytes = memory and memory // 4
     elif isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1:
         raise ParameterError(f"cache_bytes must be a positive integer, got {cache_bytes!r}")
+    _check_boolean("prefix_cache", prefix_cache)
     if drafter not in CHOICES:
         raise ParameterError(f"drafter must be one of {', '.join(CHOICES)}, got {drafter!r}")
     if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):

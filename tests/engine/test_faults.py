@@ -257,7 +257,7 @@ def test_a_constraint_that_explodes_midway_spoils_no_other(model, expected, monk
         ({"regex": "("}, "the regex cannot be used"),
         ({"grammar": "start: nothing"}, "the grammar cannot be used"),
         ({"json_schema": {"type": "never"}}, "the json_schema cannot be used"),
-        ({"n": 0}, "n must be a positive integer"),
+        ({"n": 0}, "n must be an integer from 1 to 1048576, got 0"),
         ({"priority": 9}, "priority must be an integer from -8 to 8"),
     ],
 )
