@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from intact.errors import ParameterError, ScorerError
 from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Task
+from intact.reason.driver import Driver, Task
 from intact.reason.state import LOGPROB_SCALE, Top
 from intact.sandbox import protection
 from intact.score.asking import asked, share
@@ -95,7 +96,14 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
     said = written([0.5], [[("Yes", 0.3), (" yes", 0.1), ("NO", 0.1), ("x", 0.5)]])
     assert share(said, "yes", "no") == pytest.approx(0.8)
     assert share(said, "true", "false") == 0.5
-    assert share(NOTHING, "yes", "no") == 0.5
+
+
+
+def test_what_was_never_said_has_no_share():
+    with pytest.raises(ParameterError, match="tells no log-probabilities"):
+        share(written([0.5]), "yes", "no")
+    with pytest.raises(ScorerError, match="no room in the context"):
+        share(replace(NOTHING, why="context"), "yes", "no")
 
 
 def test_a_question_about_a_text_holds_both():
@@ -131,6 +139,37 @@ def test_a_check_in_words_is_charged_to_the_token():
         budget=Budget(tokens=30),
     )
     assert spent.cost.tokens <= 30
+
+
+class Approving(MarkovBackend):
+    """Finds three quarters of everything right."""
+
+    def top(self, text: str, count: int) -> Top:
+        return tuple((word, logprob(p)) for word, p in [("True", 0.3), ("Yes", 0.3), ("False", 0.1), ("No", 0.1)])
+
+
+@pytest.mark.parametrize("scorer", ["p_true", "verification"])
+def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer):
+    """With any budget there are the scores of the full run, or none: never a guess for what was not asked."""
+    task = Task(judged, PROBLEM, {"scorer": scorer})
+    (whole,) = solve(Approving(), [task], scorer=find_scorer)
+    assert whole.answer.details["scores"] == pytest.approx([0.75] * 3)
+    seen = set()
+    for tokens in range(1, whole.cost.tokens + 1):
+        (result,) = solve(Approving(), [task], scorer=find_scorer, budget=Budget(tokens=tokens))
+        assert result.cost.tokens <= tokens
+        seen.add(result.why)
+        if result.answer.details:
+            assert result.answer.details == whole.answer.details
+    assert seen == {"spent", "done"}
+
+
+def test_a_judge_that_cannot_be_asked_is_an_error():
+    models = {"toy": MarkovBackend(), "judge": MarkovBackend(fail="")}
+    driver = Driver(models, scorer=find_scorer, sampling={"max_tokens": 4})
+    ((_, result),) = driver.solve([Task(judged, PROBLEM, {"scorer": "p_true:judge"})])
+    assert result.why == "failed"
+    assert "the scorer p_true could not ask:  cannot be continued" in result.error
 
 
 CODE = {

@@ -389,27 +389,35 @@ class CallSlot(Slot):
         child, request = self.child, self._request
         cost = child.ledger.spent.plus(self._own)
         error, value = child.error if child.conclusion == "failed" else None, child.value
-        self.refused = child.conclusion == "spent"
+        self.refused = child.conclusion == "spent" or (isinstance(request, Score) and child.spent)
         self.execution.spent = self.execution.spent or child.spent
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
         if isinstance(request, Call):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}
             if error is None and not isinstance(value, Answer):
                 error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
-        elif child.conclusion == "done":
-            node["scorer"] = self._name
-            try:
-                value = checked(self._name, value, request.states)
-                self.nodes.append(score_node(self._name, request.states, value))
-            except ScorerError as raised:
-                error = raised
-        elif error is None:
-            value = None  # there is no half of a score
         else:
-            error = ScorerError(f"the scorer {self._name} failed: {type(error).__name__}: {error}")
+            node |= {"scorer": self._name} if child.conclusion == "done" else {}
+            value, error = self._judged(request, error)
         self.nodes.insert(0, node)
         self.settle(value, cost, error)
         self.execution.driver.ready.append(self.execution)
+
+    def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
+        """What a scorer made of the texts: of what it could not ask, or not in full, there is no half of a score."""
+        child, name = self.child, self._name
+        if child.mishap:
+            return None, ScorerError(f"the scorer {name} could not ask: {child.mishap}")
+        if self.refused:
+            return None, None
+        if error is not None:
+            return None, ScorerError(f"the scorer {name} failed: {type(error).__name__}: {error}")
+        try:
+            scores = checked(name, child.value, request.states)
+        except ScorerError as raised:
+            return None, raised
+        self.nodes.append(score_node(name, request.states, scores))
+        return scores, None
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:

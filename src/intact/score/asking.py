@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from intact.errors import ParameterError, ScorerError
 from intact.reason.asking import asking
 from intact.reason.exact import exp
 from intact.reason.problem import Problem
@@ -19,9 +20,21 @@ def share(state: State, word: str, other: str) -> float:
     """Return p(word) / (p(word) + p(other)) for what was written last, over the likeliest tokens that are known.
 
     Upper and lower case, and white space around, are alike; 0.5 where neither word is among them.
+
+    Raises
+    ------
+    ScorerError
+        If nothing was written, because the question fills the context.
+    ParameterError
+        If the back end does not tell the likeliest tokens.
     """
+    top = state.pieces[-1].top if state.pieces else ()
+    if not top or not top[-1]:
+        if state.why == "context":
+            raise ScorerError("a question about a text leaves no room in the context for a reply")
+        raise ParameterError("the back end tells no log-probabilities of other tokens, which this scorer needs")
     mass = {word: 0.0, other: 0.0}
-    for token, value in state.top[-1] if state.top else ():
+    for token, value in top[-1]:
         if token.strip().lower() in mass:
             mass[token.strip().lower()] += exp(value / LOGPROB_SCALE)
     total = mass[word] + mass[other]
