@@ -21,7 +21,7 @@ from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
-from intact.engine.parameters import SamplingFields, SamplingParameters
+from intact.engine.parameters import SamplingFields, SamplingParameters, check_unicode
 from intact.engine.scoring import Scoring
 from intact.engine.sequence import Request
 from intact.errors import ModelError, ParameterError
@@ -456,6 +456,7 @@ class Model:
             except ParameterError as error:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
             name = prompt_id(tokens) if ids is None else str(ids[i])
+            check_unicode(f"ids[{i}]", name)
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
             recorder = None
             if receipts is not None and receipts.hash is not None:
@@ -575,7 +576,7 @@ def _check_on_error(value: object) -> None:
 
 
 def _parameters(fields: SamplingFields) -> SamplingParameters:
-    return SamplingParameters(**cast(dict[str, Any], fields))
+    return SamplingParameters.by_name(cast(dict[str, Any], fields))
 
 
 def _completions(

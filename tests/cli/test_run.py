@@ -3,8 +3,12 @@
 import hashlib
 import json
 
+import pytest
+
 from intact.catalogue import DEFAULT
 from intact.cli import fetch, output
+from intact.cli.options import as_bytes
+from intact.errors import ParameterError
 from support.models import real_model
 from support.speaker import SENTENCE, Tokenizer
 
@@ -140,3 +144,9 @@ def test_a_real_model_answers(intact_command):
     again = intact_command(*arguments, "--json", "--logprobs", "--threads", "2")
     assert hashlib.sha256(whole.out.encode()).digest() == hashlib.sha256(again.out.encode()).digest()
     assert json.loads(again.out)["completions"][0]["logprobs"]
+
+
+@pytest.mark.parametrize("size", ["9" * 400, "1." + "9" * 400, "0", "2X"])
+def test_what_is_no_size_is_refused(size):
+    with pytest.raises(ParameterError, match="--cache takes a size such as 300MB"):
+        as_bytes(size)

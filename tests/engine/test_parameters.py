@@ -34,6 +34,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"repetition_penalty": 0}, r"repetition_penalty must lie in \(0, 100\]"),
     ({"presence_penalty": 2.5}, r"presence_penalty must lie in \[-2, 2\]"),
     ({"frequency_penalty": -3}, r"frequency_penalty must lie in \[-2, 2\]"),
+    ({"temperature": 10**5000}, r"temperature must lie in \[0, 1000\], got int that is too long to write"),
+    ({"seed": 10**5000}, "seed must be an integer from .* got int that is too long to write"),
+    ({"logit_bias": (1, 2)}, "logit_bias must map token ids to numbers, got 1 for a pair of them"),
+    ({"logit_bias": ((1, 2, 3),)}, r"logit_bias must map token ids to numbers, got \(1, 2, 3\) for a pair of them"),
+    ({"logit_bias": {10**5000: 1}}, "got the token int that is too long to write"),
+    ({"logit_bias": {4: 10**5000}}, "logit_bias of token 4 must lie in .* got int that is too long to write"),
     ({"logit_bias": [1]}, "logit_bias must map token ids to numbers"),
     ({"logit_bias": {"a": 1}}, "got the token 'a'"),
     ({"logit_bias": {-1: 1}}, "got the token -1"),
@@ -143,6 +149,10 @@ def test_json_holds_what_differs_from_the_defaults() -> None:
         ("3", "must be a JSON object"),
         ('{"tpo_p":1}', "'tpo_p' is no sampling parameter"),
         ('{"top_p":7}', "top_p must lie in"),
+        ("[" * 200_000, "must be a JSON object: maximum recursion depth"),
+        ('{"logit_bias":{"1":1,"01":2}}', "got the token '01'"),
+        ('{"logit_bias":{"%s":1}}' % ("9" * 5000), "got the token '99999"),
+        ('{"seed":%s}' % ("9" * 5000), "must be a JSON object: Exceeds the limit"),
     ],
 )
 def test_json_that_makes_no_sense_is_refused(text: str, message: str) -> None:

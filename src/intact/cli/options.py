@@ -194,9 +194,9 @@ def as_bytes(size: str | None) -> int | None:
     """
     if size is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise ParameterError(f"--cache takes a size such as 300MB, 2G or 1048576, got {size!r}")
+        raise ParameterError(f"--cache takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
     power = " kmgt".index(found[2].lower() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 

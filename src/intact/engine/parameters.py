@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, TypedDict, cast
@@ -144,7 +145,7 @@ class SamplingParameters:
     def _integer(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ParameterError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+            raise ParameterError(f"{name} must be an integer from {low} to {high}, got {_shown(value)}")
 
     def _decimal(self, name: str, low: int, high: int, *, above: bool = False) -> None:
         self._set(name, _decimal(name, getattr(self, name), low, high, above))
@@ -197,16 +198,27 @@ class SamplingParameters:
         """
         try:
             given = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ParameterError(f"sampling parameters must be a JSON object: {error}") from error
         if not isinstance(given, dict):
             raise ParameterError(f"sampling parameters must be a JSON object, got {text!r:.60}")
+        if isinstance(bias := given.get("logit_bias"), dict):
+            given["logit_bias"] = {_token(t): -math.inf if b == "-inf" else b for t, b in bias.items()}
+        return cls.by_name(given)
+
+    @classmethod
+    def by_name(cls, given: Mapping[str, Any]) -> SamplingParameters:
+        """Those of which some are given by name.
+
+        Raises
+        ------
+        ParameterError
+            If a name is none of theirs, or a value is impossible.
+        """
         names = [f.name for f in fields(cls)]
         for name in given:
             if name not in names:
                 raise ParameterError(f"{name!r:.60} is no sampling parameter; they are {', '.join(names)}")
-        if isinstance(bias := given.get("logit_bias"), dict):
-            given["logit_bias"] = {_token(t): -math.inf if b == "-inf" else b for t, b in bias.items()}
         return cls(**given)
 
 
@@ -217,24 +229,35 @@ def _decimal(name: str, value: object, low: int, high: int, above: bool = False)
         or not low <= value <= high
         or (above and value == low)
     ):
-        raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {value!r}")
+        raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {_shown(value)}")
     number = float(value)
     if round(number, 6) != number:
         raise ParameterError(f"{name} may have at most 6 decimals, got {number!r}")
     return number + 0.0  # -0.0 is 0.0
 
 
-def _token(name: object) -> object:
-    return int(name) if isinstance(name, str) and name.isdecimal() else name
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return f"{type(value).__name__} that is too long to write"
+
+
+def _token(name: str) -> int | str:
+    """A token as `to_json` writes it; any other text is none, lest two of them name the same."""
+    return int(name) if re.fullmatch("0|[1-9][0-9]{0,9}", name) else name
 
 
 def _biases(value: object) -> tuple[tuple[int, float], ...]:
     if not isinstance(value, Mapping | tuple):
-        raise ParameterError(f"logit_bias must map token ids to numbers, got {value!r:.60}")
+        raise ParameterError(f"logit_bias must map token ids to numbers, got {_shown(value)}")
     pairs: dict[int, float] = {}
-    for token, bias in value.items() if isinstance(value, Mapping) else value:
+    for entry in value.items() if isinstance(value, Mapping) else value:
+        if not isinstance(entry, Sequence) or len(entry) != 2:
+            raise ParameterError(f"logit_bias must map token ids to numbers, got {_shown(entry)} for a pair of them")
+        token, bias = entry
         if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 31:
-            raise ParameterError(f"logit_bias must map token ids to numbers, got the token {token!r:.60}")
+            raise ParameterError(f"logit_bias must map token ids to numbers, got the token {_shown(token)}")
         forbidden = bias == -math.inf
         name = f"logit_bias of token {token}"
         pairs[token] = bias if forbidden else _decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
@@ -244,6 +267,17 @@ def _biases(value: object) -> tuple[tuple[int, float], ...]:
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise ParameterError(f"{name} must be a text that is not empty, got {value!r:.60}")
+    check_unicode(name, value)
+
+
+def check_unicode(name: str, value: str) -> None:
+    """Refuse a text that has no UTF-8.
+
+    Raises
+    ------
+    ParameterError
+        If it holds a lone surrogate.
+    """
     try:
         value.encode()
     except UnicodeEncodeError as error:
