@@ -46,7 +46,7 @@ UNREAD = 64  # pieces of an asynchronous stream that may wait for their reader b
 
 
 class Model:
-    """A loaded model. Made by `load`; not thread-safe.
+    """A loaded model. Made by `load`; several threads and coroutines may use it at once (docs/engine.md).
 
     Attributes
     ----------
@@ -493,7 +493,7 @@ class Model:
         Parameters
         ----------
         between : callable, optional
-            Called before each step; what it raises ends them.
+            Called once or twice a step, also while another thread has its turn; what it raises ends them.
         """
 
         def done() -> bool:
