@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -64,10 +64,27 @@ def backend_of(model: Solver, continues: str = "no") -> Backend:
 
 def backends_of(model: Solver | Mapping[str, Solver]) -> dict[str, Backend]:
     """Back ends by name; one alone is called 'main'."""
-    several = model if isinstance(model, Mapping) else {"main": model}
+    several = _named(model)
     if not several:
         raise ParameterError("there is no model")
     return {name: backend_of(one) for name, one in several.items()}
+
+
+def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
+    return model if isinstance(model, Mapping) else {"main": model}
+
+
+@contextmanager
+def _opened(model: Solver | Mapping[str, Solver]) -> Iterator[dict[str, Backend]]:
+    """Back ends by name, for a while: of those that are made for it the connections are closed."""
+    backends = backends_of(model)
+    try:
+        yield backends
+    finally:
+        for name, given in _named(model).items():
+            close = getattr(backends[name], "close", None)
+            if close is not None and backends[name] is not given:
+                close()
 
 
 def as_problem(
@@ -121,14 +138,14 @@ def solve(
     ParameterError
         If a parameter makes no sense. What goes wrong while it runs is in the result.
     """
-    backends = backends_of(model)
-    if isinstance(question, str):
-        question = as_problem(question, next(iter(backends.values())), seed=seed)
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
-    task = Task(found, question, parameters)
-    ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
+    with _opened(model) as backends:
+        if isinstance(question, str):
+            question = as_problem(question, next(iter(backends.values())), seed=seed)
+        task = Task(found, question, parameters)
+        ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
     return result
 
 
@@ -166,9 +183,9 @@ def solve_all(
     place = None if journal is None else Path(journal)
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
-    with nullcontext() if place is None else Journal(place / JOURNAL) as kept:
+    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, _opened(model) as backends:
         driver = _kind(receipt)(
-            backends_of(model),
+            backends,
             journal=kept,
             budget=caps,
             sampling=sampling,
@@ -208,14 +225,14 @@ def solve_items(
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
-    backends = backends_of(model)
-    chat = _converses(next(iter(backends.values())))
-    problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
-    wishes = ({} if chat else {"stop": task.stops}) | dict(sampling or {})
-    tasks = [Task(method, problem, parameters or {}) for problem in problems]
-    with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
-        for number, result in results:
-            yield Graded(items[number], result, task.correct(items[number], result.answer.answer))
+    with _opened(model) as backends:
+        chat = _converses(next(iter(backends.values())))
+        problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
+        wishes = ({} if chat else {"stop": task.stops}) | dict(sampling or {})
+        tasks = [Task(method, problem, parameters or {}) for problem in problems]
+        with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
+            for number, result in results:
+                yield Graded(items[number], result, task.correct(items[number], result.answer.answer))
 
 
 def _converses(backend: Backend) -> bool:

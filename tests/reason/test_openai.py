@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import intact
 from intact.engine.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.reason import Answer, Extend, Problem, Race, Result, Steps, find, method
@@ -23,6 +26,7 @@ from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
 from intact.reason.state import LOGPROB_SCALE, State
 from intact.score.scorers import find_scorer
+from intact.solving import solve_all
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage
 
 SECRET = "sk-very-secret-0123456789"
@@ -421,6 +425,33 @@ def racing(problem: Problem, *, m: int = 2) -> Steps:
 
 def solved(back: OpenAIBackend, *tasks: Task, **options: Any) -> list[Result]:
     return [result for _, result in sorted(Driver({"http": back}, **options).solve(tasks), key=lambda pair: pair[0])]
+
+
+def test_what_solving_opens_it_closes(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    before = set(threading.enumerate())
+    endpoint.script = [answer(letters("so: 1.\n"), letters("b" * 99), delay=0.001) for _ in range(8)]
+    model = f"{endpoint.url}#toy"
+    result = intact.solve(model, "self_consistency", Problem("p", "ask?"), n=8, max_tokens=200, stop=["\n"])
+    assert result.why == "done"
+    assert len(list(solve_all(model, [Task(racing, Problem("p", "ask?"), {})]))) == 1
+    deadline = time.monotonic() + 10
+    while left := set(threading.enumerate()) - before:  # the server's end a moment later
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
+    gc.collect()
+    assert not [record.message for record in caplog.records if record.name == "asyncio"]
+
+
+def test_what_is_cut_is_closed_without_a_word(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    endpoint.script = [answer(letters("ab"), [b": wait\n\n"] * 200, delay=0.01) for _ in range(4)]
+    with backend(endpoint, concurrency=2) as back:
+        back.start([generation(place=place) for place in range(4)])
+        deadline = time.monotonic() + 5
+        while not any(arrival.arrived for arrival in back._live.values()):
+            assert time.monotonic() < deadline
+            back.step()
+    gc.collect()
+    assert not [record.message for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_race_is_decided_by_tokens_and_losers_are_cut(endpoint: Endpoint) -> None:

@@ -7,10 +7,11 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from intact.errors import EndpointError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
@@ -260,10 +261,12 @@ class OpenAIBackend:
         return client
 
     async def _serve(self) -> None:
-        """What is left to do when the loop is stopped."""
+        """What is left to do when the loop is stopped: whatever still runs there comes to its end."""
         for task, _ in self._tasks.values():
             task.cancel()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
         await self._client.aclose()
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
     def _begin(self, generation: Generation, arrival: Arrival) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(generation, arrival))
@@ -327,22 +330,23 @@ class OpenAIBackend:
         """Read events until the end, or until nothing more is of interest; after the last token comes the usage."""
         events = "event-stream" in response.headers.get("content-type", "")
         rest, size = b"", 0
-        async for chunk in response.aiter_raw():
-            size += len(chunk)
-            if size > self._largest:
-                raise EndpointError(f"the answer is larger than {self._largest:,} bytes")
-            rest += chunk
-            if not events:
-                continue
-            *lines, rest = rest.split(b"\n")
-            for line in lines:
-                field, _, data = self._key.clean_bytes(line.strip()).partition(b":")
-                if field == b"data" and data.strip() == b"[DONE]":
-                    return
-                if field == b"data":
-                    arrival.take(data.strip())
-                if arrival.stopped:
-                    return
+        async with _chunks(response) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self._largest:
+                    raise EndpointError(f"the answer is larger than {self._largest:,} bytes")
+                rest += chunk
+                if not events:
+                    continue
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    field, _, data = self._key.clean_bytes(line.strip()).partition(b":")
+                    if field == b"data" and data.strip() == b"[DONE]":
+                        return
+                    if field == b"data":
+                        arrival.take(data.strip())
+                    if arrival.stopped:
+                        return
         if not events:
             arrival.take(self._key.clean_bytes(rest))
 
@@ -355,15 +359,21 @@ class OpenAIBackend:
             If asking again would not help.
         """
         body = b""
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > 1 << 12:
-                break
+        async with _chunks(response) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > 1 << 12:
+                    break
         said = " ".join(self._key.clean_bytes(body)[:200].decode("utf-8", "replace").split())
         message = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
         if response.status_code not in AGAIN:
             raise EndpointError(message)
         return _Again(message, _after(response.headers.get("retry-after"), response.headers.get("date")))
+
+
+def _chunks(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
+    """What comes, piece by piece; closed where it is left early."""
+    return aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw()))
 
 
 def _httpx() -> Any:
