@@ -53,6 +53,7 @@ class Turn:
     def _wait(self, gate: threading.Lock) -> None:
         try:
             gate.acquire()
+            self._owner = threading.get_ident()
         except BaseException:  # interrupted: leave the queue, or pass on a turn that has just come
             with self._mutex:
                 if gate in self._waiting:
@@ -60,7 +61,6 @@ class Turn:
                     raise
             self.__exit__(None, None, None)
             raise
-        self._owner = threading.get_ident()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
