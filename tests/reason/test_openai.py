@@ -494,7 +494,7 @@ def test_methods_that_need_log_probabilities_say_so(endpoint: Endpoint) -> None:
     endpoint.mute = True
     with backend(endpoint) as back:
         tasks = [Task(find(name), Problem("p", "ask?"), {"n": 4}) for name in ("rpc", "self_consistency")]
-        scorers = ("likelihood", "p_true", "verification")
+        scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "verification")
         tasks[:0] = [Task(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
         *failed, voted = solved(back, *tasks, scorer=find_scorer)
         assert all("tells no log-probabilities" in result.error for result in failed)

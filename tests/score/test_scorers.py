@@ -55,6 +55,29 @@ def test_surer_texts_score_higher_and_empty_ones_lowest(name):
     assert all(map(math.isfinite, (sure, unsure, nothing)))
 
 
+BY_LOGPROBS = ["mean_logprob", "perplexity", "entropy", "likelihood"]
+
+
+@pytest.mark.parametrize("name", BY_LOGPROBS)
+def test_log_probabilities_that_are_missing_are_an_error_and_no_score(name):
+    known = written([0.5, 0.1])
+    (piece,) = known.pieces
+    mute, partly = (replace(known, pieces=(replace(piece, logprobs=told),)) for told in ((), piece.logprobs[:1]))
+    for states in ([mute], [known, mute], [partly, known]):
+        with pytest.raises(ParameterError, match="tells no log-probabilities"):
+            scores(name, *states)
+    broken = replace(mute, why="error")
+    assert scores(name, known, broken) == scores(name, known, NOTHING)
+
+
+@pytest.mark.parametrize("name", [*BY_LOGPROBS, "self_certainty"])
+def test_steps_have_no_score_by_tokens_that_they_do_not_have(name):
+    steps = written([0.5, 0.1], [[("a", 0.5)], [("b", 0.1)]], "a.b").prefixes(".")
+    assert scores(name, *steps[1:])
+    with pytest.raises(ParameterError, match="judge whole texts"):
+        scores(name, *steps)
+
+
 def test_values_are_those_of_the_definitions():
     state = written([0.5, 0.125])
     assert scores("mean_logprob", state) == [pytest.approx(-2 * math.log(2))]

@@ -9,9 +9,18 @@ from intact.reason.state import LOGPROB_SCALE, State
 
 
 def check_told(samples: Sequence[State]) -> None:
-    """Raise ParameterError if texts were written whose log-probabilities the back end does not tell."""
-    if any(state.pieces for state in samples) and not any(state.logprobs for state in samples):
-        raise ParameterError("the back end tells no log-probabilities, which this method needs")
+    """Raise ParameterError if there are texts whose tokens or log-probabilities are not known, or not all.
+
+    Of what broke off with an error they may be missing: it counts as unwritten.
+    """
+    whole = [state for state in samples if state.why != "error"]
+    if any(len(state.logprobs) != state.length for state in whole):
+        raise ParameterError("the back end tells no log-probabilities, or not all, which this method needs")
+    if any(state.text and not state.length for state in whole):
+        raise ParameterError(
+            "a part of a text has no tokens, and so no log-probabilities: judge whole texts (reduction=last), "
+            "or choose a scorer that reads texts, such as p_true"
+        )
 
 
 def rivals(state: State) -> list[list[float]]:

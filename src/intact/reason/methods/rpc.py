@@ -28,7 +28,7 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
     check_installed()
     drawn = yield [Extend(problem.start)] * n
     check_told(drawn)
-    samples = [state for state in drawn if state.length]
+    samples = [state for state in drawn if state.logprobs]
     answers = problem.answers(samples)
     logprobs = [state.logprob for state in samples]
     lengths = [state.length for state in samples] if normalised else None

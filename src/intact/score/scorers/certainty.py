@@ -1,4 +1,7 @@
-"""How sure the model was while it wrote, from the log-probabilities of its own tokens and of their rivals."""
+"""How sure the model was while it wrote, from the log-probabilities of its own tokens and of their rivals.
+
+Each raises ParameterError for texts whose log-probabilities are not known.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from intact.errors import ParameterError
 from intact.reason.aggregate.confidence import entropy, self_certainty
 from intact.reason.exact import exp
-from intact.reason.likeliest import rivals
+from intact.reason.likeliest import check_told, rivals
 from intact.reason.problem import Problem
 from intact.reason.state import State
 
@@ -22,7 +25,8 @@ class MeanLogprob:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        return [state.mean_logprob if state.length else UNWRITTEN for state in states]
+        check_told(states)
+        return [state.mean_logprob if state.logprobs else UNWRITTEN for state in states]
 
 
 class Perplexity:
@@ -32,7 +36,8 @@ class Perplexity:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        return [-exp(min(-state.mean_logprob, 100.0)) if state.length else -exp(100.0) for state in states]
+        check_told(states)
+        return [-exp(min(-state.mean_logprob, 100.0)) if state.logprobs else -exp(100.0) for state in states]
 
 
 class Entropy:
@@ -47,10 +52,11 @@ class Entropy:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
+        check_told(states)
         return [self._one(state) for state in states]
 
     def _one(self, state: State) -> float:
-        if not state.length:
+        if not state.logprobs:
             return UNWRITTEN
         if len(state.top) != state.length or not all(state.top):
             return state.mean_logprob
@@ -80,4 +86,5 @@ class SelfCertainty:
         """The scores, in order."""
         if any(len(state.top) != state.length for state in states):
             raise ParameterError("self_certainty needs texts that were written with top_logprobs")
+        check_told(states)
         return [self_certainty(rivals(state), self._vocabulary) for state in states]

@@ -21,7 +21,7 @@ class Likelihood:
         Raises
         ------
         ParameterError
-            If the back end does not tell log-probabilities.
+            If there are texts whose log-probabilities are not known.
         """
         check_told(states)
-        return [exp(state.mean_logprob) if state.length else 0.0 for state in states]
+        return [exp(state.mean_logprob) if state.logprobs else 0.0 for state in states]
