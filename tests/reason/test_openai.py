@@ -26,7 +26,7 @@ from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
 from intact.reason.state import LOGPROB_SCALE, State
 from intact.score.scorers import find_scorer
-from intact.solving import solve_all
+from intact.solving import backend_of, solve_all
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage
 
 SECRET = "sk-very-secret-0123456789"
@@ -400,6 +400,23 @@ def test_a_key_that_is_sent_back_escaped_or_in_parts_is_not_shown(endpoint: Endp
 def test_addresses_that_are_none_or_hold_secrets_are_refused(url: str) -> None:
     with pytest.raises(ParameterError):
         OpenAIBackend(url, "toy")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("concurrency", 0), ("context", -5), ("largest", 0), ("retries", -1)],
+        *[("seconds", float("nan")), ("seconds", 0.0), ("pause", -1.0), ("pause", float("inf"))],
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ParameterError, match=f"{name} must"):
+        OpenAIBackend("http://x/v1", "toy", **{name: value})  # type: ignore[arg-type]
+
+
+def test_an_endpoint_needs_the_name_of_a_model() -> None:
+    with pytest.raises(ParameterError, match="http://x/v1#NAME"):
+        backend_of("http://x/v1")
 
 
 def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:

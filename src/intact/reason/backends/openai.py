@@ -18,6 +18,7 @@ from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import Key
 from intact.reason.backends.openai_wire import Arrival, Continues, body_of
+from intact.reason.limits import above, at_least, within
 from intact.reason.state import Piece, Prompt
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class OpenAIBackend:
     Raises
     ------
     ParameterError
-        If the address is none, or httpx is not installed.
+        If the address or a number is none, the model has no name, or httpx is not installed.
     """
 
     def __init__(
@@ -109,6 +110,12 @@ class OpenAIBackend:
             raise ParameterError(f"{url!r:.100} is no address: {error}") from None
         if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
             raise ParameterError("the address must be http://HOST... or https://HOST..., without a user or a query")
+        if not model:
+            raise ParameterError(f"{address} needs the model's name there: put it behind #, as in {address}#NAME")
+        at_least(1, context=context, concurrency=concurrency, largest=largest)
+        at_least(0, retries=retries)
+        above(0, seconds=seconds)
+        within(0, LONGEST_PAUSE, pause=pause)
         self.context, self.model, self.url = context, model, str(address).rstrip("/")
         self._seconds, self._retries, self._pause, self._largest = seconds, retries, pause, largest
         self._continues, self._extra, self._count = continues, dict(extra or {}), count
