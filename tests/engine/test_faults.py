@@ -61,6 +61,22 @@ def test_draws_that_fail_end_their_own_samples_only():
             assert events["end", 0] == ("length", None)
 
 
+def test_a_listener_that_fails_at_the_end_fails_alone(caplog):
+    engine = Engine(Tally(), CONTEXT)
+
+    def broken(*_):
+        raise OSError("nobody listens")
+
+    left = request([1, 2], [3], 2, {})
+    left.ended = broken
+    engine.add(left)
+    other = submit(engine, [1, 2], [5], 9)
+    run(engine)
+    assert other[0] == continued([1, 2], 5, 9)
+    assert left.live == 0
+    assert "nobody listens" in caplog.text
+
+
 class HatesDrafts(Tally):
     """Cannot run more than one row of a sequence that decodes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from collections.abc import Sequence as Tokens
 from itertools import islice
@@ -21,6 +22,7 @@ from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Chunk, Executor
 
+_LOG = logging.getLogger("intact")
 DEFAULT_CHUNK = 256
 DEFAULT_ROWS = 512
 
@@ -381,7 +383,10 @@ class Engine:
 
     def _ended(self, request: Request, sample: Sample, finish: Finish, error: Exception | None) -> None:
         request.live -= 1
-        request.ended(sample.number, finish, error)
+        try:
+            request.ended(sample.number, finish, error)
+        except Exception:  # whoever listens fails alone
+            _LOG.exception("the end of sample %d could not be told", sample.number)
 
     def _find(self, request: Request, sample: int) -> Sequence | None:
         for sequence in self.scheduler.queue:
