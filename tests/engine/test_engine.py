@@ -125,6 +125,42 @@ def test_under_a_cap_the_youngest_yield_and_come_back(executor, pages, chunk):
     assert engine.held == 0
 
 
+class Watched(list):
+    """A queue that counts how often it is walked through."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+    def __reversed__(self):
+        self.walks += 1
+        return super().__reversed__()
+
+
+class Wide(Tally):
+    """Every key draws a token of its own."""
+
+    def draw(self, logits, draws):
+        return np.array([draw.key for draw in draws]), np.zeros(len(draws), np.int64)
+
+
+def test_forks_that_free_nothing_are_not_looked_for_one_by_one():
+    engine = make(Wide(), 20, rows=32)
+    submit(engine, prompt_of(1, 20), range(1000), 30, sink=lambda event: None)
+    most = walks = 0
+    for _ in range(8):
+        queue = engine.scheduler.queue = Watched(engine.scheduler.queue)
+        before = engine.counters.preemptions
+        engine.step()
+        if (taken := engine.counters.preemptions - before) > most:
+            most, walks = taken, queue.walks
+    assert most > 900
+    assert walks < 40
+    engine.close()
+
+
 def test_the_oldest_is_never_preempted(executor):
     engine = make(executor, 8)
     ends: list[int] = []
@@ -377,10 +413,6 @@ def test_ten_thousand_forks_are_light(executor):
 
 
 def test_ten_thousand_forks_that_all_differ_are_light():
-    class Wide(Tally):
-        def draw(self, logits, draws):
-            return np.array([draw.key for draw in draws]), np.zeros(len(draws), np.int64)
-
     engine = make(Wide(), context=3000, rows=64)
     added, _ = submit(engine, prompt_of(5, 2000), [1], 40, sink=lambda event: None)
     while engine.step() and engine.counters.decoded < 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import NamedTuple
@@ -213,11 +213,12 @@ class Scheduler:
 
     def make_room(self, table: PageTable, positions: int, asking: Sequence | None = None) -> bool:
         """Reserve positions, if need be at the cost of who is idle, paused, or younger than who asks (if anybody)."""
+        victims = self._victims(asking)
         while True:
             if (lack := table.missing(positions) - self.index.pool.free) > 0:
                 if self.index.evict(lack):
                     continue
-                victim = self._victim(asking)
+                victim = next(victims, None)
                 if victim is None:
                     return False
                 self.preempt(victim)
@@ -253,12 +254,14 @@ class Scheduler:
     def _running(self) -> list[Sequence]:
         return [s for s in self.queue if s.running and not s.request.paused]
 
-    def _victim(self, asking: Sequence | None) -> Sequence | None:
-        holders = [s for s in self.queue if s.table.held and s is not asking]
-        for s in reversed(holders):
-            if s.request.paused:
-                return s
-        return holders[-1] if holders and (asking is None or holders[-1].order > asking.order) else None
+    def _victims(self, asking: Sequence | None) -> Iterator[Sequence]:
+        """Who holds pages and may lose them, one after another: the paused, then who is younger than who asks."""
+        for paused in (True, False):
+            for s in reversed(self.queue):
+                if not paused and asking is not None and s.order <= asking.order:
+                    return
+                if s.table.held and s.request.paused == paused and s is not asking:
+                    yield s
 
 
 def _is_behind(sequence: Sequence) -> bool:
