@@ -100,6 +100,15 @@ def test_without_a_prefix_cache_everything_is_computed(executor):
     assert engine.pool.used == 0
 
 
+def test_without_a_prefix_cache_equal_prompts_wait_for_no_other(executor):
+    engine = make(executor, prefix_cache=False)
+    found = [submit(engine, prompt_of(2, 40), [key], 4)[1] for key in range(12)]
+    run(engine)
+    for key, events in enumerate(found):
+        expect(events, prompt_of(2, 40), [key], 4)
+    assert engine.counters.steps == 5  # 480 rows of prompts in the first two
+
+
 def test_a_text_that_comes_back_with_its_answer_hits_the_cache(executor):
     engine = make(executor)
     prompt = prompt_of(3, 30)

@@ -195,7 +195,7 @@ class Scheduler:
     def _claim(self, sequence: Sequence) -> tuple[Block, bytes] | None:
         size = self.index.pool.page_size
         start = sequence.table.depth * size
-        if start + size > sequence.skippable:
+        if not self.index.keep or start + size > sequence.skippable:
             return None  # it could not be taken over
         return sequence.table.block, sequence.text(start, start + size)
 
