@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from intact.errors import JournalError, SandboxError
-from intact.reason import Answer, Problem, Run, State, Steps, find, method
+from intact.reason import Answer, Call, Problem, Run, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Task
@@ -315,6 +316,36 @@ def test_a_cap_in_seconds_stops_a_replay_at_the_same_token(tmp_path: Path) -> No
         assert free == run(MarkovBackend(), None)[:0] or len(free) == len(results)
         assert other.made > 0 or not any(result["why"] == "spent" for result in results)
     assert spent > 5
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_a_cap_in_seconds_ends_programs_and_begins_no_more(tmp_path: Path, called: bool) -> None:
+    @method("none")
+    def running(problem: Problem) -> Steps:
+        """Run more than are run at a time."""
+        yield [Run("import time\ntime.sleep(30)", str(i), seconds=100) for i in range(6)]
+        return Answer("done")
+
+    @method("none")
+    def calling(problem: Problem) -> Steps:
+        """Have another method run them."""
+        answer = yield Call(running, problem)
+        return answer
+
+    def solved() -> Any:
+        ticks = itertools.count()
+        task = Task(calling if called else running, problems(1)[0], {})
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            options: dict[str, Any] = {"journal": journal, "clock": lambda: float(next(ticks))}
+            (result,) = solve(MarkovBackend(), [task], budget=Budget(seconds=30), **options)
+            return comparable(result), journal.finished
+
+    result, kept = solved()
+    nodes = result["trace"]["nodes"][0]["nodes"] if called else result["trace"]["nodes"]
+    assert (result["why"], result["answer"], result["cost"]["runs"]) == ("spent", None, 2)
+    assert [node["ended"] for node in nodes] == ["time", "time"]
+    assert kept == 3, "that it struck, and for this undertaking alone what was cut of each program"
+    assert solved() == (result, 3)
 
 
 def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,7 +111,7 @@ class Driver:
         self.ready: deque[Execution] = deque()
         self._clock, self._seconds, self._began = clock, seconds, clock()
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
-        self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None]]] = {}
+        self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None], Event]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._progress, self._tokens, self.watch = progress, 0, watch
         self._active: list[Active] = []
@@ -158,13 +159,24 @@ class Driver:
         """Run a program, in a thread."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(2, "intact-run")
-        self._running[self._pool.submit(self.run_now, request)] = execution, done
+        stop = Event()
+        self._running[self._pool.submit(self.run_now, request, stop)] = execution, done, stop
 
-    def run_now(self, request: Run) -> Outcome:
-        """Run a program in the sandbox, and wait for it."""
+    def run_now(self, request: Run, stop: Event) -> Outcome:
+        """Run a program in the sandbox, and wait for it; `stop` ends it."""
         from intact import sandbox
 
-        return sandbox.run(request.code, request.stdin, request.limits)
+        return sandbox.run(request.code, request.stdin, request.limits, stop=stop)
+
+    def end_code(self, execution: Execution) -> None:
+        """End an execution's programs: of those that have not begun the futures are cancelled."""
+        for future, (whose, done, stop) in list(self._running.items()):
+            if whose is execution:
+                stop.set()
+                if future.cancel():
+                    del self._running[future]
+                    done(future)
+                    self.ready.append(execution)
 
     def read(self, execution: Execution, file: str) -> str:
         """Read a file of the user's."""
@@ -217,7 +229,7 @@ class Driver:
         if self._running:
             ended, _ = wait(list(self._running), 0.0 if self._writing else 0.05, FIRST_COMPLETED)
             for future in ended:
-                execution, complete = self._running.pop(future)
+                execution, complete, _ = self._running.pop(future)
                 complete(future)
                 self.ready.append(execution)
         self._strike()
@@ -283,6 +295,8 @@ class Driver:
         self.ready.clear()
         for backend in self.backends.values():
             backend.step()
+        for *_, stop in self._running.values():
+            stop.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

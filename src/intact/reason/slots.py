@@ -302,6 +302,7 @@ class RunSlot(Slot):
         super().__init__(execution)
         self._request = request
         self._key = b""
+        self._struck = False
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution, request = self.execution, self._request
@@ -325,13 +326,20 @@ class RunSlot(Slot):
             execution.run(request, self._ran)
         return True
 
+    def strike(self) -> None:  # noqa: D102
+        self._struck = True
+        self.execution.driver.end_code(self.execution)
+
     def _ran(self, future: Future[Any]) -> None:
+        if future.cancelled():
+            self.refuse()
+            return
         error = future.exception()
         if error is not None:
             self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
         outcome = future.result()
-        self.execution.keep(self._key, asdict(outcome))
+        self.execution.keep(self._key, asdict(outcome), cut=self._struck)
         self._finish(outcome)
 
     def _finish(self, outcome: Any) -> None:

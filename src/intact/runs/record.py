@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from intact.engine import constraints
@@ -144,12 +144,12 @@ class RecordingDriver(SealedDriver):
             self._contents[file] = read_text(file)
         return self._contents[file]
 
-    def run_now(self, request: Run) -> Outcome:
+    def run_now(self, request: Run, stop: Event) -> Outcome:
         """Run a program; one that was run before has the outcome that it had."""
         key = program_digest("sha256", request.code, request.stdin, request.seconds)
         with self._locks.setdefault(key, Lock()):
             if key not in self._outcomes:
-                self._outcomes[key] = super().run_now(request)
+                self._outcomes[key] = super().run_now(request, stop)
             return self._outcomes[key]
 
     def _open(self, number: int, task: Task) -> None:

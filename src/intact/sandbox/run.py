@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import selectors
 import signal
@@ -13,6 +12,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from intact.errors import SandboxError
@@ -36,9 +36,18 @@ STARTED = b"!"
 """What the runner writes over its order's first byte before the program begins."""
 
 OPEN_FILES = 32
+LOOK = 0.05
+"""Seconds after which somebody looks whether a program must end."""
 
 
-def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, using: Kind | None = None) -> Outcome:
+def run(
+    code: str,
+    stdin: str | None = None,
+    limits: Limits | None = None,
+    *,
+    using: Kind | None = None,
+    stop: Event | None = None,
+) -> Outcome:
     """Run Python code in a process of its own, and return what became of it.
 
     The program has the standard library, fixed seeds (of hashes and of `random`) and an empty environment. Without
@@ -56,6 +65,8 @@ def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, us
     using
         The protection to run behind; by default what INTACT_SANDBOX names, else the best there is. ``"none"`` insists
         on running without any.
+    stop
+        Set by another thread, it ends the program as if its time were over.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def run(code: str, stdin: str | None = None, limits: Limits | None = None, *, us
         raise SandboxError(
             f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
         )
-    return execute(code, stdin, limits or Limits(), chosen)
+    return execute(code, stdin, limits or Limits(), chosen, stop)
 
 
 @cache
@@ -75,7 +86,7 @@ def _runner() -> str:
     return Path(__file__).with_name("runner.py").read_text("utf-8")
 
 
-def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) -> Outcome:
+def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, stop: Event | None = None) -> Outcome:
     """Run code behind this very protection.
 
     Raises
@@ -123,7 +134,7 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) ->
             start_new_session=True,
         )
         try:
-            texts, cut = _watch(process, limits, began)
+            texts, cut = _watch(process, limits, began, stop)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -144,8 +155,14 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection) ->
     return Outcome(out, err, status, ended, time.monotonic() - began)
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> tuple[list[bytes], Ending | None]:
+def _watch(
+    process: subprocess.Popen[bytes], limits: Limits, began: float, stop: Event | None
+) -> tuple[list[bytes], Ending | None]:
     """Read both streams until they close, the time is over or the output too long."""
+
+    def over() -> bool:
+        return time.monotonic() - began >= limits.seconds or (stop is not None and stop.is_set())
+
     streams: list[Any] = [process.stdout, process.stderr]
     texts = [bytearray(), bytearray()]
     left = limits.output
@@ -153,10 +170,9 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> tu
         for index, stream in enumerate(streams):
             selector.register(stream, selectors.EVENT_READ, index)
         while selector.get_map():
-            remaining = began + limits.seconds - time.monotonic()
-            if remaining <= 0:
+            if over():
                 return [bytes(text) for text in texts], "time"
-            for key, _ in selector.select(math.ceil(remaining * 1e3) / 1e3):
+            for key, _ in selector.select(LOOK):
                 piece = os.read(key.fd, 1 << 16)
                 if not piece:
                     selector.unregister(key.fileobj)
@@ -164,12 +180,14 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, began: float) -> tu
                 if len(piece) > left:
                     return [bytes(text) for text in texts], "output"
                 left -= len(piece)
-    # both streams are closed, but the program may live on
-    try:
-        process.wait(max(0.0, began + limits.seconds - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return [bytes(text) for text in texts], "time"
-    return [bytes(text) for text in texts], None
+    while True:  # both streams are closed, but the program may live on
+        try:
+            process.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            if over():
+                return [bytes(text) for text in texts], "time"
+        else:
+            return [bytes(text) for text in texts], None
 
 
 def _ending(status: int) -> Ending:
