@@ -7,7 +7,8 @@ from support.tiny import write_tiny
 
 def test_a_control_group_and_those_above_it_limit_the_machines_memory(tmp_path):
     groups, own = tmp_path / "groups", tmp_path / "own"
-    assert usable(groups, own) == (machine := usable(groups))
+    machine = usable(groups)
+    assert usable(groups, own) == machine
     assert machine > 1 << 24
     (groups / "a" / "b" / "c").mkdir(parents=True)
     own.write_text("0::/a/b\n")
