@@ -121,7 +121,6 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
     assert share(said, "true", "false") == 0.5
 
 
-
 def test_what_was_never_said_has_no_share():
     with pytest.raises(ParameterError, match="tells no log-probabilities"):
         share(written([0.5]), "yes", "no")
