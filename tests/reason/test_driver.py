@@ -17,7 +17,7 @@ from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
 from intact.sandbox import protection
 from support.markov import MarkovBackend
-from support.programs import SAMPLED, Length, comparable, problems, solve, tasks_of, tokens_of
+from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of
 
 
 def test_timing_and_company_decide_nothing() -> None:
@@ -167,6 +167,30 @@ def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any],
     assert message in bad.error
     assert bad.cost.scores == 3
     assert bad.cost.tokens > 0
+
+
+def test_a_scorer_is_made_once_for_all_who_name_it() -> None:
+    """Making one may load a model."""
+    made: list[str] = []
+
+    def make(name: str) -> Any:
+        made.append(name)
+        if name == "none":
+            raise ParameterError("there is no such scorer")
+        return Length() if name == "length" else Asking()
+
+    @method("none", temperature=1.0)
+    def scored(problem: Problem) -> Steps:
+        """Score again and again."""
+        for _ in range(3):
+            states = yield [Extend(problem.start)] * 2
+            yield [Score("length", states), Score("asking", states)]
+        yield Score("none", states)
+        return Answer(None)
+
+    results = solve(MarkovBackend(), [Task(scored, p, {}) for p in problems(3)], scorer=make)
+    assert [result.error for result in results] == ["ParameterError: there is no such scorer"] * 3
+    assert sorted(name for name in made if name != "none") == ["asking", "length"]
 
 
 def test_a_method_may_catch_what_a_scorer_raises() -> None:

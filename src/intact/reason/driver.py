@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from threading import Event
 from traceback import extract_tb
@@ -67,7 +68,7 @@ class Driver:
     sampling : mapping, optional
         The user's wishes where a request says nothing: fields of `Extend`.
     scorer : callable, optional
-        Finds a scorer by its name.
+        Makes a scorer of its name, which serves every request that names it.
     parallel : int
         Problems at a time, at most.
     seconds : float, optional
@@ -107,7 +108,7 @@ class Driver:
     ) -> None:
         self.backends, self.journal = dict(backends), journal
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
-        self.scorer = scorer or _no_scorer
+        self.scorer = cache(scorer or _no_scorer)
         self.ready: deque[Execution] = deque()
         self._clock, self._seconds, self._began = clock, seconds, clock()
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}

@@ -211,7 +211,7 @@ class _Recorder(RecordingDriver):
     """Makes receipts of what clients may ask for."""
 
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
-        return _scorer(name)
+        return self.scorer(name)
 
 
 def _scorer(name: str) -> Scorer:
