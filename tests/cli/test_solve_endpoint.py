@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.endpoint import Endpoint, serve
+from support.endpoint import Endpoint, Reply, answer, event, serve, usage
 
 
 @pytest.fixture
@@ -47,3 +47,13 @@ def test_a_stop_of_the_users_ends_answers(solve, endpoint):
     assert told.code == 0, told.err
     assert "c" not in told.json["text"]
     assert "stop" not in endpoint.asked[0][2], "they are looked for in what arrives"
+
+
+def test_texts_that_could_not_be_written_are_told(intact_command, endpoint):
+    said = answer([event(True, "42")], event(True, "", None, "stop"), usage(2))
+    endpoint.script = [said, said, Reply(status=400, parts=[b"no more today"])]
+    told = intact_command("solve", "self_consistency", "ask", "-m", f"{endpoint.url}#toy", "-n", 3, "--max-tokens", 9)
+    assert told.code == 0, told.err
+    assert "answer  42" in told.out
+    assert "not all texts could be written" in told.out
+    assert "no more today" in told.out

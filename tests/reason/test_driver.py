@@ -330,6 +330,30 @@ def test_what_a_back_end_cannot_write_fails_alone() -> None:
     assert result.why == "done"
 
 
+def test_what_broke_off_with_an_error_has_no_vote() -> None:
+    (result,) = solve(MarkovBackend(fail="ab"), [Task(find("self_consistency"), problems(1)[0], {"n": 12})])
+    broken = [node["text"] for node in result.trace["nodes"] if node["why"] == "error"]
+    assert broken
+    assert not any(text in result.answer.votes for text in broken)
+    assert sum(result.answer.votes.values()) <= 12 - len(broken)
+
+
+@pytest.mark.parametrize("fail", ["", "ab"])
+def test_what_a_called_method_could_not_write_is_told(fail: str) -> None:
+    """All of its texts, or some: the caller fails as the called one would, or says that something is missing."""
+
+    @method("none")
+    def calling(problem: Problem) -> Steps:
+        """Call."""
+        return (yield Call(find("self_consistency"), problem, {"n": 12}))
+
+    problem = problems(1)[0]
+    tasks = [Task(find("self_consistency"), problem, {"n": 12}), Task(calling, problem, {})]
+    direct, called = solve(MarkovBackend(fail=fail), tasks)
+    assert direct.why == called.why == ("done" if fail else "failed")
+    assert direct.error == called.error == f"{fail} cannot be continued"
+
+
 def test_several_models_and_their_vocabularies() -> None:
     """Tokens go from model to model where they mean the same, else the text does; each reads what another wrote."""
     seen: list[State] = []

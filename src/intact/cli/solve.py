@@ -266,5 +266,7 @@ def show(result: Result) -> None:
     console.print(
         Text(", ".join([*figures, f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s"]), "dim")
     )
+    if result.error and result.why == "done":
+        console.print(Text(f"not all texts could be written: {printable(result.error, sys.stdout)}", "yellow"))
     for caveat in result.caveats:
         console.print(Text(caveat, "yellow"))

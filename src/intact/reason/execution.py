@@ -394,6 +394,7 @@ class CallSlot(Slot):
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
         if isinstance(request, Call):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}
+            self.execution.mishap = self.execution.mishap or child.mishap
             if error is None and not isinstance(value, Answer):
                 error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
         else:

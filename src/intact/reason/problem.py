@@ -61,5 +61,5 @@ class Problem:
         return branch_key(self.seed, (*self.root, *path))
 
     def answers(self, states: Sequence[State]) -> list[str | None]:
-        """The answer in each state's text."""
-        return [self.read(state.text) for state in states]
+        """The answer in each state's text; a text that broke off with an error has none."""
+        return [None if state.why == "error" else self.read(state.text) for state in states]
