@@ -1,6 +1,7 @@
 """``intact solve``, ``intact methods`` and ``intact trace`` on a tiny random model."""
 
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import intact
-from intact.cli import solve_task
+from intact.cli import solve_task, trace
 from support.tiny import write_tiny
 
 MINE = '''
@@ -189,6 +190,39 @@ def test_traces_may_hold_any_character_that_ends_lines_elsewhere(intact_command,
     assert shown.json["nodes"][0]["text"] == text
 
 
+def traced(*nodes):
+    """A trace of texts: place, parent, text."""
+    told = {"kind": "extend", "why": "stop", "tokens": 4, "logprob": -1.0}
+    texts = [told | {"branch": branch, "parent": parent, "text": text} for branch, parent, text in nodes]
+    return json.dumps({"id": "p", "method": "m", "why": "done", "answer": "\x1b]0;title\x07", "nodes": texts})
+
+
+def test_all_steps_of_a_long_chain_are_shown(intact_command, tmp_path):
+    file = tmp_path / "trace.json"
+    places = ["p" + "/0" * depth for depth in range(401)]
+    chain = [(place, parent, f"step {i}.") for i, (parent, place) in enumerate(itertools.pairwise(places))]
+    file.write_text(traced(*chain, ("p/0/0/1", "p/0/0", "another.")))
+    shown = intact_command("trace", "show", file).out
+    assert all(f"step {i}." in shown for i in range(400))
+    assert "another." in shown
+
+
+def test_a_trace_does_not_steer_the_terminal(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    file = tmp_path / "trace.json"
+    file.write_text(traced(("p/0", "p", "one\x1b]0;title\x07\x9b2J"), ("p/\x1bc", "p", "two")))
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("NO_COLOR", "1")
+    trace.show(file)
+    shown = re.sub("\x1b\\[[0-9;]*m", "", terminal.getvalue())  # bold
+    assert "one\ufffd]0;title\ufffd\ufffd2J" in shown
+    assert not set("\x1b\x07\x9b") & set(shown)
+
+
 @pytest.mark.parametrize("words", [("majority_of_bests", "-n", "4", "--set", "m=2"), ("deepconf", "--set", "keep=2.5")])
 def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, words):
     """None is no example of a number, nor 10 one of all shares."""
@@ -233,12 +267,15 @@ def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
         ("text", "no JSON", "is no JSON"),
         ("other", '{"a": 1}', "holds no trace"),
         ("list", "[1, 2]", "holds no trace"),
+        ("bare", '{"nodes": [{}]}', "is not whole (KeyError"),
+        ("odd", '{"id": "a", "method": "m", "nodes": [3]}', "is not whole (TypeError"),
+        ("circle", traced(("p/0", "p/0", "a")).replace('"id"', '"chosen": "p/0", "id"'), ""),
     ):
         file = tmp_path / name
         if text is not None:
             file.write_text(text)
         result = intact_command("trace", "show", file)
-        assert result.code == 2
+        assert result.code == (2 if message else 0)
         assert message in result.err
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as decoder
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out
+from intact.cli.output import emit, out, printable
 from intact.errors import FormatError, ParameterError
 
 EXAMPLES = """\
@@ -44,7 +46,23 @@ def show(
     if json:
         emit(trace)
     else:
-        out().print(tree(trace, full))
+        try:
+            drawn = tree(_printable(trace), full)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(
+                f"the trace in {file} is not whole ({type(error).__name__}: {error}); "
+                "expected what `intact solve --trace` or `--journal` wrote"
+            ) from error
+        out().print(drawn)
+
+
+def _printable(value: Any) -> Any:
+    """All texts of a trace without what would steer the terminal."""
+    if isinstance(value, dict):
+        return {name: _printable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return printable(value, sys.stdout) if isinstance(value, str) else value
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -108,7 +126,10 @@ def tree(trace: dict[str, Any], full: bool = False) -> Any:
 
 
 def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> None:
-    """Hang every text below the one that it goes on from; calls of other methods after them."""
+    """Hang every text below the one that it goes on from; calls of other methods after them.
+
+    An only child stands under its parent without an indent: a long chain of steps must not leave the terminal.
+    """
     from rich.text import Text
 
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
@@ -117,10 +138,16 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
         for branch, score in node.get("scores", ()):
             scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
     winning = set(_ancestors(texts, chosen))
+    children = Counter(node["parent"] for node in texts.values())
     grown: dict[str, Any] = {}
     for branch, node in texts.items():
-        parent = grown.get(node["parent"], top)
-        grown[branch] = parent.add(_line(node, scores.get(branch, []), branch in winning, full))
+        line = _line(node, scores.get(branch, []), branch in winning, full)
+        parent = grown.get(node["parent"])
+        if parent is not None and children[node["parent"]] == 1:
+            parent.label.append("\n").append(line)
+            grown[branch] = parent
+        else:
+            grown[branch] = (parent or top).add(line)
     for node in nodes:
         if node["kind"] == "call" and (full or "method" in node):  # what a scorer asks is seldom worth a look
             name = node.get("method") or node.get("scorer") or "a scorer"
@@ -131,7 +158,9 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
 
 
 def _ancestors(texts: dict[str, dict[str, Any]], branch: str) -> Iterator[str]:
-    while branch in texts:
+    for _ in texts:  # at most: in a forged trace texts may go round in a circle
+        if branch not in texts:
+            return
         yield branch
         branch = texts[branch]["parent"]
 
