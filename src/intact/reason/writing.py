@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from intact.engine.parameters import SamplingParameters
 from intact.reason.answer import Cost
-from intact.reason.backends.base import Backend, Generation, Heat, Written
+from intact.reason.backends.base import Backend, Dated, Generation, Heat, Written
 from intact.reason.budget import Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend
@@ -97,6 +97,8 @@ class Writing:
         """The digest of the request, in the journal."""
         parameters = replace(self.parameters, max_tokens=self.allowed).to_json()
         more = ("hidden",) if self.request.hidden else ()
+        if isinstance(self.backend, Dated) and (prompt := self.backend.dated(self.state.prompt)):
+            more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 
     def generation(self, heat: Heat | None = None, runner: int = 0) -> Generation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.parameters import SamplingParameters
 from intact.reason.state import Branch, Hidden, Piece, Prompt, State, Top, Why
@@ -99,6 +99,15 @@ class Generation:
     hidden: bool = False
     known: tuple[int, ...] = ()
     written: Written | None = None
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A back end whose prompts may depend on the day."""
+
+    def dated(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        ...
 
 
 class Backend(Protocol):

@@ -104,6 +104,10 @@ class NativeBackend:
         """The bytes of a token's text."""
         return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
 
+    def dated(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        return self._texts.dated(prompt)
+
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
         end = start + count

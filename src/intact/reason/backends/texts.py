@@ -45,6 +45,13 @@ class Texts:
             self._encoded[known] = tuple(self._encode(part))
         return self._encoded[known]
 
+    def dated(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        template = None if isinstance(prompt, str) else self._tokenizer.chat_template
+        if template is None or "strftime_now" not in template.source_text:
+            return ""
+        return hashlib.sha256(repr(self.tokens(prompt)).encode()).hexdigest()
+
     def context(self, state: State) -> list[int]:
         """The tokens of a prompt and all that follows."""
         tokens = list(self.tokens(state.prompt))

@@ -115,6 +115,10 @@ class TransformersBackend:
         """The tokens of a prompt or a piece."""
         return len(self._texts.tokens(part))
 
+    def dated(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        return self._texts.dated(prompt)
+
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, and attention over all before it."""
         end = start + count
