@@ -228,11 +228,16 @@ def solve_items(
     with _opened(model) as backends:
         chat = _converses(next(iter(backends.values())))
         problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
-        wishes = ({} if chat else {"stop": task.stops}) | dict(sampling or {})
+        wishes = wishes_of(task, chat, sampling)
         tasks = [Task(method, problem, parameters or {}) for problem in problems]
         with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
             for number, result in results:
                 yield Graded(items[number], result, task.correct(items[number], result.answer.answer))
+
+
+def wishes_of(task: TaskOfItems, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The user's wishes on a task's problems; a text that continues another ends where the task says."""
+    return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
 
 
 def _converses(backend: Backend) -> bool:

@@ -1,14 +1,18 @@
 """``intact learn``: what runs have left teaches; on a tiny random model and on logs written out."""
 
 import json
+from contextlib import closing
 
 import pytest
 
 import intact
 from intact.evaluate.values import sample
 from intact.reason.backends.native import NativeBackend
+from intact.reason.journal import Journal
+from intact.reason.registry import find
 from intact.score.answers import number
 from intact.score.value import ValueHead
+from intact.solving import JOURNAL, solve_items
 from intact.tasks import find_task
 from support.tiny import write_tiny
 
@@ -104,6 +108,24 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     assert solved.code == 0, solved.err
     assert len(solved.json["details"]["rewards"]) == 3
     assert solved.json["cost"]["scores"] == 3
+
+
+def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(data, tmp_path, monkeypatch):
+    data(["0"])
+    with closing(intact.load(write_tiny(tmp_path / "tiny.gguf", context=8192), threads=1)) as model:
+        monkeypatch.setattr(type(model.tokenizer), "chat_template", None)
+        backend, task, sampling = NativeBackend(model), find_task("gsm8k"), {"temperature": 1.3, "max_tokens": 20}
+        journal = tmp_path / "journal"
+        list(
+            solve_items(
+                backend, find("self_consistency"), task, task.load(), {"n": 4}, sampling=sampling, journal=journal
+            )
+        )
+        with Journal(journal / JOURNAL) as kept:
+            before = kept.finished
+        found = list(sample(backend, task, task.load(), 4, sampling=sampling, journal=journal))
+        with Journal(journal / JOURNAL) as kept:
+            assert (len(found), before, kept.finished) == (1, 4, 4)
 
 
 def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_path):

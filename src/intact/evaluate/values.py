@@ -16,7 +16,7 @@ from intact.score.value import Example, Learnt, ValueHead, learn
 from intact.score.value.head import profile_of
 from intact.score.value.hidden import read_hidden
 from intact.score.value.learning import check_installed
-from intact.solving import solve_all
+from intact.solving import solve_all, wishes_of
 from intact.tasks.task import Item
 from intact.tasks.task import Task as TaskOfItems
 
@@ -58,7 +58,7 @@ def sample(
     """Sample problems' texts, and grade them; what the journal has is not written again."""
     chat = backend.model.tokenizer.chat_template is not None
     tasks = [Task(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
-    for number, result in solve_all(backend, tasks, sampling=sampling, journal=journal):
+    for number, result in solve_all(backend, tasks, sampling=wishes_of(task, chat, sampling), journal=journal):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
             yield Sampled(item, states, [task.correct(item, task.read_for(item, state.text)) for state in states])
