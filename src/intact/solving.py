@@ -92,7 +92,7 @@ def as_problem(
 ) -> Problem:
     """A question as a problem: a conversation where the model has a chat template, named by a digest of its text."""
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
-    return Problem(name, (("user", question),) if _converses(backend) else question, read, seed=seed)
+    return Problem(name, (("user", question),) if takes_conversations(backend) else question, read, seed=seed)
 
 
 def solve(
@@ -226,7 +226,7 @@ def solve_items(
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
     with _opened(model) as backends:
-        chat = _converses(next(iter(backends.values())))
+        chat = takes_conversations(next(iter(backends.values())))
         problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
         wishes = wishes_of(task, chat, sampling)
         tasks = [Task(method, problem, parameters or {}) for problem in problems]
@@ -240,6 +240,8 @@ def wishes_of(task: TaskOfItems, chat: bool, sampling: Mapping[str, Any] | None)
     return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
 
 
-def _converses(backend: Backend) -> bool:
+def takes_conversations(backend: Backend) -> bool:
     """Whether a model takes conversations."""
-    return not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
+    place = backend.model if isinstance(backend, NativeBackend) else backend
+    tokenizer = getattr(place, "tokenizer", None)  # an endpoint keeps its own
+    return tokenizer is None or tokenizer.chat_template is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -45,6 +46,14 @@ SETTINGS = [
     {"regex": "[a-c]{4,6}", "max_tokens": 8},
     {"stop": ("e", "a"), "max_tokens": 30},
 ]
+
+
+def test_a_model_without_a_chat_template_continues_texts(folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(folder, tmp_path / "base")
+    (base / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
+    backend = TransformersBackend.load(base)
+    result = intact.solve(backend, "self_consistency", "How are you?", n=2, max_tokens=3)
+    assert (result.why, result.trace["prompt"]) == ("done", "How are you?"), result.error
 
 
 @pytest.mark.parametrize("parameters", SETTINGS, ids=lambda p: next(iter(p)))

@@ -15,6 +15,7 @@ from intact.evaluate.plan import Plan
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.receipts.identity import digests_of, numerics_of
+from intact.solving import takes_conversations
 from intact.tasks.likelihood import Likelihood
 from intact.tasks.task import Task
 
@@ -44,11 +45,6 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
         "command": command(plan, list(backends), profile_of(first)),
     }
-
-
-def takes_conversations(backend: Backend) -> bool:
-    """Whether a model takes conversations."""
-    return not isinstance(backend, NativeBackend) or backend.model.tokenizer.chat_template is not None
 
 
 def profile_of(backend: Backend) -> str:

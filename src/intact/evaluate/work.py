@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from intact.errors import ParameterError
 from intact.evaluate.judging import Judge
 from intact.evaluate.likelihood import Likelihoods, likeliest
-from intact.evaluate.manifest import takes_conversations
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import Record, Sample, line
 from intact.evaluate.samples import Leaf, leaves
@@ -20,7 +19,7 @@ from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL, Task
 from intact.runs.document import RunReceipt
-from intact.solving import solve_all
+from intact.solving import solve_all, takes_conversations
 from intact.tasks.likelihood import Likelihood
 
 
