@@ -80,6 +80,10 @@ def test_budgets_are_read_as_people_write_them() -> None:
     for wrong in ("tokens", "tokens=", "tokens=-1", "hopes=3", "tokens=1e5", "tokens=3x"):
         with pytest.raises(ParameterError, match="a budget is such as"):
             Budget.parse(wrong)
+    assert Budget.parse("tokens=1.001k,operations=0.29G") == Budget(tokens=1001, operations=290_000_000)
+    for part in ("tokens=0.5", "runs=1.0005k"):
+        with pytest.raises(ParameterError, match="must be a whole number"):
+            Budget.parse(part)
     for wrong_value in (-1, 1.5, True, float("nan")):
         with pytest.raises(ParameterError, match="a budget's tokens must be a whole number of at least 0"):
             Budget(tokens=wrong_value)  # type: ignore[arg-type]

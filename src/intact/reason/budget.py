@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields
+from fractions import Fraction
 
 from intact.errors import ParameterError
 from intact.reason.answer import Cost
@@ -56,8 +57,8 @@ class Budget:
             found = re.fullmatch(r"\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)\s*([kmgt]?)\s*", part, re.IGNORECASE)
             if not found or found[1] not in names:
                 raise ParameterError(f"a budget is such as tokens=200k,seconds=60, of {', '.join(names)}; got {part!r}")
-            value = float(found[2]) * _SUFFIX[found[3].lower()]
-            caps[found[1]] = value if found[1] == "seconds" else int(value)
+            value = Fraction(found[2]) * _SUFFIX[found[3].lower()]
+            caps[found[1]] = float(value) if found[1] == "seconds" or value.denominator > 1 else int(value)
         return cls(**caps)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, float]:
