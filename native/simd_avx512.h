@@ -1,4 +1,4 @@
-// Narrow 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
+// Sixteen 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
 #pragma once
 #if !defined(__clang__)
 // False alarms inside GCC 12's own intrinsics (its bug 105593).

@@ -369,3 +369,23 @@ def test_a_protection_that_fails_is_no_fault_of_the_program_and_is_tried_again(t
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ParameterError, match=next(iter(limits))):
         Limits(**limits)  # type: ignore[arg-type]
+
+
+def test_a_protection_that_fails_is_not_tried_for_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where namespaces are forbidden, as in many containers, bubblewrap is there and never works."""
+    tried: list[str] = []
+
+    def fails(candidate: Protection) -> None:
+        tried.append(candidate.kind)
+        raise SandboxError("no namespaces")
+
+    monkeypatch.setattr(protections, "_try", fails)
+    monkeypatch.setattr(protections, "_failures", {})
+    monkeypatch.delenv("INTACT_SANDBOX", raising=False)
+    first = protection()
+    once = list(tried)
+    assert protection() == first
+    assert tried == once
+    protections._failures.update({key: (when - 61, why) for key, (when, why) in protections._failures.items()})
+    protection()
+    assert len(tried) == 2 * len(once)

@@ -7,11 +7,13 @@ memory. Otherwise seccomp refuses all system calls but those on memory, clocks a
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,9 @@ from intact.sandbox import filters
 Kind = Literal["bubblewrap", "seccomp", "none"]
 
 SCRATCH = "/scratch"
+AGAIN = 60.0
+"""Seconds after which a protection that failed is tried again."""
+_failures: dict[Protection, tuple[float, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def protection(kind: Kind | None = None) -> Protection:
     SandboxError
         If the kind that was asked for does not work here.
     """
+    if kind is not None:
+        _failures.clear()  # who names one wants it tried
     kind = kind or wished()
     if kind == "none":
         return Protection("none", False, "asked for")
@@ -104,17 +111,24 @@ def _is_new(bwrap: str) -> bool:
 
 
 def _failure(candidate: Protection) -> str | None:
-    """Return what goes wrong with the smallest program, or None if it runs."""
+    """Return what goes wrong with the smallest program, or None if it runs.
+
+    That it runs is remembered for good; what goes wrong once may go well later, but is not tried for each program.
+    """
+    when, reason = _failures.get(candidate, (-math.inf, ""))
+    if time.monotonic() - when < AGAIN:
+        return reason
     try:
         _try(candidate)
     except (OSError, SandboxError) as error:
+        _failures[candidate] = time.monotonic(), str(error)
         return str(error)
     return None
 
 
 @cache
 def _try(candidate: Protection) -> None:
-    """Run the smallest program. Only that it runs is remembered: what goes wrong once may go well the next time."""
+    """Run the smallest program."""
     from intact.sandbox.outcome import Limits
     from intact.sandbox.run import execute
 

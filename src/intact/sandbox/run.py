@@ -160,8 +160,11 @@ def _watch(
 ) -> tuple[list[bytes], Ending | None]:
     """Read both streams until they close, the time is over or the output too long."""
 
-    def over() -> bool:
-        return time.monotonic() - began >= limits.seconds or (stop is not None and stop.is_set())
+    def pause() -> float:
+        """How long to wait before looking again: 0 where the program must end."""
+        if stop is not None and stop.is_set():
+            return 0.0
+        return min(LOOK, max(0.0, began + limits.seconds - time.monotonic()))
 
     streams: list[Any] = [process.stdout, process.stderr]
     texts = [bytearray(), bytearray()]
@@ -170,9 +173,9 @@ def _watch(
         for index, stream in enumerate(streams):
             selector.register(stream, selectors.EVENT_READ, index)
         while selector.get_map():
-            if over():
+            if not (wait := pause()):
                 return [bytes(text) for text in texts], "time"
-            for key, _ in selector.select(LOOK):
+            for key, _ in selector.select(wait):
                 piece = os.read(key.fd, 1 << 16)
                 if not piece:
                     selector.unregister(key.fileobj)
@@ -182,9 +185,9 @@ def _watch(
                 left -= len(piece)
     while True:  # both streams are closed, but the program may live on
         try:
-            process.wait(LOOK)
+            process.wait(wait := pause())
         except subprocess.TimeoutExpired:
-            if over():
+            if not wait:
                 return [bytes(text) for text in texts], "time"
         else:
             return [bytes(text) for text in texts], None
