@@ -118,7 +118,7 @@ def test_all_that_a_step_tells_a_loop_wakes_it_once():
             assert loops[1].woken == loops[2].woken == [4] * step
         driver.engine.cancel(asked[1])  # between steps
     assert loops[1].woken == [4, 4, 4, 1]
-    driver.run(lambda: not driver.engine.scheduler.queue)
+    driver.run(lambda: not driver.engine.line)
     assert loops[1].woken == [4, 4, 4, 1, 3, 6]  # last three tokens, and three ends
     assert loops[2].woken == [4, 4, 4, 4, 8]
     for i in (2, 5, 8, 11, 4, 7, 10):

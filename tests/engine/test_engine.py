@@ -2,16 +2,19 @@
 
 import random
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from intact.engine.cache import PageTable
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
-from intact.engine.scheduler import PATIENCE, SCORED_ROWS
+from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE, SCORED_ROWS
 from intact.engine.scoring import Scoring
+from intact.engine.sequence import Sequence
 from intact.errors import CapacityError, ParameterError
 from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, marks, request
 
@@ -33,9 +36,9 @@ def prompt_of(seed, length):
 
 
 def run(engine, steps=100_000):
-    while engine.scheduler.queue and steps:
+    while engine.line and steps:
         steps -= 1
-        assert engine.step() or not engine.scheduler.queue
+        assert engine.step() or not engine.line
         assert engine.pool.used <= engine.pool.capacity
     assert steps, "it never ends"
 
@@ -135,7 +138,7 @@ def test_under_a_cap_the_youngest_yield_and_come_back(executor, pages, chunk):
 
 
 class Watched(list):
-    """A queue that counts how often it is walked through."""
+    """A part of the line that counts how often it is walked through."""
 
     walks = 0
 
@@ -146,6 +149,10 @@ class Watched(list):
     def __reversed__(self):
         self.walks += 1
         return super().__reversed__()
+
+    def __getitem__(self, place):
+        self.walks += isinstance(place, slice)
+        return super().__getitem__(place)
 
 
 class Wide(Tally):
@@ -160,14 +167,34 @@ def test_forks_that_free_nothing_are_not_looked_for_one_by_one():
     submit(engine, prompt_of(1, 20), range(1000), 30, sink=lambda event: None)
     most = walks = 0
     for _ in range(8):
-        queue = engine.scheduler.queue = Watched(engine.scheduler.queue)
+        line = engine.line.running = Watched(engine.line.running)
         before = engine.counters.preemptions
         engine.step()
         if (taken := engine.counters.preemptions - before) > most:
-            most, walks = taken, queue.walks
+            most, walks = taken, line.walks
     assert most > 900
     assert walks < 40
     engine.close()
+
+
+def test_a_step_looks_at_few_of_those_who_wait(monkeypatch):
+    """However many wait behind those who could fill it, for a page of another's or for rows."""
+    looked = Counter()
+    walk = PageTable._walk
+    monkeypatch.setattr(PageTable, "_walk", lambda table, *a: looked.update([table]) or walk(table, *a))
+    remaining = Sequence.remaining.fget
+    monkeypatch.setattr(Sequence, "remaining", property(lambda s: looked.update([s]) or remaining(s)))
+    common = prompt_of(1, 30 * PAGE)
+    for prompts in ([common + [i] for i in range(3000)], [prompt_of(i, 3) for i in range(3000)]):
+        engine = make(Tally(), chunk=64, context=1000)
+        for i, prompt in enumerate(prompts):
+            submit(engine, prompt, [i], 2)
+        for _ in range(5):
+            looked.clear()
+            engine.step()
+            assert len(looked) < FORESEEN + 2 * LOOKAHEAD + 64
+        run(engine)
+        assert engine.pool.used == engine.index.idle
 
 
 def test_the_oldest_is_never_preempted(executor):
@@ -202,7 +229,7 @@ def test_preemption_at_every_step_changes_nothing(executor):
         engine = make(executor, prefix_cache=cached)
         asked = [(prompt_of(i, 10 + 9 * i), [i, 50 + i], 12) for i in range(5)]
         found = [submit(engine, *parts)[1] for parts in asked]
-        while engine.scheduler.queue:
+        while engine.line:
             engine.preempt()
             engine.step()
         for events, parts in zip(found, asked, strict=True):
@@ -216,7 +243,7 @@ def test_nobody_starves(executor):
     _, patient = submit(engine, prompt_of(0, 10), [0], 5, priority=-1)
     number = 0
     while ("end", 0) not in patient:
-        if sum(s.request.priority == 1 for s in engine.scheduler.queue) < 6:
+        if sum(s.request.priority == 1 for s in engine.line) < 6:
             number += 1
             submit(engine, prompt_of(number, 4), [number], 3, priority=1)
         engine.step()
@@ -282,7 +309,7 @@ def test_short_prompts_without_end_leave_half_to_the_long_ones(executor):
     longs = [submit(engine, prompt_of(i, 120), [i], 1)[1] for i in range(3)]
     number, ended = 10, []
     while len(ended) < 3:
-        while sum(s.remaining > 1 and len(s.request.prompt) < 8 for s in engine.scheduler.queue) < 4:
+        while sum(s.remaining > 1 and len(s.request.prompt) < 8 for s in engine.line) < 4:
             number += 1
             submit(engine, prompt_of(number, 4), [number], 1)
         engine.step()
@@ -309,11 +336,11 @@ def test_rows_for_prompts_are_shared_by_the_rules(chunk, arrivals):
     plans, plan = [], engine.scheduler.plan
     engine.scheduler.plan = lambda: plans.append(plan()) or plans[-1]
     asked, kept = [], engine.scheduler.kept
-    while arrivals or engine.scheduler.queue:
+    while arrivals or engine.line:
         for length, priority in arrivals.pop(0) if arrivals else ():
             parts = prompt_of(1000 + len(asked), length), [len(asked)], 2
             asked.append((submit(engine, *parts, priority=priority)[1], *parts))
-        behind = [(s, s.remaining) for s in engine.scheduler.queue if s.remaining > 1 or not s.output]
+        behind = [(s, s.remaining) for s in engine.line if s.remaining > 1 or not s.output]
         engine.step()
         found = {work.sequence: work.rows for work in plans[-1]}
         assert min(found.values(), default=1) > 0
@@ -340,7 +367,7 @@ def test_cancelled_samples_leave_at_once(executor):
     assert engine.held < held
     engine.cancel(added)
     assert engine.held == 0
-    assert not engine.scheduler.queue
+    assert not engine.line
     assert [events["end", i][0] for i in range(3)] == ["cancelled"] * 3
 
 
@@ -414,7 +441,7 @@ def test_ten_thousand_forks_are_light(executor):
     engine.step()  # they draw, and part
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(engine.scheduler.queue) == VOCABULARY
+    assert len(engine.line) == VOCABULARY
     assert size < 10e6
     assert engine.pool.used == pages
     engine.cancel(added)
@@ -432,7 +459,7 @@ def test_ten_thousand_forks_that_all_differ_are_light():
     engine.step()
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(engine.scheduler.queue) == 10_001
+    assert len(engine.line) == 10_001
     assert size < 10e6
     assert engine.pool.used == pages
     engine.close()
@@ -650,6 +677,6 @@ def test_prompts_that_must_wait_hold_no_pages(executor):
     run(engine)
     asked = [submit(engine, prompt + prompt_of(i, 20), [i], 3)[0] for i in range(5)]
     engine.step()  # the first takes the whole chunk
-    holding = [s.request for s in engine.scheduler.queue if s.table.held]
+    holding = [s.request for s in engine.line if s.table.held]
     assert holding == asked[:1]
     run(engine)

@@ -74,9 +74,9 @@ def preempting(model: Model, most: int = 1 << 30) -> Iterator[list[int]]:
 
     def disturbed() -> int:
         taken.append(0)
-        for sequence in engine.scheduler.queue:
+        for sequence in list(engine.line.running):
             drawn = lengths.setdefault(sequence, [])
-            if sequence.table.held and sequence.remaining == 1 and sequence.length not in drawn and len(drawn) < most:
+            if sequence.remaining == 1 and sequence.length not in drawn and len(drawn) < most:
                 drawn.append(sequence.length)
                 engine.scheduler.preempt(sequence)
                 taken[-1] += 1

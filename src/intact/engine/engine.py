@@ -69,6 +69,7 @@ class Engine:
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
+        self.line = self.scheduler.line
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
@@ -76,7 +77,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether a sequence could take part in a step."""
-        return any(not sequence.request.paused for sequence in self.scheduler.queue)
+        return any(not sequence.request.paused for sequence in self.line)
 
     @property
     def held(self) -> int:
@@ -141,7 +142,7 @@ class Engine:
             self._cancelled.append((request, samples))
             return
         ending = None if samples is None else set(samples)
-        for sequence in [s for s in self.scheduler.queue if s.request is request]:
+        for sequence in self.line.of(request):
             gone = [s for s in sequence.samples if ending is None or s.number in ending]
             if gone:
                 self._end(sequence, gone, "cancelled")
@@ -149,13 +150,13 @@ class Engine:
 
     def preempt(self, request: Request | None = None) -> None:
         """Take the pages of all sequences (of a request); they will be computed again, to the same bits."""
-        for sequence in self.scheduler.queue:
-            if sequence.table.held and request in (None, sequence.request):
+        for sequence in list(self.line.running):
+            if request in (None, sequence.request):
                 self.scheduler.preempt(sequence)
 
     def close(self, error: Exception | None = None) -> None:
         """End everything, by an error if one is given, and give all pages back."""
-        for sequence in list(self.scheduler.queue):
+        for sequence in list(self.line):
             self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         self.index.evict(self.index.idle)
         self.after()
@@ -336,7 +337,7 @@ class Engine:
             self.scheduler.remove(sequence)
             return
         for fork in sequence.split(groups, self.scheduler.number):
-            self.scheduler.insert(fork)
+            self.line.add(fork)
 
     def _recite(self, run: Recital) -> None:
         """Tell the tokens of a text that is scored; with the last it ends."""
@@ -389,8 +390,8 @@ class Engine:
             _LOG.exception("the end of sample %d could not be told", sample.number)
 
     def _find(self, request: Request, sample: int) -> Sequence | None:
-        for sequence in self.scheduler.queue:
-            if sequence.request is request and any(s.number == sample for s in sequence.samples):
+        for sequence in self.line.of(request):
+            if any(s.number == sample for s in sequence.samples):
                 return sequence
         return None
 

@@ -24,7 +24,7 @@ class PagePool:
     def __init__(self, executor: Executor, limit: int | None = None) -> None:
         self._executor = executor
         self.page_size, self.page_bytes = executor.page_size, executor.page_bytes
-        self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
+        self._most = self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
         if self.capacity < 1:
             raise ParameterError(
                 f"a KV cache of {limit:,} bytes holds no page: "
@@ -49,13 +49,17 @@ class PagePool:
         Raises
         ------
         OutOfPagesError
-            If the cap is reached, or the machine has no more memory; the cap then stays at what there is.
+            If the cap is reached, or the machine has no more memory; the cap is then what there is, until `retry`.
         """
         if not self._free:
             self._grow()
         page = self._free.pop()
         self._references[page] = 1
         return page
+
+    def retry(self) -> None:
+        """Let the cap be what was asked for, though the machine did not have it a while ago."""
+        self.capacity = self._most
 
     def _grow(self) -> None:
         first = len(self._references)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import count
+from heapq import merge
+from itertools import chain, count, islice
 from typing import NamedTuple
 
-from intact.engine.cache import Block, PageTable, PrefixIndex, Text
+from intact.engine.cache import Block, PageTable, PrefixIndex
+from intact.engine.line import Line, order
 from intact.engine.pages import OutOfPagesError
 from intact.engine.sequence import Request, Sample, Sequence
 
 FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs
 PATIENCE = 256  # steps of waiting that one more of priority is worth
 SCORED_ROWS = 64  # rows of logits that are held at once for a text that is scored
-LOOKAHEAD = 64  # long prompts of which a step finds out how much the index has
+LOOKAHEAD = 64  # long prompts of which a step finds out how much the index has, or how many it finds waiting for another
+FORESEEN = 1024  # of those who wait, among whom short prompts are looked for
 
 
 class Work(NamedTuple):
@@ -98,37 +100,32 @@ class Scheduler:
     def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters) -> None:
         self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
         self.kept = self.chunk // 2
-        self.queue: list[Sequence] = []
+        self.line = Line()
         self._number = count()
+        self._promised: int | None = None  # pages that those who run will take, once this step has asked
 
     def add(self, request: Request) -> Sequence:
         """Queue a request, as one sequence that all its samples share."""
         arrival = self.counters.steps - PATIENCE * request.priority
         samples = [Sample(i, key) for i, key in enumerate(request.keys)]
         sequence = Sequence(request, samples, (arrival, self.number()), PageTable(self.index))
-        self.insert(sequence)
+        self.line.add(sequence)
         return sequence
 
     def number(self) -> int:
         """A number for a new sequence: younger than all."""
         return next(self._number)
 
-    def insert(self, sequence: Sequence) -> None:
-        """Take a sequence in, at its place in the order."""
-        insort(self.queue, sequence, key=_order)
-
     def remove(self, sequence: Sequence) -> None:
         """Let a sequence go; its pages are free at once, or idle in the index."""
         sequence.table.leave_end(sequence.text)
-        sequence.preempt()
-        place = bisect_left(self.queue, sequence.order, key=_order)
-        assert self.queue[place] is sequence
-        del self.queue[place]
+        self.line.remove(sequence)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Take a sequence's pages; it will be computed again."""
-        sequence.preempt()
+        """Take the pages of a sequence that runs; it will be computed again."""
+        self.line.stop(sequence)
         self.counters.preemptions += 1
+        self._promised = None
 
     def plan(self) -> list[Work]:
         """The next step's work, its pages reserved.
@@ -139,45 +136,71 @@ class Scheduler:
             If the first in line can never run.
         """
         works: list[Work] = []
-        rows, chunk = self.rows, self.chunk
+        left = _Left(self.rows, self.chunk)
         claimed: set[tuple[Block, bytes]] = set()
         short = self._short()
         asked = sum(short.values())  # by short prompts that are still to come
-        for sequence in list(self.queue):
-            if not rows:
+        self._promised = None
+        self.index.pool.retry()
+        for sequence in merge(list(self.line.running), self._hopeful(left), key=order):
+            if not left.rows:
                 break
             behind = _is_behind(sequence)
-            if sequence.request.paused or (behind and not chunk):
+            if sequence.request.paused or (behind and not left.chunk):
                 continue
-            claim, most = None, rows
+            claim, gained, most = None, 0, left.rows
             if behind:
                 asked -= (own := short.get(sequence, 0))
-                most = min(rows, chunk if own else chunk - min(asked, self.kept))
+                most = min(left.rows, left.chunk if own else left.chunk - min(asked, self.kept))
                 if most <= 0:
                     continue
-                self._match(sequence, sequence.table.match)
+                gained = sequence.take_over()
                 claim = self._claim(sequence)
-                if claim is not None and claim in claimed:
-                    continue  # another computes the same page in this step
-                self._match(sequence, sequence.table.match_end)
+                if claim is not None and claim in claimed:  # another computes the same page in this step
+                    self._let_go(sequence)
+                    left.looks -= 1
+                    continue
+                gained += sequence.take_over_end()
             work = work_of(sequence, most)
             if not self._admit(sequence, work.rows):
-                if not works and self._running() in ([], [sequence]):
+                self._let_go(sequence)
+                if not works and all(s is sequence or s.request.paused for s in self.line.running):
                     raise SequenceTooLargeError(sequence)
                 break  # who is younger must not take what an older one waits for
             works.append(work)
-            rows -= work.rows
+            left.rows -= work.rows
             if behind:
-                chunk -= work.rows
+                left.chunk -= work.rows
             if claim is not None:
                 claimed.add(claim)
+            if gained:
+                self.counters.cache_hits += 1
+                self.counters.cached_tokens += gained
         return works
 
+    def _hopeful(self, left: _Left) -> Iterator[Sequence]:
+        """Who waits, as long as there are rows for prompts."""
+        for sequence in list(self.line.waiting):
+            if not left.chunk or not left.looks:
+                return
+            yield sequence
+
+    def _let_go(self, sequence: Sequence) -> None:
+        """Let what a sequence has taken over from the index stay there, if it does not run."""
+        if not sequence.running:
+            sequence.table.drop()
+
     def _short(self) -> dict[Sequence, int]:
-        """Prompts that may take the rows for short ones, each with the rows that it needs beside what the index has."""
-        found, looks = {}, LOOKAHEAD
-        for sequence in self.queue:
-            if sequence.request.paused or not _is_behind(sequence):
+        """Prompts that may take the rows for short ones, each with the rows that it needs beside what the index has.
+
+        There may be more of them behind those who could fill a step.
+        """
+        found: dict[Sequence, int] = {}
+        looks, rows = LOOKAHEAD, self.chunk
+        for sequence in chain(filter(_is_behind, self.line.running), islice(self.line.waiting, FORESEEN)):
+            if rows <= 0:
+                break
+            if sequence.request.paused:
                 continue
             needed = sequence.remaining
             if needed > self.kept and looks:
@@ -185,12 +208,8 @@ class Scheduler:
                 needed -= sequence.table.known(sequence.text, sequence.skippable)
             if needed <= self.kept:
                 found[sequence] = needed
+                rows -= needed
         return found
-
-    def _match(self, sequence: Sequence, match: Callable[[Text, int], int]) -> None:
-        if sequence.remaining > 1 and (gained := match(sequence.text, sequence.skippable)):
-            self.counters.cache_hits += 1
-            self.counters.cached_tokens += gained
 
     def _claim(self, sequence: Sequence) -> tuple[Block, bytes] | None:
         size = self.index.pool.page_size
@@ -206,9 +225,13 @@ class Scheduler:
             return True
         if not sequence.running and not self._worth_starting(sequence):
             return False
+        before = self._growth(sequence) if sequence.running else 0
         if not self.make_room(table, positions, sequence):
             return False
-        sequence.running = True
+        if self._promised is not None:
+            self._promised += self._growth(sequence) - before
+        if not sequence.running:
+            self.line.start(sequence)
         return True
 
     def make_room(self, table: PageTable, positions: int, asking: Sequence | None = None) -> bool:
@@ -241,33 +264,40 @@ class Scheduler:
 
     def _worth_starting(self, sequence: Sequence) -> bool:
         """Whether a waiting sequence is likely to stay: its text fits, and what it and those who run will write."""
-        running = self._running()
-        if not running or running[-1].order > sequence.order:
+        running = (s for s in reversed(self.line.running) if not s.request.paused)
+        youngest = next(running, None)
+        if youngest is None or youngest.order > sequence.order:
             return True
-        return sum(map(self._growth, [*running, sequence])) <= self.index.pool.free + self.index.idle
+        if self._promised is None:
+            self._promised = self._growth(youngest) + sum(map(self._growth, running))
+        return self._promised + self._growth(sequence) <= self.index.pool.free + self.index.idle
 
     def _growth(self, sequence: Sequence) -> int:
         """Pages that a sequence will take: for what it is behind and, not too far ahead, half of what it may draw."""
         written = min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
         return sequence.table.missing(sequence.remaining) + written
 
-    def _running(self) -> list[Sequence]:
-        return [s for s in self.queue if s.running and not s.request.paused]
-
     def _victims(self, asking: Sequence | None) -> Iterator[Sequence]:
-        """Who holds pages and may lose them, one after another: the paused, then who is younger than who asks."""
+        """Who may lose pages, one after another: the paused, then who is younger than who asks."""
+        running = self.line.running[::-1]
         for paused in (True, False):
-            for s in reversed(self.queue):
+            for s in running:
                 if not paused and asking is not None and s.order <= asking.order:
                     return
-                if s.table.held and s.request.paused == paused and s is not asking:
+                if s.request.paused == paused and s is not asking:
                     yield s
+
+
+@dataclass
+class _Left:
+    """What a plan may still give: rows, those of them for prompts, and patience with who waits for another's page."""
+
+    rows: int
+    chunk: int
+    looks: int = LOOKAHEAD
 
 
 def _is_behind(sequence: Sequence) -> bool:
     """Whether a sequence has a prompt to compute, or again what was preempted."""
     return sequence.remaining > 1 or not sequence.output
 
-
-def _order(sequence: Sequence) -> tuple[int, int]:
-    return sequence.order

@@ -190,6 +190,14 @@ class Sequence:
         self.table.drop()
         self.running = False
 
+    def take_over(self) -> int:
+        """Have the index's pages of the text that the cache is behind; the positions gained."""
+        return self.table.match(self.text, self.skippable) if self.remaining > 1 else 0
+
+    def take_over_end(self) -> int:
+        """Have what another text has left of a page that it did not fill; the positions gained."""
+        return self.table.match_end(self.text, self.skippable) if self.remaining > 1 else 0
+
     def follow(self, tokens: list[int], rules: Rules | None) -> None:
         """Append tokens of a draft, by which these rules have gone on."""
         self.output += tokens
