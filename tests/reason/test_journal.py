@@ -83,8 +83,8 @@ def tokens_kept(path: Path) -> int:
     keys = [key for (key,) in journal._database.execute("SELECT key FROM entries WHERE value IS NOT NULL")]
     values = [journal.find(key) for key in keys]
     journal._database.close()
-    extensions = [value for value in values if isinstance(value[0], list)]
-    return sum(len(tokens) for written in extensions for _, tokens, *_ in written)
+    extensions = [one for value in values for one in value if isinstance(one, list)]
+    return sum(len(tokens) for _, tokens, *_ in extensions)
 
 
 @pytest.mark.slow

@@ -169,6 +169,48 @@ def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(
     assert decided
 
 
+@pytest.mark.parametrize("winners", [1, 2, 4])
+def test_a_race_of_texts_that_are_known_is_decided_without_the_model(
+    tiny: Model, made: list[Event], tmp_path: Path, winners: int
+) -> None:
+    """As if it had been run; and what has arrived in a race is written for nobody again."""
+
+    def extensions(problem: Problem) -> list[Extend]:
+        states = [problem.ask("x" * (1 + 90 * i)) for i in range(4)]
+        return [Extend(state, stop=("a", "e"), top_logprobs=2) for state in states]
+
+    @method("none", temperature=1.0, max_tokens=12)
+    def free(problem: Problem) -> Steps:
+        """Write."""
+        yield extensions(problem)
+        return Answer(None)
+
+    @method("none", temperature=1.0, max_tokens=12)
+    def racing(problem: Problem) -> Steps:
+        """Run."""
+        raced = yield Race(extensions(problem), winners)
+        return Answer(None, details={"states": [repr(state) for state in raced.states], "winners": raced.winners})
+
+    def asked(what: Any, folder: str) -> tuple[list[Any], int]:
+        made.clear()
+        tasks = [Task(what, Problem(f"p{i}", "x"), {}) for i in range(8)]
+        with Journal(tmp_path / folder) as journal:
+            return [comparable(result) for result in solve(tiny, tasks, sampling={}, journal=journal)], len(made)
+
+    _, all_of_it = asked(free, "first")
+    decided, none = asked(racing, "first")
+    raced, most = asked(racing, "second")
+    assert none == 0 < most
+    assert decided == raced
+    assert sum(result["cost"]["tokens"] for result in raced) == most
+    assert asked(racing, "first") == (decided, 0)
+    cut = [node for result in raced for node in result["trace"]["nodes"] if node["why"] == "cancelled"]
+    assert bool(cut) == (winners < 4)
+    again, written = asked(free, "second")
+    assert again == asked(free, "first")[0]
+    assert written < all_of_it
+
+
 def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random tokens, which no tokenizer would have chosen for their text, are continued as they are."""
     contexts: list[list[int]] = []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from intact.errors import FormatError, ScorerError
 from intact.reason.answer import Cost
-from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.base import Cutting, Generation, Heat, Written
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend, Raced, Read, Run
 from intact.reason.scorer import Scorer
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from intact.reason.execution import Execution
-
 
 class Slot(ABC):
     """A request of a list, while it is served.
@@ -132,17 +132,67 @@ class WritingSlot(Slot):
             self._start(going, found)
         return True
 
-    def _find(self, going: list[Writing]) -> Any:
+    def _find(self, going: list[Writing]) -> list[list[Any]] | None:
         if self.execution.journal is None:
             return None
         keys = [writing.key() for writing in going]
-        self._key = keys[0] if not self._winners else key_of("race", self._winners, [key.hex() for key in keys])
-        return self.execution.recall(self._key, text=True)
+        if not self._winners:
+            self._key = keys[0]
+            one: list[list[Any]] | None = self._recall(self._key)
+            return one
+        self._key = key_of("race", self._winners, [key.hex() for key in keys])
+        found = self._recall(self._key)
+        if found is None:
+            return self._decide(going, keys)
+        return _all([self._whole(key) if one is None else one for one, key in zip(found, keys, strict=True)])
+
+    def _recall(self, key: bytes) -> Any:
+        return self.execution.recall(key, text=True)
+
+    def _whole(self, key: bytes) -> list[Any] | None:
+        """A text that has come to its end."""
+        found = self._recall(key)
+        return None if found is None else found[0]
+
+    def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
+        """What a race makes of texts that are all known in full: those that others had written are cut."""
+        backend = going[0].backend
+        if not isinstance(backend, Cutting) or any(writing.request.hidden for writing in going):
+            return None
+        found = _all([self._whole(key) for key in keys])
+        if found is None:
+            return None
+        texts = [_read(value) for value in found]
+        heat = self._heat(going)
+        for runner, text in enumerate(texts):
+            heat.counts[runner] = len(text.tokens)
+            heat.leave(runner, text.why in ("end", "stop"))
+        most = heat.limit
+        if most is not None:
+            texts = [
+                text if len(text.tokens) <= most else backend.cut(writing.state, text, most)
+                for writing, text in zip(going, texts, strict=True)
+            ]
+        self._keep(dict(zip(going, texts, strict=True)))
+        return [list(text) for text in texts]
+
+    def _keep(self, written: Mapping[Writing, Written]) -> None:
+        """Have the journal keep what was written; of a race, whatever has come to its end as a text of its own."""
+        if self.execution.journal is None:
+            return
+        keep, values = partial(self.execution.keep, cut=self._struck), dict[Writing, list[Any] | None]()
+        for writing, text in written.items():
+            values[writing] = list(text)
+            if self._winners and text.why != "cancelled":
+                keep(writing.key(), [values[writing]])
+                values[writing] = None
+        keep(self._key, list(values.values()))
+
+    def _heat(self, going: list[Writing]) -> Heat:
+        return Heat(len(going), self._winners - self._arrived)
 
     def _start(self, going: list[Writing], found: list[list[Any]] | None) -> None:
-        heat = None
-        if self._winners:
-            heat = Heat(len(going), self._winners - self._arrived)
+        heat = self._heat(going) if self._winners else None
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
         if found is not None and heat is None:  # the runners of a race move token by token
             generations = [
@@ -172,7 +222,7 @@ class WritingSlot(Slot):
                 if written.why == "cancelled":
                     self._written[writing] = written._replace(why="budget")
         if not any(written.why == "error" for written in self._written.values()):  # it may be better next time
-            self.execution.keep(self._key, [list(self._written[w]) for w in self._running.values()], cut=self._struck)
+            self._keep({writing: self._written[writing] for writing in self._running.values()})
         self._finish()
 
     def _finish(self) -> None:
@@ -205,6 +255,12 @@ class WritingSlot(Slot):
             (length, i) for i, (length, state) in enumerate(zip(lengths, states, strict=True)) if state.complete
         )
         return Raced(states, [runner for _, runner in arrivals[: self._winners]])
+
+
+def _all(values: list[list[Any] | None]) -> list[list[Any]] | None:
+    """The values, if none is missing."""
+    there = [value for value in values if value is not None]
+    return there if len(there) == len(values) else None
 
 
 def _read(value: list[Any]) -> Written:

@@ -102,6 +102,15 @@ class Generation:
 
 
 @runtime_checkable
+class Cutting(Protocol):
+    """A back end that can tell what a text would be had it been cut: so races are decided by texts that are known."""
+
+    def cut(self, state: State, written: Written, tokens: int) -> Written:
+        """The first so many tokens of what was written after a state, as a loser's."""
+        ...
+
+
+@runtime_checkable
 class Dated(Protocol):
     """A back end whose prompts may depend on the day."""
 

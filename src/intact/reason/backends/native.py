@@ -108,6 +108,10 @@ class NativeBackend:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         return self._texts.dated(prompt)
 
+    def cut(self, state: State, written: Written, tokens: int) -> Written:
+        """The first so many tokens of what was written after a state, as a loser's of a race."""
+        return self._texts.cut(state, written, tokens)
+
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
         end = start + count

@@ -79,6 +79,11 @@ class Texts:
         why: Why = "end" if ended else finish
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
 
+    def cut(self, state: State, written: Written, tokens: int) -> Written:
+        """The first so many tokens of what was written after a state, as a loser's of a race."""
+        told = self.told(state, written.tokens[:tokens], written.logprobs[:tokens], "cancelled")
+        return told._replace(top=written.top[:tokens])
+
     def _encode(self, part: Prompt | Piece) -> list[int]:
         if isinstance(part, Piece):
             return self._tokenizer.encode(part.text, special=part.special, bos=False)

@@ -19,7 +19,7 @@ from intact.numerics.sampling import branch_key, draw, log_probability, top
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.native import digest_of
 from intact.reason.backends.texts import Texts
-from intact.reason.state import Piece, Prompt
+from intact.reason.state import Piece, Prompt, State
 from intact.text import Tokenizer
 
 STEPS = 16  # tokens of each text, before the driver looks at its clock
@@ -118,6 +118,10 @@ class TransformersBackend:
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         return self._texts.dated(prompt)
+
+    def cut(self, state: State, written: Written, tokens: int) -> Written:
+        """The first so many tokens of what was written after a state, as a loser's of a race."""
+        return self._texts.cut(state, written, tokens)
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, and attention over all before it."""
