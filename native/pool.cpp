@@ -12,6 +12,8 @@
 #    include <pthread.h>
 #    include <sched.h>
 #    include <sys/syscall.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
 #    include <unistd.h>
 #endif
 
@@ -66,6 +68,14 @@ void wake([[maybe_unused]] std::atomic<std::uint32_t>& word) {
 #endif
 }
 
+long process() {
+#if defined(__unix__) || defined(__APPLE__)
+    return getpid();
+#else
+    return 0;
+#endif
+}
+
 }  // namespace
 
 // Waits until arrived(word).
@@ -87,31 +97,60 @@ void Pool::announce(std::atomic<std::uint32_t>& word) {
     if (sleepers_.load() > 0) wake(word);
 }
 
-Pool::Pool(int threads, bool pinned) : size_(threads), seats_(static_cast<std::size_t>(std::max(threads, 1))) {
-    for (Seat& seat : seats_) seat.patience = kLeastLooks;
-    try {
-        for (int i = 1; i < threads; i++) {
-            workers_.emplace_back([this, i] { work(i); });
-            if (pinned) pin(workers_.back(), i);
-        }
-    } catch (const std::exception&) {
-        const std::size_t started = workers_.size() + 1;
-        stop();
-        throw std::invalid_argument("cannot start " + std::to_string(threads) + " threads, only " +
-                                    std::to_string(started));
-    }
+Pool::Pool(int threads, bool pinned)
+    : size_(threads),
+      pinned_(pinned),
+      process_(process()),
+      seats_(static_cast<std::size_t>(std::max(threads, 1))) {
+    start();
 }
 
 Pool::~Pool() { stop(); }
 
+void Pool::start() {
+    for (Seat& seat : seats_) {
+        seat.phase = 0;
+        seat.patience = kLeastLooks;
+    }
+    try {
+        for (int i = 1; i < size_; i++) {
+            workers_.emplace_back([this, i] { work(i); });
+            if (pinned_) pin(workers_.back(), i);
+        }
+    } catch (const std::exception&) {
+        const std::size_t started = workers_.size() + 1;
+        stop();
+        throw std::invalid_argument("cannot start " + std::to_string(size_) + " threads, only " +
+                                    std::to_string(started));
+    }
+}
+
 void Pool::stop() {
+    if (process() != process_) {
+        leave();
+        return;
+    }
     stop_ = true;
     generation_.fetch_add(1);
     announce(generation_);
     for (auto& worker : workers_) worker.join();
 }
 
+// Forgets threads that this process does not have: they can be neither joined nor detached.
+void Pool::leave() {
+    (void)new std::vector<std::thread>(std::move(workers_));
+    workers_.clear();
+    generation_ = running_ = sleepers_ = 0;
+    failed_ = false;
+    error_ = nullptr;
+    process_ = process();
+}
+
 void Pool::run(const std::function<void(int)>& region) {
+    if (size_ > 1 && process() != process_) {
+        leave();
+        start();
+    }
     region_ = &region;
     running_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     generation_.fetch_add(1);

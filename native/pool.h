@@ -1,4 +1,5 @@
 // A persistent pool of threads. A region runs on all of them, the caller included, and may meet at barriers.
+// A process that was forked has no threads but the one that forked it; there the next region starts others.
 #pragma once
 
 #include <atomic>
@@ -39,6 +40,8 @@ private:
 
     template <class F> void await(const std::atomic<std::uint32_t>& word, int& patience, F arrived);
     void announce(std::atomic<std::uint32_t>& word);
+    void start();
+    void leave();
     void work(int thread);
     void take(int thread) noexcept;
     void stop();
@@ -46,6 +49,8 @@ private:
     void rethrow();
 
     const int size_;
+    const bool pinned_;
+    long process_;  // whose threads these are
     std::vector<Seat> seats_;
     std::vector<std::thread> workers_;
     const std::function<void(int)>* region_ = nullptr;

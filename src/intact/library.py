@@ -523,7 +523,7 @@ class Model:
             yield
         finally:
             if not all(job.done for job in jobs):
-                if self._driver.turn.mine:  # a stream that nobody holds any more is collected in the midst of a step
+                if self._driver.turn.barred:  # a stream that nobody holds any more is collected in the midst of a step
                     self._driver.post(lambda: self._cancel(jobs))
                 else:
                     with self._driver.turn:

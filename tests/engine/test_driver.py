@@ -59,6 +59,32 @@ def test_one_thread_cannot_keep_the_turn_by_asking_again():
     assert not thread.is_alive()
 
 
+def test_what_a_collector_closes_in_the_midst_of_a_move_does_not_ask_for_the_turn():
+    """Else it would wait for a lock that its own thread holds."""
+    turn, seen = Turn(), []
+
+    class Struck:
+        """A lock in whose midst a collector strikes."""
+
+        def __init__(self, lock):
+            self.lock = lock
+
+        def __enter__(self):
+            self.lock.acquire()
+            seen.append(turn.barred)
+
+        def __exit__(self, *_):
+            seen.append(turn.barred)
+            self.lock.release()
+
+    turn._mutex = Struck(turn._mutex)
+    assert not turn.barred
+    with turn:
+        assert turn.barred
+    assert seen == [True] * 4
+    assert not turn.barred
+
+
 def test_a_turn_within_a_turn_is_refused():
     turn = Turn()
     with turn, pytest.raises(RuntimeError, match="in use by this very thread"), turn:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -30,25 +31,49 @@ class Turn:
         self._mutex = threading.Lock()
         self._waiting: deque[threading.Lock] = deque()
         self._owner: int | None = None
+        self._moving = set[int]()  # threads that are taking the turn, or giving it back
+        self.torn = False  # whether nobody can have it: a fork caught the engine in a step
 
     @property
     def mine(self) -> bool:
         """Whether this very thread has the turn."""
         return self._owner == threading.get_ident()
 
+    @property
+    def barred(self) -> bool:
+        """Whether this very thread cannot ask for the turn: it has it, or is taking it or giving it back.
+
+        A collector may strike in the midst of either, and close what asks.
+        """
+        return self.mine or threading.get_ident() in self._moving
+
+    @property
+    def taken(self) -> bool:
+        """Whether any thread has it."""
+        return self._owner is not None
+
+    def check(self) -> None:
+        """Refuse the turn of an engine that a fork has caught in a step."""
+        if self.torn:
+            raise RuntimeError(
+                "this process was forked while the model was at work: load it here, or fork when it has nothing to do"
+            )
+
     def __enter__(self) -> None:
-        gate = None
-        with self._mutex:
-            if self.mine:
-                raise RuntimeError("the engine is in use by this very thread: a sink cannot start another request")
-            if self._owner is None:
-                self._owner = threading.get_ident()
-            else:
-                gate = threading.Lock()
-                gate.acquire()
-                self._waiting.append(gate)
-        if gate is not None:
-            self._wait(gate)
+        self.check()
+        with self._move():
+            gate = None
+            with self._mutex:
+                if self.mine:
+                    raise RuntimeError("the engine is in use by this very thread: a sink cannot start another request")
+                if self._owner is None:
+                    self._owner = threading.get_ident()
+                else:
+                    gate = threading.Lock()
+                    gate.acquire()
+                    self._waiting.append(gate)
+            if gate is not None:
+                self._wait(gate)
 
     def _wait(self, gate: threading.Lock) -> None:
         try:
@@ -59,12 +84,16 @@ class Turn:
                 if gate in self._waiting:
                     self._waiting.remove(gate)
                     raise
-            self.__exit__(None, None, None)
+            self._pass_on()
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._move():
+            self._pass_on()
+
+    def _pass_on(self) -> None:
         with self._mutex:
             if self._waiting:
                 self._owner = -1  # whoever wakes writes its name
@@ -72,20 +101,38 @@ class Turn:
             else:
                 self._owner = None
 
+    @contextmanager
+    def _move(self) -> Iterator[None]:
+        self._moving.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._moving.discard(threading.get_ident())
+
 
 class Driver:
     """Makes one engine serve many threads and coroutines. All its methods may be called from any of them."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._news: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
+        self._set_up()
+        engine.after = partial(_announce, self._news)  # not of `self`: an engine shall not keep its driver
+        _DRIVERS.add(self)
+
+    def _set_up(self) -> None:
         self.turn = Turn()
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._asked = self._stopped = False
-        self._news: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
-        engine.after = partial(_announce, self._news)  # not of `self`: an engine shall not keep its driver
-        _DRIVERS.add(self)
+
+    def forked(self) -> None:
+        """Go on in a process that was forked, where no other thread is."""
+        torn = self.turn.taken
+        self._set_up()
+        self._news.clear()
+        self.turn.torn = torn
 
     def stop(self) -> None:
         """End the background thread after its step: the interpreter is about to end."""
@@ -106,6 +153,7 @@ class Driver:
 
     def post(self, task: Callable[[], None]) -> None:
         """Have the background thread do something between steps, and then step as long as the engine is busy."""
+        self.turn.check()
         with self._wake:
             self._posted.append(task)
             self._asked = True  # still so when another thread has done it
@@ -167,3 +215,12 @@ _DRIVERS = WeakSet[Driver]()
 def _stop() -> None:
     for driver in list(_DRIVERS):
         driver.stop()
+
+
+def _forked() -> None:
+    for driver in list(_DRIVERS):
+        driver.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

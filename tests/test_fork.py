@@ -1,0 +1,82 @@
+"""A model in a process that was forked, where no thread is but one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import intact
+from intact.library import Model
+from support.tiny import write_tiny
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
+]
+
+
+@pytest.fixture(params=[1, 3])
+def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
+    return intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=request.param)
+
+
+def in_child(task: Callable[[], bool]) -> bool:
+    """Whether a task is true in a forked process, which has a minute."""
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        code = 1
+        try:
+            code = 0 if task() else 2
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_goes_on_with_threads_of_its_own(model: Model) -> None:
+    def texts() -> list[str]:
+        return [sample.text for sample in model.generate("abc", 3, max_tokens=12)[0]]
+
+    async def ask() -> list[str]:
+        return [sample.text for sample in (await model.agenerate("abc", 3, max_tokens=12))[0]]
+
+    expected = texts()
+    assert asyncio.run(ask()) == expected  # by the thread in the background, which the child lacks
+    assert in_child(lambda: texts() == expected)
+    assert in_child(lambda: asyncio.run(ask()) == expected)
+    assert in_child(lambda: in_child(lambda: texts() == expected) and texts() == expected)
+    assert texts() == expected
+
+
+def test_a_child_of_a_model_at_work_is_told_so(model: Model) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with model.exclusive():
+            inside.set()
+            go.wait(60)
+
+    def refused() -> bool:
+        async def ask() -> None:
+            await model.agenerate("abc", max_tokens=2)
+
+        for use in (lambda: model.generate("abc", max_tokens=2), lambda: asyncio.run(ask())):
+            with pytest.raises(RuntimeError, match="forked while the model was at work: load it here"):
+                use()
+        return True
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+    try:
+        assert in_child(refused)
+    finally:
+        go.set()
+        thread.join(60)
+    assert model.generate("abc", max_tokens=2)
