@@ -98,10 +98,7 @@ void Pool::announce(std::atomic<std::uint32_t>& word) {
 }
 
 Pool::Pool(int threads, bool pinned)
-    : size_(threads),
-      pinned_(pinned),
-      process_(process()),
-      seats_(static_cast<std::size_t>(std::max(threads, 1))) {
+    : size_(threads), pinned_(pinned), process_(process()), seats_(static_cast<std::size_t>(std::max(threads, 1))) {
     start();
 }
 

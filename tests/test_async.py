@@ -382,3 +382,9 @@ def test_texts_that_are_scored_share_a_small_cache_with_those_who_write(path, mo
         assert len(likeliest) == len(values)
     assert [first, second] == [model.generate(prompt[i:], **wanted) for i in range(2)]
     assert capped.engine.held == 0
+
+
+@pytest.mark.parametrize("top", [1.5, -1, True, 21])
+def test_what_no_number_of_likeliest_tokens_is_refused(model, top):
+    with pytest.raises(ParameterError, match=f"top_logprobs must be an integer from 0 to 20, got {top}"):
+        asyncio.run(model.ascores([1, 2, 3], top))

@@ -326,14 +326,14 @@ class Model:
         self.run([scoring])
         return scoring.result()[0]
 
-    async def ascores(self, tokens: Prompt, top: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
+    async def ascores(self, tokens: Prompt, top_logprobs: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
         """`logprobs` for coroutines, and the likeliest tokens at the place of each, as in `Completion.top`.
 
         The text shares steps with whatever else runs; cancelling the task ends it after the one at hand.
         """
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
         scoring = await asyncio.to_thread(
-            lambda: self._scoring(tokens, top, lambda: self._driver.tell(loop, finished.set))
+            lambda: self._scoring(tokens, top_logprobs, lambda: self._driver.tell(loop, finished.set))
         )
         if not scoring.done:
             with self._posted([scoring]):
@@ -342,6 +342,7 @@ class Model:
 
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
         """What scores a text, checked."""
+        top = SamplingParameters(top_logprobs=top).top_logprobs
         scoring = Scoring(self._text(tokens), top, listen)
         if not scoring.done:
             self.engine.check(scoring.request.prompt)

@@ -48,7 +48,10 @@ STRIDE = 61
 
 
 class Passage:
-    """Gives pieces of a text as tokens. Each begins at another word and runs on from the end to the beginning."""
+    """Gives pieces of a text as tokens. Each begins at another word and runs on from the end to the beginning.
+
+    When each word has been the first, pieces begin with a number, how often that has been so.
+    """
 
     def __init__(self, tokenizer: Any, text: str = TEXT) -> None:
         self._tokenizer = tokenizer
@@ -57,8 +60,10 @@ class Passage:
 
     def piece(self, count: int) -> list[int]:
         """Tokens of the next piece, with the token that the model wants first."""
-        start = self._given * STRIDE % len(self._words)
+        rounds, start = self._given // len(self._words), self._given * STRIDE % len(self._words)
         self._given += 1
         words = (self._words[start:] + self._words[:start]) * (1 + 2 * count // len(self._words))
+        if rounds:
+            words.insert(0, f"{rounds}.")
         tokens: list[int] = self._tokenizer.encode(" ".join(words[: 2 * count]), special=False)
         return tokens[:count]
