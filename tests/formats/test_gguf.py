@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from intact.errors import FormatError
 from intact.formats import Tensor, open_checkpoint
 from intact.formats.gguf import TENSOR_KINDS, UNSUPPORTED_KINDS, parse_gguf, read_gguf
+from intact.formats.strings import Strings
 from intact.formats.tensor import KINDS, byte_length
 from support.gguf_writer import Tensors, gguf_bytes, gguf_pieces, write_gguf
 from support.models import FILES, real_model
@@ -37,10 +38,20 @@ def same(ours: Any, theirs: Any) -> bool:
     if isinstance(theirs, np.ndarray):
         return ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes() and not ours.flags.writeable
     if isinstance(theirs, list):
-        return type(ours) is list and len(ours) == len(theirs) and all(map(same, ours, theirs))
+        return type(ours) in (list, Strings) and len(ours) == len(theirs) and all(map(same, ours, theirs))
     if isinstance(theirs, float) and math.isnan(theirs):
         return math.isnan(ours)
     return type(ours) is type(theirs) and bool(ours == theirs)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=6))
+def test_strings_are_those_of_a_list(texts: list[str]) -> None:
+    strings = Strings(iter(texts))
+    assert (len(strings), strings.tolist(), strings[1:-1], strings == texts) == (len(texts), texts, texts[1:-1], True)
+    for place in range(-len(texts), len(texts)):
+        assert strings[place] == texts[place]
+    with pytest.raises(IndexError):
+        strings[len(texts)]
 
 
 # ---- against the gguf package

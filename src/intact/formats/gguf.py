@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.errors import FormatError
+from intact.formats.strings import Strings
 from intact.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, shown
 
 MAGIC: Final = b"GGUF"
@@ -169,7 +170,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise self.error(where, "a string is no UTF-8", "valid UTF-8", begin + error.start) from error
 
-    def strings(self, where: str) -> list[str]:
+    def strings(self, where: str) -> Strings:
         """Read an array of strings; vocabularies are long, so this loop is the one that has to be quick."""
         count = self.count(where, 8)
         self.charge(_STRING_COST * count, where)
@@ -193,7 +194,7 @@ class _Reader:
         if len(strings) < count:
             self.string(where)  # says what is wrong with it
             raise self.error(where, "the header's strings are too long", "a smaller header")
-        return strings
+        return Strings(strings)
 
     def numbers(self, dtype: str, count: int, where: str) -> npt.NDArray[Any]:
         size = np.dtype(dtype).itemsize

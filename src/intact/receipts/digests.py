@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 
 from intact.errors import ParameterError, ReceiptError
+from intact.formats.strings import Strings
 from intact.receipts import canonical
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def _plain(value: Any, key: str) -> Any:
             digits = value.astype(">f8").tobytes().hex()
             return [digits[at : at + 16] for at in range(0, len(digits), 16)]
         value = value.tolist()
+    if isinstance(value, Strings):
+        return value.tolist()
     if isinstance(value, float):
         return struct.pack(">d", value).hex()
     if isinstance(value, list | tuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import numpy as np
 
 from intact.errors import FormatError
+from intact.formats.strings import Strings
 from intact.text.backend import Parts
 from intact.text.pretokenizers import KINDS, normalizer, pre_tokenizer
 from intact.text.vocabulary import (
@@ -154,7 +155,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     return Parts(
         parsing=parsing,
         plain=plain,
-        tokens=Tokens(texts, types.__getitem__, family.spell),
+        tokens=Tokens(Strings(texts), types.__getitem__, family.spell),
         bos_id=bos_id,
         eos_id=eos_id,
         eos_ids=frozenset(token for token in ends if token is not None)
