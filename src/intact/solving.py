@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from intact.errors import ParameterError
 from intact.library import Model, load
@@ -38,36 +38,54 @@ class Graded(NamedTuple):
     correct: bool
 
 
-def backend_of(model: Solver, continues: str = "no") -> Backend:
+def backend_of(model: Solver, continues: str = "no", key: str = "INTACT_API_KEY") -> Backend:
     """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
     Parameters
     ----------
     continues : {'no', 'vllm', 'prefill'}
         How an endpoint goes on from an answer that has begun (docs/backends.md).
+    key : str
+        The environment's variable that holds an endpoint's key.
 
     Raises
     ------
     ParameterError
         If there is no such way.
     """
-    if isinstance(model, str) and model.startswith(("http://", "https://")):
+    if is_address(model):
         from intact.reason.backends.openai import OpenAIBackend
         from intact.reason.backends.openai_wire import as_continues
 
         url, _, name = model.partition("#")
-        return OpenAIBackend(url, name, continues=as_continues(continues))
+        return OpenAIBackend(url, name, continues=as_continues(continues), key=key)
     if isinstance(model, str | os.PathLike):
         model = load(model)
     return NativeBackend(model) if isinstance(model, Model) else model
 
 
-def backends_of(model: Solver | Mapping[str, Solver]) -> dict[str, Backend]:
-    """Back ends by name; one alone is called 'main'."""
+def is_address(model: Any) -> TypeGuard[str]:
+    """Whether a model is meant by an endpoint's address."""
+    return isinstance(model, str) and model.startswith(("http://", "https://"))
+
+
+def backends_of(model: Solver | Mapping[str, Solver], continues: str = "no") -> dict[str, Backend]:
+    """Back ends by name; one alone is called 'main'. Other parameters as of `backend_of`.
+
+    The key of an endpoint is sent to its host alone (docs/backends.md).
+    """
     several = _named(model)
     if not several:
         raise ParameterError("there is no model")
-    return {name: backend_of(one) for name, one in several.items()}
+    keys = {}
+    if addresses := {name: one for name, one in several.items() if is_address(one)}:
+        from intact.reason.backends.openai_key import variables
+
+        keys = variables(addresses)
+    return {
+        name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one)
+        for name, one in several.items()
+    }
 
 
 def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
@@ -75,9 +93,9 @@ def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
 
 
 @contextmanager
-def _opened(model: Solver | Mapping[str, Solver]) -> Iterator[dict[str, Backend]]:
-    """Back ends by name, for a while: of those that are made for it the connections are closed."""
-    backends = backends_of(model)
+def opened(model: Solver | Mapping[str, Solver], continues: str = "no") -> Iterator[dict[str, Backend]]:
+    """`backends_of` for a while: of those that are made for it the connections are closed."""
+    backends = backends_of(model, continues)
     try:
         yield backends
     finally:
@@ -141,7 +159,7 @@ def solve(
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
-    with _opened(model) as backends:
+    with opened(model) as backends:
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         task = Task(found, question, parameters)
@@ -183,7 +201,7 @@ def solve_all(
     place = None if journal is None else Path(journal)
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
-    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, _opened(model) as backends:
+    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, opened(model) as backends:
         driver = _kind(receipt)(
             backends,
             journal=kept,
@@ -225,7 +243,7 @@ def solve_items(
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
-    with _opened(model) as backends:
+    with opened(model) as backends:
         chat = takes_conversations(next(iter(backends.values())))
         problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
         wishes = wishes_of(task, chat, sampling)

@@ -26,7 +26,7 @@ from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
 from intact.reason.state import LOGPROB_SCALE, State
 from intact.score.scorers import find_scorer
-from intact.solving import backend_of, solve_all
+from intact.solving import backend_of, opened, solve_all
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage
 
 SECRET = "sk-very-secret-0123456789"
@@ -367,6 +367,23 @@ def test_the_key_is_nowhere_but_in_its_header(
     assert all("secret" not in text for text in shown)
     assert b"secret" not in files
     assert "***" in shown[3]
+
+
+def test_a_key_goes_to_its_own_host_alone(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sent_by(models: dict[str, str], name: str) -> str | None:
+        endpoint.script = [answer(letters("so"), END)]
+        with opened(models) as backends:
+            (written,) = run(backends[name], [generation()])
+        assert written.error == ""
+        return endpoint.asked[-1][1].get("authorization")
+
+    here, there = f"{endpoint.url}#m", "http://127.0.0.2:9/v1#m"
+    assert sent_by({"main": here, "judge": there}, "main") == f"Bearer {SECRET}"
+    assert sent_by({"main": here, "judge": here}, "judge") == f"Bearer {SECRET}"
+    assert sent_by({"main": there, "big judge": here}, "big judge") is None
+    monkeypatch.setenv(f"{KEY}_BIG_JUDGE", "of its own")
+    assert sent_by({"main": there, "big judge": here}, "big judge") == "Bearer of its own"
+    assert sent_by({"main": here, "big judge": here}, "big judge") == "Bearer of its own"
 
 
 def test_a_key_that_is_sent_back_escaped_or_in_parts_is_not_shown(endpoint: Endpoint) -> None:

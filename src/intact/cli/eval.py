@@ -152,7 +152,7 @@ def command(
     from intact.evaluate.run import evaluate
     from intact.evaluate.work import How
     from intact.reason.registry import find
-    from intact.solving import backends_of
+    from intact.solving import is_address, opened
     from intact.tasks.choose import choose
 
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
@@ -175,18 +175,19 @@ def command(
     began, start = datetime.now(UTC), time.monotonic()
     options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
     options |= {"rows": batch} if batch else {}
-    backends = backends_of({name: _load(one, options) for name, one in named.items()})
-    told = manifest(planned, backends)
-    check_place(place, told)
-    kept = journal or place.with_suffix(".journal")
-    with watch(planned) as (tokens, done):
-        how = How(kept, parallel, tokens, receipt is not None)
-        worker = None if ray is None else _cluster(ray, workers, backends, options, told)
-        try:
-            run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
-        except KeyboardInterrupt:
-            note(f"what is done is in {kept}: the same command goes on from there")
-            raise
+    models = {name: one if is_address(one) else fetch.load(one, **options) for name, one in named.items()}
+    with opened(models) as backends:
+        told = manifest(planned, backends)
+        check_place(place, told)
+        kept = journal or place.with_suffix(".journal")
+        with watch(planned) as (tokens, done):
+            how = How(kept, parallel, tokens, receipt is not None)
+            worker = None if ray is None else _cluster(ray, workers, backends, options, told)
+            try:
+                run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
+            except KeyboardInterrupt:
+                note(f"what is done is in {kept}: the same command goes on from there")
+                raise
     write(run, place, host(run, began, time.monotonic() - start))
     if receipt is not None:
         _write_receipts(receipt, run)
@@ -226,10 +227,6 @@ def _place(planned: Plan, model: str) -> Path:
     """A file's name for a result."""
     words = [_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
     return Path("-".join(re.sub(r"[^\w.]+", "_", word) for word in words) + ".jsonl")
-
-
-def _load(model: str, options: dict[str, Any]) -> Any:
-    return model if model.startswith(("http://", "https://")) else fetch.load(model, **options)
 
 
 def _cluster(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json as encoder
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,6 +140,7 @@ def command(
     from intact.reason.budget import Budget
     from intact.reason.registry import find
     from intact.receipts.document import write_receipts
+    from intact.solving import is_address, opened
 
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
@@ -149,9 +152,13 @@ def command(
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
     check_receipt(receipt)
 
-    def loaded() -> dict[str, Any]:
+    @contextmanager
+    def loaded() -> Iterator[dict[str, Any]]:
         named = {MAIN: model} | dict(map(pair, others or []))
-        return {name: _load(one, profile, threads, as_bytes(cache), continues) for name, one in named.items()}
+        options = profile, threads, as_bytes(cache)
+        models = {name: one if is_address(one) else fetch.load(one, *options) for name, one in named.items()}
+        with opened(models, continues) as backends:
+            yield backends
 
     if task is not None:
         from intact.cli.solve_task import TaskRun, run_task
@@ -162,7 +169,8 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    result = _solve(loaded(), chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
+    with loaded() as backends:
+        result = _solve(backends, chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
     if receipt is not None and result.receipt is not None:
         write_receipts(receipt, [result.receipt])
     if trace is not None:
@@ -177,16 +185,8 @@ def command(
         raise ParameterError(result.caveats[-1])
 
 
-def _load(model: str, profile: str, threads: int | None, cache: int | None, continues: str) -> Any:
-    if model.startswith(("http://", "https://")):
-        from intact.solving import backend_of
-
-        return backend_of(model, continues)
-    return fetch.load(model, profile, threads, cache)
-
-
 def _solve(
-    models: dict[str, Any],
+    backends: dict[str, Any],
     method: Method,
     text: str,
     parameters: dict[str, Any],
@@ -197,9 +197,8 @@ def _solve(
     receipt: bool,
 ) -> Result:
     from intact.reason.driver import Task
-    from intact.solving import as_problem, backends_of, solve_all
+    from intact.solving import as_problem, solve_all
 
-    backends = backends_of(models)
     problem = as_problem(text, next(iter(backends.values())), seed=seed)
     console, one = err(), Task(method, problem, parameters)
     with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json as encoder
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from intact.reason.budget import Budget
     from intact.reason.registry import Method
     from intact.solving import Graded
+    from intact.tasks.task import Item, Task
 
 ANSWERS = "answers.jsonl"
 PAUSE = 0.2
@@ -66,17 +67,36 @@ class TaskRun(NamedTuple):
     parallel: int
 
 
-def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> None:
+def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: TaskRun, json: bool) -> None:
     """Solve a task's problems, and tell how many are right."""
     from intact.receipts.document import write_receipts
-    from intact.solving import solve_items
     from intact.tasks import find_task
 
     task = find_task(run.task)
     items = task.load(run.split, run.limit)
     view = View(len(items), run.caps)
-    models = load()
-    view.began = time.monotonic()
+    with load() as models:
+        view.began = time.monotonic()
+        _solve(models, task, items, run, view)
+    place = {item.id: i for i, item in enumerate(items)}
+    results = sorted(view.graded, key=lambda one: place[one.item.id])
+    for file in (run.trace, run.journal and run.journal / ANSWERS):
+        if file is not None:
+            write_whole(file, _lines(results))
+    if run.receipt is not None:
+        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
+    summary = _summary(results, run)
+    if json:
+        emit(summary)
+    else:
+        _print(summary, results)
+    _check_receipts(run, results)
+
+
+def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View) -> None:
+    """Solve, and show how far it is."""
+    from intact.solving import solve_items
+
     with _watch(view) as refresh:
 
         def progress(tokens: int) -> None:
@@ -102,19 +122,6 @@ def run_task(load: Callable[[], dict[str, Any]], run: TaskRun, json: bool) -> No
             for one in graded:
                 view.graded.append(one)
                 refresh()
-    place = {item.id: i for i, item in enumerate(items)}
-    results = sorted(view.graded, key=lambda one: place[one.item.id])
-    for file in (run.trace, run.journal and run.journal / ANSWERS):
-        if file is not None:
-            write_whole(file, _lines(results))
-    if run.receipt is not None:
-        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
-    summary = _summary(results, run)
-    if json:
-        emit(summary)
-    else:
-        _print(summary, results)
-    _check_receipts(run, results)
 
 
 def _check_receipts(run: TaskRun, results: list[Graded]) -> None:

@@ -16,7 +16,9 @@ from intact.engine.sequence import Request, Sample, Sequence
 FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs
 PATIENCE = 256  # steps of waiting that one more of priority is worth
 SCORED_ROWS = 64  # rows of logits that are held at once for a text that is scored
-LOOKAHEAD = 64  # long prompts of which a step finds out how much the index has, or how many it finds waiting for another
+LOOKAHEAD = (
+    64  # long prompts of which a step finds out how much the index has, or how many it finds waiting for another
+)
 FORESEEN = 1024  # of those who wait, among whom short prompts are looked for
 
 
@@ -300,4 +302,3 @@ class _Left:
 def _is_behind(sequence: Sequence) -> bool:
     """Whether a sequence has a prompt to compute, or again what was preempted."""
     return sequence.remaining > 1 or not sequence.output
-

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from intact.reason.execution import Execution
 
+
 class Slot(ABC):
     """A request of a list, while it is served.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from intact.errors import EndpointError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
-from intact.reason.backends.openai_key import Key
+from intact.reason.backends.openai_key import KEY, Key
 from intact.reason.backends.openai_wire import Arrival, Continues, body_of
 from intact.reason.limits import above, at_least, within
 from intact.reason.state import Piece, Prompt
@@ -28,7 +28,6 @@ WAIT = 0.02  # seconds that a step waits for something to arrive
 LONGEST_PAUSE = 60.0
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 pause_for = asyncio.sleep
-KEY = "INTACT_API_KEY"
 
 _CAVEATS = (
     "the endpoint's arithmetic and batches are its own: the same request may give another text next time",
@@ -271,9 +270,10 @@ class OpenAIBackend:
         """What is left to do when the loop is stopped: whatever still runs there comes to its end."""
         for task, _ in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+        await _others()
         await self._client.aclose()
         await asyncio.get_running_loop().shutdown_asyncgens()
+        await _others()  # a collector may have begun to close generators of its own accord
 
     def _begin(self, generation: Generation, arrival: Arrival) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(generation, arrival))
@@ -336,16 +336,17 @@ class OpenAIBackend:
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
         """Read events until the end, or until nothing more is of interest; after the last token comes the usage."""
         events = "event-stream" in response.headers.get("content-type", "")
-        rest, size = b"", 0
+        parts, size = list[bytes](), 0  # of a line that has not ended, or of the whole answer
         async with _chunks(response) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > self._largest:
                     raise EndpointError(f"the answer is larger than {self._largest:,} bytes")
-                rest += chunk
-                if not events:
+                parts.append(chunk)
+                if not events or b"\n" not in chunk:
                     continue
-                *lines, rest = rest.split(b"\n")
+                *lines, rest = b"".join(parts).split(b"\n")
+                parts = [rest]
                 for line in lines:
                     field, _, data = self._key.clean_bytes(line.strip()).partition(b":")
                     if field == b"data" and data.strip() == b"[DONE]":
@@ -355,7 +356,7 @@ class OpenAIBackend:
                     if arrival.stopped:
                         return
         if not events:
-            arrival.take(self._key.clean_bytes(rest))
+            arrival.take(self._key.clean_bytes(b"".join(parts)))
 
     async def _refusal(self, response: httpx.Response) -> _Again:
         """What a status other than 200 means.
@@ -389,6 +390,12 @@ def _httpx() -> Any:
     except ImportError as error:
         raise ParameterError("endpoints need httpx: pip install 'intact[openai]'") from error
     return httpx
+
+
+async def _others() -> None:
+    """Wait until nothing else runs in this loop."""
+    await asyncio.sleep(0)  # what was called from elsewhere may start tasks
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
 
 def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> None:

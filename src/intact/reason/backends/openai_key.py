@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from intact.errors import ParameterError
 
+KEY = "INTACT_API_KEY"
 SHORTEST = 8  # characters from which on a key is looked for in what comes back
 
 
@@ -38,6 +41,17 @@ class Key:
     def clean_bytes(self, data: bytes) -> bytes:
         """The same for bytes."""
         return self.clean(data.decode("latin-1")).encode("latin-1")
+
+
+def variables(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Which variable of the environment holds the key of each endpoint, by their names.
+
+    The plain one is for the first endpoint's host alone; others have one that ends with their own name.
+    """
+    hosts = {name: urlsplit(address)[:2] for name, address in addresses.items()}
+    first = next(iter(hosts.values()), None)
+    own = {name: f"{KEY}_{re.sub('[^A-Za-z0-9]', '_', name).upper()}" for name in addresses}
+    return {name: KEY if hosts[name] == first and own[name] not in os.environ else own[name] for name in addresses}
 
 
 def _written(character: str) -> str:
