@@ -235,7 +235,8 @@ class Arrival:
         if text != told:  # of its tokens none is named: they would spell the key
             listed = [Listed("", logprob, tuple([("***", value) for _, value in top])) for _, logprob, top in listed]
         tokens = [stand_in(token.text) for token in listed]
-        tokens += [stand_in(f"{place} of {text}") for place in range(len(tokens), count)]
+        whole = stand_in(text)
+        tokens += [stand_in(f"{place} of {whole}") for place in range(len(tokens), count)]
         # of tokens that are charged, but not listed, nothing is known: they repeat the others, which keeps means
         full = [listed[place % len(listed)] for place in range(count)] if listed else []
         logprobs = tuple([token.logprob for token in full])
