@@ -39,6 +39,28 @@ def test_tokens_charged_are_tokens_made() -> None:
             assert result.cost.tokens == tokens_of(result.trace["nodes"])
 
 
+@method("none")
+def reluctant(problem: Problem) -> Steps:
+    """Go on when told to leave."""
+    try:
+        yield [Extend(problem.start, max_tokens=50)] * 3
+    finally:
+        yield Extend(problem.start)
+    return Answer(None)
+
+
+def test_what_cannot_be_left_keeps_nobody_from_leaving(caplog: pytest.LogCaptureFixture) -> None:
+    backend = MarkovBackend(timing=1)
+    tasks = [Task(reluctant, problem, {}) for problem in problems(2)]
+    results = Driver({"main": backend}, sampling=SAMPLED).solve([*tasks_of(problems(1)), *tasks])
+    next(results)
+    results.close()
+    assert [record.message for record in caplog.records] == [
+        f"{problem.id}: a method could not be left" for problem in problems(2)
+    ]
+    assert not backend.live
+
+
 @pytest.mark.parametrize("cap", [0, 1, 5, 17, 30, 60, 100])
 @pytest.mark.parametrize("name", ["tokens", "prefill", "operations", "scores"])
 def test_no_cap_is_exceeded_and_timing_does_not_matter_at_the_cap(cap: int, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -26,6 +27,7 @@ from intact.reason.writing import Reader, Writing
 if TYPE_CHECKING:
     from intact.reason.driver import Driver
 
+_LOG = logging.getLogger("intact")
 MAX_TOKENS = 512
 """Of an extension, where nobody says otherwise."""
 DEPTH = 16
@@ -212,8 +214,11 @@ class Execution:
                 slot.strike()
 
     def close(self) -> None:
-        """Leave the generator."""
-        self._generator.close()
+        """Leave the generator, whatever it makes of that."""
+        try:
+            self._generator.close()
+        except Exception:  # it yields once more, or fails where it tidies up: the others are to be left too
+            _LOG.exception("%s: a method could not be left", self.problem.id)
         for slot in self._slots:
             if isinstance(slot, CallSlot) and slot.child is not None:
                 slot.child.close()
