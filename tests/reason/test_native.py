@@ -211,6 +211,27 @@ def test_a_race_of_texts_that_are_known_is_decided_without_the_model(
     assert written < all_of_it
 
 
+@pytest.mark.parametrize("cap", [7, 40, 60, 100, 130])
+def test_what_a_cap_leaves_of_texts_that_are_known_is_not_written_again(
+    tiny: Model, made: list[Event], tmp_path: Path, cap: int
+) -> None:
+    problem, wishes = Problem("p", "x" * 40, last_number), {"max_tokens": 32, "temperature": 1.0, "stop": ["a"]}
+
+    def votes(folder: str, budget: Budget | None) -> tuple[Any, int]:
+        made.clear()
+        with Journal(tmp_path / folder) as journal:
+            task = Task(find("self_consistency"), problem, {"n": 6})
+            (result,) = solve(tiny, [task], sampling=wishes, journal=journal, budget=budget)
+        return comparable(result), len(made)
+
+    _, whole = votes("first", None)
+    capped, none = votes("first", Budget(tokens=cap))
+    fresh, some = votes("second", Budget(tokens=cap))
+    assert none == 0 < some <= cap < whole
+    assert capped == fresh
+    assert "budget" in [node["why"] for node in fresh["trace"]["nodes"]]
+
+
 def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random tokens, which no tokenizer would have chosen for their text, are continued as they are."""
     contexts: list[list[int]] = []

@@ -140,7 +140,7 @@ class WritingSlot(Slot):
         if not self._winners:
             self._key = keys[0]
             one: list[list[Any]] | None = self._recall(self._key)
-            return one
+            return one or self._shorten(going[0])
         self._key = key_of("race", self._winners, [key.hex() for key in keys])
         found = self._recall(self._key)
         if found is None:
@@ -154,6 +154,20 @@ class WritingSlot(Slot):
         """A text that has come to its end."""
         found = self._recall(key)
         return None if found is None else found[0]
+
+    def _shorten(self, writing: Writing) -> list[list[Any]] | None:
+        """What a cap leaves of a text that is known as long as it was asked for."""
+        most, backend = writing.allowed, writing.backend
+        if most == writing.room or not isinstance(backend, Cutting) or writing.request.hidden:
+            return None
+        whole = self._whole(writing.key(writing.room))
+        if whole is None:
+            return None
+        text = _read(whole)
+        if len(text.tokens) > most:
+            text = backend.cut(writing.state, text, most, "length")
+        self._keep({writing: text})
+        return [list(text)]
 
     def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
         """What a race makes of texts that are all known in full: those that others had written are cut."""
@@ -171,7 +185,7 @@ class WritingSlot(Slot):
         most = heat.limit
         if most is not None:
             texts = [
-                text if len(text.tokens) <= most else backend.cut(writing.state, text, most)
+                text if len(text.tokens) <= most else backend.cut(writing.state, text, most, "cancelled")
                 for writing, text in zip(going, texts, strict=True)
             ]
         self._keep(dict(zip(going, texts, strict=True)))

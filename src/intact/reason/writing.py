@@ -86,16 +86,21 @@ class Writing:
     def look(self, reader: Reader, besides: set[int]) -> None:
         """Find out what must be read, and how much room the context leaves."""
         self.context = reader.look(self.backend, self.model, self.state, besides)
-        self.allowed = min(self.parameters.max_tokens, self.backend.context - self.context.length)
+        self.allowed = self.room
+
+    @property
+    def room(self) -> int:
+        """The most tokens that were asked for, and that the context leaves."""
+        return min(self.parameters.max_tokens, self.backend.context - self.context.length)
 
     def cost(self, tokens: int) -> Cost:
         """What it takes to write so many tokens."""
         operations = self.context.operations + self.backend.operations(self.context.length, tokens)
         return Cost(tokens, self.context.unread, operations, sequential=tokens)
 
-    def key(self) -> bytes:
-        """The digest of the request, in the journal."""
-        parameters = replace(self.parameters, max_tokens=self.allowed).to_json()
+    def key(self, tokens: int | None = None) -> bytes:
+        """The digest of the request, in the journal; or of one for another number of tokens."""
+        parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = ("hidden",) if self.request.hidden else ()
         if isinstance(self.backend, Dated) and (prompt := self.backend.dated(self.state.prompt)):
             more = (*more, prompt)

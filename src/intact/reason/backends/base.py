@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.parameters import SamplingParameters
 from intact.reason.state import Branch, Hidden, Piece, Prompt, State, Top, Why
+
+Cut = Literal["cancelled", "length"]
+"""Why a text has no more tokens: a lost race, or a limit."""
 
 
 class Written(NamedTuple):
@@ -103,10 +106,10 @@ class Generation:
 
 @runtime_checkable
 class Cutting(Protocol):
-    """A back end that can tell what a text would be had it been cut: so races are decided by texts that are known."""
+    """A back end that can tell what a text would be had it been cut: known ones decide races, and serve lower caps."""
 
-    def cut(self, state: State, written: Written, tokens: int) -> Written:
-        """The first so many tokens of what was written after a state, as a loser's."""
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
         ...
 
 

@@ -19,7 +19,7 @@ from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
-from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.texts import Texts
 from intact.reason.state import Hidden, Piece, Prompt, State
 
@@ -108,9 +108,9 @@ class NativeBackend:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         return self._texts.dated(prompt)
 
-    def cut(self, state: State, written: Written, tokens: int) -> Written:
-        """The first so many tokens of what was written after a state, as a loser's of a race."""
-        return self._texts.cut(state, written, tokens)
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
+        return self._texts.cut(state, written, tokens, why)
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""

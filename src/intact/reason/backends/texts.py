@@ -8,7 +8,7 @@ from functools import cached_property
 
 from intact.engine.job import Job
 from intact.engine.sequence import Finish
-from intact.reason.backends.base import Written
+from intact.reason.backends.base import Cut, Written
 from intact.reason.state import Piece, Prompt, State, Top, Why
 from intact.text import Tokenizer
 
@@ -79,9 +79,9 @@ class Texts:
         why: Why = "end" if ended else finish
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
 
-    def cut(self, state: State, written: Written, tokens: int) -> Written:
-        """The first so many tokens of what was written after a state, as a loser's of a race."""
-        told = self.told(state, written.tokens[:tokens], written.logprobs[:tokens], "cancelled")
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
+        told = self.told(state, written.tokens[:tokens], written.logprobs[:tokens], why)
         return told._replace(top=written.top[:tokens])
 
     def _encode(self, part: Prompt | Piece) -> list[int]:

@@ -16,7 +16,7 @@ from intact.engine.sequence import Event
 from intact.errors import IntactError, ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
-from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.native import digest_of
 from intact.reason.backends.texts import Texts
 from intact.reason.state import Piece, Prompt, State
@@ -119,9 +119,9 @@ class TransformersBackend:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         return self._texts.dated(prompt)
 
-    def cut(self, state: State, written: Written, tokens: int) -> Written:
-        """The first so many tokens of what was written after a state, as a loser's of a race."""
-        return self._texts.cut(state, written, tokens)
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
+        return self._texts.cut(state, written, tokens, why)
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, and attention over all before it."""
