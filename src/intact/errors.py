@@ -63,3 +63,8 @@ class WorkerError(IntactError):
 
 class LogError(IntactError):
     """A log that cannot be audited: truncated, incomplete, of another tokenizer, or drawn in an unknown way."""
+
+
+def install(extra: str) -> str:
+    """How to install what an extra of this package brings; not by its name, which on the index is another project's."""
+    return f"pip install '.[{extra}]' in the checkout of intact"

@@ -1,4 +1,6 @@
-"""``intact solve`` on an endpoint: methods that write step by step, where it says how answers go on."""
+"""``intact solve`` and ``intact eval`` on an endpoint: methods that write step by step, where it says how answers go on."""
+
+import json
 
 import pytest
 
@@ -31,6 +33,19 @@ def test_a_conversations_answer_goes_on_step_by_step(solve, endpoint, way, sent)
     assert going
     assert all(body["messages"][-1]["content"].endswith(".") for body in going)
     assert all(("continue_final_message" in body) is sent for body in going)
+
+
+def test_an_evaluation_goes_on_so_too_and_says_how(intact_command, endpoint, tmp_path):
+    task = tmp_path / "sums.toml"
+    (tmp_path / "sums.jsonl").write_text('{"q": "ask", "a": "42"}\n')
+    task.write_text('name="sums"\ngrader="number"\n[items]\nfile="sums.jsonl"\nquestion="{q}"\nanswer="{a}"\n')
+    out = tmp_path / "out.jsonl"
+    steps = ("--method", "particle_filter", "--set", "n=3", "--set", "delimiter=.", "--set", "steps=3")
+    options = (*steps, "--seeds", "0-5", "--max-tokens", 20, "--out", out, "--continues", "prefill")
+    told = intact_command("eval", f"{endpoint.url}#toy", task, *options)
+    assert told.code == 0, told.err
+    assert any(body["messages"][-1]["role"] == "assistant" for _, _, body in endpoint.asked)
+    assert "--continues prefill" in json.loads(out.read_text().splitlines()[0])["command"]
 
 
 def test_without_a_way_to_go_on_it_is_named(solve, endpoint):

@@ -45,7 +45,7 @@ def mortal(problem: Problem, *, n: int = 4) -> Steps:
 
 @pytest.mark.slow
 def test_two_workers_of_which_one_dies_give_the_bytes_of_one_machine(tmp_path):
-    pytest.importorskip("ray", reason="needs Ray: pip install 'intact[ray]'")
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
     folder = tmp_path / "data" / "gsm8k"
     folder.mkdir(parents=True)
     rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(6)]

@@ -13,7 +13,7 @@ from intact.tasks.choose import choose
 from support.models import real_model
 from support.tiny import write_tiny
 
-pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install 'intact[lm-eval]'")
+pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness: pip install '.[lm-eval]'")
 
 ITEMS = 20
 

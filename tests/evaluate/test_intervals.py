@@ -117,5 +117,5 @@ def test_what_is_not_installed_is_named(library, monkeypatch):
     from intact.evaluate import holm
 
     monkeypatch.setattr(checks, "find_spec", lambda name: None if name == library else object())
-    with pytest.raises(ParameterError, match=rf'needs {library}: pip install "intact\[evaluate\]"'):
+    with pytest.raises(ParameterError, match=rf"needs {library}: pip install '\.\[evaluate\]'"):
         bootstrap([1, 0]) if library == "scipy" else holm([0.5])

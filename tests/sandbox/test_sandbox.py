@@ -311,7 +311,7 @@ def test_the_environment_may_choose_or_insist(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyseccomp", None)
-    with pytest.raises(SandboxError, match=r"pip install 'intact\[sandbox\]'"):
+    with pytest.raises(SandboxError, match=r"pip install '\.\[sandbox\]'"):
         protection("seccomp")
 
 

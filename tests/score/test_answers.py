@@ -212,7 +212,7 @@ def test_threads_may_ask_side_by_side():
 
 def test_what_needs_algebra_names_the_extra(monkeypatch):
     monkeypatch.setattr(symbolic, "find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r"pip install 'intact\[score\]'"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[score\]'"):
         Algebra().ask("canonical", "x+y")
     assert answers.simplest(r"\frac{1}{2}") == "0.5"
 

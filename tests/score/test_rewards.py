@@ -250,5 +250,5 @@ def test_another_weight_is_another_digest(checkpoints, tmp_path):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr("intact.score.rewards.base.find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r"pip install 'intact\[rewards\]'"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[rewards\]'"):
         open_reward("x")

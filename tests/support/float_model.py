@@ -10,8 +10,8 @@ from support.tiny import TEMPLATE
 
 def save_tiny_llama(folder: Path, seed: int = 0) -> Path:
     """Save one; the test is skipped where Transformers is not installed."""
-    torch = pytest.importorskip("torch", reason="needs torch: pip install 'intact[transformers]'")
-    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'intact[transformers]'")
+    torch = pytest.importorskip("torch", reason="needs torch: pip install '.[transformers]'")
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[transformers]'")
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -119,7 +119,7 @@ def test_texts_in_csv_may_have_several_lines_and_rows_must_be_whole(declared, tm
 
 
 def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
-    pytest.importorskip("datasets", reason="needs datasets: pip install 'intact[hub]'")
+    pytest.importorskip("datasets", reason="needs datasets: pip install '.[hub]'")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     declared()
     (tmp_path / "set").mkdir()
@@ -222,7 +222,7 @@ def test_procedures_are_judged_step_by_step():
 
 
 def test_reasoning_gym_needs_no_download_and_judges_by_itself():
-    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install 'intact[reasoning-gym]'")
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
     chosen = choose("reasoning_gym:dataset=chain_sum,seed=5,size=4")
     items = chosen.load()
     assert items == choose("reasoning_gym:dataset=chain_sum,seed=5,size=9").load(4)

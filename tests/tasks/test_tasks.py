@@ -51,7 +51,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 def items(task: Task, data_dir) -> list[Item]:
     if task.name == "reasoning_gym":
-        pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install 'intact[reasoning-gym]'")
+        pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
     return task.load(folder=data_dir)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from intact.audit.distribution import family
 from intact.audit.recompute import Scored
 from intact.audit.scores import Kind
-from intact.errors import IntactError, LogError
+from intact.errors import IntactError, LogError, install
 from intact.executors.base import Profile
 
 ALPHA = 0.01
@@ -97,7 +97,7 @@ def _scipy() -> Any:
     try:
         from scipy import special
     except ImportError:
-        raise IntactError("an audit needs SciPy: pip install 'intact[evaluate]'") from None
+        raise IntactError(f"an audit needs SciPy: {install('evaluate')}") from None
     return special
 
 

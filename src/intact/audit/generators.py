@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import IntactError
+from intact.errors import IntactError, install
 from intact.numerics.sampling import MASK32, philox4x32
 
 RANDOM_SEED = (1 << 32) - 1
@@ -43,7 +43,7 @@ def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float6
         import torch
     except ImportError:
         raise IntactError(
-            "draws on a CPU come from PyTorch's generator: pip install 'intact[transformers]', "
+            f"draws on a CPU come from PyTorch's generator: {install('transformers')}, "
             "or audit without the seed (--ignore-seed)"
         ) from None
     generator = torch.Generator().manual_seed(seed)

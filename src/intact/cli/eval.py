@@ -14,6 +14,7 @@ from intact.cli import fetch
 from intact.cli.eval_shown import host, show, summary, watch
 from intact.cli.options import (
     CacheOption,
+    ContinuesOption,
     JsonOption,
     MaxTokensOption,
     MinPOption,
@@ -140,6 +141,7 @@ def command(
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     min_p: MinPOption = None,
+    continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -176,7 +178,7 @@ def command(
     options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
     options |= {"rows": batch} if batch else {}
     models = {name: one if is_address(one) else fetch.load(one, **options) for name, one in named.items()}
-    with opened(models) as backends:
+    with opened(models, continues) as backends:
         told = manifest(planned, backends)
         check_place(place, told)
         kept = journal or place.with_suffix(".journal")

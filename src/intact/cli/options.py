@@ -56,6 +56,9 @@ WithOption = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False),
 ]
+ContinuesOption = Annotated[
+    str, typer.Option("--continues", help="How endpoints go on from an answer: no, vllm or prefill.")
+]
 MaxTokensOption = Annotated[
     int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
 ]

@@ -11,7 +11,7 @@ import typer
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.serve.settings import Settings, read_keys
 
 EXAMPLES = """\
@@ -92,7 +92,7 @@ def command(
         from intact.serve.tracing import exporting
         from intact.serve.watch import set_up_log
     except ModuleNotFoundError as error:
-        raise ParameterError(f"the server needs {error.name}: pip install 'intact[serve]'") from error
+        raise ParameterError(f"the server needs {error.name}: {install('serve')}") from error
     traces = exporting() if otel else None
     places = {name: str(fetch.locate(place)) for name, place in _all_named(models or [DEFAULT]).items()}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)

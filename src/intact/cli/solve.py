@@ -16,6 +16,7 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
+    ContinuesOption,
     JsonOption,
     MaxTokensOption,
     MinPOption,
@@ -128,9 +129,7 @@ def command(
             "--stop", help="What ends an answer, such as '\\nQuestion:'; may be given again.", show_default=False
         ),
     ] = None,
-    continues: Annotated[
-        str, typer.Option("--continues", help="How endpoints go on from an answer: no, vllm or prefill.")
-    ] = "no",
+    continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from intact.engine import grammars
 from intact.engine.parameters import Constraint, SamplingParameters
-from intact.errors import ConstraintError, ParameterError
+from intact.errors import ConstraintError, ParameterError, install
 from intact.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _Compiler:
             from llguidance import LLTokenizer, TokenizerWrapper
         except ImportError as error:
             raise ParameterError(
-                "constraints need llguidance, which is not installed: pip install 'intact[constraints]'"
+                f"constraints need llguidance, which is not installed: {install('constraints')}"
             ) from error
         ends = sorted(tokenizer.eos_ids)
         if not ends:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -17,7 +17,7 @@ Booleans = NDArray[np.bool_]
 def need(library: str) -> None:
     """Raise ParameterError unless a library of the extra `evaluate` is installed."""
     if find_spec(library) is None:
-        raise ParameterError(f'this needs {library}: pip install "intact[evaluate]"')
+        raise ParameterError(f"this needs {library}: {install('evaluate')}")
 
 
 def whole(values: ArrayLike, name: str) -> Integers:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intact import __version__
-from intact.errors import ParameterError, WorkerError
+from intact.errors import ParameterError, WorkerError, install
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
 from intact.evaluate.plan import Plan, Unit
@@ -39,7 +39,7 @@ def connected(address: str) -> Iterator[Any]:
         If there is no cluster.
     """
     if find_spec("ray") is None:
-        raise ParameterError("many machines need Ray: pip install 'intact[ray]'")
+        raise ParameterError(f"many machines need Ray: {install('ray')}")
     import ray
 
     where = {} if address == LOCAL else {"address": address}

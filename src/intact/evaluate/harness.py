@@ -12,14 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
 from intact.executors.base import Profile
 from intact.library import Model, load
 from intact.reason.backends.native import NativeBackend
 
 if find_spec("lm_eval") is None:
-    raise ParameterError("lm-evaluation-harness is missing: pip install 'intact[lm-eval]'")
+    raise ParameterError(f"lm-evaluation-harness is missing: {install('lm-eval')}")
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "tasks": [_task(plan, task, converses) for task in range(len(plan.tasks))],
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
-        "command": command(plan, list(backends), profile_of(first)),
+        "command": command(plan, list(backends), profile_of(first), continues_of(backends.values())),
     }
 
 
@@ -52,7 +52,12 @@ def profile_of(backend: Backend) -> str:
     return backend.model.executor.profile if isinstance(backend, NativeBackend) else USUAL
 
 
-def command(plan: Plan, models: Sequence[str], profile: str = USUAL) -> str:
+def continues_of(backends: Iterable[Backend]) -> str:
+    """How the endpoints among them go on from an answer that has begun."""
+    return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
+
+
+def command(plan: Plan, models: Sequence[str], profile: str = USUAL, continues: str = "no") -> str:
     """The command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
@@ -65,6 +70,8 @@ def command(plan: Plan, models: Sequence[str], profile: str = USUAL) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if profile != USUAL:
         words += ["--profile", profile]
+    if continues != "no":
+        words += ["--continues", continues]
     if plan.limit is not None:
         words += ["--limit", str(plan.limit)]
     if plan.seeds != (0,):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from intact.errors import ParameterError, ReceiptError
+from intact.errors import ParameterError, ReceiptError, install
 from intact.formats.strings import Strings
 from intact.receipts import canonical
 
@@ -49,7 +49,7 @@ def new_hash(name: HashName) -> Hash:
     try:
         from blake3 import blake3
     except ImportError:
-        raise ParameterError("BLAKE3 needs the package blake3: pip install 'intact[receipts]'") from None
+        raise ParameterError(f"BLAKE3 needs the package blake3: {install('receipts')}") from None
     made: Hash = blake3()
     return made
 

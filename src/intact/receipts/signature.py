@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.receipts.fields import Fields
 
 if TYPE_CHECKING:
@@ -186,4 +186,4 @@ def _need_cryptography() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        raise ParameterError("signatures need the package cryptography: pip install 'intact[receipts]'") from None
+        raise ParameterError(f"signatures need the package cryptography: {install('receipts')}") from None

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from intact.errors import install
+
 STRICT = """
     read readv write writev close lseek fstat dup fcntl brk mmap munmap mprotect mremap madvise rt_sigaction
     rt_sigprocmask rt_sigreturn sigaltstack restart_syscall futex set_robust_list sched_yield
@@ -39,7 +41,7 @@ def available() -> str | None:
     try:
         import pyseccomp  # noqa: F401
     except ImportError:
-        return "the Python package pyseccomp is missing: pip install 'intact[sandbox]'"
+        return f"the Python package pyseccomp is missing: {install('sandbox')}"
     except (OSError, RuntimeError) as error:
         return f"libseccomp cannot be loaded: {error}"
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 
 SECONDS = 5
 MEMORY = 4 << 30
@@ -51,7 +51,7 @@ class Algebra:
 
     def _start(self) -> subprocess.Popen[str]:
         if find_spec("math_verify") is None:
-            raise ParameterError("answers that are expressions need math-verify: pip install 'intact[score]'")
+            raise ParameterError(f"answers that are expressions need math-verify: {install('score')}")
         source = Path(__file__).with_name("worker.py").read_text("utf-8")
         command = [sys.executable, "-P", "-c", source, str(self.seconds), str(self.memory)]
         self._child = subprocess.Popen(

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import intact
 from intact.engine.completion import Completion
 from intact.engine.parameters import SamplingParameters
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.serve.errors import ApiError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def exporting() -> Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
-        raise ParameterError(f"traces need {error.name}: pip install 'intact[otel]'") from error
+        raise ParameterError(f"traces need {error.name}: {install('otel')}") from error
     own = Resource.create({"service.name": "intact", "service.version": intact.__version__})
     provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

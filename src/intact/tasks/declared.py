@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intact.errors import FormatError, ParameterError
+from intact.errors import FormatError, ParameterError, install
 from intact.score import answers
 from intact.tasks.choice import LETTERS, Choice, with_choices
 from intact.tasks.data import Row, read_rows
@@ -215,7 +215,7 @@ def _fill(template: str, row: Row) -> str:
 
 def _from_hub(items: Mapping[str, Any]) -> Iterable[Row]:
     if find_spec("datasets") is None:
-        raise ParameterError("data sets of the hub need datasets: pip install 'intact[hub]'")
+        raise ParameterError(f"data sets of the hub need datasets: {install('hub')}")
     from datasets import load_dataset
 
     try:

@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.score import answers, numbers
 from intact.score.latex import plain
 from intact.tasks.generated import Generated
@@ -27,7 +27,7 @@ class ReasoningGym(Generated):
         ("What is 12 + 30 - 7?", "12 + 30 = 42 and 42 - 7 = 35. The answer is 35."),
         ("Spell 'stone' backwards.", "The letters are s, t, o, n, e; backwards e, n, o, t, s. The answer is enots."),
     )
-    extra = "intact[reasoning-gym]"
+    extra = "reasoning-gym"
 
     def __init__(self, *, dataset: str = DATASET, seed: int = 0, size: int = 100) -> None:
         super().__init__(seed=seed, size=size)
@@ -41,7 +41,7 @@ class ReasoningGym(Generated):
     def _made(self) -> Any:
         """The data set; its items depend on their number and the seed, not on its size."""
         if find_spec("reasoning_gym") is None:
-            raise ParameterError(f"{self.name} needs reasoning-gym: pip install '{self.extra}'")
+            raise ParameterError(f"{self.name} needs reasoning-gym: {install(self.extra)}")
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
 

@@ -67,7 +67,7 @@ class Task(ABC):
     measures : mapping
         What is measured of an answer besides its being right, and what that means, in a line each (`measure`).
     extra : str
-        What has to be installed for it, such as ``intact[reasoning-gym]``.
+        The extra of this package that has to be installed for it, such as ``reasoning-gym``.
     graded : bool
         Whether anything here can judge its answers.
     called : str

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 
 SMALLEST = 0.01
 WEIGHTS = (0.2, 0.8)
@@ -52,7 +52,7 @@ def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
 def check_installed() -> None:
     """Raise ParameterError if SciPy is missing; methods ask before they write anything."""
     if find_spec("scipy") is None:
-        raise ParameterError('fitting a mixture needs SciPy: pip install "intact[reason]"')
+        raise ParameterError(f"fitting a mixture needs SciPy: {install('reason')}")
 
 
 def fit(values: Sequence[float]) -> Mixture | None:

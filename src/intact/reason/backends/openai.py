@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from intact.errors import EndpointError, IntactError, ParameterError
+from intact.errors import EndpointError, IntactError, ParameterError, install
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
@@ -117,7 +117,7 @@ class OpenAIBackend:
         within(0, LONGEST_PAUSE, pause=pause)
         self.context, self.model, self.url = context, model, str(address).rstrip("/")
         self._seconds, self._retries, self._pause, self._largest = seconds, retries, pause, largest
-        self._continues, self._extra, self._count = continues, dict(extra or {}), count
+        self.continues, self._extra, self._count = continues, dict(extra or {}), count
         self._key = Key(key)
         self._notes: dict[str, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,7 +132,7 @@ class OpenAIBackend:
     def identity(self) -> str:
         """Address and name: nothing more is known of the model."""
         extra = hashlib.sha256(json.dumps(self._extra, sort_keys=True).encode()).hexdigest()[:16]
-        return f"openai {self.url} {self.model} {self._continues} {extra}"
+        return f"openai {self.url} {self.model} {self.continues} {extra}"
 
     @property
     def vocabulary(self) -> str:
@@ -143,7 +143,7 @@ class OpenAIBackend:
     def caveats(self) -> tuple[str, ...]:
         """What an endpoint cannot promise, and what was noticed of this one."""
         own = [] if self._count else ["prompts are charged by their bytes: at least as much as their tokens"]
-        if self._continues == "no":
+        if self.continues == "no":
             own.append("answers of conversations cannot be continued")
         return (*_CAVEATS, *own, *self._notes)
 
@@ -301,7 +301,7 @@ class OpenAIBackend:
     async def _insist(self, generation: Generation, arrival: Arrival) -> None:
         """Ask, and ask again where that may help."""
         key = branch_key(generation.parameters.seed, generation.branch)
-        path, body = body_of(generation, self.model, self._continues, key)
+        path, body = body_of(generation, self.model, self.continues, key)
         content = json.dumps(body | self._extra).encode()
         for attempt in range(self._retries + 1):
             again = await self._attempt(path, content, arrival)
@@ -388,7 +388,7 @@ def _httpx() -> Any:
     try:
         import httpx
     except ImportError as error:
-        raise ParameterError("endpoints need httpx: pip install 'intact[openai]'") from error
+        raise ParameterError(f"endpoints need httpx: {install('openai')}") from error
     return httpx
 
 

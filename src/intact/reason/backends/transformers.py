@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from intact.engine.job import Job
 from intact.engine.sequence import Event
-from intact.errors import IntactError, ModelError, ParameterError
+from intact.errors import IntactError, ModelError, ParameterError, install
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
 from intact.reason.backends.base import Cut, Generation, Heat, Written
@@ -96,7 +96,7 @@ class TransformersBackend:
             import torch
             import transformers
         except ImportError as error:
-            raise ParameterError("Transformers is not installed: pip install 'intact[transformers]'") from error
+            raise ParameterError(f"Transformers is not installed: {install('transformers')}") from error
         if not Path(folder).is_dir():
             raise ModelError(f"{folder} is no folder of safetensors")
         try:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intact.errors import FormatError, ParameterError, ScorerError
+from intact.errors import FormatError, ParameterError, ScorerError, install
 
 
 class RewardModel(ABC):
@@ -167,7 +167,7 @@ def open_reward(name: str) -> RewardModel:
         If the folder holds no model.
     """
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise ParameterError("reward models need PyTorch and Transformers: pip install 'intact[rewards]'")
+        raise ParameterError(f"reward models need PyTorch and Transformers: {install('rewards')}")
     known = families()
     family, equals, rest = name.partition("=")
     if equals and family not in known:

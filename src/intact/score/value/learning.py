@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, install
 from intact.score.value.hidden import HiddenState
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -93,7 +93,7 @@ def check_installed() -> None:
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
-        raise ParameterError("learning a value head needs scikit-learn: pip install 'intact[value]'") from error
+        raise ParameterError(f"learning a value head needs scikit-learn: {install('value')}") from error
 
 
 class _Table(NamedTuple):
