@@ -1,4 +1,4 @@
-"""``intact solve`` and ``intact eval`` on an endpoint: methods that write step by step, where it says how answers go on."""
+"""``intact solve`` and ``eval`` on an endpoint: methods that write step by step, where it says how answers go on."""
 
 import json
 
