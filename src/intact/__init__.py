@@ -1,4 +1,4 @@
-"""Language-model reasoning whose answers are facts: the same weights, prompt and seed give the same bits.
+"""Inference and reasoning with language models that repeat to the bit: same weights, prompt and seed, same bits.
 
 Importing this package is cheap; a public name brings its module in when it is first used.
 """

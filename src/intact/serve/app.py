@@ -65,7 +65,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="intact",
         version=intact.__version__,
-        summary="Language models whose answers are facts, behind OpenAI's interface",
+        summary="Language models that repeat to the bit, behind OpenAI's interface",
         docs_url=None,  # these would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
