@@ -113,7 +113,7 @@ More examples
 app = typer.Typer(
     cls=Commands,
     name="intact",
-    help="Language models whose answers are facts: the same weights, prompt and seed give the same bits, anywhere.",
+    help="Language models that repeat to the bit: the same weights, prompt and seed give the same answer, anywhere.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -156,7 +156,7 @@ _group("trace", _answer, "Look at the trees of texts behind answers.", {"show": 
 _group(
     "learn",
     _measure,
-    "Learn from own runs.",
+    "Learn from runs of your own.",
     {"methods": (learn.methods, learn.METHODS_EXAMPLES), "value": (learn.value, learn.VALUE_EXAMPLES)},
 )
 _group(

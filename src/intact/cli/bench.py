@@ -53,7 +53,9 @@ def command(
         ),
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds that count, after one to warm up.")] = 3,
-    profile: Annotated[bool, typer.Option("--profile", help="Also tell where a step's time goes.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also tell where a step's time goes; the arithmetic is int8.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
     ] = None,

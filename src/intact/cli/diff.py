@@ -43,7 +43,7 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", help="Compute the logits at the place.", autocompletion=complete_model, show_default=False
+            "--model", "-m", help="Compute the logits at the place.", autocompletion=complete_model, show_default=False
         ),
     ] = None,
     prompt: Annotated[

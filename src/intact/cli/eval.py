@@ -117,10 +117,11 @@ def command(
         typer.Option("--journal", metavar="DIR", help="What is done is kept there.", show_default="beside the result"),
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. Like all below, it changes no byte.")
+        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. It changes no byte of the result.")
     ] = 64,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Rows of a step at most.", show_default=False)
+        int | None,
+        typer.Option("--batch", min=1, help="Rows of a step at most. It changes no byte either.", show_default=False),
     ] = None,
     ray: Annotated[
         str | None,
@@ -133,7 +134,13 @@ def command(
         typer.Option("--workers", min=1, help="Of the cluster; by default one a machine.", show_default=False),
     ] = None,
     shuffle: Annotated[
-        int | None, typer.Option("--shuffle", metavar="SEED", help="Work in an order of chance.", show_default=False)
+        int | None,
+        typer.Option(
+            "--shuffle",
+            metavar="SEED",
+            help="Work in an order drawn from SEED; the result stays the same.",
+            show_default=False,
+        ),
     ] = None,
     receipt: ReceiptOption = None,
     max_tokens: MaxTokensOption = None,

@@ -1,4 +1,4 @@
-"""``intact learn``: what own runs teach: which method for which question, how likely a text ends in a right answer."""
+"""``intact learn``: what runs teach: which method for which question, how likely a text ends in a right answer."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def value(
         Path | None,
         typer.Option("--journal", metavar="DIR", help="Take texts from there, and keep new ones.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="That of the journal's runs.")] = 0,
-    temperature: Annotated[float, typer.Option("--temperature", help="That of the journal's runs.")] = 0.7,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="That of the journal's runs.")] = 512,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws. Give the journal's, to use its texts.")] = 0,
+    temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,

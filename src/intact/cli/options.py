@@ -30,7 +30,12 @@ ProfileOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="By default all cores. They change the speed alone.", show_default=False),
+    typer.Option(
+        "--threads",
+        min=1,
+        help="By default INTACT_THREADS, else all cores; they change the speed alone.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SystemOption = Annotated[
@@ -60,7 +65,10 @@ ContinuesOption = Annotated[
     str, typer.Option("--continues", help="How endpoints go on from an answer: no, vllm or prefill.")
 ]
 MaxTokensOption = Annotated[
-    int | None, typer.Option("--max-tokens", help="Of one extension at most.", show_default=False)
+    int | None,
+    typer.Option(
+        "--max-tokens", help="Of one extension at most: 512, unless the method says otherwise.", show_default=False
+    ),
 ]
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", help="By default as the method prefers.", show_default=False)

@@ -41,7 +41,13 @@ def command(
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name that browsers may use.", **_HIDDEN)
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A name of this server that the Host header may have, beside localhost.",
+            **_HIDDEN,
+        ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
@@ -49,16 +55,27 @@ def command(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option("--memory", metavar="SIZE", help="What all models may take; the least used leave.", **_HIDDEN),
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            help="Memory for all models together; the one unused for longest is unloaded.",
+            **_HIDDEN,
+        ),
     ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="Keep files and batches there.", **_HIDDEN)
     ] = None,
-    running: Annotated[int, typer.Option("--running", min=1, help="Texts written at a time.")] = Settings.running,
-    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Requests that may wait.")] = Settings.waiting,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of one text at most.")] = Settings.max_tokens,
+    running: Annotated[
+        int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.")
+    ] = Settings.running,
+    waiting: Annotated[
+        int, typer.Option("--waiting", min=0, help="Requests that may wait for a model.")
+    ] = Settings.waiting,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="Tokens of a text at most.")
+    ] = Settings.max_tokens,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="A request may take at most.")
+        float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.")
     ] = Settings.request_seconds,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,

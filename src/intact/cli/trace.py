@@ -20,7 +20,7 @@ Of a single answer
   intact solve self_consistency "What is 17 * 23?" --trace answer.json
   intact trace show answer.json
 Of one problem among many
-  intact trace show runs/gsm8k/answers.jsonl --id gsm8k-17
+  intact trace show runs/gsm8k/answers.jsonl --id gsm8k/test/17
 """
 
 _SHOWN = 100

@@ -108,9 +108,9 @@ def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Meth
 
 
 def _help(docstring: str, name: str) -> str:
-    """What a NumPy docstring says about a parameter."""
+    """What a NumPy docstring says about a parameter, without the marks of code."""
     found = re.search(rf"^{re.escape(name)} : .*\n((?:[ \t]+.*\n?)+)", docstring, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    return " ".join(found[1].split()).replace("``", "") if found else ""
 
 
 @cache

@@ -19,7 +19,7 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     Parameters
     ----------
     table : str
-        The file that `intact.reason.choice.Policy.write` wrote.
+        The file that `intact learn methods --to` wrote.
     """
     policy = Policy.parse((yield Read(table)), table)
     samples = (yield [Extend(problem.start)] * policy.pilot) if policy.pilot else []
