@@ -1070,7 +1070,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
 
 
 def main() -> int:
-    """0: every receipt is true; 1: one is false; 2: one cannot be verified."""
+    """0: all receipts are true; 1: one is false; 3: none is false, but one cannot be verified; as `intact verify`."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("receipts", type=Path, help="a file of receipts, one a line")
     arguments.add_argument("model", type=Path, help="the model's GGUF file")
@@ -1081,16 +1081,16 @@ def main() -> int:
         lines = given.receipts.read_bytes().removesuffix(b"\n").split(b"\n")
     except (CannotVerifyError, OSError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)
-        return 2
+        return 3
     status = 0
     for number, line in enumerate(lines, 1):
         try:
             verdict = verify(parse(line), model, tokenizer)
             print(f"receipt {number}: {verdict}")
-            status = max(status, 0 if verdict.true else 1)
+            status = status if verdict.true else 1
         except CannotVerifyError as error:
             print(f"receipt {number}: unverifiable: {error}")
-            status = 2
+            status = status or 3
     return status
 
 

@@ -267,7 +267,7 @@ def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
         "receipt 2: unverifiable: the receipt is of a model with other weights",
         "receipt 3: true",
     ]
-    assert done.returncode == 2
+    assert done.returncode == 3
 
 
 def test_both_verifiers_say_the_same(tiny: Tiny, receipt: Receipt) -> None:
