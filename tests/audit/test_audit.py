@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -124,6 +125,12 @@ def test_what_cannot_be_audited_is_no_verdict(folder, change, message):
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert not result.stdout
+
+
+def test_what_it_needs_is_looked_for_before_any_work(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    result = audit(folder, folder / "absent.jsonl", model="absent")
+    assert (result.exit_code, "SciPy" in result.stderr) == (2, True)
 
 
 def test_bytes_of_an_endpoint_become_tokens(folder, models):

@@ -93,6 +93,11 @@ def _counted(blocks: tuple[tuple[float, ...], ...], clip: float) -> tuple[float,
     return total, tokens, (variance + clip * clip) / (total + clip)
 
 
+def check_installed() -> None:
+    """Raise IntactError if SciPy is missing, before hours of work."""
+    _scipy()
+
+
 def _scipy() -> Any:
     try:
         from scipy import special

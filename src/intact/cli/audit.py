@@ -36,7 +36,10 @@ _WORST = 5
 def command(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="What the engine was asked and answered.")],
     model: Annotated[
-        str, typer.Option("--model", help="The model it claims: catalogue name or path.", autocompletion=complete_model)
+        str,
+        typer.Option(
+            "--model", "-m", help="The model it claims: catalogue name or path.", autocompletion=complete_model
+        ),
     ],
     honest: Annotated[
         Path | None,
@@ -49,12 +52,13 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Judge a log of an engine that is not exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
-    from intact.audit.decision import judge
+    from intact.audit.decision import check_installed, judge
     from intact.audit.log import read_log
     from intact.audit.recompute import read_all
 
     if not 0 < alpha < 1:
         raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
+    check_installed()
     entries, known = read_log(log), [] if honest is None else read_log(honest)
     loaded = fetch.load(model, profile, threads)
     responses, trusted = read_all(loaded, entries), read_all(loaded, known)
