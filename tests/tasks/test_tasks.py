@@ -1,6 +1,7 @@
 """Every task: its data load, its right answers are right, others are not, and texts that answer are read."""
 
 import json
+import re
 from fractions import Fraction
 
 import pytest
@@ -217,7 +218,7 @@ def test_absent_and_damaged_data_are_named(task, tmp_path, monkeypatch):
         pytest.skip("needs no data")
     monkeypatch.setenv("INTACT_DATA", str(tmp_path))
     assert data_folder() == tmp_path
-    with pytest.raises(ParameterError, match=r"is absent.*INTACT_DATA"):
+    with pytest.raises(ParameterError, match=rf"is absent: get it from {re.escape(task.source)}.*INTACT_DATA"):
         task.load()
     path = tmp_path / next(iter(task.files.values()))
     path.parent.mkdir(parents=True)

@@ -33,7 +33,7 @@ def read_rows(path: Path) -> list[Row]:
         If it is damaged, naming the line.
     """
     if not path.is_file():
-        raise ParameterError(f"{path} is absent: put it there, or name the folder of the data with INTACT_DATA")
+        raise ParameterError(f"{path} is absent; expected a file of JSON lines, a JSON list, or CSV with a header")
     for observe in observers:
         observe(path)
     try:

@@ -116,6 +116,9 @@ class Task(ABC):
         """Return what the rows of a split come from, by name, and the rows with their numbers."""
         path = folder or data_folder()
         path = path if path.is_file() else path / self.files[split]
+        if not path.is_file():
+            there = f"get it from {self.source} and put it there"
+            raise ParameterError(f"{path} is absent: {there}, or name the folder of the data with INTACT_DATA")
         return str(path), self.rows(split, read_rows(path))
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
