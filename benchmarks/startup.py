@@ -1,10 +1,11 @@
-"""What starting costs: import, `intact --help`, first token of `intact run`, load time and peak memory of each model.
+"""What starting costs: import, `intact --help`, first token of `intact run`, load time and memory of each model.
 
     python benchmarks/startup.py MODEL...
 
 Each number is the least of several runs of a fresh process, the files being in the page cache. First token: from the
-start of `intact run PROMPT` on the default model to the first byte of its answer. Peak memory is the kernel's resident
-high-water mark after loading and one token; pages of the file that are mapped count in it.
+start of `intact run PROMPT` on the default model to the first byte of its answer. Resident memory is what the process
+has after loading, and in parentheses before it, when all that `intact.load` needs is imported. Peak memory is the
+kernel's resident high-water mark after loading and one token; pages of the file that are mapped count in it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,22 @@ from typing import Any
 from common import machine, parser
 
 LOAD = """
-import resource, sys, time
+import json, resource, sys, time
 import intact
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+intact.load
+before = resident()
 started = time.perf_counter()
 model = intact.load(sys.argv[1])
 loaded = time.perf_counter()
+after = resident()
+counted = time.perf_counter()
 list(model.stream("Hello", max_tokens=1))
 first = time.perf_counter()
-print(loaded - started, first - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([loaded - started, first - counted, before, after, peak, model.info()["weight_bytes"]]))
 """
 LOAD_LIMITS = {"SmolLM2-135M": 1.0, "qwen2.5-coder-1.5b": 8.0}
 
@@ -68,18 +77,19 @@ def first_token(model: Path | None) -> float:
 
 
 def load(path: Path, repeats: int) -> dict[str, Any]:
-    runs = []
-    for _ in range(repeats):
-        output = subprocess.check_output([sys.executable, "-c", LOAD, str(path)], text=True)
-        runs.append([float(x) for x in output.split()])
+    command = [sys.executable, "-c", LOAD, str(path)]
+    runs = [json.loads(subprocess.check_output(command)) for _ in range(repeats)]
     size = path.stat().st_size
     return {
         "model": path.name,
         "file_bytes": size,
+        "weight_bytes": runs[0][5],
         "load": min(run[0] for run in runs),
         "load_limit": next((v for k, v in LOAD_LIMITS.items() if k in path.name), None),
         "first_token_after": min(run[1] for run in runs),
-        "peak_bytes": max(int(run[2]) for run in runs),
+        "bare_bytes": max(run[2] for run in runs),
+        "resident_bytes": max(run[3] for run in runs),
+        "peak_bytes": max(run[4] for run in runs),
         "peak_limit": int(2.2 * size) + 150_000_000,
     }
 
@@ -103,12 +113,15 @@ def main() -> None:
     print(f"| import intact, and what `intact.load` needs | {imports[1]:.3f} | 0.3 |")
     print(f"| intact --help | {shown:.3f} | 0.4 |")
     print(f"| first token of `intact run`, default model | {first:.2f} | 1.5 |")
-    print("\n| model | file, MB | load, s | limit | then first token, s | peak memory, MB | limit |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "\n| model | file, MB | weights, MB | load, s | limit | then first token, s | resident, MB | peak, MB | limit |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for r in results:
         print(
-            f"| {r['model']} | {r['file_bytes'] / 1e6:.0f} | {r['load']:.2f} | {r['load_limit'] or ''} "
-            f"| {r['first_token_after']:.2f} | {r['peak_bytes'] / 1e6:.0f} | {r['peak_limit'] / 1e6:.0f} |"
+            f"| {r['model']} | {r['file_bytes'] / 1e6:.0f} | {r['weight_bytes'] / 1e6:.0f} | {r['load']:.2f} "
+            f"| {r['load_limit'] or ''} | {r['first_token_after']:.2f} | {r['resident_bytes'] / 1e6:.0f} "
+            f"({r['bare_bytes'] / 1e6:.0f}) | {r['peak_bytes'] / 1e6:.0f} | {r['peak_limit'] / 1e6:.0f} |"
         )
 
 
