@@ -56,24 +56,25 @@ def main() -> None:
 
     def report(name: str, work: Callable[[NDArray[np.int32]], object]) -> None:
         times = (microseconds(lambda table=table: work(table)) for table in tables.values())
-        print(f"{name:<40}", *(f"{time:12.1f}" for time in times), flush=True)
+        print(f"{name:<66}", *(f"{time:12.1f}" for time in times), flush=True)
 
     for name, sampling in SETTINGS.items():
         draws = [Draw(row, sampling, 7, row) for row in range(ROWS)]
         report(name, lambda logits, draws=draws: executor.draw(logits, draws))
-    sampling = SETTINGS["temperature 0.8, top_p 0.95"]
+    setting = "temperature 0.8, top_p 0.95"
+    sampling = SETTINGS[setting]
     seen = np.arange(1000, dtype=np.int32)
     edits = Edits(repetition=1_100_000, repeated=seen, forbidden=seen[:2])
     mask = np.full(5000, 0xFFFFFFFF, np.uint32)
     for name, extra in {
-        "the same, repetition of 1,000 tokens": {"edits": edits},
-        "the same, a mask of all tokens": {"mask": mask},
-        "the same, a mask of every 32nd": {"mask": mask // mask},
+        "repetition penalty over 1,000 tokens": {"edits": edits},
+        "a mask of all tokens": {"mask": mask},
+        "a mask of every 32nd": {"mask": mask // mask},
     }.items():
         draws = [Draw(row, sampling, 7, row, **extra) for row in range(ROWS)]
-        report(name, lambda logits, draws=draws: executor.draw(logits, draws))
+        report(f"{setting}, {name}", lambda logits, draws=draws: executor.draw(logits, draws))
     one = [Draw(0, sampling, key, 5) for key in range(ROWS)]
-    report("the same, all from one row", lambda logits: executor.draw(logits, one))
+    report(f"{setting}, all from one row", lambda logits: executor.draw(logits, one))
     numbers = np.arange(ROWS)
     report("top 8 with log-probabilities", lambda logits: executor.top(logits, numbers, 8))
     report("log-probability alone", lambda logits: executor.log_probabilities(logits, numbers))
