@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,44 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing, f"{page.name} links to {missing}"
+
+
+def test_every_method_has_a_page_and_stands_in_the_list() -> None:
+    from intact.reason.registry import all_methods
+
+    page = (ROOT / "docs" / "reasoning.md").read_text()
+    table = page.partition("## The methods\n")[2].partition("\n## ")[0].partition("| | |\n")[2]
+    listed = re.findall(r"\[(\w+)\]\(methods/\1\.md\)", table)
+    assert sorted(listed) == sorted(all_methods())
+    assert sorted(path.stem for path in (ROOT / "docs" / "methods").glob("*.md")) == sorted(all_methods())
+
+
+def test_every_task_says_which_file_it_takes_and_from_where() -> None:
+    from intact.tasks import all_tasks
+
+    rows = [line for line in (ROOT / "docs" / "tasks.md").read_text().splitlines() if line.startswith("| `")]
+    for task in all_tasks().values():
+        for file in filter(None, task.files.values()):
+            (row,) = [row for row in rows if f"`{task.name}`" in row]
+            assert f"`{file}`" in row
+            assert f"| {task.licence} |" in row
+            assert row.endswith(f"| {task.source} |")
+
+
+def test_every_extra_stands_in_the_guide() -> None:
+    from intact.cli.doctor import FOR_PROGRAMMERS
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "docs" / "guide.md").read_text().partition("### Extras\n")[2].partition("\n### ")[0]
+    names = " ".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))
+    listed = set(re.findall(r"`([\w-]+)`", names))
+    assert listed == set(project["optional-dependencies"]) - set(FOR_PROGRAMMERS)
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "humaneval"])
+def test_published_runs_were_judged_by_the_code_at_hand(task: str) -> None:
+    """Where this fails, make the two files of docs/evaluation.md again and state their digests there."""
+    from intact.evaluate.manifest import grader_digest
+    from intact.tasks import find_task
+
+    assert grader_digest(find_task(task)) in (ROOT / "docs" / "evaluation.md").read_text()
