@@ -146,6 +146,11 @@ def test_the_last_verdict_counts(text: str, value: float | None) -> None:
     assert verdict(text) == value
 
 
+def test_empty_lines_are_read_once() -> None:
+    """Half a million of them, read again for each other, would take the better part of an hour."""
+    assert verdict("\n" * (1 << 19) + "Verdict: Yes" + "\n" * (1 << 19)) == 1.0
+
+
 def test_a_spent_budget_leaves_the_vote_of_the_solutions() -> None:
     """What verifies is never taken for an answer."""
 

@@ -23,7 +23,8 @@ Check the solution step by step. End with the line "Verdict: Yes" if its final a
 DEMAND = "\n\nVerdict:"
 """What is appended to a verification that ends without its verdict."""
 
-_VERDICT = re.compile(r"^\W*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(r"^[^\w\n]*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+"""Only what stands on the verdict's own line may precede it, so that empty lines are not read again for each other."""
 
 
 def verdict(text: str) -> float | None:
