@@ -168,6 +168,32 @@ def test_another_system_message(model, honest):
     assert judge(model, forge(model, consistent, replace(honest.output, logprobs=None))).what == "token"
 
 
+def test_a_time_that_nobody_asked_for(folder, model, honest):
+    source = replace(honest.header.request.source, now="1999-12-31T23:59:59")
+    verdict = judge(model, forge(model, altered(honest.header, source=source), honest.output))
+    assert (verdict.outcome, verdict.what) == ("false", "prompt")
+    text = model.generate("abc", receipt=True, max_tokens=4)[0][0].receipt
+    source = replace(text.header.request.source, now="1999-12-31T23:59:59")
+    verdict = judge(model, forge(model, altered(text.header, source=source), text.output))
+    assert (verdict.outcome, verdict.what) == ("false", "prompt")
+    metadata = {**tokenizer_metadata(301), "tokenizer.chat_template": "{{ strftime_now('%Y') }}" + TEMPLATE}
+    other = intact.load(write_tiny(folder / "dated.gguf", "llama", context=256, metadata=metadata), drafter="off")
+    receipt = answer(other)
+    source = receipt.header.request.source
+    assert judge(other, receipt).outcome == "true"
+    for now in (source.now.replace("T", " "), source.now.replace("-", ""), "1999" + source.now[4:]):
+        header = altered(receipt.header, source=replace(source, now=now))
+        verdict = judge(other, forge(other, header, receipt.output))
+        assert (verdict.outcome, verdict.what) == ("false", "prompt")
+
+
+def test_a_template_that_takes_too_long_here_makes_nobody_a_liar(model, honest, monkeypatch):
+    monkeypatch.setattr(model.tokenizer.chat_template, "_seconds", -1.0)
+    verdict = judge(model, honest)
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "template")
+    assert "took more than" in verdict.detail
+
+
 def test_another_template(folder, model, honest):
     metadata = {**tokenizer_metadata(301), "tokenizer.chat_template": TEMPLATE.replace("assistant", "wizard")}
     other = intact.load(write_tiny(folder / "template.gguf", "llama", context=256, metadata=metadata), drafter="off")
@@ -252,6 +278,23 @@ def test_a_constraint(model):
     old = replace(loose, request=replace(loose.request, compiler="llguidance 0.1"))
     verdict = judge(model, forge(model, old, receipt.output))
     assert (verdict.outcome, verdict.what) == ("unverifiable", "constraint")
+    short = forge(model, old, replace(receipt.output, tokens=receipt.output.tokens[:5], finish="stop"))
+    assert judge(model, short).what == "constraint"
+
+
+def test_no_compiler_decides_states_texts_and_log_probabilities(model):
+    """Naming another one makes no lie about these less of a lie."""
+    pytest.importorskip("llguidance")
+    asked = {"max_tokens": 40, "temperature": 1.0, "regex": "[a-z ]{12,20}[0-9]{2}"}
+    receipt = model.generate("abc", receipt=True, logprobs=True, **asked)[0][0].receipt
+    header = replace(receipt.header, request=replace(receipt.header.request, compiler="llguidance 0.1"))
+    assert judge(model, forge(model, header, receipt.output)).outcome == "true"
+    verdict = judge(model, replace(receipt, header=header))
+    assert (verdict.outcome, verdict.what, verdict.position) == ("false", "hidden state", 0)
+    logprobs = receipt.output.logprobs
+    for what, lie in (("text", {"text": "Yes"}), ("logprobs", {"logprobs": (*logprobs[:-1], logprobs[-1] - 1)})):
+        verdict = judge(model, forge(model, header, replace(receipt.output, **lie)))
+        assert (verdict.outcome, verdict.what) == ("false", what)
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -33,9 +33,13 @@ def source_of_chat(conversation: Conversation, tokenizer: Tokenizer) -> Source:
         text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_object)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(f"a receipt needs messages that JSON can hold: {error}") from error
+    return Source("chat", text, conversation.now.isoformat() if _asks(tokenizer) else None)
+
+
+def _asks(tokenizer: Tokenizer) -> bool:
+    """Whether the chat template asks for the time."""
     template = tokenizer.chat_template
-    asks = template is not None and _ASKS in template.source_text
-    return Source("chat", text, conversation.now.isoformat() if asks else None)
+    return template is not None and _ASKS in template.source_text
 
 
 def _object(value: object) -> dict[Any, Any]:
@@ -52,6 +56,8 @@ def tokens_of(source: Source, tokenizer: Tokenizer) -> list[int]:
     IntactError
         If it is no conversation, or the template fails on it.
     """
+    if source.now is not None and (source.kind == "text" or not _asks(tokenizer)):
+        raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {source.now!r:.60}")
     if source.kind == "text":
         return tokenizer.encode(source.text)
     given = source.conversation()
@@ -65,6 +71,9 @@ def _time(text: str | None) -> datetime:
     if text is None:
         return datetime.min
     try:
-        return datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise ReceiptError(f"request.source.now must be a time such as 2026-11-20T17:45:00, got {text!r:.60}") from None
+        time = None
+    if time is None or time.isoformat() != text:
+        raise ReceiptError(f"request.source.now must be a time such as 2026-11-20T17:45:00, got {text!r:.60}")
+    return time

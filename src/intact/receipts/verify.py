@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from intact.engine import constraints
-from intact.errors import CapacityError, ConstraintError, IntactError, ParameterError
+from intact.errors import CapacityError, ConstraintError, FormatError, IntactError, ParameterError
 from intact.numerics.sampling import branch_key
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import HashName, new_hash
@@ -191,6 +191,8 @@ def _request(model: Model, receipt: Receipt) -> Verdict | None:
         return None
     try:
         made = tokens_of(request.source, model.tokenizer)
+    except FormatError as error:  # the template's limits: elsewhere it may stay within them
+        return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
         return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
     position = _first_difference(made, request.prompt)
@@ -311,7 +313,11 @@ class _Check:
         """Reach the verdict, the sample being done."""
         found = self.found or self._ended(completion)
         own = self.receipt.header.request.compiler
-        if found.outcome == "false" and own is not None and own != constraints.compiler():
+        drawn = found.what in (
+            "token",
+            "finish",
+        )  # what a mask decides: no state, text or log-probability depends on it
+        if drawn and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
             found = Verdict("unverifiable", "constraint", found.position, detail, found.checked)
         self.found = found

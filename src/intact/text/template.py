@@ -38,7 +38,7 @@ class ChatTemplate:
     source : str
         The file it is from, for messages.
     seconds : float
-        How long a rendering may take.
+        How long a rendering may take, of the processor's time.
     max_output : int
         How many characters a prompt may have. Eight times as many may be made on the way.
     """
