@@ -202,8 +202,27 @@ def test_where_all_agree_nothing_is_verified() -> None:
     assert (result.answer.answer, len(backend.asked)) == ("17", 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "error", "asked"),
+    [
+        ("generative_verifier", {"n": 2, "checks": 40_000}, "n and checks make 80,000 texts at once", 0),
+        ("forward_backward", {"n": 2, "chains": 40_000}, "masks and chains make 160,000 texts at once", 2),
+        ("forward_backward", {"n": 2, "backward": "{question}" * 400_000}, "a question may have 16,777,216", 2),
+        ("forward_backward", {"n": 2, "backward": "{question}" * 100_000}, "candidates and masks make prompts of", 2),
+        ("best_of_n", {"n": 2, "reduction": "min", "delimiter": "7"}, "texts have 89,700 characters", 2),
+    ],
+)
+def test_what_multiplies_is_refused_before_it_is_made(
+    name: str, parameters: dict[str, Any], error: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intact.reason.methods.best_of_n.LONGEST", 80_000)
+    result, backend = solve(name, lambda prompt, text, place: "7" * 299 + f"{place}", **parameters)
+    assert (result.why, len(backend.asked)) == ("failed", asked)
+    assert error in result.error
+
+
 def test_numbers_are_hidden_whole() -> None:
-    assert masked("1,250 of 3.5% in 2nd a4: 7.") == [
+    assert list(masked("1,250 of 3.5% in 2nd a4: 7.")) == [
         ("x of 3.5% in 2nd a4: 7.", "1250"),
         ("1,250 of x% in 2nd a4: 7.", "3.5"),
         ("1,250 of 3.5% in 2nd a4: x.", "7"),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Final
 
+from intact.errors import ParameterError
 from intact.reason.problem import Problem
 from intact.reason.state import Prompt, State
+
+LONGEST: Final = 1 << 24
+"""Characters of a question that is made, more than any model reads: a template may repeat what it is given."""
 
 
 def question(problem: Problem) -> str:
@@ -20,9 +25,18 @@ def asking(problem: Problem, template: str, **values: str) -> Prompt:
     """A prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
 
     ``{question}`` and the names of values stand for these; other braces stay as they are.
+
+    Raises
+    ------
+    ParameterError
+        If it would have more than `LONGEST` characters.
     """
     known = {"question": question(problem)} | values
-    text = re.sub(r"\{(\w+)\}", lambda found: known.get(found[1], found[0]), template)
+    parts = re.split(r"\{(\w+)\}", template)
+    parts[1::2] = [known.get(name, f"{{{name}}}") for name in parts[1::2]]
+    if sum(map(len, parts)) > LONGEST:
+        raise ParameterError(f"a question may have {LONGEST:,} characters; this template's has more")
+    text = "".join(parts)
     return text if isinstance(problem.prompt, str) else (("user", text),)
 
 

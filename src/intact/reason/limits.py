@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from intact.errors import ParameterError
+
+TOGETHER: Final = 1 << 16
+"""Texts that a method asks for at once, where several of its parameters multiply."""
 
 
 def at_least(least: int, **values: int | None) -> None:
@@ -24,3 +29,9 @@ def above(bound: float, **values: float) -> None:
     for name, value in values.items():
         if not value > bound:
             raise ParameterError(f"{name} must be above {bound:g}, got {value:g}")
+
+
+def together(count: int, what: str) -> None:
+    """Raise ParameterError where a method would ask for more than `TOGETHER` texts at once, before it makes any."""
+    if count > TOGETHER:
+        raise ParameterError(f"{what} make {count:,} texts at once; at most {TOGETHER:,} are asked for")

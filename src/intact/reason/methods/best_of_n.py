@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from intact.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Score, Steps, method
 from intact.reason.aggregate.best import reduce
 from intact.reason.ballot import elect, pick
 from intact.reason.limits import at_least
 from intact.reason.state import State
+
+LONGEST: Final = 1 << 27
+"""Characters that are judged where each step is judged with all before it."""
 
 
 def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -> Part[list[float]]:
@@ -14,6 +20,12 @@ def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -
     if reduction == "last":
         whole: list[float] = yield Score(scorer, states)
         return whole
+    size = sum([state.text.count(delimiter) * len(state.text) for state in states]) // 2
+    if size > LONGEST:
+        raise ParameterError(
+            f"the delimiter {delimiter!r:.20} makes so many steps that their texts have {size:,} characters; "
+            f"at most {LONGEST:,} are judged"
+        )
     steps = [state.prefixes(delimiter) for state in states]
     scores = iter((yield Score(scorer, [prefix for prefixes in steps for prefix in prefixes])))
     return [reduce([next(scores) for _ in prefixes], reduction) for prefixes in steps]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
-from intact.errors import SpentError
+from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import vote
-from intact.reason.asking import asking, question, read_value
+from intact.reason.asking import LONGEST, asking, question, read_value
 from intact.reason.ballot import elected
 from intact.reason.exact import power
-from intact.reason.limits import at_least, within
+from intact.reason.limits import at_least, together, within
+from intact.reason.state import State
 
 BACKWARD = """\
 {question}
@@ -24,12 +27,10 @@ SMOOTHING = 1e-8
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 
 
-def masked(text: str) -> list[tuple[str, str]]:
+def masked(text: str) -> Iterator[tuple[str, str]]:
     """The text with each of its numbers in turn replaced by x, and that number."""
-    return [
-        (text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", ""))
-        for found in _NUMBER.finditer(text)
-    ]
+    for found in _NUMBER.finditer(text):
+        yield text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", "")
 
 
 @method("Jiang et al. 2023, arXiv 2308.07758 (FOBAR)", temperature=0.7)
@@ -67,20 +68,27 @@ def forward_backward(
     answers = problem.answers(samples)
     counts = Counter(answer for answer in answers if answer is not None)
     likely = [answer for answer, _ in counts.most_common(candidates)]
-    hidden = [(text, read_value(problem, number)) for text, number in masked(question(problem))][:masks]
+    whole = question(problem)
+    hidden = [read_value(problem, number) for _, number in islice(masked(whole), masks)]
     hits: Counter[str] = Counter()
     if len(likely) > 1 and hidden:
-        asked = [(answer, text, number) for answer in likely for text, number in hidden for _ in range(chains)]
-        behind = {answer: samples[answers.index(answer)] for answer in likely}
-        prompts = [asking(problem, backward, question=text, answer=answer) for answer, text, _ in asked]
+        together(len(likely) * len(hidden) * chains, "candidates, masks and chains")
+        asked: list[tuple[str, str | None, State]] = []
+        written = 0
+        for answer in likely:
+            behind = samples[answers.index(answer)]
+            for (text, _), number in zip(masked(whole), hidden, strict=False):
+                prompt = asking(problem, backward, question=text, answer=answer)
+                written += len(prompt if isinstance(prompt, str) else prompt[0][1])
+                if written > LONGEST:
+                    raise ParameterError(f"candidates and masks make prompts of more than {LONGEST:,} characters")
+                asked += [(answer, number, behind.ask(prompt))] * chains
         try:
-            told = yield [
-                Extend(behind[answer].ask(prompt)) for (answer, _, _), prompt in zip(asked, prompts, strict=True)
-            ]
+            told = yield [Extend(state) for _, _, state in asked]
         except SpentError:
             told = []
         if told and all(state.why != "budget" for state in told):  # otherwise the forward vote decides
-            for (answer, _, number), state in zip(asked, told, strict=True):
+            for (answer, number, _), state in zip(asked, told, strict=True):
                 hits[answer] += problem.read(state.text) == number
     forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)
     weights = [

@@ -9,7 +9,7 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
 from intact.reason.exact import mean
-from intact.reason.limits import at_least
+from intact.reason.limits import at_least, together
 
 VERIFY = """\
 {question}
@@ -62,6 +62,7 @@ def generative_verifier(
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
     at_least(1, n=n, checks=checks)
+    together(n * checks, "n and checks")
     solutions = yield [Extend(problem.start)] * n
     asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
     try:
