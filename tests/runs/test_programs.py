@@ -137,8 +137,9 @@ def test_constraints(model, receipt):
     false = cover(model, receipt, sampling=header.sampling)
     outcome, what, *_ = judge(model, false)
     assert (outcome, what in ("token", "hidden state")) == ("false", True)
-    other = cover(model, receipt, sampling=header.sampling, compiler="llguidance 0.0.1")
-    assert judge(model, other)[:2] == ("unverifiable", "constraint")
+    other = verify_run(model, cover(model, receipt, sampling=header.sampling, compiler="llguidance 0.0.1"))
+    assert (other.outcome, other.what) == ("unverifiable", "constraint")
+    assert other.programs == 0  # nobody knows whether the model wrote them
     bare = RunReceipt.make(replace(receipt.header, compiler=None), receipt.entries, receipt.result)
     assert judge(model, bare)[:2] == ("false", "request")
     assert judge(model, cover(model, receipt, compiler=None)) == ("false", "extra", None, None)

@@ -2,6 +2,8 @@
 
 import random
 import re
+import sys
+import tracemalloc
 from dataclasses import replace
 
 import jsonschema
@@ -12,7 +14,8 @@ from intact.errors import NewerReceiptError, ParameterError, ReceiptError
 from intact.reason import Answer, Extend, Problem, method
 from intact.receipts.weights import check_proof
 from intact.runs.document import RunReceipt, leaf_of
-from intact.runs.entries import ScoreEntry
+from intact.runs.entries import ScoreEntry, TextEntry
+from intact.runs.replay import replay
 from intact.runs.schema import schema
 from intact.runs.verify import verify_run
 from support.run_forger import cover, judge, loser, swap
@@ -189,6 +192,78 @@ def test_texts_in_another_order_and_another_root(model, honest):
     first, second, *rest = receipt.entries
     assert judge(model, RunReceipt.make(receipt.header, (second, first, *rest), receipt.result))[1:3] == ("order", 0)
     assert judge(model, replace(receipt, root=bytes(32))) == ("false", "root", None, None)
+
+
+def test_a_place_is_written_in_one_way(model, honest):
+    for name, written in (("self_consistency", str), ("short_m_at_k", str), ("self_consistency", None)):
+        receipt, index = honest[name], 1
+        branch = receipt.entries[index].branch
+        other = tuple(map(written, branch)) if written else ("/".join(map(str, branch)),)
+        false = RunReceipt.make(receipt.header, tuple(swap(receipt, index, branch=other)), receipt.result)
+        assert judge(model, false) == ("false", "request", index, None)
+
+
+def test_numbers_are_compared_as_they_are_written(model):
+    """-0.0 is another document than 0.0, with another root."""
+    receipt = run(model, "best_of_n", n=2, scorer="equations:0").receipt
+    index = next(i for i, entry in enumerate(receipt.entries) if isinstance(entry, ScoreEntry))
+    assert 0.0 in receipt.entries[index].scores
+    lie = tuple([score or -score for score in receipt.entries[index].scores])
+    false = RunReceipt.make(receipt.header, tuple(swap(receipt, index, scores=lie)), receipt.result)
+    assert judge(model, false) == ("false", "score", index, None)
+    asked = {"n": 2, "scorer": "equations:0", "max_tokens": 8}
+    receipt = intact.solve(model, "weighted_best_of_n", Problem("own", "Why?"), receipt=True, **asked).receipt
+    votes = tuple([(answer, -weight) for answer, weight in receipt.result.votes if not weight])
+    assert len(votes) == len(receipt.result.votes) > 0
+    false = RunReceipt.make(receipt.header, receipt.entries, replace(receipt.result, votes=votes))
+    assert judge(model, false)[:2] == ("false", "vote")
+
+
+def test_whoever_waits_is_asked_before_each_answer_that_is_read(model, honest):
+    """And may end it there, though methods catch what is raised within them."""
+    receipt, calls = honest["best_of_majority"], []
+    texts = sum(isinstance(entry, TextEntry) for entry in receipt.entries)
+    replay({receipt.header.models[0].name: model}, receipt, lambda: calls.append(0))
+    assert len(calls) > 2 * texts
+
+    class GoneError(Exception):
+        pass
+
+    def leave():
+        calls.append(0)
+        if len(calls) == number:
+            raise GoneError
+
+    for number in range(1, len(calls) + 1):
+        calls.clear()
+        with pytest.raises(GoneError):
+            replay({receipt.header.models[0].name: model}, receipt, leave)
+        assert len(calls) == number
+
+
+def test_answers_that_take_too_long_to_read_make_nobody_a_liar(model, honest, monkeypatch):
+    monkeypatch.setattr("intact.runs.replay.READING", 0.0)
+    assert judge(model, honest["self_consistency"])[:2] == ("unverifiable", "reading")
+
+
+def test_a_template_that_takes_too_long_makes_nobody_a_liar(model, honest, monkeypatch):
+    monkeypatch.setattr(model.tokenizer.chat_template, "_seconds", -1.0)
+    assert judge(model, honest["self_consistency"])[:2] == ("unverifiable", "template")
+
+
+def test_prompts_are_made_when_they_are_held_against_the_model(folder):
+    """All at once each sample would take the memory of its prompt."""
+    long = intact.load(write_tiny(folder / "long.gguf", context=4096), drafter="off", threads=1)
+    question = "".join(random.Random(1).choices("bcdfghjkmpqvwxyz", k=3000))
+    receipt = intact.solve(long, "self_consistency", question, n=64, max_tokens=1, receipt=True).receipt
+    tracemalloc.start()
+    claims = replay({receipt.header.models[0].name: long}, receipt)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    prompt = claims.asked[0].receipt().header.request.prompt
+    assert len(prompt) > 3000
+    assert len(claims.asked) == 64
+    assert held < 16 * sys.getsizeof(prompt)
 
 
 def test_each_entry_is_proved_by_itself(honest):

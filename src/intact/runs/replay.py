@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact.errors import FormatError, ParameterError
 from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.base import Generation, Written
@@ -19,7 +21,7 @@ from intact.reason.execution import Execution
 from intact.reason.registry import all_methods
 from intact.reason.requests import Run
 from intact.reason.scorer import Scorer
-from intact.reason.state import Hidden
+from intact.reason.state import Branch, Hidden, Piece, Prompt
 from intact.reason.trace import path
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import SIZE
@@ -35,6 +37,9 @@ from intact.score.scorers.value import Value
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Outcome
+
+READING: Final = 600.0
+"""Seconds for all answers of a run that are read, many times what an honest one takes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,14 @@ def false(what: str, entry: int | None, detail: str, position: int | None = None
     return DecidedError(RunVerdict("false", what, entry, position, detail))
 
 
+class Asked(NamedTuple):
+    """A text that was asked for: of which model, at which place, and what makes its receipt in full."""
+
+    model: str
+    branch: Branch
+    receipt: Callable[[], Receipt]
+
+
 class Claims:
     """What a receipt says, and how much of that has been asked for.
 
@@ -90,23 +103,53 @@ class Claims:
         Numbers of the texts that nobody has asked for, by their places.
     texts : dict of str to TextEntry
         The others.
-    receipts : dict of int to (str, Receipt)
-        What these say, in full, and by which model, by their numbers.
+    asked : dict of int to Asked
+        The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
     programs : dict of bytes to Run
         What was run, by digest.
+    ended : Exception or None
+        What ends the replay, even where the method was told instead.
     """
 
-    def __init__(self, run: RunReceipt) -> None:
+    def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:
         self.run = run
+        self.ended: Exception | None = None
+        self._between, self._reading = between, READING
         self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
         self.texts: dict[str, TextEntry] = {}
-        self.receipts: dict[int, tuple[str, Receipt]] = {}
+        self.asked: dict[int, Asked] = {}
         self.programs: dict[bytes, Run] = {}
         self.ran: dict[bytes, RunEntry] = {}
         self.constrained = False
         for index, entry in enumerate(run.entries):
             if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
                 raise false("run", index, "the same program has ended in another way before")
+
+    def end(self, error: Exception) -> Exception:
+        """Note what ends the replay."""
+        self.ended = self.ended or error
+        return error
+
+    def check(self) -> None:
+        """Go on, if nothing has ended the replay and whoever waits for it still does."""
+        if self.ended is None and self._between is not None:
+            try:
+                self._between()
+            except Exception as error:
+                self.ended = error
+        if self.ended is not None:
+            raise self.ended
+
+    def read(self, reader: Callable[[str], str | None], text: str) -> str | None:
+        """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
+        self.check()
+        began = time.monotonic()
+        answer = reader(text)
+        self._reading -= time.monotonic() - began
+        if self._reading < 0:
+            detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
+            raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))
+        return answer
 
 
 class ReplayBackend(NativeBackend):
@@ -119,6 +162,13 @@ class ReplayBackend(NativeBackend):
         header = claims.run.header
         (self._own,) = (one for one in header.models if one.name == name)
 
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or a piece, if the chat template stays within its limits here."""
+        try:
+            return super().count(part)
+        except FormatError as error:
+            raise DecidedError(RunVerdict("unverifiable", "template", detail=str(error))) from error
+
     def start(self, generations: Sequence[Generation]) -> None:
         """Answer at once."""
         for generation in generations:
@@ -130,26 +180,35 @@ class ReplayBackend(NativeBackend):
     def find(self, generation: Generation) -> Written:
         """What the receipt says of a text."""
         claims, place = self._claims, path(generation.branch)
+        claims.check()
         index = claims.unread.pop(place, None)
         if index is None:
             raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
-        entry, parameters, run = claims.run.entries[index], generation.parameters, claims.run.header
+        entry = claims.run.entries[index]
         assert isinstance(entry, TextEntry)
-        constrained = parameters.constraint is not None
-        claims.constrained |= constrained
-        prompt = tuple(self._texts.context(generation.state))
-        header = Header(
-            self._own.digests,
-            self._own.numerics,
-            Request(prompt, parameters, generation.branch, run.compiler if constrained else None),
-            run.hash,
-        )
-        if header.digest != entry.header:
+        if entry.branch != generation.branch:
+            raise false(
+                "request", index, f"it stands at {entry.branch!r:.80}; the method asks at {generation.branch!r:.80}"
+            )
+        claims.constrained |= generation.parameters.constraint is not None
+        if self.header(generation).digest != entry.header:
             raise false("request", index, f"the method asks for the text {place:.80} in another way")
         self._check_asked(generation, entry, index)
         claims.texts[place] = entry
-        claims.receipts[index] = self._name, Receipt(header, entry.output, entry.chain)
+        claims.asked[index] = Asked(
+            self._name,
+            generation.branch,
+            lambda: Receipt(self.header(generation), entry.output, entry.chain),
+        )
         return self.told(generation, entry)
+
+    def header(self, generation: Generation) -> Header:
+        """The header that the receipt of a text has."""
+        parameters, run = generation.parameters, self._claims.run.header
+        compiler = None if parameters.constraint is None else run.compiler
+        prompt = tuple(self._texts.context(generation.state))
+        asked = Request(prompt, parameters, generation.branch, compiler)
+        return Header(self._own.digests, self._own.numerics, asked, run.hash)
 
     def told(self, generation: Generation, entry: TextEntry) -> Written:
         """A text as a method sees it."""
@@ -203,47 +262,37 @@ class ReplayBackend(NativeBackend):
 
 
 class ReplayDriver(SealedDriver):
-    """Serves a method from a receipt alone.
-
-    Attributes
-    ----------
-    decided : DecidedError or None
-        What was found, even where the method was told instead.
-    """
+    """Serves a method from a receipt alone."""
 
     fatal = (*SealedDriver.fatal, DecidedError)
 
     def __init__(self, backends: Mapping[str, ReplayBackend], claims: Claims, **options: Any) -> None:
         super().__init__(backends, **options)
-        self._claims, self._first = claims, next(iter(backends.values()))
-        self.decided: DecidedError | None = None
-
-    def _decide(self, error: DecidedError) -> DecidedError:
-        self.decided = self.decided or error
-        return error
+        self.claims, self._first = claims, next(iter(backends.values()))
 
     def content(self, file: str) -> str:
         """The text of a file, which the receipt holds."""
-        for name, text in self._claims.run.header.files:
+        for name, text in self.claims.run.header.files:
             if name == file:
                 return text
-        raise self._decide(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+        raise self.claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
 
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
         """Find a scorer; a value head must be of this very file of a model."""
+        self.claims.check()
         scorer = super().scorer_for(execution, name)
         if isinstance(scorer, Value) and scorer.head.model != self._first.identity:
             detail = f"its value head was learnt on {scorer.head.model:.120}; here is {self._first.identity}"
-            raise self._decide(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
+            raise self.claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
         return scorer
 
     def serve_run(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
         """Say how a program ended."""
-        claims = self._claims
+        claims = self.claims
         key = program_digest(claims.run.header.hash, request.code, request.stdin, request.seconds)
         entry = claims.ran.get(key)
         if entry is None:
-            raise self._decide(false("missing", None, "the method runs a program that is no entry"))
+            raise self.claims.end(false("missing", None, "the method runs a program that is no entry"))
         from intact.sandbox import Outcome
 
         claims.programs[key] = request
@@ -259,11 +308,14 @@ def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
     ------
     DecidedError
         If it asks for something else.
+    Exception
+        What `between` raised.
     """
-    task = Task(all_methods()[header.method], problem_of(header), header.parameters)
-    ((_, result),) = driver.solve([task])
-    if driver.decided is not None:
-        raise driver.decided
+    problem, claims = problem_of(header), driver.claims
+    problem = replace(problem, read=partial(claims.read, problem.read))
+    ((_, result),) = driver.solve([Task(all_methods()[header.method], problem, header.parameters)])
+    if claims.ended is not None:
+        raise claims.ended
     return result
 
 
@@ -271,9 +323,8 @@ def driver_of(
     models: Mapping[str, Model],
     claims: Claims,
     kind: type[ReplayBackend] = ReplayBackend,
-    between: Callable[[], None] | None = None,
 ) -> ReplayDriver:
-    """The driver for a receipt's run; `between` is called after each round.
+    """The driver for a receipt's run.
 
     Raises
     ------
@@ -289,14 +340,15 @@ def driver_of(
         raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
     sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
     backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
-    progress = None if between is None else lambda _: between()
-    return ReplayDriver(backends, claims, budget=caps, sampling=sampling, scorer=find_scorer, progress=progress)
+    return ReplayDriver(
+        backends, claims, budget=caps, sampling=sampling, scorer=find_scorer, progress=lambda _: claims.check()
+    )
 
 
 def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
     """Run the method of a receipt on its entries, and hold entries and result against what comes of it.
 
-    `between` is called after each round; what it raises ends all.
+    `between` is called before each answer that is read, text and score; what it raises ends all.
 
     Raises
     ------
@@ -305,8 +357,8 @@ def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], N
     IntactError
         If no such run is possible.
     """
-    claims = Claims(run)
-    driver = driver_of(models, claims, between=between)
+    claims = Claims(run, between)
+    driver = driver_of(models, claims)
     result = run_again(driver, run.header)
     if result.why == "failed":
         raise false("method", None, f"the method fails: {result.error}")
@@ -321,7 +373,7 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
         raise false("extra", index, f"the method never asks for the text {where:.80}")
     entries = entries_of(result.trace, claims.texts, run.header.hash)
     for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
-        if claimed != own:
+        if claimed is not own and claimed.to_document() != own.to_document():  # as written: -0.0 is not 0.0
             if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
                 raise false("score", index, f"{own.scorer} gives these texts other scores")
             raise false("order", index, "the method has another entry here")
@@ -334,10 +386,13 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
         raise false("extra", None, "it holds a file that the method does not read")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
-    outcome = outcome_of(result)
-    for name in ("answer", "votes", "confidence", "chosen", "why"):
-        if getattr(outcome, name) != getattr(run.result, name):
-            said, found = getattr(run.result, name), getattr(outcome, name)
-            raise false("vote", None, f"its {name} is {said!r:.80}; the method makes {found!r:.80} of the texts")
-    if outcome.cost != run.result.cost:
+    said, found = run.result, outcome_of(result)
+    told, made = said.to_document(), found.to_document()
+    for name in made:
+        if told[name] != made[name] and name != "cost":
+            detail = (
+                f"its {name} is {getattr(said, name)!r:.80}; the method makes {getattr(found, name)!r:.80} of the texts"
+            )
+            raise false("vote", None, detail)
+    if told["cost"] != made["cost"]:
         raise false("cost", None, "its texts cost something else")

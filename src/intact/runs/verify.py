@@ -59,12 +59,9 @@ def verify_run(
     except IntactError as error:
         return RunVerdict("false", "method", detail=f"no such run is possible: {error}")
     texts = _hold_against(models, run, claims, winner, most, between)
-    if texts.outcome == "false":
-        return texts
-    programs = verify_programs(claims, between)
-    if programs.outcome == "false" or texts.outcome == "true":
-        return replace(programs, checked=texts.checked)
-    return replace(texts, programs=programs.programs)
+    if texts.outcome != "true":
+        return texts  # a stranger's programs run only if the model wrote them
+    return replace(verify_programs(claims, between), checked=texts.checked)
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
@@ -109,13 +106,13 @@ def _hold_against(
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
     chosen, checked, found = run.result.chosen, 0, dict[int, RunVerdict]()
-    for name in dict.fromkeys(name for name, _ in claims.receipts.values()):
+    for name in dict.fromkeys(asked.model for asked in claims.asked.values()):
         wanted = [
             index
-            for index, (model, receipt) in sorted(claims.receipts.items())
-            if model == name and (not winner or on_path(receipt.header.request.branch, chosen))
+            for index, asked in sorted(claims.asked.items())
+            if asked.model == name and (not winner or on_path(asked.branch, chosen))
         ]
-        receipts = [claims.receipts[index][1] for index in wanted]
+        receipts = (claims.asked[index].receipt() for index in wanted)
         verdicts = answers.verify(models[name], receipts, most, between=between)
         for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
