@@ -17,6 +17,7 @@ from intact.runs.document import RunReceipt, leaf_of
 from intact.runs.entries import ScoreEntry, TextEntry
 from intact.runs.replay import replay
 from intact.runs.schema import schema
+from intact.runs.sealed import source
 from intact.runs.verify import verify_run
 from support.run_forger import cover, judge, loser, swap
 from support.tiny import write_tiny
@@ -278,9 +279,34 @@ def test_what_cannot_be_verified(model, honest, folder):
     receipt = honest["best_of_n"]
     other = intact.load(write_tiny(folder / "other.gguf", seed=1, context=512), threads=1)
     assert judge(other, receipt)[:2] == ("unverifiable", "weights")
-    for lie in ({"source": bytes(32)}, {"method": "no_such"}):
-        false = RunReceipt.make(replace(receipt.header, **lie), receipt.entries, receipt.result)
-        assert judge(model, false)[:2] == ("unverifiable", "method")
+    false = RunReceipt.make(replace(receipt.header, method="no_such"), receipt.entries, receipt.result)
+    assert judge(model, false)[:2] == ("unverifiable", "method")
+
+
+def test_what_other_code_makes_of_the_texts_is_no_lie(model, honest):
+    """Where its replay agrees here, the receipt is true; a lie about a text is one whoever judges texts."""
+    receipt = honest["self_consistency"]
+    header = replace(receipt.header, source=bytes(32))
+    assert judge(model, RunReceipt.make(header, receipt.entries, receipt.result))[0] == "true"
+    votes = replace(receipt.result, votes=receipt.result.votes[::-1])
+    assert judge(model, RunReceipt.make(header, receipt.entries, votes))[:2] == ("unverifiable", "method")
+    assert judge(model, RunReceipt.make(receipt.header, receipt.entries, votes))[:2] == ("false", "vote")
+    assert judge(model, cover(model, receipt, source=bytes(32), seed=1))[:2] == ("false", "token")
+
+
+def test_the_source_is_that_of_all_that_decides_and_of_its_algebra(honest, monkeypatch):
+    own = source()
+    assert {receipt.header.source for receipt in honest.values()} == {own}
+    source.cache_clear()
+    monkeypatch.setattr("intact.runs.sealed.libraries", lambda: {"sympy": "0.1"})
+    assert source() != own
+    monkeypatch.undo()
+    source.cache_clear()
+    monkeypatch.setattr("intact.runs.sealed.DECIDING", ("reason", "score"))
+    assert source() != own
+    monkeypatch.undo()
+    source.cache_clear()
+    assert source() == own
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class RunHeader:
     method : str
         Its name.
     source : bytes
-        Digest of the file that defines it.
+        Digest of the code that made the run (`intact.runs.sealed.source`).
     parameters : mapping
         Those that were given; what was not has the method's default.
     id, prompt, seed

@@ -29,7 +29,7 @@ from intact.runs.entries import RunEntry, TextEntry, program_digest
 from intact.runs.header import RunHeader, RunModel
 from intact.runs.problems import reader_of
 from intact.runs.programs import here
-from intact.runs.sealed import SealedDriver, entries_of, outcome_of, source_of
+from intact.runs.sealed import SealedDriver, entries_of, insist, outcome_of, source
 from intact.runs.values import unbounded, unwritten
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class RecordingDriver(SealedDriver):
             return self._outcomes[key]
 
     def _open(self, number: int, task: Task) -> None:
-        source_of(task.method)
+        insist(task.method)
         reader_of(task.problem)
         if task.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
@@ -182,7 +182,7 @@ class RecordingDriver(SealedDriver):
         header = RunHeader(
             self._models,
             method.name,
-            source_of(method),
+            source(),
             dict(parameters),
             problem.id,
             problem.prompt,

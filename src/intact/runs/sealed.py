@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,9 @@ from intact.reason.registry import Method, all_methods
 from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Branch
+from intact.receipts import canonical
 from intact.receipts.digests import HashName
+from intact.receipts.lock import libraries
 from intact.runs.document import Outcome
 from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.runs.values import unbounded
@@ -28,6 +30,9 @@ from intact.score.value.head import ValueHead
 
 INEXACT: Final = ("reward",)
 """Scorers whose numbers nobody else can be sure to get: Transformers adds floats in an order of its own."""
+DECIDING: Final = ("reason", "score", "tasks")
+"""Folders of this package that decide what is made of texts."""
+ALGEBRA: Final = ("math-verify", "sympy")
 LONGEST_RUN: Final = 60.0
 """Seconds that a program may have: who verifies runs it again."""
 
@@ -96,19 +101,29 @@ class SealedDriver(Driver, ABC):
         return found
 
 
-def source_of(method: Method) -> bytes:
-    """SHA-256 of the file that defines a method.
-
-    Raises
-    ------
-    ParameterError
-        If it is none of this package's, which a verifier has too.
-    """
+def insist(method: Method) -> None:
+    """Raise ParameterError unless a method is one of this package's, which a verifier has too."""
     if all_methods().get(method.name) is not method:
         raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
-    file = inspect.getsourcefile(method.function)
-    assert file is not None
-    return hashlib.sha256(Path(file).read_bytes()).digest()
+
+
+@cache
+def source() -> bytes:
+    """SHA-256 of what makes an answer of texts: our sources of methods, scores and tasks, and who does their algebra.
+
+    Of the canonical form of an object: `files`, the SHA-256 of each source by its path in the package, and `libraries`,
+    the versions of `ALGEBRA`, null where one is missing.
+    """
+    package = Path(__file__).parent.parent
+    files = sorted([path for folder in DECIDING for path in (package / folder).rglob("*.py")])
+    installed = libraries()
+    told = {
+        "files": {
+            path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        },
+        "libraries": {name: installed.get(name) for name in ALGEBRA},
+    }
+    return hashlib.sha256(canonical.encode(told)).digest()
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:

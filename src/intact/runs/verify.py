@@ -15,7 +15,7 @@ from intact.receipts.weights import root_of
 from intact.runs.document import RunReceipt
 from intact.runs.programs import verify_programs
 from intact.runs.replay import Claims, DecidedError, RunVerdict, replay
-from intact.runs.sealed import on_path, source_of
+from intact.runs.sealed import on_path, source
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Verdict
@@ -55,9 +55,9 @@ def verify_run(
     try:
         claims = replay(models, run, between)
     except DecidedError as error:
-        return error.verdict
+        return _by_this_code(run, error.verdict)
     except IntactError as error:
-        return RunVerdict("false", "method", detail=f"no such run is possible: {error}")
+        return _by_this_code(run, RunVerdict("false", "method", detail=f"no such run is possible: {error}"))
     texts = _hold_against(models, run, claims, winner, most, between)
     if texts.outcome != "true":
         return texts  # a stranger's programs run only if the model wrote them
@@ -83,13 +83,17 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
             return _as_run(stranger)
     if root_of(header.hash, run.leaves) != run.root:
         return RunVerdict("false", "root", detail="its root is not that of its entries")
-    try:
-        if source_of(all_methods()[header.method]) != header.source:
-            detail = f"it was made by another version of {header.method}; take that of the package then"
-            return RunVerdict("unverifiable", "method", detail=detail)
-    except KeyError:
+    if header.method not in all_methods():
         return RunVerdict("unverifiable", "method", detail=f"there is no method {header.method!r:.80} here")
     return None
+
+
+def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
+    """What a replay found: other code may have made something else of the same texts, honestly."""
+    if found.outcome != "false" or run.header.source == source():
+        return found
+    detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
+    return replace(found, outcome="unverifiable", what="method", detail=detail)
 
 
 def _as_run(verdict: Verdict) -> RunVerdict:
