@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from intact.formats import open_checkpoint  # noqa: E402
+from intact.formats.strings import Strings  # noqa: E402
 from support.models import FILES  # noqa: E402
 from text.texts import COMPOSING, LONG, MODELS, SHORT, long_text  # noqa: E402
 
@@ -80,8 +81,8 @@ def write_vocabulary(path: Path, settings: dict[str, Any]) -> None:
                 writer.add_uint32(key, value)
             case str() if key != "general.architecture":
                 writer.add_string(key, value)
-            case list() | np.ndarray():
-                writer.add_array(key, list(value) if isinstance(value, list) else value.tolist())
+            case Strings() | np.ndarray():
+                writer.add_array(key, value.tolist())
             case _:
                 pass
     writer.write_header_to_file()

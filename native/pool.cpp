@@ -116,21 +116,22 @@ void Pool::start() {
         }
     } catch (const std::exception&) {
         const std::size_t started = workers_.size() + 1;
-        stop();
+        end();
         throw std::invalid_argument("cannot start " + std::to_string(size_) + " threads, only " +
                                     std::to_string(started));
     }
 }
 
-void Pool::stop() {
-    if (process() != process_) {
-        leave();
-        return;
-    }
+void Pool::stop() { process() == process_ ? end() : leave(); }
+
+void Pool::end() {
     stop_ = true;
     generation_.fetch_add(1);
     announce(generation_);
     for (auto& worker : workers_) worker.join();
+    workers_.clear();
+    generation_ = 0;
+    stop_ = false;
 }
 
 // Forgets threads that this process does not have: they can be neither joined nor detached.
@@ -140,13 +141,13 @@ void Pool::leave() {
     generation_ = running_ = sleepers_ = 0;
     failed_ = false;
     error_ = nullptr;
-    process_ = process();
 }
 
 void Pool::run(const std::function<void(int)>& region) {
     if (size_ > 1 && process() != process_) {
         leave();
         start();
+        process_ = process();
     }
     region_ = &region;
     running_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);

@@ -41,6 +41,7 @@ private:
     template <class F> void await(const std::atomic<std::uint32_t>& word, int& patience, F arrived);
     void announce(std::atomic<std::uint32_t>& word);
     void start();
+    void end();
     void leave();
     void work(int thread);
     void take(int thread) noexcept;

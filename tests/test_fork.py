@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,15 @@ def test_a_child_goes_on_with_threads_of_its_own(model: Model) -> None:
     assert texts() == expected
 
 
-def test_a_child_of_a_model_at_work_is_told_so(model: Model) -> None:
-    inside, go = threading.Event(), threading.Event()
+def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, go, step = threading.Event(), threading.Event(), model.executor.step
 
-    def hold() -> None:
-        with model.exclusive():
-            inside.set()
-            go.wait(60)
+    def held(*parts: Any) -> Any:
+        inside.set()
+        assert go.wait(60)
+        return step(*parts)
+
+    monkeypatch.setattr(model.executor, "step", held)
 
     def refused() -> bool:
         async def ask() -> None:
@@ -71,7 +74,7 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model) -> None:
                 use()
         return True
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=lambda: model.generate("abc", max_tokens=2))
     thread.start()
     inside.wait(60)
     try:
@@ -80,3 +83,24 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model) -> None:
         go.set()
         thread.join(60)
     assert model.generate("abc", max_tokens=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_child_that_may_start_no_threads_is_told_so_and_goes_on_once_it_may(tmp_path: Path) -> None:
+    import resource
+
+    model = intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=3)
+    expected = model.generate("abc", max_tokens=4)[0][0].text
+
+    def refused_and_then_served() -> bool:
+        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+        os.setuid(65534)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, most))
+        for _ in range(2):
+            with pytest.raises(ValueError, match="cannot start 3 threads"):
+                model.generate("abc", max_tokens=4)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        return model.generate("abc", max_tokens=4)[0][0].text == expected
+
+    assert in_child(refused_and_then_served)
+    assert model.generate("abc", max_tokens=4)[0][0].text == expected

@@ -23,6 +23,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
 from intact.score.scorers import find_scorer
+from support.folders import VARIANTS, write_folder
 from support.models import real_model
 from support.tiny import write_tiny
 
@@ -316,13 +317,23 @@ def test_the_digest_of_a_model_is_that_of_its_bytes(tiny: Model, tmp_path: Any) 
     assert digest_of(tiny.path) == digest_of(write_tiny(tmp_path / "copy.gguf")) != digest_of(other)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_a_folder_of_which_any_file_changes_is_another_model(tmp_path: Any, name: str) -> None:
+    folder = write_folder(tmp_path / "m", VARIANTS["llama"], "llama")
+    before = NativeBackend(intact.load(folder, threads=1)).identity
+    assert NativeBackend(intact.load(folder, threads=1)).identity == before
+    file = folder / name
+    file.write_text((file.read_text() if file.exists() else "{}") + "\n")
+    assert NativeBackend(intact.load(folder, threads=1)).identity != before
+
+
 def test_the_identity_of_a_back_end_names_all_that_decides_bits(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path, other = write_tiny(tmp_path / "a.gguf"), write_tiny(tmp_path / "b.gguf", seed=1)
     identities = [
         NativeBackend(intact.load(file, profile, threads=1, bits=bits)).identity  # type: ignore[arg-type]
         for file, profile, bits in ((path, "int8", 8), (other, "int8", 8), (path, "fp32", 8), (path, "int8", 4))
     ]
-    monkeypatch.setattr("intact.reason.backends.native.VERSION", "another")
+    monkeypatch.setattr("intact.receipts.identity.VERSION", "another")
     identities.append(NativeBackend(intact.load(path, threads=1)).identity)
     assert len(set(identities)) == len(identities)
     again = NativeBackend(intact.load(path, threads=2, page_size=16, prefix_cache=False, executor="native"))

@@ -45,7 +45,7 @@ def _typed(value: Any) -> tuple[int, list[bytes]]:
     if isinstance(value, np.ndarray):
         dtype = value.dtype.newbyteorder("<")
         return _ARRAY, [_u32(_NUMBERS[dtype.str[1:]]), _u64(value.size), value.astype(dtype).tobytes()]
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         items = [_typed(item) for item in value]
         kinds = {kind for kind, _ in items} or {_STRING}
         if len(kinds) > 1:

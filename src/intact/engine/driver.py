@@ -129,7 +129,7 @@ class Driver:
 
     def forked(self) -> None:
         """Go on in a process that was forked, where no other thread is."""
-        torn = self.turn.taken
+        torn = self.turn.taken and self.engine.busy
         self._set_up()
         self._news.clear()
         self.turn.torn = torn

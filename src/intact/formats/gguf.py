@@ -104,7 +104,7 @@ class Contents(NamedTuple):
     """A GGUF file."""
 
     metadata: dict[str, Any]
-    """Numbers as int, float and bool, strings as str; arrays of strings as list of str, of numbers as read-only NumPy
+    """Numbers as int, float and bool, strings as str; arrays of strings as `Strings`, of numbers as read-only NumPy
     arrays of their type, of arrays as lists."""
     tensors: dict[str, Tensor]
 

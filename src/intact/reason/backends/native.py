@@ -17,11 +17,11 @@ from intact.engine.sequence import Event, Finish
 from intact.errors import IntactError
 from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
-from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.texts import Texts
 from intact.reason.state import Hidden, Piece, Prompt, State
+from intact.receipts.identity import version_of
 
 LIVE = 256  # samples in the engine at a time; more only wait there
 STEPS = 16  # of the engine, before the driver looks at its clock
@@ -88,8 +88,11 @@ class NativeBackend:
     @cached_property
     def identity(self) -> str:
         """Digest of the model's files, profile, formats of weights, version of the arithmetic."""
-        executor = self.model.executor
-        return f"intact {VERSION} {executor.profile} {executor.bits} {digest_of(self.model.path)}"
+        executor, checkpoint = self.model.executor, self.model.checkpoint
+        place = (
+            checkpoint.path if checkpoint.format == "gguf" else checkpoint.folder
+        )  # with configuration and tokenizer
+        return f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest_of(place)}"
 
     @property
     def vocabulary(self) -> str:
