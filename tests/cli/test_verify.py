@@ -1,6 +1,7 @@
 """``intact verify`` and ``--receipt``: what is told, and the exit status, which tells false from cannot tell."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,25 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert "2 of 6 receipts were chosen" in told.err
 
 
+def test_who_claims_the_root_of_a_true_run_is_chosen_for_its_own_parts(intact_command, path, runs):
+    (true,) = read_file(runs)
+    lies = [replace(true, result=replace(true.result, answer=f"lie {i}")) for i in range(12)]
+    write_receipts(runs, [true, true, true, *lies])
+    seen = set()
+    for nonce in "abcd":
+        result = intact_command("verify", runs, "--model", path, "--sample", 4, "--nonce", nonce, "--json")
+        spot, lines = result.json["spot_check"], [one["line"] - 1 for one in result.json["receipts"]]
+        assert (result.code, result.json["false"] >= 3, spot["receipts"], spot["chosen"]) == (1, True, 13, 4)
+        assert lines == choose(nonce, [one.digest for one in read_file(runs)], 4)
+        assert {one["what"] for one in result.json["receipts"] if one["outcome"] == "false"} == {"root"}
+        seen |= set(lines)
+    assert len(seen) > 6
+    write_receipts(runs, [true, true, lies[0]])
+    nonce = next(n for n in "abcdefgh" if choose(n, [true.digest, lies[0].digest], 1) == [0])
+    copies = intact_command("verify", runs, "--model", path, "--sample", 1, "--nonce", nonce, "--json")
+    assert [one["line"] for one in copies.json["receipts"]] == [1, 2]
+
+
 def test_the_probability_of_missing_is_that_of_drawing_without_replacement():
     from itertools import combinations
 
@@ -165,8 +185,6 @@ def test_runs_verify_whole_and_in_part(intact_command, path, runs, answers):
 
 
 def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, runs):
-    from dataclasses import replace
-
     from intact.runs.document import RunReceipt
 
     receipt = RunReceipt.parse(runs.read_bytes().rstrip(b"\n"))
@@ -195,7 +213,14 @@ def test_runs_are_signed_as_answers_are(intact_command, path, runs, answers, tmp
     assert intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "mine.pub").code == 0
     wrong = intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "yours.pub", "--json")
     assert (wrong.code, wrong.json["unverifiable"], wrong.json["receipts"][0]["what"]) == (3, 7, "signature")
-    value = next(read_file(both)).signature.value.hex()
+    stolen = next(read_file(both))
+    other = replace(stolen, result=replace(stolen.result, answer="mine"))
+    write_receipts(tmp_path / "other", [other])
+    moved = intact_command("verify", tmp_path / "other", "--model", path, "--json")
+    assert (moved.code, moved.json["receipts"][0]["what"]) == (1, "signature")
+    unsigned = intact_command("keys", "sign", tmp_path / "other", "--key", tmp_path / "mine")
+    assert (unsigned.code, f"{tmp_path / 'other'}, line 1: its root is not" in unsigned.err) == (2, True)
+    value = stolen.signature.value.hex()
     falsify(both, 0, **{value: value[:-1] + ("0" if value[-1] != "0" else "1")})
     broken = intact_command("verify", both, "--model", path, "--json")
     assert (broken.code, broken.json["true"], broken.json["receipts"][0]["what"]) == (1, 6, "signature")

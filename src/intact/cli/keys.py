@@ -9,6 +9,7 @@ import typer
 
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, say
+from intact.errors import ReceiptError
 
 NEW_EXAMPLES = """\
 A private key, readable by you alone, and its public key beside it
@@ -61,13 +62,17 @@ def sign(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Sign receipts; a signature that they had is replaced."""
+    """Sign receipts; a signature that they had is replaced. Whose root is not that of its parts is not signed."""
     from intact.receipts.document import write_receipts
     from intact.receipts.signature import read_key
-    from intact.runs.document import read_file
+    from intact.runs.document import RunReceipt, read_file
 
     private = read_key(key)
-    signed = [receipt.signed(private.sign(receipt.digest)) for receipt in read_file(receipts)]
+    signed = []
+    for number, receipt in enumerate(read_file(receipts), 1):
+        if isinstance(receipt, RunReceipt) and receipt.root != receipt.digest:
+            raise ReceiptError(f"{receipts}, line {number}: its root is not that of its parts; nothing was signed")
+        signed.append(receipt.signed(private.sign(receipt.digest)))
     write_receipts(output or receipts, signed)
     if json:
         digests = [receipt.digest.hex() for receipt in signed]

@@ -63,6 +63,14 @@ class Entry(NamedTuple):
     line: int
     content: Receipt | RunReceipt | ReceiptError
 
+    @property
+    def digest(self) -> bytes | None:
+        """The receipt's; None where it is none, or its hash function is not there."""
+        try:
+            return None if isinstance(self.content, ReceiptError) else self.content.digest
+        except ParameterError:
+            return None
+
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
@@ -151,15 +159,17 @@ def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
-    """Which lines to verify, and what that may miss. Lines that are no receipts are always among them."""
+    """Which lines to verify, and what that may miss. Lines without a digest are always among them."""
     from intact.receipts.spot import choose, misses
 
-    contents = [content if isinstance(content, ReceiptError) else content.digest for _, _, content in _entries(files)]
-    places = [place for place, content in enumerate(contents) if isinstance(content, bytes)]
-    picked = choose(nonce, [content for content in contents if isinstance(content, bytes)], count)
-    chosen = {places[i] for i in picked} | set(range(len(contents))) - set(places)
-    missed = [{"false": false, "probability": p} for false, p in misses(len(places), len(picked)).items()]
-    return chosen, {"receipts": len(places), "chosen": len(picked), "nonce": nonce, "missed": missed}
+    found = [entry.digest for entry in _entries(files)]
+    places = [place for place, digest in enumerate(found) if digest is not None]
+    digests = [digest for digest in found if digest is not None]
+    picked = {places[i] for i in choose(nonce, digests, count)}
+    total, number = len(set(digests)), len({found[place] for place in picked})
+    missed = [{"false": false, "probability": p} for false, p in misses(total, number).items()]
+    chosen = picked | set(range(len(found))) - set(places)
+    return chosen, {"receipts": total, "chosen": number, "nonce": nonce, "missed": missed}
 
 
 class _Verifier:
@@ -242,7 +252,7 @@ def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
     return {
         "file": str(entry.file),
         "line": entry.line,
-        "digest": receipt and receipt.digest.hex(),
+        "digest": entry.digest and entry.digest.hex(),
         "tokens": receipt and receipt.count,
         **asdict(verdict),
     }

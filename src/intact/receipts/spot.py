@@ -16,14 +16,18 @@ SHARES: Final = (Fraction(1, 100), Fraction(1, 20), Fraction(1, 10), Fraction(1,
 
 
 def choose(nonce: str, digests: Sequence[bytes], count: int) -> list[int]:
-    """The places of the receipts to verify: those with the least SHA-256 of nonce and digest, in order of place.
+    """The places of the receipts to verify, ascending: those with the least SHA-256 of nonce and digest.
+
+    Receipts of one digest count as one, and are chosen all: copies of a true one stand in for nothing else.
 
     Parameters
     ----------
     nonce : str
         Whatever the makers of the receipts could not know, such as a later block of a ledger.
     digests : sequence of bytes
-        `Receipt.digest` of each.
+        `Receipt.digest`, or `RunReceipt.digest`, of each.
+    count : int
+        How many digests are chosen.
 
     Raises
     ------
@@ -33,8 +37,9 @@ def choose(nonce: str, digests: Sequence[bytes], count: int) -> list[int]:
     if count < 1:
         raise ParameterError(f"the receipts to verify must be at least 1, got {count}")
     text = TAG + nonce.encode() + b"\n"
-    ranks = [hashlib.sha256(text + digest).digest() for digest in digests]
-    return sorted(sorted(range(len(digests)), key=lambda i: (ranks[i], i))[:count])
+    ranks = {digest: hashlib.sha256(text + digest).digest() for digest in digests}
+    chosen = set(sorted(ranks, key=ranks.__getitem__)[:count])
+    return [place for place, digest in enumerate(digests) if digest in chosen]
 
 
 def missing(total: int, chosen: int, false: int) -> Fraction:

@@ -78,7 +78,7 @@ class RunReceipt:
     entries : tuple
         Texts, scores and programs, in the order of the trace.
     root : bytes
-        Of the Merkle tree over header, entries and result, in this order.
+        What it says is the root of the tree over its parts: `digest`, if it says so truly.
     signature : Signature or None
         Of `digest`, by whoever vouches for it.
     """
@@ -92,8 +92,7 @@ class RunReceipt:
     @classmethod
     def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: Outcome) -> RunReceipt:
         """A receipt with the root that it ought to have."""
-        unrooted = cls(header, entries, result, b"")
-        return cls(header, entries, result, root_of(header.hash, unrooted.leaves))
+        return cls(header, entries, result, cls(header, entries, result, b"").digest)
 
     @cached_property
     def leaves(self) -> list[bytes]:
@@ -104,10 +103,10 @@ class RunReceipt:
         """The proof that an entry belongs to the root; check it by `weights.check_proof` with the entry's `leaf_of`."""
         return Proof(1 + index, len(self.leaves), tuple(path_of(self.header.hash, self.leaves, 1 + index)))
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
-        """What one cites, and what a signature signs: the root."""
-        return self.root
+        """What one cites, and what a signature signs: the root of the Merkle tree over header, entries and result."""
+        return root_of(self.header.hash, self.leaves)
 
     def signed(self, signature: Signature | None) -> RunReceipt:
         """The same with a signature."""

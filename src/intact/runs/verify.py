@@ -11,7 +11,6 @@ from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
 from intact.receipts.digests import new_hash
-from intact.receipts.weights import root_of
 from intact.runs.document import RunReceipt
 from intact.runs.programs import verify_programs
 from intact.runs.replay import Claims, DecidedError, RunVerdict, replay
@@ -81,7 +80,7 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
         stranger = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
         if stranger is not None:
             return _as_run(stranger)
-    if root_of(header.hash, run.leaves) != run.root:
+    if run.digest != run.root:
         return RunVerdict("false", "root", detail="its root is not that of its entries")
     if header.method not in all_methods():
         return RunVerdict("unverifiable", "method", detail=f"there is no method {header.method!r:.80} here")
