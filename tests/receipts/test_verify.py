@@ -155,6 +155,13 @@ def test_another_prompt(model, honest):
     assert (verdict.what, verdict.position) == ("prompt", len(prompt))
 
 
+@pytest.mark.parametrize("name", ["self", "messages_", "context", "now"])
+def test_variables_of_any_name(model, honest, name):
+    text = json.dumps({"messages": MESSAGES, name: 1})
+    verdict = judge(model, forge(model, altered(honest.header, source=Source("chat", text)), honest.output))
+    assert verdict.outcome == ("false" if name == "now" else "true")
+
+
 def test_another_system_message(model, honest):
     text = honest.header.request.source.text
     source = Source("chat", text.replace("brief", "verbose"))

@@ -64,6 +64,7 @@ class ChatTemplate:
     def render(
         self,
         messages: Sequence[Message],
+        /,
         add_generation_prompt: bool = True,
         *,
         now: datetime | None = None,

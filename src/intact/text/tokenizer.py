@@ -218,7 +218,7 @@ class Tokenizer:
         )
 
     def encode_chat(
-        self, messages: Sequence[Message], add_generation_prompt: bool = True, **variables: Any
+        self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any
     ) -> list[int]:
         """Turn a conversation into tokens, through the model's chat template.
 
