@@ -7,6 +7,7 @@ import pytest
 
 from intact.formats import open_checkpoint
 from intact.receipts.lock import Lock, result_digest
+from support.folders import VARIANTS, write_folder
 from support.tiny import write_tiny
 
 ASK = ("Name a colour.", "-n", "2", "--temperature", "1", "--max-tokens", "6", "--json")
@@ -74,12 +75,28 @@ def test_one_bit_of_a_weight_is_found_without_running(intact_command, locked, ti
         assert intact_command("lock", "check", file, "--model", f"{tiny}={tiny}", *options).code == 0
 
 
+def test_what_ends_a_text_is_compared(intact_command, tmp_path):
+    """Of a folder it comes from a file of its own, which is in no other digest."""
+    write_folder(tmp_path / "folder", VARIANTS["llama"], 1)
+    file = tmp_path / "folder.lock"
+    assert intact_command("lock", "new", file, "--model", tmp_path / "folder").code == 0
+    assert intact_command("lock", "check", file).code == 0
+    (tmp_path / "folder" / "generation_config.json").write_text('{"eos_token_id": [2, 7]}')
+    checked = intact_command("lock", "check", file, "--json")
+    assert checked.code == 1
+    assert [what for what, same in statuses(checked).items() if not same] == [f"end tokens of {tmp_path / 'folder'}"]
+
+
 def test_other_versions_of_libraries_are_told_but_decide_nothing(intact_command, locked):
     file, _ = locked
     edit(file, lambda lock: lock["libraries"].update(tokenizers="0.0.1"))
     checked = intact_command("lock", "check", file)
     assert checked.code == 0
     assert "other    version of tokenizers  locked 0.0.1, here " in checked.out
+    edit(file, lambda lock: lock["libraries"].update({"x\n\x1b[2Jsame     weights": "1\x9b8m"}))
+    told = intact_command("lock", "check", file).out
+    assert (told.count("same     weights"), "\nother    version of x\ufffd\ufffd[2Jsame" in told) == (2, True)
+    assert {"\x1b", "\x9b"}.isdisjoint(told + intact_command("lock", "check", file, "--json").out)
     edit(file, lambda lock: lock["models"][0]["numerics"].update(version="0"))
     checked = intact_command("lock", "check", file)
     assert checked.code == 1

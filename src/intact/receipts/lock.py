@@ -296,7 +296,9 @@ def _facts(model: LockedModel) -> dict[str, str]:
     digests, numerics = model.digests, model.numerics
     return {
         "weights": digests.weights.hex(),
+        "tensors": str(digests.tensors),
         "tokenizer": digests.tokenizer.hex(),
+        "end tokens": " ".join(map(str, digests.ends)),
         "template": "none" if digests.template is None else digests.template.hex(),
         "numerics": f"{numerics.version} {numerics.profile} {numerics.bits} bits",
     }
