@@ -17,7 +17,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption
-from intact.cli.output import emit, note, out, say
+from intact.cli.output import emit, note, one_line, out, say
 from intact.errors import LockError
 
 if TYPE_CHECKING:
@@ -288,9 +288,10 @@ def _show(findings: list[Finding]) -> None:
 
     console = out()
     for finding in findings:
+        what = one_line(finding.what)
         if finding.same:
-            console.print(Text.assemble(("same     ", "green"), finding.what), soft_wrap=True)
+            console.print(Text.assemble(("same     ", "green"), what), soft_wrap=True)
         else:
             word, style = ("differs  ", "bold red") if finding.decides else ("other    ", "yellow")
-            difference = f"  locked {finding.locked}, here {finding.found}"
-            console.print(Text.assemble((word, style), finding.what, (difference, "dim")), soft_wrap=True)
+            difference = one_line(f"  locked {finding.locked}, here {finding.found}")
+            console.print(Text.assemble((word, style), what, (difference, "dim")), soft_wrap=True)

@@ -34,8 +34,9 @@ def _plain(value: Any) -> Any:
 
 
 def emit(value: Any) -> None:
-    """Write a value to stdout as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    """Write a value to stdout as JSON; control characters are escaped, those too that JSON would let through."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 
@@ -43,15 +44,15 @@ def fail(message: str) -> None:
     """Write ``error: ...`` to stderr, on one line."""
     from rich.text import Text
 
-    line = " ".join(message.split())
-    err().print(Text.assemble(("error:", "bold red"), " ", (line, "red")), soft_wrap=True)
+    told = one_line(" ".join(message.split()))
+    err().print(Text.assemble(("error:", "bold red"), " ", (told, "red")), soft_wrap=True)
 
 
 def note(message: str) -> None:
     """Write a dim remark to stderr."""
     from rich.text import Text
 
-    err().print(Text(message, "dim"), soft_wrap=True)
+    err().print(Text(one_line(message), "dim"), soft_wrap=True)
 
 
 def size(count: int) -> str:
@@ -64,11 +65,20 @@ def size(count: int) -> str:
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str, stream: TextIO) -> str:
     """Return text with control characters made visible if the stream is a terminal: a model must not steer it."""
     return _CONTROL.sub("\ufffd", text) if stream.isatty() else text
+
+
+def one_line(text: str) -> str:
+    """Return what a stranger may have written, to be told on a line of ours: it cannot end that line, nor steer it.
+
+    Line feeds, control characters and those that turn the direction of writing become U+FFFD, on a terminal or not.
+    """
+    return _STEERING.sub("\ufffd", text)
 
 
 def examples(text: str) -> None:
