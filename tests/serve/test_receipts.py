@@ -38,12 +38,23 @@ def test_a_changed_one_is_not(server, answer):
     tokens[3] = (tokens[3] + 1) % 300
     verdict = verify(server, receipt=receipt | {"output": receipt["output"] | {"tokens": tokens}}).json()
     assert (verdict["outcome"], verdict["what"], verdict["position"]) == ("false", "token", 3)
-    assert verify(server, receipt=receipt | {"version": "none"}).status_code == 400
-    for nonsense in ({}, {"format": 1.5}, {"format": "\ud800"}):
-        content, kind = json.dumps({"receipt": nonsense}), {"content-type": "application/json"}
-        refused = httpx.post(server.url + "/v1/verify", content=content, headers=kind)
-        assert refused.status_code == 400
-        assert refused.json()["error"]["param"] == "receipt"
+
+
+def test_what_cannot_be_verified_has_a_verdict(server, answer):
+    receipt = answer.choices[0].receipt
+    long = receipt["request"] | {"prompt": [5] * 100_000, "source": None}
+    for value, what in (
+        (receipt | {"version": 99}, "version"),
+        (receipt | {"version": "none"}, "format"),
+        (receipt | {"request": long}, "context"),
+        ({}, "format"),
+        ({"format": 1.5}, "format"),
+        ({"format": "\ud800"}, "format"),
+    ):
+        content, kind = json.dumps({"receipt": value}), {"content-type": "application/json"}
+        verdict = httpx.post(server.url + "/v1/verify", content=content, headers=kind, timeout=30).json()
+        assert (verdict["object"], verdict["outcome"], verdict["what"]) == ("verdict", "unverifiable", what)
+    assert verify(server, receipt="none").status_code == 400
 
 
 def test_streams_bring_the_same(server, client, answer):

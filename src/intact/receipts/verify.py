@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from intact.engine import constraints
-from intact.errors import CapacityError, ConstraintError, FormatError, IntactError, ParameterError
+from intact.errors import (
+    CapacityError,
+    ConstraintError,
+    FormatError,
+    IntactError,
+    NewerReceiptError,
+    ParameterError,
+)
 from intact.numerics.sampling import branch_key
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import HashName, new_hash
@@ -61,6 +68,11 @@ class Verdict:
     position: int | None = None
     detail: str = ""
     checked: int = 0
+
+
+def unreadable(error: ValueError) -> Verdict:
+    """The verdict on what is no receipt, or one of a later version."""
+    return Verdict("unverifiable", "version" if isinstance(error, NewerReceiptError) else "format", None, str(error))
 
 
 def verify(
