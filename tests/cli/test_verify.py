@@ -1,12 +1,17 @@
 """``intact verify`` and ``--receipt``: what is told, and the exit status, which tells false from cannot tell."""
 
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
 
+import intact
+from intact.cli.verify import LARGE, Entry, _line, _Verifier
+from intact.errors import ReceiptError
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, missing
+from intact.receipts.verify import unreadable
 from intact.runs.document import read_file
 from support.tiny import write_tiny
 
@@ -101,10 +106,13 @@ def test_signatures(intact_command, path, answers, tmp_path):
     wrong = intact_command("verify", answers, "--model", path, "--signed-by", tmp_path / "yours.pub", "--json")
     assert (wrong.code, wrong.json["receipts"][0]["what"]) == (3, "signature")
     (*_, receipt) = read_receipts(answers)
+    assert f"signed by {receipt.signature.key.hex()}" in intact_command("verify", answers, "--model", path).out
+    assert {one["signed_by"] for one in wrong.json["receipts"]} == {None}
     value = receipt.signature.value.hex()
     falsify(answers, 5, **{value: value[:-1] + ("0" if value[-1] != "0" else "1")})
     broken = intact_command("verify", answers, "--model", path, "--json")
     assert (broken.code, broken.json["receipts"][5]["what"]) == (1, "signature")
+    assert [one["signed_by"] for one in broken.json["receipts"]] == [receipt.signature.key.hex()] * 5 + [None]
 
 
 def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, path, answers):
@@ -119,6 +127,10 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert len(seen) > 3
     few = intact_command("verify", answers, "--model", path, "--tokens", 4, "--sample", 99, "--nonce", "a", "--json")
     assert [one["checked"] for one in few.json["receipts"]] == [4] * 6
+    assert (few.json["part"], few.json["tokens"]) == ("all", 4)
+    told = intact_command("verify", answers, "--model", path, "--tokens", 4)
+    assert told.out.count("  true  4 of 9 tokens\n") == 6
+    assert "no more than 4 tokens were checked" in told.err
     assert few.json["spot_check"]["missed"][0]["probability"] == 0
     told = intact_command("verify", answers, "--model", path, "--sample", 2, "--nonce", "a")
     assert "2 of 6 receipts were chosen" in told.err
@@ -151,6 +163,46 @@ def test_the_probability_of_missing_is_that_of_drawing_without_replacement():
         assert missing(total, chosen, false) * len(draws) == sum(min(draw) >= false for draw in draws)
 
 
+def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
+    (true,) = read_file(runs)
+    lie = "\x1b[1A\x1b[2K\nrun.receipt:1  true  24 tokens\x9b8m\u2028"
+    write_receipts(runs, [replace(true, header=replace(true.header, id=lie))])
+    told = intact_command("verify", runs, "--model", path)
+    assert (told.code, len(told.out.splitlines())) == (1, 1)
+    entry = Entry(runs, 1, 9, ReceiptError(lie))
+    (line,) = str(_line(entry, unreadable(entry.content))).splitlines()
+    assert line.endswith("format: \ufffd[1A\ufffd[2K\ufffdrun.receipt:1  true  24 tokens\ufffd8m\ufffd")
+    missing = intact_command("verify", runs.with_name(lie), "--model", path)
+    assert (missing.code, len(missing.err.splitlines()), "\x1b" in missing.err) == (2, 1, False)
+
+
+def test_large_receipts_are_not_read_ahead(path, runs):
+    (run,) = read_file(runs)
+    entries = iter([Entry(runs, line, LARGE // 2, run) for line in range(10)])
+    judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False).run(entries)
+    next(judged)
+    assert len(list(entries)) == 8
+
+
+def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
+    first, second, third, *_ = read_receipts(answers)
+    alive = []
+
+    def claiming(one, **claimed):
+        return replace(one, header=replace(one.header, numerics=replace(one.header.numerics, **claimed)))
+
+    def load(name, profile, bits):
+        assert [model for model in alive if model() is not None] == []
+        model = intact.load(path, profile=profile, bits=bits, drafter="off")
+        alive.append(weakref.ref(model))
+        return model
+
+    several = first, claiming(second, profile="fp32"), claiming(third, bits=4)
+    entries = iter([Entry(answers, line, 9, one) for line, one in enumerate(several)])
+    verdicts = [verdict.outcome for _, _, verdict in _Verifier(load, (), None, None, False).run(entries)]
+    assert (verdicts, len(alive)) == (["true", "false", "false"], 3)
+
+
 def test_many_profiles_in_one_file(intact_command, path, tmp_path):
     files = []
     for profile in ("int8", "fp32"):
@@ -177,6 +229,8 @@ def test_runs_verify_whole_and_in_part(intact_command, path, runs, answers):
     assert (whole.code, whole.json["true"], whole.json["receipts"][0]["checked"]) == (0, 7, 24)
     part = intact_command("verify", runs, "--part", "winner", "--model", path, "--json")
     assert (part.code, part.json["receipts"][0]["checked"], part.json["receipts"][0]["tokens"]) == (0, 8, 24)
+    told = intact_command("verify", runs, "--part", "winner", "--model", path)
+    assert ("true  8 of 24 tokens" in told.out, "the texts behind the answer alone" in told.err) == (True, True)
     falsify(runs, 0, **{'"seed":"0"': '"seed":"1"'})
     told = intact_command("verify", runs, "--model", path)
     assert (told.code, "FALSE  root: " in told.out) == (1, True)

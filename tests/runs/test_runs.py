@@ -157,6 +157,17 @@ def test_a_token_of_a_loser(model, honest, name):
         assert judge(model, false, winner=True)[0] == "true"
 
 
+def test_where_nothing_is_chosen_all_texts_are_behind_the_answer(model):
+    receipt = run(model, "self_consistency", n=2).receipt
+    assert receipt.result.chosen is None
+    tokens = list(receipt.entries[1].output.tokens)
+    tokens[3] = 100 if tokens[3] != 100 else 101
+    false = cover(model, receipt, swap(receipt, 1, tokens=tuple(tokens)))
+    assert false.result.chosen is None
+    assert judge(model, false, winner=True)[:3] == ("false", "token", 1)
+    assert verify_run(model, receipt, winner=True).checked == receipt.count
+
+
 def test_a_token_of_the_winner(model, honest):
     receipt = honest["self_consistency"]
     index = next(i for i, e in enumerate(receipt.entries) if e.branch == receipt.result.chosen)

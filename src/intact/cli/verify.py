@@ -6,19 +6,17 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from functools import cache as kept
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, complete_model, pair
-from intact.cli.output import bar, emit, note, out
-from intact.errors import IntactError, NewerReceiptError, ParameterError, ReceiptError
+from intact.cli.output import bar, emit, note, one_line, out
+from intact.errors import IntactError, ParameterError, ReceiptError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,11 +24,13 @@ if TYPE_CHECKING:
     from intact.executors.base import Profile
     from intact.library import Model
     from intact.receipts.document import Receipt
-    from intact.receipts.verify import Verdict, What
+    from intact.receipts.verify import Verdict
     from intact.runs.document import RunReceipt
     from intact.runs.replay import RunVerdict
 
 FALSE, UNVERIFIABLE = 1, 3
+LARGE: Final = 1 << 20
+"""Bytes of receipts with which no further one is read before they are verified."""
 EXAMPLES = """\
 One answer, and what it was made with
   intact run "Why is the sky blue?" --receipt sky.receipt
@@ -57,10 +57,11 @@ class Part(StrEnum):
 
 
 class Entry(NamedTuple):
-    """A line of a file: a receipt, or why it is none."""
+    """A line of a file, so many bytes long: a receipt, or why it is none."""
 
     file: Path
     line: int
+    size: int
     content: Receipt | RunReceipt | ReceiptError
 
     @property
@@ -132,9 +133,13 @@ def command(
     outcomes = [result["outcome"] for result in results]
     counts = {name: outcomes.count(name) for name in ("true", "false", "unverifiable")}
     if json:
-        emit({**counts, "spot_check": spot, "receipts": results})
+        emit({**counts, "part": part, "tokens": tokens, "spot_check": spot, "receipts": results})
     else:
         note(f"{counts['true']} true, {counts['false']} false, {counts['unverifiable']} cannot be verified")
+        if tokens is not None:
+            note(f"of each text no more than {tokens} tokens were checked, and nothing that is said of the others")
+        if part is Part.WINNER:
+            note("of runs the texts behind the answer alone were checked, and not that a model wrote the others")
         if spot is not None:
             _tell(spot)
     if counts["false"]:
@@ -153,9 +158,9 @@ def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield Entry(file, number, read_any(line))
+            yield Entry(file, number, len(line), read_any(line))
         except ReceiptError as error:
-            yield Entry(file, number, error)
+            yield Entry(file, number, len(line), error)
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
@@ -172,8 +177,24 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
     return chosen, {"receipts": total, "chosen": number, "nonce": nonce, "missed": missed}
 
 
+def _windows(entries: Iterator[Entry]) -> Iterator[list[tuple[int, Entry]]]:
+    """Entries with their numbers, some at a time: as many as are verified together, or less where they are large."""
+    from intact.receipts.verify import WINDOW
+
+    window: list[tuple[int, Entry]] = []
+    for number, entry in enumerate(entries):
+        window.append((number, entry))
+        if len(window) == WINDOW or sum([one.size for _, one in window]) >= LARGE:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
 class _Verifier:
     """Verifies receipts with models, loaded as each was made: in its profile, with its bits.
+
+    Of a name no more than one model is in memory: what receipts claim does not decide how many there are.
 
     Parameters
     ----------
@@ -191,22 +212,21 @@ class _Verifier:
         key: bytes | None,
         winner: bool,
     ) -> None:
-        self._load, self._others, self._tokens, self._key, self._winner = kept(load), others, tokens, key, winner
+        self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
+        self._loaded: dict[str, tuple[tuple[Profile, int], Model]] = {}
 
     def run(self, entries: Iterator[Entry]) -> Iterator[tuple[int, Entry, Verdict | RunVerdict]]:
         """A verdict for each entry, with its number, as soon as it is known: answers are verified many at once."""
         from intact.receipts.document import Receipt
-        from intact.receipts.verify import WINDOW, Verdict
+        from intact.receipts.verify import unreadable
 
-        numbered = enumerate(entries)
-        while window := list(islice(numbered, WINDOW)):
+        for window in _windows(entries):
             groups: dict[tuple[Profile, int], list[tuple[int, Entry]]] = {}
             runs = []
             for number, entry in window:
                 content = entry.content
                 if isinstance(content, ReceiptError):
-                    what: What = "version" if isinstance(content, NewerReceiptError) else "format"
-                    yield number, entry, Verdict("unverifiable", what, None, str(content))
+                    yield number, entry, unreadable(content)
                 elif isinstance(content, Receipt):
                     numerics = content.header.numerics
                     groups.setdefault((numerics.profile, numerics.bits), []).append((number, entry))
@@ -223,11 +243,19 @@ class _Verifier:
         from intact.receipts.verify import Verdict, verify
 
         try:
-            model = self._load("", profile, bits)
+            model = self._model("", profile, bits)
         except (IntactError, OSError) as error:
             yield from [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
             return
         yield from verify(model, receipts, self._tokens, self._key)
+
+    def _model(self, name: str, profile: Profile, bits: int) -> Model:
+        """The model of a name; another that was loaded under it is given up first."""
+        made = profile, bits
+        if name not in self._loaded or self._loaded[name][0] != made:
+            self._loaded.pop(name, None)
+            self._loaded[name] = made, self._load(name, profile, bits)
+        return self._loaded[name][1]
 
     def _judge_run(self, run: RunReceipt) -> RunVerdict:
         from intact.runs.replay import RunVerdict
@@ -235,9 +263,9 @@ class _Verifier:
 
         first, *others = run.header.models
         try:
-            model = self._load("", first.numerics.profile, first.numerics.bits)
+            model = self._model("", first.numerics.profile, first.numerics.bits)
             more = {
-                one.name: self._load(one.name, one.numerics.profile, one.numerics.bits)
+                one.name: self._model(one.name, one.numerics.profile, one.numerics.bits)
                 for one in others
                 if one.name in self._others
             }
@@ -249,13 +277,23 @@ class _Verifier:
 def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
     """What --json tells of a receipt."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
+    signer = _signer(entry, verdict)
     return {
         "file": str(entry.file),
         "line": entry.line,
         "digest": entry.digest and entry.digest.hex(),
         "tokens": receipt and receipt.count,
+        "signed_by": signer and signer.hex(),
         **asdict(verdict),
     }
+
+
+def _signer(entry: Entry, verdict: Verdict | RunVerdict) -> bytes | None:
+    """The key that has signed a receipt, if that was found true; a false receipt may have been signed as well."""
+    if isinstance(entry.content, ReceiptError) or entry.content.signature is None:
+        return None
+    unknown = verdict.outcome == "unverifiable" or verdict.what == "signature"
+    return None if unknown else entry.content.signature.key
 
 
 def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
@@ -263,15 +301,18 @@ def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
     from rich.text import Text
 
     names = {"true": ("true", "green"), "false": ("FALSE", "bold red"), "unverifiable": ("cannot verify", "yellow")}
-    if verdict.outcome == "true":
-        programs = getattr(verdict, "programs", 0)
-        told = f"{verdict.checked} tokens" + (f", {programs} programs" if programs else "")
+    if verdict.outcome == "true" and not isinstance(entry.content, ReceiptError):
+        programs, count = getattr(verdict, "programs", 0), entry.content.count
+        told = f"{verdict.checked} tokens" if verdict.checked == count else f"{verdict.checked} of {count} tokens"
+        told += f", {programs} programs" if programs else ""
     else:
         number = getattr(verdict, "entry", None)
         where = "" if number is None else f" in entry {number}"
         where += "" if verdict.position is None else f" at {verdict.position}"
         told = f"{verdict.what}{where}: {verdict.detail}"
-    return Text.assemble(f"{entry.file}:{entry.line}  ", names[verdict.outcome], f"  {told}")
+    signer = _signer(entry, verdict)
+    told += f", signed by {signer.hex()}" if signer else ""
+    return Text.assemble(one_line(f"{entry.file}:{entry.line}  "), names[verdict.outcome], one_line(f"  {told}"))
 
 
 def _tell(spot: dict[str, Any]) -> None:

@@ -37,7 +37,8 @@ def verify_run(
     model : Model
         The first of the run's models.
     winner : bool
-        Whether of all texts only the chosen one, and those that it goes on from, are held against the model.
+        Whether of all texts only the chosen one, and those that it goes on from, are held against the model; all
+        texts where none was chosen.
     most : int, optional
         Tokens of each text that are held against it at most, from its beginning.
     others : mapping of str to Model, optional
@@ -113,7 +114,7 @@ def _hold_against(
         wanted = [
             index
             for index, asked in sorted(claims.asked.items())
-            if asked.model == name and (not winner or on_path(asked.branch, chosen))
+            if asked.model == name and (not winner or chosen is None or on_path(asked.branch, chosen))
         ]
         receipts = (claims.asked[index].receipt() for index in wanted)
         verdicts = answers.verify(models[name], receipts, most, between=between)
