@@ -78,8 +78,7 @@ def test_the_truth_is_found_true(model, honest, name):
     assert cover(model, receipt) == receipt
     winner = verify_run(model, receipt, winner=True)
     assert winner.outcome == "true"
-    assert winner.checked < receipt.count
-    assert bool(winner.checked) == (receipt.result.chosen is not None)
+    assert (winner.checked < receipt.count) == (receipt.result.chosen is not None)
 
 
 @pytest.mark.parametrize("name", ["beam_search", "best_of_n", "short_m_at_k", "deepconf", "program_aided"])
