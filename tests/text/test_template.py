@@ -46,6 +46,10 @@ def render(source: str, messages: Any = HI, **variables: Any) -> str:
             "abab332[1, 2]1True",
         ),
         ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{{ loop.last }}{% endfor %}", "a1True"),
+        (
+            "{{ 'a role' | title }}{{ [1, 2, 1] | unique | join }}{{ 'a b' | wordcount }}{{ 1 < 2 <= 2 }}",
+            "A Role122True",
+        ),
         ("{{ 'a\nb' | indent(2) }}{{ [3, 1] | sort | first }}{{ [1, 2] | sum }}{{ 'x' | length }}", "a\n  b131"),
         ("{% call f() %}x{% endcall %}{% macro f() %}[{{ caller() }}]{% endmacro %}", None),
     ],
@@ -68,6 +72,8 @@ def test_the_dialect_of_chat_templates(source: str, expected: str | None) -> Non
         "{{ ([[1]] * 99999) | sum(start=[]) | length }}",
         "{% set ns = namespace() %}{% set ns.x = ns %}{{ [ns] }}",
         "{% for x in [1] recursive %}{{ loop([1]) }}{{ loop([1]) }}{% endfor %}",
+        "{% set a = [[1] * 99999] * 30 %}{% set b = [[1] * 99999] * 30 %}" + "{% if a == b %}{% endif %}" * 3000,
+        "{% set a = [[1] * 99999] * 30 %}{% set b = [[1] * 99999] * 30 %}{{ a" + " == b == a" * 3000 + " }}",
     ],
 )
 def test_a_template_that_takes_too_long_is_stopped(source: str) -> None:
@@ -93,6 +99,11 @@ def test_a_template_that_takes_too_long_is_stopped(source: str) -> None:
         "{{ '{:1000000000}'.format(1) }}",
         "{{ '{:{}}'.format(1, 10 ** 9) }}",
         "{{ 9 ** (9 ** 9) }}",
+        "{{ ('a-' * 9999999) | title | length }}",
+        "{{ ('a ' * 9999999) | wordcount }}",
+        "{{ ('<a>' * 9999999) | striptags | length }}",
+        "{{ ('%' * 9999999) | urlencode | length }}",
+        "{{ ([1] * 1999999) | unique | list | length }}",
         "{{ 2.5 | round(10 ** 9, 'ceil') }}",
         "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",

@@ -1,11 +1,12 @@
 """A jinja2 environment in which a template cannot run away.
 
 jinja2's sandbox keeps a template from reaching Python. It does not keep it from looping for hours or from filling the
-memory with one multiplication. Here everything a template does passes a `Meter`: each turn of a loop, each call of a
-function, a macro, a filter or a test looks at the clock, and everything that is made (a sum, a product, a list, a
-slice, the result of a call) is charged by its size, with all that it contains counted as often as it is contained.
-What could
-grow beyond its arguments (`"a" * n`, `ljust`, `replace`, `join`, a width in a format) is charged before it happens.
+memory with one multiplication. Here everything a template does passes a `Meter`: each turn of a loop, each comparison,
+each call of a function, a macro, a filter or a test looks at the clock, and everything that is made (a sum, a product,
+a list, a slice, the result of a call) is charged by its size, with all that it contains counted as often as it is
+contained.
+What could grow beyond its arguments (`"a" * n`, `ljust`, `replace`, `join`, `title`, a width in a format) is charged
+before it happens.
 
 So a template stops within a moment of its limits, in any thread, without signals, tracing or another process: a single
 step takes no longer than its size allows, and no size goes beyond the budget.
@@ -21,7 +22,7 @@ from functools import update_wrapper
 from typing import Any, Final
 
 from jinja2 import TemplateError, nodes, pass_context
-from jinja2.compiler import CodeGenerator, Frame
+from jinja2.compiler import CodeGenerator, Frame, operators
 from jinja2.ext import Extension, LoopControlExtension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
@@ -36,6 +37,12 @@ _WIDEST: Final = 10_000
 
 _DEEPEST: Final = 64
 """The greatest indentation of JSON, for every level."""
+
+_COSTLY: Final = frozenset(("striptags", "title", "unique", "urlencode", "wordcount"))
+"""Filters that may make a piece of every character."""
+
+_PIECE: Final = 64
+"""What a piece costs, in characters."""
 
 _WITHOUT: Final = ("pprint", "urlize", "wordwrap", "xmlattr", "random")
 """Filters left out: they expand text in ways that nobody needs in a chat, or draw from chance."""
@@ -178,6 +185,11 @@ class _Code(CodeGenerator):
         else:
             super().visit_Getitem(node, frame)
 
+    def visit_Operand(self, node: nodes.Operand, frame: Frame) -> None:  # noqa: N802
+        self.write(f" {operators[node.op]} (environment.tick() or ")
+        self.visit(node.expr, frame)
+        self.write(")")
+
     def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802
         node.body.insert(0, _tick(node.lineno))
         super().visit_For(node, frame)
@@ -288,6 +300,10 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
                     self._charge_widths(given, (*rest, *kwargs.values()))
                 elif name in ("batch", "slice"):
                     self._meter.charge(_SLOT * _number((*rest, *kwargs.values())))
+                elif name in _COSTLY:
+                    given = given if isinstance(given, str) else list(given) if isinstance(given, Iterable) else given
+                    self._meter.charge(_PIECE * self._meter.weigh(given))
+                    args = (*args[:skipped], given, *rest)
                 elif name == "round":
                     self._check_bits(4 * _number((*rest, *kwargs.values())))
                 elif name == "format":
