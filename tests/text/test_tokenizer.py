@@ -16,6 +16,7 @@ from intact.errors import FormatError, ModelError, ParameterError
 from intact.text import Tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
+from support.tiny import tokenizer_metadata
 
 from .vocabularies import byte_level, pieces
 
@@ -343,3 +344,19 @@ def test_importing_is_light() -> None:
     code = "import sys, intact.text; print([m for m in ('tokenizers', 'jinja2', 'numpy') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_panic_of_the_library_is_an_error_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As the library's: no Exception."""
+
+    class Panicking:
+        def encode(self, text: str, add_special_tokens: bool) -> None:
+            raise {"a": PanicException("retries"), "b": KeyboardInterrupt()}[text]
+
+    tokenizer = Tokenizer.from_gguf(tokenizer_metadata(301), "x.gguf")
+    monkeypatch.setattr(tokenizer, "_parts", tokenizer._parts._replace(parsing=Panicking()))
+    with pytest.raises(ParameterError, match=r"the tokenizer of x\.gguf gives up on this text: retries"):
+        tokenizer.encode("a")
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.encode("b")

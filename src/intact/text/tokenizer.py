@@ -130,14 +130,20 @@ class Tokenizer:
         Raises
         ------
         ParameterError
-            If the text isn't Unicode, naming the place, or BOS is asked of a model that has none.
+            If the text isn't Unicode, naming the place, BOS is asked of a model that has none, or the text is beyond
+            what the patterns that split it can take, such as ten million spaces in a row.
         """
         parts = self._parts
         text = _unicode(text)
         if bos and parts.bos_id is None:
             raise ParameterError(f"bos=True, but the model of {parts.source} has no BOS token")
         backend = parts.parsing if special else parts.plain
-        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        except BaseException as error:  # a panic of the library is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ParameterError(f"the tokenizer of {parts.source} gives up on this text: {error!s:.200}") from None
         if bos is None:
             return [*parts.prefix, *ids, *parts.suffix]
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids

@@ -1,0 +1,27 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from intact.files import write_whole
+
+
+def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:
+    file = tmp_path / "told.json"
+    write_whole(file, "old")
+
+    def failing() -> Iterator[str]:
+        yield "ne"
+        write_whole(file, ["of another ", "writer"])  # in the midst of this one
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        write_whole(file, failing())
+    assert file.read_text() == "of another writer"
+    write_whole(file, iter(["n", "ew"]))
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
