@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -326,11 +327,42 @@ def test_broken_folders_are_refused_by_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="bos_token is '<nobody>'"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("[")
-    with pytest.raises(FormatError, match=r"tokenizer_config.json: is no JSON"):
+    with pytest.raises(FormatError, match=r"tokenizer_config.json: the file is no JSON"):
         Tokenizer.from_folder(tmp_path)
     folder(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 99999}')
     with pytest.raises(FormatError, match="eos_token_id 99999 is no token"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Write the folder of the byte-level vocabulary with another tokenizer.json."""
+    file = folder(path) / "tokenizer.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    return path
+
+
+def test_a_folder_s_ids_must_be_near_the_number_of_its_tokens(tmp_path: Path) -> None:
+    size = BYTE_LEVEL.size
+    for last in (1 << 17, 3_000_000_000):
+        changed(tmp_path, lambda content, last=last: content["model"]["vocab"].update(far=last))
+        with pytest.raises(FormatError, match=rf"tokenizer.json: token 'far' has the id {last}; expected at most 6\d+"):
+            Tokenizer.from_folder(tmp_path)
+    changed(tmp_path, lambda content: content["model"]["vocab"].update(near=size + 2))
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.size == size + 3
+    assert named(tokenizer, [size, size + 1, size + 2]) == [b"", b"", b"near"]
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json", "chat_template.jinja"]
+)
+def test_a_folder_s_files_are_limited_in_length(tmp_path: Path, name: str) -> None:
+    with (folder(tmp_path) / name).open("wb") as file:
+        file.truncate((256 << 20) + 1)
+    with pytest.raises(FormatError, match=rf"{name}: the file has 268435457 bytes; expected at most \d+"):
         Tokenizer.from_folder(tmp_path)
 
 

@@ -8,14 +8,23 @@ import json
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from intact.errors import FormatError
+from intact.formats.safetensors import read_json
+from intact.formats.strings import Strings
+from intact.formats.tensor import map_file
 from intact.text.backend import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_pieces, turn_ends
 
 if TYPE_CHECKING:
     import tokenizers
+
+_LONGEST_FILE: Final = 256 << 20
+"""Bytes of a tokenizer.json; the largest that are published have some 35 million."""
+_LONGEST_TEMPLATE: Final = 4 << 20
+_UNUSED_IDS: Final = 1 << 16
+"""Ids without a token that a vocabulary may have beyond one for each token that it lists."""
 
 
 def parts_from_folder(folder: str | PathLike[str]) -> Parts:
@@ -28,8 +37,10 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     """
     folder = Path(folder)
     file = folder / "tokenizer.json"
-    parsing = _load(file)
-    plain = _load(file)
+    if not file.exists():
+        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
+    content = _content(file, _LONGEST_FILE)
+    parsing, plain = _load(content, file), _load(content, file)
     plain.encode_special_tokens = True
     added = parsing.get_added_tokens_decoder()
     types = {
@@ -37,15 +48,10 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     }
     spell, leading_space, byte_tokens = _decoding(parsing, file)
     known = parsing.get_vocab(with_added_tokens=True)
-    texts = [f"[EMPTY_{token}]" for token in range(max(known.values(), default=-1) + 1)]
-    if not texts:
-        raise FormatError(f"{file}: its vocabulary is empty")
-    unused = set(range(len(texts))) - set(known.values())
-    for text, token in known.items():
-        texts[token] = text
-        if byte_tokens and token not in types and is_byte_token(text):
-            types[token] = TokenType.BYTE
-    types |= dict.fromkeys(unused, TokenType.UNUSED)
+    texts = _texts(known, file)
+    if byte_tokens:
+        types = {token: TokenType.BYTE for text, token in known.items() if is_byte_token(text)} | types
+    types |= dict.fromkeys(set(range(len(texts))) - set(known.values()), TokenType.UNUSED)
 
     config = _read(folder / "tokenizer_config.json")
     bos_id = _named(config, "bos_token", known, folder)
@@ -72,18 +78,38 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     )
 
 
-def _load(file: Path) -> "tokenizers.Tokenizer":
+def _content(file: Path, longest: int) -> bytes:
+    """Read a file of at most so many bytes."""
+    content = map_file(file)
+    if len(content) > longest:
+        raise FormatError(f"{file}: the file has {len(content)} bytes; expected at most {longest}")
+    return content[:]
+
+
+def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
     from tokenizers import Tokenizer
 
-    if not file.is_file():
-        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
     try:
-        loaded = Tokenizer.from_file(str(file))
+        loaded = Tokenizer.from_buffer(content)
     except Exception as error:
         raise FormatError(f"{file}: is no tokenizer.json that can be read: {str(error)[:300]}") from error
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
+
+
+def _texts(known: Mapping[str, int], file: Path) -> Strings:
+    """List the tokens by id, with a name for every id that has none."""
+    if not known:
+        raise FormatError(f"{file}: its vocabulary is empty")
+    last, most = max(known.values()), 2 * len(known) + _UNUSED_IDS
+    if last > most:
+        text = max(known, key=known.__getitem__)
+        raise FormatError(
+            f"{file}: token {text!r:.60} has the id {last}; expected at most {most} in a vocabulary of {len(known)}"
+        )
+    named = {token: text for text, token in known.items()}
+    return Strings(named.get(token, f"[EMPTY_{token}]") for token in range(last + 1))
 
 
 def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
@@ -121,15 +147,8 @@ def _around(loaded: "tokenizers.Tokenizer") -> tuple[tuple[int, ...], tuple[int,
 
 
 def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(f"{file}: is no JSON that can be read: {error}") from error
-    if not isinstance(value, dict):
-        raise FormatError(f"{file}: expected an object, got {type(value).__name__}")
-    return value
+    """Read a file that a folder need not have."""
+    return read_json(file, "the file") if file.exists() else {}
 
 
 def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder: Path) -> int | None:
@@ -160,10 +179,10 @@ def _listed(folder: Path, size: int) -> list[int]:
 def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """Find the chat template: a file of its own, or an entry of the configuration, perhaps one of several by name."""
     file = folder / "chat_template.jinja"
-    if file.is_file():
+    if file.exists():
         try:
-            return file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
+            return _content(file, _LONGEST_TEMPLATE).decode()
+        except UnicodeDecodeError as error:
             raise FormatError(f"{file}: is no text that can be read: {error}") from error
     value = config.get("chat_template")
     if isinstance(value, list):
