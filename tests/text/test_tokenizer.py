@@ -366,6 +366,66 @@ def test_a_folder_s_files_are_limited_in_length(tmp_path: Path, name: str) -> No
         Tokenizer.from_folder(tmp_path)
 
 
+ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+
+
+def test_added_tokens_of_pieces_are_spelled_like_pieces(tmp_path: Path) -> None:
+    import tokenizers
+
+    file = folder(tmp_path, pieces(add_space_prefix=False)) / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["decoder"]["decoders"].pop()  # the library's Strip
+    size = len(content["model"]["vocab"])
+    runs = ("\u2581\u2581", "\u2581\u2581\u2581")
+    content["added_tokens"] += [
+        {"id": size + i, "content": run, "special": False} | ADDED for i, run in enumerate(runs)
+    ]
+    file.write_text(json.dumps(content))
+    ours, theirs = Tokenizer.from_folder(tmp_path), tokenizers.Tokenizer.from_file(str(file))
+    ids = [*ours.encode("h", bos=False), size, *ours.encode("e", bos=False), size + 1]
+    assert ours.decode(ids) == theirs.decode(ids) == "h  e   "
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0])
+def test_random_tokens_are_refused(tmp_path: Path, value: float) -> None:
+    changed(tmp_path, lambda content: content["model"].update(dropout=value))
+    with pytest.raises(FormatError, match=rf"tokenizer.json: model.dropout is {value}, which makes tokens random"):
+        Tokenizer.from_folder(tmp_path)
+    changed(tmp_path, lambda content: content["model"].update(dropout=0.0))
+    assert Tokenizer.from_folder(tmp_path).encode("hello") == BYTE_LEVEL.encode("hello")
+
+
+def around(content: dict[str, Any], token: int) -> None:
+    """Let a text begin with a token."""
+    single = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    tokens = {"<s>": {"id": "<s>", "ids": [token], "tokens": ["<s>"]}}
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": tokens,
+    }
+
+
+def test_what_a_folder_puts_around_a_text_must_be_tokens(tmp_path: Path) -> None:
+    last = BYTE_LEVEL.size - 1
+    changed(tmp_path, lambda content: around(content, last))
+    assert Tokenizer.from_folder(tmp_path).around == ((last,), ())
+    for token in (last + 1, 4_000_000_000):
+        changed(tmp_path, lambda content, token=token: around(content, token))
+        with pytest.raises(
+            FormatError, match=rf"post_processor puts token {token} around a text; expected 0 to {last}"
+        ):
+            Tokenizer.from_folder(tmp_path)
+
+
+def test_a_model_without_its_unknown_token_is_refused(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"b": 0}, "unk_token": "[UNK]"}
+    changed(tmp_path, lambda content: content.update(model=model, added_tokens=[]))
+    with pytest.raises(FormatError, match=r"tokenizer.json: cannot tokenize the text 'a'"):
+        Tokenizer.from_folder(tmp_path)
+
+
 def test_a_model_without_template_says_what_to_do() -> None:
     assert BYTE_LEVEL.chat_template is None
     with pytest.raises(ParameterError, match=r"no chat template.*plain text"):

@@ -43,21 +43,24 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     parsing, plain = _load(content, file), _load(content, file)
     plain.encode_special_tokens = True
     added = parsing.get_added_tokens_decoder()
-    types = {
-        token: TokenType.CONTROL if content.special else TokenType.USER_DEFINED for token, content in added.items()
-    }
     spell, leading_space, byte_tokens = _decoding(parsing, file)
+    literal = TokenType.USER_DEFINED if spell is spell_byte_level else TokenType.NORMAL  # Gemma's runs of U+2581
+    types = {token: TokenType.CONTROL if content.special else literal for token, content in added.items()}
     known = parsing.get_vocab(with_added_tokens=True)
     texts = _texts(known, file)
     if byte_tokens:
-        types = {token: TokenType.BYTE for text, token in known.items() if is_byte_token(text)} | types
+        types |= {
+            token: TokenType.BYTE
+            for text, token in known.items()
+            if is_byte_token(text) and types.get(token) is not TokenType.CONTROL
+        }
     types |= dict.fromkeys(set(range(len(texts))) - set(known.values()), TokenType.UNUSED)
 
     config = _read(folder / "tokenizer_config.json")
     bos_id = _named(config, "bos_token", known, folder)
     eos_id = _named(config, "eos_token", known, folder)
     ends = {token for token in (eos_id, *_listed(folder, len(texts))) if token is not None}
-    prefix, suffix = _around(parsing)
+    prefix, suffix = _around(parsing, len(texts), file)
     if (flag := config.get("add_bos_token")) is not None and bos_id is not None:
         prefix = ((bos_id,) if flag else ()) + tuple(token for token in prefix if token != bos_id)
     if bos_id is None and prefix:
@@ -93,6 +96,12 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
         loaded = Tokenizer.from_buffer(content)
     except Exception as error:
         raise FormatError(f"{file}: is no tokenizer.json that can be read: {str(error)[:300]}") from error
+    for name, plain in (("dropout", (None, 0.0)), ("alpha", (None,)), ("nbest_size", (None, 0, 1))):
+        value = getattr(loaded.model, name, None)
+        if value not in plain:
+            raise FormatError(
+                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none, as for inference"
+            )
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
@@ -135,14 +144,22 @@ def _steps(decoder: Any) -> list[dict[str, Any]]:
     return steps
 
 
-def _around(loaded: "tokenizers.Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Find what the file puts before and after a text, by asking it for one."""
-    bare = loaded.encode("a", add_special_tokens=False).ids
-    full = loaded.encode("a", add_special_tokens=True).ids
+    try:
+        bare = loaded.encode("a", add_special_tokens=False).ids
+        full = loaded.encode("a", add_special_tokens=True).ids
+    except Exception as error:
+        raise FormatError(f"{file}: cannot tokenize the text 'a': {str(error)[:300]}") from error
     extra = len(full) - len(bare)
     for start in range(extra + 1):
         if full[start : start + len(bare)] == bare:
-            return tuple(full[:start]), tuple(full[start + len(bare) :])
+            prefix, suffix = tuple(full[:start]), tuple(full[start + len(bare) :])
+            if outside := [token for token in prefix + suffix if token >= size]:
+                raise FormatError(
+                    f"{file}: post_processor puts token {outside[0]} around a text; expected 0 to {size - 1}"
+                )
+            return prefix, suffix
     return (), ()
 
 
