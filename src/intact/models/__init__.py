@@ -24,15 +24,12 @@ def build_program(checkpoint: Checkpoint) -> Program:
     ModelError
         If the architecture is unknown, or a hyper-parameter or tensor is missing or misshapen.
     """
+    key = "general.architecture" if checkpoint.format == "gguf" else "architectures"
+    name = checkpoint.metadata.get(key)
     if checkpoint.format == "gguf":
-        name = checkpoint.metadata.get("general.architecture")
-        key, found = "general.architecture", [a for a in ARCHITECTURES if a.gguf == name]
+        found = [a for a in ARCHITECTURES if isinstance(name, str) and a.gguf == name]
     else:
-        name = checkpoint.metadata.get("architectures")
-        key, found = (
-            "architectures",
-            [a for a in ARCHITECTURES if isinstance(name, list) and set(a.hf) & set(map(str, name))],
-        )
+        found = [a for a in ARCHITECTURES if isinstance(name, list) and set(a.hf) & set(map(str, name))]
     if not found:
         known = ", ".join(a.gguf if checkpoint.format == "gguf" else a.hf[0] for a in ARCHITECTURES)
         raise ModelError(f"{checkpoint.path}: {key} is {str(name)[:80]!r}; known are {known}")

@@ -70,6 +70,19 @@ _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "use_sliding_window": (False,),
 }
 
+_HF_GEMMA_DEFAULTS: Mapping[str, Any] = {
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "max_position_embeddings": 131072,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+}
+"""What the config.json of a published Gemma 3 may leave out: the defaults of Transformers' Gemma3TextConfig."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -140,6 +153,13 @@ class _Reader:
         value = default if value is None else value
         if not isinstance(value, bool):
             self.fail(key, "true or false", value)
+        return value
+
+    def choice(self, key: str, known: tuple[str, ...]) -> str | None:
+        """Read one of some words; None where the key is missing."""
+        value = self.get(key)
+        if value is not None and not (isinstance(value, str) and value in known):
+            self.fail(key, f"{' or '.join(known)} (others are not supported)", value)
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
@@ -217,12 +237,10 @@ def _gguf_config(checkpoint: Checkpoint, architecture: str) -> Config:
 
 def _gguf_scaling(m: _Reader) -> dict[str, Any]:
     """Read the scaling of rotary frequencies; a factor without a type means linear, as it does for llama.cpp."""
-    kind = m.get("rope.scaling.type")
+    kind = m.choice("rope.scaling.type", ("none", "linear"))
     factor = m.number("rope.scaling.factor", m.number("rope.scale_linear", 1.0))
     if kind == "none" or (kind is None and factor == 1.0):
         return {}
-    if kind not in (None, "linear"):
-        m.fail("rope.scaling.type", "none or linear (others are not supported)", kind)
     return {"type": "linear", "factor": factor}
 
 
@@ -242,17 +260,18 @@ def _gguf_pattern(m: _Reader, layers: int) -> tuple[bool, ...]:
 def _hf_config(checkpoint: Checkpoint, architecture: str) -> Config:
     m = _Reader(checkpoint, checkpoint.metadata)
     m.refuse(_HF_REFUSED)
-    m = _Reader(checkpoint, m.mapping("text_config") or checkpoint.metadata)
-    m.refuse(_HF_REFUSED)
     gemma, llama = architecture == "gemma3", architecture == "llama"
+    values = m.mapping("text_config") or checkpoint.metadata
+    if gemma:
+        values = {**_HF_GEMMA_DEFAULTS, **values}
+    m = _Reader(checkpoint, values)
+    m.refuse(_HF_REFUSED)
     layers = m.integer("num_hidden_layers", most=1024)
     width = m.integer("hidden_size")
     heads = m.integer("num_attention_heads", most=4096)
     head_width = m.integer("head_dim", width // heads)
     context = m.integer("max_position_embeddings", most=1 << 30)
-    activation = m.get("hidden_activation" if gemma else "hidden_act")
-    if activation not in (None, "gelu_pytorch_tanh" if gemma else "silu"):
-        m.fail("hidden_activation" if gemma else "hidden_act", "gelu_pytorch_tanh" if gemma else "silu", activation)
+    m.choice(*(("hidden_activation", ("gelu_pytorch_tanh",)) if gemma else ("hidden_act", ("silu",))))
     local = _hf_pattern(m, layers, gemma)
     rope = _HfRope(m, gemma)
     attention = architecture == "qwen2" or m.flag("attention_bias", False)
@@ -279,7 +298,7 @@ def _hf_config(checkpoint: Checkpoint, architecture: str) -> Config:
         rope_scaling=rope.scaling,
         window=m.integer("sliding_window") if any(local) else 0,
         window_pattern=local,
-        query_width=m.number("query_pre_attn_scalar", head_width, most=1e6) if gemma else head_width,
+        query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6) if gemma else head_width,
         biases=biases,
         tied=tied,
         vocabulary=None if m.get("vocab_size") is None else m.integer("vocab_size"),
@@ -309,15 +328,19 @@ class _HfRope:
         base = 1e6 if gemma else 10000.0
         self.base = full.number("rope_theta", m.number("rope_theta", base, least=1.0), least=1.0)
         self.local_base = local.number("rope_theta", m.number("rope_local_base_freq", 10000.0, least=1.0), least=1.0)
+        local.choice("rope_type", ("default",))
+        local.choice("type", ("default",))
         local.refuse({"factor": (1,)})
         raw = m.mapping("rope_scaling") or full.values
-        kind = raw.get("rope_type", raw.get("type"))
+        scaling = _Reader(m, raw, inside="rope scaling: ")
+        for one in (sets, full, local, scaling):
+            one.refuse({"partial_rotary_factor": (1,)})
+        known = ("default", "linear", "llama3")
+        kind = scaling.choice("rope_type", known) or scaling.choice("type", known)
         self.scaling: dict[str, Any] = {}
         if kind in (None, "default"):
-            _Reader(m, raw, inside="rope scaling: ").refuse({"factor": (1,), "partial_rotary_factor": (1,)})
+            scaling.refuse({"factor": (1,)})
             return
-        if kind not in ("linear", "llama3"):
-            m.fail("rope_scaling: rope_type", "default, linear or llama3 (others are not supported)", kind)
         self.scaling = {k: v for k, v in raw.items() if k not in ("rope_type", "rope_theta")} | {"type": kind}
         self.scaling["original"] = raw.get("original_max_position_embeddings", m.get("max_position_embeddings"))
 
