@@ -223,6 +223,7 @@ TOKENS = byte_level()["tokenizer.ggml.tokens"]
         (broken(eos_token_id=-1), "eos_token_id is -1"),
         (broken(eos_token_id="x"), "eos_token_id is 'x'"),
         (broken(add_bos_token="yes"), "add_bos_token must be true or false"),
+        (broken(add_eos_token=np.array([1, 2])), "add_eos_token must be true or false"),
         (broken(bos_token_id=None, add_bos_token=True), "bos_token_id is missing"),
         (byte_level() | {"tokenizer.chat_template": 3}, "chat_template must be a string"),
         (pieces(scores=[0.0]), "scores has 1 entries"),
@@ -423,6 +424,60 @@ def test_a_model_without_its_unknown_token_is_refused(tmp_path: Path) -> None:
     model = {"type": "WordLevel", "vocab": {"b": 0}, "unk_token": "[UNK]"}
     changed(tmp_path, lambda content: content.update(model=model, added_tokens=[]))
     with pytest.raises(FormatError, match=r"tokenizer.json: cannot tokenize the text 'a'"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_control_tokens_beyond_the_embedding_are_text(tmp_path: Path) -> None:
+    size = BYTE_LEVEL.size
+    picture = {"id": size, "content": "<picture>", "special": True} | ADDED
+    changed(tmp_path, lambda content: content["added_tokens"].append(picture))
+    assert Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size + 1)).encode("<picture>") == [size]
+    tokenizer = Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size))
+    assert tokenizer.size == size
+    for special in (True, False):
+        for text in ("he<picture>", "he<|im_end|><tool>hello"):
+            assert tokenizer.encode(text, special) == BYTE_LEVEL.encode(text, special)
+    changed(tmp_path, lambda content: content["added_tokens"].append(picture | {"special": False}))
+    with pytest.raises(ModelError, match=rf"{size + 1} tokens, but model.embed_tokens.weight has {size} rows"):
+        Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size))
+
+
+def test_a_folder_s_flags_add_and_take_away(tmp_path: Path) -> None:
+    named_ends = {"bos_token": "<|im_start|>", "eos_token": "<|end|>"}
+    plain = Tokenizer.from_folder(folder(tmp_path, **named_ends))
+    bos, eos = (BYTE_LEVEL.encode(text)[0] for text in named_ends.values())
+    assert plain.around == ((), ())
+    both = Tokenizer.from_folder(folder(tmp_path, **named_ends, add_bos_token=True, add_eos_token=True))
+    assert both.around == ((bos,), (eos,))
+    changed(tmp_path, lambda content: around(content, bos))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named_ends))
+    assert Tokenizer.from_folder(tmp_path).around == ((bos,), ())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named_ends | {"add_bos_token": False}))
+    assert Tokenizer.from_folder(tmp_path).around == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"add_bos_token": "false", "bos_token": "<|end|>"}, "add_bos_token must be true or false, got 'false'"),
+        ({"add_eos_token": 1, "eos_token": "<|end|>"}, "add_eos_token must be true or false, got 1"),
+        ({"add_bos_token": True}, "bos_token is missing, but add_bos_token asks for it"),
+        ({"add_eos_token": True}, "eos_token is missing, but add_eos_token asks for it"),
+        ({"bos_token": []}, r"bos_token is \[\], which is not in the vocabulary"),
+        ({"bos_token": {"content": []}}, "bos_token is {'content': .*, which is not in the vocabulary"),
+        ({"eos_token": {"lstrip": True}}, "eos_token is {'lstrip': True}, which is not in the vocabulary"),
+        ({"chat_template": ["x"]}, r"chat_template is \['x'\]; expected a string, or a list of objects"),
+        ({"chat_template": 3}, "chat_template must be a string"),
+    ],
+)
+def test_broken_configurations_are_refused_by_name(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormatError, match="tokenizer_config.json: " + message):
+        Tokenizer.from_folder(folder(tmp_path, **config))
+
+
+def test_an_end_that_is_true_is_no_token(tmp_path: Path) -> None:
+    (folder(tmp_path) / "generation_config.json").write_text('{"eos_token_id": true}')
+    with pytest.raises(FormatError, match=r"generation_config.json: eos_token_id True is no token"):
         Tokenizer.from_folder(tmp_path)
 
 

@@ -55,7 +55,7 @@ class _Metadata:
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._metadata.get(_PREFIX + key, default)
-        if value not in (True, False):
+        if not isinstance(value, bool | int) or value not in (True, False):
             self.fail(key, f"must be true or false, got {value!r:.60}")
         return bool(value)
 

@@ -27,8 +27,16 @@ _UNUSED_IDS: Final = 1 << 16
 """Ids without a token that a vocabulary may have beyond one for each token that it lists."""
 
 
-def parts_from_folder(folder: str | PathLike[str]) -> Parts:
+def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> Parts:
     """Build a tokenizer's parts from the files of a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Where tokenizer.json lies.
+    rows : int, optional
+        Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are text like any other:
+        the small models of Gemma 3 have no pictures, but their tokenizer.json has a token for one.
 
     Raises
     ------
@@ -40,7 +48,7 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     if not file.exists():
         raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
     content = _content(file, _LONGEST_FILE)
-    parsing, plain = _load(content, file), _load(content, file)
+    parsing, plain = (_within(_load(content, file), rows) for _ in range(2))
     plain.encode_special_tokens = True
     added = parsing.get_added_tokens_decoder()
     spell, leading_space, byte_tokens = _decoding(parsing, file)
@@ -61,10 +69,12 @@ def parts_from_folder(folder: str | PathLike[str]) -> Parts:
     eos_id = _named(config, "eos_token", known, folder)
     ends = {token for token in (eos_id, *_listed(folder, len(texts))) if token is not None}
     prefix, suffix = _around(parsing, len(texts), file)
-    if (flag := config.get("add_bos_token")) is not None and bos_id is not None:
-        prefix = ((bos_id,) if flag else ()) + tuple(token for token in prefix if token != bos_id)
     if bos_id is None and prefix:
         bos_id = prefix[0]
+    if (bos := _asked(config, "bos", bos_id, folder)) is not None:
+        prefix = bos + tuple(token for token in prefix if token != bos_id)
+    if (eos := _asked(config, "eos", eos_id, folder)) is not None:
+        suffix = tuple(token for token in suffix if token != eos_id) + eos
     special = [(token, texts[token]) for token, kind in types.items() if kind is TokenType.CONTROL]
     return Parts(
         parsing=parsing,
@@ -105,6 +115,22 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
+
+
+def _within(loaded: "tokenizers.Tokenizer", rows: int | None) -> "tokenizers.Tokenizer":
+    """Leave out control tokens that have no row, where that changes no other token's id."""
+    from tokenizers import Tokenizer
+
+    added = loaded.get_added_tokens_decoder()
+    kept = {token: added[token] for token in sorted(added) if rows is None or token < rows or not added[token].special}
+    if len(kept) == len(added):
+        return loaded
+    made = Tokenizer(loaded.model)
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if (value := getattr(loaded, part)) is not None:
+            setattr(made, part, value)
+    made.add_tokens(list(kept.values()))
+    return made if made.get_added_tokens_decoder() == kept else loaded
 
 
 def _texts(known: Mapping[str, int], file: Path) -> Strings:
@@ -172,11 +198,30 @@ def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder
     """Look up a token that the configuration names, as a string or as an object with its content."""
     value = config.get(key)
     text = value.get("content") if isinstance(value, dict) else value
-    if text is None:
+    if value is None:
         return None
-    if text not in known:
-        raise FormatError(f"{folder / 'tokenizer_config.json'}: {key} is {text!r:.60}, which is not in the vocabulary")
+    if not isinstance(text, str) or text not in known:
+        raise FormatError(
+            f"{folder / 'tokenizer_config.json'}: {key} is {value!r:.60}, which is not in the vocabulary; "
+            "expected a token, or an object with it as content"
+        )
     return known[text]
+
+
+def _asked(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
+    """Tell whether the configuration wants BOS or EOS around a text: the token, nothing, or None where it is silent."""
+    flag = config.get(f"add_{name}_token")
+    if flag is None:
+        return None
+    if not isinstance(flag, bool):
+        raise FormatError(
+            f"{folder / 'tokenizer_config.json'}: add_{name}_token must be true or false, got {flag!r:.60}"
+        )
+    if flag and token is None:
+        raise FormatError(
+            f"{folder / 'tokenizer_config.json'}: {name}_token is missing, but add_{name}_token asks for it"
+        )
+    return (token,) if flag and token is not None else ()
 
 
 def _listed(folder: Path, size: int) -> list[int]:
@@ -187,7 +232,7 @@ def _listed(folder: Path, size: int) -> list[int]:
             continue
         ids = value if isinstance(value, list) else [value]
         for token in ids:
-            if not isinstance(token, int) or not 0 <= token < size:
+            if type(token) is not int or not 0 <= token < size:
                 raise FormatError(f"{folder / name}: eos_token_id {token!r:.60} is no token; expected 0 to {size - 1}")
         return ids
     return []
@@ -203,6 +248,11 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
             raise FormatError(f"{file}: is no text that can be read: {error}") from error
     value = config.get("chat_template")
     if isinstance(value, list):
+        if not all(isinstance(item, dict) for item in value):
+            raise FormatError(
+                f"{folder / 'tokenizer_config.json'}: chat_template is {value!r:.60}; "
+                "expected a string, or a list of objects with name and template"
+            )
         value = next((item.get("template") for item in value if item.get("name") == "default"), None)
     if value is not None and not isinstance(value, str):
         raise FormatError(f"{folder / 'tokenizer_config.json'}: chat_template must be a string, got {value!r:.60}")

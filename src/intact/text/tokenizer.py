@@ -59,19 +59,18 @@ class Tokenizer:
         ModelError
             If vocabulary and embedding disagree in size.
         """
+        name = next((name for name in _EMBEDDINGS if name in checkpoint.tensors), None)
+        rows = None if name is None else checkpoint.tensors[name].shape[0]
         if checkpoint.format == "gguf":
             made = cls.from_gguf(checkpoint.metadata, str(checkpoint.path))
         else:
-            made = cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent)
-        for name in _EMBEDDINGS:
-            if name in checkpoint.tensors:
-                rows = checkpoint.tensors[name].shape[0]
-                # Embeddings of safetensors are often padded; a GGUF vocabulary is padded to match.
-                if made.size > rows or (checkpoint.format == "gguf" and made.size != rows):
-                    raise ModelError(
-                        f"{checkpoint.path}: the vocabulary has {made.size} tokens, but {name} has {rows} rows; "
-                        "expected a row for every token"
-                    )
+            made = cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent, rows)
+        # Embeddings of safetensors are often padded; a GGUF vocabulary is padded to match.
+        if rows is not None and (made.size > rows or (checkpoint.format == "gguf" and made.size != rows)):
+            raise ModelError(
+                f"{checkpoint.path}: the vocabulary has {made.size} tokens, but {name} has {rows} rows; "
+                "expected a row for every token"
+            )
         return made
 
     @classmethod
@@ -82,11 +81,11 @@ class Tokenizer:
         return cls(parts_from_gguf(metadata, source))
 
     @classmethod
-    def from_folder(cls, folder: str | PathLike[str]) -> Self:
+    def from_folder(cls, folder: str | PathLike[str], rows: int | None = None) -> Self:
         """Build a tokenizer from the tokenizer.json of a folder; see `intact.text.json_tokenizer`."""
         from intact.text.json_tokenizer import parts_from_folder
 
-        return cls(parts_from_folder(folder))
+        return cls(parts_from_folder(folder, rows))
 
     @property
     def size(self) -> int:
