@@ -145,5 +145,5 @@ def test_what_is_no_log_probability_is_named(bad: float) -> None:
 
 def test_without_scipy_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixtures, "find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r"intact\[reason\]"):
+    with pytest.raises(ParameterError, match=r"needs SciPy: pip install '\.\[reason\]'"):
         next(find("rpc")(Problem("p", "q")))
