@@ -14,6 +14,7 @@ from intact.library import Model, load
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
+from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver, Task
 from intact.reason.journal import Journal
@@ -38,7 +39,7 @@ class Graded(NamedTuple):
     correct: bool
 
 
-def backend_of(model: Solver, continues: str = "no", key: str = "INTACT_API_KEY") -> Backend:
+def backend_of(model: Solver, continues: str = "no", key: str = KEY) -> Backend:
     """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
     Parameters
@@ -77,11 +78,7 @@ def backends_of(model: Solver | Mapping[str, Solver], continues: str = "no") -> 
     several = _named(model)
     if not several:
         raise ParameterError("there is no model")
-    keys = {}
-    if addresses := {name: one for name, one in several.items() if is_address(one)}:
-        from intact.reason.backends.openai_key import variables
-
-        keys = variables(addresses)
+    keys = variables({name: one for name, one in several.items() if is_address(one)})
     return {
         name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one)
         for name, one in several.items()

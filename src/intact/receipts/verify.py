@@ -325,10 +325,7 @@ class _Check:
         """Reach the verdict, the sample being done."""
         found = self.found or self._ended(completion)
         own = self.receipt.header.request.compiler
-        drawn = found.what in (
-            "token",
-            "finish",
-        )  # what a mask decides: no state, text or log-probability depends on it
+        drawn = found.what in ("token", "finish")  # what a mask decides; states, text and log-probabilities it does not
         if drawn and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
             found = Verdict("unverifiable", "constraint", found.position, detail, found.checked)
