@@ -253,7 +253,7 @@ def test_whoever_waits_is_asked_before_each_answer_that_is_read(model, honest):
 
 
 def test_answers_that_take_too_long_to_read_make_nobody_a_liar(model, honest, monkeypatch):
-    monkeypatch.setattr("intact.runs.replay.READING", 0.0)
+    monkeypatch.setattr("intact.runs.claims.READING", 0.0)
     assert judge(model, honest["self_consistency"])[:2] == ("unverifiable", "reading")
 
 

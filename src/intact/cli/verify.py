@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
     from intact.runs.document import RunReceipt
-    from intact.runs.replay import RunVerdict
+    from intact.runs.verdict import RunVerdict
 
 FALSE, UNVERIFIABLE = 1, 3
 LARGE: Final = 1 << 20
@@ -258,7 +258,7 @@ class _Verifier:
         return self._loaded[name][1]
 
     def _judge_run(self, run: RunReceipt) -> RunVerdict:
-        from intact.runs.replay import RunVerdict
+        from intact.runs.verdict import RunVerdict
         from intact.runs.verify import verify_run
 
         first, *others = run.header.models

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intact.errors import SandboxError
+from intact.runs.claims import Claims
 from intact.runs.entries import RunEntry
 from intact.runs.header import Sandbox
-from intact.runs.replay import Claims, RunVerdict
+from intact.runs.verdict import RunVerdict
 
 if TYPE_CHECKING:
     from intact.reason.requests import Run

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any
 
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
@@ -21,135 +20,21 @@ from intact.reason.execution import Execution
 from intact.reason.registry import all_methods
 from intact.reason.requests import Run
 from intact.reason.scorer import Scorer
-from intact.reason.state import Branch, Hidden, Piece, Prompt
+from intact.reason.state import Hidden, Piece, Prompt
 from intact.reason.trace import path
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import SIZE
 from intact.receipts.document import Header, Receipt, Request
 from intact.receipts.likeliest import PAIR, unpack
+from intact.runs.claims import Asked, Claims
 from intact.runs.document import RunReceipt
-from intact.runs.entries import RunEntry, ScoreEntry, TextEntry, program_digest
+from intact.runs.entries import ScoreEntry, TextEntry, program_digest
 from intact.runs.header import RunHeader
 from intact.runs.problems import problem_of
 from intact.runs.sealed import SealedDriver, entries_of, outcome_of
+from intact.runs.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import Value
-
-if TYPE_CHECKING:
-    from intact.receipts.verify import Outcome
-
-READING: Final = 600.0
-"""Seconds for all answers of a run that are read, many times what an honest one takes."""
-
-
-@dataclass(frozen=True)
-class RunVerdict:
-    """What verifying the receipt of a run found.
-
-    Attributes
-    ----------
-    outcome : {'true', 'false', 'unverifiable'}
-        As for the receipt of one answer.
-    what : str or None
-        What differs, or is missing: of a text what `intact.receipts.verify` says, else one of docs/receipts.md, Runs.
-    entry : int or None
-        The first entry that is false.
-    position : int or None
-        The first token of its output that is.
-    detail : str
-        The same in words.
-    checked : int
-        Tokens that the model has found true.
-    programs : int
-        Programs that were run again, to the same end.
-    """
-
-    outcome: Outcome
-    what: str | None = None
-    entry: int | None = None
-    position: int | None = None
-    detail: str = ""
-    checked: int = 0
-    programs: int = 0
-
-
-class DecidedError(Exception):
-    """A replay that came upon what decides the verdict."""
-
-    def __init__(self, verdict: RunVerdict) -> None:
-        super().__init__(verdict.detail)
-        self.verdict = verdict
-
-
-def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
-    """A lie."""
-    return DecidedError(RunVerdict("false", what, entry, position, detail))
-
-
-class Asked(NamedTuple):
-    """A text that was asked for: of which model, at which place, and what makes its receipt in full."""
-
-    model: str
-    branch: Branch
-    receipt: Callable[[], Receipt]
-
-
-class Claims:
-    """What a receipt says, and how much of that has been asked for.
-
-    Attributes
-    ----------
-    unread : dict of str to int
-        Numbers of the texts that nobody has asked for, by their places.
-    texts : dict of str to TextEntry
-        The others.
-    asked : dict of int to Asked
-        The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
-    programs : dict of bytes to Run
-        What was run, by digest.
-    ended : Exception or None
-        What ends the replay, even where the method was told instead.
-    """
-
-    def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:
-        self.run = run
-        self.ended: Exception | None = None
-        self._between, self._reading = between, READING
-        self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
-        self.texts: dict[str, TextEntry] = {}
-        self.asked: dict[int, Asked] = {}
-        self.programs: dict[bytes, Run] = {}
-        self.ran: dict[bytes, RunEntry] = {}
-        self.constrained = False
-        for index, entry in enumerate(run.entries):
-            if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
-                raise false("run", index, "the same program has ended in another way before")
-
-    def end(self, error: Exception) -> Exception:
-        """Note what ends the replay."""
-        self.ended = self.ended or error
-        return error
-
-    def check(self) -> None:
-        """Go on, if nothing has ended the replay and whoever waits for it still does."""
-        if self.ended is None and self._between is not None:
-            try:
-                self._between()
-            except Exception as error:
-                self.ended = error
-        if self.ended is not None:
-            raise self.ended
-
-    def read(self, reader: Callable[[str], str | None], text: str) -> str | None:
-        """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
-        self.check()
-        began = time.monotonic()
-        answer = reader(text)
-        self._reading -= time.monotonic() - began
-        if self._reading < 0:
-            detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
-            raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))
-        return answer
 
 
 class ReplayBackend(NativeBackend):

@@ -11,10 +11,12 @@ from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
 from intact.receipts.digests import new_hash
+from intact.runs.claims import Claims
 from intact.runs.document import RunReceipt
 from intact.runs.programs import verify_programs
-from intact.runs.replay import Claims, DecidedError, RunVerdict, replay
+from intact.runs.replay import replay
 from intact.runs.sealed import on_path, source
+from intact.runs.verdict import DecidedError, RunVerdict
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Verdict

@@ -12,7 +12,7 @@ from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import Verdict, unreadable, verify
 from intact.runs.document import RunReceipt, read_any
-from intact.runs.replay import RunVerdict
+from intact.runs.verdict import RunVerdict
 from intact.runs.verify import verify_run
 from intact.serve.errors import as_api_error
 from intact.serve.generation import Service

@@ -1,0 +1,84 @@
+"""What the receipt of a run says, as a replay asks for it piece by piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from intact.reason.requests import Run
+from intact.reason.state import Branch
+from intact.reason.trace import path
+from intact.receipts.document import Receipt
+from intact.runs.document import RunReceipt
+from intact.runs.entries import RunEntry, TextEntry
+from intact.runs.verdict import DecidedError, RunVerdict, false
+
+READING: Final = 600.0
+"""Seconds for all answers of a run that are read, many times what an honest one takes."""
+
+
+class Asked(NamedTuple):
+    """A text that was asked for: of which model, at which place, and what makes its receipt in full."""
+
+    model: str
+    branch: Branch
+    receipt: Callable[[], Receipt]
+
+
+class Claims:
+    """What a receipt says, and how much of that has been asked for.
+
+    Attributes
+    ----------
+    unread : dict of str to int
+        Numbers of the texts that nobody has asked for, by their places.
+    texts : dict of str to TextEntry
+        The others.
+    asked : dict of int to Asked
+        The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
+    programs : dict of bytes to Run
+        What was run, by digest.
+    ended : Exception or None
+        What ends the replay, even where the method was told instead.
+    """
+
+    def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:
+        self.run = run
+        self.ended: Exception | None = None
+        self._between, self._reading = between, READING
+        self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
+        self.texts: dict[str, TextEntry] = {}
+        self.asked: dict[int, Asked] = {}
+        self.programs: dict[bytes, Run] = {}
+        self.ran: dict[bytes, RunEntry] = {}
+        self.constrained = False
+        for index, entry in enumerate(run.entries):
+            if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
+                raise false("run", index, "the same program has ended in another way before")
+
+    def end(self, error: Exception) -> Exception:
+        """Note what ends the replay."""
+        self.ended = self.ended or error
+        return error
+
+    def check(self) -> None:
+        """Go on, if nothing has ended the replay and whoever waits for it still does."""
+        if self.ended is None and self._between is not None:
+            try:
+                self._between()
+            except Exception as error:
+                self.ended = error
+        if self.ended is not None:
+            raise self.ended
+
+    def read(self, reader: Callable[[str], str | None], text: str) -> str | None:
+        """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
+        self.check()
+        began = time.monotonic()
+        answer = reader(text)
+        self._reading -= time.monotonic() - began
+        if self._reading < 0:
+            detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
+            raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))
+        return answer

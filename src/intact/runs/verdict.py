@@ -1,0 +1,53 @@
+"""The verdict on the receipt of a run, and how a replay ends once it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intact.receipts.verify import Outcome
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """What verifying the receipt of a run found.
+
+    Attributes
+    ----------
+    outcome : {'true', 'false', 'unverifiable'}
+        As for the receipt of one answer.
+    what : str or None
+        What differs, or is missing: of a text what `intact.receipts.verify` says, else one of docs/receipts.md, Runs.
+    entry : int or None
+        The first entry that is false.
+    position : int or None
+        The first token of its output that is.
+    detail : str
+        The same in words.
+    checked : int
+        Tokens that the model has found true.
+    programs : int
+        Programs that were run again, to the same end.
+    """
+
+    outcome: Outcome
+    what: str | None = None
+    entry: int | None = None
+    position: int | None = None
+    detail: str = ""
+    checked: int = 0
+    programs: int = 0
+
+
+class DecidedError(Exception):
+    """A replay that came upon what decides the verdict."""
+
+    def __init__(self, verdict: RunVerdict) -> None:
+        super().__init__(verdict.detail)
+        self.verdict = verdict
+
+
+def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
+    """A lie."""
+    return DecidedError(RunVerdict("false", what, entry, position, detail))
