@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import FormatError, ModelError, ParameterError
-from intact.text import Tokenizer
+from intact.text import Tokenizer, gguf_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
 from support.tiny import tokenizer_metadata
@@ -142,11 +142,23 @@ def test_merges_made_of_scores_join_as_sentence_piece_does(data: st.DataObject) 
 
 def _overlaps(scores: dict[str, float]) -> bool:
     """Whether two different pairs that make the same piece can share a part: x + y = y + z."""
-    merges = merges_of_scores(scores)
     made: dict[str, set[tuple[str, str]]] = {}
-    for left, right in merges:
+    for left, right in merges_of_scores(scores):
         made.setdefault(left + right, set()).add((left, right))
     return any(one[1] == other[0] for pairs in made.values() for one in pairs for other in pairs if one != other)
+
+
+def test_pieces_with_scores_are_limited_in_length_and_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"a" * length: -float(length) for length in range(1, 257)}
+    whole = Tokenizer.from_gguf(pieces({**runs, "\u2581": -999.0}, add_space_prefix=False))
+    assert named(whole, whole.encode("a" * 256, bos=False)) == [b"a" * 256]
+    with pytest.raises(
+        FormatError, match=r"tokens entry 515, 'a{56,60}.*, has 257 characters; expected at most 256 in a piece"
+    ):
+        Tokenizer.from_gguf(pieces({**runs, "a" * 257: -257.0}))
+    monkeypatch.setattr(gguf_tokenizer, "_MOST_MERGES", 256 * 255 // 2 - 1)
+    with pytest.raises(FormatError, match=r"tokens has more than 32639 pairs of pieces that make a piece"):
+        Tokenizer.from_gguf(pieces(runs))
 
 
 def test_texts_are_cut_only_before_spaces_that_no_piece_has_inside() -> None:

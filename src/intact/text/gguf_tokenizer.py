@@ -6,7 +6,8 @@ leftmost of equals. With the pairs of pieces listed by the score of what they ma
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from tokenizers.models import BPE
 
 _PREFIX: Final = "tokenizer.ggml."
+_LONGEST_PIECE: Final = 256
+"""Characters of a piece with a score; those of Gemma 3 have up to 16. Every place to cut one is looked at."""
+_MOST_MERGES: Final = 1 << 20
+"""Pairs of pieces that make a piece; Gemma 3 has half a million."""
 
 
 class _Metadata:
@@ -247,6 +252,16 @@ def _sentence_pieces(meta: _Metadata, texts: Sequence[str], types: Sequence[Toke
     leading_space = meta.flag("add_space_prefix", True)
     unknown = meta.token("unknown_token_id", 0, len(texts))
     pieces = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
+    longest = max(pieces, key=len, default="")
+    if len(longest) > _LONGEST_PIECE:
+        meta.fail(
+            "tokens",
+            f"entry {texts.index(longest)}, {longest!r:.60}, has {len(longest)} characters; "
+            f"expected at most {_LONGEST_PIECE} in a piece with a score",
+        )
+    merges = list(islice(merges_of_scores(pieces), _MOST_MERGES + 1))
+    if len(merges) > _MOST_MERGES:
+        meta.fail("tokens", f"has more than {_MOST_MERGES} pairs of pieces that make a piece; expected no more")
 
     def build() -> "tokenizers.Tokenizer":
         from tokenizers import Regex
@@ -256,7 +271,7 @@ def _sentence_pieces(meta: _Metadata, texts: Sequence[str], types: Sequence[Toke
         model = _bpe(
             meta,
             texts,
-            merges_of_scores(pieces),
+            merges,
             unk_token=None if unknown is None else texts[unknown],
             fuse_unk=False,
             byte_fallback=True,
@@ -271,19 +286,19 @@ def _sentence_pieces(meta: _Metadata, texts: Sequence[str], types: Sequence[Toke
     return _Family(build, spell_pieces, (1, 2), add_bos=True, leading_space=leading_space)
 
 
-def merges_of_scores(pieces: Mapping[str, float]) -> list[tuple[str, str]]:
-    """List all pairs of pieces that make a piece, those that make the best one first.
+def merges_of_scores(pieces: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Give all pairs of pieces that make a piece, those that make the best one first.
 
     SentencePiece has one rank for a piece, however it is made, and takes the leftmost of equals; a list of merges has
     a rank for every pair. The two differ only where two pairs that make the same piece overlap, as in a run of one
     character; a shorter left part first is then the leftmost in all cases that vocabularies are known to have.
     """
-    return [
+    return (
         (left, right)
         for piece in sorted(pieces, key=pieces.__getitem__, reverse=True)
         for cut in range(1, len(piece))
         if (left := piece[:cut]) in pieces and (right := piece[cut:]) in pieces
-    ]
+    )
 
 
 def word_starts(pieces: Mapping[str, float]) -> str:
