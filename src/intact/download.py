@@ -147,7 +147,7 @@ def _fetch(entry: Entry, folder: Path, report: Report) -> Pulled:
 
 
 def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> Pulled:
-    """Fetch the file and put it in its place. What earlier calls left is used; where it was wrong, all is fetched anew."""
+    """Fetch the file and put it in its place; where what earlier calls left was wrong, fetch all of it anew."""
     kept = _left(source, entry, folder)
     try:
         pulled, partial = _checked(source, entry, folder, report)
