@@ -129,9 +129,11 @@ ATTEMPTS = {
     "attributes": "import os\nopen('file', 'w').close()\nos.setxattr('file', 'user.x', bytes(60000))",
     "attributes of a descriptor": "import os\nos.setxattr(os.open('file', os.O_CREAT), 'user.x', bytes(60000))",
     "vsock": "import socket\nsocket.socket(40, socket.SOCK_STREAM)",
+    "pair of sockets": "import socket\nsocket.socketpair()",
+    "local socket": "import socket\nsocket.socket(socket.AF_UNIX)",
 }
 
-NEEDS_FILTER = ("hidden memory", "vsock", "attributes", "attributes of a descriptor")
+NEEDS_FILTER = ("hidden memory", "vsock", "attributes", "attributes of a descriptor", "pair of sockets", "local socket")
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
@@ -164,6 +166,36 @@ print('alive')
     finally:
         bystander.kill()
         bystander.wait()
+
+
+def test_no_process_is_signalled_by_way_of_a_descriptor(using: Kind) -> None:
+    """The kernel signals the owner of a pipe whose other end was read, as the user who named the owner."""
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = f"""
+import ctypes, time
+libc = ctypes.CDLL(None)
+SETOWN, SETOWN_EX, SETSIG, GETFL, SETFL, ASYNC = 8, 15, 10, 3, 4, 0o20000
+libc.fcntl(1, SETOWN, {bystander.pid})
+libc.fcntl(1, SETOWN_EX, (ctypes.c_int * 2)(1, {bystander.pid}))
+libc.fcntl(1, SETSIG, 9)
+libc.fcntl(1, SETFL, libc.fcntl(1, GETFL, 0) | ASYNC)
+for i in range(5):
+    print(i, flush=True)
+    time.sleep(0.05)
+"""
+    try:
+        outcome = run(code, limits=LIMITS, using=using)
+        assert (outcome.ended, outcome.stdout) == ("ok", "0\n1\n2\n3\n4\n")
+        time.sleep(0.2)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_descriptors_are_copied_and_looked_at(using: Kind) -> None:
+    code = "import os\nfd = os.dup(1)\nprint(os.get_inheritable(fd), os.get_blocking(fd))"
+    assert run(code, using=using).stdout == "False True\n"
 
 
 def test_no_secret_of_the_environment_passes(using: Kind, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,13 @@
 
 There are two. `strict` is the whole protection where there is no other: a short list of calls is allowed, none of which
 takes a path, an address or another process. `narrow` stands behind namespaces, which already hide files, network and
-processes: it takes away new processes, memory that no limit counts, and doors into the kernel.
+processes: it takes away new processes, sockets, memory that no limit counts, and doors into the kernel.
 """
 
 from __future__ import annotations
 
 import errno
-import socket
+import fcntl
 import tempfile
 from collections.abc import Iterable
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Any
 from intact.errors import install
 
 STRICT = """
-    read readv write writev close lseek fstat dup fcntl brk mmap munmap mprotect mremap madvise rt_sigaction
+    read readv write writev close lseek fstat dup brk mmap munmap mprotect mremap madvise rt_sigaction
     rt_sigprocmask rt_sigreturn sigaltstack restart_syscall futex set_robust_list sched_yield
     sched_getaffinity getpid gettid getuid geteuid getgid getegid getrandom getrusage times uname
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll exit
@@ -25,15 +25,18 @@ STRICT = """
 """
 """What an interpreter needs that has loaded its modules: memory, clocks, and files that are already open."""
 
+STRICT_FCNTL = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
+"""What `strict` allows of fcntl: others name a process that the kernel shall signal, or take locks and leases."""
+
 NARROW = """
     fork vfork clone clone3 execveat memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
     unshare setns mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount ptrace
     process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp bpf perf_event_open userfaultfd
     io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl personality init_module
     finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
-    clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat
+    clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat socket socketpair
 """
-"""What no program that computes needs, and sockets of all families but one: not every family heeds namespaces."""
+"""What no program that computes needs. Not every family of sockets heeds namespaces, and their buffers no limit."""
 
 
 def available() -> str | None:
@@ -49,10 +52,12 @@ def available() -> str | None:
 
 @cache
 def strict() -> bytes:
-    """Return the filter that allows `STRICT` and refuses everything else."""
+    """Return the filter that allows `STRICT` and `STRICT_FCNTL` and refuses everything else."""
     import pyseccomp
 
-    return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, [(name,) for name in STRICT.split()])
+    commands = [("fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command)) for command in STRICT_FCNTL]
+    calls = [*((name,) for name in STRICT.split()), *commands]
+    return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, calls)
 
 
 @cache
@@ -60,9 +65,7 @@ def narrow() -> bytes:
     """Return the filter that refuses `NARROW` and allows everything else."""
     import pyseccomp
 
-    foreign = pyseccomp.Arg(0, pyseccomp.NE, socket.AF_UNIX)
-    sockets = [("socket", foreign), ("socketpair", foreign)]
-    return _program(pyseccomp.ALLOW, pyseccomp.ERRNO(errno.EPERM), [*sockets, *((name,) for name in NARROW.split())])
+    return _program(pyseccomp.ALLOW, pyseccomp.ERRNO(errno.EPERM), [(name,) for name in NARROW.split()])
 
 
 def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]]) -> bytes:
