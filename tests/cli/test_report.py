@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from intact.cli import app
+from intact.evaluate.report.markdown import EXAMPLES
 from support.tiny import write_tiny
 
 HOSTILE = '<script>alert(1)</script> & "quotes" | pipes'
@@ -130,6 +131,20 @@ def test_a_report_in_markdown_has_its_pictures_beside_it(report, runs, tmp_path)
     assert all(
         line.count(" | ") == 6 for line in text.splitlines() if line.startswith("| self\\_consistency n=6 | gsm8k |")
     )
+
+
+def test_markdown_has_a_line_of_a_handful_of_failures(report, runs):
+    text = report(runs["vote"], out="report.md")
+    _, *records, _ = map(json.loads, runs["vote"].read_text().splitlines())
+    wrong = [record for record in records if not record["correct"]]
+    assert len(wrong) > EXAMPLES
+    assert f"{len(wrong)} of {len(records)} wrong." in text
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert [line.partition(":")[0].removeprefix("- ") for line in lines[:-1]] == [one["id"] for one in wrong[:EXAMPLES]]
+    for line, one in zip(lines, wrong[:EXAMPLES], strict=False):
+        right = sum(sample["correct"] for sample in one["samples"])
+        assert line.endswith(f"; {right} of {len(one['samples'])} samples right")
+    assert lines[-1] == f"- and {len(wrong) - EXAMPLES} more"
 
 
 def test_files_that_are_no_results_are_named(report, runs, tmp_path):

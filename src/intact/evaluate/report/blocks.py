@@ -43,9 +43,10 @@ class Tree(NamedTuple):
 
 
 class Trees(NamedTuple):
-    """Trees that belong together."""
+    """Trees that belong together; `more` of them are not in the report."""
 
     trees: Sequence[Tree]
+    more: int = 0
 
 
 Block: TypeAlias = Text | Table | Figure | Code | Trees

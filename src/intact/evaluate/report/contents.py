@@ -265,9 +265,8 @@ def _failures(arms: Sequence[Arm]) -> Iterator[Block]:
         found = failures(arm)
         wrong = sum(not record.correct for record in arm.records)
         if found:
-            rest = f", the first {len(found)} of them" if len(found) < wrong else ""
-            yield Text(f"{arm.name}: {wrong} of {len(arm.records)} wrong{rest}.")
-            yield Trees(found)
+            yield Text(f"{arm.name}: {wrong} of {len(arm.records)} wrong.")
+            yield Trees(found, wrong - len(found))
         elif wrong and not arm.run.traces:
             yield Text(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
 

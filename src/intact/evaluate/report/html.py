@@ -49,8 +49,8 @@ def _block(block: Block, prefix: str) -> str:
             return f"<figure>\n{shown}\n<figcaption>{_clean(caption)}</figcaption>\n</figure>"
         case Code(lines):
             return "".join(f"<pre>{_clean(line)}</pre>\n" for line in lines)
-        case Trees(trees):
-            return "".join(_tree(tree) for tree in trees)
+        case Trees(trees, more):
+            return "".join(map(_tree, trees)) + (f'<p class="small">and {more} more</p>' if more else "")
 
 
 def _row(head: Sequence[str], row: Sequence[str]) -> str:

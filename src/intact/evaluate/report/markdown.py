@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from intact.evaluate.report.blocks import Block, Code, Figure, Report, Table, Text, Tree, Trees
+from intact.evaluate.report.blocks import Block, Code, Figure, Report, Table, Text, Trees
 
+EXAMPLES = 5
+"""Trees of which there is a line; all texts are in the HTML, and in the file of trees."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
@@ -35,21 +36,16 @@ def _block(block: Block) -> str:
             return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
         case Code(lines):
             return "\n".join(f"    {line}" for line in lines)
-        case Trees(trees):
-            return "\n".join(line for tree in trees for line in _tree(tree, 0))
+        case Trees(trees, more):
+            items = [f"- {_plain(tree.line)}" for tree in trees[:EXAMPLES]]
+            more += len(trees) - len(items)
+            return "\n".join([*items, f"- and {more} more"] if more else items)
         case _:
             return ""
 
 
 def _cell(text: str) -> str:
     return text if text == "---" else _plain(text)
-
-
-def _tree(tree: Tree, depth: int) -> Iterator[str]:
-    """Only the lines: the texts are in the HTML, and in the file of trees."""
-    yield f"{'  ' * depth}- {_plain(tree.line)}"
-    for one in tree.inner:
-        yield from _tree(one, depth + 1)
 
 
 def _plain(text: str) -> str:
