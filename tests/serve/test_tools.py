@@ -1,6 +1,7 @@
 """Tools and schemas: what a template shows, what is read from a text, what is imposed."""
 
 import json
+import re
 from itertools import pairwise
 
 import jsonschema
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from intact.serve.tools import CallReader
 from support.models import real_model
 from support.serving import running
-from support.tiny import write_tiny
+from support.tiny import tokenizer_metadata, write_tiny
 
 TEMPLATE = (
     "{% if tools %}tools: {% for tool in tools %}{{ tool | tojson }}{% endfor %} call: <tool_call>\n{% endif %}"
@@ -28,8 +29,12 @@ PARAMETERS = {
     "additionalProperties": False,
 }
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "Of a city.", "parameters": PARAMETERS}}
+STRICT = {"type": "function", "function": WEATHER["function"] | {"strict": True}}
 TIME = {"type": "function", "function": {"name": "time"}}
 ASKED = {"model": "tools", "messages": [{"role": "user", "content": "Weather?"}], "temperature": 1, "max_tokens": 200}
+
+OPENS = 301
+"""The token of the opening tag."""
 
 TEXTS = {
     "": ("", []),
@@ -47,6 +52,11 @@ TEXTS = {
     "<tool_call>no JSON</tool_call> so": ("<tool_call>no JSON</tool_call> so", []),
     '<tool_call>{"name": 5}</tool_call>': ('<tool_call>{"name": 5}</tool_call>', []),
     '<tool_call>{"name": "f", "argu': ('<tool_call>{"name": "f", "argu', []),
+    'So \n<tool_call>\n{"name": "f"}': ("So", [("f", {})]),
+    '<tool_call>{"name": "f"}</tool_call>\n<tool_call>{"name": "g"}\n</tool_': (
+        '\n<tool_call>{"name": "g"}\n</tool_',
+        [("f", {})],
+    ),
     "trailing space \n": ("trailing space \n", []),
 }
 
@@ -59,7 +69,8 @@ def test_calls_are_read_however_a_text_is_cut(text, cuts):
         piece, found = reader.push(text[start:end])
         content += piece
         calls += found
-    content += reader.flush()
+    rest, found = reader.flush()
+    content, calls = content + rest, calls + found
     named = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
     assert (content, named) == TEXTS[text]
     assert [call["index"] for call in calls] == list(range(len(calls)))
@@ -68,7 +79,10 @@ def test_calls_are_read_however_a_text_is_cut(text, cuts):
 @pytest.fixture(scope="module")
 def client(tiny_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("tools") / "tools.gguf"
-    write_tiny(path, "qwen3", context=1024, metadata={"tokenizer.chat_template": TEMPLATE})
+    own = tokenizer_metadata(OPENS) | {"tokenizer.chat_template": TEMPLATE}
+    own["tokenizer.ggml.tokens"].append("<tool_call>")
+    own["tokenizer.ggml.token_type"].append(4)  # defined by a user: text, but a token of its own
+    write_tiny(path, "qwen3", context=1024, vocabulary=OPENS + 1, metadata=own)
     with (
         running({"tools": path, "tiny": tiny_path}) as server,
         openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as made,
@@ -95,7 +109,7 @@ def test_calls_that_were_cut_off_are_not_passed_off_as_all(client):
     asked = ASKED | {"tools": tools, "tool_choice": "required"}
     one = client.chat.completions.create(**asked, parallel_tool_calls=False)
     assert one.choices[0].finish_reason == "tool_calls"
-    length = one.usage.completion_tokens + 2  # the call's, and what begins the tag of a second one
+    length = one.usage.completion_tokens + 1  # the call's, and what would stand before a second one
     asked |= {"max_tokens": length, "extra_body": {"min_tokens": length}}
     (choice,) = client.chat.completions.create(**asked).choices
     assert (choice.finish_reason, choice.message.content, len(choice.message.tool_calls)) == ("length", None, 1)
@@ -120,6 +134,68 @@ def test_a_named_call_streams_as_it_is_given_whole(client):
         assert choice.finish_reason == finish[choice.index] == "tool_calls"
         assert calls[choice.index] == (call.function.name, call.function.arguments)
         jsonschema.validate(json.loads(call.function.arguments), PARAMETERS)
+
+
+def test_at_most_one_call_where_calls_may_not_be_parallel(client):
+    calls = [f'{{"name": "time", "arguments": {{"{key}": 1}}}}' for key in "ab"]
+    texts = ["Well. " + "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in calls)]
+    texts.append(f"<tool_call>[{', '.join(calls)}]</tool_call>")  # as SmolLM2 writes them
+    for text in texts:
+        asked = ASKED | {"tools": [TIME], "extra_body": {"intact": {"regex": re.escape(text)}}}
+        both = client.chat.completions.create(**asked).choices[0]
+        assert [json.loads(call.function.arguments) for call in both.message.tool_calls] == [{"a": 1}, {"b": 1}]
+        one = client.chat.completions.create(**asked, parallel_tool_calls=False)
+        (call,) = one.choices[0].message.tool_calls
+        assert call.function.arguments == '{"a": 1}'
+        assert one.choices[0].finish_reason == "tool_calls"
+        assert one.choices[0].message.content == both.message.content
+        chunks = list(client.chat.completions.create(**asked, parallel_tool_calls=False, stream=True))
+        (streamed,) = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+        assert (streamed.function.name, streamed.function.arguments) == ("time", '{"a": 1}')
+        assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_strict_function_is_called_as_its_schema_says_by_a_model_that_may_choose(client, seed):
+    opens = {"logit_bias": {str(OPENS): 100}}
+    asked = ASKED | {"tools": [STRICT, TIME], "parallel_tool_calls": False, "seed": seed, "max_tokens": 400}
+    (choice,) = client.chat.completions.create(**asked, **opens).choices
+    assert choice.finish_reason in ("tool_calls", "length")
+    for call in choice.message.tool_calls or []:
+        if call.function.name == "weather":
+            jsonschema.validate(json.loads(call.function.arguments), PARAMETERS)
+        else:
+            assert call.function.name == "time"
+    assert choice.message.tool_calls or choice.message.content.startswith('<tool_call>\n{"name": "')
+    never = {"logit_bias": {str(OPENS): -100}}
+    free, plain = (
+        client.chat.completions.create(**(asked | {"tools": [tool]}), **never).choices[0] for tool in (STRICT, WEATHER)
+    )
+    assert free.message.tool_calls is None
+    assert plain.message.tool_calls is None
+    assert free.message.content
+
+
+def test_schemas_with_definitions_of_their_own(client):
+    days = {"type": "object", "properties": {"first": {"$ref": "#/$defs/day"}}, "required": ["first"]}
+    days |= {"$defs": {"day": {"enum": ["Monday", "Sunday"]}}, "additionalProperties": False}
+    tools = [{"type": "function", "function": {"name": name, "parameters": days}} for name in ("open", "close")]
+    (choice,) = client.chat.completions.create(**ASKED, tools=tools, tool_choice="required").choices
+    assert choice.message.tool_calls
+    for call in choice.message.tool_calls:
+        jsonschema.validate(json.loads(call.function.arguments), days)
+
+
+def test_a_model_calls_a_tool_or_answers_with_json(client):
+    format_ = {"type": "json_schema", "json_schema": {"name": "trip", "schema": PARAMETERS}}
+    asked = ASKED | {"tools": [TIME], "response_format": format_, "max_tokens": 400, "parallel_tool_calls": False}
+    called, said = (
+        client.chat.completions.create(**asked, logit_bias={str(OPENS): bias, "63": bias}).choices[0]
+        for bias in (100, -100)  # of the tag, and of the byte that it begins with
+    )
+    assert called.message.tool_calls or called.message.content.startswith("<tool_call>")
+    assert said.message.tool_calls is None
+    jsonschema.validate(json.loads(said.message.content), PARAMETERS)
 
 
 def test_answers_of_tools_go_back(client):
@@ -171,8 +247,12 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
             "intact.regex",
         ),
         (
-            {"tools": [TIME], "tool_choice": "required", "response_format": {"type": "json_object"}},
-            "response_format",
+            {"tools": [STRICT], "extra_body": {"intact": {"grammar": 'start: "a"'}}},
+            "intact.grammar",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "w"}}}]},
+            "tools",
         ),
     ],
     ids=str,

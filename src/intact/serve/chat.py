@@ -29,7 +29,7 @@ from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import ChatRequest
 from intact.serve.sse import Frame
-from intact.serve.tools import CallReader, imposed, reads_calls, shown
+from intact.serve.tools import CallReader, alone, imposed, reads_calls, shown, stops
 from intact.text import Tokenizer
 
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
@@ -50,12 +50,13 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         prompt = await apart(lambda: tokenizer.encode_chat(messages, **variables), "messages")
         room = max(1, served.loaded.context - len(prompt))
         limit = min(room, service.settings.max_tokens) if wanted is None else wanted
-        grammar = imposed(request)
         schema = schema_of(request.response_format)
-        parameters = sampling_of(request, limit, request.top_logprobs or 0, json_schema=schema, grammar=grammar)
+        grammar = imposed(request, schema)
+        constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
+        parameters = sampling_of(request, limit, request.top_logprobs or 0, stops(request), **constraint)
         own = request.intact
-        constraint = "tools" if grammar else "response_format" if schema else None
-        order = Order(prompt, n, parameters, client, own.priority, own.id, constraint, own.receipt)
+        source = "tools" if grammar else "response_format" if schema else None
+        order = Order(prompt, n, parameters, client, own.priority, own.id, source, own.receipt)
         async with admitted(served, [order], "messages") as ticket:
             yield served, order, ticket
 
@@ -100,9 +101,10 @@ def _message(request: ChatRequest, completion: Completion) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
     finish = FINISH[completion.finish]
     if reads_calls(request):
-        reader = CallReader()
+        reader = CallReader(alone(request))
         content, calls = reader.push(completion.text)
-        content += reader.flush()
+        rest, last = reader.flush()
+        content, calls = content + rest, calls + last
         if calls:
             message["content"] = content or None
             message["tool_calls"] = [{name: value for name, value in call.items() if name != "index"} for call in calls]
@@ -115,7 +117,7 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
     async with _placed(service, request, client) as (served, order, ticket):
         first, tokenizer = head(served, "chat.completion.chunk", request.model), served.loaded.tokenizer
         ends, completions = _ends(tokenizer, order), dict[int, Completion]()
-        readers = [CallReader() for _ in range(order.n)] if reads_calls(request) else []
+        readers = [CallReader(alone(request)) for _ in range(order.n)] if reads_calls(request) else []
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         if with_usage:
             first["usage"] = None
@@ -140,8 +142,11 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                     ticket.used = used(order, list(completions.values()))
                     finish = FINISH[piece.finish]
                     if readers:
-                        if rest := readers[index].flush():
+                        rest, calls = readers[index].flush()
+                        if rest:
                             yield chunk(index, {"content": rest})
+                        for call in calls:
+                            yield chunk(index, {"tool_calls": [call]})
                         finish = readers[index].finish(finish)
                     last = chunk(index, {}, None, finish)
                     last["choices"][0] |= receipt_of(order, piece)

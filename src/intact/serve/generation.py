@@ -114,8 +114,15 @@ def heed(own: Extension, fields: Collection[str], who: str) -> None:
             raise ApiError(400, f"intact.{name} cannot be heeded {who}", f"intact.{name}", "unsupported")
 
 
-def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **constraint: Any) -> SamplingParameters:
+def sampling_of(
+    request: Sampled, max_tokens: int, top_logprobs: int = 0, stops: Sequence[str] = (), **constraint: Any
+) -> SamplingParameters:
     """A request's parameters of sampling, OpenAI's defaults where it says nothing: temperature 1, all tokens.
+
+    Parameters
+    ----------
+    stops : sequence of str
+        What ends a text beside the request's own stop strings.
 
     Raises
     ------
@@ -130,11 +137,12 @@ def sampling_of(request: Sampled, max_tokens: int, top_logprobs: int = 0, **cons
             continue
         if name in given:
             where = f"intact.{name}"
-            raise ApiError(400, f"{where} cannot be combined with a call that is required", where, "unsupported")
+            raise ApiError(400, f"{where} cannot be combined with calls that have a grammar", where, "unsupported")
         given[name] = value
     given["temperature"] = 1.0 if request.temperature is None else request.temperature
     given["top_p"] = 1.0 if request.top_p is None else request.top_p
-    given["stop"] = () if request.stop is None else request.stop
+    own_stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    given["stop"] = (*own_stops, *stops)
     if request.logit_bias:
         given["logit_bias"] = {_token(name): bias for name, bias in request.logit_bias.items()}
     try:

@@ -1,4 +1,4 @@
-"""Tools: shown to a model through its template, read from what it writes, and imposed where a call is required.
+"""Tools: shown to a model by its template, read from what it writes, and imposed where they are required or strict.
 
 The notation is that of the templates of Qwen and of Hermes, on which it was modelled: a JSON object with name and
 arguments between `<tool_call>` and `</tool_call>`; SmolLM2 puts a list of such objects there.
@@ -10,8 +10,9 @@ import json
 import uuid
 from typing import Any
 
+from intact.engine.grammars import SPACE
 from intact.serve.errors import ApiError
-from intact.serve.requests import ChatRequest, NamedTool, Tool
+from intact.serve.requests import ChatRequest, NamedTool
 from intact.text import Tokenizer
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -48,38 +49,64 @@ def reads_calls(request: ChatRequest) -> bool:
     return bool(request.tools) and request.tool_choice != "none"
 
 
-def imposed(request: ChatRequest) -> str | None:
-    """A grammar of the calls that are required, in Lark's notation; None, where the model may choose."""
+def alone(request: ChatRequest) -> bool:
+    """Whether there may be one call at most."""
+    return reads_calls(request) and (request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool))
+
+
+def stops(request: ChatRequest) -> tuple[str, ...]:
+    """What ends a text beside what the request says: the first closing tag, where a second call may not follow."""
+    return (CLOSE,) if alone(request) else ()
+
+
+def imposed(request: ChatRequest, schema: dict[str, Any] | None) -> str | None:
+    """A grammar of the text, in Lark's notation, where calls are required or strict, or stand beside a schema.
+
+    A model that may choose writes text as it likes, or JSON of the schema where there is one; once it opens a tag, a
+    call follows. Arguments fit the parameters of their function where a call is required, or the function is strict.
+    """
     choice, tools = request.tool_choice, request.tools or []
+    if not reads_calls(request):
+        return None
+    required = choice == "required" or isinstance(choice, NamedTool)
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
-    elif choice != "required":
+    elif not required and schema is None and not any(tool.function.strict for tool in tools):
         return None
-    one = json.dumps({"anyOf": [_schema(tool) for tool in tools], "x-guidance": _SPACING})
-    several = "" if request.parallel_tool_calls is False or isinstance(choice, NamedTool) else '("\\n" call)*'
-    return f'start: call {several}\ncall: "{OPEN}\\n" body "\\n{CLOSE}"\nbody: %json {one}\n'
+    lines = [f"call: {' | '.join(f'call_{i}' for i in range(len(tools)))}"]
+    for i, tool in enumerate(tools):
+        name, fits = tool.function.name, required or tool.function.strict
+        taken = (tool.function.parameters if fits else None) or {"type": "object"}
+        before, after = json.dumps(f'\n{{"name": "{name}", "arguments": '), json.dumps(f"}}\n{CLOSE}")
+        lines += [f"call_{i}: {before} taken_{i} {after}", f"taken_{i}: %json {_json(taken, _SPACING)}"]
+    calls = f'"{OPEN}" call ("\\n{OPEN}" call)*'
+    if required:
+        lines.append(f"start: {calls}")
+    elif schema is None:
+        lines += ["start: (opened call)* rest", f'opened[lazy]: TEXT "{OPEN}"', "rest: TEXT", "TEXT: /(?s:.*)/"]
+    else:
+        lines += [f"start: {calls} | said", f"said: %json {_json(schema, {'whitespace_pattern': SPACE})}"]
+    return "\n".join(lines) + "\n"
 
 
-def _schema(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "name": {"const": tool.function.name},
-            "arguments": tool.function.parameters or {"type": "object"},
-        },
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
+def _json(schema: dict[str, Any], spacing: dict[str, Any]) -> str:
+    return json.dumps(schema | {"x-guidance": spacing})
 
 
 class CallReader:
     """Reads calls from a text that comes in pieces; what it gives does not depend on how it was cut.
 
-    A piece between the tags that is no call stays text. White space around calls is dropped.
+    A piece between the tags that is no call stays text. White space around calls is dropped. A whole call is one even
+    if the text ends before its closing tag.
+
+    Parameters
+    ----------
+    alone : bool
+        Whether of a list of calls only the first is one.
     """
 
-    def __init__(self) -> None:
-        self._held = ""
+    def __init__(self, alone: bool = False) -> None:
+        self._held, self._alone = "", alone
         self.calls = 0
 
     def push(self, text: str) -> tuple[str, list[dict[str, Any]]]:
@@ -99,24 +126,35 @@ class CallReader:
                 content += before
                 self._held = self._held[len(before) :]
                 break
-            found = _calls(self._held[start + len(OPEN) : end], self.calls)
+            found = self._calls(self._held[start + len(OPEN) : end])
             if found:
                 content += self._held[:start].rstrip()
                 calls += found
-                self.calls += len(found)
             else:
                 content += self._held[: end + len(CLOSE)]
             self._held = self._held[end + len(CLOSE) :]
         return content, calls
 
-    def flush(self) -> str:
-        """What was held back, once nothing more will come; after calls not the beginning of a tag."""
+    def flush(self) -> tuple[str, list[dict[str, Any]]]:
+        """The same of what was held back, once nothing more will come; after calls not the beginning of a tag."""
         held, self._held = self._held, ""
-        return "" if self.calls and OPEN not in held else held
+        before, tag, rest = held.partition(OPEN)
+        if tag and (found := self._calls(rest)):
+            return before.rstrip(), found
+        return "" if self.calls and not tag else held, []
 
     def finish(self, finish: str) -> str:
         """Why the text ended, in OpenAI's words: for calls, unless it was cut off."""
         return "tool_calls" if self.calls and finish == "stop" else finish
+
+    def _calls(self, text: str) -> list[dict[str, Any]]:
+        """The calls that stand behind an opening tag; none, if it is something else."""
+        found, first = _functions(text)[: 1 if self._alone else None], self.calls
+        self.calls += len(found)
+        return [
+            {"index": index, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+            for index, function in enumerate(found, first)
+        ]
 
 
 def _beginning(text: str) -> int:
@@ -129,24 +167,17 @@ def _beginning(text: str) -> int:
     return len(text[:cut].rstrip())
 
 
-def _calls(text: str, first: int) -> list[dict[str, Any]]:
-    """The calls that stand between two tags; none, if it is something else."""
+def _functions(text: str) -> list[dict[str, str]]:
+    """The functions that a text calls, with their arguments; none, if it is no call or list of calls."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return []
-    calls: list[dict[str, Any]] = []
+    found: list[dict[str, str]] = []
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
             return []
         arguments = one.get("arguments", one.get("parameters", {}))
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        calls.append(
-            {
-                "index": first + len(calls),
-                "id": f"call_{uuid.uuid4().hex[:24]}",
-                "type": "function",
-                "function": {"name": one["name"], "arguments": written},
-            }
-        )
-    return calls
+        found.append({"name": one["name"], "arguments": written})
+    return found
