@@ -172,6 +172,57 @@ def test_a_form_without_a_field_names_it(storing, sent, param):
     assert refused.json()["error"]["message"] == f"{param} is missing"
 
 
+def test_lists_come_in_pages(tiny_path, state):
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        names = [upload(client, [line(i)]) for i in range(5)]
+        other = client.files.create(file=("notes.txt", b"x"), purpose="user_data").id
+        ids = [one.id for one in client.files.list()]
+        assert sorted(ids) == sorted([*names, other])
+        assert [one.id for one in client.files.list(order="asc")] == ids[::-1]
+        assert [one.id for one in client.files.list(limit=2)] == ids  # the client asks for page after page
+        first = client.files.list(limit=4)
+        assert (first.has_more, len(first.data), first.first_id, first.last_id) == (True, 4, ids[0], ids[3])
+        rest = client.files.list(limit=2, after=first.last_id)
+        assert ([one.id for one in rest.data], rest.has_more) == (ids[4:], False)
+        assert [one.id for one in client.files.list(purpose="user_data")] == [other]
+        assert client.files.list(purpose="vision").model_dump() == {
+            "object": "list",
+            "data": [],
+            "first_id": None,
+            "last_id": None,
+            "has_more": False,
+        }
+        made = [
+            client.batches.create(input_file_id=n, endpoint="/v1/chat/completions", completion_window="24h").id
+            for n in names[:3]
+        ]
+        assert sorted(one.id for one in client.batches.list(limit=1)) == sorted(made)
+        assert client.batches.list(limit=2).has_more
+        for batch in client.batches.list():
+            ended(client, batch)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "param"),
+    [
+        ("files", {"limit": 0}, "limit"),
+        ("files", {"limit": 10_001}, "limit"),
+        ("files", {"limit": "all"}, "limit"),
+        ("files", {"order": "up"}, "order"),
+        ("files", {"after": "file-1"}, "after"),
+        ("files", {"porpoise": "batch"}, "porpoise"),
+        ("batches", {"limit": 101}, "limit"),
+        ("batches", {"after": "batch_1"}, "after"),
+        ("batches", {"order": "asc"}, "order"),
+    ],
+    ids=str,
+)
+def test_a_page_that_cannot_be_given_names_the_field(storing, path, query, param):
+    headers = {"authorization": f"Bearer {KEYS[0]}"}
+    refused = httpx.get(f"{storing.url}/v1/{path}", params=query, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param), refused.text
+
+
 class Watched(Files):
     """Knows who reads."""
 

@@ -250,3 +250,19 @@ class BatchRequest(Form):
     endpoint: str
     completion_window: str = "24h"
     metadata: dict[str, str] | None = None
+
+
+class Paging(BaseModel):
+    """What of a list is read: at most `limit` of what comes after the identifier `after`; an address has only texts."""
+
+    model_config = ConfigDict(extra="forbid")
+    after: str | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class FilesPaging(Paging):
+    """`/v1/files`: of one purpose, or all; by the time when they came."""
+
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    order: Literal["asc", "desc"] = "desc"
+    purpose: str | None = None
