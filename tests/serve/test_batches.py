@@ -318,6 +318,37 @@ def test_a_line_has_its_own_deadline(state):
     run(scene())
 
 
+def test_a_batch_ends_with_its_window_whatever_its_lines_do(state):
+    async def scene():
+        files, batches, name = await begun(Batches, state, [line(0), line(1), line(2)])
+        while batches.find("a", name)["request_counts"]["completed"] < 2:
+            await asyncio.sleep(0.005)
+        await batches.stop()
+        path = state / "batches" / f"{name}.json"
+        value = json.loads(path.read_text())
+        assert value["expires_at"] == value["created_at"] + 24 * 3600
+        path.write_text(json.dumps(value | {"expires_at": time.time() + 0.2}))
+        batches = Batches(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+        batches.resume()
+        ended = await over(batches, name)
+        assert (ended["status"], ended["request_counts"]) == ("expired", {"total": 3, "completed": 2, "failed": 0})
+        assert ended["expired_at"] >= ended["created_at"]
+        told = {json.loads(one)["custom_id"] for one in files.lines(ended["output_file_id"])}
+        assert told == {"item-0", "item-2"}
+        assert json.loads(path.read_text())["status"] == "expired"
+
+    run(scene())
+
+
+@pytest.mark.parametrize("window", ["", "24", "0h", "1000h", "1d", "-1h"])
+def test_a_window_that_is_none_is_named(storing, window):
+    with official(storing) as client, pytest.raises(openai.BadRequestError) as raised:
+        client.batches.create(
+            input_file_id=upload(client, [line(1)]), endpoint="/v1/chat/completions", completion_window=window
+        )
+    assert raised.value.param == "completion_window"
+
+
 def test_files_are_read_beside_the_event_loop(state):
     async def scene():
         files, batches, name = await begun(Batches, state, [line(0), line(2)])

@@ -2,7 +2,7 @@
 
 The file of answers is the journal: a line that is there is done. After a server was killed, the next one drops the line
 that was being written, and goes on with the requests that have none; as answers are functions of their requests, nobody
-can tell.
+can tell. What has no answer when the window of its batch ends gets none.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Batches:
             raise ApiError(400, f"a batch's endpoint is one of {', '.join(self._endpoints)}", "endpoint")
         self._files.find(client, request.input_file_id, "input_file_id")
         total = await asyncio.to_thread(self._check, request.input_file_id, request.endpoint)
+        now, hours = int(time.time()), int(request.completion_window.removesuffix("h"))
         value = {
             "id": f"batch_{uuid.uuid4().hex}",
             "object": "batch",
@@ -116,11 +117,13 @@ class Batches:
             "status": "in_progress",
             "output_file_id": None,
             "error_file_id": None,
-            "created_at": int(time.time()),
-            "in_progress_at": int(time.time()),
+            "created_at": now,
+            "in_progress_at": now,
+            "expires_at": now + 3600 * hours,
             "completed_at": None,
             "failed_at": None,
             "cancelled_at": None,
+            "expired_at": None,
             "request_counts": {"total": total, "completed": 0, "failed": 0},
             "metadata": request.metadata,
             "client": client,
@@ -208,9 +211,8 @@ class Batches:
     async def _work(self, batch: Batch) -> None:
         value = batch.value
         try:
-            if value["status"] == "in_progress":
-                await self._answer_all(batch)
-            await self._end(batch, "completed" if value["status"] == "in_progress" else "cancelled")
+            status = await self._in_time(batch) if value["status"] == "in_progress" else "cancelled"
+            await self._end(batch, status if value["status"] == "in_progress" else "cancelled")
         except asyncio.CancelledError:
             if value["status"] != "cancelling":
                 raise  # the server ends; the next one goes on
@@ -221,6 +223,15 @@ class Batches:
             with suppress(OSError):  # what failed may be the disk
                 await self._end(batch, "failed")
             value["status"] = "failed"
+
+    async def _in_time(self, batch: Batch) -> str:
+        """Answer what can be answered before the window ends; whether that was all."""
+        try:
+            async with asyncio.timeout(batch.value["expires_at"] - time.time()):
+                await self._answer_all(batch)
+        except TimeoutError:
+            return "expired"
+        return "completed"
 
     async def _answer_all(self, batch: Batch) -> None:
         value = batch.value

@@ -244,11 +244,11 @@ class VerifyRequest(Form):
 
 
 class BatchRequest(Form):
-    """`/v1/batches`: a file of requests."""
+    """`/v1/batches`: a file of requests, and the hours that they may take."""
 
     input_file_id: str
     endpoint: str
-    completion_window: str = "24h"
+    completion_window: Annotated[str, Field(pattern=r"^[1-9]\d{0,2}h$")] = "24h"
     metadata: dict[str, str] | None = None
 
 
