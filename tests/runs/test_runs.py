@@ -19,6 +19,7 @@ from intact.runs.replay import replay
 from intact.runs.schema import schema
 from intact.runs.sealed import source
 from intact.runs.verify import verify_run
+from intact.score import symbolic
 from support.run_forger import cover, judge, loser, swap
 from support.tiny import write_tiny
 
@@ -255,6 +256,22 @@ def test_whoever_waits_is_asked_before_each_answer_that_is_read(model, honest):
 def test_answers_that_take_too_long_to_read_make_nobody_a_liar(model, honest, monkeypatch):
     monkeypatch.setattr("intact.runs.claims.READING", 0.0)
     assert judge(model, honest["self_consistency"])[:2] == ("unverifiable", "reading")
+
+
+def test_algebra_that_is_given_up_makes_nobody_a_liar(model, monkeypatch):
+    """Whoever writes the receipt gives up, or whoever verifies it, on a slower machine."""
+    pytest.importorskip("math_verify")
+    result = run(model, "self_consistency", n=2, max_tokens=12, regex=r"\\boxed\{x\+[1-9]\}")
+    assert all(answer.startswith("x + ") for answer in result.answer.votes)
+    assert judge(model, result.receipt)[0] == "true"
+    false = replace(result.receipt.result, votes=(("x", 2.0),))
+    assert judge(model, RunReceipt.make(result.receipt.header, result.receipt.entries, false))[:2] == ("false", "vote")
+    monkeypatch.setattr(symbolic, "_once", lambda *asked: symbolic.GIVEN_UP)
+    assert judge(model, result.receipt)[:2] == ("unverifiable", "reading")
+    slow = run(model, "self_consistency", n=2, max_tokens=12, regex=r"\\boxed\{x\+[1-9]\}")
+    assert all(answer.startswith("x+") for answer in slow.answer.votes)
+    assert slow.receipt is None
+    assert slow.caveats[-1].startswith("no receipt can be made of this run: algebra gave up 'x+")
 
 
 def test_a_template_that_takes_too_long_makes_nobody_a_liar(model, honest, monkeypatch):

@@ -13,6 +13,7 @@ from intact.receipts.document import Receipt
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, TextEntry
 from intact.runs.verdict import DecidedError, RunVerdict, false
+from intact.score.symbolic import noting
 
 READING: Final = 600.0
 """Seconds for all answers of a run that are read, many times what an honest one takes."""
@@ -76,9 +77,13 @@ class Claims:
         """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
         self.check()
         began = time.monotonic()
-        answer = reader(text)
+        with noting() as given_up:
+            answer = reader(text)
         self._reading -= time.monotonic() - began
-        if self._reading < 0:
+        if given_up:
+            detail = f"algebra gives up {given_up[0]!r:.80} here, for want of time or memory"
+        elif self._reading < 0:
             detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
-            raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))
-        return answer
+        else:
+            return answer
+        raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))

@@ -31,6 +31,7 @@ from intact.runs.problems import reader_of
 from intact.runs.programs import here
 from intact.runs.sealed import SealedDriver, entries_of, insist, outcome_of, source
 from intact.runs.values import unbounded, unwritten
+from intact.score.symbolic import noting
 
 if TYPE_CHECKING:
     from intact.sandbox import Outcome
@@ -78,6 +79,27 @@ class RecordingBackend(NativeBackend):
             branch, header = generation.branch, chain.header.digest
             self.entries[generation] = TextEntry(branch, header, output, chain.links, state)
         super()._finish(generation, job, sample, recorder)
+
+
+class NotingReader:
+    """Reads answers as another does, and notes what algebra gives up on the way.
+
+    Attributes
+    ----------
+    given_up : list of str
+        The expressions.
+    """
+
+    def __init__(self, read: Callable[[str], str | None]) -> None:
+        self.read = read
+        self.given_up: list[str] = []
+
+    def __call__(self, text: str) -> str | None:
+        """The answer in a text."""
+        with noting() as given_up:
+            answer = self.read(text)
+        self.given_up += given_up
+        return answer
 
 
 class RecordingDriver(SealedDriver):
@@ -163,7 +185,8 @@ class RecordingDriver(SealedDriver):
         wrong = unwritten(_plain(task.problem.data))
         if wrong is not None:
             raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {task.problem.data[wrong]!r:.80}")
-        super()._open(number, task)
+        noticing = replace(task.problem, read=NotingReader(task.problem.read))
+        super()._open(number, task._replace(problem=noticing))
 
     def _result(self, active: Active) -> Result:
         result = super()._result(active)
@@ -176,7 +199,10 @@ class RecordingDriver(SealedDriver):
 
     def _receipt(self, active: Active, result: Result) -> RunReceipt:
         method, problem, parameters = active.task
-        root = active.execution.root
+        read, root = problem.read, active.execution.root
+        assert isinstance(read, NotingReader)
+        if read.given_up:
+            raise ReceiptError(f"algebra gave up {read.given_up[0]!r:.80}, which it may not do elsewhere")
         entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
         ran = any(isinstance(entry, RunEntry) for entry in entries)
         header = RunHeader(
@@ -187,7 +213,7 @@ class RecordingDriver(SealedDriver):
             problem.id,
             problem.prompt,
             problem.seed,
-            reader_of(problem),
+            reader_of(replace(problem, read=read.read)),
             _plain(problem.data),
             _plain(self.sampling),
             self.budget.as_dict(),

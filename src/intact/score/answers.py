@@ -174,7 +174,8 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
 def simplest(latex: str) -> str:
     r"""Return the canonical form of an expression in LaTeX: numbers as numbers, others as SymPy orders and writes them.
 
-    Words lose their capitals, and letters of a choice their brackets; what cannot be parsed in time keeps its own text.
+    Words lose their capitals, and letters of a choice their brackets; what cannot be parsed in time keeps its own text
+    (`symbolic.noting`).
     """
     value = numbers.as_number(plain(latex))
     if value is not None:
@@ -191,7 +192,7 @@ def simplest(latex: str) -> str:
 
 
 def same(right: str, given: str) -> bool:
-    """Return whether two expressions in LaTeX, canonical or not, mean the same; what takes too long does not.
+    """Return whether two expressions in LaTeX, canonical or not, mean the same; what is given up does not (`symbolic.noting`).
 
     Raises
     ------

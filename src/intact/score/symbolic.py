@@ -1,6 +1,7 @@
 """Computer algebra (math-verify) in a process of its own: an expression may take forever or all memory, we must not.
 
-Time is counted on the processor, so that a busy machine gives the same verdict as an idle one.
+Time is counted on the processor, so that a busy machine gives the same verdict as an idle one. A slower one may give up
+where another does not: whoever must know listens (`noting`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from intact.errors import ParameterError, install
 
@@ -21,6 +24,8 @@ SECONDS = 5
 MEMORY = 4 << 30
 LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""
+GIVEN_UP: Final = object()
+"""What stands for a reply that took too much time or memory: elsewhere there might be one."""
 
 
 class Algebra:
@@ -34,7 +39,7 @@ class Algebra:
         self._child: subprocess.Popen[str] | None = None
 
     def ask(self, name: str, *arguments: str) -> Any:
-        """Return the child's reply, or None where it had none or died of the question."""
+        """Return the child's reply, or `GIVEN_UP` where it died of the question."""
         with self._lock:
             child = self._child or self._start()
             assert child.stdin is not None
@@ -46,7 +51,7 @@ class Algebra:
                 reply = child.stdout.readline()
             if not reply:
                 self._end()
-                return None
+                return GIVEN_UP
             return json.loads(reply)
 
     def _start(self) -> subprocess.Popen[str]:
@@ -73,20 +78,44 @@ class Algebra:
 
 
 _algebra = Algebra()
+_listening: ContextVar[list[str] | None] = ContextVar("listening", default=None)
 
 
-@lru_cache(maxsize=4096)
-def canonical(latex: str) -> str | None:
-    """Return an expression as SymPy evaluates, orders and writes it; None if it is none, or takes too long."""
-    if len(latex) > LONGEST:
+@contextlib.contextmanager
+def noting() -> Iterator[list[str]]:
+    """Note the expressions that are given up in the block, by this thread."""
+    given_up: list[str] = []
+    token = _listening.set(given_up)
+    try:
+        yield given_up
+    finally:
+        _listening.reset(token)
+
+
+@lru_cache(maxsize=8192)
+def _once(name: str, *arguments: str) -> Any:
+    return _algebra.ask(name, *arguments)
+
+
+def _ask(name: str, *expressions: str) -> Any:
+    """Return the child's reply, or None where there is none; whoever listens hears of what was given up."""
+    if max(map(len, expressions)) > LONGEST:
         return None
-    found = _algebra.ask("canonical", latex)
+    reply = _once(name, *expressions)
+    if reply is not GIVEN_UP:
+        return reply
+    listening = _listening.get()
+    if listening is not None:
+        listening += expressions
+    return None
+
+
+def canonical(latex: str) -> str | None:
+    """Return an expression as SymPy evaluates, orders and writes it; None if it is none, or given up (`noting`)."""
+    found = _ask("canonical", latex)
     return found if isinstance(found, str) else None
 
 
-@lru_cache(maxsize=4096)
 def equal(right: str, given: str) -> bool:
-    """Return whether two expressions mean the same, within `SECONDS` of processor time."""
-    if max(len(right), len(given)) > LONGEST:
-        return False
-    return _algebra.ask("equal", right, given) is True
+    """Return whether two expressions mean the same; not, if that is given up after `SECONDS` (`noting`)."""
+    return _ask("equal", right, given) is True

@@ -1,6 +1,7 @@
 """What the child of `intact.score.symbolic` runs, passed as text: algebra on expressions that nobody vouches for.
 
-One request a line, one reply a line. The kernel ends the process when a request takes too much processor time.
+One request a line, one reply a line; none, and the process ends, where a request takes too much memory or processor
+time: for the latter the kernel ends it.
 """
 
 import json
@@ -49,7 +50,9 @@ def serve() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         try:
             reply = work[name](*arguments)
-        except (Exception, RecursionError, MemoryError):
+        except MemoryError:
+            return  # elsewhere there may be more of it: who asked gives up
+        except Exception:
             reply = None
         print(json.dumps(reply), flush=True)
 
