@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
 
 import intact
+from intact.receipts import canonical
+from intact.runs.document import RunReceipt
 from intact.serve.errors import ApiError
 from intact.serve.generation import VERIFYING
 from intact.serve.kept import Kept
@@ -109,6 +112,32 @@ def test_methods_have_receipts_too(server, client, tiny_path, model):
     given = json.loads(receipt["method"]["parameters"])
     same = intact.solve(alone, name, "Why?", seed=2, receipt=True, max_tokens=12, **given)
     assert same.receipt.to_document()["entries"] == receipt["entries"]
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "beam_search"])
+def test_a_run_is_charged_for_all_that_its_verification_computes(server, client, name):
+    """Its prompts too; texts that go on from others read these again."""
+    accounts = server.service.models.served["tiny"].gate.accounts
+
+    def charged(receipt):
+        server.settle(server.idle)
+        before = sum(accounts.values())
+        verdict = verify(server, model="tiny", receipt=receipt).json()
+        server.settle(server.idle)
+        return verdict, sum(accounts.values()) - before
+
+    parameters = {"n": 4} if name == "best_of_n" else {"n": 4, "width": 2, "steps": 3, "delimiter": "e"}
+    own = {"method": name, "parameters": parameters, "receipt": True}
+    whole = client.chat.completions.create(**ASKED | {"n": 1}, extra_body={"intact": own})
+    document = whole.choices[0].receipt
+    run = RunReceipt.parse(canonical.encode(document))
+    verdict, tokens = charged(document)
+    assert (verdict["outcome"], verdict["computed"]) == ("true", tokens)
+    cost = run.result.cost
+    assert tokens == cost.prefill + run.count if name == "best_of_n" else tokens > cost.prefill + run.count
+    costly = replace(run.result, cost=cost._replace(prefill=1 << 52))
+    verdict, tokens = charged(RunReceipt.make(run.header, run.entries, costly).to_document())
+    assert (verdict["what"], tokens) == ("cost", run.count)  # found out before the model reads anything
 
 
 def test_a_method_without_a_receipt_has_none(client):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
 from intact.receipts.digests import new_hash
+from intact.receipts.document import Receipt
 from intact.runs.claims import Claims
 from intact.runs.document import RunReceipt
 from intact.runs.programs import verify_programs
@@ -63,7 +64,7 @@ def verify_run(
     texts = _hold_against(models, run, claims, winner, most, between)
     if texts.outcome != "true":
         return texts  # a stranger's programs run only if the model wrote them
-    return replace(verify_programs(claims, between), checked=texts.checked)
+    return replace(verify_programs(claims, between), checked=texts.checked, computed=texts.computed)
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
@@ -111,14 +112,15 @@ def _hold_against(
     between: Callable[[], None] | None,
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
-    chosen, checked, found = run.result.chosen, 0, dict[int, RunVerdict]()
+    chosen, checked, computed, found = run.result.chosen, 0, 0, dict[int, RunVerdict]()
     for name in dict.fromkeys(asked.model for asked in claims.asked.values()):
         wanted = [
             index
             for index, asked in sorted(claims.asked.items())
             if asked.model == name and (not winner or chosen is None or on_path(asked.branch, chosen))
         ]
-        receipts = (claims.asked[index].receipt() for index in wanted)
+        given = _Given(most)
+        receipts = given.count(claims.asked[index].receipt() for index in wanted)
         verdicts = answers.verify(models[name], receipts, most, between=between)
         for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
@@ -126,7 +128,25 @@ def _hold_against(
                 found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)
             if verdict.outcome == "false":
                 break
-    if not found:
-        return RunVerdict("true", checked=checked)
+        computed += given.tokens
     lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
-    return replace(found[min(lies or found)], checked=checked)
+    verdict = found[min(lies or found)] if found else RunVerdict("true")
+    return replace(verdict, checked=checked, computed=computed)
+
+
+class _Given:
+    """Counts the tokens that a model is given: of each receipt the output, and the prompt unless another had the same."""
+
+    def __init__(self, most: int | None) -> None:
+        self.tokens = 0
+        self._most = most
+        self._prompts = set[int]()
+
+    def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+        """Hand receipts on."""
+        for receipt in receipts:
+            prompt, output = receipt.header.request.prompt, receipt.output.tokens
+            self.tokens += len(output[: self._most])
+            self.tokens += 0 if hash(prompt) in self._prompts else len(prompt)
+            self._prompts.add(hash(prompt))  # prompts themselves would fill the memory
+            yield receipt

@@ -10,8 +10,9 @@ from intact.errors import IntactError
 from intact.library import Model
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
-from intact.receipts.verify import Verdict, unreadable, verify
+from intact.receipts.verify import WINDOW, Verdict, unreadable, verify
 from intact.runs.document import RunReceipt, read_any
+from intact.runs.entries import TextEntry
 from intact.runs.verdict import RunVerdict
 from intact.runs.verify import verify_run
 from intact.serve.errors import as_api_error
@@ -30,17 +31,27 @@ async def check(service: Service, request: VerifyRequest, client: str) -> dict[s
             verdict = unreadable(error)
         else:
             work = Verifying(served.loaded, receipt)
-            async with served.gate.enter(client, _tokens(receipt)), service.verifying.at_work(work) as future:
+            tokens, texts = _foreseen(receipt, served.gate.capacity)
+            async with served.gate.enter(client, tokens, texts) as ticket, service.verifying.at_work(work) as future:
                 try:
                     verdict = await future
                 except IntactError as error:
                     raise as_api_error(error, (), "receipt") from error
+                if isinstance(verdict, RunVerdict):
+                    ticket.used = max(verdict.computed, receipt.count)
         return {"object": "verdict", "model": served.name, **asdict(verdict)}
 
 
-def _tokens(receipt: Receipt | RunReceipt) -> int:
-    """How many tokens verifying takes; of a run those alone of which the receipt tells before the method has run."""
-    return receipt.count + (0 if isinstance(receipt, RunReceipt) else len(receipt.header.request.prompt))
+def _foreseen(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
+    """How many tokens verifying is likely to take, and texts side by side.
+
+    Of a run prompts are known by what it says they cost: no more than `most`. Whoever says too little is found out
+    before the model reads any.
+    """
+    if isinstance(receipt, Receipt):
+        return receipt.count + len(receipt.header.request.prompt), 1
+    texts = sum(isinstance(entry, TextEntry) for entry in receipt.entries)
+    return receipt.count + min(receipt.result.cost.prefill, most), max(1, min(texts, WINDOW))
 
 
 class Verifying(Work[Verdict | RunVerdict]):
