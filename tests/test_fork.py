@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,33 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest
         go.set()
         thread.join(60)
     assert model.generate("abc", max_tokens=2)
+
+
+def test_a_child_ends_a_stream_that_a_collector_has_just_closed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is posted to a thread that the child lacks, and that comes late here."""
+    expected = model.generate("abc", max_tokens=4)[0][0].text
+    driver, come = model._driver, threading.Event()
+    work = driver._work
+    monkeypatch.setattr(driver, "_work", lambda: come.wait(60) and work())
+    cycle: list[Any] = [model.stream("some text", max_tokens=100, ignore_eos=True)]
+    cycle.append(cycle)
+    next(cycle[0])
+    del cycle
+    with model.exclusive():
+        gc.collect()
+    assert len(model.engine.line) == 1
+
+    def goes_on() -> bool:
+        assert model.generate("abc", max_tokens=4)[0][0].text == expected
+        return not model.engine.line and not model.engine.held
+
+    assert in_child(goes_on)
+    come.set()
+    end = time.monotonic() + 60
+    while model.engine.line:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    assert goes_on()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")

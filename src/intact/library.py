@@ -525,7 +525,7 @@ class Model:
         finally:
             if not all(job.done for job in jobs):
                 if self._driver.turn.barred:  # a stream that nobody holds any more is collected in the midst of a step
-                    self._driver.post(lambda: self._cancel(jobs))
+                    self._driver.post(lambda: self._cancel(jobs), lasting=True)
                 else:
                     with self._driver.turn:
                         self._cancel(jobs)
@@ -538,7 +538,7 @@ class Model:
             yield
         finally:
             if not all(job.done for job in jobs):
-                self._driver.post(lambda: self._cancel(jobs))
+                self._driver.post(lambda: self._cancel(jobs), lasting=True)
 
     def _add(self, jobs: Sequence[_Asked]) -> None:
         for job in jobs:

@@ -122,7 +122,7 @@ class Driver:
 
     def _set_up(self) -> None:
         self.turn = Turn()
-        self._posted: deque[Callable[[], None]] = deque()
+        self._posted: deque[tuple[Callable[[], None], bool]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._asked = self._stopped = False
@@ -130,7 +130,9 @@ class Driver:
     def forked(self) -> None:
         """Go on in a process that was forked, where no other thread is."""
         torn = self.turn.taken and self.engine.busy
+        lasting = [(task, True) for task, stays in self._posted if stays]
         self._set_up()
+        self._posted += lasting
         self._news.clear()
         self.turn.torn = torn
 
@@ -151,11 +153,14 @@ class Driver:
             if idle:
                 time.sleep(0.001)  # somebody else must act first
 
-    def post(self, task: Callable[[], None]) -> None:
-        """Have the background thread do something between steps, and then step as long as the engine is busy."""
+    def post(self, task: Callable[[], None], lasting: bool = False) -> None:
+        """Have the background thread do something between steps, and then step as long as the engine is busy.
+
+        What is `lasting` is also done in a process that is forked before.
+        """
         self.turn.check()
         with self._wake:
-            self._posted.append(task)
+            self._posted.append((task, lasting))
             self._asked = True  # still so when another thread has done it
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="intact-engine", daemon=True)
@@ -173,7 +178,7 @@ class Driver:
     def _drain(self) -> None:
         while self._posted:
             try:
-                self._posted.popleft()()
+                self._posted.popleft()[0]()
             except Exception:  # it was posted by somebody else than who comes along here
                 _LOG.exception("a task for the engine failed")
 
