@@ -18,11 +18,12 @@ COMMANDS = [
     *("eval", "report", "tasks", "perplexity", "bench"),
     *("verify", "audit", "diff"),
     *("pull", "models", "info", "selftest", "doctor"),
-    *("trace", "learn", "keys", "lock"),
+    *("trace", "learn", "keys", "receipt", "lock"),
 ]
 GROUPS = {
     "trace": ["show"],
     "keys": ["new", "show", "sign"],
+    "receipt": ["show"],
     "lock": ["new", "check", "cite"],
     "learn": ["methods", "value"],
 }

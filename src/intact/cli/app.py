@@ -25,6 +25,7 @@ from intact.cli import (
     models,
     perplexity,
     pull,
+    receipt,
     report,
     run,
     selftest,
@@ -169,6 +170,7 @@ _group(
         "sign": (keys.sign, keys.SIGN_EXAMPLES),
     },
 )
+_group("receipt", _prove, "Look at receipts.", {"show": (receipt.show, receipt.EXAMPLES)})
 _group(
     "lock",
     _prove,

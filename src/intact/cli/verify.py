@@ -123,7 +123,7 @@ def command(
     verifier = _Verifier(load, named, tokens, key, part is Part.WINNER)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
-        for number, entry, verdict in verifier.run(_entries(files, chosen)):
+        for number, entry, verdict in verifier.run(entries(files, chosen)):
             told.append((number, _result(entry, verdict)))
             progress.update(task, advance=1)
             if not json:
@@ -148,7 +148,7 @@ def command(
         raise typer.Exit(UNVERIFIABLE)
 
 
-def _entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
+def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
     """The lines of all files, or those of them whose numbers, over all files, are chosen."""
     from intact.receipts.document import read_lines
     from intact.runs.document import read_any
@@ -167,7 +167,7 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
     """Which lines to verify, and what that may miss. Lines without a digest are always among them."""
     from intact.receipts.spot import choose, misses
 
-    found = [entry.digest for entry in _entries(files)]
+    found = [entry.digest for entry in entries(files)]
     places = [place for place, digest in enumerate(found) if digest is not None]
     digests = [digest for digest in found if digest is not None]
     picked = {places[i] for i in choose(nonce, digests, count)}

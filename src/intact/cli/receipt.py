@@ -1,0 +1,209 @@
+"""``intact receipt``: what receipts say, for people. Nothing of it is verified by showing it."""
+
+from __future__ import annotations
+
+import json as encoder
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, note, one_line, out
+from intact.cli.verify import Entry, entries
+from intact.errors import ParameterError, ReceiptError
+
+if TYPE_CHECKING:
+    from intact.receipts.document import ModelDigests, Numerics, Receipt, Source
+    from intact.runs.document import RunReceipt
+
+UNREADABLE: Final = 2
+LONGEST: Final = 2000
+"""Characters of a text that are shown."""
+MOST: Final = 20
+"""Members of a list that are."""
+WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
+EXAMPLES = """\
+What an answer's receipt says: model, question, parameters, answer, whose signature
+  intact receipt show sky.receipt
+One of many, with its texts whole, or for a program
+  intact receipt show answers.receipts --line 7 --full
+  intact receipt show answers.receipts --json
+"""
+
+
+def show(
+    files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
+    line: Annotated[
+        int | None, typer.Option("--line", min=1, help="This line of each file alone.", show_default=False)
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Whole texts and lists, not their beginnings.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what receipts say. Nothing is verified: `intact verify` does that.
+
+    Exit status 0: all could be read. 2: one is no receipt, or no file.
+    """
+    from rich.text import Text
+
+    told, shown, unreadable = [], 0, 0
+    for entry in entries(files):
+        if line not in (None, entry.line):
+            continue
+        said = described(entry)
+        shown, unreadable = shown + 1, unreadable + ("error" in said)
+        said = said if full else _bounded(said)
+        if json:
+            told.append({"file": str(entry.file), "line": entry.line, **said})
+        else:
+            out().print(Text(one_line(f"{entry.file}:{entry.line}  not verified"), "bold"), soft_wrap=True)
+            for row in _rows(said, indent="  "):
+                out().print(Text(row), soft_wrap=True)
+    if not shown:
+        raise ParameterError(f"no file has a line {line}")
+    if json:
+        emit({"verified": False, "receipts": told})
+    else:
+        note(WARNING)
+    if unreadable:
+        raise typer.Exit(UNREADABLE)
+
+
+def described(entry: Entry) -> dict[str, Any]:
+    """What a line of a file says, as JSON could have it."""
+    from intact.receipts.document import Receipt
+
+    content = entry.content
+    if isinstance(content, ReceiptError):
+        return {"error": str(content)}
+    says = _answer(content) if isinstance(content, Receipt) else _run(content)
+    signature = None if content.signature is None else content.signature.key.hex()
+    return {**says, "digest": entry.digest and entry.digest.hex(), "signature_by": signature}
+
+
+def _answer(receipt: Receipt) -> dict[str, Any]:
+    header, output = receipt.header, receipt.output
+    request = header.request.to_document()
+    sampling, bias = request["sampling"], request["sampling"]["logit_bias"]
+    return {
+        "receipt_of": "an answer",
+        "model": _model(header.model, header.numerics),
+        "prompt": {"tokens": len(header.request.prompt), "source": _source(header.request.source)},
+        "sampling": sampling | {"logit_bias": dict(zip(map(str, bias["tokens"]), bias["values"], strict=True))},
+        "compiler": request["compiler"],
+        "branch": request["branch"],
+        "output": {"tokens": receipt.count, "finish": output.finish, "text": output.text},
+    }
+
+
+def _run(run: RunReceipt) -> dict[str, Any]:
+    from intact.reason.trace import path
+    from intact.runs.entries import TextEntry
+    from intact.runs.sealed import on_path
+
+    header, result = run.header, run.result
+    kinds = Counter(entry.to_document()["kind"] for entry in run.entries)
+    chosen = [entry for entry in run.entries if isinstance(entry, TextEntry) and on_path(entry.branch, result.chosen)]
+    turns = header.prompt
+    return {
+        "receipt_of": "a run",
+        "models": {model.name: _model(model.digests, model.numerics) for model in header.models},
+        "method": {"name": header.method, "parameters": dict(header.parameters), "source": header.source.hex()},
+        "problem": {
+            "id": header.id,
+            "prompt": turns if isinstance(turns, str) else [{"role": role, "content": said} for role, said in turns],
+            "seed": str(header.seed),
+            "reader": header.reader,
+            "data": dict(header.data),
+        },
+        "sampling": dict(header.sampling),
+        "budget": dict(header.budget),
+        "files": [name for name, _ in header.files],
+        "compiler": header.compiler,
+        "sandbox": header.sandbox and header.sandbox.to_document(),
+        "entries": {"texts": kinds["text"], "tokens": run.count, "scores": kinds["score"], "programs": kinds["run"]},
+        "result": {
+            "answer": result.answer,
+            "votes": [{"answer": answer, "weight": weight} for answer, weight in result.votes],
+            "confidence": result.confidence,
+            "chosen": result.chosen and path(result.chosen),
+            "text": "".join(entry.output.text for entry in chosen) if chosen else None,
+            "why": result.why,
+            "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
+        },
+    }
+
+
+def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:
+    told = digests.to_document()
+    parts = {name: told[name] for name in ("name", "weights", "tokenizer", "template")}
+    return parts | {"numerics": numerics.to_document()}
+
+
+def _source(source: Source | None) -> dict[str, Any] | None:
+    """What a prompt was made from; the text itself where it is no conversation."""
+    if source is None:
+        return None
+    said: dict[str, Any] = {"text": source.text}
+    if source.kind == "chat":
+        with suppress(ReceiptError, RecursionError):
+            given = source.conversation()
+            turns = [_texts(turn if isinstance(turn, dict) else {"turn": turn}) for turn in given.pop("messages")]
+            said = {"messages": turns, **_texts(given)}
+    return {"kind": source.kind, "given": said, "now": source.now}
+
+
+def _texts(members: dict[str, Any]) -> dict[str, str]:
+    """Members as texts: what is none as JSON, however deep it is nested."""
+    return {
+        name: part if isinstance(part, str) else encoder.dumps(part, ensure_ascii=False)
+        for name, part in members.items()
+    }
+
+
+def _bounded(value: Any) -> Any:
+    """A value without the ends of long texts and lists, which are counted."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}... ({len(value) - LONGEST:,} more characters)"
+    if isinstance(value, Mapping):
+        kept = {_bounded(name): _bounded(part) for name, part in list(value.items())[:MOST]}
+        return kept | ({"...": f"{len(value) - MOST:,} more"} if len(value) > MOST else {})
+    if isinstance(value, list | tuple):
+        return [_bounded(part) for part in value[:MOST]] + (
+            [f"... ({len(value) - MOST:,} more)"] if len(value) > MOST else []
+        )
+    return value
+
+
+def _rows(value: Any, name: str = "", indent: str = "") -> Iterator[str]:
+    """Lines for people: a member a line, those of objects and lists below it, and texts of many lines behind bars."""
+    label = indent + one_line(name).replace("_", " ")
+    below = indent + ("  " if name else "")
+    if isinstance(value, Mapping) and value:
+        if name:
+            yield label
+        for member, part in value.items():
+            yield from _rows(part, str(member), below)
+    elif isinstance(value, list | tuple) and any(isinstance(part, Mapping | list | tuple) for part in value):
+        yield label
+        for number, part in enumerate(value, 1):
+            yield from _rows(part, f"{number}", below)
+    elif isinstance(value, str) and "\n" in value:
+        yield label
+        for text in value.split("\n"):
+            yield f"{below}| {one_line(text.expandtabs(4))}"
+    else:
+        yield f"{label}: {one_line(_scalar(value))}"
+
+
+def _scalar(value: Any) -> str:
+    if value is None or (isinstance(value, list | tuple | Mapping) and not value):
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_scalar, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
