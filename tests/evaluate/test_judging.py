@@ -6,6 +6,7 @@ import pytest
 
 from intact.errors import SandboxError
 from intact.evaluate.judging import Judge
+from intact.score import symbolic
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item
 
@@ -65,3 +66,24 @@ def test_an_error_is_passed_on_and_not_kept(tmp_path):
     task.error = None
     with Judge(tmp_path) as judge:
         assert judge.ask(task, ITEM, "4").result()
+
+
+class Algebraic(Counting):
+    def correct(self, item, answer):
+        self.asked.append(answer)
+        return symbolic.equal(item.answer, answer)
+
+
+def test_what_algebra_gave_up_is_told_and_not_kept(tmp_path, monkeypatch, caplog):
+    task = Algebraic()
+    with monkeypatch.context() as slow, Judge(tmp_path) as judge:
+        slow.setattr(symbolic, "_once", lambda *asked: symbolic.GIVEN_UP)
+        assert not judge.ask(task, ITEM, "2^2").result()
+    told = "algebra gave up comparing '2^2' with an answer of counting/test/0, which counts as wrong"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    for _ in range(2):
+        with monkeypatch.context() as fast, Judge(tmp_path) as judge:
+            fast.setattr(symbolic, "_once", lambda *asked: True)
+            assert judge.ask(task, ITEM, "2^2").result()
+    assert task.asked == ["2^2"] * 2
+    assert len(caplog.records) == 1
