@@ -86,6 +86,20 @@ def test_the_asynchronous_client_gets_the_same(server, client):
     assert text == alone[5]
 
 
+def test_fields_that_are_null_or_say_what_is_so_anyway_change_nothing(client, server):
+    plain = client.chat.completions.create(**SAMPLED).choices
+    came = client.chat.completions.create(**SAMPLED).choices[0].message.model_dump()  # with what the client adds, null
+    turns = [*SAMPLED["messages"], came | {"parsed": None}, *SAMPLED["messages"]]
+    assert client.chat.completions.create(**(SAMPLED | {"messages": turns})).choices
+    nothing = {"functions": None, "reasoning_effort": None, "audio": None, "tools": [], "verbosity": "medium"}
+    nothing |= {"prompt_cache_retention": "24h", "stream_options": {"include_obfuscation": False}}
+    assert client.chat.completions.create(**SAMPLED, extra_body=nothing).choices == plain
+    for body, param in (({"reasoning_effort": "low"}, "reasoning_effort"), ({"model": None}, "model")):
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.chat.completions.create(**SAMPLED, extra_body=body)
+        assert raised.value.param == param
+
+
 def test_stop_strings_and_limits(client, library):
     text = expected(library, max_tokens=24, seed=5, temperature=0.9)[0].text
     stop = text[4:6]

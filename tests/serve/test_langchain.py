@@ -102,6 +102,8 @@ def test_tools(tmp_path):
         result = ToolMessage(weather.invoke(call["args"]), tool_call_id=call["id"])
         after = chat(there, "tools", max_tokens=8).bind_tools([weather]).invoke([*TURNS, called, result])
         assert after.usage_metadata["output_tokens"] > 0
+        strict = chat(there, "tools", max_tokens=8).bind_tools([weather], strict=True, parallel_tool_calls=False)
+        assert strict.invoke(TURNS).usage_metadata["output_tokens"] > 0
 
 
 def test_a_method_and_its_votes(server):

@@ -76,6 +76,14 @@ def test_items_of_a_response_come_back_as_the_client_has_them(client):
         assert client.responses.create(**(ASKED | {"input": [question, *items, more]})).output_text == wanted
 
 
+def test_what_agents_send_beside_changes_nothing(client):
+    wanted = client.responses.create(**ASKED).output_text
+    beside = {"include": [], "tools": [], "prompt_cache_key": "a", "prompt_cache_retention": "24h", "background": False}
+    beside |= {"reasoning": None, "prompt": None, "conversation": None}
+    assert client.responses.create(**ASKED, extra_body=beside).output_text == wanted
+    assert client.responses.create(**ASKED, include=["reasoning.encrypted_content"]).output_text == wanted
+
+
 def test_calls_and_what_came_of_them(tmp_path):
     template = (
         "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for message in messages %}{{ message.content }}"
@@ -118,6 +126,7 @@ def test_calls_and_what_came_of_them(tmp_path):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"store": True}, "store"),
+        ({"include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),

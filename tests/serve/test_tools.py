@@ -3,12 +3,14 @@
 import json
 import re
 from itertools import pairwise
+from typing import Literal
 
 import jsonschema
 import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from intact.serve.tools import CallReader
 from support.models import real_model
@@ -303,6 +305,36 @@ def test_schemas_are_kept(client):
     text = client.chat.completions.create(**ASKED, extra_body={"intact": {"regex": "[a-f]{4}"}}).choices[0]
     assert set(text.message.content) <= set("abcdef")
     assert len(text.message.content) == 4
+
+
+class Place(BaseModel):
+    """A city."""
+
+    city: Literal["Rome", "Oslo"]
+
+
+class Trip(BaseModel):
+    """A journey, in a type within a type."""
+
+    to: Place
+    days: int = Field(ge=1, le=9)
+
+
+def test_types_of_the_official_client(client):
+    tools = [openai.pydantic_function_tool(Trip)]
+    asked = ASKED | {"max_tokens": 400}
+    said = client.chat.completions.parse(**asked, response_format=Trip).choices[0].message
+    assert isinstance(said.parsed, Trip)
+    opens = {"tools": tools, "logit_bias": {str(OPENS): 100}, "parallel_tool_calls": False}
+    whole = client.chat.completions.parse(**asked, **opens).choices[0].message.tool_calls[0]
+    assert isinstance(whole.function.parsed_arguments, Trip)
+    with client.chat.completions.stream(**asked, **opens) as stream:
+        kinds = {event.type for event in stream}
+        (call,) = stream.get_final_completion().choices[0].message.tool_calls
+    assert "tool_calls.function.arguments.done" in kinds
+    assert call.function.parsed_arguments == whole.function.parsed_arguments
+    written = client.responses.parse(model="tools", input="Weather?", max_output_tokens=400, text_format=Trip)
+    assert isinstance(written.output_parsed, Trip)
 
 
 @pytest.mark.slow

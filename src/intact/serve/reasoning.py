@@ -25,7 +25,7 @@ _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "ma
 _OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
-_IDLE |= {"modalities", "parallel_tool_calls"}
+_IDLE |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
 _SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "repetition_penalty": (1,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -12,9 +12,18 @@ Top = Annotated[int, Field(ge=0, le=20)]
 
 
 class Form(BaseModel):
-    """A JSON object whose fields are all known, and of the type they say."""
+    """A JSON object whose fields are all known, and of the type they say; one that is null asks for nothing."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unknown_null(cls, value: Any) -> Any:
+        """Clients send all fields of their own types, also those that they leave empty."""
+        if not isinstance(value, dict):
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {name: item for name, item in value.items() if item is not None or name in known}
 
 
 class Part(BaseModel):
@@ -52,8 +61,6 @@ class Message(Form):
     reasoning_content: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
-    audio: None = None
-    function_call: None = None
 
 
 class FunctionTool(Form):
@@ -197,6 +204,8 @@ class ChatRequest(Sampled):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    verbosity: Literal["medium"] | None = None
     prediction: dict[str, Any] | None = None
     modalities: list[Literal["text"]] | None = None
 
@@ -209,7 +218,6 @@ class CompletionRequest(Sampled):
     echo: bool | None = None
     logprobs: Top | None = None
     best_of: int | None = None
-    suffix: None = None
 
 
 class TokenizeRequest(Form):

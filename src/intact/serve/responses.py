@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError
 
 from intact.serve import chat, reasoning
 from intact.serve.errors import ApiError, encode, invalid
@@ -33,14 +33,6 @@ class Item(Form):
     type: Literal["message", "function_call", "function_call_output"] = "message"
     id: str | None = None
     status: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_null(cls, item: Any) -> Any:
-        """An item that comes back has all fields that the client's own types have, most of them null."""
-        if not isinstance(item, dict):
-            return item
-        return {name: value for name, value in item.items() if value is not None}
 
 
 class Said(Item):
@@ -104,7 +96,13 @@ class ResponsesRequest(Form):
     user: str | None = None
     store: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
-    previous_response_id: None = None
+    # these change nothing here: what may be included no answer has
+    include: list[Literal["reasoning.encrypted_content"]] | None = None
+    background: Literal[False] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
     intact: Extension = Extension()
 
 
