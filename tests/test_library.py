@@ -20,7 +20,7 @@ from intact.library import prompt_id
 from intact.models.program import Logits
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import branch_key, log_probability, make_sampling
-from intact.text import Tokenizer
+from intact.text import Conversation, Tokenizer
 from support.tiny import write_tiny
 
 SAMPLED = {"temperature": 1.0, "seed": 3}
@@ -378,7 +378,10 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
         ({"a": 1}, r"prompts must be a text or a list of token ids"),
         ("lone \ud800 surrogate", "not Unicode"),
         (b"\xff", "not UTF-8"),
+        ("a" * 10**7, r"a text of 10000000 characters does not fit the context of 96 tokens: the longest token"),
+        (Conversation([{"role": "user", "content": "a" * 10**6}]), r"a text of 10000\d\d characters does not fit"),
     ],
+    ids=lambda value: f"{value!r:.30}",
 )
 def test_an_impossible_prompt_is_named(model, prompts, message):
     with pytest.raises(ParameterError, match=message):
@@ -393,10 +396,12 @@ def test_an_impossible_prompt_is_named(model, prompts, message):
         ([], "there are no tokens to score"),
         ("", "there are no tokens to score"),
         ([5] * (CONTEXT + 1), "97 tokens exceed the context of 96"),
+        (b"a" * 10**6, "a text of 1000000 characters does not fit the context of 96 tokens"),
         ([5, 400], r"token 1 must lie in \[0, 301\), got 400"),
         ([-5], r"token 0 must lie in \[0, 301\), got -5"),
         (5, "must be a text or a list of token ids"),
     ],
+    ids=lambda value: f"{value!r:.30}",
 )
 def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
     with pytest.raises(ParameterError, match=message):

@@ -384,9 +384,9 @@ class Model:
 
     def _tokens(self, prompt: Prompt, what: str) -> list[int]:
         if isinstance(prompt, str | bytes):
-            return self.tokenizer.encode(prompt)
+            return self.tokenizer.encode(prompt, most=self.context)
         if isinstance(prompt, Conversation):
-            return prompt.encode(self.tokenizer)
+            return prompt.encode(self.tokenizer, self.context)
         tokens = []
         for i, token in enumerate(_sequence(prompt, what)):
             if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
@@ -421,7 +421,8 @@ class Model:
         tokens = []
         for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
             what = f"prompt {i}" if len(prompts) > 1 else "the prompt"
-            tokens.append(self._tokens(prompt, what) if source is None else tokens_of(source, self.tokenizer))
+            made = self._tokens(prompt, what) if source is None else tokens_of(source, self.tokenizer, self.context)
+            tokens.append(made)
         return self._jobs(tokens, n, parameters, ids, priority, draft, listen, receipts, sources)
 
     def _source(self, prompt: Prompt) -> Source | None:

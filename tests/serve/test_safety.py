@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 import socket
 import subprocess
@@ -333,6 +334,25 @@ def test_bad_requests_name_the_field(guarded, body, param):
     assert error["param"] == param, error
     assert error["message"]
     assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"model": "tiny", "prompt": "a" * 18_000}),
+        ("/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": "a" * 18_000}]}),
+        (
+            "/v1/chat/completions",
+            CHAT | {"messages": [{"role": "user", "content": "a" * 18_000}], "intact": {"method": "best_of_n"}},
+        ),
+    ],
+    ids=["completion", "chat", "method"],
+)
+def test_a_text_that_cannot_fit_is_refused_as_one_that_does_not(guarded, path, body):
+    answer = ask(guarded, path, body=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert re.match(r"a text of 180\d\d characters does not fit the context of 1024", answer.json()["error"]["message"])
 
 
 def test_a_pattern_is_told_as_it_is(guarded):

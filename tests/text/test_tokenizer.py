@@ -148,6 +148,23 @@ def _overlaps(scores: dict[str, float]) -> bool:
     return any(one[1] == other[0] for pairs in made.values() for one in pairs for other in pairs if one != other)
 
 
+@given(TEXT)
+def test_a_text_that_fits_is_never_too_long(text: str) -> None:
+    for tokenizer in (BYTE_LEVEL, PIECES):
+        for special in (True, False):
+            ids = tokenizer.encode(text, special, bos=False)
+            assert tokenizer.encode(text, special, bos=False, most=len(ids)) == ids
+
+
+def test_a_text_is_too_long_for_a_context_of_so_many_of_the_longest_token() -> None:
+    longest = max(map(len, byte_level()["tokenizer.ggml.tokens"]))
+    assert BYTE_LEVEL.encode("1" * 3 * longest, most=3)
+    with pytest.raises(
+        ParameterError, match=rf"{3 * longest + 1} characters does not fit the context of 3 tokens: .* has {longest}"
+    ):
+        BYTE_LEVEL.encode("1" * (3 * longest + 1), most=3)
+
+
 def test_pieces_with_scores_are_limited_in_length_and_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = {"a" * length: -float(length) for length in range(1, 257)}
     whole = Tokenizer.from_gguf(pieces({**runs, "\u2581": -999.0}, add_space_prefix=False))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from intact.audit.log import Entry
 from intact.errors import LogError, ParameterError
-from intact.text import Tokenizer
+from intact.text import Conversation, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Reader:
         prompt = entry.prompt
         try:
             if isinstance(prompt, str):
-                tokens = self._tokenizer.encode(prompt)
+                tokens = self._tokenizer.encode(prompt, most=self._context)
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                tokens = self._tokenizer.encode_chat(prompt)
+                tokens = Conversation(prompt).encode(self._tokenizer, self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
         if not tokens:
@@ -111,7 +111,7 @@ class Reader:
 
     def _encoded(self, entry: Entry) -> list[int]:
         try:
-            return self._tokenizer.encode(entry.text or "", special=False, bos=False)
+            return self._tokenizer.encode(entry.text or "", special=False, bos=False, most=self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
 

@@ -48,8 +48,8 @@ def _object(value: object) -> dict[Any, Any]:
     raise TypeError(f"{type(value).__name__} is none of its types")
 
 
-def tokens_of(source: Source, tokenizer: Tokenizer) -> list[int]:
-    """The tokens that a source becomes.
+def tokens_of(source: Source, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
+    """The tokens that a source becomes; `most` as of `Tokenizer.encode`.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def tokens_of(source: Source, tokenizer: Tokenizer) -> list[int]:
     if source.now is not None and (source.kind == "text" or not _asks(tokenizer)):
         raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {source.now!r:.60}")
     if source.kind == "text":
-        return tokenizer.encode(source.text)
+        return tokenizer.encode(source.text, most=most)
     given = source.conversation()
     messages = given.pop("messages")
     if "now" in given:
         raise ReceiptError("request.source.text has a variable named now; the time stands beside it")
-    return Conversation(messages, given, _time(source.now)).encode(tokenizer)
+    return Conversation(messages, given, _time(source.now)).encode(tokenizer, most)
 
 
 def _time(text: str | None) -> datetime:

@@ -30,7 +30,7 @@ from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import ChatRequest
 from intact.serve.sse import Frame
 from intact.serve.tools import CallReader, alone, imposed, reads_calls, shown, stops
-from intact.text import Tokenizer
+from intact.text import Conversation, Tokenizer
 
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
 
@@ -45,10 +45,9 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
         tokenizer = served.loaded.tokenizer
-        messages, tools = conversation(request.messages), shown(request, tokenizer)
-        variables = _variables(request) | ({"tools": tools} if tools else {})
-        prompt = await apart(lambda: tokenizer.encode_chat(messages, **variables), "messages")
-        room = max(1, served.loaded.context - len(prompt))
+        said, context = _conversation(request, shown(request, tokenizer)), served.loaded.context
+        prompt = await apart(lambda: said.encode(tokenizer, context), "messages")
+        room = max(1, context - len(prompt))
         limit = min(room, service.settings.max_tokens) if wanted is None else wanted
         schema = schema_of(request.response_format)
         grammar = imposed(request, schema)
@@ -61,14 +60,17 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
             yield served, order, ticket
 
 
-def _variables(request: ChatRequest) -> dict[str, Any]:
-    variables = request.chat_template_kwargs or {}
+def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
+    """What the chat template is given."""
+    messages, variables = conversation(request.messages), request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
+    if tools:
+        variables = variables | {"tools": tools}
     if request.intact.now is None:
-        return variables
+        return Conversation(messages, variables)
     try:
-        return variables | {"now": datetime.fromisoformat(request.intact.now)}
+        return Conversation(messages, variables, datetime.fromisoformat(request.intact.now))
     except ValueError as error:
         raise ApiError(400, f"intact.now is a time such as 2026-11-20T17:45:00: {error}", "intact.now") from error
 

@@ -53,7 +53,7 @@ async def _placed(
     limit = limited(limit or 1, service.settings, "max_tokens")  # 0 writes nothing
     parameters = sampling_of(request, limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
-        encode, own = served.loaded.tokenizer.encode, request.intact
+        encode, own = partial(served.loaded.tokenizer.encode, most=served.loaded.context), request.intact
         orders = []
         for i, prompt in enumerate(prompts):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"

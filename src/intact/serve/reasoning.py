@@ -19,7 +19,7 @@ from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest, ResponseFormat
 from intact.serve.settings import Settings
-from intact.text import Tokenizer
+from intact.text import Conversation, Tokenizer
 
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
@@ -65,7 +65,7 @@ async def _placed(
     )
     async with service.models.lease(name) as served:
         model = served.loaded
-        prompt = await apart(lambda: _prompt(model.tokenizer, turns), "messages")
+        prompt = await apart(lambda: _prompt(model.tokenizer, turns, model.context), "messages")
         try:
             model.engine.check(prompt)
         except IntactError as error:
@@ -82,7 +82,7 @@ async def _placed(
                 yield served, undertaking, work, ticket
 
 
-def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]]) -> list[int]:
+def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]], context: int) -> list[int]:
     """What a method's texts go on from: roles and contents.
 
     Raises
@@ -92,8 +92,8 @@ def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]]) -> list[int]:
     """
     said = [{name: turn[name] for name in ("role", "content")} for turn in turns]
     more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in said[i]]
-    prompt = tokenizer.encode_chat(said)
-    if more and tokenizer.encode_chat(turns) != prompt:
+    prompt = Conversation(said).encode(tokenizer, context)
+    if more and Conversation(turns).encode(tokenizer, context) != prompt:
         raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
     return prompt
 

@@ -33,6 +33,7 @@ class Conversation:
     variables: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=_now)
 
-    def encode(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens of the prompt; errors as of `Tokenizer.encode_chat`."""
-        return tokenizer.encode_chat(self.messages, **self.variables, now=self.now)
+    def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
+        """The tokens of the prompt; `most` and errors as of `Tokenizer.encode` and `Tokenizer.render_chat`."""
+        text = tokenizer.render_chat(self.messages, **self.variables, now=self.now)
+        return tokenizer.encode(text, bos=False, most=most)

@@ -107,7 +107,9 @@ class Tokenizer:
         """The tokens that are put before and after a text by default."""
         return self._parts.prefix, self._parts.suffix
 
-    def encode(self, text: str | bytes, special: bool = True, bos: bool | None = None) -> list[int]:
+    def encode(
+        self, text: str | bytes, special: bool = True, bos: bool | None = None, *, most: int | None = None
+    ) -> list[int]:
         """Turn text into tokens.
 
         Parameters
@@ -120,6 +122,9 @@ class Tokenizer:
         bos : bool, optional
             Whether the model's BOS token goes in front. By default as the file says, and with it an EOS token at the
             end, for the few models whose file asks for one.
+        most : int, optional
+            The context that the text is meant for, in tokens. A text longer than so many of the longest token is
+            refused before it is tokenized; one that is not may still be too long.
 
         Returns
         -------
@@ -130,10 +135,15 @@ class Tokenizer:
         ------
         ParameterError
             If the text isn't Unicode, naming the place, BOS is asked of a model that has none, or the text is beyond
-            what the patterns that split it can take, such as ten million spaces in a row.
+            `most` or what the patterns that split it can take, such as ten million spaces in a row.
         """
         parts = self._parts
         text = _unicode(text)
+        if most is not None and len(text) > most and len(text) > most * self._longest:
+            raise ParameterError(
+                f"a text of {len(text)} characters does not fit the context of {most} tokens: "
+                f"the longest token of {parts.source} has {self._longest}"
+            )
         if bos and parts.bos_id is None:
             raise ParameterError(f"bos=True, but the model of {parts.source} has no BOS token")
         backend = parts.parsing if special else parts.plain
@@ -209,6 +219,11 @@ class Tokenizer:
         return checked
 
     @cached_property
+    def _longest(self) -> int:
+        """Characters of the longest token, as the file writes it: never fewer than it stands for."""
+        return max(map(len, self._parts.tokens.texts))
+
+    @cached_property
     def chat_template(self) -> ChatTemplate | None:
         """The model's chat template, if it has one. It is compiled, and found unreadable, when first used."""
         parts = self._parts
@@ -227,8 +242,13 @@ class Tokenizer:
     ) -> list[int]:
         """Turn a conversation into tokens, through the model's chat template.
 
-        The template writes BOS itself where the model wants it, so none is added. The parameters are those of
-        `ChatTemplate.render`.
+        The template writes BOS itself where the model wants it, so none is added. Parameters and errors are those of
+        `render_chat`.
+        """
+        return self.encode(self.render_chat(messages, add_generation_prompt, **variables), bos=False)
+
+    def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
+        """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.
 
         Raises
         ------
@@ -242,7 +262,7 @@ class Tokenizer:
                 f"{self._parts.source} has no chat template, as base models have none: "
                 "prompt it with plain text instead (`generate`, or `intact run --raw`)"
             )
-        return self.encode(self.chat_template.render(messages, add_generation_prompt, **variables), bos=False)
+        return self.chat_template.render(messages, add_generation_prompt, **variables)
 
 
 class _Table(dict[int, bytes]):

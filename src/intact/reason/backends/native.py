@@ -74,7 +74,7 @@ class NativeBackend:
         self._ended: list[Generation] = []
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
-        self._texts = Texts(model.tokenizer)
+        self._texts = Texts(model.tokenizer, model.context)
         program = model.program
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]

@@ -14,10 +14,10 @@ from intact.text import Tokenizer
 
 
 class Texts:
-    """Both directions, for one tokenizer."""
+    """Both directions, for one tokenizer and a context of so many tokens."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
+        self._tokenizer, self._context = tokenizer, context
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
 
@@ -36,7 +36,7 @@ class Texts:
         Raises
         ------
         ParameterError
-            If a conversation is asked of a model without a chat template.
+            If a conversation is asked of a model without a chat template, or it cannot fit the context.
         """
         if isinstance(part, Piece) and part.tokens:
             return part.tokens
@@ -88,8 +88,9 @@ class Texts:
         if isinstance(part, Piece):
             return self._tokenizer.encode(part.text, special=part.special, bos=False)
         if isinstance(part, str):
-            return self._tokenizer.encode(part)
-        return self._tokenizer.encode_chat([{"role": role, "content": content} for role, content in part])
+            return self._tokenizer.encode(part, most=self._context)
+        text = self._tokenizer.render_chat([{"role": role, "content": content} for role, content in part])
+        return self._tokenizer.encode(text, bos=False, most=self._context)
 
     def _word(self, token: int) -> str:
         known = token < self._tokenizer.size

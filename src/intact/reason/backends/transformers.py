@@ -72,7 +72,7 @@ class TransformersBackend:
         self.context = context
         kind = f"{model.dtype} {model.device.type} torch {torch.__version__} {transformers.__version__}"
         self.identity = f"transformers {kind} {digest_of(Path(folder))}"
-        self._texts = Texts(self.tokenizer)
+        self._texts = Texts(self.tokenizer, context)
         self._linear: int = sum([m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)])
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._attention: int = config.num_hidden_layers * config.num_attention_heads * width
