@@ -155,7 +155,9 @@ def test_children_of_a_state_draw_independently_and_more_samples_keep_the_first(
     assert len(set(texts)) > 4
 
 
-def failing(error: Callable[[], Any]) -> Any:
+def failing(error: Callable[[], Any], asks: bool = False) -> Any:
+    """A scorer that fails for one problem, after it has asked for nothing, if it asks."""
+
     class Failing:
         name, digest = "failing", ""
 
@@ -164,7 +166,12 @@ def failing(error: Callable[[], Any]) -> Any:
                 return error()
             return [1.0] * len(states)
 
-    return Failing()
+    class Asks(Failing):
+        def score(self, problem: Problem, states: list[State]) -> Any:
+            yield []
+            return super().score(problem, states)
+
+    return Asks() if asks else Failing()
 
 
 @pytest.mark.parametrize(
@@ -173,14 +180,18 @@ def failing(error: Callable[[], Any]) -> Any:
         (lambda: 1 / 0, "the scorer failing failed: ZeroDivisionError"),
         (lambda: [float("nan")] * 3, "gave nan for p1/0"),
         (lambda: [1.0], "gave 1 numbers for 3 texts"),
+        (lambda: None, "the scorer failing must give a list of numbers, got None"),
+        (lambda: ["high"] * 3, "the scorer failing must give a list of numbers, got ['high', 'high', 'high']"),
+        (lambda: [1j] * 3, "the scorer failing must give a list of numbers"),
     ],
 )
-def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any], message: str) -> None:
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any], message: str, asks: bool) -> None:
     @method("none", temperature=1.0)
     def scored(problem: Problem) -> Steps:
         """Score."""
         states = yield [Extend(problem.start)] * 3
-        yield Score(failing(error), states)
+        yield Score(failing(error, asks), states)
         return Answer("scored")
 
     good, bad, other = solve(MarkovBackend(), [Task(scored, p, {}) for p in problems(3)])

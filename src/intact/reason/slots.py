@@ -330,9 +330,12 @@ def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
     Raises
     ------
     ScorerError
-        If they are not.
+        If they are not, or no numbers at all.
     """
-    scores = [float(value) for value in values]
+    try:
+        scores = [float(value) for value in values]
+    except Exception as error:  # of a scorer's own types it may be any
+        raise ScorerError(f"the scorer {name} must give a list of numbers, got {values!r:.60}: {error}") from error
     if len(scores) != len(states):
         raise ScorerError(f"the scorer {name} gave {len(scores)} numbers for {len(states)} texts")
     for score, state in zip(scores, states, strict=True):
