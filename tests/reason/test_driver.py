@@ -18,6 +18,7 @@ from intact.reason.journal import Journal
 from intact.sandbox import protection
 from support.markov import MarkovBackend
 from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of
+from support.script import ScriptBackend
 
 
 def test_timing_and_company_decide_nothing() -> None:
@@ -437,6 +438,29 @@ def test_a_race_whose_winners_have_ended_before_makes_nothing() -> None:
     assert result.why == "done", result.error
     assert result.answer.details == {"winners": [0, 2], "whys": ["end", "cancelled", "end"]}
     assert len(result.trace["nodes"]) == 12
+
+
+def test_what_replies_to_another_question_never_answers_for_a_method_that_fails() -> None:
+    @method("none")
+    def asking(problem: Problem) -> Steps:
+        """Ask about texts, and fail."""
+        states = yield [Extend(problem.start)] * 2
+        yield [Extend(state.ask("which numbers are in this?")) for state in states for _ in range(3)]
+        yield Score(failing(lambda: 1 / 0), states)
+        return Answer(None)
+
+    @method("none")
+    def only_asking(problem: Problem) -> Steps:
+        """Ask another question alone, and fail."""
+        yield [Extend(problem.ask("write a program"))] * 3
+        yield Run("print(1)", seconds=-1)
+        return Answer(None)
+
+    backend = ScriptBackend(lambda prompt, text, place: "42" if prompt == "6 * 7?" else "99")
+    problem = Problem("p1", "6 * 7?")
+    one, other = solve(backend, [Task(asking, problem, {}), Task(only_asking, problem, {})])
+    assert (one.why, dict(one.answer.votes)) == ("failed", {"42": 2.0})
+    assert (other.why, other.answer) == ("failed", Answer(None))
 
 
 def test_who_reads_answers_may_fail() -> None:

@@ -272,11 +272,12 @@ class Execution:
             self._conclude("failed", None, raised)
 
     def _remember(self, slot: Slot) -> None:
-        """Keep the texts that nothing has followed yet."""
+        """Keep the texts that nothing has followed yet; of those that reply to another question nothing is an answer."""
         if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
-                self._leaves.pop(request.state.branch, None)
-                self._leaves[state.branch] = state
+                if state.prompt == self.problem.prompt:
+                    self._leaves.pop(request.state.branch, None)
+                    self._leaves[state.branch] = state
                 self.mishap = self.mishap or state.error
                 self.spent = self.spent or state.why == "budget"
 
