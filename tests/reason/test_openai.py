@@ -313,6 +313,21 @@ def test_an_answer_that_breaks_off_is_charged_and_not_asked_for_again(endpoint: 
     assert len(written.tokens) == 2
 
 
+@pytest.mark.parametrize("name", ["deepconf_online", "speculative_thinking", "beam_search"])
+def test_one_whose_own_context_is_full_is_not_asked_for_ever(endpoint: Endpoint, name: str) -> None:
+    """Its answers end with "length", and hold nothing: no cap would ever strike."""
+    full = answer([event(False, "", None, "length")], [usage(0)], [DONE])
+    endpoint.script = [full] * 100
+    parameters = {"n": 2, "warmup": 1} if name == "deepconf_online" else {}
+    with backend(endpoint) as back:
+        tasks = [Task(find(name), Problem("p", "ask?"), parameters)]
+        driver = Driver({"toy": back, "large": back}, sampling={"max_tokens": 5}, scorer=find_scorer)
+        ((_, result),) = driver.solve(tasks)
+    assert result.why == "done", result.error
+    assert len(endpoint.asked) <= 16
+    assert {node["why"] for node in result.trace["nodes"] if node["kind"] == "extend"} == {"context"}
+
+
 def test_an_answer_may_not_be_larger_than_allowed(endpoint: Endpoint) -> None:
     for headers in ({"Content-Type": "text/event-stream"}, {"Content-Type": "application/json"}, {}):
         endpoint.script = [Reply(headers=headers, parts=[b"x" * 1000] * 100)]

@@ -119,7 +119,9 @@ class Writing:
         """The new state."""
         why: Why = written.why
         room = self.backend.context - self.context.length
-        if why in ("length", "context"):
+        if why == "length" and not written.tokens:  # who could write nothing has no room, whatever it says of itself:
+            why = "context"  # asked again it would write as little, for ever
+        elif why in ("length", "context"):
             asked = self.parameters.max_tokens
             why = "length" if self.allowed == asked else "context" if self.allowed == room else "budget"
         old, text = self.request.state, written.text
