@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,22 @@ from typing import Any
 import pytest
 
 from intact.errors import ParameterError, ScorerError, SpentError
-from intact.reason import Answer, Call, Extend, Problem, Race, Result, Run, Score, State, Steps, find, method
+from intact.reason import (
+    Answer,
+    Call,
+    Extend,
+    Problem,
+    Race,
+    Result,
+    Run,
+    Score,
+    State,
+    Steps,
+    all_methods,
+    find,
+    method,
+)
+from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
@@ -203,6 +219,15 @@ def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any],
     assert bad.cost.tokens > 0
 
 
+class Fair:
+    """Gives every text the same."""
+
+    name, digest = "fair", ""
+
+    def score(self, problem: Problem, states: list[State]) -> list[float]:
+        return [0.5] * len(states)
+
+
 def test_a_scorer_is_made_once_for_all_who_name_it() -> None:
     """Making one may load a model."""
     made: list[str] = []
@@ -370,6 +395,24 @@ def test_what_broke_off_with_an_error_has_no_vote() -> None:
     assert broken
     assert not any(text in result.answer.votes for text in broken)
     assert sum(result.answer.votes.values()) <= 12 - len(broken)
+
+
+class Breaking(ScriptBackend):
+    """Every text breaks off in the middle of its answer, 42."""
+
+    def _written(self, generation: Generation) -> Written:
+        assert not generation.state.tokens, "nobody goes on from there"
+        return Written("The answer is 4", (1, 2, 3), (-1, -1, -1), (), "error", "no connection")
+
+
+@pytest.mark.parametrize("name", sorted(all_methods().keys() - {"compute_optimal"}))
+def test_half_a_text_is_no_answer_and_nobody_goes_on_from_it(name: str) -> None:
+    problem = Problem("p", "6 * 7?", lambda text: (re.findall(r"answer is (\d+)", text) or [None])[-1])
+    backends = {model: Breaking(lambda prompt, text, place: "") for model in ("toy", "large")}
+    driver = Driver(backends, scorer=lambda name: Fair(), sampling={"max_tokens": 5})
+    ((_, result),) = driver.solve([Task(find(name), problem, {})])
+    assert (result.why, result.answer.answer) == ("failed", None)
+    assert "no connection" in result.error or "log-probabilities" in result.error, result.error
 
 
 @pytest.mark.parametrize("fail", ["", "ab"])

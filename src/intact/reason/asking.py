@@ -58,5 +58,5 @@ def read_value(problem: Problem, text: str) -> str | None:
 
 
 def whole(problem: Problem, state: State) -> bool:
-    """Whether a text gives an answer, and no budget has cut it short."""
-    return state.why != "budget" and problem.read(state.text) is not None
+    """Whether a text gives an answer, and neither a budget nor an error has cut it short."""
+    return state.why != "budget" and problem.answer(state) is not None

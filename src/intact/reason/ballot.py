@@ -40,7 +40,7 @@ def elected(
 
 def take(problem: Problem, state: State, **details: Any) -> Answer:
     """The answer of one text."""
-    return Answer(problem.read(state.text), {}, None, state, details)
+    return Answer(problem.answer(state), {}, None, state, details)
 
 
 def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:

@@ -272,7 +272,7 @@ class Execution:
             self._conclude("failed", None, raised)
 
     def _remember(self, slot: Slot) -> None:
-        """Keep the texts that nothing has followed yet; of those that reply to another question nothing is an answer."""
+        """Keep the texts that nothing has followed yet: answers, not what replies to another question."""
         if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
                 if state.prompt == self.problem.prompt:

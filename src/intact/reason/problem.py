@@ -60,6 +60,10 @@ class Problem:
         """A 64-bit key for a method's own randomness, such as ``key("resample", step)``; begin with a word."""
         return branch_key(self.seed, (*self.root, *path))
 
+    def answer(self, state: State) -> str | None:
+        """The answer in a state's text; a text that broke off with an error has none."""
+        return None if state.why == "error" else self.read(state.text)
+
     def answers(self, states: Sequence[State]) -> list[str | None]:
-        """The answer in each state's text; a text that broke off with an error has none."""
-        return [None if state.why == "error" else self.read(state.text) for state in states]
+        """The answer in each state's text."""
+        return [self.answer(state) for state in states]

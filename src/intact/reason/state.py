@@ -142,14 +142,16 @@ class State:
     def append(self, text: str, *, special: bool = True) -> State:
         """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
 
-        Where a stop string of the user's ended the text, the last piece is kept as text alone, without what came with
-        that string.
+        To what broke off with an error nothing is added: nobody knows where it was going. Where a stop string of the
+        user's ended the text, the last piece is kept as text alone, without what came with that string.
 
         Parameters
         ----------
         special : bool
             Whether control tokens written in the text (``</think>``) count as such; not for text from elsewhere.
         """
+        if self.why == "error":
+            return self
         pieces = self.pieces
         if self.why == "end" and pieces and pieces[-1].tokens:
             last = pieces[-1]

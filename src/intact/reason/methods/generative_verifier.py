@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from intact.errors import SpentError
-from intact.reason import Extend, Problem, Steps, method
+from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
 from intact.reason.exact import mean
@@ -31,6 +31,11 @@ def verdict(text: str) -> float | None:
     """What the last line that begins with a verdict says: 1 for yes, 0 for no. Elsewhere it may quote the question."""
     said = _VERDICT.findall(text)
     return float(said[-1].lower() == "yes") if said else None
+
+
+def _ruling(verification: State) -> float | None:
+    """The verdict of a verification; one that broke off with an error has none."""
+    return None if verification.why == "error" else verdict(verification.text)
 
 
 @method(
@@ -67,7 +72,7 @@ def generative_verifier(
     asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
     try:
         said = yield [Extend(one, model=verifier) for one in asked for _ in range(checks)]
-        silent = [i for i, one in enumerate(said) if verdict(one.text) is None and one.why != "budget"]
+        silent = [i for i, one in enumerate(said) if _ruling(one) is None and one.why != "budget"]
         told = yield [Extend(said[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent]
         for i, state in zip(silent, told, strict=True):
             said[i] = state
@@ -75,7 +80,7 @@ def generative_verifier(
         said = []
     if not said or any(one.why == "budget" for one in said):
         return elect(problem, solutions)  # who was verified less must not lose by that
-    verdicts = [0.5 if (value := verdict(one.text)) is None else value for one in said]
+    verdicts = [0.5 if (value := _ruling(one)) is None else value for one in said]
     shares = [mean(verdicts[i * checks : (i + 1) * checks]) for i in range(n)]
     if weighted:
         return elect(problem, solutions, shares, rewards=shares)
