@@ -542,7 +542,8 @@ def test_caps_hold_and_a_journal_spares_requests(endpoint: Endpoint, tmp_path: P
 def test_methods_that_need_log_probabilities_say_so(endpoint: Endpoint) -> None:
     endpoint.mute = True
     with backend(endpoint) as back:
-        tasks = [Task(find(name), Problem("p", "ask?"), {"n": 4}) for name in ("rpc", "self_consistency")]
+        needing = ("rpc", "self_certainty", "deepconf", "deepconf_online", "self_consistency")
+        tasks = [Task(find(name), Problem("p", "ask?"), {"n": 4}) for name in needing]
         scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "verification")
         tasks[:0] = [Task(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
         *failed, voted = solved(back, *tasks, scorer=find_scorer)

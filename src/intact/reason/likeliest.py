@@ -26,11 +26,13 @@ def check_told(samples: Sequence[State]) -> None:
 def rivals(state: State) -> list[list[float]]:
     """Log-probabilities of the likeliest tokens at each place that was written.
 
+    Of what broke off with an error they may be missing: these places are left out.
+
     Raises
     ------
     ParameterError
-        If there are none, because the back end does not tell them.
+        If there are none, or not all, because the back end does not tell them.
     """
-    if state.length and not all(state.top):
+    if state.why != "error" and (len(state.top) != state.length or not all(state.top)):
         raise ParameterError("the back end tells no log-probabilities of other tokens, which this method needs")
-    return [[logprob / LOGPROB_SCALE for _, logprob in place] for place in state.top]
+    return [[logprob / LOGPROB_SCALE for _, logprob in place] for place in state.top if place]
