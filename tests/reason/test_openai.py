@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -311,6 +312,17 @@ def test_an_answer_that_breaks_off_is_charged_and_not_asked_for_again(endpoint: 
     written = write(endpoint)
     assert "no connection (RemoteProtocolError" in written.error
     assert len(written.tokens) == 2
+
+
+def test_equal_texts_whose_probabilities_differ_in_the_last_digits_are_one_text(endpoint: Endpoint) -> None:
+    """Servers that batch tell another one at every time."""
+    noise = [0.0, -1e-5, 2e-5]
+    endpoint.script = [answer(letters("ab", -0.5 + one), [END], [usage(2)], [DONE]) for one in noise]
+    endpoint.script += [answer(letters("cd", -1.5), [END], [usage(2)], [DONE])]
+    with backend(endpoint, concurrency=1) as back:
+        (result,) = solved(back, Task(find("rpc"), Problem("p", "ask?"), {"n": 4}))
+    assert (result.why, result.answer.answer) == ("done", "ab"), result.error
+    assert result.answer.votes["ab"] == pytest.approx(math.exp(-0.5), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["deepconf_online", "speculative_thinking", "beam_search"])

@@ -14,7 +14,8 @@ from intact.reason.limits import at_least
 def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 
-    Texts that a budget or a failure left unwritten have no probability, and no part in it.
+    Texts that a budget or a failure left unwritten have no probability, and no part in it. Equal texts have the
+    probability of the first: an endpoint may tell another at every time.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
     check_told(drawn)
     samples = [state for state in drawn if state.logprobs]
     answers = problem.answers(samples)
-    logprobs = [state.logprob for state in samples]
+    likely: dict[tuple[int, ...], float] = {}
+    logprobs = [likely.setdefault(state.tokens, state.logprob) for state in samples]
     lengths = [state.length for state in samples] if normalised else None
     probabilities = formula.probabilities(logprobs, lengths)
     pruned = formula.prune(probabilities)
