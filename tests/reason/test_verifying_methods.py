@@ -197,6 +197,19 @@ def test_forward_backward_by_hand() -> None:
     assert len(backend.asked) == 6 + 2 * 2 * 2
 
 
+def test_numbers_that_the_reader_takes_for_no_answer_are_not_hidden() -> None:
+    """Of options a number is none: texts that say nothing would all have found it."""
+    letter = Problem("p", QUESTION, lambda text: (re.findall(r"\b[AB]\b", text) or [None])[-1])
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        return ("A" if place % 3 else "B") if prompt == QUESTION else "no idea"
+
+    backend = ScriptBackend(reply)
+    ((_, result),) = Driver({"main": backend}).solve([Task(find("forward_backward"), letter, {"n": 6})])
+    assert (result.answer.answer, result.answer.details) == ("A", {"hits": {}, "hidden": 0})
+    assert len(backend.asked) == 6
+
+
 def test_where_all_agree_nothing_is_verified() -> None:
     result, backend = solve("forward_backward", lambda prompt, text, place: "17", n=4)
     assert (result.answer.answer, len(backend.asked)) == ("17", 4)

@@ -71,13 +71,16 @@ def forward_backward(
     whole = question(problem)
     hidden = [read_value(problem, number) for _, number in islice(masked(whole), masks)]
     hits: Counter[str] = Counter()
-    if len(likely) > 1 and hidden:
-        together(len(likely) * len(hidden) * chains, "candidates, masks and chains")
-        asked: list[tuple[str, str | None, State]] = []
+    known = len(hidden) - hidden.count(None)  # a reader of other answers than numbers reads none
+    if len(likely) > 1 and known:
+        together(len(likely) * known * chains, "candidates, masks and chains")
+        asked: list[tuple[str, str, State]] = []
         written = 0
         for answer in likely:
             behind = samples[answers.index(answer)]
             for (text, _), number in zip(masked(whole), hidden, strict=False):
+                if number is None:
+                    continue
                 prompt = asking(problem, backward, question=text, answer=answer)
                 written += len(prompt if isinstance(prompt, str) else prompt[0][1])
                 if written > LONGEST:
@@ -89,9 +92,9 @@ def forward_backward(
             told = []
         if told and all(state.why != "budget" for state in told):  # otherwise the forward vote decides
             for (answer, number, _), state in zip(asked, told, strict=True):
-                hits[answer] += problem.read(state.text) == number
+                hits[answer] += problem.answer(state) == number
     forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)
     weights = [
         power(counts[answer] / forth, alpha) * power((hits[answer] + SMOOTHING) / back, 1 - alpha) for answer in likely
     ]
-    return elected(vote(likely, weights), answers, samples, None, hits=dict(hits), hidden=len(hidden))
+    return elected(vote(likely, weights), answers, samples, None, hits=dict(hits), hidden=known)
