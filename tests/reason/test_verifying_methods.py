@@ -9,6 +9,7 @@ import pytest
 
 from intact.reason import Problem, Result, find
 from intact.reason.asking import asking, question, read_value
+from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.methods.forward_backward import masked
@@ -308,6 +309,41 @@ def test_a_larger_model_takes_over_where_a_thought_turns() -> None:
     short, _ = solve("speculative_thinking", small, other=large, large="other", draft=12, takeover=5, max_tokens=17)
     assert short.answer.chosen is not None
     assert short.answer.chosen.length == 17
+
+
+class Wide(ScriptBackend):
+    """Its token behind a stop string is one with the string's last."""
+
+    def _written(self, generation: Generation) -> Written:
+        written = super()._written(generation)
+        return written._replace(text=written.text + "  ") if written.why == "stop" else written
+
+
+def test_a_thought_is_drafted_where_a_token_reaches_beyond_the_delimiter() -> None:
+    thoughts = ["First.", "Wait, no.", "Done."]
+
+    def small(prompt: str, text: str, place: int) -> str:
+        begun = text.count("\n\n")
+        return "" if len(thoughts) <= begun else "\n\n".join([*thoughts[begun:], ""])
+
+    large = ScriptBackend(lambda prompt, text, place: "So:\n\n", "others")
+    driver = Driver({"main": Wide(small), "other": large}, sampling={"max_tokens": 400})
+    parameters = {"large": "other", "takeover": 5, "draft": 12}
+    ((_, result),) = driver.solve([Task(find("speculative_thinking"), PROBLEM, parameters)])
+    assert result.answer.details == {"takeovers": 1}, result.error
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text == "First.\n\n  So:\n\nDone.\n\n  "
+
+
+def test_an_end_of_thinking_is_taken_away_where_a_token_reaches_beyond_it() -> None:
+    def reply(prompt: str, text: str, place: int) -> str:
+        return "17" if "/t" in text else "hm" if "Wait" in text else "so</t>"
+
+    backend = Wide(lambda prompt, text, place: reply(prompt, text, place) + ("</t>" if "Wait" in text else ""))
+    driver = Driver({"main": backend}, sampling={"max_tokens": 400})
+    ((_, result),) = driver.solve([Task(find("budget_forcing"), PROBLEM, {"end": "</t>", "waits": 1})])
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text.startswith("soWaithm</t>  17"), result.error
 
 
 def test_doubts_beyond_patience_bring_the_hint() -> None:

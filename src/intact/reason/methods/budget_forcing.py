@@ -12,9 +12,12 @@ FINAL = "\nFinal Answer:"
 
 
 def without(state: State, stop: str) -> State:
-    """The text without the stop string that ended it; what the model wrote last is tokenised again."""
+    """The text before the stop string that ended it; what the model wrote last is tokenised again.
+
+    The token that completed the string may reach beyond it; that goes too.
+    """
     *before, last = state.pieces
-    kept = Piece(last.text.removesuffix(stop), model=last.model, special=False)
+    kept = Piece(last.text[: last.text.rindex(stop)], model=last.model, special=False)
     return replace(state, pieces=(*before, kept), why="")
 
 

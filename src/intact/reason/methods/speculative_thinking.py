@@ -70,7 +70,7 @@ def speculative_thinking(
     doubts, limit, guided = 0, patience, 125
     takeovers = 0
     while not text.ended and text.length < max_tokens:
-        if not text.text.endswith(delimiter):
+        if text.why != "stop" and not text.text.endswith(delimiter):  # its last token may reach beyond a delimiter
             text = yield from _write(text, max_tokens, max_tokens, stop=(delimiter,))
             continue
         drafted = yield from _write(text, draft, max_tokens, stop=(delimiter,))
