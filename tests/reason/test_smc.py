@@ -117,7 +117,9 @@ def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(
     def swept(oracle: Oracle, size: int, reference: Particle | None) -> list[Particle]:
         monkeypatch.setattr(gibbs, "multinomial", ancestors(oracle))
         method = gibbs.sweep(PROBLEM, size, reference, "letters", steps, "\0", potential, 0)
-        return Player(MODEL, oracle, 1, Letters()).play(method, PROBLEM)
+        particles, spent = Player(MODEL, oracle, 1, Letters()).play(method, PROBLEM)
+        assert spent is None
+        return list(particles)
 
     references = []
     for (particle,), chance in outcomes(lambda oracle: swept(oracle, 1, None)):

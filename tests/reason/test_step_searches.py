@@ -9,12 +9,14 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
+from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.methods import entropic_particle_filter as entropic
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.weights import logit, relative
 from support.enumeration import Oracle, Player
 from support.markov import MarkovBackend
+from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text or None)
 A, B, C = 0, 1, 2
@@ -217,3 +219,29 @@ def test_steps_are_judged_by_what_is_likeliest_to_follow(name: str, lookahead: i
     assert chosen.text in [node["text"] for node in steps], "what was looked at is thrown away"
     with pytest.raises(ParameterError, match="lookahead"):
         next(find(name)(PROBLEM, **parameters | {"lookahead": -1}))
+
+
+class Likes:
+    """Gives next to nothing for A, and most for B."""
+
+    name, digest = "likes", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [0.01 if "A" in state.text else 0.99 if "B" in state.text else 0.98 for state in states]
+
+
+@pytest.mark.parametrize("name", ["particle_filter", "entropic_particle_filter", "smc", "particle_gibbs"])
+@pytest.mark.parametrize("cap", [18, 21, 24, 27])
+def test_out_of_budget_texts_that_resampling_dropped_have_no_vote(name: str, cap: int) -> None:
+    """Of eight texts two go on for ever, five end with A and one with B, by 18 tokens; then A is hardly ever kept."""
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        return "x\n\nx" if text or place in (0, 4) else "B" if place == 1 else "A"
+
+    problem = Problem("p", "A or B?", lambda text: text if text in ("A", "B") else None, seed=3)
+    driver = Driver(
+        {"toy": ScriptBackend(reply)}, scorer=lambda _: Likes(), sampling={"max_tokens": 3}, budget=Budget(tokens=cap)
+    )
+    ((_, result),) = driver.solve([Task(find(name), problem, {"n": 8, "steps": 10})])
+    assert (result.why, result.answer.answer) == ("spent", "B")
+    assert result.answer.votes.get("A", 0) < 0.1

@@ -15,9 +15,13 @@ from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.aggregate.confidence import bottom_confidence, tail_confidence, token_confidences
 from intact.reason.aggregate.deepconf import stopping_place
+from intact.reason.backends.base import Generation, Written
+from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
+from intact.reason.state import LOGPROB_SCALE
 from support.enumeration import Oracle, Player, law, outcomes
 from support.markov import MarkovBackend
+from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)
 FIRST = {"a": Fraction(4, 8), "b": Fraction(3, 8), None: Fraction(1, 8)}
@@ -183,6 +187,26 @@ def test_deepconf_online_stops_texts_below_the_bar_and_sampling_at_consensus() -
             stopped += place is not None
     assert stopped > 5
     assert saved > 2
+
+
+class Confident(ScriptBackend):
+    """Two texts are sure of B and one of C, all others are of A, and not."""
+
+    def _written(self, generation: Generation) -> Written:
+        letter, sure = {0: ("B", 3), 1: ("B", 3), 2: ("C", 3)}.get(int(generation.branch[1]), ("A", 1))
+        self.made += 2
+        top = ((("x", -sure * LOGPROB_SCALE),),) * 2
+        return Written(letter, (ord(letter), ord("$")), (-LOGPROB_SCALE,) * 2, top, "end")
+
+
+@pytest.mark.parametrize("cap", [32, 34, 40, 46])
+def test_deepconf_online_out_of_budget_votes_as_it_would_have(cap: int) -> None:
+    problem = Problem("p", "A or B?")
+    parameters = {"n": 40, "keep": 15, "window": 1, "batch": 4, "consensus": 1.0, "max_tokens": 8, "stride": 8}
+    driver = Driver({"toy": Confident(lambda prompt, text, place: "")}, budget=Budget(tokens=cap))
+    ((_, result),) = driver.solve([Task(find("deepconf_online"), problem, parameters)])
+    assert (result.why, result.answer.answer, result.cost.tokens) == ("spent", "B", cap)
+    assert result.answer.votes == {"B": 6.0, "C": 3.0, "A": 0.0}
 
 
 def longest_texts(nodes: list[dict[str, Any]]) -> list[list[float]]:

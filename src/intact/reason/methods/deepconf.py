@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.confidence import (
     bottom_confidence,
@@ -18,6 +18,7 @@ from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
 from intact.reason.limits import at_least, within
+from intact.reason.stepwise import told
 
 MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
     "mean": lambda values, window: mean_confidence(values),
@@ -103,31 +104,37 @@ def deepconf_online(
     within(0, 1, consensus=consensus)
     samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
     drawn = len(samples)
-    samples = [state for state in samples if state.length]  # what was left unwritten sets no bar
+    samples = [state for state in samples if state.length and state.why != "error"]  # the others set no bar
     lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
     least = bar(lowest, keep) if lowest else 0.0
+    spent: SpentError | None = None
     while True:
         answers = problem.answers(samples)
         weights = [max(value, 0.0) if value >= least else 0.0 for value in lowest]
         tally = vote(answers, weights)
-        if drawn >= n or agreed(tally, consensus):
+        if spent or drawn >= n or agreed(tally, consensus):
             break
         size = min(batch, n - drawn)
         drawn += size
         live: list[tuple[State, list[float]]] = [(problem.start, [])] * size
-        while live:
-            written = yield [
-                Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length)) for state, _ in live
-            ]
-            going = []
-            for state, (before, known) in zip(written, live, strict=True):
-                values = known + confidences(replace(state, pieces=state.pieces[len(before.pieces) :]))
-                if stopping_place(values, window, least) is not None:
-                    continue
-                if state.why == "length" and state.length < max_tokens:
-                    going.append((state, values))
-                else:
-                    samples.append(state)
-                    lowest.append(bottom_confidence(values, window, 0.0))
-            live = going
-    return elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))
+        try:
+            while live:
+                written = yield [
+                    Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length))
+                    for state, _ in live
+                ]
+                going = []
+                for state, (before, known) in zip(written, live, strict=True):
+                    values = known + confidences(replace(state, pieces=state.pieces[len(before.pieces) :]))
+                    if stopping_place(values, window, least) is not None:
+                        continue
+                    if state.why == "length" and state.length < max_tokens:
+                        going.append((state, values))
+                    else:
+                        samples.append(state)
+                        lowest.append(bottom_confidence(values, window, 0.0))
+                live = going
+        except SpentError as error:
+            spent = error  # those that had come to their end vote
+    answer = elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))
+    return told(answer, spent)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.ballot import take
 from intact.reason.limits import above, at_least
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import logit, relative
 from intact.reason.state import State
+from intact.reason.stepwise import settle
 
 
 @method("Puri et al. 2025, arXiv 2502.01618", temperature=0.8)
@@ -51,19 +53,22 @@ def particle_filter(
     above(0, softness=softness)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
-    for step in range(steps):
-        active = [i for i, state in enumerate(states) if not state.ended]
-        if not active:
-            break
-        extended = yield [Extend(states[i], stop=(delimiter,)) for i in active]
-        judged = yield Score(scorer, extended)
-        for i, state, reward in zip(active, extended, judged, strict=True):
-            states[i], rewards[i] = state, reward
-        pool = list(range(n)) if inactive else active
-        weights = relative([logit(rewards[i]) for i in pool], softness)
-        ancestors = [pool[j] for j in resample(scheme, problem.key("resample", step), weights, len(pool))]
-        chosen = [(states[i], rewards[i]) for i in ancestors]
-        for i, (state, reward) in zip(pool, chosen, strict=True):
-            states[i], rewards[i] = state, reward
+    try:
+        for step in range(steps):
+            active = [i for i, state in enumerate(states) if not state.ended]
+            if not active:
+                break
+            extended = yield [Extend(states[i], stop=(delimiter,)) for i in active]
+            judged = yield Score(scorer, extended)
+            for i, state, reward in zip(active, extended, judged, strict=True):
+                states[i], rewards[i] = state, reward
+            pool = list(range(n)) if inactive else active
+            weights = relative([logit(rewards[i]) for i in pool], softness)
+            ancestors = [pool[j] for j in resample(scheme, problem.key("resample", step), weights, len(pool))]
+            chosen = [(states[i], rewards[i]) for i in ancestors]
+            for i, (state, reward) in zip(pool, chosen, strict=True):
+                states[i], rewards[i] = state, reward
+    except SpentError as spent:
+        return settle(problem, states, rewards, "best", spent)
     best = max(range(n), key=lambda i: (rewards[i], -i))
     return take(problem, states[best], rewards=rewards)

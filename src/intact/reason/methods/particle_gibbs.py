@@ -11,6 +11,7 @@ from intact.reason.limits import at_least
 from intact.reason.particles import Particle, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
+from intact.reason.stepwise import told
 
 
 @method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", temperature=1.0)
@@ -46,21 +47,22 @@ def particle_gibbs(
     states: list[State] = []
     shares: list[Fraction] = []
     reference: Particle | None = None
-    try:
-        for number in range(sweeps):
-            particles = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
-            states += [particle.state for particle in particles]
-            if dead(particles):
-                shares += [Fraction(0)] * n
-                continue
+    spent: SpentError | None = None
+    for number in range(sweeps):
+        particles, spent = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
+        if spent and number:
+            break  # half a sweep draws no texts; of the first one, which is plain, those that there are count
+        states += [particle.state for particle in particles]
+        if dead(particles):
+            shares += [Fraction(0)] * n
+        else:
             weights = [Fraction(weight) for weight in relative([particle.log for particle in particles])]
             shares += [weight / sum(weights) for weight in weights]
             (drawn,) = multinomial(problem.key("reference", number), weights, 1)
             reference = particles[drawn]
-    except SpentError:
-        if not states:
-            raise
-    return elect(problem, states, shares if any(shares) else None)
+        if spent:
+            break
+    return told(elect(problem, states, shares if any(shares) else None), spent)
 
 
 def sweep(
@@ -72,8 +74,10 @@ def sweep(
     delimiter: str,
     potential: str,
     number: int,
-) -> Part[list[Particle]]:
+) -> Part[tuple[list[Particle], SpentError | None]]:
     """One pass of conditional sequential Monte Carlo; without a reference, of the plain kind.
+
+    Where the budget ends it, also that it did: then the particles are those of the last step that it paid for.
 
     Particle 0 follows the reference step by step and is always its own ancestor. The others are resampled before every
     step but the first, from all and in proportion to the weights of the step before, one independently of the other.
@@ -89,7 +93,10 @@ def sweep(
             drawn = multinomial(problem.key("resample", number, step), weights, n - len(kept))
             particles = [particles[i]._replace(log=0.0) for i in kept + drawn]
         first = [] if reference is None else [particles[0].retrace(reference, potential)]
-        particles = first + (yield from move(particles[len(first) :], scorer, delimiter, potential))
+        try:
+            particles = first + (yield from move(particles[len(first) :], scorer, delimiter, potential))
+        except SpentError as spent:
+            return particles, spent
         if dead(particles):
             break
-    return particles
+    return particles, None
