@@ -269,6 +269,24 @@ def test_a_method_may_catch_what_a_scorer_raises() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("deepconf_online", {"n": 3, "warmup": 2, "stride": 4}), ("speculative_thinking", {})]
+)
+def test_the_users_wish_for_tokens_holds_for_texts_in_several_goes(name: str, parameters: dict[str, Any]) -> None:
+    @method("none")
+    def calling(problem: Problem) -> Steps:
+        """Call."""
+        return (yield Call(find(name), problem, parameters))
+
+    problem, endless = problems(1)[0], {"": {"a": 1, "b": 1}, "a": {"a": 1, "b": 1}, "b": {"a": 1, "b": 1}}
+    given = Task(find(name), problem, parameters | {"max_tokens": 14})
+    texts = parameters.get("n", 1)
+    for task, most in ((Task(find(name), problem, parameters), 10), (Task(calling, problem, {}), 10), (given, 14)):
+        backends = {model: MarkovBackend(endless) for model in ("toy", "large")}
+        ((_, result),) = Driver(backends, sampling={"max_tokens": 10, "temperature": 1.0}).solve([task])
+        assert (result.why, result.cost.tokens) == ("done", texts * most)
+
+
 def test_a_spent_budget_ends_a_method_that_would_go_on_for_ever() -> None:
     @method("none", temperature=1.0)
     def endless(problem: Problem) -> Steps:

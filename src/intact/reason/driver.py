@@ -211,9 +211,8 @@ class Driver:
             struck = True
             self._note_strike(key, 0.0)
         root, ledger = Root(key, timed, struck), Ledger(replace(self.budget, seconds=None))
-        execution = Execution(
-            self, root, problem, method(problem, **parameters), sampling, self.sampling, ledger, Reader()
-        )
+        generator = method(problem, **method.heeding(self.sampling, parameters))
+        execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, Reader())
         self._active.append(Active(number, task, execution, self._clock()))
         self.ready.append(execution)
 

@@ -322,7 +322,7 @@ class Execution:
         generator: Generator[Any, Any, Any]
         if isinstance(request, Call):
             method = self.driver.called(request)
-            name, generator = method.name, method(problem, **request.parameters)
+            name, generator = method.name, method(problem, **method.heeding(self.wishes, request.parameters))
             sampling = dict(method.sampling) | dict(self.wishes)
         else:
             scorer = self._scorer(request.scorer)

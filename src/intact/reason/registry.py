@@ -82,6 +82,10 @@ class Method:
                 raise ParameterError(f"{self.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
         return self.function(problem, **parameters)
 
+    def heeding(self, wishes: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
+        return {one.name: wishes[one.name] for one in self.parameters if one.name in wishes} | dict(parameters)
+
 
 def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Method]:
     """Make a method of a generator function, whose keyword-only parameters become the method's.

@@ -95,7 +95,7 @@ def deepconf_online(
     stride : int
         Tokens that a text is written between two looks at its confidence.
     max_tokens : int
-        The most tokens of a text.
+        The most tokens of a text; the user's wish goes before the default.
     top : int
         Tokens at each place whose log-probabilities make its confidence, to 20.
     """

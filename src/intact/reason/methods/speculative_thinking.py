@@ -51,7 +51,7 @@ def speculative_thinking(
     large : str
         The larger model, by the driver's name.
     max_tokens : int
-        The most tokens of the text.
+        The most tokens of the text; the user's wish goes before the default.
     draft : int
         Tokens of a new thought that are looked at.
     takeover : int
