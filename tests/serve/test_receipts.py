@@ -115,7 +115,7 @@ def test_methods_have_receipts_too(server, client, tiny_path, model):
 
 
 @pytest.mark.parametrize("name", ["best_of_n", "beam_search"])
-def test_a_run_is_charged_for_all_that_its_verification_computes(server, client, name):
+def test_a_run_is_charged_for_all_that_the_model_is_given_to_verify_it(server, client, name):
     """Its prompts too; texts that go on from others read these again."""
     accounts = server.service.models.served["tiny"].gate.accounts
 
@@ -132,7 +132,7 @@ def test_a_run_is_charged_for_all_that_its_verification_computes(server, client,
     document = whole.choices[0].receipt
     run = RunReceipt.parse(canonical.encode(document))
     verdict, tokens = charged(document)
-    assert (verdict["outcome"], verdict["computed"]) == ("true", tokens)
+    assert (verdict["outcome"], verdict["given"]) == ("true", tokens)
     cost = run.result.cost
     assert tokens == cost.prefill + run.count if name == "best_of_n" else tokens > cost.prefill + run.count
     costly = replace(run.result, cost=cost._replace(prefill=1 << 52))

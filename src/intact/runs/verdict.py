@@ -27,9 +27,9 @@ class RunVerdict:
         The same in words.
     checked : int
         Tokens that the model has found true.
-    computed : int
+    given : int
         Tokens that the model was given for that: texts, and what they go on from, once where several go on from the
-        same.
+        same. With a cache it computes fewer.
     programs : int
         Programs that were run again, to the same end.
     """
@@ -40,7 +40,7 @@ class RunVerdict:
     position: int | None = None
     detail: str = ""
     checked: int = 0
-    computed: int = 0
+    given: int = 0
     programs: int = 0
 
 

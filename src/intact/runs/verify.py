@@ -64,7 +64,7 @@ def verify_run(
     texts = _hold_against(models, run, claims, winner, most, between)
     if texts.outcome != "true":
         return texts  # a stranger's programs run only if the model wrote them
-    return replace(verify_programs(claims, between), checked=texts.checked, computed=texts.computed)
+    return replace(verify_programs(claims, between), checked=texts.checked, given=texts.given)
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
@@ -112,15 +112,15 @@ def _hold_against(
     between: Callable[[], None] | None,
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
-    chosen, checked, computed, found = run.result.chosen, 0, 0, dict[int, RunVerdict]()
+    chosen, checked, given, found = run.result.chosen, 0, 0, dict[int, RunVerdict]()
     for name in dict.fromkeys(asked.model for asked in claims.asked.values()):
         wanted = [
             index
             for index, asked in sorted(claims.asked.items())
             if asked.model == name and (not winner or chosen is None or on_path(asked.branch, chosen))
         ]
-        given = _Given(most)
-        receipts = given.count(claims.asked[index].receipt() for index in wanted)
+        counter = _Given(most)
+        receipts = counter.count(claims.asked[index].receipt() for index in wanted)
         verdicts = answers.verify(models[name], receipts, most, between=between)
         for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
@@ -128,10 +128,10 @@ def _hold_against(
                 found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)
             if verdict.outcome == "false":
                 break
-        computed += given.tokens
+        given += counter.tokens
     lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
     verdict = found[min(lies or found)] if found else RunVerdict("true")
-    return replace(verdict, checked=checked, computed=computed)
+    return replace(verdict, checked=checked, given=given)
 
 
 class _Given:

@@ -38,7 +38,7 @@ async def check(service: Service, request: VerifyRequest, client: str) -> dict[s
                 except IntactError as error:
                     raise as_api_error(error, (), "receipt") from error
                 if isinstance(verdict, RunVerdict):
-                    ticket.used = max(verdict.computed, receipt.count)
+                    ticket.used = max(verdict.given, receipt.count)
         return {"object": "verdict", "model": served.name, **asdict(verdict)}
 
 
