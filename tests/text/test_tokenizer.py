@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import FormatError, ModelError, ParameterError
-from intact.text import Tokenizer, gguf_tokenizer
+from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
 from support.tiny import tokenizer_metadata
@@ -273,9 +273,11 @@ def test_of_a_merge_given_twice_the_first_counts() -> None:
 class Checkpoint:
     """An open file that holds metadata and an embedding."""
 
-    def __init__(self, path: Path, kind: str, metadata: dict[str, Any], rows: int) -> None:
+    def __init__(
+        self, path: Path, kind: str, metadata: dict[str, Any], rows: int, name: str = "model.embed_tokens.weight"
+    ) -> None:
         self.path, self.format, self.metadata = path, kind, metadata
-        name = "token_embd.weight" if kind == "gguf" else "model.embed_tokens.weight"
+        name = "token_embd.weight" if kind == "gguf" else name
         self.tensors = {name: np.empty((rows, 4))}
 
 
@@ -287,8 +289,10 @@ def test_vocabulary_and_embedding_must_agree(tmp_path: Path) -> None:
             Tokenizer.from_checkpoint(Checkpoint(tmp_path, "gguf", byte_level(), rows))
     folder(tmp_path)
     assert Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size + 64)).size == size
-    with pytest.raises(ModelError, match="rows"):
-        Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size - 1))
+    for prefix in ("model.", "language_model.model.", "model.language_model."):
+        name = f"{prefix}embed_tokens.weight"
+        with pytest.raises(ModelError, match=rf"{name} has {size - 1} rows"):
+            Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size - 1, name))
 
 
 def folder(path: Path, metadata: dict[str, Any] | None = None, **config: Any) -> Path:
@@ -324,6 +328,17 @@ def test_a_folder_gives_what_the_gguf_file_gives(tmp_path_factory: pytest.TempPa
 
 
 TOKENIZERS: dict[str, Tokenizer] = {}
+
+
+def test_a_folder_s_tokenizer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[Path] = []
+    load = json_tokenizer._load
+    monkeypatch.setattr(json_tokenizer, "_load", lambda content, file: loads.append(file) or load(content, file))
+    tokenizer = Tokenizer.from_folder(folder(tmp_path))
+    assert loads == [tmp_path / "tokenizer.json"]
+    for special in (True, False):
+        text = "he<|im_end|><tool>\n\n\nhello"
+        assert tokenizer.encode(text, special) == BYTE_LEVEL.encode(text, special)
 
 
 def test_a_folder_says_what_begins_and_ends_a_text(tmp_path: Path) -> None:

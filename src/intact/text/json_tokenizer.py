@@ -48,7 +48,8 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     if not file.exists():
         raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
     content = _content(file, _LONGEST_FILE)
-    parsing, plain = (_within(_load(content, file), rows) for _ in range(2))
+    parsing = _within(_load(content, file), rows)
+    plain = _with_added(parsing, parsing.get_added_tokens_decoder()) or _within(_load(content, file), rows)
     plain.encode_special_tokens = True
     added = parsing.get_added_tokens_decoder()
     spell, leading_space, byte_tokens = _decoding(parsing, file)
@@ -119,18 +120,23 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
 
 def _within(loaded: "tokenizers.Tokenizer", rows: int | None) -> "tokenizers.Tokenizer":
     """Leave out control tokens that have no row, where that changes no other token's id."""
+    added = loaded.get_added_tokens_decoder()
+    kept = {token: one for token, one in added.items() if rows is None or token < rows or not one.special}
+    return loaded if len(kept) == len(added) else _with_added(loaded, kept) or loaded
+
+
+def _with_added(
+    loaded: "tokenizers.Tokenizer", added: "Mapping[int, tokenizers.AddedToken]"
+) -> "tokenizers.Tokenizer | None":
+    """Make a tokenizer that shares the model of another, with these added tokens; None if they would get other ids."""
     from tokenizers import Tokenizer
 
-    added = loaded.get_added_tokens_decoder()
-    kept = {token: added[token] for token in sorted(added) if rows is None or token < rows or not added[token].special}
-    if len(kept) == len(added):
-        return loaded
     made = Tokenizer(loaded.model)
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if (value := getattr(loaded, part)) is not None:
             setattr(made, part, value)
-    made.add_tokens(list(kept.values()))
-    return made if made.get_added_tokens_decoder() == kept else loaded
+    made.add_tokens([added[token] for token in sorted(added)])
+    return made if made.get_added_tokens_decoder() == added else None
 
 
 def _texts(known: Mapping[str, int], file: Path) -> Strings:

@@ -14,7 +14,12 @@ from intact.text.vocabulary import SPECIAL
 if TYPE_CHECKING:
     from pathlib import Path
 
-_EMBEDDINGS = ("token_embd.weight", "model.embed_tokens.weight")
+_EMBEDDINGS = (
+    "token_embd.weight",
+    "model.embed_tokens.weight",
+    "language_model.model.embed_tokens.weight",  # of models with pictures, as Gemma 3 was published
+    "model.language_model.embed_tokens.weight",  # and as later versions of Transformers save them
+)
 
 
 class _Shaped(Protocol):
