@@ -19,9 +19,10 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.state import LOGPROB_SCALE
+from intact.score.scorers.likelihood import Likelihood
 from support.enumeration import Oracle, Player, law, outcomes
 from support.markov import MarkovBackend
-from support.script import ScriptBackend
+from support.script import Reply, ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)
 FIRST = {"a": Fraction(4, 8), "b": Fraction(3, 8), None: Fraction(1, 8)}
@@ -187,6 +188,34 @@ def test_deepconf_online_stops_texts_below_the_bar_and_sampling_at_consensus() -
             stopped += place is not None
     assert stopped > 5
     assert saved > 2
+
+
+def confidence_of(name: str, reply: Reply, cap: int | None = None, **parameters: Any) -> float | None:
+    problem = Problem("p", "A or B?", lambda text: text if text in ("A", "B") else None)
+    driver = Driver(
+        {"toy": ScriptBackend(reply)}, scorer=lambda _: Likelihood(), sampling={"max_tokens": 4}, budget=Budget(cap)
+    )
+    ((_, result),) = driver.solve([Task(find(name), problem, parameters)])
+    assert result.answer.answer == "A", result.error
+    return result.answer.confidence
+
+
+@pytest.mark.parametrize(
+    "name", ["self_consistency", "adaptive_consistency", "weighted_best_of_n", "majority_of_bests", "smc"]
+)
+def test_texts_without_an_answer_count_against_the_confidence(name: str) -> None:
+    """Of 16 texts one has an answer, the others run out of tokens or say nothing, all of them as likely."""
+    silent = lambda place: "....…" if place % 2 else "."  # noqa: E731
+    batch = {"batch": 16} if name == "adaptive_consistency" else {}
+    sure = confidence_of(name, lambda prompt, text, place: silent(place) if place else "A", n=16, **batch)
+    assert sure == 1 / 16
+
+
+def test_texts_that_a_budget_cut_say_nothing_of_confidence() -> None:
+    """Of eight texts of four tokens at most three are written whole: A, A and one without an answer."""
+    reply = lambda prompt, text, place: "..." if place == 2 else "A"  # noqa: E731
+    assert confidence_of("self_consistency", reply, 2 + 2 + 4, n=8) == 2 / 3
+    assert confidence_of("self_consistency", reply, n=8) == 7 / 8
 
 
 class Confident(ScriptBackend):

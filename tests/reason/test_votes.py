@@ -27,7 +27,7 @@ def test_a_vote_counts_and_breaks_ties_by_what_was_seen_first() -> None:
     tally = vote(["b", "a", None, "a", "b", "c"])
     assert (tally.answer, dict(tally.weights)) == ("b", {"b": 2, "a": 2, "c": 1})
     assert tally.tied == ("b", "a")
-    assert tally.confidence == 0.4
+    assert tally.share == Fraction(2, 5)
 
 
 def test_answers_keep_signs_decimals_and_fractions() -> None:
@@ -38,7 +38,7 @@ def test_answers_keep_signs_decimals_and_fractions() -> None:
 
 def test_a_vote_without_voters_has_no_answer() -> None:
     for tally in (vote([]), vote([None, None]), vote(["a"], [0])):
-        assert (tally.answer, tally.confidence, tally.tied) == (None, 0.0, ())
+        assert (tally.answer, tally.share, tally.tied) == (None, 0.0, ())
 
 
 @given(ANSWERS, st.data())

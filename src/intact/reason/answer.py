@@ -64,7 +64,9 @@ class Answer:
     votes : mapping of str to float
         Every answer that was considered, with its weight, the largest first.
     confidence : float or None
-        The method's own estimate that the answer is right, in [0, 1].
+        The method's own estimate that the answer is right, in [0, 1]. Of a vote it is the answer's share of the weight
+        of all texts, those included that give no answer; a text that a budget, an error or a lost race has cut before
+        it gave one says nothing.
     chosen : State or None
         The text that the answer is taken from.
     details : mapping

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.votes import Tally, vote
 from intact.reason.answer import Answer
-from intact.reason.exact import Number
+from intact.reason.exact import Number, rational
 from intact.reason.problem import Problem
 from intact.reason.state import State
+
+CUT = ("cancelled", "budget", "error")
+"""Why a text ended that somebody else has ended: what it would have answered nobody knows."""
 
 
 def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
@@ -19,7 +23,7 @@ def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] |
     Texts without an answer do not vote. The chosen text is the first of the largest weight that gives the answer.
     """
     answers = problem.answers(states)
-    return elected(vote(answers, weights), answers, states, weights, **details)
+    return _answer(vote(answers, weights), answers, states, weights, heard(answers, states, weights), details)
 
 
 def elected(
@@ -29,13 +33,41 @@ def elected(
     weights: Sequence[Number] | None = None,
     **details: Any,
 ) -> Answer:
-    """An `Answer` from the outcome of a vote."""
+    """An `Answer` from the outcome of a vote whose weights are others; these only say which text is chosen."""
+    return _answer(tally, answers, states, weights, heard(answers, states), details)
+
+
+def heard(answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None) -> Fraction:
+    """The share of texts that give an answer, by weight (1 each by default), of all but those that were cut.
+
+    A text that has run out of tokens counts; one without an answer that a budget, an error or a lost race ended does
+    not.
+    """
+    voting = silent = Fraction(0)
+    for i, (answer, state) in enumerate(zip(answers, states, strict=True)):
+        mass = Fraction(1) if weights is None else max(rational(weights[i]), Fraction(0))
+        if answer is not None:
+            voting += mass
+        elif state.why not in CUT:
+            silent += mass
+    return voting / (voting + silent) if voting + silent else Fraction(1)
+
+
+def _answer(
+    tally: Tally[str],
+    answers: Sequence[str | None],
+    states: Sequence[State],
+    weights: Sequence[Number] | None,
+    share: Fraction,
+    details: Mapping[str, Any],
+) -> Answer:
+    """The outcome of a vote; the confidence is the winner's share of it times the share of texts that voted."""
     votes = {name: float(mass) for name, mass in sorted(tally.weights.items(), key=lambda item: -item[1])}
     if tally.answer is None:
         return Answer(None, votes, None, None, details)
     behind = [i for i, answer in enumerate(answers) if answer == tally.answer]
     chosen = max(behind, key=lambda i: (0 if weights is None else weights[i], -i))
-    return Answer(tally.answer, votes, tally.confidence, states[chosen], details)
+    return Answer(tally.answer, votes, float(tally.share * share), states[chosen], details)
 
 
 def take(problem: Problem, state: State, **details: Any) -> Answer:

@@ -27,9 +27,9 @@ class Tally(NamedTuple, Generic[A]):
     weights: Mapping[A, Fraction]
 
     @property
-    def confidence(self) -> float:
-        """The winner's share of the weight, 0 if there is none."""
-        return float(self.weights[self.answer] / sum(self.weights.values())) if self.answer is not None else 0.0
+    def share(self) -> Fraction:
+        """The winner's share of the weight of those who voted, 0 if there is none."""
+        return self.weights[self.answer] / sum(self.weights.values()) if self.answer is not None else Fraction(0)
 
     @property
     def tied(self) -> tuple[A, ...]:

@@ -60,5 +60,7 @@ def code_verified(
     except SpentError:
         return elect(problem, solutions)
     said = yield from printed(written, seconds)
-    weights = [{"True": right, "False": wrong}.get(line, uncertain) for line in said]
-    return elect(problem, [state for state, _ in answered], weights, printed=said)
+    lines = iter(said)
+    ruled = [None if answer is None else next(lines) for answer in answers]
+    weights = [{"True": right, "False": wrong}.get(line or "", uncertain) for line in ruled]
+    return elect(problem, solutions, weights, printed=said)
