@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from intact.errors import ParameterError
 from intact.score import answers, symbolic
-from intact.score.symbolic import GIVEN_UP, Algebra
+from intact.score.child import GIVEN_UP, MEMORY, SECONDS, Child, noting
 
 needs_algebra = pytest.mark.skipif(
     "not __import__('importlib.util').util.find_spec('math_verify')", reason="needs math-verify"
@@ -183,62 +183,66 @@ def test_hostile_expressions_keep_their_own_text(latex):
     assert not answers.same("5", latex)
 
 
+def child(seconds=SECONDS, memory=MEMORY):
+    return Child(("algebra",), "math_verify", "score", seconds, memory)
+
+
 @needs_algebra
 def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
-    algebra = Algebra(seconds=1)
+    algebra = child(seconds=1)
     assert algebra.ask("canonical", "9^{9^{9^{9}}}") is GIVEN_UP
     assert algebra.ask("canonical", "1+x") == "x + 1"
     assert algebra.started == 2
-    algebra._end()
+    algebra.end()
 
 
 @needs_algebra
 def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
-    algebra = Algebra(memory=600 << 20)
+    algebra = child(memory=600 << 20)
     assert algebra.ask("canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is GIVEN_UP
     assert algebra.ask("equal", "1+x", "x+1") is True
-    algebra._end()
+    algebra.end()
 
 
 @needs_algebra
 def test_what_was_given_up_is_known_as_such_each_time(monkeypatch):
-    algebra, forever = Algebra(seconds=1), "9^{9^{9^{9}}}"
+    algebra, forever = child(seconds=1), "9^{9^{9^{9}}}"
     monkeypatch.setattr(symbolic, "_algebra", algebra)
     symbolic._once.cache_clear()
     for _ in range(2):
-        with symbolic.noting() as given_up:
+        with noting() as given_up:
             assert answers.simplest(forever) == forever
             assert answers.simplest("1+x") == "x + 1"
         assert given_up == [forever]
     assert algebra.started == 2
-    with symbolic.noting() as given_up:
+    with noting() as given_up:
         assert not answers.same(forever, "x + 1")
         assert not answers.same("x", "x + 1")
-        with symbolic.noting() as others:
+        with noting() as others:
             assert answers.simplest("no number") == "no number"
         with ThreadPoolExecutor(1) as pool:
             pool.submit(answers.simplest, forever).result()
     assert given_up[0] == given_up[1] == forever
     assert set(given_up) == {forever, "x + 1"}
     assert others == []
-    algebra._end()
+    algebra.end()
     symbolic._once.cache_clear()
 
 
 @needs_algebra
 def test_threads_may_ask_side_by_side():
-    algebra = Algebra()
+    algebra = child()
     with ThreadPoolExecutor(4) as pool:
         replies = list(pool.map(lambda n: algebra.ask("canonical", f"{n}+x"), range(2, 22)))
     assert replies == [f"x + {n}" for n in range(2, 22)]
     assert algebra.started == 1
-    algebra._end()
+    algebra.end()
 
 
 def test_what_needs_algebra_names_the_extra(monkeypatch):
-    monkeypatch.setattr(symbolic, "find_spec", lambda name: None)
+    monkeypatch.setattr("intact.score.child.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install '\.\[score\]'"):
-        Algebra().ask("canonical", "x+y")
+        child().ask("canonical", "x+y")
     assert answers.simplest(r"\frac{1}{2}") == "0.5"
 
 

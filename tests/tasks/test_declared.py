@@ -1,6 +1,7 @@
 """Tasks that are declared in a file, made from a seed, or judged by likelihoods; and how they are named."""
 
 import json
+import pickle
 
 import pytest
 
@@ -8,6 +9,7 @@ from intact.errors import FormatError, ParameterError
 from intact.tasks.choose import choose
 from intact.tasks.gsm_ranges import TEMPLATES, put_right
 from intact.tasks.procbench import OPERATIONS, ProcBench
+from intact.tasks.reasoning_gym import ReasoningGym
 from intact.tasks.task import find_task
 
 DECLARED = """
@@ -219,6 +221,62 @@ def test_procedures_are_judged_step_by_step():
     assert item.secret["states"] not in task.problem(item).data.values()
     assert len({choose("procbench:size=60").load()[i].question for i in range(60)}) == 60
     assert len(OPERATIONS) == 8
+
+
+EVALUATING = (
+    "binary_matrix",
+    "countdown",
+    "intermediate_integration",
+    "n_queens",
+    "polynomial_multiplication",
+    "puzzle24",
+    "simple_integration",
+    "spiral_matrix",
+    "string_insertion",
+)
+
+
+@pytest.mark.parametrize("dataset", EVALUATING)
+def test_answers_that_a_judge_evaluates_calculate_and_do_nothing_else(dataset, tmp_path):
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    task = ReasoningGym(dataset=dataset, size=1)
+    (item,) = task.load()
+    here = tmp_path / "here"
+    call = f"__import__('os').system('touch {here}')"
+    hostile = [call, f"[{call}]", f'{{"{call}"}}', f"f'{{{call}}}'", call.replace("(", " ("), f"sin({call!r})"]
+    hostile += [call.replace("(", "#+\n("), f"({call[:10]})({call[11:]}", f"2*({call})", repr(call)]
+    for answer in hostile:
+        assert not task.correct(item, answer)
+        assert not here.exists()
+    assert task.correct(item, item.answer)
+    assert task._judge.started == 1
+
+
+@pytest.mark.parametrize("answer", ["({0}) + sin(0)*exp(1)/(2)", "(({0}))", "{0} - (C) + Rational(1, 2)"])
+def test_a_calculation_is_judged_by_what_it_comes_to(answer):
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    task = ReasoningGym(dataset="intermediate_integration", size=1)
+    (item,) = task.load()
+    assert task.correct(item, answer.format(item.answer))
+    assert not task.correct(item, answer.format("x*" + item.answer))
+
+
+def test_an_answer_that_takes_forever_or_all_memory_is_wrong_and_the_next_is_judged():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    task = ReasoningGym(dataset="n_queens", size=1)
+    (item,) = task.load()
+    task._judge.seconds = 1
+    assert not task.correct(item, "9**9**9**9")
+    assert not task.correct(item, "[0]*10**11")
+    assert task.correct(item, item.answer)
+
+
+def test_a_judge_of_reasoning_gym_stays_behind_when_its_task_is_sent_away():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    task = ReasoningGym(size=1)
+    (item,) = task.load()
+    assert task.correct(item, item.answer)
+    assert pickle.loads(pickle.dumps(task)).correct(item, item.answer)
 
 
 def test_reasoning_gym_needs_no_download_and_judges_by_itself():

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from intact.evaluate.manifest import grader_digest
 from intact.reason.journal import Journal, key_of
-from intact.score.symbolic import noting
+from intact.score.child import noting
 from intact.tasks.task import Item, Task
 
 _LOG = logging.getLogger("intact")

@@ -13,7 +13,7 @@ from intact.receipts.document import Receipt
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, TextEntry
 from intact.runs.verdict import DecidedError, RunVerdict, false
-from intact.score.symbolic import noting
+from intact.score.child import noting
 
 READING: Final = 600.0
 """Seconds for all answers of a run that are read, many times what an honest one takes."""

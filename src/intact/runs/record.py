@@ -31,7 +31,7 @@ from intact.runs.problems import reader_of
 from intact.runs.programs import here
 from intact.runs.sealed import SealedDriver, entries_of, insist, outcome_of, source
 from intact.runs.values import unbounded, unwritten
-from intact.score.symbolic import noting
+from intact.score.child import noting
 
 if TYPE_CHECKING:
     from intact.sandbox import Outcome

@@ -192,7 +192,7 @@ def simplest(latex: str) -> str:
 
 
 def same(right: str, given: str) -> bool:
-    """Return whether two expressions in LaTeX, canonical or not, mean the same; what is given up does not (`symbolic.noting`).
+    """Return whether two expressions in LaTeX, canonical or not, mean the same; what is given up (`noting`) does not.
 
     Raises
     ------

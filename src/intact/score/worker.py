@@ -1,14 +1,24 @@
-"""What the child of `intact.score.symbolic` runs, passed as text: algebra on expressions that nobody vouches for.
+"""What `intact.score.child` runs, passed as text: algebra, or the judges of Reasoning Gym.
 
 One request a line, one reply a line; none, and the process ends, where a request takes too much memory or processor
 time: for the latter the kernel ends it.
 """
 
+import base64
 import json
+import os
+import pickle
+import re
 import resource
 import sys
 from collections.abc import Callable
 from typing import Any
+
+FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs Rational"
+"""What an answer may call where its judge evaluates it."""
+
+EVALUATING = re.compile(r"\b(eval|exec|parse_expr|sympify)\(")
+CALLEE = re.compile(r"(?:^|[-+*/%^(,=\[<>]|(?<!\w)(?:" + "|".join(FUNCTIONS.split()) + r"))\s*\Z")
 
 
 def value(latex: str) -> Any:
@@ -36,13 +46,32 @@ def equal(right: str, given: str) -> bool:
     return bool(verify(one, other, timeout_seconds=None))
 
 
-def serve() -> None:
+def harmless(answer: str) -> bool:
+    """Return whether an answer does no more than calculate when Python or SymPy evaluates it.
+
+    There must be no attribute, no string (SymPy evaluates those that a function is given), nothing that hides
+    characters, and before every bracket nothing that can be called but `FUNCTIONS`.
+    """
+    if re.search(r"[\\#'\"]|\.\s*[^\W\d]", answer):
+        return False
+    return all(CALLEE.search(answer[: place.start()]) for place in re.finditer(r"\(", answer))
+
+
+def full_marks(entry: str, answer: str) -> bool:
+    """Return whether the judge of a problem, which is ours, pickled and in base64, gives an answer all points."""
+    if evaluating and not harmless(answer):
+        return False
+    return bool(made.score_answer(answer, pickle.loads(base64.b64decode(entry))) >= 1)
+
+
+def serve(work: dict[str, Callable[..., Any]]) -> None:
     """Answer requests until there are none."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # a library that prints is no reply
     seconds, memory = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    work: dict[str, Callable[..., Any]] = {"canonical": canonical, "equal": equal}
-    print("ready", flush=True)
+    print("ready", file=replies, flush=True)
     for line in sys.stdin:
         name, arguments = json.loads(line)
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -54,14 +83,23 @@ def serve() -> None:
             return  # elsewhere there may be more of it: who asked gives up
         except Exception:
             reply = None
-        print(json.dumps(reply), flush=True)
+        print(json.dumps(reply), file=replies, flush=True)
 
 
 if __name__ == "__main__":
     import logging
 
     logging.disable()
-    import sympy
-    from math_verify import LatexExtractionConfig, parse, verify
+    if sys.argv[3] == "algebra":
+        import sympy
+        from math_verify import LatexExtractionConfig, parse, verify
 
-    serve()
+        serve({"canonical": canonical, "equal": equal})
+    else:
+        import inspect
+
+        import reasoning_gym
+
+        made = reasoning_gym.create_dataset(sys.argv[4], seed=int(sys.argv[5]), size=int(sys.argv[6]))
+        evaluating = EVALUATING.search(inspect.getsource(made.score_answer))
+        serve({"full_marks": full_marks})

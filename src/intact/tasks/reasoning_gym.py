@@ -1,13 +1,20 @@
-"""Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own."""
+"""Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own.
+
+Some of these judges evaluate an answer as Python, and some take as long as an answer makes them. So they work in a
+child with limits, which refuses what does more than calculate (`intact.score.worker`).
+"""
 
 from __future__ import annotations
 
+import base64
+import pickle
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 from intact.errors import ParameterError, install
 from intact.score import answers, numbers
+from intact.score.child import GIVEN_UP, Child, note
 from intact.score.latex import plain
 from intact.tasks.generated import Generated
 from intact.tasks.task import Item
@@ -34,8 +41,8 @@ class ReasoningGym(Generated):
         self.dataset = dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the data set behind, which is made again where it is needed."""
-        return {name: value for name, value in vars(self).items() if name != "_made"}
+        """Leave the data set and its judge behind, which are made again where they are needed."""
+        return {name: value for name, value in vars(self).items() if name not in ("_made", "_judge")}
 
     @cached_property
     def _made(self) -> Any:
@@ -50,6 +57,11 @@ class ReasoningGym(Generated):
                 f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(sorted(DATASETS))}"
             )
         return reasoning_gym.create_dataset(self.dataset, seed=self.seed, size=self.size)
+
+    @cached_property
+    def _judge(self) -> Child:
+        """What judges answers to the data set."""
+        return Child(("gym", self.dataset, str(self.seed), str(self.size)), "reasoning_gym", self.extra)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -78,6 +90,12 @@ class ReasoningGym(Generated):
         return True
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Full marks."""
+        """Full marks; an answer that the judge may not evaluate, or not within the child's limits, has none."""
         index = int(item.id.rpartition("-")[2])
-        return answer is not None and self._made.score_answer(answer, self._made[index]) >= 1
+        if answer is None:
+            return False
+        entry = base64.b64encode(pickle.dumps(self._made[index])).decode()  # some differ from process to process
+        found = self._judge.ask("full_marks", entry, answer)
+        if found is GIVEN_UP:
+            note(answer)
+        return found is True
