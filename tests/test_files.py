@@ -25,3 +25,10 @@ def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:
     write_whole(file, iter(["n", "ew"]))
     assert file.read_text() == "new"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "told.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(file, "new")
+    assert caught.value.filename == str(file)

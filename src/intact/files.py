@@ -17,5 +17,9 @@ def write_whole(file: Path, parts: str | Iterable[str]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)
+    except OSError as error:
+        if error.filename == str(part):  # of which nobody knows
+            error.filename = str(file)
+        raise
     finally:
         part.unlink(missing_ok=True)

@@ -79,6 +79,8 @@ def backends_of(model: Solver | Mapping[str, Solver], continues: str = "no") -> 
     if not several:
         raise ParameterError("there is no model")
     keys = variables({name: one for name, one in several.items() if is_address(one)})
+    if continues != "no" and not keys:
+        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
     return {
         name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one)
         for name, one in several.items()

@@ -38,7 +38,7 @@ def honest(folder, models):
 
 
 def audit(folder, *arguments, model="claimed"):
-    from intact.cli import app
+    from intact.cli.app import app
 
     words = ["audit", *map(str, arguments), "--model", str(folder / f"{model}.gguf"), "--threads", "1"]
     return CliRunner().invoke(app, words, prog_name="intact")

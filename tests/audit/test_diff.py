@@ -33,7 +33,7 @@ def greedy(model):
 
 
 def diff(*words):
-    from intact.cli import app
+    from intact.cli.app import app
 
     result = CliRunner().invoke(app, ["diff", *map(str, words)], prog_name="intact")
     return result, (json.loads(result.stdout) if "--json" in words and result.exit_code < 2 else None)

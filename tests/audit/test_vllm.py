@@ -54,7 +54,7 @@ def test_what_vllm_draws_on_a_cpu_is_found_again(settings):
 
 
 def audit(folder, log, *words):
-    from intact.cli import app
+    from intact.cli.app import app
 
     words = ["audit", str(log), "--model", str(folder / "claimed.gguf"), "--threads", "1", "--json", *map(str, words)]
     result = CliRunner().invoke(app, words, prog_name="intact", catch_exceptions=False)

@@ -46,7 +46,7 @@ def intact_command():
     """Run the command line in this process; the result has ``json`` where the output is JSON."""
 
     def run(*arguments, stdin=None):
-        from intact.cli import app
+        from intact.cli.app import app
 
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, prog_name="intact")
         try:

@@ -11,6 +11,7 @@ import pytest
 
 import intact
 from intact.catalogue import CATALOGUE, DEFAULT
+from intact.cli import main
 from support import speaker as speaker_module
 
 COMMANDS = [
@@ -67,7 +68,7 @@ def test_version(intact_command):
 
 def test_help_and_completion_import_nothing_heavy():
     script = (
-        "import sys\nfrom intact.cli import app\n"
+        "import sys\nfrom intact.cli.app import app\n"
         "try:\n    app(['--help'], prog_name='intact')\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     )
@@ -123,6 +124,19 @@ def test_ctrl_c_stops_an_answer_without_a_traceback(default_here):
     assert process.returncode == 130
     assert first == b"The"
     assert errors == b"\n"
+
+
+def test_ctrl_c_before_the_commands_are_there_ends_as_later(monkeypatch):
+    class Impatient:
+        def find_spec(self, name, *_):
+            if name == "intact.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "meta_path", [Impatient(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "intact.cli.app", raising=False)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
 
 
 def test_a_reader_that_goes_away_is_no_error(default_here):

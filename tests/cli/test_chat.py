@@ -36,8 +36,16 @@ def test_json_is_a_line_an_answer(intact_command, speaker):
 def test_a_message_that_does_not_fit_is_taken_back(intact_command, speaker):
     result = intact_command("chat", stdin="x" * 600 + "\nshort\n")
     assert "the prompt has" in result.err
-    assert result.out == SENTENCE + "\n"
+    assert (result.code, result.out) == (2, SENTENCE + "\n")
     assert [prompt for prompt, _ in speaker.asked] == ["<user>short<assistant>"]
+
+
+def test_a_message_that_does_not_fit_has_a_line_too(intact_command, speaker):
+    result = intact_command("chat", "--json", stdin="x" * 600 + "\nshort\n")
+    refused, answered = map(json.loads, result.out.splitlines())
+    assert "the prompt has" in refused["error"]
+    assert answered["content"] == SENTENCE
+    assert (result.code, result.err) == (2, "error: 1 of the messages could not be answered\n")
 
 
 def test_an_answer_cut_short_stays_in_the_conversation(speaker):

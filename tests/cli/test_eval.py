@@ -49,7 +49,7 @@ def expected(place, tmp_path_factory):
     """The bytes that one thread gives, all at once."""
     from typer.testing import CliRunner
 
-    from intact.cli import app
+    from intact.cli.app import app
 
     file = tmp_path_factory.mktemp("expected") / "run.jsonl"
     words = ["eval", str(place / "tiny.gguf"), *ASKED, "--out", str(file), "--threads", "1"]

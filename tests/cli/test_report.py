@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from typer.testing import CliRunner
 
-from intact.cli import app
+from intact.cli.app import app
 from intact.evaluate.report.markdown import EXAMPLES
 from support.tiny import write_tiny
 

@@ -150,3 +150,25 @@ def test_a_real_model_answers(intact_command):
 def test_what_is_no_size_is_refused(size):
     with pytest.raises(ParameterError, match="--cache takes a size such as 300MB"):
         as_bytes(size)
+    with pytest.raises(ParameterError, match="--memory takes a size such as 300MB"):
+        as_bytes(size, "--memory")
+
+
+@pytest.mark.parametrize("option", ["--json-schema", "--grammar"])
+def test_a_mistyped_file_is_no_text(intact_command, speaker, option):
+    result = intact_command("run", "one", option, "nowhere.json")
+    assert (result.code, result.err) == (2, "error: nowhere.json cannot be read: No such file or directory\n")
+
+
+def test_a_backslash_and_an_n_are_a_line_feed_in_a_stop_string(intact_command, speaker):
+    intact_command("run", "one", "--stop", "\\nQ:", "--stop", "end")
+    assert speaker.asked[0][1]["stop"] == ("\nQ:", "end")
+
+
+def test_what_is_refused_leaves_nothing_on_stdout(intact_command, speaker, monkeypatch):
+    def refuse(*_, **__):
+        raise ParameterError("it does not fit")
+
+    monkeypatch.setattr(speaker, "stream", refuse)
+    result = intact_command("run", "one")
+    assert (result.code, result.out) == (2, "")

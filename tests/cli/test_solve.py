@@ -253,12 +253,32 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
         (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),
         (["self_consistency", "--task", "riddles"], "there is no task 'riddles'"),
+        (["self_consistency", "What?", "--limit", "3", "--split", "x"], "--split, --limit goes with --task"),
+        (["self_consistency", "What?", "--continues", "vllm"], "no model here is one"),
+        (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
+        (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
     ],
 )
 def test_what_makes_no_sense_is_named(solve, arguments, message):
     result = solve(*arguments)
     assert result.code == 2
     assert message in result.err
+
+
+def test_a_hyphen_does_as_an_underscore(solve):
+    result = solve("self-consistency", "What?", "-n", "2", "--json")
+    assert result.json == solve("self_consistency", "What?", "-n", "2", "--json").json | {"cost": result.json["cost"]}
+
+
+def test_an_answer_is_shown_though_its_trace_cannot_be_written(solve, tmp_path, monkeypatch):
+    def full(file, parts):
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr("intact.cli.solve.write_whole", full)
+    result = solve("self_consistency", "What?", "-n", "2", "--trace", tmp_path / "t.json", "--json")
+    assert result.code == 2
+    assert result.err == f"error: {tmp_path / 't.json'}: No space left on device\n"
+    assert result.json["method"] == "self_consistency"
 
 
 def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):

@@ -3,6 +3,14 @@
 Modules here import nothing heavy at their top, so that ``--help`` and shell completion answer at once.
 """
 
-from intact.cli.app import app, main
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it (128 + SIGINT)."""
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """Run the command line; the entry point of the installed script."""
+    try:
+        from intact.cli.app import run_app
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    run_app()

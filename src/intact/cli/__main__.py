@@ -1,5 +1,5 @@
 """``python -m intact.cli`` is ``intact``."""
 
-from intact.cli.app import main
+from intact.cli import main
 
 main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import intact
 from intact.cli import (
+    INTERRUPTED,
     audit,
     bench,
     chat,
@@ -39,11 +41,12 @@ from intact.cli import eval as evaluation
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it (128 + SIGINT)."""
-
 BROKEN_PIPE = 141
 """Exit status when the reader of our output has gone (128 + SIGPIPE)."""
+
+
+_METAVAR = re.compile(r"\[(\[.*\].*)\]")
+"""An optional argument in brackets, whose metavar has its own."""
 
 
 class Command(TyperCommand):
@@ -52,7 +55,7 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show the metavar of repeated arguments as it is written, without braces or dots around it."""
         pieces = super().collect_usage_pieces(ctx)
-        return [piece.removesuffix("...").removeprefix("{").removesuffix("}") for piece in pieces]
+        return [_METAVAR.sub(r"\1", piece).removesuffix("...").removeprefix("{").removesuffix("}") for piece in pieces]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, then the examples as they are written."""
@@ -83,9 +86,16 @@ class Commands(TyperGroup):
             _silence_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
         except (IntactError, OSError, MemoryError) as error:
-            fail(str(error) or "not enough memory")
+            fail(_told(error))
             raise typer.Exit(2) from None
         return result
+
+
+def _told(error: Exception) -> str:
+    """An error in words; of the system's own ones which file it was first."""
+    if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or "not enough memory"
 
 
 def _silence_stdout() -> None:
@@ -183,8 +193,8 @@ _group(
 )
 
 
-def main() -> None:
-    """Run the command line; the entry point of the installed script."""
+def run_app() -> None:
+    """Run the command line; what it writes cannot fail for want of an encoding."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -22,7 +22,7 @@ from intact.cli.options import (
     SystemOption,
     ThreadsOption,
     as_bytes,
-    check_receipt,
+    check_output,
     complete_model,
     with_sampling,
 )
@@ -66,7 +66,7 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Talk with an instruct model."""
-    check_receipt(receipt)
+    check_output("--receipt", receipt)
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
@@ -77,6 +77,8 @@ def command(
         if sys.stdin.isatty():
             note(f"{model}. {HELP}")
         _converse(talk)
+    if talk.refused and not sys.stdin.isatty():
+        raise ParameterError(f"{talk.refused} of the messages could not be answered")
 
 
 class Conversation:
@@ -89,6 +91,7 @@ class Conversation:
         self.sampling = sampling | ({"receipt": True} if receipt_file else {})
         self._receipt_file = receipt_file
         self._receipts: list[Receipt] = []
+        self.refused = 0
         self.system = system
         self.messages: list[Message] = []
         self.restart()
@@ -112,6 +115,7 @@ class Conversation:
                 self._keep(chunk.receipt)
         except IntactError:
             self.messages.pop()
+            self.refused += 1
             raise
         except (KeyboardInterrupt, GeneratorExit):
             self.messages.append({"role": "assistant", "content": "".join(said)})
@@ -194,16 +198,20 @@ def _enable_editing() -> None:
 
 
 def _answer_lines(talk: Conversation) -> None:
-    """Read a message a line, write an answer a line."""
+    """Read a message a line, write an answer a line, or why there is none."""
     for line in sys.stdin.buffer:
         text = decode(line, "standard input").strip()
         if not text:
             continue
-        chunks = list(talk.answer(text))
-        answer = {
-            "role": "assistant",
-            "content": "".join(chunk.text for chunk in chunks),
-            "tokens": [chunk.token for chunk in chunks],
-        }
+        answer: dict[str, Any]
+        try:
+            chunks = list(talk.answer(text))
+            answer = {
+                "role": "assistant",
+                "content": "".join(chunk.text for chunk in chunks),
+                "tokens": [chunk.token for chunk in chunks],
+            }
+        except IntactError as error:
+            answer = {"error": str(error)}
         sys.stdout.write(json_module.dumps(answer, ensure_ascii=False) + "\n")
         sys.stdout.flush()

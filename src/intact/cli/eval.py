@@ -22,15 +22,17 @@ from intact.cli.options import (
     ProfileOption,
     ReceiptOption,
     SetOption,
+    StopOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
     WithOption,
     as_bytes,
-    check_receipt,
+    check_output,
     complete_model,
     pair,
+    stops,
 )
 from intact.cli.output import emit, note
 from intact.cli.solve import complete_method, given
@@ -148,6 +150,7 @@ def command(
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     min_p: MinPOption = None,
+    stop: StopOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -165,20 +168,24 @@ def command(
     from intact.tasks.choose import choose
 
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    sampling: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    sampling |= {"stop": stops(stop)} if stop else {}
     further = dict(map(pair, others or []))
     planned = plan(
         [choose(task) for task in tasks or [DEFAULT_TASK]],
         method,
         given(find(method), settings or [], n),
         limit=limit,
-        sampling={name: value for name, value in wishes.items() if value is not None},
+        sampling=sampling,
         seeds=_seeds(seeds),
         budget=budget or "",
         others={name: _name(one) for name, one in further.items()},
     )
-    check_receipt(receipt)
+    check_output("--receipt", receipt)
     if receipt is not None and ray is not None:
         raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
+    if workers is not None and ray is None:
+        raise ParameterError("--workers goes with --ray: there is no cluster")
     place = out_file or _place(planned, model)
     named = {_name(model): model} | further
     began, start = datetime.now(UTC), time.monotonic()

@@ -40,7 +40,7 @@ ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to w
 
 
 def methods(
-    logs: Annotated[list[Path], typer.Argument(help="answers.jsonl of runs with --task and --journal.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG", help="answers.jsonl of runs with --task and --journal.")],
     to: ToOption,
     tokens: Annotated[
         float | None, typer.Option("--tokens", help="A question's mean tokens at most.", show_default=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, Profile, ProfileOption
+from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
 from intact.cli.output import emit, note, one_line, out, say
 from intact.errors import LockError
 
@@ -74,6 +74,7 @@ def new(
     """Write a lock. With a command, run it, show what it gives, and lock that too."""
     if file.exists():
         raise LockError(f"{file} is there already; expected the name of a new file")
+    check_output("the lock", file)
     if bool(arguments) == bool(model):
         raise LockError("give either a command behind --, or models by --model")
     if arguments:

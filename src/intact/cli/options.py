@@ -62,7 +62,11 @@ WithOption = Annotated[
     typer.Option("--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False),
 ]
 ContinuesOption = Annotated[
-    str, typer.Option("--continues", help="How endpoints go on from an answer: no, vllm or prefill.")
+    Literal["no", "vllm", "prefill"], typer.Option("--continues", help="How endpoints go on from an answer.")
+]
+StopOption = Annotated[
+    list[str] | None,
+    typer.Option("--stop", help="What ends an answer, such as '\\nQuestion:'; may be given again.", show_default=False),
 ]
 MaxTokensOption = Annotated[
     int | None,
@@ -93,8 +97,15 @@ ReceiptOption = Annotated[
 ]
 
 
-def check_receipt(path: Path | None) -> None:
-    """Refuse a file for receipts that could not be written, before anything runs.
+def check_output(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before anything runs.
+
+    Parameters
+    ----------
+    option
+        What names the file, such as ``--receipt``.
+    path
+        The file; None where none is wanted.
 
     Raises
     ------
@@ -102,7 +113,7 @@ def check_receipt(path: Path | None) -> None:
         If its folder is missing, or it is a folder.
     """
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ParameterError(f"--receipt: {path} cannot be written; expected a file in a folder that is there")
+        raise ParameterError(f"{option}: {path} cannot be written; expected a file in a folder that is there")
 
 
 _PANEL = "Sampling"
@@ -128,7 +139,9 @@ _SAMPLING: dict[str, tuple[Any, Any]] = {
         list[str] | None, "--logit-bias", None, "Add NUMBER to a token's logit.", metavar="TOKEN=NUMBER", **_HIDDEN
     ),
     "seed": _option(int, "--seed", 0, "Another seed, another sample; the same seed, the same bits."),
-    "stop": _option(list[str] | None, "--stop", None, "End before this text; may be given again.", **_HIDDEN),
+    "stop": _option(
+        list[str] | None, "--stop", None, "End before this text (\\n: a line feed); again for more.", **_HIDDEN
+    ),
     "json_schema": _option(
         str | None, "--json-schema", None, "Answer in JSON that fits: a file, or the schema itself.", **_HIDDEN
     ),
@@ -170,13 +183,18 @@ def with_sampling(**defaults: Any) -> Callable[[Callable[..., None]], Callable[.
 
 def _collect(given: dict[str, Any]) -> dict[str, Any]:
     """Parameters of `generate`, as plain values: files read, what was not given left out."""
-    given["stop"] = tuple(given["stop"] or ())
+    given["stop"] = stops(given["stop"])
     if bias := given.pop("logit_bias"):
         given["logit_bias"] = dict(map(_bias, bias))
     for name in ("json_schema", "grammar"):
         if (value := given.pop(name)) is not None:
             given[name] = _text_or_file(value)
     return {name: value for name, value in given.items() if value is not None}
+
+
+def stops(texts: list[str] | None) -> tuple[str, ...]:
+    """Stop strings as they are typed: a backslash and n are a new line."""
+    return tuple([text.replace("\\n", "\n") for text in texts or ()])
 
 
 def _bias(text: str) -> tuple[int, float]:
@@ -187,16 +205,24 @@ def _bias(text: str) -> tuple[int, float]:
         raise ParameterError(f"--logit-bias takes TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
 
 
+_TEXT_FILES = {".json", ".lark", ".txt"}
+"""What is named like this is a file, be it there or not."""
+
+
 def _text_or_file(value: str) -> str:
     path = Path(value)
     try:
-        return path.read_text("utf-8") if "\n" not in value and "{" not in value and path.is_file() else value
-    except (OSError, UnicodeDecodeError) as error:
+        if "\n" in value or "{" in value or not (path.suffix in _TEXT_FILES or path.is_file()):
+            return value
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
         raise ParameterError(f"{value} cannot be read: {error}") from error
+    except OSError as error:
+        raise ParameterError(f"{value} cannot be read: {error.strerror or error}") from error
 
 
-def as_bytes(size: str | None) -> int | None:
-    """A size such as 300MB, 2G or 1048576.
+def as_bytes(size: str | None, option: str = "--cache") -> int | None:
+    """A size such as 300MB, 2G or 1048576; `option` is what it was given by.
 
     Raises
     ------
@@ -207,7 +233,7 @@ def as_bytes(size: str | None) -> int | None:
         return None
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise ParameterError(f"--cache takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
+        raise ParameterError(f"{option} takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
     power = " kmgt".index(found[2].lower() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 

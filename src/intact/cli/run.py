@@ -19,7 +19,7 @@ from intact.cli.options import (
     SystemOption,
     ThreadsOption,
     as_bytes,
-    check_receipt,
+    check_output,
     complete_model,
     with_sampling,
 )
@@ -57,7 +57,7 @@ def command(
             show_default=False,
         ),
     ],
-    n: Annotated[int, typer.Option("-n", "--samples", help="Answers to one prompt.")] = 1,
+    n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Answers to one prompt.")] = 1,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
@@ -78,7 +78,7 @@ def command(
     model_name, prompt = parse(words)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
-    check_receipt(receipt)
+    check_output("--receipt", receipt)
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
     request = as_prompt(model, prompt, system, raw)
     started = time.perf_counter()
@@ -160,7 +160,8 @@ def _stream(model: Any, request: str | Conversation, logprobs: bool, asked: dict
             say(chunk.text)
             chunks.append(chunk)
     except IntactError:
-        say("\n")
+        if chunks:
+            say("\n")
         raise
     say("\n")
     if logprobs:

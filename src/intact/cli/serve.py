@@ -93,7 +93,7 @@ def command(
         unguarded=no_auth,
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
-        memory_bytes=as_bytes(memory),
+        memory_bytes=as_bytes(memory, "--memory"),
         state=state,
         running=running,
         waiting=waiting,
@@ -130,6 +130,8 @@ def _all_named(texts: Sequence[str]) -> dict[str, str]:
 
 def _named(text: str) -> tuple[str, str]:
     name, equals, place = text.partition("=")
+    if equals and not name:
+        raise ParameterError(f"{text!r} gives a model an empty name; expected NAME=MODEL, or the model alone")
     if equals:
         return name, place
     return (text.rstrip("/").rpartition("/")[2].removesuffix(".gguf") if "/" in text else text), text

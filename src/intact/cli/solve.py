@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
@@ -24,15 +24,17 @@ from intact.cli.options import (
     ProfileOption,
     ReceiptOption,
     SetOption,
+    StopOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
     TopPOption,
     WithOption,
     as_bytes,
-    check_receipt,
+    check_output,
     complete_model,
     pair,
+    stops,
 )
 from intact.cli.output import emit, err, out, printable, say
 from intact.errors import ParameterError
@@ -63,6 +65,9 @@ What there is
 """
 
 
+PARALLEL = 64
+"""Problems at a time, where nothing else is said."""
+
 MAIN = "main"
 """What methods may call the first model."""
 
@@ -79,7 +84,10 @@ def command(
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
     ],
     question: Annotated[
-        str | None, typer.Argument(help="The question (-: from standard input); or --task.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[QUESTION]", help="The question (-: from standard input); or --task.", show_default=False
+        ),
     ] = None,
     model: Annotated[
         str,
@@ -96,8 +104,11 @@ def command(
         int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. Changes no answer.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--parallel", min=1, help="Problems at a time, at most. Changes no answer.", show_default=str(PARALLEL)
+        ),
+    ] = None,
     n: NOption = None,
     settings: SetOption = None,
     budget: Annotated[
@@ -123,12 +134,7 @@ def command(
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     min_p: MinPOption = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stop", help="What ends an answer, such as '\\nQuestion:'; may be given again.", show_default=False
-        ),
-    ] = None,
+    stop: StopOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -141,15 +147,21 @@ def command(
     from intact.receipts.document import write_receipts
     from intact.solving import is_address, opened
 
+    if method in CATALOGUE or method.endswith(".gguf"):
+        raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
     wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     sampling: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
     if stop:
-        sampling["stop"] = tuple([text.replace("\\n", "\n") for text in stop])
+        sampling["stop"] = stops(stop)
+    of_a_task = {"--split": split, "--limit": limit, "--parallel": parallel}
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
-    check_receipt(receipt)
+    if task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
+        raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
+    check_output("--receipt", receipt)
+    check_output("--trace", trace)
 
     @contextmanager
     def loaded() -> Iterator[dict[str, Any]]:
@@ -162,7 +174,7 @@ def command(
     if task is not None:
         from intact.cli.solve_task import TaskRun, run_task
 
-        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, receipt, parallel
+        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, receipt, parallel or PARALLEL
         run_task(loaded, TaskRun(task, split, limit, *given_all), json)
         return
     text = sys.stdin.read() if question == "-" else str(question)
@@ -170,14 +182,14 @@ def command(
         raise ParameterError("there is no question")
     with loaded() as backends:
         result = _solve(backends, chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
-    if receipt is not None and result.receipt is not None:
-        write_receipts(receipt, [result.receipt])
-    if trace is not None:
-        write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if json:
         emit(result.as_dict())
     else:
         show(result)
+    if receipt is not None and result.receipt is not None:
+        write_receipts(receipt, [result.receipt])
+    if trace is not None:
+        write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
     if receipt is not None and result.receipt is None:

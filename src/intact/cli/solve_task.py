@@ -80,16 +80,16 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
         _solve(models, task, items, run, view)
     place = {item.id: i for i, item in enumerate(items)}
     results = sorted(view.graded, key=lambda one: place[one.item.id])
-    for file in (run.trace, run.journal and run.journal / ANSWERS):
-        if file is not None:
-            write_whole(file, _lines(results))
-    if run.receipt is not None:
-        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     summary = _summary(results, run)
     if json:
         emit(summary)
     else:
         _print(summary, results)
+    for file in (run.trace, run.journal and run.journal / ANSWERS):
+        if file is not None:
+            write_whole(file, _lines(results))
+    if run.receipt is not None:
+        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     _check_receipts(run, results)
 
 

@@ -140,11 +140,9 @@ def find(name: str) -> Method:
     if colon and file.endswith(".py"):
         return _from_file(Path(file), inner)
     known = all_methods()
-    if name not in known:
-        raise ParameterError(
-            f"there is no method {name!r}; there are {', '.join(known)}, and FILE.py:NAME for your own"
-        )
-    return known[name]
+    if (plain := name.replace("-", "_")) in known:
+        return known[plain]
+    raise ParameterError(f"there is no method {name!r}; there are {', '.join(known)}, and FILE.py:NAME for your own")
 
 
 def _from_file(path: Path, name: str) -> Method:
