@@ -14,16 +14,17 @@ HI = [{"role": "user", "content": "Hi"}]
 
 
 def render(source: str, messages: Any = HI, **variables: Any) -> str:
-    return ChatTemplate(source, bos_token="<s>", eos_token="</s>", source="x.gguf", seconds=0.5).render(
-        messages, **variables
-    )
+    return ChatTemplate(
+        source, tokens={"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}, source="x.gguf", seconds=0.5
+    ).render(messages, **variables)
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("{% for m in messages %}{{ m.role }}: {{ m['content'] }}{% endfor %}", "user: Hi"),
-        ("{{ bos_token }}{{ eos_token }}", "<s></s>"),
+        ("{{ bos_token }}{{ eos_token }}{{ pad_token }}", "<s></s><pad>"),
+        ("{{ unk_token }}{{ unk_token is defined }}", "False"),
         ("{% if add_generation_prompt %}go{% endif %}", "go"),
         ("a\n  {% if true %}\n  b\n  {% endif %}\nc", "a\n  b\nc"),
         (
@@ -172,6 +173,15 @@ def test_what_a_template_may_not_do_is_an_error_that_names_it(source: str) -> No
 def test_an_unreadable_template_is_an_error_that_says_why(source: str) -> None:
     with pytest.raises(FormatError, match=r"the chat template of x.gguf (is unreadable|has 1,000,001 characters)"):
         render(source)
+
+
+def test_a_template_of_its_own_is_rendered_when_tools_are_given() -> None:
+    template = ChatTemplate("plain", tool_use=ChatTemplate("{{ tools | length }} {{ strftime_now('%Y') }}"))
+    now = datetime(2024, 3, 5)
+    assert [template.render(HI, now=now, tools=tools) for tools in (None, [], [{}])] == ["plain", "0 2024", "1 2024"]
+    assert template.sources == ("plain", "{{ tools | length }} {{ strftime_now('%Y') }}")
+    assert template.dated
+    assert not ChatTemplate("plain").dated
 
 
 def test_a_template_refuses_messages_in_its_own_words() -> None:

@@ -362,6 +362,34 @@ def test_a_folder_says_what_begins_and_ends_a_text(tmp_path: Path) -> None:
     assert other.render([]) == "from a file"
 
 
+NAMED_TEMPLATES = {
+    "default": "{{ bos_token }}{{ pad_token }}{{ unk_token }}",
+    "tool_use": "{{ tools | join }}{{ eos_token }}",
+    "rag": "no",
+}
+
+
+def test_templates_have_names(tmp_path: Path) -> None:
+    pad = {"tokenizer.ggml.padding_token_id": TOKENS.index("<|end|>"), "tokenizer.ggml.unknown_token_id": 4294967295}
+    keys = {f"tokenizer.chat_template.{name}": text for name, text in NAMED_TEMPLATES.items()}
+    keys["tokenizer.chat_template"] = keys.pop("tokenizer.chat_template.default")
+    tokenizers = [Tokenizer.from_gguf(byte_level() | pad | keys)]
+    listed = [{"name": name, "template": text} for name, text in NAMED_TEMPLATES.items()]
+    names = {"bos_token": "<|im_start|>", "eos_token": "<|end|>", "pad_token": {"content": "<|end|>"}}
+    tokenizers.append(Tokenizer.from_folder(folder(tmp_path, **names, chat_template=listed)))
+    folder(tmp_path, **names, chat_template="no")
+    (tmp_path / "chat_template.jinja").write_text(NAMED_TEMPLATES["default"])
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text(NAMED_TEMPLATES["tool_use"])
+    tokenizers.append(Tokenizer.from_folder(tmp_path))
+    for tokenizer in tokenizers:
+        template = tokenizer.chat_template
+        assert template is not None
+        assert template.sources == (NAMED_TEMPLATES["default"], NAMED_TEMPLATES["tool_use"])
+        assert template.render([]) == "<|im_start|><|end|>"
+        assert template.render([], tools=["a", "b"]) == "ab<|end|>"
+
+
 def test_broken_folders_are_refused_by_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"tokenizer.json: no such file"):
         Tokenizer.from_folder(tmp_path)
@@ -512,6 +540,7 @@ def test_a_folder_s_flags_add_and_take_away(tmp_path: Path) -> None:
         ({"eos_token": {"lstrip": True}}, "eos_token is {'lstrip': True}, which is not in the vocabulary"),
         ({"chat_template": ["x"]}, r"chat_template is \['x'\]; expected a string, or a list of objects"),
         ({"chat_template": 3}, "chat_template must be a string"),
+        ({"chat_template": [{"name": "rag", "template": 3}]}, "chat_template 'rag' must be a string, got 3"),
     ],
 )
 def test_broken_configurations_are_refused_by_name(tmp_path: Path, config: dict[str, Any], message: str) -> None:

@@ -62,9 +62,11 @@ def digest(name: HashName, data: bytes) -> bytes:
 
 
 def template_digest(name: HashName, tokenizer: Tokenizer) -> bytes | None:
-    """The digest of a chat template, its text in UTF-8; None where there is none."""
+    """The digest of a chat template, its text in UTF-8, and behind a byte 0xFF that of another for tools, if any."""
     template = tokenizer.chat_template
-    return None if template is None else digest(name, template.source_text.encode("utf-8", "surrogatepass"))
+    if template is None:
+        return None
+    return digest(name, b"\xff".join(text.encode("utf-8", "surrogatepass") for text in template.sources))
 
 
 def tokenizer_digest(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> bytes:

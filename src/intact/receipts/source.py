@@ -11,9 +11,6 @@ from intact.errors import ParameterError, ReceiptError
 from intact.receipts.document import Source
 from intact.text import Conversation, Tokenizer
 
-_ASKS = "strftime_now"
-"""What a template calls to learn the time."""
-
 
 def source_of_text(text: str | bytes) -> Source:
     """The source of a prompt that is a text."""
@@ -39,7 +36,7 @@ def source_of_chat(conversation: Conversation, tokenizer: Tokenizer) -> Source:
 def _asks(tokenizer: Tokenizer) -> bool:
     """Whether the chat template asks for the time."""
     template = tokenizer.chat_template
-    return template is not None and _ASKS in template.source_text
+    return template is not None and template.dated
 
 
 def _object(value: object) -> dict[Any, Any]:

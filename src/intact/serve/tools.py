@@ -39,7 +39,8 @@ def shown(request: ChatRequest, tokenizer: Tokenizer) -> list[dict[str, Any]] | 
     if not tools or choice == "none":
         return None
     template = tokenizer.chat_template
-    if template is None or "tools" not in template.source_text or OPEN not in template.source_text:
+    text = "" if template is None else template.sources[-1]
+    if "tools" not in text or OPEN not in text:
         raise ApiError(400, "the chat template of this model knows no tools", "tools", "unsupported")
     return [tool.model_dump(exclude_none=True) for tool in tools]
 

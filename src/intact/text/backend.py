@@ -1,5 +1,6 @@
 """What a tokenizer is made of, once a file has been read."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from intact.text.vocabulary import Tokens
@@ -27,8 +28,10 @@ class Parts(NamedTuple):
         What is put around a text by default.
     leading_space : bool
         Whether a space is added in front of a text, and taken away in decoding.
-    template : str or None
-        The chat template.
+    templates : mapping of str to str
+        Chat templates by their names, such as `default` and `tool_use`; empty for a model without.
+    named : mapping of str to str
+        The texts that templates may write by name, such as `bos_token`.
     source : str
         The file, for messages.
     """
@@ -42,5 +45,6 @@ class Parts(NamedTuple):
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     leading_space: bool
-    template: str | None
+    templates: Mapping[str, str]
+    named: Mapping[str, str]
     source: str

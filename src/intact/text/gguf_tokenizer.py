@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from tokenizers.models import BPE
 
 _PREFIX: Final = "tokenizer.ggml."
+_TEMPLATE: Final = "tokenizer.chat_template"
+_NAMED: Final = {
+    "unk_token": "unknown_token_id",
+    "sep_token": "seperator_token_id",  # so the format spells it
+    "pad_token": "padding_token_id",
+    "cls_token": "cls_token_id",
+    "mask_token": "mask_token_id",
+}
+"""Special tokens that templates may write, by the names in Transformers and the keys in GGUF."""
 _LONGEST_PIECE: Final = 256
 """Characters of a piece with a score; those of Gemma 3 have up to 16. Every place to cut one is looked at."""
 _MOST_MERGES: Final = 1 << 20
@@ -148,9 +157,8 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
     if add_eos and eos_id is None:
         meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
-    template = metadata.get("tokenizer.chat_template")
-    if template is not None and not isinstance(template, str):
-        raise FormatError(f"{source}: tokenizer.chat_template must be a string, got {type(template).__name__}")
+    ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # that a template may name, no more
+    ids |= {"bos_token": bos_id, "eos_token": eos_id}
     user = [texts[token] for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED]
     plain = family.build()
     parsing = _copy(plain)
@@ -168,9 +176,21 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         prefix=(bos_id,) if add_bos and bos_id is not None else (),
         suffix=(eos_id,) if add_eos and eos_id is not None else (),
         leading_space=family.leading_space,
-        template=template,
+        templates=_templates(metadata, source),
+        named={name: texts[token] for name, token in ids.items() if type(token) is int and 0 <= token < size},
         source=source,
     )
+
+
+def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
+    """Read the chat templates: the default one, and others with their names behind the key."""
+    found = {}
+    for key, value in metadata.items():
+        if key == _TEMPLATE or key.startswith(_TEMPLATE + "."):
+            if not isinstance(value, str):
+                raise FormatError(f"{source}: {key} must be a string, got {type(value).__name__}")
+            found[key.removeprefix(_TEMPLATE)[1:] or "default"] = value
+    return found
 
 
 def _texts(meta: _Metadata) -> list[str]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LONGEST_FILE: Final = 256 << 20
 """Bytes of a tokenizer.json; the largest that are published have some 35 million."""
 _LONGEST_TEMPLATE: Final = 4 << 20
+_NAMED: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""Special tokens that templates may write, as Transformers gives them."""
 _UNUSED_IDS: Final = 1 << 16
 """Ids without a token that a vocabulary may have beyond one for each token that it lists."""
 
@@ -87,7 +89,9 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         prefix=prefix,
         suffix=suffix,
         leading_space=leading_space,
-        template=_template(folder, config),
+        templates=_templates(folder, config),
+        named=({} if bos_id is None else {"bos_token": texts[bos_id]})
+        | {name: text for name in _NAMED if isinstance(text := _content_of(config.get(name)), str)},
         source=str(folder),
     )
 
@@ -203,7 +207,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder: Path) -> int | None:
     """Look up a token that the configuration names, as a string or as an object with its content."""
     value = config.get(key)
-    text = value.get("content") if isinstance(value, dict) else value
+    text = _content_of(value)
     if value is None:
         return None
     if not isinstance(text, str) or text not in known:
@@ -212,6 +216,11 @@ def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder
             "expected a token, or an object with it as content"
         )
     return known[text]
+
+
+def _content_of(value: object) -> object:
+    """What the configuration says of a token: its text, itself or within an object."""
+    return value.get("content") if isinstance(value, dict) else value
 
 
 def _asked(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
@@ -244,22 +253,32 @@ def _listed(folder: Path, size: int) -> list[int]:
     return []
 
 
-def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """Find the chat template: a file of its own, or an entry of the configuration, perhaps one of several by name."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        try:
-            return _content(file, _LONGEST_TEMPLATE).decode()
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{file}: is no text that can be read: {error}") from error
+def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """Find the chat templates by their names: in files of their own, or else in the configuration, one or several."""
+    files = {file.stem: file for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
+    if (default := folder / "chat_template.jinja").exists():
+        files["default"] = default
+    if files:
+        return {name: _text(file) for name, file in files.items()}
     value = config.get("chat_template")
-    if isinstance(value, list):
-        if not all(isinstance(item, dict) for item in value):
-            raise FormatError(
-                f"{folder / 'tokenizer_config.json'}: chat_template is {value!r:.60}; "
-                "expected a string, or a list of objects with name and template"
-            )
-        value = next((item.get("template") for item in value if item.get("name") == "default"), None)
-    if value is not None and not isinstance(value, str):
-        raise FormatError(f"{folder / 'tokenizer_config.json'}: chat_template must be a string, got {value!r:.60}")
-    return value
+    if value is None:
+        return {}
+    entries = value if isinstance(value, list) else [{"name": "default", "template": value}]
+    if not all(isinstance(item, dict) for item in entries):
+        raise FormatError(
+            f"{folder / 'tokenizer_config.json'}: chat_template is {value!r:.60}; "
+            "expected a string, or a list of objects with name and template"
+        )
+    found: dict[str, Any] = {str(item.get("name")): item.get("template") for item in entries}
+    for name, template in found.items():
+        if not isinstance(template, str):
+            where = f"chat_template {name!r:.40}" if isinstance(value, list) else "chat_template"
+            raise FormatError(f"{folder / 'tokenizer_config.json'}: {where} must be a string, got {template!r:.60}")
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return _content(file, _LONGEST_TEMPLATE).decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file}: is no text that can be read: {error}") from error

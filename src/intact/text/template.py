@@ -34,8 +34,10 @@ class ChatTemplate:
     ----------
     source_text : str
         The template.
-    bos_token, eos_token : str
-        The texts that the template may write.
+    tokens : mapping of str to str, optional
+        Special tokens that the template may write, by the names that it knows them by, such as `bos_token`.
+    tool_use : ChatTemplate, optional
+        What is rendered instead when tools are given, for the models that have two templates.
     source : str
         The file it is from, for messages.
     seconds : float
@@ -48,8 +50,8 @@ class ChatTemplate:
         self,
         source_text: str,
         *,
-        bos_token: str = "",
-        eos_token: str = "",
+        tokens: Mapping[str, str] | None = None,
+        tool_use: "ChatTemplate | None" = None,
         source: str = "the model",
         seconds: float = 2.0,
         max_output: int = 16_000_000,
@@ -57,10 +59,21 @@ class ChatTemplate:
         if not isinstance(source_text, str):
             raise FormatError(f"the chat template of {source} must be text, got {type(source_text).__name__}")
         self.source_text: Final = source_text
-        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        self.tool_use: Final = tool_use
+        self._tokens = {"bos_token": "", "eos_token": "", **(tokens or {})}
         self._source = source
         self._seconds = seconds
         self._max_output = max_output
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The texts of all that may be rendered: this template, and last the one for tools."""
+        return (self.source_text,) if self.tool_use is None else (self.source_text, *self.tool_use.sources)
+
+    @property
+    def dated(self) -> bool:
+        """Whether the time is asked for."""
+        return any("strftime_now" in text for text in self.sources)
 
     def render(
         self,
@@ -94,6 +107,8 @@ class ChatTemplate:
         """
         from intact.text.meter import LimitError, Meter
 
+        if self.tool_use is not None and variables.get("tools") is not None:
+            return self.tool_use.render(messages, add_generation_prompt, now=now, **variables)
         _check(messages)
         template = self._template
         given = {

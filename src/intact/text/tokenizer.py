@@ -232,15 +232,14 @@ class Tokenizer:
     def chat_template(self) -> ChatTemplate | None:
         """The model's chat template, if it has one. It is compiled, and found unreadable, when first used."""
         parts = self._parts
-        if parts.template is None:
-            return None
-        texts = parts.tokens.texts
-        return ChatTemplate(
-            parts.template,
-            bos_token="" if parts.bos_id is None else texts[parts.bos_id],
-            eos_token="" if parts.eos_id is None else texts[parts.eos_id],
-            source=parts.source,
-        )
+
+        def made(name: str, tool_use: ChatTemplate | None = None) -> ChatTemplate | None:
+            text = parts.templates.get(name)
+            if text is None:
+                return None
+            return ChatTemplate(text, tokens=parts.named, tool_use=tool_use, source=parts.source)
+
+        return made("default", made("tool_use"))
 
     def encode_chat(
         self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any

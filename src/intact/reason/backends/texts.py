@@ -48,7 +48,7 @@ class Texts:
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         template = None if isinstance(prompt, str) else self._tokenizer.chat_template
-        if template is None or "strftime_now" not in template.source_text:
+        if template is None or not template.dated:
             return ""
         return hashlib.sha256(repr(self.tokens(prompt)).encode()).hexdigest()
 
