@@ -21,12 +21,8 @@ from intact.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-COMPILED: Final = 64
-"""Constraints of a tokenizer that are kept compiled."""
-REFUSED: Final = 1024
-"""Constraints that are known to do harm, so that one of them does not cost a trial again and again."""
-_OWN: Final = ("Current row has ", "Too many items ")
-"""What llguidance says where a limit is passed that copies do not share, so that no copy can have spoilt it."""
+TRIED: Final = 1024
+"""Constraints of a tokenizer whose trial is remembered."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
@@ -40,17 +36,21 @@ def compiler() -> str:
 class Matcher:
     """Where one text stands in its constraint. Made by `compile`.
 
-    Copies of an LLMatcher share what they find out about the constraint, and so its limits: one that passes them spoils
-    all. A text is refused only where one that was made anew, for it alone, refuses it.
+    Copies of an LLMatcher share what they find out about the constraint: what one has found costs the others nothing of
+    their limits, and one that passes the limits spoils all. So each text has one of its own, which sees the masks of
+    that text alone, in order: what becomes of a text depends on nothing else. It is made when it is first needed.
 
     Parameters
     ----------
-    anew : callable
-        Makes a matcher that shares nothing, at the beginning of a text.
+    make : callable
+        Makes an LLMatcher that shares nothing, at the beginning of a text.
+    ends : set of int
+        The end tokens.
     """
 
-    def __init__(self, inner: LLMatcher, kind: str, anew: Callable[[], LLMatcher]) -> None:
-        self._inner, self._kind, self._anew = inner, kind, anew
+    def __init__(self, make: Callable[[], LLMatcher], kind: str, ends: frozenset[int]) -> None:
+        self._make, self._kind, self._ends = make, kind, ends
+        self._own: LLMatcher | None = None
         self._mask: NDArray[np.uint32] | None = None
         self._path: _Path = None
 
@@ -73,10 +73,9 @@ class Matcher:
             If no token may follow, or finding out would pass the limits.
         """
         if self._mask is None:
-            words = np.frombuffer(self._inner.compute_bitmask(), np.uint32)
-            if self._inner.is_error() and self._renew():
-                words = np.frombuffer(self._inner.compute_bitmask(), np.uint32)
-            if self._inner.is_error():
+            inner = self._inner
+            words = np.frombuffer(inner.compute_bitmask(), np.uint32)
+            if inner.is_error():
                 raise self._error("allows no token here")
             if not words.any():
                 raise ParameterError(f"the {self._kind} allows no token here")
@@ -89,45 +88,42 @@ class Matcher:
         Raises
         ------
         ParameterError
-            If the constraint does not allow it here.
+            If the constraint does not allow it here; by the next mask, if there was none before.
         """
         self._mask = None
-        if not self._inner.consume_token(token) and not (self._renew() and self._inner.consume_token(token)):
+        if self._own is not None and not self._own.consume_token(token):
             raise self._error(f"does not allow token {token} here")
         self._path = token, self._path
 
-    def rollback(self, count: int) -> None:
-        """Take the last tokens back."""
-        self._mask = None
-        if not self._inner.rollback(count):
-            raise self._error(f"cannot go back by {count} tokens")
-        for _ in range(count):
-            assert self._path is not None
-            self._path = self._path[1]
-
     def fork(self) -> Matcher:
-        """A second matcher that goes on from here."""
-        other = Matcher(self._inner.deep_copy(), self._kind, self._anew)
-        other._mask, other._path = self._mask, self._path
+        """The matcher of another text, which begins with this one."""
+        other = Matcher(self._make, self._kind, self._ends)
+        other._path = self._path
         return other
 
-    def _renew(self) -> bool:
-        """Begin again by oneself, unless that would change nothing; whether the text so far is allowed."""
-        if any(told in self._inner.get_error() for told in _OWN):
-            return False
-        tokens, path = [], self._path
-        while path is not None:
-            token, path = path
-            tokens.append(token)
-        self._inner = self._anew()
-        for token in reversed(tokens):  # as it was: with a mask before each
-            self._inner.compute_bitmask()
-            if not self._inner.consume_token(token):
-                return False
-        return True
+    def ahead(self) -> Matcher:
+        """A second matcher of this very text, to go on some tokens before it."""
+        other = self.fork()
+        other._own, other._mask = self._inner.deep_copy(), self._mask
+        return other
+
+    @property
+    def _inner(self) -> LLMatcher:
+        if self._own is None:
+            tokens, path = [], self._path
+            while path is not None:
+                token, path = path
+                tokens.append(token)
+            self._own = self._make()
+            for token in reversed(tokens):  # with a mask before each, as in any other text
+                self._own.compute_bitmask()
+                if not self._own.consume_token(token):
+                    raise self._error(f"does not allow token {token} here")
+        return self._own
 
     def _error(self, what: str) -> ParameterError:
-        return ParameterError(f"the {self._kind} {what}{_reason(self._inner)}")
+        assert self._own is not None
+        return ParameterError(f"the {self._kind} {what}{_reason(self._own)}")
 
 
 def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters) -> Matcher | None:  # noqa: A001
@@ -175,7 +171,7 @@ class _Vocabulary:
 
 
 class _Compiler:
-    """The constraints of one tokenizer; those used last are kept."""
+    """The constraints of one tokenizer, and what is known of them."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
         try:
@@ -184,38 +180,44 @@ class _Compiler:
             raise ParameterError(
                 f"constraints need llguidance, which is not installed: {install('constraints')}"
             ) from error
-        ends = sorted(tokenizer.eos_ids)
-        if not ends:
+        self._ends = tokenizer.eos_ids
+        if not self._ends:
             raise ParameterError("this model has no end token, so that no text of a constraint could end")
-        self.vocabulary = vocabulary
+        self.vocabulary, ends = vocabulary, sorted(self._ends)
         wrapper = TokenizerWrapper(_Vocabulary(tokenizer, vocabulary, ends))
         self._tokenizer: LLTokenizer = LLTokenizer(wrapper, n_vocab=vocabulary, eos_token=ends)
-        self._kept: OrderedDict[Constraint, Matcher] = OrderedDict()
+        self._tried: OrderedDict[bytes, str] = OrderedDict()  # what is wrong with a constraint, "" for nothing
 
     def matcher(self, constraint: Constraint) -> Matcher:
+        key = sha256(f"{constraint.kind}:{constraint.text}".encode()).digest()
         with _LOCK:
-            kept = self._kept.get(constraint)
-            if kept is not None:
-                self._kept.move_to_end(constraint)
-                return kept.fork()
-        _try_out(constraint)
-        made = self._compile(constraint)
-        with _LOCK:
-            self._kept[constraint] = made
-            while len(self._kept) > COMPILED:
-                self._kept.popitem(last=False)
-        return made.fork()
+            told = self._tried.get(key)
+            if told is not None:
+                self._tried.move_to_end(key)
+        if told is None:
+            told = self._try_out(constraint, key)
+        if told:
+            raise ConstraintError(f"the {constraint.kind} cannot be used: {told}")
+        return Matcher(lambda: self._inner(constraint), constraint.kind, self._ends)
 
-    def _compile(self, constraint: Constraint) -> Matcher:
-        made = Matcher(self._inner(constraint), constraint.kind, lambda: self._again(constraint))
-        made.mask()
-        return made
+    def _try_out(self, constraint: Constraint, key: bytes) -> str:
+        """Find out whether a constraint does harm, by a trial.
 
-    def _again(self, constraint: Constraint) -> LLMatcher:
-        """A matcher for one text alone; the one that is kept is spoilt."""
+        Raises
+        ------
+        ParameterError
+            If it cannot be used for another reason.
+        """
+        complaint = grammars.complaint(*constraint, grammars.LIMITS)
+        if complaint is None:
+            Matcher(lambda: self._inner(constraint), constraint.kind, self._ends).mask()
+        told = "" if complaint is None else complaint.text
         with _LOCK:
-            self._kept.pop(constraint, None)
-        return self._inner(constraint)
+            if complaint is None or complaint.lasting:
+                self._tried[key] = told
+            while len(self._tried) > TRIED:
+                self._tried.popitem(last=False)
+        return told
 
     def _inner(self, constraint: Constraint) -> LLMatcher:
         kind, text = constraint
@@ -229,29 +231,7 @@ class _Compiler:
 
 
 _LOCK: Final = threading.Lock()
-_REFUSED: Final[OrderedDict[bytes, str]] = OrderedDict()
 _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
-
-
-def _try_out(constraint: Constraint) -> None:
-    """Refuse a constraint that does harm, by what is remembered of it or by a trial.
-
-    Raises
-    ------
-    ConstraintError
-    """
-    key = sha256(f"{constraint.kind}:{constraint.text}".encode()).digest()
-    with _LOCK:
-        text = _REFUSED.get(key)
-    if text is None and (complaint := grammars.complaint(*constraint, grammars.LIMITS)) is not None:
-        text = complaint.text
-        with _LOCK:
-            if complaint.lasting:
-                _REFUSED[key] = text
-            while len(_REFUSED) > REFUSED:
-                _REFUSED.popitem(last=False)
-    if text is not None:
-        raise ConstraintError(f"the {constraint.kind} cannot be used: {text}")
 
 
 def _reason(inner: LLMatcher) -> str:

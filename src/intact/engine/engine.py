@@ -179,6 +179,8 @@ class Engine:
             try:
                 lesson = self._draw(self.executor.step(chunks, wanted), runs)
             except Exception as error:  # what one sequence causes shall not end the others, nor a draft its own
+                for run in runs:
+                    run.sequence.renew()
                 if not any(run.tree for run in runs):
                     works = self._shrink(works, error) or self._plan()
                 draft = False

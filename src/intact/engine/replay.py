@@ -58,7 +58,7 @@ class Replay(Run):
         """What the samples are to draw at every place of the chain."""
         assert self.tree is not None
         sequence, sampling = self.sequence, self.sequence.request.sampling
-        rules = self.rules.fork() if self.rules is not None else None
+        rules = self.rules.ahead() if self.rules is not None else None
         draws: list[Draw] = []
         for i, token in enumerate([*self.tree.tokens.tolist(), None]):
             edits, mask = rules.next() if rules is not None else (None, None)
@@ -83,7 +83,7 @@ class Replay(Run):
         self.path = list(range(len(self.drawn)))
         self.tops = [()] * len(self.drawn)
         if self.rules is not None:
-            self.rules = self.rules.fork()
+            self.rules = self.rules.ahead()
             for token in self.followed:
                 self.rules.add(token)
         return False

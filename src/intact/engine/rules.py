@@ -57,7 +57,14 @@ class Rules:
                 self.refusal = error
 
     def fork(self) -> Rules:
-        """A second text that goes on from here."""
-        other = Rules(self._history and self._history.fork(), self._matcher and self._matcher.fork())
+        """Those of another text, which begins with this one."""
+        return self._second(self._matcher and self._matcher.fork())
+
+    def ahead(self) -> Rules:
+        """Those of this very text some tokens further; if these are not to be, it goes on from here."""
+        return self._second(self._matcher and self._matcher.ahead())
+
+    def _second(self, matcher: Matcher | None) -> Rules:
+        other = Rules(self._history and self._history.fork(), matcher)
         other.refusal = self.refusal
         return other

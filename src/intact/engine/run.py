@@ -81,7 +81,7 @@ class Run:
         if node is None:
             return False
         if self.rules is not None:
-            rules = self.rules.fork()
+            rules = self.rules.ahead()
             rules.add(token)
             if not rules.allow():  # nothing follows: the next step will say so
                 return False

@@ -111,6 +111,7 @@ class Scheduler:
         arrival = self.counters.steps - PATIENCE * request.priority
         samples = [Sample(i, key) for i, key in enumerate(request.keys)]
         sequence = Sequence(request, samples, (arrival, self.number()), PageTable(self.index))
+        sequence.rules = request.rules and request.rules.fork()  # whose memory goes with the sequence
         self.line.add(sequence)
         return sequence
 

@@ -130,7 +130,7 @@ class Sequence:
     def __init__(self, request: Request, samples: list[Sample], order: tuple[int, int], table: PageTable) -> None:
         self.request, self.samples, self.order, self.table = request, samples, order, table
         self.running = False  # admitted: it holds pages, and others make room for it only if they are older
-        self.rules = request.rules
+        self.rules: Rules | None = None
         self.scored = 0  # rows of a text that is scored whose tokens have been told
         self.draft: Draft | None = None
         self._seen = 0  # tokens that the draft has been told
@@ -203,6 +203,10 @@ class Sequence:
         self.output += tokens
         self.length += len(tokens)
         self.rules = rules
+
+    def renew(self) -> None:
+        """Forget how far the rules were looked at: a step that went ahead of the text has failed."""
+        self.rules = self.rules and self.rules.fork()
 
     def _append(self, token: int) -> None:
         self.output.append(token)
