@@ -57,15 +57,16 @@ def test_a_child_goes_on_with_threads_of_its_own(model: Model) -> None:
     assert texts() == expected
 
 
-def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside, go, step = threading.Event(), threading.Event(), model.executor.step
+@pytest.mark.parametrize("method", ["step", "step_float"])
+def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    inside, go, step = threading.Event(), threading.Event(), getattr(model.executor, method)
 
     def held(*parts: Any) -> Any:
         inside.set()
         assert go.wait(60)
         return step(*parts)
 
-    monkeypatch.setattr(model.executor, "step", held)
+    monkeypatch.setattr(model.executor, method, held)
 
     def refused() -> bool:
         async def ask() -> None:
@@ -76,7 +77,8 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest
                 use()
         return True
 
-    thread = threading.Thread(target=lambda: model.generate("abc", max_tokens=2))
+    work = {"step": lambda: model.generate("abc", max_tokens=2), "step_float": lambda: model.logits("abc")}
+    thread = threading.Thread(target=work[method])
     thread.start()
     inside.wait(60)
     try:

@@ -72,12 +72,13 @@ class Engine:
         self.line = self.scheduler.line
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
+        self._reading = 0  # texts that `prefill` runs through
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
 
     @property
     def busy(self) -> bool:
-        """Whether a sequence could take part in a step."""
-        return any(not sequence.request.paused for sequence in self.line)
+        """Whether a sequence could take part in a step, or a text is run through the model."""
+        return self._reading > 0 or any(not sequence.request.paused for sequence in self.line)
 
     @property
     def held(self) -> int:
@@ -418,6 +419,7 @@ class Engine:
         """
         table, size = PageTable(self.index), min(self.scheduler.chunk, rows or self.scheduler.chunk)
         array = np.array(tokens, np.int32)
+        self._reading += 1
         try:
             for start in range(0, len(array), size):
                 part = array[start : start + size]
@@ -426,6 +428,7 @@ class Engine:
                 yield [Chunk(start, part, table.pages)], np.arange(len(part))
                 table.length += len(part)  # never indexed: a text that is scored is not asked for again
         finally:
+            self._reading -= 1
             table.drop()
 
 
