@@ -310,6 +310,9 @@ class Model:
     def logits(self, tokens: Prompt, raw: bool = False) -> NDArray[np.float32] | tuple[NDArray[np.int32], int]:
         """Logits after each token, (tokens, vocabulary).
 
+        Unlike all else it shares no steps: others wait until the whole text is through, and the youngest of them give
+        their pages where it needs more. `logprobs` runs beside them.
+
         Returns
         -------
         float32 array, or with `raw` the exact integers (int32) and their scale
