@@ -49,6 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seed": 1 << 64}, "seed must be an integer"),
     ({"stop": ["a", ""]}, r"stop\[1\] is empty"),
     ({"stop": 3}, "stop must be a string or a list of strings"),
+    ({"stop": ["a", "b\udfff"]}, r"stop\[1\] holds the lone surrogate U\+DFFF"),
     ({"ignore_eos": 1}, "ignore_eos must be True or False, got 1"),
     ({"top_logprobs": 21}, "top_logprobs must be an integer from 0 to 20, got 21"),
     ({"json_schema": "{"}, "json_schema is no JSON"),

@@ -122,6 +122,8 @@ class SamplingParameters:
         if not isinstance(self.ignore_eos, bool):
             raise ParameterError(f"ignore_eos must be True or False, got {self.ignore_eos!r}")
         self._set("stop", StopStrings(self.stop).stops)
+        for i, stop in enumerate(self.stop):
+            check_unicode(f"stop[{i}]", stop)
         self._set("logit_bias", _biases(self.logit_bias))
         if self.json_schema is not None:
             self._set("json_schema", _schema(self.json_schema))
