@@ -21,7 +21,7 @@ from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
-from intact.engine.parameters import SamplingFields, SamplingParameters, check_unicode
+from intact.engine.parameters import SamplingFields, SamplingParameters, check_unicode, integer, whole
 from intact.engine.scoring import Scoring
 from intact.engine.sequence import Request
 from intact.errors import ModelError, ParameterError
@@ -392,11 +392,12 @@ class Model:
             return prompt.encode(self.tokenizer, self.context)
         tokens = []
         for i, token in enumerate(_sequence(prompt, what)):
-            if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
+            number = whole(token)
+            if number is None:
                 raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
-            if not 0 <= token < self.program.vocabulary:
+            if not 0 <= number < self.program.vocabulary:
                 raise ParameterError(f"{what}: token {i} must lie in [0, {self.program.vocabulary}), got {token}")
-            tokens.append(int(token))
+            tokens.append(number)
         return tokens
 
     def _text(self, prompt: Prompt) -> list[int]:
@@ -446,11 +447,9 @@ class Model:
         sources: Sequence[Source | None] = (),
     ) -> list[Job]:
         """A job for each prompt, checked."""
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_SAMPLES:
-            raise ParameterError(f"n must be an integer from 1 to {MOST_SAMPLES}, got {n!r}")
+        n = integer("n", n, 1, MOST_SAMPLES)
         _check_boolean("draft", draft)
-        if isinstance(priority, bool) or not isinstance(priority, int) or not -8 <= priority <= 8:
-            raise ParameterError(f"priority must be an integer from -8 to 8, got {priority!r}")
+        priority = integer("priority", priority, -8, 8)
         if ids is not None and (isinstance(ids, str) or len(_sequence(ids, "ids")) != len(prompts)):
             raise ParameterError(f"ids must be a list that names each of the {len(prompts)} prompts, got {ids!r:.60}")
         parameters.check_tokens(self.program.vocabulary)
@@ -654,17 +653,18 @@ def load(
     """
     if profile not in PROFILES:
         raise ParameterError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-    if not isinstance(bits, int) or bits not in (8, 4):
+    width = whole(bits)
+    if width not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
-    for name, value, least in (("page_size", page_size, 16), ("chunk", chunk, 1), ("rows", rows, 1)):
-        multiple = " and a multiple of 16" if least == 16 else ""
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1 << 16 or value % least:
-            raise ParameterError(f"{name} must be an integer from {least} to 65536{multiple}, got {value!r}")
+    page_size = integer("page_size", page_size, 16, 1 << 16)
+    if page_size % 16:
+        raise ParameterError(f"page_size must be an integer from 16 to 65536 and a multiple of 16, got {page_size}")
+    chunk, rows = integer("chunk", chunk, 1, 1 << 16), integer("rows", rows, 1, 1 << 16)
     if cache_bytes is None:
         memory = usable()
         cache_bytes = memory and memory // 4
-    elif isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 1:
-        raise ParameterError(f"cache_bytes must be a positive integer, got {cache_bytes!r}")
+    else:
+        cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     _check_boolean("prefix_cache", prefix_cache)
     if drafter not in CHOICES:
         raise ParameterError(f"drafter must be one of {', '.join(CHOICES)}, got {drafter!r}")
@@ -678,13 +678,13 @@ def load(
         if executor == "native":
             from intact.executors.native import NativeExecutor
 
-            runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
+            runner = NativeExecutor(program, profile, threads, bits=width, page_size=page_size)
             if profile == "int8":
                 checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 
-            runner = ReferenceExecutor(program, bits, page_size)
+            runner = ReferenceExecutor(program, width, page_size)
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise

@@ -8,6 +8,7 @@ from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"min_tokens": 5, "max_tokens": 4}, "min_tokens is 5, more than max_tokens, 4"),
     ({"temperature": -0.1}, r"temperature must lie in \[0, 1000\], got -0.1"),
     ({"temperature": math.nan}, "temperature must lie in"),
-    ({"temperature": "1"}, "temperature must lie in"),
+    ({"temperature": "1"}, "temperature must be a number, an int or a float of Python's, got '1'"),
     ({"temperature": 0.1234567}, "temperature may have at most 6 decimals, got 0.1234567"),
     ({"top_p": 0}, r"top_p must lie in \(0, 1\], got 0"),
     ({"top_p": 1.1}, r"top_p must lie in \(0, 1\], got 1.1"),
@@ -45,7 +46,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"logit_bias": {-1: 1}}, "got the token -1"),
     ({"logit_bias": {4: 101}}, r"logit_bias of token 4 must lie in \[-100, 100\], got 101"),
     ({"logit_bias": {4: math.inf}}, "logit_bias of token 4 must lie in"),
-    ({"logit_bias": {4: None}}, "logit_bias of token 4 must lie in"),
+    ({"logit_bias": {4: None}}, "logit_bias of token 4 must be a number"),
+    ({"temperature": np.float32(0.5)}, r"temperature must be a number, an int or a float of Python's, got .*0\.5"),
+    ({"top_p": True}, "top_p must be a number, .* got True"),
+    ({"seed": np.bool_(True)}, "seed must be an integer"),
     ({"seed": 1 << 64}, "seed must be an integer"),
     ({"stop": ["a", ""]}, r"stop\[1\] is empty"),
     ({"stop": 3}, "stop must be a string or a list of strings"),
@@ -91,6 +95,14 @@ def test_values_are_normalized() -> None:
     assert biased.logit_bias == ((3, -math.inf), (7, 1.0))
     assert SamplingParameters(json_schema={"b": 1, "a": 2}).json_schema == '{"b":1,"a":2}'
     assert hash(biased) == hash(SamplingParameters(logit_bias={3: -math.inf, 7: 1.0}))
+
+
+def test_integers_and_floats_of_numpy_are_those_of_python() -> None:
+    given_ = {"seed": np.int64(3), "max_tokens": np.uint8(9), "temperature": np.float64(0.5), "top_p": np.int8(1)}
+    made = SamplingParameters(**given_, logit_bias={np.int32(7): np.int64(2)})  # type: ignore[arg-type]
+    plain = SamplingParameters(seed=3, max_tokens=9, temperature=0.5, logit_bias={7: 2})
+    assert made == plain
+    assert made.to_json() == plain.to_json()
 
 
 def test_constraints_name_their_kind() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -145,9 +146,7 @@ class SamplingParameters:
         object.__setattr__(self, name, value)
 
     def _integer(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ParameterError(f"{name} must be an integer from {low} to {high}, got {_shown(value)}")
+        self._set(name, integer(name, getattr(self, name), low, high))
 
     def _decimal(self, name: str, low: int, high: int, *, above: bool = False) -> None:
         self._set(name, _decimal(name, getattr(self, name), low, high, above))
@@ -224,15 +223,37 @@ class SamplingParameters:
         return cls(**given)
 
 
+def whole(value: object) -> int | None:
+    """The integer that a value is, be it Python's or NumPy's; None for any other, truth values among them."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def integer(name: str, value: object, low: int, high: int) -> int:
+    """An integer between bounds.
+
+    Raises
+    ------
+    ParameterError
+        If the value is none.
+    """
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        raise ParameterError(f"{name} must be an integer from {low} to {high}, got {_shown(value)}")
+    return number
+
+
 def _decimal(name: str, value: object, low: int, high: int, above: bool = False) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not low <= value <= high
-        or (above and value == low)
-    ):
+    given = value if isinstance(value, float) else whole(value)
+    if given is None:
+        raise ParameterError(f"{name} must be a number, an int or a float of Python's, got {_shown(value)}")
+    if not low <= given <= high or (above and given == low):
         raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {_shown(value)}")
-    number = float(value)
+    number = float(given)
     if round(number, 6) != number:
         raise ParameterError(f"{name} may have at most 6 decimals, got {number!r}")
     return number + 0.0  # -0.0 is 0.0
@@ -258,11 +279,12 @@ def _biases(value: object) -> tuple[tuple[int, float], ...]:
         if not isinstance(entry, Sequence) or len(entry) != 2:
             raise ParameterError(f"logit_bias must map token ids to numbers, got {_shown(entry)} for a pair of them")
         token, bias = entry
-        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 31:
+        number = whole(token)
+        if number is None or not 0 <= number < 1 << 31:
             raise ParameterError(f"logit_bias must map token ids to numbers, got the token {_shown(token)}")
         forbidden = bias == -math.inf
-        name = f"logit_bias of token {token}"
-        pairs[token] = bias if forbidden else _decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
+        name = f"logit_bias of token {number}"
+        pairs[number] = bias if forbidden else _decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
     return tuple(sorted(pairs.items()))
 
 
