@@ -13,20 +13,24 @@ from intact.sandbox import Limits, run
 TESTING = Limits(seconds=60, cpu_seconds=12)
 """The slowest model solution takes half of that."""
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py|Python)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<told>[^`]*)")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 
 
 def extract(text: str, entry: str = "") -> str | None:
     """Return the program in an answer, or None.
 
-    Of the fenced blocks the last that defines `entry` counts, or else the first. Without any, the text itself is the
-    program; if it begins with an indented line it continues a function, and ends with it.
+    Of the fenced blocks the last that defines `entry` counts, or else the first that is not said to be something other
+    than Python. Without any fence the text itself is the program; if it begins with an indented line it continues a
+    function, and ends with it.
     """
-    blocks = [match[1] for match in _FENCE.finditer(text) if match[1].strip()]
+    text = text.replace("\r\n", "\n")
+    blocks = _blocks(text)
     if blocks:
-        defining = [block for block in blocks if entry and _defines(block, entry)]
-        return (defining[-1] if defining else blocks[0]).rstrip() + "\n"
+        defining = [block for _, block in blocks if entry and _defines(block, entry)]
+        python = [block for told, block in blocks if not told or told.casefold().startswith("py")]
+        found = defining[-1:] or python[:1]
+        return found[0].rstrip() + "\n" if found else None
     code = text.strip("\n").rstrip()
     if not code:
         return None
@@ -36,6 +40,28 @@ def extract(text: str, entry: str = "") -> str | None:
     elif entry and not _defines(code, entry):
         return None  # words
     return code + "\n"
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """Return what is said of each fenced block that is not empty, and its lines, less its fence's indentation.
+
+    A fence ends the block before it, and begins one if none was open or if something is said behind it. As in Markdown
+    it is ended by one of its kind, at least as long, and a line indented by four more than the fence is none.
+    """
+    found: list[tuple[str, list[str]]] = []
+    fence, indent = "", 0
+    for line in text.split("\n"):
+        match = _FENCE.fullmatch(line)
+        if match and (not fence or (match["fence"].startswith(fence) and len(match["indent"]) < indent + 4)):
+            told = match["told"].strip()
+            if fence and not told:
+                fence = ""
+            else:
+                fence, indent = match["fence"], len(match["indent"])
+                found.append((told, []))
+        elif fence:
+            found[-1][1].append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
+    return [(told, "\n".join(lines)) for told, lines in found if "".join(lines).strip()]
 
 
 def _defines(code: str, entry: str) -> bool:
