@@ -1,7 +1,8 @@
 r"""The answer that a text gives, in one canonical form, so that votes can be counted by comparing texts.
 
-A text answers in a box (``\boxed{...}``), behind ``####``, behind "the answer is", or else by its last number. The last
-box counts; one that was opened and never closed says that the text was cut: it has no answer, whatever stood before.
+A text answers in a box (``\boxed{...}``), with a number and no more behind ``####``, behind "the answer is", or else by
+its last number. The last box counts; one that was opened and never closed says that the text was cut: it has no answer,
+whatever stood before.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Final
 
 from intact.reason.problem import whole_text
 from intact.score import numbers, symbolic
+from intact.score.equations import evaluate
 from intact.score.latex import plain, undressed
 
 _BOX = re.compile(r"\\f?boxed\b\s*")
+_CALCULATION = re.compile(r"[\d\s.,+\-*/^(){}]+")
 _CUE = re.compile(r"answer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?[A-Z]\)")
@@ -70,8 +73,12 @@ def last_number(text: str) -> Fraction | None:
 
 
 def _first_of_last(text: str) -> Fraction | None:
-    """Return the first number behind the last equals sign."""
-    found = numbers.numerals(text.rpartition("=")[2])
+    """Return what a calculation behind the last equals sign comes to, or else the first number there."""
+    last = text.rpartition("=")[2]
+    value = evaluate(last) if _CALCULATION.fullmatch(last) else None
+    if value is not None:
+        return value
+    found = numbers.numerals(last)
     return found[0].value if found else last_number(text)
 
 
@@ -120,9 +127,6 @@ def number(text: str) -> str | None:
 
     Negative numbers, decimals, fractions, thousands and money survive; of "50%" the 50 counts.
     """
-    if "####" in text:
-        found = numbers.numerals(text.rpartition("####")[2].strip().partition("\n")[0])
-        return numbers.canonical(found[0].value) if found else None
     try:
         inside = _box(text)
     except _UnfinishedError:
@@ -130,8 +134,11 @@ def number(text: str) -> str | None:
     if inside is not None:
         value = _first_of_last(plain(inside))
         return None if value is None else numbers.canonical(value)
-    told = _behind_cue(text)
-    value = None if told is None else _first_of_last(plain(told))
+    _, mark, behind = text.rpartition("####")
+    value = numbers.as_number(behind.partition("\n")[0]) if mark else None
+    if value is None:
+        told = _behind_cue(text)
+        value = None if told is None else _first_of_last(plain(told))
     if value is None:
         value = last_number(plain(text))
     return None if value is None else numbers.canonical(value)

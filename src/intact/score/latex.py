@@ -7,6 +7,7 @@ import re
 _GONE = re.compile(r"\\[()\[\]]|\\(?:left|right|displaystyle|bigl?|bigr|Bigl?|Bigr|!|,|;|:|>| )(?![a-zA-Z])|\$|~")
 _WORDS = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|operatorname|mbox)\s*\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_THOUSANDS = re.compile(r"(?<=\d)(?:,\\!\s*|\\,)(?=\d{3}(?!\d))")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:circ|degree)|°")
 _EQUATION = re.compile(r"^\s*[a-zA-Z](?:\([a-zA-Z]\))?\s*(?:=|\\in\b)\s*(?=\S)")
 _UNIT = re.compile(r"(?<=[\d})])\s*\\(?:text|mathrm|mbox)\s*\{[^{}]*\}(?:\s*\^\s*\{?\d\}?)?\s*$")
@@ -20,7 +21,7 @@ def undressed(latex: str) -> str:
     '\\frac{1}{2}'
     """
     text = latex.strip().removesuffix(".").strip()
-    text = text.replace(r"\$", "").replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
+    text = _THOUSANDS.sub("", text.replace(r"\$", "")).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
     text = _DEGREES.sub("", _UNIT.sub("", text))
     text = _GONE.sub(" ", text).replace(r"\%", "").replace("−", "-")
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ",", text)
@@ -36,7 +37,7 @@ def plain(text: str) -> str:
     '3/4 * 1,000 = 750 g'
     """
     if "\\" in text or "$" in text or "{" in text:
-        text = text.replace(r"\$", "\0")
+        text = _THOUSANDS.sub("", text.replace(r"\$", "\0"))
         text = _WORDS.sub(r"\1", text.replace(r"\boxed", ""))
         text = _GONE.sub(
             lambda match: "" if match[0] == "$" else " ", text.replace("$", "\0") if _money(text) else text
@@ -62,6 +63,5 @@ def _fraction(match: re.Match[str]) -> str:
     if top is None or bottom is None:
         return match[0]
     top, bottom = (part if re.fullmatch(r"\s*[\d.,]+\s*", part) else f"({part})" for part in (top, bottom))
-    before = match.string[: match.start()].rstrip()
-    space = " " if before[-1:].isdigit() else ""
+    space = " " if match.string[: match.start()][-1:].isdigit() else ""
     return f"{space}{top.strip()}/{bottom.strip()}"

@@ -11,7 +11,7 @@ _WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _PLAIN = rf"(?:{_WHOLE}(?:\.\d+)?|(?<![\d.])\.\d+)(?:[eE][-+]?\d{{1,3}}(?![\w.]))?"
 NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})(?:[$€£]\s?(?P<inner>[-−–]?))?"
-    rf"(?:(?P<mixed>{_WHOLE})[ ](?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+(?:\.\d+)?)(?![\d/]))?"
+    rf"(?:(?P<mixed>{_WHOLE})[ ]+(?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+(?:\.\d+)?)(?![\d/]))?"
 )
 """One number: sign, currency, thousands, decimals, exponent, fraction, mixed fraction.
 
