@@ -1,8 +1,8 @@
 r"""Equations in a text, checked: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
 
 The arithmetic is exact, on fractions, by a parser of its own: nothing is ever evaluated as code. Units, money, percent
-signs and thousands are understood; equations with unknowns, and restatements without any calculation ("1 hour = 60
-minutes"), are passed over. A chain a = b = c holds two equations.
+signs and thousands are understood; equations with unknowns, functions or remainders, and restatements without any
+calculation ("1 hour = 60 minutes"), are passed over. A chain a = b = c holds two equations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ BITS = 512
 """Size of numbers beyond which an equation is passed over."""
 
 _TOKEN = re.compile(
-    r"""(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?P<unknown>[A-Za-cn-pt-z](?![a-zA-Z]))?(?P<percent>\s?%)?
+    r"""(?P<time>\d?\d:\d\d(?!\d))
+      | (?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)
+        (?P<unknown>[A-Za-cn-pt-z](?![a-zA-Z]))?(?P<percent>\s?%)?
       | (?P<equals>==?|≈)
       | (?P<operator>\*\*|[-+*/^−–])
       | (?P<bracket>[()\[\]{}])
@@ -45,6 +47,9 @@ _MEANINGFUL = """
 """Words that change a number, so that none of them is a unit."""
 
 _CHANGING = frozenset(_MEANINGFUL.split())
+
+_JOINING = "_\\√∛!"
+"""Signs to which what stands behind them belongs."""
 
 _SIGNS = {"−": "-", "–": "-", "**": "^"}
 _OPEN, _CLOSE = "([{", ")]}"
@@ -72,6 +77,8 @@ class _Token(NamedTuple):
     places: int = 0
     percent: bool = False
     unit: bool = False
+    joined: bool = False
+    """Whether there is no space before it."""
 
 
 class _Value(NamedTuple):
@@ -106,16 +113,19 @@ def share_right(text: str) -> float | None:
 
 
 def _tokens(line: str) -> list[_Token]:
-    tokens = []
+    tokens, end = [], 0
     for match in _TOKEN.finditer(line):
         kind = match.lastgroup or "other"
+        if kind == "money":
+            continue
+        joined, end = match.start() == end, match.end()
         text = _SIGNS.get(match[0], match[0])
         if match["number"]:
             digits = match["number"].replace(",", "")
             kind = "other" if match["unknown"] else "number"
-            tokens.append(_Token(kind, digits, len(digits.partition(".")[2]), bool(match["percent"])))
-        elif kind != "money":
-            tokens.append(_Token(kind, text))
+            tokens.append(_Token(kind, digits, len(digits.partition(".")[2]), bool(match["percent"]), joined=joined))
+        else:
+            tokens.append(_Token(kind, text, joined=joined))
     return _without_units(tokens)
 
 
@@ -194,8 +204,7 @@ def _in_piece(tokens: list[_Token]) -> list[Equation]:
 def _last_value(tokens: Sequence[_Token]) -> _Value | None:
     """Return the value of the longest expression at the end of a side."""
     for start in range(max(0, len(tokens) - MOST), len(tokens)):
-        before = tokens[start - 1] if start else None
-        if before is not None and (before.kind in ("operator", "number") or _is_unknown(before)):
+        if start and _belongs(tokens, start):
             continue  # a part of something larger that is no arithmetic
         value, end = _parse(tokens[start:])
         if value is not None and end == len(tokens) - start:
@@ -204,8 +213,22 @@ def _last_value(tokens: Sequence[_Token]) -> _Value | None:
     return None
 
 
+def _belongs(tokens: Sequence[_Token], start: int) -> bool:
+    """Return whether a token goes on with what stands before it: "(5)(2", "rest - 3", "sqrt(4", "log_2"."""
+    before, token, after = tokens[start - 1], tokens[start], tokens[start + 1 : start + 2]
+    if before.kind in ("operator", "number", "time") or _is_unknown(before):
+        return True
+    if token.kind == "operator":
+        return before.text in tuple(_CLOSE) or (before.kind == "word" and not (after and after[0].joined))
+    if token.text in tuple(_OPEN) and (before.text in tuple(_CLOSE) or (before.kind == "word" and token.joined)):
+        return True
+    return token.joined and before.text in tuple(_JOINING)
+
+
 def _first_value(tokens: Sequence[_Token]) -> _Value | None:
     """Return the value of the longest expression at the beginning of a side, if it ends where a sentence goes on."""
+    if any(token.text.casefold() == "remainder" for token in tokens):
+        return None
     tokens = tokens[:MOST]
     value, end = _parse(tokens)
     if value is None or end == len(tokens):
@@ -215,11 +238,8 @@ def _first_value(tokens: Sequence[_Token]) -> _Value | None:
         dash = after.text == "-" and beyond and beyond[0].kind == "word" and not _is_unknown(beyond[0])
         return value if dash else None
     goes_on = after.kind == "word" and not _is_unknown(after)
-    return (
-        value
-        if goes_on or after.text in tuple(_CLOSE) or (after.kind == "other" and after.text not in "_\\!")
-        else None
-    )
+    ends = after.text in tuple(_CLOSE) or (after.kind == "other" and after.text not in _JOINING)
+    return value if goes_on or ends else None
 
 
 def _equal(left: _Value, right: _Value, about: bool) -> bool:
