@@ -12,9 +12,12 @@ from intact.tasks.task import Item, Task
 
 LETTERS = "ABCDE"
 
-_CUE = re.compile(r"(?:answer|option|choice)\s*(?:is|:|=)*[\s:*]*", re.IGNORECASE)
-_LETTER = re.compile(r"\(?([A-E])\)?(?![\w'’])")
-_ALONE = re.compile(r"(?<![\w'’])(?:\(([A-E])\)|([B-E])(?![\w'’])|(A)(?=\s*(?:[).:,]|$)))", re.MULTILINE)
+_CUE = re.compile(r"(?:answer|option|choice)\s*(?:is|:|=)+[\s:*]*", re.IGNORECASE)
+_LETTER = re.compile(r"\(([a-e])\)|\(?([A-E])(?![\w'’])|([a-e])\)?[\s.*$]*$", re.MULTILINE)
+_ALONE = re.compile(
+    r"(?<![\w'’])(?:(?i:option|choice|answer)\s+(A)(?![\w'’])|\(([A-E])\)|([B-E])(?![\w'’])|(A)(?=\s*(?:[).:,]|$)))",
+    re.MULTILINE,
+)
 
 
 class Choice(Task):
@@ -30,7 +33,10 @@ class Choice(Task):
     instruction = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
 
     def read(self, text: str) -> str | None:
-        """Return the letter in the last box, behind the last "answer is", or else the last that stands alone."""
+        """Return the letter in the last box, behind the last "answer is", or else the last that stands alone.
+
+        A small letter counts in brackets, or where nothing follows it on its line: "a" may be a word.
+        """
         inside = answers.boxed(text)
         if inside is not None:
             return self._meant(plain(inside))
@@ -48,7 +54,7 @@ class Choice(Task):
         text = text.strip(" *$.:\n")
         letter = _LETTER.match(text)
         if letter:
-            return letter[1]
+            return letter[letter.lastindex or 0].upper()
         return next((mean for word, mean in self.words.items() if re.match(rf"{word}\b", text, re.IGNORECASE)), None)
 
     def _last_word(self, text: str) -> str | None:
