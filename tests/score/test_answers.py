@@ -101,6 +101,8 @@ def test_every_solution_of_gsm8k_answers_what_it_should(data_dir):
         (r"\text{(C)}", "C"),
         ("(C)", "C"),
         (r"\text{Evelyn}", "evelyn"),
+        ("2516_{8}", "2516_8"),
+        ("1 0110_2", "10110_2"),
         ("", ""),
     ],
 )
@@ -128,7 +130,18 @@ def test_algebra_gives_one_form_to_what_is_equal(forms):
 @needs_algebra
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("1", "2"), ("x", "y"), ("-3", "3"), ("(1,2)", "(2,1)"), (r"\frac{1}{3}", "0.33"), ("[0,1)", "[0,1]")],
+    [
+        ("1", "2"),
+        ("x", "y"),
+        ("-3", "3"),
+        ("(1,2)", "(2,1)"),
+        (r"\frac{1}{3}", "0.33"),
+        ("[0,1)", "[0,1]"),
+        ("2516_8", "2516_9"),
+        ("10_2", "2"),
+        (r"(3,\frac{\pi}{2})", r"3,\frac{\pi}{2}"),
+        ("(1,2)", r"\{1,2\}"),
+    ],
 )
 def test_what_differs_is_not_the_same(one, other):
     assert not answers.same(one, other)
@@ -167,6 +180,11 @@ def test_what_differs_is_not_the_same(one, other):
 )
 def test_behind_a_cue_prose_is_no_algebra(said, answer):
     assert answers.read_answer(f"So the answer is {said}") == answer
+
+
+def test_the_base_of_a_number_may_be_left_out():
+    assert answers.same("2516_8", "2516")
+    assert answers.same("0110", "110_{2}")
 
 
 @needs_algebra

@@ -27,6 +27,7 @@ _EMPHASIS = re.compile(r"(?:^|(?<=[\s(]))[*_`]+(?=\S)|(?<=\S)[*_`]+(?=[\s.,;:!?)
 _KNOWN = r"(?:and|or|pi|sqrt|sin|cos|tan|log|ln|exp)\b"
 _PROSE = re.compile(rf"(?:^|(?<=[\s(]))(?!{_KNOWN}|[^\W\d_]{{2}}\s*[+*^])[^\W\d_]{{2,}}")
 _LOOSE = re.compile(r"(?:[\s,;:(–—-]|\b(?:and|or)$)+$")
+_BASED = re.compile(r"(\d[\dA-Z]*)_\{?(\d+)\}?")
 _FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
 
 
@@ -193,6 +194,9 @@ def simplest(latex: str) -> str:
     if _WORDS.fullmatch(words):
         return words.casefold()
     bare = undressed(latex)
+    based = _BASED.fullmatch("".join(bare.split()))
+    if based is not None:
+        return f"{based[1]}_{based[2]}"  # algebra would drop the base
     found = undressed(symbolic.canonical(bare) or "") or "".join(bare.split())
     value = numbers.as_number(plain(found))  # what had to be calculated first
     return found if value is None else numbers.canonical(value)
@@ -200,6 +204,8 @@ def simplest(latex: str) -> str:
 
 def same(right: str, given: str) -> bool:
     """Return whether two expressions in LaTeX, canonical or not, mean the same; what is given up (`noting`) does not.
+
+    Of a number's base nothing need be said, but nothing wrong. An ordered pair, or an interval, is no set.
 
     Raises
     ------
@@ -209,6 +215,10 @@ def same(right: str, given: str) -> bool:
     one, other = simplest(right), simplest(given)
     if one == other:
         return True
+    bases = [_BASED.fullmatch(text) for text in (one, other)]
+    if any(bases):
+        digits = [simplest(base[1]) if base else text for base, text in zip(bases, (one, other), strict=True)]
+        return not all(bases) and digits[0] == digits[1]
     if None not in (numbers.as_number(one), numbers.as_number(other)):
         return False
     return symbolic.equal(one, other) or symbolic.equal(undressed(right), undressed(given))
