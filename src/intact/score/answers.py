@@ -18,7 +18,7 @@ from intact.score.equations import evaluate
 from intact.score.latex import plain, undressed
 
 _BOX = re.compile(r"\\f?boxed\b\s*")
-_CALCULATION = re.compile(r"[\d\s.,+\-*/^(){}]+")
+_CALCULATION = re.compile(r"[\d\s.,+\-*/^(){}]{1,100}")
 _CUE = re.compile(r"answer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?[A-Z]\)")
