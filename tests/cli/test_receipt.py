@@ -1,4 +1,4 @@
-"""``intact receipt show``: all that matters is told, nothing of it steers the terminal, and nobody takes it for true."""
+"""``intact receipt show``: what matters is told, nothing of it steers the terminal, nobody takes it for true."""
 
 import json
 

@@ -130,12 +130,12 @@ def _hold_against(
                 break
         given += counter.tokens
     lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
-    verdict = found[min(lies or found)] if found else RunVerdict("true")
-    return replace(verdict, checked=checked, given=given)
+    decisive = found[min(lies or found)] if found else RunVerdict("true")
+    return replace(decisive, checked=checked, given=given)
 
 
 class _Given:
-    """Counts the tokens that a model is given: of each receipt the output, and the prompt unless another had the same."""
+    """Counts the tokens that a model is given: of each receipt the output, and the prompt where no other had it."""
 
     def __init__(self, most: int | None) -> None:
         self.tokens = 0
