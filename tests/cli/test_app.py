@@ -12,6 +12,7 @@ import pytest
 import intact
 from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli import main
+from intact.cli.app import run_app
 from support import speaker as speaker_module
 
 COMMANDS = [
@@ -114,6 +115,15 @@ def test_errors_are_one_line_on_stderr(intact_command, speaker, arguments, messa
 def test_a_bug_keeps_its_traceback(intact_command, monkeypatch, speaker):
     monkeypatch.setattr(speaker, "stream", lambda *_, **__: 1 / 0)
     assert isinstance(intact_command("run", "hello").raw.exception, ZeroDivisionError)
+
+
+def test_a_bug_is_no_verdict(monkeypatch, capsys):
+    """1 is what commands that judge end with where something is wrong with what they judged."""
+    monkeypatch.setitem(run_app.__globals__, "app", lambda **_: 1 / 0)
+    with pytest.raises(SystemExit) as ended:
+        run_app()
+    assert ended.value.code == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_ctrl_c_stops_an_answer_without_a_traceback(default_here):

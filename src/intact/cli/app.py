@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -43,6 +44,9 @@ from intact.errors import IntactError
 
 BROKEN_PIPE = 141
 """Exit status when the reader of our output has gone (128 + SIGPIPE)."""
+
+CRASHED = 70
+"""Exit status after an error of ours (EX_SOFTWARE of sysexits.h): 1 is a verdict of some commands."""
 
 
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
@@ -198,4 +202,8 @@ def run_app() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(prog_name="intact")
+    try:
+        app(prog_name="intact")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(CRASHED)
