@@ -111,7 +111,7 @@ def test_people_see_what_machines_see(folder, models, honest):
     [
         ({"output_tokens": [3, 99999] * 10}, "beyond this model's vocabulary"),
         ({"prompt_tokens": [-1]}, "beyond this model's vocabulary"),
-        ({"text": "something else"}, "another tokenizer, or a text that was changed"),
+        ({"text": "something else"}, "another tokenizer, a text that was changed"),
         ({"output_tokens": []}, "the output is empty"),
         ({"output_tokens": [3] * 4000}, "the model holds"),
         ({"output_tokens": [3] * 15}, "too little to judge"),
@@ -125,6 +125,55 @@ def test_what_cannot_be_audited_is_no_verdict(folder, change, message):
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "code"),
+    [
+        ("whole", None, 0),
+        ("", None, 2),
+        ("cut", None, 2),
+        ("cut", "here", 0),
+        ("cut", ["elsewhere"], 2),
+        ("kept", "here", 0),
+        ("longer", None, 2),
+    ],
+)
+@pytest.mark.parametrize("form", ["tokens", "pieces"])
+def test_tokens_are_held_against_the_text_beside_them(folder, models, text, stop, code, form):
+    model = models["claimed"]
+    prompt = model.tokenizer.encode("Hello")
+    tokens = [token for token in draw(model, prompt, COUNT, GREEDY) if token < model.tokenizer.size]
+    whole = model.tokenizer.decode(tokens, continuation=True)
+    place = next(
+        i for i in range(8, len(whole)) if whole[i - 1].strip() and whole[i : i + 2].strip() == whole[i : i + 2]
+    )
+    here = whole[place : place + 2]
+    texts = {"whole": whole, "cut": whole[:place], "kept": whole[: place + 2], "longer": whole + "x", "": ""}
+    stop = here if stop == "here" else stop
+    line = record(prompt, tokens, GREEDY, text=texts[text], stop=stop)
+    if form == "pieces":
+        content = [{"token": "", "bytes": list(model.tokenizer.token_bytes(token)), "logprob": -1} for token in tokens]
+        del line["output_tokens"]
+        line = {**line, "choices": [{"text": texts[text], "logprobs": {"content": content}}]}
+    path = folder / "beside.jsonl"
+    path.write_text(json.dumps(line))
+    result = audit(folder, path, "--json")
+    assert result.exit_code == code, result.stderr
+    if code:
+        assert "a text that was changed" in " ".join(result.stderr.split())
+
+
+def test_what_was_not_judged_or_read_is_told(folder, models):
+    tokens = draw(models["claimed"], [1, 2], COUNT, GREEDY)
+    path = folder / "told.jsonl"
+    path.write_text(json.dumps(record([1, 2], tokens, GREEDY, logprobs=[-50.0] * COUNT, warp=1)))
+    report = json.loads(audit(folder, path, "--json").stdout)
+    assert (report["verdict"], report["unread"]) == ("consistent", ["warp"])
+    assert [(one["kind"], one["tokens"]) for one in report["unjudged"]] == [("logprobs", COUNT)]
+    shown = " ".join(audit(folder, path).stdout.split())
+    assert "logprobs: 40 tokens are not judged: no honest log" in shown
+    assert "may change what is drawn: warp" in shown
 
 
 def test_what_it_needs_is_looked_for_before_any_work(folder, monkeypatch):

@@ -92,8 +92,27 @@ def test_too_few_tokens_are_not_judged():
 
 
 def test_nothing_to_compare_with_is_said():
+    one = scored([])
+    told = Scored(one.response, "greedy", (), prompt_off=(0.0,) * 64)
     with pytest.raises(LogError, match="--honest"):
-        judge([scored([0.0] * 64)], "int8", [])
+        judge([told], "int8", [])
+
+
+def test_what_an_honest_log_lacks_is_compared_with_those_that_were_measured():
+    greedy = Honest("log", "m", "int8", "greedy", 0.5, ((0.0,) * 4,) * 30)
+    report = judge([scored([0.3] * 64)], "int8", [greedy])
+    assert report.verdict == "suspicious"
+    assert [(one.kind, one.against.startswith("honest llama.cpp")) for one in report.findings] == [("inverse", True)]
+
+
+def test_what_is_not_judged_is_named_with_the_reason():
+    one = scored([0.0] * 64)
+    told = Scored(one.response, "inverse", one.scores, prompt_off=(9.0,) * 64)
+    report = judge([told, scored([0.0] * 15, "greedy")], "int8")
+    assert report.verdict == "consistent"
+    assert [(one.kind, one.tokens) for one in report.unjudged] == [("greedy", 15), ("logprobs", 64)]
+    assert "fewer than 16" in report.unjudged[0].why
+    assert "--honest" in report.unjudged[1].why
 
 
 def test_what_was_measured_covers_engines_and_profiles():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from intact.audit.engines import family
 from intact.audit.log import read_log
 from intact.errors import LogError
 
@@ -29,6 +30,10 @@ def write(tmp_path, *records):
         ({**GOOD, "temperature": 1e-9}, "temperature must be 0 .greedy. or at least 0.001"),
         ({**GOOD, "top_p": 1.5}, "top_p must be a number from 0 to 1"),
         ({**GOOD, "output_tokens": None, "pieces": [[1], [2]]}, "there is no output"),
+        (
+            '{"temperature": 1' + "0" * 400 + ', "prompt_tokens": [1], "output_tokens": [2]}',
+            "temperature must be a number",
+        ),
         ('{"temperature": 1e999, "prompt_tokens": [1], "output_tokens": [2]}', "temperature must be a number"),
         ('{"seed": ' + "9" * 5000 + "}", "no complete JSON"),
         ({**GOOD, "top_k": 1.5}, "top_k must be an integer"),
@@ -42,6 +47,12 @@ def write(tmp_path, *records):
         ({**GOOD, "logprobs": [-1.0, 2.0]}, r"logprobs\[1\] must be a log-probability"),
         ({**GOOD, "repetition_penalty": 1.1}, "repetition_penalty is 1.1: .* cannot be audited"),
         ({**GOOD, "grammar": "root ::= x"}, "grammar is"),
+        ({**GOOD, "temperature": 0.8, "do_sample": False}, "do_sample is False"),
+        ({**GOOD, "num_beams": 4}, "num_beams is 4"),
+        ({**GOOD, "extra_body": {"repetition_penalty": 1.3}}, "repetition_penalty is 1.3"),
+        ({"request": {**GOOD, "extra_body": {"best_of": 5}}, "choices": [{"text": "a"}]}, "best_of is 5"),
+        ({**GOOD, "extra_body": 3}, "extra_body must be an object"),
+        ({**GOOD, "stop": [3]}, "stop must be a text or a list of texts"),
         ({"response": {"choices": []}, "temperature": 0}, "the response has no choices"),
         ({"response": 3}, "response must be an object"),
     ],
@@ -62,6 +73,20 @@ def test_what_is_not_named_is_off_and_neutral_settings_are_no_obstacle(tmp_path)
     (entry,) = read_log(write(tmp_path, {**GOOD, "repetition_penalty": 1.0, "tools": [], "seed": -1, "top_k": -1}))
     assert (entry.settings.top_p, entry.settings.top_k, entry.settings.min_p, entry.settings.seed) == (1, 0, 0, None)
     assert entry.engine == ""
+
+
+def test_settings_in_an_extra_body_count_and_unknown_fields_are_named(tmp_path):
+    line = {**GOOD, "temperature": 0.5, "extra_body": {"top_k": 7, "warp": 2}, "stop": "\n", "do_sample": True}
+    (entry,) = read_log(write(tmp_path, line))
+    assert (entry.settings.top_k, entry.stops, entry.unread) == (7, ("\n",), ("warp",))
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("vllm, Llama-3", "vllm"), ("llama-cpp-python", "llama.cpp"), ("vLLM 0.9", "vllm"), ("x", "")],
+)
+def test_an_engine_stands_before_its_model(name, engine):
+    assert family(name) == engine
 
 
 def chat(**choice):

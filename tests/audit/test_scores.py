@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.audit.distribution import distribution, family, softmax
+from intact.audit.distribution import distribution, softmax
+from intact.audit.engines import family
 from intact.audit.generators import llama_uniforms, torch_exponentials
 from intact.audit.log import Entry, Settings
 from intact.audit.scores import gumbel_margin, inverse_distance, kind_of, surprise

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from intact.audit.distribution import family
+from intact.audit.engines import family
 from intact.audit.recompute import Scored
 from intact.audit.scores import Kind
 from intact.errors import IntactError, LogError, install
@@ -189,17 +189,29 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Unjudged:
+    """Evidence of a kind that a log has and that decided nothing, and why."""
+
+    kind: Kind
+    tokens: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a log says about its origin.
 
     Attributes
     ----------
+    unjudged
+        What had no part in the verdict.
     alpha
         Probability of calling an honest log suspicious, over all findings.
     """
 
     findings: tuple[Finding, ...]
     alpha: float
+    unjudged: tuple[Unjudged, ...] = ()
 
     def suspicious(self, finding: Finding) -> bool:
         """Whether one finding alone makes the log suspicious (Bonferroni)."""
@@ -219,7 +231,8 @@ def judge(
     Parameters
     ----------
     honest
-        Honest logs to compare with; by default those that were measured, and of several the one that is kindest.
+        Honest logs to compare with; those that were measured stand for a kind of evidence that they lack. Of several
+        the one that is kindest decides.
 
     Raises
     ------
@@ -228,29 +241,33 @@ def judge(
     """
     kinds: list[Kind] = ["greedy", "gumbel", "inverse", "likelihood", "logprobs"]
     engines = {one.response.entry.engine for one in scored}
-    findings, short = [], 0
+    findings: list[Finding] = []
+    unjudged: list[Unjudged] = []
     for kind in kinds:
         texts = [text for text in values_of(scored, kind) if text]
         count = sum(map(len, texts))
         if count < BLOCK:
-            short += count
+            if count:
+                unjudged.append(Unjudged(kind, count, f"fewer than {BLOCK} tokens"))
             continue
         if kind == "likelihood":
             findings.append(_surprise(scored, len(texts), count))
             continue
-        if honest is not None:
-            others = [one for one in honest if one.kind == kind]
-        else:
-            others = [one for engine in sorted(engines) for one in comparable(kind, engine, profile)]
+        others = [one for one in honest or () if one.kind == kind] or [
+            one for engine in sorted(engines) for one in comparable(kind, engine, profile)
+        ]
         if others:
             findings.append(_compare(scored, kind, texts, others))
+        else:
+            unjudged.append(Unjudged(kind, count, "no honest log that has it to compare with (--honest)"))
     if not findings:
+        short = sum(one.tokens for one in unjudged if one.tokens < BLOCK)
         raise LogError(
             f"too little to judge: {short} tokens of a kind, at least {BLOCK} are needed"
             if short
             else "there is nothing to compare with: give a log that is known to be honest (--honest)"
         )
-    return Report(tuple(findings), alpha)
+    return Report(tuple(findings), alpha, tuple(unjudged))
 
 
 def _compare(

@@ -19,13 +19,6 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 }
 """Where the order is not known, Transformers' stands for it."""
 
-_NAMES = {"llama": "llama.cpp", "vllm": "vllm", "transformers": "transformers"}
-
-
-def family(engine: str) -> str:
-    """The engine among those whose habits are known; empty for another."""
-    return next((name for part, name in _NAMES.items() if part in engine), "")
-
 
 class Distribution(NamedTuple):
     """What may be drawn at one position.
@@ -67,7 +60,7 @@ def distribution(logits: NDArray[np.floating], settings: Settings, engine: str) 
     logits
         Of all tokens, (vocabulary,).
     engine
-        A family (`family`).
+        A family (`intact.audit.engines.family`).
 
     Returns
     -------

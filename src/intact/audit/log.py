@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from intact.audit.openai import unfold
+from intact.audit.openai import flat, unfold
 from intact.audit.vllm import unfold_outputs
 from intact.errors import LogError
 
@@ -47,9 +46,48 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "watermarking": (False,),
     "use_beam_search": (False,),
     "tools": ([],),
+    "typical": (1,),
+    "tfs_z": (1,),
+    "top_a": (0,),
+    "top_n_sigma": (0, -1),
+    "smoothing_factor": (0,),
+    "adaptive_target": (0, -1),
+    "samplers": (),
+    "ignore_eos": (False,),
+    "best_of": (1,),
+    "num_beams": (1,),
+    "do_sample": (True,),
+    "penalty_alpha": (0,),
+    "guidance_scale": (1,),
+    "epsilon_cutoff": (0,),
+    "eta_cutoff": (0,),
+    "encoder_repetition_penalty": (1,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "bad_words_ids": ([],),
+    "sequence_bias": ({}, []),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "extra_args": ({},),
+    "vllm_xargs": ({},),
 }
 """What changes a distribution and is not recomputed here, with the values that leave it alone (beside null)."""
 
+READ = """
+    engine prompt_tokens prompt messages output_tokens text pieces logprobs prompt_logprobs temperature top_p top_k
+    min_p seed device gpu_threads batch stop stop_strings
+"""
+"""What is read of a response; and"""
+BESIDE = """
+    model n stream stream_options max_tokens max_completion_tokens max_new_tokens top_logprobs echo user metadata id
+    object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
+    return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
+"""
+"""what has no part in how a token is drawn. Names of other fields are told, since they may have one."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
@@ -108,6 +146,10 @@ class Entry:
         How many threads that GPU runs at a time.
     prompt_logprobs
         The engine's log-probability of each token of the prompt, or None.
+    stops
+        Texts at which the engine ended an answer, and cut it.
+    unread
+        Names of fields that nothing here knows.
     """
 
     where: str
@@ -122,6 +164,8 @@ class Entry:
     device: str = ""
     gpu_threads: int = GPU_THREADS
     prompt_logprobs: tuple[Told, ...] | None = None
+    stops: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def read_log(path: Path) -> list[Entry]:
@@ -172,7 +216,7 @@ def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
     elif "outputs" in record:
         exchanges = unfold_outputs(record, where)
     else:
-        exchanges = [{**record, "pieces": None}]
+        exchanges = [{**flat(record, where), "pieces": None}]
     for index, exchange in enumerate(exchanges):
         yield _entry(exchange, where if len(exchanges) == 1 else f"{where}, choice {index}")
 
@@ -200,7 +244,20 @@ def _entry(record: Mapping[str, Any], where: str) -> Entry:
         _device(record, where),
         _integer(record, "gpu_threads", GPU_THREADS, where, 256),
         _prompt_logprobs(record, where),
+        _stops(record, where),
+        tuple(sorted(record.keys() - {*READ.split(), *BESIDE.split(), *NEUTRAL})),
     )
+
+
+def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in ("stop", "stop_strings"):
+        value = record.get(name)
+        several = [value] if isinstance(value, str) else [] if value is None else value
+        if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+            raise LogError(f"{where}: {name} must be a text or a list of texts, got {value!r:.40}")
+        found += several
+    return tuple(one for one in found if one)
 
 
 def _settings(record: Mapping[str, Any], where: str) -> Settings:
@@ -272,6 +329,8 @@ def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tu
 def _refuse_unknown_distributions(record: Mapping[str, Any], where: str) -> None:
     for name, neutral in NEUTRAL.items():
         value = record.get(name)
+        if name == "do_sample" and record.get("temperature") == 0:
+            continue  # either says greedy
         if value is not None and value not in neutral:
             raise LogError(
                 f"{where}: {name} is {value!r:.40}: what it does to the distribution is not recomputed, "
@@ -313,7 +372,7 @@ def _number(record: Mapping[str, Any], name: str, default: float, where: str, bo
     value = record.get(name)
     if value is None:
         return default
-    good = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    good = not isinstance(value, bool) and isinstance(value, int | float)
     if not good or not bounds[0] <= value <= bounds[1]:
         raise LogError(f"{where}: {name} must be a number from {bounds[0]:g} to {bounds[1]:g}, got {value!r:.40}")
     return float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from intact.audit.engines import family
 from intact.audit.vllm import seeded, token_id
 from intact.errors import LogError
 
@@ -27,6 +28,7 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     response = _object(response, "body", where) if "body" in response and "choices" not in response else response
     request = _object(record, "request", where) if "request" in record else record
     request = _object(request, "body", where) if "body" in request and "messages" not in request else request
+    request = flat(request, where)
     choices = response.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise LogError(
@@ -43,7 +45,7 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     found = []
     for index, choice in enumerate(choices):
         prompt = common | prompts[index // several] | _prompt(response, choice)
-        own = seeded(prompt, index % several) if "vllm" in engine.lower() else {}
+        own = seeded(prompt, index % several) if family(engine) == "vllm" else {}
         found.append(prompt | own | _choice(choice, where, _echoed(request, response, len(prompts), where)))
     return found
 
@@ -109,6 +111,14 @@ def _bytes(token: Mapping[str, Any], where: str) -> bytes:
     except (ValueError, TypeError):
         pass
     raise LogError(f"{where}: a token of logprobs has neither bytes (0 to 255) nor a text: {name!r:.40}")
+
+
+def flat(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A request with the fields of its `extra_body` among its own, as OpenAI's client sends them."""
+    extra = record.get("extra_body")
+    if extra is not None and not isinstance(extra, dict):
+        raise LogError(f"{where}: extra_body must be an object, got {extra!r:.40}")
+    return {name: value for name, value in record.items() if name != "extra_body"} | (extra or {})
 
 
 def _object(record: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.audit.distribution import Distribution, Floats, distribution, family, softmax
+from intact.audit.distribution import Distribution, Floats, distribution, softmax
+from intact.audit.engines import family
 from intact.audit.generators import RANDOM_SEED, cuda_exponentials, llama_uniforms, torch_exponentials
 from intact.audit.log import Entry
 

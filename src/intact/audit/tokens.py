@@ -64,6 +64,7 @@ class Reader:
             self._compare(output, entry)
         elif entry.pieces is not None:
             output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.pieces)]
+            self._compare(output, entry)
         else:
             output, retokenised = self._encoded(entry), True
         if not output and (entry.prompt_logprobs is None or len(prompt) < 2):
@@ -125,15 +126,22 @@ class Reader:
         return tokens
 
     def _compare(self, output: Sequence[int], entry: Entry) -> None:
-        """Hold tokens against the text beside them, which engines cut at stop strings and strip of white space."""
+        """Hold tokens against the text beside them, which engines strip of white space and cut at stop strings.
+
+        What they cut may go on behind the string, by the rest of its last token, or keep it. Bytes that are no whole
+        character are left out by some.
+        """
         if entry.text is None:
             return
         known = [token for token in output if token < self._tokenizer.size]
-        decoded = self._tokenizer.decode(known, continuation=True)
-        if not decoded.strip().startswith(entry.text.strip()):
+        decoded, text = self._tokenizer.decode(known, continuation=True).strip(), entry.text.strip()
+        rest = decoded.removeprefix(text)
+        cut = any(rest.lstrip().startswith(stop.strip()) or text.endswith(stop.strip()) for stop in entry.stops)
+        if not decoded.startswith(text) or (rest.strip("\ufffd \n\t") and not cut):
             raise LogError(
-                f"{entry.where}: output_tokens read {decoded.strip()!r:.60} with this model's tokenizer, "
-                f"but the text is {entry.text.strip()!r:.60}: another tokenizer, or a text that was changed"
+                f"{entry.where}: the tokens read {decoded!r:.60} with this model's tokenizer, but the text is "
+                f"{text!r:.60}: another tokenizer, a text that was changed, or one cut at a string that `stop` should "
+                "name; without the text the tokens alone are audited"
             )
 
     def _piece(self, piece: bytes, index: int, entry: Entry) -> int:

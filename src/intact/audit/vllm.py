@@ -15,7 +15,7 @@ from intact.errors import LogError
 LEAST_TEMPERATURE = 0.01
 """vLLM raises lower ones to this, but for 0."""
 _NAMED = re.compile(r"token_id:(\d{1,9})")
-_ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params")
+_ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params", "prompt_token_ids")
 
 
 def token_id(name: object) -> int | None:

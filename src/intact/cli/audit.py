@@ -104,6 +104,8 @@ def document(log: Path, model: str, profile: str, report: Report, scored: Sequen
         "profile": profile,
         "verdict": report.verdict,
         "alpha": report.alpha,
+        "unjudged": [one.__dict__ for one in report.unjudged],
+        "unread": unread(scored),
         "findings": [finding.__dict__ | {"suspicious": report.suspicious(finding)} for finding in report.findings],
         "responses": [
             {
@@ -118,6 +120,11 @@ def document(log: Path, model: str, profile: str, report: Report, scored: Sequen
             for one in scored
         ],
     }
+
+
+def unread(scored: Sequence[Scored]) -> list[str]:
+    """Names of the log's fields that nothing here knows."""
+    return sorted({name for one in scored for name in one.response.entry.unread})
 
 
 def _finite(score: float | None) -> float | None:
@@ -156,6 +163,19 @@ def show(report: Report, scored: Sequence[Scored], tokenizer: Any) -> None:
             "perhaps not those that were drawn",
             style="dim",
             soft_wrap=True,
+        )
+    for one in report.unjudged:
+        console.print(
+            f"{one.kind}: {one.tokens} tokens are not judged: {one.why}", style="yellow", soft_wrap=True, markup=False
+        )
+    names = unread(scored)
+    if names:
+        console.print(
+            f"fields that are not known here, and may change what is drawn: {', '.join(names)}",
+            style="dim",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
         )
     colour = "red" if report.verdict == "suspicious" else "green"
     console.print(
