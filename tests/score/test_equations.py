@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.score.equations import equations, share_right
+from intact.score.equations import equations, evaluate, share_right
 
 RIGHT = [
     "3 * 4 = 12",
@@ -136,3 +136,16 @@ def test_arithmetic_agrees_with_pythons(a, b, c, one, other, off):
 @given(st.text(alphabet="0123456789+-*/^=().,%$ xy≈\\\n<>"))
 def test_no_text_is_too_odd(text):
     equations(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("--4", 4), ("4 - -+-4", 0), ("-2^2", -4), ("2^-1", Fraction(1, 2)), ("-(3)", -3), ("4-", None)],
+)
+def test_signs_stand_in_any_number_before_an_atom(text, value):
+    assert evaluate(text) == value
+
+
+@pytest.mark.parametrize("text", ["4" + "-" * 3000 + "4", "1" + "^1" * 3000, "1" + "+1" * 3000, "(" * 3000 + "1"])
+def test_expressions_without_end_have_no_value(text):
+    assert evaluate(text) is None

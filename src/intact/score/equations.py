@@ -303,17 +303,16 @@ class _Reader:
             result = _apply(operator, result, following)
 
     def power(self) -> _Value:
-        """An atom with its sign, and its exponent."""
-        sign = self.peek()
-        if sign and sign in "+-":
+        """An atom with its signs, and its exponent."""
+        negative = False
+        while (sign := self.peek()) and sign in "+-":
+            negative ^= sign == "-"
             self.place += 1
-            value = self.power()
-            return value._replace(value=-value.value) if sign == "-" else value
-        base = self.atom()
-        if self.peek() != "^":
-            return base
-        self.place += 1
-        return _apply("^", base, self.power())
+        value = self.atom()
+        if self.peek() == "^":
+            self.place += 1
+            value = _apply("^", value, self.power())
+        return value._replace(value=-value.value) if negative else value
 
     def atom(self) -> _Value:
         """A number, or an expression in brackets."""
@@ -356,7 +355,12 @@ def _apply(operator: str, left: _Value, right: _Value) -> _Value:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """Return the value of a text that is one arithmetic expression, exactly; None if it is not, or grows too large."""
+    """Return the value of a text that is one arithmetic expression, exactly; None if it is not, or grows too large.
+
+    More than `MOST` tokens are too many, too.
+    """
     tokens = _tokens(plain(text))
+    if len(tokens) > MOST:
+        return None
     value, end = _parse(tokens)
     return value.value if value is not None and end == len(tokens) else None
