@@ -9,6 +9,7 @@ import pytest
 from intact.errors import FormatError, ParameterError
 from intact.sandbox import protection
 from intact.tasks import Item, Task, all_tasks, data_folder, find_task
+from intact.tasks.data import read_rows
 
 TASKS = all_tasks()
 COUNTS = {
@@ -258,3 +259,13 @@ def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
         TASKS["gsm8k"].load("valid", folder=data_dir)
     with pytest.raises(ParameterError, match="limit"):
         TASKS["gsm8k"].load(limit=0, folder=data_dir)
+
+
+def test_files_beyond_what_a_parser_takes_are_named_and_long_cells_are_read(tmp_path):
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text("[" * 200_000 + "]" * 200_000 + "\n")
+    with pytest.raises(FormatError, match="line 1 is nested too deeply"):
+        read_rows(deep)
+    long = tmp_path / "long.csv"
+    long.write_text("q,a\n" + "x" * 140_000 + ",1\n")
+    assert [len(row["q"]) for row in read_rows(long)] == [140_000]

@@ -41,7 +41,11 @@ def read_rows(path: Path) -> list[Row]:
     except (UnicodeDecodeError, OSError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".csv":
-        return list(csv.DictReader(io.StringIO(text, newline="")))  # what stands in quotes may have several lines
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        try:
+            return list(csv.DictReader(io.StringIO(text, newline="")))  # what stands in quotes may have several lines
+        except csv.Error as error:
+            raise FormatError(f"{path} is no CSV: {error}") from error
     if path.suffix == ".json":
         rows = _parse(text, str(path))
         if not isinstance(rows, list):
@@ -55,5 +59,7 @@ def read_rows(path: Path) -> list[Row]:
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise FormatError(f"{where} is nested too deeply") from None
     except ValueError as error:
         raise FormatError(f"{where} is no JSON: {error}") from error
