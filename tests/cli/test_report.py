@@ -152,6 +152,9 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     assert ".html or .md" in report(runs["vote"], out="report.pdf", code=2)
     assert "given twice" in report(runs["vote"], runs["vote"], code=2)
     lines = runs["vote"].read_text().splitlines(keepends=True)
+    better, named = json.loads(lines[-1]), json.loads(lines[-1])
+    better["scores"][0]["value"] = 0.99
+    named["scores"][0]["metric"] = "beauty"
     for content, message in (
         ("{}\n", "is no result file"),
         ("not json", "cannot be read"),
@@ -162,6 +165,10 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([lines[0], lines[1].replace('"correct":', '"correct":"no","x":'), *lines[2:]]), "correct is 'no'"),
         ("".join([lines[0], lines[1].replace('"task":0', '"task":7', 1), *lines[2:]]), "no such task"),
         ("".join([lines[0], lines[1].replace('"tokens":', '"tokens":"many","y":', 1), *lines[2:]]), "is damaged"),
+        ("".join([*lines[:-1], lines[-1].replace('"value":', '"value":9.5,"was":', 1)]), "is damaged"),
+        ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 is not what the records come to"),
+        ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 is not what the records come to"),
+        ("[" * 100_000 + "\n", "is nested too deeply"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),
     ):

@@ -12,6 +12,7 @@ from typing import Any
 
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.results import FORMAT, VERSION, Record, Run, Score, line, typed
+from intact.evaluate.scores import check
 
 _SCORE = {
     "task": (int,),
@@ -106,7 +107,8 @@ def read(path: Path) -> Run:
     ParameterError
         If there is none.
     FormatError
-        If it is none, of another version, cut off, or damaged; or the trees are those of another run.
+        If it is none, of another version, cut off, or damaged; its scores are not those of its records; or the trees
+        are those of another run.
     """
     if not path.is_file():
         raise ParameterError(f"{path}: there is no such file")
@@ -128,15 +130,16 @@ def read(path: Path) -> Run:
             typed(task["digests"], dict.fromkeys(("items", "prompts", "grader"), (str,)))
         typed(manifest["method"], {"name": (str,), "parameters": (dict,)})
         records = tuple(Record.of(value) for value in values[1:-1])
+        if len(records) != manifest["records"]:
+            raise FormatError(f"{path} should have {manifest['records']} records, but has {len(records)}")
         scores = tuple(Score(**typed(score, _SCORE)) for score in values[-1]["scores"])
         digest, tasks = str(values[-1]["traces"]), range(len(manifest["tasks"]))
         for place in [*(record.task for record in records), *(score.task for score in scores)]:
             if place not in tasks:
                 raise TypeError(f"there is no such task: {place}")
+        check(scores, records)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
-    if len(records) != manifest.get("records"):
-        raise FormatError(f"{path} should have {manifest.get('records')} records, but has {len(records)}")
     return Run(manifest, records, scores, _traces(traces_of(path), digest))
 
 
@@ -152,5 +155,7 @@ def _traces(path: Path, digest: str) -> tuple[str, ...]:
 def _lines(path: Path) -> Sequence[Any]:
     try:
         return [json.loads(text) for text in path.read_text("utf-8").split("\n") if text]
+    except RecursionError:
+        raise FormatError(f"{path} is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error

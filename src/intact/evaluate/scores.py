@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from intact.evaluate.choosing_at_k import majority_at_k
@@ -27,14 +28,42 @@ def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, .
     found: list[Score] = []
     for place, chosen in enumerate(tasks):
         own = [record for record in records if record.task == place]
-        name = "acc" if isinstance(chosen.task, Likelihood) else "accuracy"
-        figures = {name: [float(record.correct) for record in own]}
-        figures |= {name: [float(record.measures[name]) for record in own] for name in chosen.task.measures}
-        figures |= dict(_curves(own))
-        if not isinstance(chosen.task, Likelihood):
-            figures["tokens"] = [float(record.cost["tokens"]) for record in own]
-        found += [_score(place, metric, values, [record.id for record in own]) for metric, values in figures.items()]
+        found += _of_task(place, own, isinstance(chosen.task, Likelihood), tuple(chosen.task.measures))
     return tuple(found)
+
+
+def check(stated: Sequence[Score], records: Sequence[Record]) -> None:
+    """Hold scores against the records that they are about.
+
+    Raises
+    ------
+    ValueError
+        If one is not what `scores` makes of them.
+    """
+    for place in sorted({score.task for score in stated}):
+        own = [record for record in records if record.task == place]
+        told = {score.metric: score for score in stated if score.task == place}
+        measures = tuple(name for name in told if own and all(name in record.measures for record in own))
+        due = {score.metric: score for score in _of_task(place, own, "acc" in told, measures)} if own else {}
+        for metric, score in told.items():
+            if metric not in due or not _alike(score, due[metric]):
+                raise ValueError(f"{metric} of task {place} is not what the records come to: {due.get(metric)}")
+
+
+def _alike(one: Score, other: Score) -> bool:
+    """Whether two scores are the same but for the last digits of a library's sums."""
+    pairs = zip((one.value, one.low, one.high), (other.value, other.low, other.high), strict=True)
+    near = all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs)
+    return near and (one.problems, one.interval) == (other.problems, other.interval)
+
+
+def _of_task(place: int, own: Sequence[Record], likelihood: bool, measures: Sequence[str]) -> list[Score]:
+    figures = {"acc" if likelihood else "accuracy": [float(record.correct) for record in own]}
+    figures |= {name: [float(record.measures[name]) for record in own] for name in measures}
+    figures |= dict(_curves(own))
+    if not likelihood:
+        figures["tokens"] = [float(record.cost["tokens"]) for record in own]
+    return [_score(place, metric, values, [record.id for record in own]) for metric, values in figures.items()]
 
 
 def curve(most: int) -> list[int]:
