@@ -45,7 +45,17 @@ def test_a_table_is_what_mean_squares_say():
     found = split(table)
     assert [part.source for part in found.parts] == ["problem", "prompt", "problem x prompt", "sample"]
     assert [part.variance for part in found.parts] == pytest.approx(expected)
-    assert found.error**2 == pytest.approx((a + b - both) / table.size)
+    counts = (problems, prompts, problems * prompts, table.size)
+    assert found.error**2 == pytest.approx(sum(max(0, v) / n for v, n in zip(expected, counts, strict=True)))
+    assert found.error**2 == pytest.approx(sum(part.error**2 for part in found.parts))
+
+
+def test_chance_alone_is_not_taken_for_certainty():
+    """Of tables of noise the components may sum up to less than 0."""
+    rng = np.random.default_rng(0)
+    for shape in ((6, 4, 3), (100, 2, 8)):
+        table = rng.random((100, *shape))
+        assert min(split(one).error for one in table) > 0.5 * math.sqrt(1 / 12 / math.prod(shape))
 
 
 def test_components_are_unbiased():

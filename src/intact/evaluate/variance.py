@@ -1,7 +1,7 @@
 """Where the uncertainty of a score comes from: the problems, the prompts, or the samples.
 
 Random-effects components of variance. They are unbiased, so one that is about 0 may come out below 0; it then counts
-as 0 in its own standard error, but not in that of the whole.
+as 0 in standard errors, of which that of a table with prompts is too large rather than 0 by chance.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Part(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The mean, its standard error, and the parts whose squares sum up to that error's."""
+    """The mean, its standard error, and the parts whose errors' squares sum up to that error's.
+
+    But for one-way tables with a component below 0: there the error is that of the problems' means, which needs none.
+    """
 
     mean: float
     error: float
@@ -107,7 +110,7 @@ def split(values: ArrayLike) -> Split:
         ("problem x prompt", both - within / samples, size * prompts),
         ("sample", within, size * prompts * samples),
     ]
-    return _split(mean, sum(variance / count for _, variance, count in parts), *parts)
+    return _split(mean, sum(max(0.0, variance) / count for _, variance, count in parts), *parts)
 
 
 def _split(mean: float, squared: float, *parts: tuple[str, float, float]) -> Split:
