@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.sandbox import protection
+from intact.sandbox import protection, run
 from intact.score import code
 
 
@@ -82,3 +82,15 @@ def test_examples_of_a_docstring_become_assertions():
 )
 def test_only_code_whose_tests_ran_to_the_end_passes(program, verdict):
     assert code.passes(program, ["assert f(1) == 2", "assert f(2) == 3"]) == verdict
+
+
+NAMES = "def print(*_): pass\ndef exec(*_): pass\ndef globals(): pass\n"
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+def test_names_of_builtins_that_a_program_takes_for_its_own_change_no_verdict():
+    tests = ["assert f(1) == 2", "assert f(2) == 3"]
+    for body, right in (("def f(x): return x + 1\n", True), ("def f(x): return 2\n", False)):
+        assert code.passes(NAMES + body, tests) is right
+        program, mark = code.counting(NAMES + body, tests)
+        assert code.counted(run(program, limits=code.TESTING).stdout, mark) == 1 + right

@@ -108,6 +108,10 @@ def _expression(text: str) -> str | None:
         return None
 
 
+_BUILTIN = "__import__('builtins')"
+"""Where the functions are whose names a program may have taken for its own."""
+
+
 def _mark(code: str, tests: str) -> str:
     return "passed " + hashlib.sha256(f"{code}\0{tests}".encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -115,10 +119,12 @@ def _mark(code: str, tests: str) -> str:
 def testing(code: str, tests: str) -> tuple[str, str]:
     """Return a program that runs code, then tests, and what it writes last if all goes well.
 
-    That mark depends on everything, so that a program that ends early, or prints something of its own, does not pass.
+    That mark depends on everything, so that a program that ends early, or prints something of its own, does not pass by
+    accident. One that is out to pass does: code and tests share a process, in which it can find the mark, or make
+    every comparison true.
     """
     mark = _mark(code, tests)
-    return f"{code}\n{tests}\nprint()\nprint({mark!r})\n", mark
+    return f"{code}\n{tests}\n{_BUILTIN}.print()\n{_BUILTIN}.print({mark!r})\n", mark
 
 
 def passed(stdout: str, mark: str) -> bool:
@@ -141,18 +147,21 @@ def passes(code: str, tests: str | Sequence[str], limits: Limits = TESTING) -> b
 
 
 def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
-    """Return a program that runs code, then each test by itself, and the mark before the number that passed."""
+    """Return a program that runs code, then each test by itself, and the mark before the number that passed.
+
+    As in `testing`, a program that is out to pass does.
+    """
     mark = _mark(code, "\n".join(tests))
     lines = [
         code,
         "_passed = 0",
         f"for _test in {list(tests)!r}:",
         "    try:",
-        "        exec(_test, globals())",
+        f"        {_BUILTIN}.exec(_test, {_BUILTIN}.globals())",
         "        _passed += 1",
         "    except Exception:",
         "        pass",
-        f"print()\nprint({mark!r}, _passed)",
+        f"{_BUILTIN}.print()\n{_BUILTIN}.print({mark!r}, _passed)",
     ]
     return "\n".join(lines) + "\n", mark
 
