@@ -367,7 +367,8 @@ class Engine:
         error: Exception | None = None
         try:
             if event.token < 0:
-                raise ParameterError("no token is allowed here: the constraint and the biases rule out all")
+                assert request.rules is not None
+                raise request.rules.dead_end(event.position - len(request.prompt))
             finish = request.sink(event)
         except Exception as raised:  # whoever reads fails alone
             finish, error = "error", raised

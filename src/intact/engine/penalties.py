@@ -96,6 +96,11 @@ class History:
         self._shared = other._shared = True
         return other
 
+    def bars(self, drawn: int) -> list[str]:
+        """What forbids tokens after so many were drawn, in words."""
+        named = ["the biases"] if len(self._fixed.forbidden) else []
+        return [*named, f"min_tokens ({self._min_tokens})"] if drawn < self._min_tokens else named
+
     def edits(self) -> Edits | None:
         """The edits of the next row; what is added later does not change them."""
         edits, c = self._fixed, self._counts

@@ -46,6 +46,12 @@ class Rules:
         edits = self._history.edits() if self._history is not None else None
         return edits, self._matcher.mask() if self._matcher is not None else None
 
+    def dead_end(self, drawn: int) -> ParameterError:
+        """Why nothing was left to draw after so many tokens."""
+        named = ["the constraint"] if self._matcher is not None else []
+        named += self._history.bars(drawn) if self._history is not None else []
+        return ParameterError(f"no token is allowed here: {' and '.join(named)} rule out all")
+
     def add(self, token: int) -> None:
         """Go on by a token."""
         if self._history is not None:

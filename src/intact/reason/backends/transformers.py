@@ -211,7 +211,8 @@ class TransformersBackend:
             rules = request.rules.next() if request.rules is not None else (None, None)
             token = draw(text.logits, request.sampling, text.key, position, *rules)
             if token < 0:
-                raise ParameterError("biases and constraints leave no token")
+                assert request.rules is not None
+                raise request.rules.dead_end(len(writer.tokens))
             text.job.request.sink(self._event(text, token, position))
             if request.rules is not None:
                 request.rules.add(token)
