@@ -299,6 +299,12 @@ def test_info_says_what_runs(model, path):
     assert "tiny.gguf" in repr(model)
 
 
+def test_a_request_inside_exclusive_is_told_so(model):
+    with model.exclusive(), pytest.raises(RuntimeError, match="in use by this very thread, inside `exclusive`"):
+        model.generate("some", max_tokens=2)
+    assert one(model, "some", max_tokens=2)
+
+
 def test_a_completion_is_a_value(model):
     found = one(model, "some", max_tokens=3)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -65,7 +65,10 @@ class Turn:
             gate = None
             with self._mutex:
                 if self.mine:
-                    raise RuntimeError("the engine is in use by this very thread: a sink cannot start another request")
+                    raise RuntimeError(
+                        "the engine is in use by this very thread, inside `exclusive` or in a sink, which cannot start "
+                        "another request: leave it first"
+                    )
                 if self._owner is None:
                     self._owner = threading.get_ident()
                 else:
