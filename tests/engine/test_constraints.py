@@ -128,6 +128,27 @@ def test_a_text_can_be_written_as_it_is_encoded(tokenizer: Tokenizer) -> None:
     assert matcher.accepting
 
 
+def test_an_end_token_is_allowed_only_where_the_text_may_end(tiny: Tokenizer) -> None:
+    a, b = tiny.encode("ab")
+    matcher = start(tiny, grammar='start: "a" (<|im_end|> "b" | "b")')
+    matcher.accept(a)
+    assert tokens_of(matcher.mask()).tolist() == [b]
+    matcher.accept(b)
+    assert set(tokens_of(matcher.mask()).tolist()) == tiny.eos_ids
+    with pytest.raises(ParameterError, match="the grammar allows no token here but one that would end the text"):
+        start(tiny, grammar='start: <|im_end|> "b"')
+
+
+def test_a_grammar_may_name_control_tokens(tiny: Tokenizer) -> None:
+    a, b = tiny.encode("ab")
+    (control,) = tiny.encode("<|im_start|>", bos=False)
+    matcher = start(tiny, grammar='start: "a" <|im_start|> "b"')
+    for token in (a, control, b):
+        assert tokens_of(matcher.mask()).tolist() == [token]
+        matcher.accept(token)
+    assert matcher.accepting
+
+
 @pytest.mark.parametrize("text", ["{  ", "{\n\n", "{\n" + " " * 41])
 def test_json_has_no_idle_space(tiny: Tokenizer, text: str) -> None:
     matcher = start(tiny, json_schema={"type": "object"})

@@ -79,8 +79,20 @@ class Matcher:
                 raise self._error("allows no token here")
             if not words.any():
                 raise ParameterError(f"the {self._kind} allows no token here")
-            self._mask = words
+            self._mask = self._without_early_ends(words)
         return self._mask
+
+    def _without_early_ends(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The mask without the end tokens that a grammar names in its midst: the text would end there as if it were whole."""
+        named = [token for token in self._ends if words[token >> 5] >> (token & 31) & 1]
+        if not named or self._inner.is_accepting():
+            return words
+        kept = words.copy()
+        for token in named:
+            kept[token >> 5] &= ~np.uint32(1 << (token & 31))
+        if not kept.any():
+            raise ParameterError(f"the {self._kind} allows no token here but one that would end the text")
+        return kept
 
     def accept(self, token: int) -> None:
         """Go on by a token.
