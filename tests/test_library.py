@@ -305,6 +305,21 @@ def test_a_request_inside_exclusive_is_told_so(model):
     assert one(model, "some", max_tokens=2)
 
 
+def test_streams_take_what_their_likes_take(model):
+    whole = one(model, "some", max_tokens=3, logprobs=True)
+    pieces = list(model.stream("some", max_tokens=3, logprobs=True))
+    assert tuple(piece.logprob for piece in pieces) == whole.logprobs
+    messages = [{"role": "user", "content": "some"}]
+    for logprobs in (False, True):
+        *_, last = model.stream("some", max_tokens=3, logprobs=logprobs, receipt=True)
+        assert (last.receipt.output.logprobs is not None) == logprobs
+    texts = [piece.text for piece in model.chat_stream(messages, n=1, max_tokens=3)]
+    assert "".join(texts) == model.chat(messages, n=1, max_tokens=3).text
+    for several in (model.chat, model.chat_stream):
+        with pytest.raises(ParameterError, match="chat gives one answer, got n=2"):
+            several(messages, n=2)
+
+
 def test_a_completion_is_a_value(model):
     found = one(model, "some", max_tokens=3)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -128,6 +128,7 @@ class Model:
         self,
         prompt: Prompt,
         *,
+        logprobs: bool = False,
         id: str | None = None,  # noqa: A002
         priority: int = 0,
         draft: bool = True,
@@ -136,16 +137,18 @@ class Model:
     ) -> Iterator[Chunk]:
         """Continue one prompt token by token: the first sample that `generate` would give, piece by piece.
 
-        Parameters are checked when this is called; leaving the iterator early ends the generation.
+        Parameters are checked when this is called; leaving the iterator early ends the generation. Each piece carries its
+        log-probability; `logprobs` says whether a receipt does.
         """
         pieces: deque[Chunk] = deque()
         parameters, ids = _parameters(sampling), None if id is None else [id]
+        asked = _Receipts(wanted_hash(receipt), logprobs)
 
         def listen(_: int, piece: Chunk | None) -> None:
             if piece is not None:
                 pieces.append(piece)
 
-        jobs = self._asked([prompt], 1, parameters, ids, priority, draft, listen, _Receipts(wanted_hash(receipt)))
+        jobs = self._asked([prompt], 1, parameters, ids, priority, draft, listen, asked)
         return self._stream(jobs, pieces)
 
     def _stream(self, jobs: list[Job], pieces: deque[Chunk]) -> Iterator[Chunk]:
@@ -194,6 +197,7 @@ class Model:
         self,
         prompt: Prompt,
         *,
+        logprobs: bool = False,
         id: str | None = None,  # noqa: A002
         priority: int = 0,
         draft: bool = True,
@@ -201,7 +205,9 @@ class Model:
         **sampling: Unpack[SamplingFields],
     ) -> AsyncIterator[Chunk]:
         """`stream` for coroutines. A reader who falls `UNREAD` pieces behind pauses the sample until it catches up."""
-        samples = self.asamples(prompt, id=id, priority=priority, draft=draft, receipt=receipt, **sampling)
+        samples = self.asamples(
+            prompt, logprobs=logprobs, id=id, priority=priority, draft=draft, receipt=receipt, **sampling
+        )
         async with aclosing(samples) as pieces:
             async for _, piece in pieces:
                 if isinstance(piece, Chunk):
@@ -289,13 +295,11 @@ class Model:
         ParameterError
             If the model has no chat template, or the template refuses the messages; if several answers are asked for.
         """
-        if (n := parameters.get("n", 1)) != 1:
-            raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a Conversation for several")
-        return self.generate(Conversation(messages), **parameters)[0][0]
+        return self.generate(Conversation(messages), **_for_one(parameters))[0][0]
 
     def chat_stream(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Iterator[Chunk]:
         """`chat`, token by token."""
-        return self.stream(Conversation(messages), **parameters)
+        return self.stream(Conversation(messages), **_for_one(parameters))
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
@@ -577,6 +581,13 @@ def _check_boolean(name: str, value: object) -> None:
 def _check_on_error(value: object) -> None:
     if value not in ("raise", "return"):
         raise ParameterError(f"on_error must be 'raise' or 'return', got {value!r:.60}")
+
+
+def _for_one(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of one answer, without the number of answers."""
+    if whole(n := parameters.pop("n", 1)) != 1:
+        raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a Conversation for several")
+    return parameters
 
 
 def _parameters(fields: SamplingFields) -> SamplingParameters:
