@@ -359,6 +359,8 @@ def test_a_completion_is_a_value(model):
         ({"ids": ["a", "b"]}, r"ids must be a list that names each of the 1 prompts"),
         ({"ids": "a"}, r"ids must be a list that names each of the 1 prompts"),
         ({"ids": 5}, r"ids must be"),
+        ({"ids": [None]}, r"ids\[0\] must be a string, got None"),
+        ({"ids": [7]}, r"ids\[0\] must be a string, got 7"),
         ({"ids": ["\ud800"]}, r"ids\[0\] holds the lone surrogate U\+D800"),
         ({"max_token": 2}, "'max_token' is no sampling parameter; they are max_tokens, temperature"),
     ],

@@ -463,7 +463,9 @@ class Model:
                 self.engine.check(tokens)
             except ParameterError as error:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
-            name = prompt_id(tokens) if ids is None else str(ids[i])
+            name = prompt_id(tokens) if ids is None else ids[i]
+            if not isinstance(name, str):
+                raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
             check_unicode(f"ids[{i}]", name)
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
             recorder = None
