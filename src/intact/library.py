@@ -386,8 +386,13 @@ class Model:
         many = list(_sequence(prompts, "prompts"))
         if not many:
             raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
-        several = all(isinstance(item, str | bytes | Conversation) or _is_sequence(item) for item in many)
-        return many if several else [many]
+        each = [isinstance(item, str | bytes | Conversation) or _is_sequence(item) for item in many]
+        if any(each) and not all(each):
+            item = many[each.index(False)]
+            raise ParameterError(
+                f"prompts mixes prompts with other things, such as {item!r:.60}: give a text, token ids, or a list of these"
+            )
+        return many if any(each) else [many]
 
     def _tokens(self, prompt: Prompt, what: str) -> list[int]:
         if isinstance(prompt, str | bytes):
@@ -397,6 +402,8 @@ class Model:
         tokens = []
         for i, token in enumerate(_sequence(prompt, what)):
             number = whole(token)
+            if isinstance(token, Mapping):
+                raise ParameterError(f"{what} is a list of messages: use chat, or give them as Conversation(messages)")
             if number is None:
                 raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
             if not 0 <= number < self.program.vocabulary:
@@ -465,7 +472,9 @@ class Model:
                 raise error if len(prompts) == 1 else ParameterError(f"prompt {i}: {error}") from None
             name = prompt_id(tokens) if ids is None else ids[i]
             if not isinstance(name, str):
-                raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
+                raise ParameterError(
+                    f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws"
+                )
             check_unicode(f"ids[{i}]", name)
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(n)]
             recorder = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from intact.errors import ParameterError
 from intact.text.template import Message
 from intact.text.tokenizer import Tokenizer
 
@@ -36,4 +37,9 @@ class Conversation:
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
         """The tokens of the prompt; `most` and errors as of `Tokenizer.encode` and `Tokenizer.render_chat`."""
         text = tokenizer.render_chat(self.messages, **self.variables, now=self.now)
+        if not self.messages:
+            raise ParameterError("there are no messages: give turns like {'role': 'user', 'content': 'Hello'}")
+        for index, message in enumerate(self.messages):
+            if set(message) == {"role"}:
+                raise ParameterError(f"messages[{index}] says nothing: it needs a 'content', got {message!r:.60}")
         return tokenizer.encode(text, bos=False, most=most)
