@@ -137,8 +137,8 @@ class Model:
     ) -> Iterator[Chunk]:
         """Continue one prompt token by token: the first sample that `generate` would give, piece by piece.
 
-        Parameters are checked when this is called; leaving the iterator early ends the generation. Each piece carries its
-        log-probability; `logprobs` says whether a receipt does.
+        Parameters are checked when this is called; leaving the iterator early ends the generation. Each piece carries
+        its log-probability; `logprobs` says whether a receipt does.
         """
         pieces: deque[Chunk] = deque()
         parameters, ids = _parameters(sampling), None if id is None else [id]
@@ -390,7 +390,8 @@ class Model:
         if any(each) and not all(each):
             item = many[each.index(False)]
             raise ParameterError(
-                f"prompts mixes prompts with other things, such as {item!r:.60}: give a text, token ids, or a list of these"
+                f"prompts mixes prompts with other things, such as {item!r:.60}: "
+                "give a text, token ids, or a list of these"
             )
         return many if any(each) else [many]
 

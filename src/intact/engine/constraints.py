@@ -83,7 +83,7 @@ class Matcher:
         return self._mask
 
     def _without_early_ends(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The mask without the end tokens that a grammar names in its midst: the text would end there as if it were whole."""
+        """The mask without end tokens that a grammar names in its midst: the text would end there as if whole."""
         named = [token for token in self._ends if words[token >> 5] >> (token & 31) & 1]
         if not named or self._inner.is_accepting():
             return words

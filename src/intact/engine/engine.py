@@ -102,7 +102,7 @@ class Engine:
             raise ParameterError(
                 f"the prompt has {length} tokens; the context of {self.context} leaves room for none after it"
             )
-        if -(-length // self.pool.page_size) > self.pool.capacity:
+        if -(-length // self.pool.page_size) > self.pool.most:
             raise self._too_small(length)
 
     def add(self, request: Request) -> None:
@@ -401,9 +401,12 @@ class Engine:
 
     def _too_small(self, length: int) -> CapacityError:
         pool = self.pool
+        count = -(-length // pool.page_size)
+        capped = f"its cap allows {pool.most:,} of {pool.page_bytes:,} bytes each: raise cache_bytes"
+        if count <= pool.most:
+            capped = f"the machine has memory for {pool.capacity:,} of {pool.page_bytes:,} bytes each: free some"
         return CapacityError(
-            f"a sequence of {length:,} tokens needs {-(-length // pool.page_size):,} pages of the KV cache; its cap "
-            f"allows {pool.capacity:,} of {pool.page_bytes:,} bytes each: raise cache_bytes, or shorten the text"
+            f"a sequence of {length:,} tokens needs {count:,} pages of the KV cache; {capped}, or shorten the text"
         )
 
     def prefill(

@@ -19,12 +19,17 @@ class PagePool:
     ----------
     limit : int, optional
         The most bytes of all pages together; by default as many as the machine gives.
+
+    Attributes
+    ----------
+    most, capacity : int
+        Pages that the limit allows, and of these what the machine had when it was last asked.
     """
 
     def __init__(self, executor: Executor, limit: int | None = None) -> None:
         self._executor = executor
         self.page_size, self.page_bytes = executor.page_size, executor.page_bytes
-        self._most = self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
+        self.most = self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
         if self.capacity < 1:
             raise ParameterError(
                 f"a KV cache of {limit:,} bytes holds no page: "
@@ -59,7 +64,7 @@ class PagePool:
 
     def retry(self) -> None:
         """Let the cap be what was asked for, though the machine did not have it a while ago."""
-        self.capacity = self._most
+        self.capacity = self.most
 
     def _grow(self) -> None:
         first = len(self._references)
