@@ -124,6 +124,7 @@ def test_a_batch_can_be_cancelled(tiny_path, state):
         [line(1) | {"url": "/v1/embeddings"}],
         [line(1) | {"custom_id": 5}],
         ["[" * 5000],
+        [line(1), line(2, user="a" * 5000)],
     ],
     ids=lambda lines: str(lines)[:40],
 )
@@ -136,7 +137,7 @@ def test_a_bad_file_is_refused_before_anything_is_done(storing, lines):
 @pytest.fixture(scope="module")
 def storing(tiny_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storing")
-    with running({"tiny": tiny_path}, state=folder, keys=KEYS, upload_bytes=10_000) as server:
+    with running({"tiny": tiny_path}, state=folder, keys=KEYS, upload_bytes=15_000, body_bytes=5_000) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 import intact
 from intact.serve import chat, completions, methods, reasoning, receipts, responses, tokens
+from intact.serve.bodies import BodyRoute
 from intact.serve.errors import ApiError, invalid, reply
 from intact.serve.files import Files
 from intact.serve.generation import Service
@@ -43,7 +44,7 @@ THREADS = 16
 def create_app(service: Service) -> FastAPI:
     """Make the application."""
     folder = service.settings.state
-    files = None if folder is None else Files(folder / "files")
+    files = None if folder is None else Files(folder / "files", service.settings.body_bytes)
     batches = None if folder is None or files is None else batches_of(service, folder, files)
 
     @asynccontextmanager
@@ -70,6 +71,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.router.route_class = BodyRoute
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

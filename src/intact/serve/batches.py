@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from intact.errors import ParameterError
-from intact.serve.errors import ApiError, encode, invalid
+from intact.serve.bodies import formed, parsed
+from intact.serve.errors import ApiError, encode
 from intact.serve.files import Files, load, save
 from intact.serve.requests import BatchRequest
 from intact.serve.sse import told
@@ -186,10 +187,7 @@ class Batches:
         names = set[str]()
         for number, line in enumerate(self._files.lines(file), 1):
             where = f"line {number} of {file}"
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ApiError(400, f"{where} is no JSON: {error}", "input_file_id") from error
+            value = parsed(line, where, "input_file_id")
             name = value.get("custom_id") if isinstance(value, dict) else None
             if not isinstance(name, str) or not isinstance(value.get("body"), dict):
                 raise ApiError(400, f"{where} must have a custom_id, a url and a body", "input_file_id")
@@ -267,13 +265,9 @@ class Batches:
     async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
         """A line of the file of answers, and whether it is an answer."""
         try:
-            request: Any = endpoint.form.model_validate(line["body"] | {"stream": None})
+            request: Any = await asyncio.to_thread(formed, endpoint.form, line["body"] | {"stream": None})
             async with asyncio.timeout(request.intact.deadline):
                 status, body = 200, await self._patiently(endpoint, request, client)
-        except ValidationError as error:
-            errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-            refused = invalid(errors, line["body"])
-            status, body = refused.status, refused.as_dict()
         except Exception as error:
             shown = told(error)
             status, body = shown.status, shown.as_dict()

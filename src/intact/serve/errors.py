@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from intact.errors import CapacityError, IntactError
@@ -14,8 +15,8 @@ from intact.errors import CapacityError, IntactError
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-class ApiError(Exception):
-    """What a client is told instead of an answer.
+class ApiError(HTTPException):
+    """What a client is told instead of an answer; Starlette's, so that FastAPI lets it through wherever it is raised.
 
     Attributes
     ----------
@@ -35,8 +36,11 @@ class ApiError(Exception):
         code: str | None = None,
         after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(status, message)
         self.status, self.message, self.param, self.code, self.after = status, message, param, code, after
+
+    def __str__(self) -> str:
+        return self.message
 
     def as_dict(self) -> dict[str, Any]:
         """The error as JSON has it."""
@@ -97,14 +101,19 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     return ApiError(500, "the server failed; its log says how", code="internal_error")
 
 
-def place(body: Any, loc: Sequence[int | str]) -> list[int | str]:
-    """The steps to a place in a request, of pydantic's, which name alternatives in between."""
+def place(body: Any, error: Mapping[str, Any]) -> list[int | str]:
+    """The steps to what an error is about, of pydantic's, which name alternatives in between."""
+    loc, is_missing = error["loc"][1:], error["type"] == "missing"
     steps: list[int | str] = []
     here = body
     for position, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
             here = here[step]
-        elif isinstance(step, str) and isinstance(here, Mapping) and (step in here or position == len(loc) - 1):
+        elif (
+            isinstance(step, str)
+            and isinstance(here, Mapping)
+            and (step in here or (is_missing and position == len(loc) - 1))
+        ):
             here = here.get(step)
         else:
             continue
@@ -124,15 +133,12 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
     """
     first = errors[0] if errors else {}
     same = [error for error in errors if error["loc"][:2] == first["loc"][:2]]
-    first = max(same, key=lambda error: len(place(body, error["loc"][1:])), default=first)
+    first = max(same, key=lambda error: len(place(body, error)), default=first)
     loc = list(first.get("loc", ()))
     kind, param = (
         first.get("type", ""),
-        spelt(place(body, loc[1:])) if loc[:1] == ["body"] else ".".join(map(str, loc[1:])),
+        spelt(place(body, first)) if loc[:1] == ["body"] else ".".join(map(str, loc[1:])),
     )
-    if kind == "json_invalid":
-        detail = first.get("ctx", {}).get("error", "")
-        return ApiError(400, f"the body is no JSON: {detail} at byte {loc[-1] if loc else 0}")
     if isinstance(first.get("input"), bytes):
         return ApiError(415, "the body must be JSON, with content-type: application/json")
     if kind == "extra_forbidden":
@@ -141,6 +147,13 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         return ApiError(400, "the request has no body; expected a JSON object")
     if kind == "missing":
         return ApiError(400, f"{param} is missing", param, "missing_field")
-    given = f", got {first['input']!r:.60}" if "input" in first else ""
+    given = f", got {_given(first['input'])}" if "input" in first else ""
     message = str(first.get("msg", "is invalid"))
     return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param or None)
+
+
+def _given(value: Any) -> str:
+    """What was given, in few words, however much it is."""
+    if isinstance(value, list | Mapping):
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
+    return repr(value[:60] if isinstance(value, str) else value)

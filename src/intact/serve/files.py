@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from intact.errors import ParameterError
 from intact.serve.errors import ApiError
+from intact.serve.settings import Settings
 
 _PIECE = 1 << 20
 
@@ -24,10 +25,12 @@ class Files:
     ----------
     folder : Path
         Made if need be, for its owner's eyes alone.
+    line_bytes : int
+        The longest line that is read: a request's body may be no longer where it comes alone.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, line_bytes: int = Settings.body_bytes) -> None:
+        self._folder, self._line_bytes = folder, line_bytes
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -91,9 +94,18 @@ class Files:
         self.path(name).unlink(missing_ok=True)
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file that are not empty."""
+        """The lines of a file that are not empty.
+
+        Raises
+        ------
+        ApiError
+            400, at one that is too long.
+        """
         with self.path(name).open("rb") as file:
-            for line in file:
+            while line := file.readline(self._line_bytes + 1):
+                if len(line) > self._line_bytes:
+                    message = f"{name} has a line of more than {self._line_bytes:,} bytes"
+                    raise ApiError(400, message, "input_file_id")
                 if line.strip():
                     yield line
 

@@ -9,7 +9,6 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -148,8 +147,8 @@ class Guard:
             async with asyncio.timeout(self._settings.body_seconds):
                 message = await receive()
             left -= len(message.get("body", b""))
-            if left < 0:  # in Starlette's words, as it is FastAPI that reads here
-                raise HTTPException(413, _too_long(self._settings.upload_bytes).message)
+            if left < 0:
+                raise _too_long(self._settings.upload_bytes)
             return message
 
         return counted

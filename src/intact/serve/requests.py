@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticKnownError
+
+T = TypeVar("T")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Top = Annotated[int, Field(ge=0, le=20)]
+Many = Annotated[list[T], Field(fail_fast=True)]
+"""A list of any length, of which the first thing that is wrong is told."""
+TURNS = 10_000
+"""The most messages of a conversation."""
+
+
+def few(most: int) -> BeforeValidator:
+    """An object of at most so many fields; pydantic would look at all of them first."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > most:
+            context = {"field_type": "Dictionary", "max_length": most, "actual_length": len(value)}
+            raise PydanticKnownError("too_long", context)
+        return value
+
+    return BeforeValidator(check)
 
 
 class Form(BaseModel):
@@ -19,11 +38,12 @@ class Form(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_unknown_null(cls, value: Any) -> Any:
-        """Clients send all fields of their own types, also those that they leave empty."""
+        """Clients send all fields of their own types, also those that they leave empty; of others one is enough."""
         if not isinstance(value, dict):
             return value
         known = {field.alias or name for name, field in cls.model_fields.items()}
-        return {name: item for name, item in value.items() if item is not None or name in known}
+        unknown = next((name for name, item in value.items() if item is not None and name not in known), None)
+        return {name: item for name, item in value.items() if name in known or name == unknown}
 
 
 class Part(BaseModel):
@@ -54,13 +74,16 @@ class Message(Form):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Many[Part] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Many[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
+
+
+Turns = Annotated[Many[Message], Field(min_length=1, max_length=TURNS)]
 
 
 class FunctionTool(Form):
@@ -146,7 +169,7 @@ class Extension(Form):
     """
 
     method: str | None = None
-    parameters: dict[str, Value] = {}
+    parameters: Annotated[dict[str, Value], few(64)] = {}
     n: Count | None = None
     budget: str | None = None
     answer: Literal["text", "number", "expression"] = "expression"
@@ -173,7 +196,7 @@ class Sampled(Form):
     repetition_penalty: Number | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
-    logit_bias: Annotated[dict[str, Number], Field(max_length=4096)] | None = None
+    logit_bias: Annotated[dict[str, Number], few(4096)] | None = None
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     seed: int | None = None
@@ -188,13 +211,13 @@ class Sampled(Form):
 class ChatRequest(Sampled):
     """`/v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Turns
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: Top | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[Many[Tool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
@@ -207,13 +230,30 @@ class ChatRequest(Sampled):
     prompt_cache_retention: str | None = None
     verbosity: Literal["medium"] | None = None
     prediction: dict[str, Any] | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Many[Literal["text"]] | None = None
+
+
+def _prompts(prompt: Any) -> str:
+    if not isinstance(prompt, list):
+        return "text"
+    first = prompt[0] if prompt else None
+    return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "tokens"
+
+
+Prompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[Many[str], Tag("texts")]
+    | Annotated[Many[int], Tag("tokens")]
+    | Annotated[Many[Many[int]], Tag("lists")],
+    Discriminator(_prompts),
+]
+"""One or several texts, or as many lists of tokens; the first says which, so that no other is tried."""
 
 
 class CompletionRequest(Sampled):
     """`/v1/completions`."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: Prompt
     max_tokens: int | None = None
     echo: bool | None = None
     logprobs: Top | None = None
@@ -225,7 +265,7 @@ class TokenizeRequest(Form):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    messages: Turns | None = None
     add_special_tokens: bool = True
     add_generation_prompt: bool = True
 
@@ -234,7 +274,7 @@ class DetokenizeRequest(Form):
     """`/detokenize`: tokens."""
 
     model: str | None = None
-    tokens: list[int]
+    tokens: Many[int]
 
 
 class EmbeddingRequest(BaseModel):
@@ -257,7 +297,7 @@ class BatchRequest(Form):
     input_file_id: str
     endpoint: str
     completion_window: Annotated[str, Field(pattern=r"^[1-9]\d{0,2}h$")] = "24h"
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], few(16)] | None = None
 
 
 class Paging(BaseModel):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError
+from pydantic import Discriminator, Field, Tag
 
 from intact.serve import chat, reasoning
-from intact.serve.errors import ApiError, encode, invalid
+from intact.serve.bodies import formed
+from intact.serve.errors import ApiError, encode
 from intact.serve.generation import Service, heed
-from intact.serve.requests import ChatRequest, Extension, Form, Number, Part, StreamOptions
+from intact.serve.requests import TURNS, ChatRequest, Extension, Form, Many, Number, Part, StreamOptions, few
 
 _NAMES = {
     "messages": "input",
@@ -39,7 +41,7 @@ class Said(Item):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: str | Many[Part]
     phase: str | None = None
 
 
@@ -55,7 +57,7 @@ class CameOf(Item):
     """What came of a call."""
 
     call_id: str
-    output: str | list[Part]
+    output: str | Many[Part]
 
 
 def _kind(item: Any) -> str:
@@ -82,22 +84,22 @@ class ResponsesRequest(Form):
     """`/v1/responses`."""
 
     model: str
-    input: str | Annotated[list[AnyItem], Field(min_length=1)]
+    input: str | Annotated[Many[AnyItem], Field(min_length=1, max_length=TURNS)]
     instructions: str | None = None
     max_output_tokens: int | None = None
     temperature: Number | None = None
     top_p: Number | None = None
     stream: bool | None = None
     text: Text | None = None
-    tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | dict[str, str] | None = None
+    tools: Annotated[Many[dict[str, Any]], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | Annotated[dict[str, str], few(8)] | None = None
     parallel_tool_calls: bool | None = None
     metadata: dict[str, Any] | None = None
     user: str | None = None
     store: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
     # these change nothing here: what may be included no answer has
-    include: list[Literal["reasoning.encrypted_content"]] | None = None
+    include: Many[Literal["reasoning.encrypted_content"]] | None = None
     background: Literal[False] | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
@@ -131,10 +133,9 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
     choice = request.tool_choice
     body["tool_choice"] = _nested(choice) if isinstance(choice, dict) else choice
     try:
-        return ChatRequest.model_validate(body)
-    except ValidationError as error:
-        errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
-        raise renamed(invalid(errors, body)) from error
+        return formed(ChatRequest, body)
+    except ApiError as error:
+        raise renamed(error) from error
 
 
 def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,7 +266,8 @@ async def _happening(
     service: Service, request: ResponsesRequest, client: str
 ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """What happens to a response, by the names of the events; the last has the whole of it."""
-    body = as_chat(request).model_copy(update={"stream_options": StreamOptions(include_usage=True)})
+    chat_request = await asyncio.to_thread(as_chat, request)  # which may have thousands of turns
+    body = chat_request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
     stage = _Stage()
     first: dict[str, Any] | None = None
     finish = None

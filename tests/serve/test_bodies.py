@@ -1,0 +1,92 @@
+"""What clients send is read in bounded time: what is wrong is told once, however often it is wrong."""
+
+import json
+
+import httpx
+import pytest
+
+from intact.serve.bodies import LONG, VALUES, formed, parsed
+from intact.serve.errors import ApiError
+from intact.serve.requests import ChatRequest, CompletionRequest, DetokenizeRequest
+from intact.serve.responses import ResponsesRequest
+
+MANY = 50_000
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "param"),
+    [
+        (CompletionRequest, {"model": "tiny", "prompt": [{}] * MANY}, "prompt[0]"),
+        (CompletionRequest, {"model": "tiny", "prompt": ["a", *[1] * MANY]}, "prompt[1]"),
+        (CompletionRequest, {"model": "tiny", "prompt": [1, *["a"] * MANY]}, "prompt[1]"),
+        (CompletionRequest, {"model": "tiny", "prompt": [[1, *["a"] * MANY]] * 3}, "prompt[0][1]"),
+        (DetokenizeRequest, {"tokens": ["a"] * MANY}, "tokens[0]"),
+        (ChatRequest, {**CHAT, "messages": [1] * MANY}, "messages[0]"),
+        (ChatRequest, {**CHAT, "messages": CHAT["messages"] * MANY}, "messages"),
+        (ChatRequest, {**CHAT, "messages": [{"role": "user", "content": [1] * MANY}]}, "messages[0].content[0]"),
+        (
+            ChatRequest,
+            {**CHAT, "messages": [{"role": "assistant", "tool_calls": [1] * MANY}]},
+            "messages[0].tool_calls[0]",
+        ),
+        (ChatRequest, {**CHAT, "tools": [1] * MANY}, "tools[0]"),
+        (ChatRequest, {**CHAT, "modalities": [1] * MANY}, "modalities[0]"),
+        (ChatRequest, {**CHAT, "stop": [1] * MANY}, "stop"),
+        (ChatRequest, {**CHAT, "temperature": [1] * MANY}, "temperature"),
+        (ChatRequest, {**CHAT, "logit_bias": {str(i): "a" for i in range(MANY)}}, "logit_bias"),
+        (ChatRequest, {**CHAT, "intact": {"parameters": {str(i): [] for i in range(MANY)}}}, "intact.parameters"),
+        (ChatRequest, {**CHAT, **{f"a{i}": 1 for i in range(MANY)}}, "a0"),
+        (ResponsesRequest, {"model": "tiny", "input": [1] * MANY}, "input[0]"),
+        (
+            ResponsesRequest,
+            {"model": "tiny", "input": "Hi", "tool_choice": {str(i): 1 for i in range(MANY)}},
+            "tool_choice",
+        ),
+        (ResponsesRequest, {"model": "tiny", "input": "Hi", "include": [1] * MANY}, "include[0]"),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, str) else "",
+)
+def test_what_is_wrong_often_is_told_once(form, body, param):
+    with pytest.raises(ApiError) as raised:
+        formed(form, parsed(json.dumps(body).encode()))
+    assert raised.value.param == param
+    assert len(raised.value.message) < 300
+    assert raised.value.__cause__.error_count() <= 20
+
+
+def test_values_are_counted_before_they_are_made():
+    at_most = b"[" + b",".join([b"1"] * (VALUES - 1)) + b"]"
+    assert len(parsed(at_most)) == VALUES - 1
+    text = json.dumps(['[{,\\"' * VALUES, '"'])  # what stands in a string is no value
+    assert len(parsed(text.encode())) == 2
+    for bomb in (b"[1,", b"{},", b'{"a":1},', b"[[]],"):
+        with pytest.raises(ApiError, match="values") as raised:
+            parsed(b"[" + bomb * VALUES + b"1" + b"]" * 2)
+        assert raised.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"a": tru}', "is no JSON: Expecting value at character 6"),
+        (b'{"a": "\xff"}', "is not in UTF-8, at byte 7"),
+        (b'{"a": ' + b"[" * 90_000, "nested too deep"),
+        (b'{"a": ' + b"1" * 9_000 + b"}", "too many digits"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_json_is_told_where(server, text, told):
+    for body in (text, text + b" " * LONG):  # on the event loop, and beside it
+        answer = httpx.post(server.url + "/v1/completions", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert told in answer.json()["error"]["message"]
+
+
+def test_a_long_body_is_as_good_as_a_short_one(server):
+    body = {**CHAT, "max_tokens": 2}
+    short = httpx.post(server.url + "/v1/chat/completions", json=body).json()
+    long = httpx.post(server.url + "/v1/chat/completions", json={**body, "user": "a" * LONG}).json()
+    assert long["choices"] == short["choices"]
+    refused = httpx.post(server.url + "/v1/chat/completions", json={**body, "usr": "a" * LONG})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "usr")
