@@ -16,6 +16,7 @@ from intact.reason.methods.forward_backward import masked
 from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
 from intact.sandbox import protection
+from intact.score.scorers import find_scorer
 from support.script import Reply, ScriptBackend
 
 sandboxed = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
@@ -35,7 +36,7 @@ def solve(
 ) -> tuple[Result, ScriptBackend]:
     backend = ScriptBackend(reply)
     backends = {"main": backend} | ({} if other is None else {"other": ScriptBackend(other, "others")})
-    driver = Driver(backends, budget=budget, sampling={"max_tokens": 400})
+    driver = Driver(backends, budget=budget, sampling={"max_tokens": 400}, scorer=find_scorer)
     ((_, result),) = driver.solve([Task(find(name), PROBLEM, parameters)])
     assert result.cost.tokens == sum(one.made for one in backends.values())
     return result, backend

@@ -40,7 +40,7 @@ def describe(method: Any) -> dict[str, Any]:
         "line": method.line,
         "paper": method.paper,
         "sampling": dict(method.sampling),
-        "parameters": [parameter._asdict() for parameter in method.parameters],
+        "parameters": [parameter.as_dict() for parameter in method.parameters],
     }
 
 

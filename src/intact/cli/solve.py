@@ -236,7 +236,7 @@ def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
                 f"{method.name} takes {', '.join(known) or 'no parameters'}; got {name + equals + text!r}"
             )
         values[name] = _value(name, text, known[name])
-    return values
+    return method.read(values)
 
 
 def _value(name: str, text: str, parameter: Parameter) -> Any:

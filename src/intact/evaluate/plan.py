@@ -130,11 +130,8 @@ def plan(
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     found = find(method)
-    known = [parameter.name for parameter in found.parameters]
-    for name in parameters or {}:
-        if name not in known:
-            raise ParameterError(f"{found.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
-    for name, value in {**(parameters or {}), **(sampling or {})}.items():
+    found.read(parameters or {})
+    for name, value in (sampling or {}).items():
         if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
             raise ParameterError(f"{name} must be a finite number, got {value}")
     empty = Plan(

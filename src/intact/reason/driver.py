@@ -213,6 +213,7 @@ class Driver:
         root, ledger = Root(key, timed, struck), Ledger(replace(self.budget, seconds=None))
         generator = method(problem, **method.heeding(self.sampling, parameters))
         execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, Reader())
+        execution.look_up(method, parameters)
         self._active.append(Active(number, task, execution, self._clock()))
         self.ready.append(execution)
 

@@ -17,6 +17,7 @@ from intact.reason.ballot import elect
 from intact.reason.budget import Budget, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Problem
+from intact.reason.registry import Method
 from intact.reason.requests import Call, Extend, Race, Read, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked
@@ -312,6 +313,21 @@ class Execution:
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.scorer_for(self, wanted) if isinstance(wanted, str) else wanted
 
+    def look_up(self, method: Method, parameters: Mapping[str, Any]) -> None:
+        """Find the scorers and models that parameters name, before a token is spent on a name that is none.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such scorer or model; and whatever making the scorer raises.
+        """
+        for parameter in method.parameters:
+            value = parameters.get(parameter.name, parameter.default)
+            if parameter.names == "scorer":
+                self._scorer(value)
+            elif parameter.names == "model":
+                self.backend(value)
+
     def call(self, request: Call | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
         label = ("c" if isinstance(request, Call) else "s") + str(self._calls)
@@ -323,6 +339,7 @@ class Execution:
         if isinstance(request, Call):
             method = self.driver.called(request)
             name, generator = method.name, method(problem, **method.heeding(self.wishes, request.parameters))
+            self.look_up(method, request.parameters)
             sampling = dict(method.sampling) | dict(self.wishes)
         else:
             scorer = self._scorer(request.scorer)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Annotated, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.reason.exact import ln
+from intact.reason.limits import one_of
 from intact.reason.registry import Part
 from intact.reason.state import State
 from intact.reason.stepwise import advance
 
 POTENTIALS = ("ratio", "product")
+Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
 
 
 class Particle(NamedTuple):
@@ -54,8 +57,7 @@ class Particle(NamedTuple):
         """
         if not 0 <= reward <= 1:
             raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {reward!r}")
-        if potential not in POTENTIALS:
-            raise ParameterError(f"a potential is one of {', '.join(POTENTIALS)}, got {potential!r}")
+        one_of(POTENTIALS, potential=potential)
         log = self.log
         if log > -math.inf:
             log += ln(reward)

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import re
 import sys
@@ -13,10 +14,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from types import NoneType, SimpleNamespace
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+from intact.engine.parameters import whole
 from intact.errors import ParameterError
 from intact.reason.answer import Answer
+from intact.reason.limits import Named
 from intact.reason.problem import Problem
 from intact.reason.requests import Request
 
@@ -29,12 +33,26 @@ _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float,
 
 
 class Parameter(NamedTuple):
-    """A parameter of a method: its name, type as written, default, and one sentence."""
+    """A parameter of a method.
+
+    Attributes
+    ----------
+    type : str
+        Its annotation, without what that says of the range.
+    help : str
+        One sentence.
+    checks : tuple of callables
+        Told its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
+    names : {'', 'scorer', 'model'}
+        What of the driver's its value is the name of.
+    """
 
     name: str
     type: str
     default: Any
     help: str
+    checks: tuple[Callable[..., None], ...] = ()
+    names: Literal["", "scorer", "model"] = ""
 
     @property
     def kind(self) -> Any:
@@ -45,6 +63,35 @@ class Parameter(NamedTuple):
     def wanted(self) -> str:
         """What a message asks for."""
         return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can have of it."""
+        return {"name": self.name, "type": self.type, "default": self.default, "help": self.help}
+
+    def read(self, value: Any) -> Any:
+        """A value, held against the declaration; a whole number will do for a float.
+
+        Raises
+        ------
+        ParameterError
+            If it is of another type, not finite, or not what the annotation allows.
+        """
+        declared, _, optional = self.type.partition(" | ")
+        if (
+            declared not in _KINDS
+            or (value is None and optional)
+            or (self.names == "scorer" and hasattr(value, "score"))
+        ):
+            return value
+        if self.kind in (int, float) and (number := whole(value)) is not None:
+            value = number if self.kind is int else float(number) if abs(number) < 1 << 1023 else math.inf
+        if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
+            raise ParameterError(f"{self.name} takes {self.wanted}, got {value!r:.60}")
+        if self.kind is float and not math.isfinite(value):
+            raise ParameterError(f"{self.name} must be a finite number, got {value}")
+        for check in self.checks:
+            check(**{self.name: value})
+        return value
 
 
 @dataclass(frozen=True)
@@ -74,13 +121,23 @@ class Method:
         Raises
         ------
         ParameterError
-            If there is no such parameter.
+            As for `read`.
         """
-        known = [parameter.name for parameter in self.parameters]
+        return self.function(problem, **self.read(parameters))
+
+    def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters, each held against its declaration (`Parameter.read`).
+
+        Raises
+        ------
+        ParameterError
+            If there is no such parameter, or its value makes no sense.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
             if name not in known:
                 raise ParameterError(f"{self.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
-        return self.function(problem, **parameters)
+        return {name: known[name].read(value) for name, value in parameters.items()}
 
     def heeding(self, wishes: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
@@ -101,7 +158,7 @@ def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Meth
     def decorate(function: Callable[..., Steps]) -> Method:
         text = inspect.getdoc(function) or ""
         parameters = [
-            Parameter(p.name, str(p.annotation), p.default, _help(text, p.name))
+            _parameter(function, p, _help(text, p.name))
             for p in inspect.signature(function).parameters.values()
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         ]
@@ -109,6 +166,26 @@ def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Meth
         return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling))
 
     return decorate
+
+
+def _parameter(function: Callable[..., Steps], found: inspect.Parameter, words: str) -> Parameter:
+    """A parameter as it is declared; an annotation that names nothing at run time stays as it is written."""
+    holder = SimpleNamespace(__annotations__={found.name: found.annotation})
+    try:
+        hint = get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)[found.name]
+    except NameError:
+        return Parameter(found.name, str(found.annotation), found.default, words)
+    parts = get_args(hint) if NoneType in get_args(hint) else (hint,)
+    inner = next(part for part in parts if part is not NoneType)
+    kind, *marks = get_args(inner) if get_origin(inner) is Annotated else (inner,)
+    return Parameter(
+        found.name,
+        getattr(kind, "__name__", str(kind)) + " | None" * (len(parts) > 1),
+        found.default,
+        words,
+        tuple([mark for mark in marks if callable(mark)]),
+        next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
+    )
 
 
 def _help(docstring: str, name: str) -> str:

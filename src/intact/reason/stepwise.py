@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, TypeAlias
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import SpentError
 from intact.reason.answer import Answer
 from intact.reason.ballot import elect, pick
+from intact.reason.limits import one_of
 from intact.reason.problem import Problem
 from intact.reason.registry import Part
 from intact.reason.requests import Extend, Score
 from intact.reason.state import State
 
 FINALS = ("best", "weighted", "majority")
+FinalRule: TypeAlias = Annotated[str, partial(one_of, FINALS)]
 
 
 def advance(
@@ -53,8 +56,7 @@ def settle(
     SpentError
         If the budget ended it, and none of what was judged by then gives an answer.
     """
-    if final not in FINALS:
-        raise ParameterError(f"final is one of {', '.join(FINALS)}, got {final!r}")
+    one_of(FINALS, final=final)
     if final == "best":
         answer = pick(problem, states, rewards, **details)
     else:

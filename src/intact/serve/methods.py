@@ -78,7 +78,7 @@ def catalogue() -> list[dict[str, Any]]:
             "line": method.line,
             "paper": method.paper,
             "sampling": dict(method.sampling),
-            "parameters": [parameter._asdict() for parameter in method.parameters],
+            "parameters": [parameter.as_dict() for parameter in method.parameters],
         }
         for method in served_methods().values()
     ]
@@ -122,7 +122,7 @@ def chosen(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
             takes = ", ".join(known_parameters) or "no parameters"
             raise ApiError(400, f"{found.name} has no parameter {key!r:.60}; it takes {takes}", where)
         parameters[key] = _value(where, value, known_parameters[key])
-        if key == "scorer" and value not in served_scorers():
+        if known_parameters[key].names == "scorer" and value not in served_scorers():
             raise ApiError(400, f"there is no scorer {value!r:.60}; there are {', '.join(served_scorers())}", where)
     try:
         budget = Budget.parse(own.budget or "")
@@ -133,16 +133,19 @@ def chosen(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
 
 
 def _value(where: str, value: Any, parameter: Parameter) -> Any:
-    """A parameter, of its type, and no larger than is sensible."""
-    kind, default = parameter.kind, parameter.default
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ApiError(400, f"{where} takes {parameter.wanted}, got {value!r:.60}", where)
-    most = MOST_TOKENS if kind is int and default is not None and default > MOST // 2 else MOST
-    if kind is int and not -1 <= value <= most:
+    """A parameter as it is declared, and no larger than is sensible."""
+    try:
+        value = parameter.read(value)
+    except ParameterError as error:
+        raise ApiError(400, f"{where}: {error}", where) from error
+    most = (
+        MOST_TOKENS
+        if parameter.default is not None and parameter.kind is int and parameter.default > MOST // 2
+        else MOST
+    )
+    if parameter.kind is int and value is not None and value > most:
         raise ApiError(400, f"{where} must be at most {most}, got {value}", where)
-    if kind is str and len(value) > 4096:
+    if parameter.kind is str and len(value) > 4096:
         raise ApiError(400, f"{where} has {len(value):,} characters; expected at most 4,096", where)
     return value
 
@@ -182,7 +185,10 @@ class Solving(Work[Result]):
             watch=self._watch,
         )
         with closing(driver.solve([Task(given.method, given.problem, given.parameters)])) as results:
-            return next(results)[1]
+            try:
+                return next(results)[1]
+            except ParameterError as error:
+                raise ApiError(400, f"{given.method.name} cannot begin: {error}", "intact.method") from error
 
     def _progress(self, tokens: int) -> None:
         """After each round: whether to go on, and now and then what is being written."""

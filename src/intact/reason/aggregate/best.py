@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Annotated, TypeAlias, TypeVar
 
 from intact.errors import ParameterError
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
 from intact.reason.exact import mean
+from intact.reason.limits import one_of
 
 A = TypeVar("A", bound=Hashable)
 
@@ -18,6 +20,7 @@ REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "prod": math.prod,
     "mean": mean,
 }
+Reduction: TypeAlias = Annotated[str, partial(one_of, REDUCTIONS)]
 
 
 def reduce(rewards: Sequence[float], how: str) -> float:
@@ -30,8 +33,7 @@ def reduce(rewards: Sequence[float], how: str) -> float:
     ParameterError
         If there is no step, a reward is not finite, or the reduction is unknown.
     """
-    if how not in REDUCTIONS:
-        raise ParameterError(f"a reduction is one of {', '.join(REDUCTIONS)}, got {how!r}")
+    one_of(REDUCTIONS, reduction=how)
     if not rewards or not all(map(math.isfinite, rewards)):
         raise ParameterError(f"rewards must be finite and at least one, got {list(rewards)}")
     return REDUCTIONS[how](rewards)

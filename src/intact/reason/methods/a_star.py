@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+from functools import partial
 from itertools import count
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.ballot import take
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, ScorerName, one_of
 from intact.reason.stepwise import advance, told
 
 COSTS = ("increase", "none")
@@ -30,12 +31,12 @@ class Node(NamedTuple):
 def a_star(
     problem: Problem,
     *,
-    k: int = 4,
-    expansions: int = 32,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    cost: str = "increase",
+    k: Count = 4,
+    expansions: Count = 32,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    cost: Annotated[str, partial(one_of, COSTS)] = "increase",
 ) -> Steps:
     """Go on from the text of the least cost, by k next steps at a time, until the cheapest text is a finished one.
 
@@ -56,9 +57,6 @@ def a_star(
     cost : str
         What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
     """
-    at_least(1, k=k, expansions=expansions, steps=steps)
-    if cost not in COSTS:
-        raise ParameterError(f"a cost is one of {', '.join(COSTS)}, got {cost!r}")
     made = count()
     frontier = [Node(1.0, 0, next(made), 0.0, 1.0, problem.start)]
     expanded = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from intact.errors import ParameterError, SpentError
+from functools import partial
+from typing import Annotated
+
+from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.asking import as_reply, asking
 from intact.reason.ballot import pick
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, ScorerName, one_of
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
 
 REFINE = """\
@@ -30,7 +33,12 @@ class _Node:
 
 @method("Inoue et al. 2025, arXiv 2503.04412", temperature=0.8)
 def ab_mcts(
-    problem: Problem, *, n: int = 16, scorer: str = "likelihood", prior: str = "normal", refine: str = REFINE
+    problem: Problem,
+    *,
+    n: Count = 16,
+    scorer: ScorerName = "likelihood",
+    prior: Annotated[str, partial(one_of, PRIORS)] = "normal",
+    refine: str = REFINE,
 ) -> Steps:
     """Write n answers, each anew or refining an earlier one, as Thompson sampling thinks it promising.
 
@@ -45,9 +53,6 @@ def ab_mcts(
     refine : str
         How a better answer is asked for, with {question}, {answer} and {score}.
     """
-    at_least(1, n=n)
-    if prior not in PRIORS:
-        raise ParameterError(f"a prior is one of {', '.join(PRIORS)}, got {prior!r}")
     root = _Node(problem.start, 0.0)
     nodes: list[_Node] = []
     try:

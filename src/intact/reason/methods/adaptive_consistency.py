@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated
 
-from intact.errors import ParameterError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import confident, decided, leaders, survival_probability
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
 from intact.reason.exact import written
-from intact.reason.limits import at_least, within
+from intact.reason.limits import Count, Share, one_of
 
 Rule = Callable[[Sequence[str | None], int, float], bool]
 
@@ -25,7 +26,12 @@ RULES: dict[str, Rule] = {
 
 @method("Aggarwal et al. 2023, arXiv 2305.11860", temperature=0.7)
 def adaptive_consistency(
-    problem: Problem, *, n: int = 40, threshold: float = 0.95, rule: str = "beta", batch: int = 1
+    problem: Problem,
+    *,
+    n: Count = 40,
+    threshold: Share = 0.95,
+    rule: Annotated[str, partial(one_of, RULES)] = "beta",
+    batch: Count = 1,
 ) -> Steps:
     """Sample until the leading answer is unlikely to lose its lead; then the majority's answer.
 
@@ -41,10 +47,6 @@ def adaptive_consistency(
     batch : int
         Samples that are drawn side by side between two looks; the paper draws one at a time.
     """
-    at_least(1, n=n, batch=batch)
-    within(0, 1, threshold=threshold)
-    if rule not in RULES:
-        raise ParameterError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
     samples: list[State] = []
     answers: list[str | None] = []
     while len(samples) < n:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, Natural, ScorerName
 from intact.reason.populations.beam import best_of_trees, keep_best
-from intact.reason.stepwise import advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle
 
 
 @method("Snell et al. 2024, arXiv 2408.03314", temperature=0.8)
 def beam_search(
     problem: Problem,
     *,
-    n: int = 16,
-    width: int = 4,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    lookahead: int = 0,
+    n: Count = 16,
+    width: Count = 4,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    lookahead: Natural = 0,
     unique: bool = False,
-    final: str = "best",
+    final: FinalRule = "best",
 ) -> Steps:
     """Write n texts a step further, keep the best n / width by their newest reward, and go on from each of these.
 
@@ -43,8 +43,6 @@ def beam_search(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
-    at_least(1, steps=steps)
-    at_least(0, lookahead=lookahead)
     check(n, width)
     ended: list[tuple[State, float]] = []
     beams, kept = [problem.start] * n, [(problem.start, 0.0)]
@@ -70,13 +68,13 @@ def beam_search(
 def dvts(
     problem: Problem,
     *,
-    n: int = 16,
-    width: int = 4,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    lookahead: int = 0,
-    final: str = "best",
+    n: Count = 16,
+    width: Count = 4,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    lookahead: Natural = 0,
+    final: FinalRule = "best",
 ) -> Steps:
     """Grow n / width trees that never meet: each tries width next steps and goes on from the best.
 
@@ -97,8 +95,6 @@ def dvts(
     final : str
         How the trees' texts make the answer: best, weighted or majority.
     """
-    at_least(1, steps=steps)
-    at_least(0, lookahead=lookahead)
     check(n, width)
     trees = [(problem.start, 0.0)] * (n // width)
     growing = list(range(len(trees)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.aggregate import best_of_majority as formula
 from intact.reason.aggregate.best import ranking
-from intact.reason.limits import at_least, within
+from intact.reason.limits import Count, ScorerName, Share
 
 
 @method("Di et al. 2025, arXiv 2510.03199", temperature=0.7)
-def best_of_majority(problem: Problem, *, n: int = 16, scorer: str = "likelihood", alpha: float = 0.1) -> Steps:
+def best_of_majority(
+    problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", alpha: Share = 0.1
+) -> Steps:
     """Sample n texts; of answers with a share of at least alpha, the one with the best reward.
 
     Parameters
@@ -21,8 +23,6 @@ def best_of_majority(problem: Problem, *, n: int = 16, scorer: str = "likelihood
     alpha : float
         The least share; 0 is best-of-N, and where no answer reaches it, the majority's is taken.
     """
-    at_least(1, n=n)
-    within(0, 1, alpha=alpha)
     samples = yield [Extend(problem.start)] * n
     rewards = yield Score(scorer, samples)
     answers = problem.answers(samples)

@@ -6,9 +6,9 @@ from typing import Final
 
 from intact.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Score, Steps, method
-from intact.reason.aggregate.best import reduce
+from intact.reason.aggregate.best import Reduction, reduce
 from intact.reason.ballot import elect, pick
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.state import State
 
 LONGEST: Final = 1 << 27
@@ -33,7 +33,12 @@ def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -
 
 @method("Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)", temperature=0.8)
 def best_of_n(
-    problem: Problem, *, n: int = 16, scorer: str = "likelihood", reduction: str = "last", delimiter: str = "\n\n"
+    problem: Problem,
+    *,
+    n: Count = 16,
+    scorer: ScorerName = "likelihood",
+    reduction: Reduction = "last",
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Sample n texts, and give the answer of the one with the highest score.
 
@@ -50,7 +55,6 @@ def best_of_n(
     delimiter : str
         What stands between steps.
     """
-    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     rewards = yield from _rewards(scorer, samples, reduction, delimiter)
     return pick(problem, samples, rewards)
@@ -58,7 +62,12 @@ def best_of_n(
 
 @method("Li et al. 2022, arXiv 2206.02336", temperature=0.8)
 def weighted_best_of_n(
-    problem: Problem, *, n: int = 16, scorer: str = "likelihood", reduction: str = "last", delimiter: str = "\n\n"
+    problem: Problem,
+    *,
+    n: Count = 16,
+    scorer: ScorerName = "likelihood",
+    reduction: Reduction = "last",
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Sample n texts, and give the answer with the largest sum of scores.
 
@@ -75,7 +84,6 @@ def weighted_best_of_n(
     delimiter : str
         What stands between steps.
     """
-    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     rewards = yield from _rewards(scorer, samples, reduction, delimiter)
     return elect(problem, samples, rewards, rewards=rewards)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from intact.reason import Extend, Piece, Problem, State, Steps, method
 from intact.reason.ballot import take
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, Natural
 
 FINAL = "\nFinal Answer:"
 
@@ -25,10 +25,10 @@ def without(state: State, stop: str) -> State:
 def budget_forcing(
     problem: Problem,
     *,
-    thinking: int = 2048,
-    waits: int = 1,
-    answering: int = 256,
-    end: str = "</think>",
+    thinking: Count = 2048,
+    waits: Natural = 1,
+    answering: Count = 256,
+    end: Filled = "</think>",
     wait: str = "Wait",
     final: str = FINAL,
 ) -> Steps:
@@ -49,8 +49,6 @@ def budget_forcing(
     final : str
         What is added to the end of thinking that is cut short.
     """
-    at_least(1, thinking=thinking, answering=answering)
-    at_least(0, waits=waits)
     thought = problem.start
     spent = ignored = 0
     while True:

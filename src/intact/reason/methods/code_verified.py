@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect
-from intact.reason.limits import above, at_least, within
+from intact.reason.limits import Amount, Count, Positive
 from intact.reason.methods.program_aided import FENCE, printed
 
 CHECK = """\
@@ -24,11 +22,11 @@ It prints True if the claim is right, and False if it is wrong."""
 def code_verified(
     problem: Problem,
     *,
-    n: int = 8,
-    right: float = 1.0,
-    uncertain: float = 0.5,
-    wrong: float = 0.2,
-    seconds: float = 10.0,
+    n: Count = 8,
+    right: Amount = 1.0,
+    uncertain: Amount = 0.5,
+    wrong: Amount = 0.2,
+    seconds: Positive = 10.0,
     check: str = CHECK,
 ) -> Steps:
     """Sample n solutions, have a program check each, and vote with weights by what the programs say.
@@ -48,9 +46,6 @@ def code_verified(
     check : str
         How a program is asked for, with {question} and {answer}; the reply begins inside a block of code.
     """
-    at_least(1, n=n)
-    within(0, math.inf, right=right, uncertain=uncertain, wrong=wrong)
-    above(0, seconds=seconds)
     solutions = yield [Extend(problem.start)] * n
     answers = problem.answers(solutions)
     answered = [(state, answer) for state, answer in zip(solutions, answers, strict=True) if answer is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intact.errors import SpentError
-from intact.reason import Answer, Call, Extend, Problem, Read, Steps, method
+from intact.reason import Answer, Call, Extend, Problem, Read, Steps, find, method
 from intact.reason.ballot import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
 
@@ -22,6 +22,8 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
         The file that `intact learn methods --to` wrote.
     """
     policy = Policy.parse((yield Read(table)), table)
+    for arm in policy.arms:
+        find(arm.method).read(arm.settings)
     samples = (yield [Extend(problem.start)] * policy.pilot) if policy.pilot else []
     first = elect(problem, samples)
     share = agreement(first.votes, policy.pilot) if samples else 1.0

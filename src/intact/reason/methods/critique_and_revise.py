@@ -6,7 +6,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import as_reply, asking, whole
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, ModelName, Natural
 
 CRITIQUE = """\
 {question}
@@ -40,9 +40,9 @@ Check whether the draft answers what was asked, and states its answer clearly at
 def critique_and_revise(
     problem: Problem,
     *,
-    n: int = 4,
-    rounds: int = 2,
-    critic: str = "",
+    n: Count = 4,
+    rounds: Natural = 2,
+    critic: ModelName = "",
     principles: str = PRINCIPLES,
     critique: str = CRITIQUE,
     revise: str = REVISE,
@@ -64,8 +64,6 @@ def critique_and_revise(
     revise : str
         How a revision is asked for, with {question}, {answer} and {critique}.
     """
-    at_least(1, n=n)
-    at_least(0, rounds=rounds)
     rules = principles.splitlines() or [""]
     drafts = yield [Extend(problem.start)] * n
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Annotated, TypeAlias
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.confidence import (
     bottom_confidence,
@@ -17,8 +19,10 @@ from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stoppi
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
-from intact.reason.limits import at_least, within
+from intact.reason.limits import Count, Likeliest, Share, one_of, within
 from intact.reason.stepwise import told
+
+Percent: TypeAlias = Annotated[float, partial(within, 0, 100)]
 
 MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
     "mean": lambda values, window: mean_confidence(values),
@@ -35,7 +39,13 @@ def confidences(state: State) -> list[float]:
 
 @method("Fu et al. 2025, arXiv 2508.15260", temperature=0.6, top_p=0.95)
 def deepconf(
-    problem: Problem, *, n: int = 16, keep: float = 10, measure: str = "bottom", window: int = 2048, top: int = 20
+    problem: Problem,
+    *,
+    n: Count = 16,
+    keep: Percent = 10,
+    measure: Annotated[str, partial(one_of, MEASURES)] = "bottom",
+    window: Count = 2048,
+    top: Likeliest = 20,
 ) -> Steps:
     """Sample n texts, keep the most confident, and weigh their votes with their confidence (offline).
 
@@ -52,10 +62,6 @@ def deepconf(
     top : int
         Tokens at each place whose log-probabilities make its confidence, to 20.
     """
-    at_least(1, n=n, window=window, top=top)
-    within(0, 100, keep=keep)
-    if measure not in MEASURES:
-        raise ParameterError(f"a measure is one of {', '.join(MEASURES)}, got {measure!r}")
     samples = yield [Extend(problem.start, top_logprobs=top)] * n
     answers = problem.answers(samples)
     weights = [max(MEASURES[measure](confidences(state), window), 0.0) for state in samples]
@@ -66,15 +72,15 @@ def deepconf(
 def deepconf_online(
     problem: Problem,
     *,
-    n: int = 64,
-    warmup: int = 16,
-    keep: float = 10,
-    window: int = 2048,
-    consensus: float = 0.95,
-    batch: int = 16,
-    stride: int = 64,
-    max_tokens: int = 4096,
-    top: int = 20,
+    n: Count = 64,
+    warmup: Count = 16,
+    keep: Percent = 10,
+    window: Count = 2048,
+    consensus: Share = 0.95,
+    batch: Count = 16,
+    stride: Count = 64,
+    max_tokens: Count = 4096,
+    top: Likeliest = 20,
 ) -> Steps:
     """Set a bar by some samples, then stop texts whose confidence falls below it, until the votes agree (online).
 
@@ -99,9 +105,6 @@ def deepconf_online(
     top : int
         Tokens at each place whose log-probabilities make its confidence, to 20.
     """
-    at_least(1, n=n, warmup=warmup, window=window, batch=batch, stride=stride, max_tokens=max_tokens, top=top)
-    within(0, 100, keep=keep)
-    within(0, 1, consensus=consensus)
     samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
     drawn = len(samples)
     samples = [state for state in samples if state.length and state.why != "error"]  # the others set no bar

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.populations.beam import keep_best
 
 
@@ -13,12 +13,12 @@ from intact.reason.populations.beam import keep_best
 def early_rejection(
     problem: Problem,
     *,
-    n: int = 16,
-    width: int = 4,
-    tokens: int = 32,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
+    n: Count = 16,
+    width: Count = 4,
+    tokens: Count = 32,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Search by beams, of which only those whose next step begins well may write it to the end.
 
@@ -37,7 +37,6 @@ def early_rejection(
     delimiter : str
         What ends a step.
     """
-    at_least(1, n=n, width=width, tokens=tokens, steps=steps)
     if n % width:
         raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
     beams: list[State] = [problem.start] * n

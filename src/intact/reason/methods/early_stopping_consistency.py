@@ -6,11 +6,11 @@ from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import unanimous
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
-from intact.reason.limits import at_least
+from intact.reason.limits import Count
 
 
 @method("Li et al. 2024, arXiv 2401.10480", temperature=0.7)
-def early_stopping_consistency(problem: Problem, *, n: int = 40, window: int = 5) -> Steps:
+def early_stopping_consistency(problem: Problem, *, n: Count = 40, window: Count = 5) -> Steps:
     """Sample window after window until one is unanimous; then the majority of all.
 
     Parameters
@@ -20,7 +20,6 @@ def early_stopping_consistency(problem: Problem, *, n: int = 40, window: int = 5
     window : int
         Samples that are drawn side by side, and have to agree.
     """
-    at_least(1, n=n, window=window)
     samples: list[State] = []
     answers: list[str | None] = []
     while len(samples) < n and not unanimous(answers, window):

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Annotated
+
 from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
-from intact.reason.limits import at_least
-from intact.reason.populations.annealing import entropic_temperature
-from intact.reason.populations.resampling import resample
+from intact.reason.limits import Count, Filled, Natural, ScorerName, Share, one_of
+from intact.reason.populations.annealing import RULES, entropic_temperature
+from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
-from intact.reason.stepwise import advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle
 
 
 @method("Giannone et al. 2025, arXiv 2510.05825", temperature=0.8)
 def entropic_particle_filter(
     problem: Problem,
     *,
-    n: int = 8,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    lookahead: int = 0,
-    rule: str = "ess",
-    collapse: float = 0.5,
-    early: float = 0.5,
-    scheme: str = "systematic",
-    final: str = "best",
+    n: Count = 8,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    lookahead: Natural = 0,
+    rule: Annotated[str, partial(one_of, RULES)] = "ess",
+    collapse: Share = 0.5,
+    early: Share = 0.5,
+    scheme: SchemeName = "systematic",
+    final: FinalRule = "best",
 ) -> Steps:
     """Particle filtering whose weights are flattened where they collapse early, so that texts stay diverse.
 
@@ -51,8 +54,6 @@ def entropic_particle_filter(
     final : str
         How texts make the answer: best, weighted or majority.
     """
-    at_least(1, n=n, steps=steps)
-    at_least(0, lookahead=lookahead)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     heats: list[float] = []

@@ -13,7 +13,7 @@ from intact.reason.aggregate.votes import vote
 from intact.reason.asking import LONGEST, asking, question, read_value
 from intact.reason.ballot import elected
 from intact.reason.exact import power
-from intact.reason.limits import at_least, together, within
+from intact.reason.limits import Count, Natural, Share, together
 from intact.reason.state import State
 
 BACKWARD = """\
@@ -37,11 +37,11 @@ def masked(text: str) -> Iterator[tuple[str, str]]:
 def forward_backward(
     problem: Problem,
     *,
-    n: int = 16,
-    candidates: int = 3,
-    masks: int = 3,
-    chains: int = 4,
-    alpha: float = 0.5,
+    n: Count = 16,
+    candidates: Count = 3,
+    masks: Natural = 3,
+    chains: Count = 4,
+    alpha: Share = 0.5,
     backward: str = BACKWARD,
 ) -> Steps:
     """Sample n texts, and weigh their answers by how well numbers of the question can be told from each.
@@ -61,9 +61,6 @@ def forward_backward(
     backward : str
         How the hidden number is asked for, with {question} and {answer}.
     """
-    at_least(1, n=n, candidates=candidates, chains=chains)
-    at_least(0, masks=masks)
-    within(0, 1, alpha=alpha)
     samples = yield [Extend(problem.start)] * n
     answers = problem.answers(samples)
     counts = Counter(answer for answer in answers if answer is not None)

@@ -9,7 +9,7 @@ from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
 from intact.reason.exact import mean
-from intact.reason.limits import at_least, together
+from intact.reason.limits import Count, ModelName, together
 
 VERIFY = """\
 {question}
@@ -45,10 +45,10 @@ def _ruling(verification: State) -> float | None:
 def generative_verifier(
     problem: Problem,
     *,
-    n: int = 8,
-    checks: int = 4,
+    n: Count = 8,
+    checks: Count = 4,
     weighted: bool = False,
-    verifier: str = "",
+    verifier: ModelName = "",
     verify: str = VERIFY,
 ) -> Steps:
     """Sample n solutions, verify each in writing several times, and choose by the share of verdicts that say yes.
@@ -66,7 +66,6 @@ def generative_verifier(
     verify : str
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
-    at_least(1, n=n, checks=checks)
     together(n * checks, "n and checks")
     solutions = yield [Extend(problem.start)] * n
     asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]

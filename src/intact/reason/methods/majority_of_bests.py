@@ -5,11 +5,13 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate import majority_of_bests as formula
 from intact.reason.ballot import elected
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, ScorerName
 
 
 @method("Rakhsha et al. 2025, arXiv 2511.18630", temperature=0.7)
-def majority_of_bests(problem: Problem, *, n: int = 16, scorer: str = "likelihood", m: int | None = None) -> Steps:
+def majority_of_bests(
+    problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", m: Count | None = None
+) -> Steps:
     """Sample n texts; the answer that best-of-m would most often give on resamples of them.
 
     Parameters
@@ -21,7 +23,6 @@ def majority_of_bests(problem: Problem, *, n: int = 16, scorer: str = "likelihoo
     m : int
         Samples of a resample; by default the square root of n, rounded down.
     """
-    at_least(1, n=n, m=m)
     samples = yield [Extend(problem.start)] * n
     rewards = yield Score(scorer, samples)
     answers = problem.answers(samples)

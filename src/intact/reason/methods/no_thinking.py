@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
+from intact.reason.limits import Count
 
 PREFILL = "<think>\nOkay, I think I have finished thinking.\n</think>\n\n"
 
 
 @method("Ma et al. 2025, arXiv 2504.09858", temperature=0.6, top_p=0.95)
-def no_thinking(problem: Problem, *, n: int = 16, prefill: str = PREFILL) -> Steps:
+def no_thinking(problem: Problem, *, n: Count = 16, prefill: str = PREFILL) -> Steps:
     """Tell a thinking model that it has thought already, sample n answers, and take the majority's.
 
     Parameters
@@ -20,7 +20,6 @@ def no_thinking(problem: Problem, *, n: int = 16, prefill: str = PREFILL) -> Ste
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """
-    at_least(1, n=n)
     told = problem.start.append(prefill)
     samples = yield [Extend(told)] * n
     return elect(problem, samples)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.ballot import take
-from intact.reason.limits import above, at_least
-from intact.reason.populations.resampling import resample
+from intact.reason.limits import Count, Filled, Positive, ScorerName
+from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
 from intact.reason.state import State
 from intact.reason.stepwise import settle
@@ -16,12 +16,12 @@ from intact.reason.stepwise import settle
 def particle_filter(
     problem: Problem,
     *,
-    n: int = 8,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    softness: float = 1.0,
-    scheme: str = "multinomial",
+    n: Count = 8,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    softness: Positive = 1.0,
+    scheme: SchemeName = "multinomial",
     inactive: bool = True,
 ) -> Steps:
     """Write n texts step by step; after each step resample them by their newest reward.
@@ -49,8 +49,6 @@ def particle_filter(
     inactive : bool
         Whether texts that have ended are resampled too; otherwise they stay.
     """
-    at_least(1, n=n, steps=steps)
-    above(0, softness=softness)
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     try:

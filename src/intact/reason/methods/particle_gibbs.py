@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
+from typing import Annotated
 
 from intact.errors import SpentError
 from intact.reason import Part, Problem, State, Steps, method
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
-from intact.reason.particles import Particle, dead, move
+from intact.reason.limits import Count, Filled, ScorerName, at_least
+from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
 from intact.reason.stepwise import told
@@ -18,12 +20,12 @@ from intact.reason.stepwise import told
 def particle_gibbs(
     problem: Problem,
     *,
-    n: int = 8,
-    sweeps: int = 4,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    potential: str = "ratio",
+    n: Annotated[int, partial(at_least, 2)] = 8,
+    sweeps: Count = 4,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    potential: Potential = "ratio",
 ) -> Steps:
     """Repeat sequential Monte Carlo, each time around a text that the last one drew; vote by all weights.
 
@@ -42,8 +44,6 @@ def particle_gibbs(
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """
-    at_least(2, n=n)
-    at_least(1, sweeps=sweeps, steps=steps)
     states: list[State] = []
     shares: list[Fraction] = []
     reference: Particle | None = None

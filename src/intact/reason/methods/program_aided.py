@@ -9,7 +9,7 @@ from intact.reason import Extend, Part, Problem, Run, State, Steps, method
 from intact.reason.aggregate.votes import vote
 from intact.reason.asking import asking, read_value
 from intact.reason.ballot import elected
-from intact.reason.limits import above, at_least
+from intact.reason.limits import Count, Positive
 
 PROGRAM = """\
 {question}
@@ -40,7 +40,7 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
 
 
 @method("Gao et al. 2022, arXiv 2211.10435 (PAL); Chen et al. 2022, arXiv 2211.12588 (PoT)", temperature=0.7)
-def program_aided(problem: Problem, *, n: int = 8, seconds: float = 10.0, program: str = PROGRAM) -> Steps:
+def program_aided(problem: Problem, *, n: Count = 8, seconds: Positive = 10.0, program: str = PROGRAM) -> Steps:
     """Have n programs written and run, and give the answer that most of them print.
 
     Parameters
@@ -52,8 +52,6 @@ def program_aided(problem: Problem, *, n: int = 8, seconds: float = 10.0, progra
     program : str
         How a program is asked for, with {question}; the reply begins inside a block of code.
     """
-    at_least(1, n=n)
-    above(0, seconds=seconds)
     begun = problem.ask(asking(problem, program)).append(f"{FENCE}python\n")
     written = yield [Extend(begun, stop=(FENCE,))] * n
     lines = yield from printed(written, seconds)

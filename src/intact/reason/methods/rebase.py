@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
-from intact.reason.limits import above, at_least
+from intact.reason.limits import Count, Filled, Positive, ScorerName
 from intact.reason.populations.rebase import allot
-from intact.reason.stepwise import advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle
 
 
 @method("Wu et al. 2024, arXiv 2408.00724", temperature=1.0)
 def rebase(
     problem: Problem,
     *,
-    n: int = 16,
-    balance: float = 0.2,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    final: str = "weighted",
+    n: Count = 16,
+    balance: Positive = 0.2,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    final: FinalRule = "weighted",
 ) -> Steps:
     """Write steps, and share the next ones among texts in proportion to exp(reward / balance).
 
@@ -37,8 +37,6 @@ def rebase(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
-    at_least(1, n=n, steps=steps)
-    above(0, balance=balance)
     ended: list[tuple[State, float]] = []
     going: list[tuple[State, float]] = [(problem.start, 0.0)]
     counts = [n]

@@ -7,11 +7,11 @@ from intact.reason.aggregate import rpc as formula
 from intact.reason.aggregate.mixture import check_installed
 from intact.reason.ballot import elected
 from intact.reason.likeliest import check_told
-from intact.reason.limits import at_least
+from intact.reason.limits import Count
 
 
 @method("Zhou et al. 2025, arXiv 2510.15444", temperature=1.0)
-def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
+def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 
     Texts that a budget or a failure left unwritten have no probability, and no part in it. Equal texts have the
@@ -25,7 +25,6 @@ def rpc(problem: Problem, *, n: int = 16, normalised: bool = True) -> Steps:
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.
     """
-    at_least(1, n=n)
     check_installed()
     drawn = yield [Extend(problem.start)] * n
     check_told(drawn)

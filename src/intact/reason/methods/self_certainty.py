@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.confidence import self_certainty as certainty
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
-from intact.reason.limits import at_least
+from intact.reason.limits import Amount, Count, Likeliest, within
+
+MOST_VOCABULARY: Final = (1 << 31) - 1
 
 
 @method("Kang et al. 2025, arXiv 2502.18581", temperature=0.7)
-def self_certainty(problem: Problem, *, n: int = 16, p: float = 0.5, top: int = 20, vocabulary: int = 100_000) -> Steps:
+def self_certainty(
+    problem: Problem, *, n: Count = 16, p: Amount = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
+) -> Steps:
     """Sample n texts, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
 
     Parameters
@@ -25,7 +31,7 @@ def self_certainty(problem: Problem, *, n: int = 16, p: float = 0.5, top: int = 
     vocabulary : int
         Tokens of the model, among which the rest of the probability is spread evenly.
     """
-    at_least(1, n=n, top=top)
+    within(top, MOST_VOCABULARY, vocabulary=vocabulary)
     samples = yield [Extend(problem.start, top_logprobs=top)] * n
     answers = problem.answers(samples)
     certainties = [certainty(rivals(state), vocabulary) for state in samples]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
+from intact.reason.limits import Count
 
 
 @method("Wang et al. 2022, arXiv 2203.11171", temperature=0.7)
-def self_consistency(problem: Problem, *, n: int = 16) -> Steps:
+def self_consistency(problem: Problem, *, n: Count = 16) -> Steps:
     """Sample n texts, and give the answer that most of them end with.
 
     Of answers with as many votes, the one that came first wins. Texts without an answer do not vote.
@@ -18,6 +18,5 @@ def self_consistency(problem: Problem, *, n: int = 16) -> Steps:
     n : int
         Samples.
     """
-    at_least(1, n=n)
     samples = yield [Extend(problem.start)] * n
     return elect(problem, samples)

@@ -6,7 +6,7 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.asking import as_reply, asking, whole
 from intact.reason.ballot import take
-from intact.reason.limits import at_least
+from intact.reason.limits import Natural
 
 FEEDBACK = """\
 {question}
@@ -33,7 +33,7 @@ ROUND = "Answer:\n{answer}\n\nFeedback:\n{feedback}"
 def self_refine(
     problem: Problem,
     *,
-    rounds: int = 3,
+    rounds: Natural = 3,
     satisfied: str = "No changes needed.",
     feedback: str = FEEDBACK,
     refine: str = REFINE,
@@ -51,7 +51,6 @@ def self_refine(
     refine : str
         How an improved answer is asked for, with {question} and {history}.
     """
-    at_least(0, rounds=rounds)
     answers = [(yield Extend(problem.start))]
     history: list[str] = []
     content = False

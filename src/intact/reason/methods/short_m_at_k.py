@@ -6,7 +6,7 @@ from intact.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Race, Steps, method
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
-from intact.reason.limits import at_least
+from intact.reason.limits import Count
 from intact.reason.state import State
 
 
@@ -22,7 +22,7 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
 
 
 @method("Hassid et al. 2025, arXiv 2505.17813", temperature=0.7)
-def short_m_at_k(problem: Problem, *, k: int = 8, m: int = 3, end: str = "") -> Steps:
+def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "") -> Steps:
     """Start k texts, stop when m have finished, and give the majority among these.
 
     First means fewest tokens, ties by place, so that a race replays exactly; losers are cut at the last winner's count
@@ -39,14 +39,13 @@ def short_m_at_k(problem: Problem, *, k: int = 8, m: int = 3, end: str = "") -> 
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
-    at_least(1, k=k, m=m)
     winners = yield from _race(problem, k, m, end)
     answers = problem.answers(winners)
     return elected(vote(answers), answers, winners)
 
 
 @method("Agarwal et al. 2025, arXiv 2505.18149", temperature=0.7)
-def first_finish(problem: Problem, *, n: int = 8, end: str = "") -> Steps:
+def first_finish(problem: Problem, *, n: Count = 8, end: str = "") -> Steps:
     """Start n texts, and give the answer of the first that finishes.
 
     As `short_m_at_k` with m = 1. First means fewest tokens.
@@ -58,7 +57,6 @@ def first_finish(problem: Problem, *, n: int = 8, end: str = "") -> Steps:
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
-    at_least(1, n=n)
     winners = yield from _race(problem, n, 1, end)
     answers = problem.answers(winners)
     return elected(vote(answers), answers, winners)

@@ -7,9 +7,9 @@ import math
 from intact.errors import SpentError
 from intact.reason import Problem, Steps, method
 from intact.reason.ballot import elect
-from intact.reason.limits import at_least
-from intact.reason.particles import Particle, dead, move
-from intact.reason.populations.resampling import resample
+from intact.reason.limits import Amount, Count, Filled, ScorerName
+from intact.reason.particles import Particle, Potential, dead, move
+from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
 from intact.reason.stepwise import told
 
@@ -18,13 +18,13 @@ from intact.reason.stepwise import told
 def smc(
     problem: Problem,
     *,
-    n: int = 16,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    potential: str = "ratio",
-    least: float = 0.5,
-    scheme: str = "systematic",
+    n: Count = 16,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
+    potential: Potential = "ratio",
+    least: Amount = 0.5,
+    scheme: SchemeName = "systematic",
 ) -> Steps:
     """Write n weighted texts step by step, resample where few of them count, and estimate the evidence.
 
@@ -48,7 +48,6 @@ def smc(
     scheme : str
         multinomial, stratified, systematic or residual.
     """
-    at_least(1, n=n, steps=steps)
     particles = [Particle((problem.start,))] * n
     sizes: list[float] = []
     spent: SpentError | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.ballot import take
-from intact.reason.limits import at_least
+from intact.reason.limits import Count, Filled, ModelName
 
 WORDS = {
     "verify": ("verify", "think again", "recap", "check"),
@@ -35,14 +35,14 @@ def _write(text: State, tokens: int, limit: int, model: str = "", stop: tuple[st
 def speculative_thinking(
     problem: Problem,
     *,
-    large: str = "large",
-    max_tokens: int = 4096,
-    draft: int = 20,
-    takeover: int = 20,
-    verification: int = 125,
-    patience: int = 15,
+    large: ModelName = "large",
+    max_tokens: Count = 4096,
+    draft: Count = 20,
+    takeover: Count = 20,
+    verification: Count = 125,
+    patience: Count = 15,
     hint: str = HINT,
-    delimiter: str = "\n\n",
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Think with a small model, and let a larger one write where a new thought doubts, affirms or checks.
 
@@ -65,7 +65,6 @@ def speculative_thinking(
     delimiter : str
         What stands between thoughts.
     """
-    at_least(1, max_tokens=max_tokens, draft=draft, takeover=takeover, verification=verification, patience=patience)
     text = problem.start
     doubts, limit, guided = 0, patience, 125
     takeovers = 0

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from intact.errors import SpentError
 from intact.reason import Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
 from intact.reason.exact import exp, total
-from intact.reason.limits import at_least
+from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.populations.tree import Child, puct, uct
+
+EXPLORATION: Final = math.sqrt(2)
 
 Choice = Callable[[Sequence[Child]], int]
 
@@ -76,12 +79,12 @@ def _search(
 def uct_search(
     problem: Problem,
     *,
-    simulations: int = 16,
-    width: int = 4,
-    scorer: str = "likelihood",
-    exploration: float = math.sqrt(2),
-    steps: int = 40,
-    delimiter: str = "\n\n",
+    simulations: Count = 16,
+    width: Count = 4,
+    scorer: ScorerName = "likelihood",
+    exploration: Amount = EXPLORATION,
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Search the tree of steps, going down by UCT, writing to the end from every leaf, and backing its reward up.
 
@@ -100,7 +103,6 @@ def uct_search(
     delimiter : str
         What ends a step.
     """
-    at_least(1, simulations=simulations, width=width, steps=steps)
     choose = partial(uct, exploration=exploration)
     return (yield from _search(problem, choose, simulations, width, scorer, steps, delimiter))
 
@@ -109,11 +111,11 @@ def uct_search(
 def puct_search(
     problem: Problem,
     *,
-    simulations: int = 16,
-    width: int = 4,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
+    simulations: Count = 16,
+    width: Count = 4,
+    scorer: ScorerName = "likelihood",
+    steps: Count = 40,
+    delimiter: Filled = "\n\n",
 ) -> Steps:
     """Search the tree of steps, going down by PUCT: likely steps first, then those whose texts are rewarded.
 
@@ -130,5 +132,4 @@ def puct_search(
     delimiter : str
         What ends a step.
     """
-    at_least(1, simulations=simulations, width=width, steps=steps)
     return (yield from _search(problem, puct, simulations, width, scorer, steps, delimiter))

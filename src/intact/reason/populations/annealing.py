@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
+from intact.reason.limits import one_of
 from intact.reason.populations.weights import effective_size, normalised_entropy, relative
 
 RULES = ("ess", "entropy", "base")
@@ -43,8 +44,7 @@ def entropic_temperature(
     ParameterError
         If the rule is unknown, the progress lies outside of [0, 1], or no log-weight is finite.
     """
-    if rule not in RULES:
-        raise ParameterError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+    one_of(RULES, rule=rule)
     if not 0 <= progress <= 1:
         raise ParameterError(f"progress must lie in [0, 1], got {progress!r}")
     weights = relative(logs)

@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
+from typing import Annotated, TypeAlias
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import uniform64
 from intact.reason.exact import Number, weight
+from intact.reason.limits import one_of
 
 Scheme = Callable[[int, Sequence[Number], int], list[int]]
 
@@ -79,6 +82,7 @@ def residual(key: int, weights: Sequence[Number], n: int) -> list[int]:
 
 
 SCHEMES: dict[str, Scheme] = {scheme.__name__: scheme for scheme in (multinomial, stratified, systematic, residual)}
+SchemeName: TypeAlias = Annotated[str, partial(one_of, SCHEMES)]
 
 
 def resample(scheme: str, key: int, weights: Sequence[Number], n: int) -> list[int]:
@@ -89,6 +93,5 @@ def resample(scheme: str, key: int, weights: Sequence[Number], n: int) -> list[i
     ParameterError
         If the scheme is unknown, a weight is negative or not finite, or none is above 0.
     """
-    if scheme not in SCHEMES:
-        raise ParameterError(f"a resampling scheme is one of {', '.join(SCHEMES)}, got {scheme!r}")
+    one_of(SCHEMES, scheme=scheme)
     return SCHEMES[scheme](key, weights, n)
