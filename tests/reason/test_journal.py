@@ -11,6 +11,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from intact.errors import JournalError, SandboxError
 from intact.reason import Answer, Call, Problem, Run, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
-from intact.reason.driver import Task
-from intact.reason.journal import Journal, key_of
+from intact.reason.driver import Driver, Task
+from intact.reason.journal import Journal, key_of, seen
 from intact.reason.requests import Extend
+from intact.reason.state import Hidden, Piece, Why
 from intact.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of
@@ -346,6 +348,48 @@ def test_a_cap_in_seconds_ends_programs_and_begins_no_more(tmp_path: Path, calle
     assert [node["ended"] for node in nodes] == ["time", "time"]
     assert kept == 3, "that it struck, and for this undertaking alone what was cut of each program"
     assert solved() == (result, 3)
+
+
+def test_no_score_is_found_for_what_another_model_wrote(tmp_path: Path) -> None:
+    """The same tokens are other words elsewhere, and of a text that was closed they hold more than was read."""
+
+    class Other(MarkovBackend):
+        """Numbers its tokens alike, and means capitals."""
+
+        identity = vocabulary = "others"
+
+        def _end(self, generation: Generation, why: Why, error: str = "") -> None:
+            super()._end(generation, why, error)
+            assert generation.written is not None
+            generation.written = generation.written._replace(text=generation.written.text.upper())
+
+    class Capitals(Letters):
+        def score(self, problem: Problem, states: list[State]) -> list[float]:
+            return [1.0 if state.text.isupper() else 0.25 for state in states]
+
+    with Journal(tmp_path / "journal") as journal:
+        for backend, reward in ((MarkovBackend(), 0.25), (Other(), 1.0), (MarkovBackend(), 0.25)):
+            driver = Driver({"toy": backend}, journal=journal, scorer=Capitals, sampling={"max_tokens": 4})
+            ((_, result),) = driver.solve([Task(find("best_of_n"), Problem("p", "q"), {"n": 3})])
+            assert result.answer.details["rewards"] == [reward] * 3
+
+
+def test_what_a_scorer_reads_is_in_the_key_of_its_scores() -> None:
+    piece = Piece("ab", (1, 2), (-3, -4), ((("a", -3),), (("b", -4),)), "toy", True, Hidden("toy", "00"))
+    state = State("q", ("p", 0), (piece,), "end")
+    changed = {
+        "text": "AB",
+        "tokens": (1, 3),
+        "logprobs": (-3, -5),
+        "top": (),
+        "model": "other",
+        "special": False,
+        "hidden": None,
+    }
+    assert set(changed) == {field.name for field in fields(Piece)}
+    others = [replace(state, pieces=(replace(piece, **{name: value}),)) for name, value in changed.items()]
+    others += [replace(state, prompt="r"), replace(state, why="closed")]
+    assert len({key_of(seen(one)) for one in [state, *others]}) == 1 + len(others)
 
 
 def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -188,6 +189,12 @@ def _check(key: bytes, data: bytes) -> bytes:
 def key_of(*parts: Any) -> bytes:
     """The digest of what makes a request: SHA-256 of its parts as JSON."""
     return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()).digest()
+
+
+def seen(state: State) -> list[Any]:
+    """All of a state that a scorer may read, but its place in the tree: tokens mean nothing without their texts."""
+    pieces = [[getattr(piece, field.name) for field in fields(piece)] for piece in state.pieces]
+    return [state.prompt, pieces, state.why]
 
 
 def plain(state: State) -> list[Any]:

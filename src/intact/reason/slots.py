@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from intact.errors import FormatError, ScorerError
 from intact.reason.answer import Cost
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
-from intact.reason.journal import key_of, plain
+from intact.reason.journal import key_of, seen
 from intact.reason.requests import Extend, Raced, Read, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Hidden, State, Why
@@ -300,7 +300,7 @@ class ScoreSlot(Slot):
                 self.refuse()
             return alone
         kept = execution.journal is not None and (scorer.digest or execution.root.timed)
-        texts = [plain(state) for state in states] if kept else []
+        texts = [seen(state) for state in states] if kept else []
         key = key_of("score", scorer.name, scorer.digest, execution.problem.id, execution.problem.prompt, texts)
         if not scorer.digest:  # nothing tells what its scores depend on besides
             key = execution.own(key)
