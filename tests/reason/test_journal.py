@@ -265,6 +265,24 @@ def test_a_truncated_or_damaged_journal_is_named_or_right(tmp_path: Path) -> Non
     assert named > 20
 
 
+def test_a_damaged_entry_is_made_anew_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "journal"
+    before = run(MarkovBackend(), path)
+    database = sqlite3.connect(path)
+    keys = [key for (key,) in database.execute("SELECT key FROM entries WHERE value IS NOT NULL")][::3]
+    broken = itertools.cycle((b"", b"12345678 of another program", "a text", 4))
+    database.executemany("UPDATE entries SET value = ? WHERE key = ?", zip(broken, keys, strict=False))
+    database.commit()
+    database.close()
+    mended, known = MarkovBackend(), MarkovBackend()
+    assert run(mended, path) == before
+    warned = [record.getMessage() for record in caplog.records if record.getMessage().endswith("it is made anew")]
+    assert sorted(warned) == sorted(f"{path}: the entry {key.hex()} is damaged; it is made anew" for key in keys)
+    assert mended.made > 0
+    assert run(known, path) == before
+    assert known.made == 0, "what was made anew took its place"
+
+
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     journal = kept(path)

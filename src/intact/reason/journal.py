@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from typing import Any, Self
 from intact.errors import JournalError
 from intact.reason.state import State
 
+_LOG = logging.getLogger("intact")
 APPLICATION = 0x494E5443  # "INTC", in the file's header
 VERSION = 1
 SYNC = 2.0  # seconds of work that a power cut may cost; being killed costs none
@@ -46,7 +48,7 @@ class Journal:
         self.path = path
         self._begun: list[bytes] = []
         self._done: dict[bytes, bytes] = {}
-        self.hits = 0
+        self._damaged: set[bytes] = set()
         self._synced = time.monotonic()
         self._syncing: threading.Thread | None = None
         with self._named():
@@ -80,10 +82,7 @@ class Journal:
     def find(self, key: bytes) -> Any:
         """The result of a request as JSON had it, or None.
 
-        Raises
-        ------
-        JournalError
-            If the entry is damaged.
+        An entry that is damaged counts as none, with a warning: what is made anew takes its place.
         """
         data = self._done.get(key)
         if data is None:
@@ -93,8 +92,10 @@ class Journal:
                 return None
             data = row[0]
         if not isinstance(data, bytes) or data[:CHECK] != _check(key, data[CHECK:]):
-            raise JournalError(f"{self.path}: the entry {key.hex()} is damaged")
-        self.hits += 1
+            if key not in self._damaged:
+                self._damaged.add(key)
+                _LOG.warning("%s: the entry %s is damaged; it is made anew", self.path, key.hex())
+            return None
         return json.loads(zlib.decompress(data[CHECK:]))
 
     def begin(self, key: bytes) -> None:
