@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.reason.aggregate.best import best_of_n, weighted_best_of_n
+from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.majority_of_bests import majority_of_bests
 from intact.reason.aggregate.rpc import perplexity_consistency, prune
@@ -78,7 +78,7 @@ def test_math_with_a_reward_model(math_log: list[dict[str, list[object]]]) -> No
 
 
 def test_aggregates_lie_between_majority_and_coverage(math_log: list[dict[str, list[object]]]) -> None:
-    assert accuracy(math_log, lambda a, r, t: weighted_best_of_n(a, list(map(sigmoid, r))).answer) == 94
+    assert accuracy(math_log, lambda a, r, t: vote(a, list(map(sigmoid, r))).answer) == 94
     assert accuracy(math_log, lambda a, r, t: best_of_majority(a, r, 0)[0]) == 94
     assert accuracy(math_log, lambda a, r, t: best_of_majority(a, r, Fraction(1, 4))[0]) == 93
     assert accuracy(math_log, lambda a, r, t: best_of_majority(a, r, 1)[0]) == 93

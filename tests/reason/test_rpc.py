@@ -14,7 +14,13 @@ from intact.errors import ParameterError
 from intact.reason import Problem, find
 from intact.reason.aggregate import mixture as mixtures
 from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered
-from intact.reason.aggregate.rpc import mean_probabilities, perplexity_consistency, prune, relative_probabilities, rpc
+from intact.reason.aggregate.rpc import (
+    mean_probabilities,
+    perplexity_consistency,
+    probabilities,
+    prune,
+    relative_probabilities,
+)
 
 # Two exponential distributions of means 1 and 1/4: the low one is preferred where 4 exp(-4 x) > exp(-x), below ln(4) /
 # 3 = 0.462.
@@ -109,7 +115,7 @@ def test_equal_texts_count_once_and_pruned_ones_not_at_all() -> None:
     kept = [True, True, True, True, False, True]
     assert perplexity_consistency(answers, texts, p, kept).answer == "a"
     assert perplexity_consistency(answers, texts, p, [False] * 6).answer is None
-    assert perplexity_consistency(["a", "b"], ["x", "y"], [0.5, 0.5]).tied == ("a", "b")
+    assert perplexity_consistency(["b", "a"], ["x", "y"], [0.5, 0.5]).answer == "b", "ties go to the first seen"
 
 
 def test_one_text_cannot_have_two_probabilities() -> None:
@@ -124,23 +130,23 @@ def test_long_texts_win_only_by_their_mean() -> None:
     assert mean_probabilities(logs, lengths) == pytest.approx([math.exp(-0.5), math.exp(-2)])
     assert relative_probabilities(logs) == pytest.approx([math.exp(-4), 1.0])
     assert relative_probabilities([-5000.0, -5001.0]) == pytest.approx([1.0, math.exp(-1)])
-    assert rpc(["long", "short"], ["x", "y"], logs, lengths).answer == "long"
-    assert rpc(["long", "short"], ["x", "y"], logs).answer == "short"
+    answers, texts = ["long", "short"], ["x", "y"]
+    assert perplexity_consistency(answers, texts, probabilities(logs, lengths)).answer == "long"
+    assert perplexity_consistency(answers, texts, probabilities(logs, None)).answer == "short"
 
 
 def test_rpc_prunes_a_crowd_of_improbable_texts() -> None:
     answers = ["bad"] * 30 + ["good"] * 5
     texts = list(range(35))
     p = [0.05 + 0.001 * i for i in range(30)] + [0.2, 0.21, 0.22, 0.21, 0.2]
-    logs = [math.log(x) for x in p]
     assert perplexity_consistency(answers, texts, p).answer == "bad"
-    assert rpc(answers, texts, logs, [1] * 35).answer == "good"
+    assert perplexity_consistency(answers, texts, p, prune(p).kept).answer == "good"
 
 
 @pytest.mark.parametrize("bad", [math.nan, 0.5, -math.inf])
 def test_what_is_no_log_probability_is_named(bad: float) -> None:
     with pytest.raises(ParameterError, match="log-probability of sample 1"):
-        rpc(["a", "b"], ["x", "y"], [-1.0, bad])
+        probabilities([-1.0, bad], None)
 
 
 def test_without_scipy_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Stopping rules and races, by enumeration and by integrals."""
+"""Stopping rules, by enumeration and by integrals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
-from intact.reason.aggregate import shortest, stopping
+from intact.reason.aggregate import stopping
 from intact.reason.aggregate.votes import vote
 
 COUNTS = st.tuples(st.integers(0, 12), st.integers(0, 12))
@@ -51,8 +51,14 @@ def test_survival_is_polyas_urn(first: int, second: int, left: int) -> None:
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=6), st.integers(0, 3))
 def test_decided_means_that_no_continuation_changes_the_answer(answers: list[str | None], left: int) -> None:
     winner = vote(answers).answer
-    ends = {vote(answers + list(more)).tied for more in itertools.product(["a", "b", "c", "d", None], repeat=left)}
+    ends = {leading(answers + list(more)) for more in itertools.product(["a", "b", "c", "d", None], repeat=left)}
     assert stopping.decided(answers, left) == (winner is not None and ends == {(winner,)})
+
+
+def leading(answers: list[str | None]) -> tuple[str, ...]:
+    """The answers with the most votes."""
+    weights = vote(answers).weights
+    return tuple(answer for answer, mass in weights.items() if mass == max(weights.values()))
 
 
 def test_a_window_must_be_full_and_of_one_mind() -> None:
@@ -64,30 +70,3 @@ def test_a_window_must_be_full_and_of_one_mind() -> None:
     assert not stopping.unanimous([], 2)
     with pytest.raises(ParameterError, match="a window has"):
         stopping.unanimous(["a"], 0)
-
-
-LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=8)
-
-
-@given(LENGTHS, st.data())
-def test_a_race_is_what_a_clock_of_tokens_would_show(lengths: list[int], data: st.DataObject) -> None:
-    m = data.draw(st.integers(1, len(lengths)))
-    written = clock = 0
-    finished = [i for i, length in enumerate(lengths) if length <= 0]
-    while len(finished) < m:
-        clock += 1
-        written += sum(length >= clock for length in lengths)
-        finished += [i for i, length in enumerate(lengths) if length == clock]
-    assert shortest.race(lengths, m) == (tuple(finished[:m]), written, clock)
-
-
-def test_the_shortest_breaks_ties() -> None:
-    answers, lengths = ["a", "b", "c", "b", None], [30, 20, 10, 40, 5]
-    assert shortest.short_m_at_k(answers, lengths, 4) == "c"
-    assert shortest.short_m_at_k(answers, lengths, 5) == "b"
-    assert shortest.short_m_at_k(answers, lengths, 2) == "c"
-    assert shortest.short_m_at_k(answers, lengths, 1) is None, "the first to finish has no answer"
-    assert shortest.short_m_at_k(["x", "y"], [7, 7], 1) == "x"
-    assert shortest.last_finish(answers, lengths) == "b"
-    with pytest.raises(ParameterError, match="from 1 to all"):
-        shortest.short_m_at_k(answers, lengths, 6)

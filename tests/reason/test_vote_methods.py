@@ -332,3 +332,12 @@ def test_budget_forcing_waits_and_cuts() -> None:
 def forced(oracle: Oracle, parameters: dict[str, Any]) -> tuple[Answer, list[State]]:
     player = Player(MarkovBackend(), oracle, 4)
     return player.play(find("budget_forcing")(PROBLEM, **parameters), PROBLEM), player.written
+
+
+@pytest.mark.parametrize(("m", "answer"), [(1, None), (2, "c"), (3, "c"), (4, "c"), (5, "b")])
+def test_the_shortest_break_ties_of_a_race(m: int, answer: str | None) -> None:
+    texts = ["a" * 30, "b" * 20, "c" * 10, "b" * 40, "-" * 5]
+    problem = Problem("p", "q", lambda text: text[0] if text[:1].isalpha() else None)
+    driver = Driver({"toy": ScriptBackend(lambda prompt, text, place: texts[place])}, sampling={"max_tokens": 50})
+    ((_, result),) = driver.solve([Task(find("short_m_at_k"), problem, {"k": 5, "m": m})])
+    assert result.answer.answer == answer

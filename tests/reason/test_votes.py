@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.best import best_of_n, reduce, weighted_best_of_n
+from intact.reason.aggregate.best import best_of_n, reduce
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.borda import borda_vote
-from intact.reason.aggregate.classes import merge
 from intact.reason.aggregate.majority_of_bests import bootstrap_weights, majority_of_bests
 from intact.reason.aggregate.votes import vote
 
@@ -26,7 +25,6 @@ REWARDS = st.sampled_from([0.0, 0.1, 0.5, 0.9])
 def test_a_vote_counts_and_breaks_ties_by_what_was_seen_first() -> None:
     tally = vote(["b", "a", None, "a", "b", "c"])
     assert (tally.answer, dict(tally.weights)) == ("b", {"b": 2, "a": 2, "c": 1})
-    assert tally.tied == ("b", "a")
     assert tally.share == Fraction(2, 5)
 
 
@@ -38,7 +36,7 @@ def test_answers_keep_signs_decimals_and_fractions() -> None:
 
 def test_a_vote_without_voters_has_no_answer() -> None:
     for tally in (vote([]), vote([None, None]), vote(["a"], [0])):
-        assert (tally.answer, tally.share, tally.tied) == (None, 0.0, ())
+        assert (tally.answer, tally.share) == (None, 0.0)
 
 
 @given(ANSWERS, st.data())
@@ -48,7 +46,6 @@ def test_weighted_sums_are_exact(answers: list[str | None], data: st.DataObject)
     one = vote(answers, weights)
     other = vote([answers[i] for i in order], [weights[i] for i in order])
     assert dict(one.weights) == dict(other.weights)
-    assert set(one.tied) == set(other.tied)
 
 
 @pytest.mark.parametrize("bad", [math.nan, -1.0, math.inf])
@@ -116,9 +113,9 @@ def test_reductions_read_every_step() -> None:
 
 
 def test_many_mediocre_samples_outweigh_one_good_one() -> None:
-    answers, rewards = ["a", "b", "b", "b", None], [0.9, 0.4, 0.4, None, 1.0]
-    assert weighted_best_of_n(answers, rewards).answer == "a"
-    assert weighted_best_of_n(answers, [0.9, 0.5, 0.5, None, 1.0]).answer == "b"
+    answers = ["a", "b", "b", "b", None]
+    assert vote(answers, [0.9, 0.4, 0.4, 0, 1.0]).answer == "a"
+    assert vote(answers, [0.9, 0.5, 0.5, 0, 1.0]).answer == "b"
 
 
 def test_best_of_majority_takes_the_best_of_what_is_frequent() -> None:
@@ -175,17 +172,5 @@ def test_borda_votes_by_rank() -> None:
     assert dict(borda_vote(answers, confidences).weights) == {"a": 3, "b": 3, "c": 0}
     assert borda_vote(answers, confidences).answer == "a"
     assert borda_vote(answers, confidences, p=0).answer == "b"
-    assert borda_vote(answers, confidences, p=2).tied == ("a",)
+    assert dict(borda_vote(answers, confidences, p=2).weights) == {"a": 9, "b": 5, "c": 0}
     assert borda_vote(["b", "a", "b"], [1.0, 9.0, 2.0], p=0.5).answer == "b"
-
-
-def test_classes_are_closed_and_named_by_the_first_seen() -> None:
-    asked: list[tuple[str, str]] = []
-
-    def same(a: str, b: str) -> bool:
-        asked.append((a, b))
-        return {a, b} in ({"1/2", "0.5"}, {"0.5", "50%"})
-
-    assert merge(["2", "1/2", None, "50%", "0.5", "2"], same) == ["2", "1/2", None, "1/2", "1/2", "2"]
-    assert len(set(asked)) == len(asked)
-    assert all(a != b for a, b in asked)

@@ -1,4 +1,4 @@
-"""Best-of-N and its weighted form, by rewards of steps reduced to one of the whole."""
+"""Best-of-N, by rewards of steps reduced to one of the whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from typing import Annotated, TypeAlias, TypeVar
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
 from intact.reason.exact import mean
 from intact.reason.limits import one_of
 
@@ -60,12 +59,3 @@ def best_of_n(rewards: Sequence[float | None]) -> int | None:
     None is a reward that is missing; if all are, so is the result.
     """
     return next(iter(ranking(rewards)), None)
-
-
-def weighted_best_of_n(answers: Sequence[A | None], rewards: Sequence[float | None]) -> Tally[A]:
-    """The answer with the largest sum of rewards, `argmax_a sum_{i: a_i = a} r_i` (Li et al. 2023, arXiv 2206.02336).
-
-    Rewards are at least 0, as probabilities are; a missing one counts as 0. Ties go to the answer seen first.
-    """
-    check_lengths(answers=answers, rewards=rewards)
-    return vote(answers, [0 if reward is None else reward for reward in rewards])

@@ -88,9 +88,8 @@ def perplexity_consistency(
 ) -> Tally[A]:
     """The answer whose distinct texts are the most probable together: `argmax_a sum_{distinct t with answer a} p_t`.
 
-    A text that was drawn several times counts once; pruned samples count nothing. Merge equal answers first
-    (classes.merge). Sums are exact; ties go to the answer seen first, and Tally.tied lists them, for those who share
-    the credit as the authors do.
+    A text that was drawn several times counts once; pruned samples count nothing. Sums are exact; ties go to the answer
+    seen first.
 
     Raises
     ------
@@ -112,31 +111,3 @@ def perplexity_consistency(
         if weights[i] and first.setdefault(text, i) != i:
             weights[i] = Fraction(0)
     return vote(answers, weights)
-
-
-def rpc(
-    answers: Sequence[A | None],
-    completions: Sequence[Hashable],
-    log_probabilities: Sequence[float],
-    lengths: Sequence[int] | None = None,
-) -> Tally[A]:
-    """Pruning and perplexity consistency.
-
-    Parameters
-    ----------
-    answers, completions : sequence, length N
-        Each sample's answer, and its text or tokens.
-    log_probabilities : sequence of float, length N
-        Natural logs of the probabilities of whole texts.
-    lengths : sequence of int, length N
-        Tokens of the texts: probabilities are then length-normalised, as in the authors' program. Left out, they are
-        those of the whole texts, as in the paper.
-
-    Raises
-    ------
-    ParameterError
-        If lengths differ, or a log-probability is positive or not finite.
-    """
-    check_lengths(answers=answers, completions=completions)
-    likely = probabilities(log_probabilities, lengths)
-    return perplexity_consistency(answers, completions, likely, prune(likely).kept)

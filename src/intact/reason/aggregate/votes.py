@@ -31,13 +31,6 @@ class Tally(NamedTuple, Generic[A]):
         """The winner's share of the weight of those who voted, 0 if there is none."""
         return self.weights[self.answer] / sum(self.weights.values()) if self.answer is not None else Fraction(0)
 
-    @property
-    def tied(self) -> tuple[A, ...]:
-        """The answers of the largest weight: where credit is shared among ties, each has 1 / len(tied)."""
-        if self.answer is None:
-            return ()
-        return tuple(answer for answer, mass in self.weights.items() if mass == self.weights[self.answer])
-
 
 def vote(answers: Sequence[A | None], weights: Sequence[Number] | None = None) -> Tally[A]:
     """The answer with the most weight, `argmax_a sum_{i: a_i = a} w_i`.
