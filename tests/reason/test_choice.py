@@ -172,9 +172,31 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(line) + "\n" + json.dumps(line) + "\n", "utf-8")
     with pytest.raises(FormatError, match=r"line 2 tries p by m \{\} once more"):
         read_logs([file])
-    file.write_text("{}\n", "utf-8")
-    with pytest.raises(FormatError, match="line 1 is no graded result"):
-        read_logs([file])
+    for wrong in ({}, line | {"correct": None}, line | {"correct": 1}):
+        file.write_text(json.dumps(wrong) + "\n", "utf-8")
+        with pytest.raises(FormatError, match="line 1 is no graded result"):
+            read_logs([file])
+
+
+@pytest.mark.parametrize("told", [{"model": "other"}, {"trace": {"parameters": {}, "sampling": {"temperature": 0.2}}}])
+def test_logs_of_other_models_or_sampling_are_not_one_log(tmp_path: Path, told: dict[str, Any]) -> None:
+    trace = {"parameters": {}, "sampling": {"temperature": 0.7}}
+    line = {
+        "id": "p",
+        "method": "m",
+        "correct": True,
+        "cost": {"tokens": 1},
+        "votes": {},
+        "model": "one",
+        "trace": trace,
+    }
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text(json.dumps(line) + "\n", "utf-8")
+    other.write_text(json.dumps(line | {"id": "q"} | told) + "\n", "utf-8")
+    with pytest.raises(FormatError, match=r"other.jsonl: line 1 is of the (model 'other'|sampling .*); before it was"):
+        read_logs([one, other])
+    other.write_text(json.dumps(line | {"method": "n"}) + "\n", "utf-8")
+    assert len(read_logs([one, other])) == 2
 
 
 def test_a_ladder_is_the_log_of_each_number_of_samples() -> None:

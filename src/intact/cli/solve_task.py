@@ -87,7 +87,7 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
         _print(summary, results)
     for file in (run.trace, run.journal and run.journal / ANSWERS):
         if file is not None:
-            write_whole(file, _lines(results))
+            write_whole(file, _lines(results, run))
     if run.receipt is not None:
         write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     _check_receipts(run, results)
@@ -151,10 +151,10 @@ def _watch(view: View) -> Iterator[Callable[[], None]]:
         yield refresh
 
 
-def _lines(results: list[Graded]) -> Iterator[str]:
+def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
     """A line for each result."""
     for one in results:
-        line = one.result.as_dict(trace=True) | {"correct": one.correct, "right": one.item.answer}
+        line = one.result.as_dict(trace=True) | {"model": run.model, "correct": one.correct, "right": one.item.answer}
         yield encoder.dumps(line, ensure_ascii=False) + "\n"
 
 

@@ -63,9 +63,11 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
     Raises
     ------
     FormatError
-        If a line is none, or a problem was tried twice by one arm.
+        If a line is none, a problem was tried twice by one arm, or the lines are of several models, or those of an arm
+        of several ways to sample: then it would be no single thing that is judged.
     """
     log: dict[Arm, dict[str, Trial]] = {}
+    origins: dict[Arm | None, Any] = {}
     for file in files:
         # not splitlines: texts may hold other separators of lines
         lines = [(place, line) for place, line in enumerate(file.read_text("utf-8").split("\n"), 1) if line.strip()]
@@ -73,10 +75,19 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
             try:
                 value = json.loads(line)
                 arm = Arm.of(value["method"], value["trace"]["parameters"])
-                trial = Trial(bool(value["correct"]), int(value["cost"]["tokens"]), dict(value["votes"]))
+                if not isinstance(value["correct"], bool):
+                    raise TypeError(f"correct must be true or false, got {value['correct']!r:.60}")
+                trial = Trial(value["correct"], int(value["cost"]["tokens"]), dict(value["votes"]))
                 name = str(value["id"])
+                told = {None: ("model", value.get("model")), arm: ("sampling", value["trace"].get("sampling"))}
             except (ValueError, KeyError, TypeError) as error:
                 raise FormatError(f"{file}: line {place} is no graded result ({error!r})") from error
+            for whose, origin in told.items():
+                if origins.setdefault(whose, origin) != origin:
+                    raise FormatError(
+                        f"{file}: line {place} is of the {origin[0]} {origin[1]!r:.100}; "
+                        f"before it was {origins[whose][1]!r:.100}: logs of one table must be alike in this"
+                    )
             if name in log.setdefault(arm, {}):
                 raise FormatError(f"{file}: line {place} tries {name} by {arm.method} {arm.parameters} once more")
             log[arm][name] = trial
