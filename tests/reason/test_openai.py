@@ -215,6 +215,38 @@ def test_the_larger_count_is_charged_and_a_lie_is_noted(
     assert [note in one for one in notes] == [True] * bool(note)
 
 
+WHOLE = json.dumps({"choices": [{"index": 0, "text": "word " * 2000, "finish_reason": "stop"}]}).encode()
+
+
+@pytest.mark.parametrize("claimed", [None, 1])
+def test_a_text_that_is_too_long_for_its_tokens_is_charged_and_noted(endpoint: Endpoint, claimed: int | None) -> None:
+    """10,000 bytes in one event: no fewer than 40 tokens, whatever is said of them."""
+    streamed = answer([event(False, "word " * 2000)], END, [] if claimed is None else usage(claimed), DONE)
+    plain = Reply(headers={"Content-Type": "application/json"}, parts=[WHOLE])
+    for reply in (streamed, plain):
+        endpoint.script = [reply] * 2
+        with backend(endpoint) as back:
+            (written,) = run(back, [generation(max_tokens=50)])
+            notes = " ".join(back.caveats)
+            (cut,) = run(back, [generation(max_tokens=39)])
+        assert (written.text, len(written.tokens)) == ("word " * 2000, 40)
+        assert "more than 64 bytes a token" in notes
+        assert ("does not say how many tokens" in notes) == (reply is plain or claimed is None)
+        assert "wrote 40 tokens, where 39 were allowed" in cut.error
+        assert len(cut.tokens) == 39
+
+
+def test_honest_counts_are_not_noted(endpoint: Endpoint) -> None:
+    stopped = answer(letters("ab."), letters("c" * 9))
+    endpoint.script = [answer(letters("abab"), END, usage(4), DONE), stopped]
+    with backend(endpoint) as back:
+        run(back, [generation()])
+        run(back, [generation(stop=(".",))])
+        notes = " ".join(back.caveats)
+    assert "bytes a token" not in notes
+    assert "does not say" not in notes
+
+
 def thought(text: str) -> bytes:
     return sent({"choices": [{"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}]})
 

@@ -17,7 +17,7 @@ from intact.errors import EndpointError, IntactError, ParameterError, install
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
-from intact.reason.backends.openai_wire import Arrival, Continues, body_of
+from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, body_of
 from intact.reason.limits import above, at_least, within
 from intact.reason.state import Piece, Prompt
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WAIT = 0.02  # seconds that a step waits for something to arrive
 LONGEST_PAUSE = 60.0
+DENSE = 64
+"""Bytes a token on average, which no text has: some four are usual."""
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 pause_for = asyncio.sleep
 
@@ -239,6 +241,13 @@ class OpenAIBackend:
             self._notes["the endpoint claimed more tokens than arrived: all that it claimed were charged"] = None
         if arrival.pieces and not arrival.listed:
             self._notes["the endpoint tells no log-probabilities: methods that need them fail"] = None
+        if arrival.done and arrival.begun and not arrival.claimed and not arrival.stopped:
+            self._notes["the endpoint does not say how many tokens it wrote: an event with text counts as one"] = None
+        if arrival.size > DENSE * max(arrival.arrived, arrival.claimed):
+            self._notes[
+                f"some answers have more than {DENSE} bytes a token: the endpoint seems to count too few; "
+                f"at least one was charged for every {LONGEST_TOKEN} bytes"
+            ] = None
         if arrival.begun and not arrival.claimed and not arrival.done:
             self._notes["some answers broke off: of these only what arrived was charged"] = None
         counted = self.count(generation.state.prompt) + sum(map(self.count, generation.state.pieces))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn, TypeGuard, get_args
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeGuard, get_args
 
 from intact.engine.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
@@ -92,6 +92,10 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
     return found
 
 
+LONGEST_TOKEN: Final = 256
+"""Bytes that no token exceeds: those of runs of blanks or signs come to half as many."""
+
+
 class Listed(NamedTuple):
     """A token as the endpoint tells it."""
 
@@ -118,6 +122,8 @@ class Arrival:
         The tokens that it says the prompt has.
     pieces : int
         The events that had text or log-probabilities.
+    size : int
+        The bytes of its text, that of reasoning included.
     hidden : bool
         Whether reasoning came in a field of its own.
     begun : bool
@@ -127,7 +133,7 @@ class Arrival:
     """
 
     def __init__(self, parameters: SamplingParameters, clean: Callable[[str], str]) -> None:
-        self.claimed = self.prompt = 0
+        self.claimed = self.prompt = self.size = 0
         self.done = self.begun = self.hidden = False
         self._parameters, self._clean = parameters, clean
         self._stops = StopStrings(parameters.stop)
@@ -153,8 +159,8 @@ class Arrival:
 
     @property
     def count(self) -> int:
-        """The tokens to charge: seen or claimed, whichever is more."""
-        return max(self.arrived, self.claimed)
+        """The tokens to charge: seen, claimed, or as few as the text can have, whichever is most."""
+        return max(self.arrived, self.claimed, -(-self.size // LONGEST_TOKEN))
 
     def take(self, data: str | bytes) -> None:
         """Take an event, or a whole answer: JSON.
@@ -197,12 +203,14 @@ class Arrival:
         if finish not in (None, "stop", "length"):
             raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
         listed = _listed(choice.get("logprobs"), self._parameters.top_logprobs)
-        told, thought = bool(text or listed), bool(part.get("reasoning_content") or part.get("reasoning"))
+        reasoning = part.get("reasoning_content") or part.get("reasoning")
+        told, thought = bool(text or listed), bool(reasoning)
         self.begun, self.hidden = self.begun or told or thought, self.hidden or thought
         if not self.done:
             self._listed += listed
             self.pieces += told
             self._thoughts += thought and not told
+            self.size += sum([len(one.encode("utf-8", "replace")) for one in (text, reasoning) if isinstance(one, str)])
             safe, stopped = self._stops.push((text or "").encode("utf-8", "replace").decode())
             self._text.append(safe)
             self._finish = finish or ""
