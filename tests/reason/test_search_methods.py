@@ -265,6 +265,23 @@ def test_early_rejection_writes_no_more_of_what_it_rejects_and_ended_beams_keep_
     assert len(result.answer.details["rewards"]) == 2
 
 
+def test_early_rejection_without_scores_for_the_end_goes_by_what_its_beginnings_were_worth() -> None:
+    """Of two places; the second beginning is the better, and no score is left for the whole texts."""
+
+    def reply(prompt: str, text: str, number: int) -> str:
+        return ["fair", "good", "bad", "bad"][number]
+
+    table = Table(lambda text: {"fair": 0.5, "good": 0.9, "bad": 0.1}[text])
+    for scores in (4, 5, 6):
+        backend = ScriptBackend(reply)
+        driver = Driver(
+            {"toy": backend}, scorer=lambda name: table, sampling={"max_tokens": 20}, budget=Budget(scores=scores)
+        )
+        ((_, result),) = driver.solve([Task(find("early_rejection"), Problem("p", "q"), {"n": 4, "width": 2})])
+        assert (result.why, result.answer.answer) == ("done" if scores == 6 else "spent", "good"), result.error
+        assert result.answer.details["rewards"] == [0.9, 0.5]
+
+
 def test_an_ended_text_is_not_continued_and_leaves_fewer_places_to_the_others() -> None:
     """Of two places one is taken by the text that ends at once; the other is all that goes on, in two ways."""
 

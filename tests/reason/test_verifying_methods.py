@@ -268,6 +268,19 @@ def test_program_aided_runs_what_was_written_and_votes_on_what_it_prints() -> No
 
 
 @sandboxed
+def test_what_could_not_be_written_is_not_run() -> None:
+    class Broken(ScriptBackend):
+        def _written(self, generation: Generation) -> Written:
+            written = super()._written(generation)
+            return written._replace(why="error", error="away") if generation.branch[-1] == 0 else written
+
+    backend = Broken(lambda prompt, text, place: "print(17)")
+    driver = Driver({"main": backend}, sampling={"max_tokens": 400})
+    ((_, result),) = driver.solve([Task(find("program_aided"), PROBLEM, {"n": 2})])
+    assert (result.cost.runs, result.answer.details["printed"]) == (1, ["", "17"])
+
+
+@sandboxed
 def test_code_verified_by_hand() -> None:
     """17 is found right once; 18 thrice wrong: 1 against 3 * .2. Of equal claims each program counts alone."""
 
@@ -283,6 +296,8 @@ def test_code_verified_by_hand() -> None:
     assert result.cost.runs == 5
     ignored, _ = solve("code_verified", reply, n=6, check="{answer}", right=0.0, wrong=0.0)
     assert ignored.answer.answer == "16"  # a weight of 0 is a weight
+    silent, _ = solve("code_verified", reply, n=6, check="{answer}", right=0.0, wrong=0.0, uncertain=0.0)
+    assert (silent.answer.answer, silent.answer.votes) == ("18", {"18": 3.0, "17": 1.0, "16": 1.0})
     spent, _ = solve("code_verified", reply, Budget(runs=0), n=6, check="{answer}")
     assert (spent.answer.answer, spent.cost.runs) == ("18", 0)
 

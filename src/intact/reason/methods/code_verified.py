@@ -31,6 +31,8 @@ def code_verified(
 ) -> Steps:
     """Sample n solutions, have a program check each, and vote with weights by what the programs say.
 
+    Where all that answer weigh nothing, the programs decide nothing, and each has one vote.
+
     Parameters
     ----------
     n : int
@@ -58,4 +60,5 @@ def code_verified(
     lines = iter(said)
     ruled = [None if answer is None else next(lines) for answer in answers]
     weights = [{"True": right, "False": wrong}.get(line or "", uncertain) for line in ruled]
-    return elect(problem, solutions, weights, printed=said)
+    voting = any(weight for weight, answer in zip(weights, answers, strict=True) if answer is not None)
+    return elect(problem, solutions, weights if voting else None, printed=said)

@@ -7,6 +7,7 @@ from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
 from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.populations.beam import keep_best
+from intact.reason.stepwise import told
 
 
 @method("Cheshmi et al. 2025, arXiv 2508.01969", temperature=0.8)
@@ -40,25 +41,31 @@ def early_rejection(
     if n % width:
         raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
     beams: list[State] = [problem.start] * n
-    ended: list[State] = []
-    alive: list[State] = []
+    ended: list[tuple[State, float]] = []
+    alive: list[tuple[State, float]] = []
+    spent: SpentError | None = None
     try:
         for _ in range(steps):
             begun = yield [Extend(beam, stop=(delimiter,), max_tokens=tokens) for beam in beams]
             partial = yield Score(scorer, begun)
-            kept = [begun[i] for i in keep_best(partial, n // width - len(ended))]
+            places = keep_best(partial, n // width - len(ended))
+            kept = [begun[i] for i in places]
             going = [state for state in kept if not state.complete and not state.ended]
             rest = iter((yield [Extend(state, stop=(delimiter,)) for state in going]) if going else ())
             kept = [next(rest) if state in going else state for state in kept]
-            ended += [state for state in kept if state.ended]
-            alive = [state for state in kept if not state.ended]
-            beams = [state for state in alive for _ in range(width)]
+            judged = [(state, partial[i]) for state, i in zip(kept, places, strict=True)]
+            ended += [(state, reward) for state, reward in judged if state.ended]
+            alive = [(state, reward) for state, reward in judged if not state.ended]
+            beams = [state for state, _ in alive for _ in range(width)]
             if not beams:
                 break
-    except SpentError:
+    except SpentError as error:
         if not ended:
             raise
-        alive = []
-    texts = ended + alive
-    rewards = yield Score(scorer, texts)
-    return pick(problem, texts, rewards)
+        alive, spent = [], error
+    texts, rewards = [state for state, _ in ended + alive], [reward for _, reward in ended + alive]
+    try:
+        rewards = yield Score(scorer, texts)
+    except SpentError as error:  # what their beginnings were worth decides
+        spent = error
+    return told(pick(problem, texts, rewards), spent)

@@ -25,11 +25,11 @@ def program_of(text: str) -> str:
 
 
 def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
-    """The last line that each program printed; none where it failed, or the budget was spent before its end."""
+    """The last line that each program printed; none where it failed, or could not be written to its end."""
     lines: list[str] = []
     try:
         for state in written:  # one by one: of several together that cannot all be paid none would count
-            if state.why == "budget":
+            if state.why in ("budget", "error"):  # what was not written to its end is no program
                 lines.append("")
                 continue
             outcome = yield Run(program_of(state.last), seconds=seconds)
