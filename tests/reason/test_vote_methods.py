@@ -334,6 +334,14 @@ def forced(oracle: Oracle, parameters: dict[str, Any]) -> tuple[Answer, list[Sta
     return player.play(find("budget_forcing")(PROBLEM, **parameters), PROBLEM), player.written
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("self_certainty", {"p": 50}), ("majority_of_bests", {"m": 1024})])
+def test_the_largest_exact_weights_fit_a_float(name: str, parameters: dict[str, Any]) -> None:
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 2}, scorer=lambda _: Likelihood())
+    ((_, result),) = driver.solve([Task(find(name), PROBLEM, {"n": 1024, **parameters})])
+    assert (result.why, result.answer.answer in ("a", "b")) == ("done", True), result.error
+    assert all(math.isfinite(votes) for votes in result.answer.votes.values())
+
+
 @pytest.mark.parametrize(("m", "answer"), [(1, None), (2, "c"), (3, "c"), (4, "c"), (5, "b")])
 def test_the_shortest_break_ties_of_a_race(m: int, answer: str | None) -> None:
     texts = ["a" * 30, "b" * 20, "c" * 10, "b" * 40, "-" * 5]

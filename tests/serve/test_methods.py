@@ -96,6 +96,9 @@ def test_a_spent_budget_says_so(client):
         ("tiny", {"method": "best_of_n", "parameters": {"n": "4"}}, {}, "intact.parameters.n"),
         ("tiny", {"method": "best_of_n", "parameters": {"m": 4}}, {}, "intact.parameters.m"),
         ("tiny", {"method": "majority_of_bests", "parameters": {"m": 2.5}}, {}, "intact.parameters.m"),
+        ("tiny", {"method": "majority_of_bests", "parameters": {"m": 1025}}, {}, "intact.parameters.m"),
+        ("tiny", {"method": "self_certainty", "parameters": {"p": 1e9}}, {}, "intact.parameters.p"),
+        ("tiny", {"method": "smc", "parameters": {"scheme": "x"}}, {}, "intact.parameters.scheme"),
         ("tiny", {"method": "best_of_n", "budget": "everything"}, {}, "intact.budget"),
         (
             "tiny",

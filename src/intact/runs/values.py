@@ -17,7 +17,7 @@ from intact.receipts.fields import Fields, is_integer
 DEEPEST: Final = 256
 """Parts of a place in the tree of texts."""
 MOST: Final = 1 << 16
-"""Of integers among a method's parameters, and of characters in a text: who verifies does what they say."""
+"""Of numbers among a method's parameters, and of characters in a text: who verifies does what they say."""
 
 
 def bits(value: float) -> str:
@@ -66,7 +66,7 @@ def unwritten(values: Mapping[str, Any]) -> str | None:
 
 def unbounded(parameters: Mapping[str, Any]) -> str | None:
     """The first of a method's parameters that a receipt cannot hold, be it because it is too large."""
-    large = (name for name, value in parameters.items() if isinstance(value, int) and abs(value) > MOST)
+    large = (name for name, value in parameters.items() if isinstance(value, int | float) and abs(value) > MOST)
     return unwritten(parameters) or next(large, None)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import Annotated, Final, TypeAlias
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.confidence import self_certainty as certainty
 from intact.reason.ballot import elected
 from intact.reason.likeliest import rivals
-from intact.reason.limits import Amount, Count, Likeliest, within
+from intact.reason.limits import Count, Likeliest, within
 
 MOST_VOCABULARY: Final = (1 << 31) - 1
+Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
+"""Votes are exact powers of ranks: beyond, they would fit no float."""
 
 
 @method("Kang et al. 2025, arXiv 2502.18581", temperature=0.7)
 def self_certainty(
-    problem: Problem, *, n: Count = 16, p: Amount = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
+    problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:
     """Sample n texts, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
 
@@ -25,7 +28,7 @@ def self_certainty(
     n : int
         Samples.
     p : float
-        0 is the majority vote; the larger, the more the most certain sample decides.
+        0 is the majority vote; the larger, to 50, the more the most certain sample decides.
     top : int
         Tokens at each place whose probability is known, to 20.
     vocabulary : int
