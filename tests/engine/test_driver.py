@@ -1,9 +1,12 @@
 """Many threads on one engine: turns come in order, every request ends with its own tokens, nobody waits for ever."""
 
 import gc
+import linecache
+import sys
 import threading
 import time
 import weakref
+from collections import deque
 
 import numpy as np
 import pytest
@@ -32,7 +35,7 @@ def test_turns_come_in_the_order_of_asking():
         for number in range(5):
             threads.append(threading.Thread(target=work, args=(number,)))
             threads[-1].start()
-            while len(turn._waiting) <= number:
+            while len(turn._line) <= number + 1:
                 time.sleep(0.001)
     for thread in threads:
         thread.join(10)
@@ -60,29 +63,68 @@ def test_one_thread_cannot_keep_the_turn_by_asking_again():
 
 
 def test_what_a_collector_closes_in_the_midst_of_a_move_does_not_ask_for_the_turn():
-    """Else it would wait for a lock that its own thread holds."""
+    """Else it would wait for a turn that its own thread is about to have."""
     turn, seen = Turn(), []
 
-    class Struck:
-        """A lock in whose midst a collector strikes."""
+    class Struck(deque):
+        """A line in whose midst a collector strikes."""
 
-        def __init__(self, lock):
-            self.lock = lock
+        def append(self, place):
+            seen.append(turn.barred)
+            super().append(place)
 
-        def __enter__(self):
-            self.lock.acquire()
+        def remove(self, place):
+            super().remove(place)
             seen.append(turn.barred)
 
-        def __exit__(self, *_):
-            seen.append(turn.barred)
-            self.lock.release()
-
-    turn._mutex = Struck(turn._mutex)
+    turn._line = Struck()
     assert not turn.barred
     with turn:
         assert turn.barred
-    assert seen == [True] * 4
+    assert seen == [True] * 2
     assert not turn.barred
+
+
+def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
+    """But for the first line of leaving it, before which nothing can be done; at a `try` there is none in truth."""
+    spared = Turn.__exit__.__code__
+
+    def use(turn, line):
+        """Take the turn and leave it, interrupted at one of its lines; whether there is such a line."""
+        left = line
+
+        def trace(frame, event, _):
+            nonlocal left
+            if frame.f_code.co_filename != spared.co_filename:
+                return None
+            said = linecache.getline(spared.co_filename, frame.f_lineno).strip()
+            if event == "line" and said != "try:" and not (frame.f_code is spared and said.startswith("place =")):
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with turn:
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        return left <= 0
+
+    line = 1
+    while True:
+        turn = Turn()
+        found = use(turn, line)
+        assert not turn.taken, line
+        with turn:
+            assert turn.mine
+        if not found:
+            break
+        line += 1
+    assert line > 10
 
 
 def test_a_turn_within_a_turn_is_refused():

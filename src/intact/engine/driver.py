@@ -24,20 +24,31 @@ _LOG = logging.getLogger("intact")
 LINGER = 2.0  # seconds that the background thread waits for more to do before it ends
 
 
-class Turn:
-    """A lock that serves those who wait in the order of their coming; Python's own lets one thread take it for ever."""
+class _Place:
+    """A thread's place in the line for a turn; its gate opens when it comes first."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._owner: int | None = None
+        self.thread, self.gate = threading.get_ident(), threading.Lock()
+        self.gate.acquire()
+
+
+class Turn:
+    """A lock that serves those who wait in the order of their coming; Python's own lets one thread take it for ever.
+
+    Who is first in the line has it. To come and to go are one operation each, which no interrupt can tear, and to open
+    the gate of who is first is always right, so that it may be done twice.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[_Place] = deque()
         self._moving = set[int]()  # threads that are taking the turn, or giving it back
         self.torn = False  # whether nobody can have it: a fork caught the engine in a step
 
     @property
     def mine(self) -> bool:
         """Whether this very thread has the turn."""
-        return self._owner == threading.get_ident()
+        first = self._first
+        return first is not None and first.thread == threading.get_ident()
 
     @property
     def barred(self) -> bool:
@@ -50,7 +61,7 @@ class Turn:
     @property
     def taken(self) -> bool:
         """Whether any thread has it."""
-        return self._owner is not None
+        return bool(self._line)
 
     def check(self) -> None:
         """Refuse the turn of an engine that a fork has caught in a step."""
@@ -61,48 +72,46 @@ class Turn:
 
     def __enter__(self) -> None:
         self.check()
-        with self._move():
-            gate = None
-            with self._mutex:
-                if self.mine:
-                    raise RuntimeError(
-                        "the engine is in use by this very thread, inside `exclusive` or in a sink, which cannot start "
-                        "another request: leave it first"
-                    )
-                if self._owner is None:
-                    self._owner = threading.get_ident()
-                else:
-                    gate = threading.Lock()
-                    gate.acquire()
-                    self._waiting.append(gate)
-            if gate is not None:
-                self._wait(gate)
-
-    def _wait(self, gate: threading.Lock) -> None:
+        if self.mine:
+            raise RuntimeError(
+                "the engine is in use by this very thread, inside `exclusive` or in a sink, which cannot start "
+                "another request: leave it first"
+            )
+        place = _Place()
         try:
-            gate.acquire()
-            self._owner = threading.get_ident()
-        except BaseException:  # interrupted: leave the queue, or pass on a turn that has just come
-            with self._mutex:
-                if gate in self._waiting:
-                    self._waiting.remove(gate)
-                    raise
-            self._pass_on()
+            with self._move():
+                self._line.append(place)
+                if self._first is not place:
+                    place.gate.acquire()
+        except BaseException:  # interrupted: leave the line, or pass on a turn that has just come
+            self._leave(place)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._move():
-            self._pass_on()
+        place = self._line[0]
+        try:
+            with self._move():
+                self._leave(place)
+        except BaseException:  # interrupted: the next must have its turn nevertheless
+            self._leave(place)
+            raise
 
-    def _pass_on(self) -> None:
-        with self._mutex:
-            if self._waiting:
-                self._owner = -1  # whoever wakes writes its name
-                self._waiting.popleft().release()
-            else:
-                self._owner = None
+    def _leave(self, place: _Place) -> None:
+        with suppress(ValueError):  # it has left
+            self._line.remove(place)
+        first = self._first
+        if first is not None:
+            with suppress(RuntimeError):  # its gate is open
+                first.gate.release()
+
+    @property
+    def _first(self) -> _Place | None:
+        try:
+            return self._line[0]
+        except IndexError:
+            return None
 
     @contextmanager
     def _move(self) -> Iterator[None]:
