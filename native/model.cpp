@@ -168,6 +168,7 @@ HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const
 void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
                  const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
     const bool fp32 = profile == Profile::kFp32;
+    head.rows = 0;  // should memory run out on the way, for nothing of the step before can be told any more
     if (!fp32 && plan.size() != ops.size()) plan = make_plan(*this);
     Step s{tokens, rows, &chunks, wanted, wanted_count, logits};
     for (std::size_t c = 0; c < chunks.size(); c++) {
