@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from intact.serve.messages import conversation
+from intact.serve.requests import Message, ToolCall
 from intact.serve.tools import CallReader
 from support.models import real_model
 from support.serving import running
@@ -60,6 +62,14 @@ TEXTS = {
         [("f", {})],
     ),
     "trailing space \n": ("trailing space \n", []),
+    r'<tool_call>{"name": "f", "arguments": "{\"a\": 1}"}</tool_call>': ("", [("f", {"a": 1})]),
+    '<tool_call>{"name": "f", "arguments": null}</tool_call>': ("", [("f", {})]),
+    '<tool_call>{"name": "f", "arguments": ""}</tool_call>': ("", [("f", {})]),
+}
+TEXTS |= {
+    text: (text, [])
+    for wrong in ('"no JSON"', "[1, 2]", '"[1]"', "5")
+    for text in [f'<tool_call>{{"name": "f", "arguments": {wrong}}}</tool_call>']
 }
 
 
@@ -76,6 +86,9 @@ def test_calls_are_read_however_a_text_is_cut(text, cuts):
     named = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
     assert (content, named) == TEXTS[text]
     assert [call["index"] for call in calls] == list(range(len(calls)))
+    turn = Message(role="assistant", tool_calls=[ToolCall.model_validate(call) for call in calls])
+    back = conversation([turn])[0].get("tool_calls", [])  # what is given is taken
+    assert [(call["function"]["name"], call["function"]["arguments"]) for call in back] == named
 
 
 @pytest.fixture(scope="module")

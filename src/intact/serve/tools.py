@@ -178,7 +178,19 @@ def _functions(text: str) -> list[dict[str, str]]:
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
             return []
-        arguments = one.get("arguments", one.get("parameters", {}))
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        written = _arguments(one.get("arguments", one.get("parameters")))
+        if written is None:
+            return []
         found.append({"name": one["name"], "arguments": written})
     return found
+
+
+def _arguments(given: Any) -> str | None:
+    """Arguments as JSON: an object, which may be spelt as a text, or nothing; None for what is none of these."""
+    try:
+        value = json.loads(given or "{}") if isinstance(given, str) else {} if given is None else given
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    return given if given and isinstance(given, str) else json.dumps(value, ensure_ascii=False)
