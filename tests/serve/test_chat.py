@@ -100,6 +100,13 @@ def test_fields_that_are_null_or_say_what_is_so_anyway_change_nothing(client, se
         assert raised.value.param == param
 
 
+def test_numbers_are_rounded_to_what_sampling_knows(client):
+    exact = SAMPLED | {"temperature": 0.3, "top_p": 0.333333, "presence_penalty": 0.7, "logit_bias": {"5": 0.1}}
+    near = exact | {"temperature": 0.1 * 3, "top_p": 1 / 3, "presence_penalty": 0.699999988079071}
+    near |= {"logit_bias": {"5": 0.30000000000000004 / 3}}
+    assert client.chat.completions.create(**near).choices == client.chat.completions.create(**exact).choices
+
+
 def test_stop_strings_and_limits(client, library):
     text = expected(library, max_tokens=24, seed=5, temperature=0.9)[0].text
     stop = text[4:6]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticKnownError
 
 T = TypeVar("T")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
+"""As exact as sampling is: clients send what is near to a decimal number, such as 0.1 * 3."""
 Count = Annotated[int, Field(ge=1)]
 Top = Annotated[int, Field(ge=0, le=20)]
 Many = Annotated[list[T], Field(fail_fast=True)]
@@ -188,15 +190,15 @@ class Sampled(Form):
     """The fields that all requests for text have."""
 
     model: str
-    temperature: Number | None = None
-    top_p: Number | None = None
+    temperature: Rounded | None = None
+    top_p: Rounded | None = None
     top_k: int | None = None
-    min_p: Number | None = None
-    typical_p: Number | None = None
-    repetition_penalty: Number | None = None
-    presence_penalty: Number | None = None
-    frequency_penalty: Number | None = None
-    logit_bias: Annotated[dict[str, Number], few(4096)] | None = None
+    min_p: Rounded | None = None
+    typical_p: Rounded | None = None
+    repetition_penalty: Rounded | None = None
+    presence_penalty: Rounded | None = None
+    frequency_penalty: Rounded | None = None
+    logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     seed: int | None = None

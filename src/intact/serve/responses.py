@@ -15,7 +15,7 @@ from intact.serve import chat, reasoning
 from intact.serve.bodies import formed
 from intact.serve.errors import ApiError, encode
 from intact.serve.generation import Service, heed
-from intact.serve.requests import TURNS, ChatRequest, Extension, Form, Many, Number, Part, StreamOptions, few
+from intact.serve.requests import TURNS, ChatRequest, Extension, Form, Many, Part, Rounded, StreamOptions, few
 
 _NAMES = {
     "messages": "input",
@@ -87,8 +87,8 @@ class ResponsesRequest(Form):
     input: str | Annotated[Many[AnyItem], Field(min_length=1, max_length=TURNS)]
     instructions: str | None = None
     max_output_tokens: int | None = None
-    temperature: Number | None = None
-    top_p: Number | None = None
+    temperature: Rounded | None = None
+    top_p: Rounded | None = None
     stream: bool | None = None
     text: Text | None = None
     tools: Annotated[Many[dict[str, Any]], Field(max_length=128)] | None = None
