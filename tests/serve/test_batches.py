@@ -46,8 +46,8 @@ def ended(client, batch):
     return now
 
 
-def answers(client, batch):
-    lines = client.files.content(batch.output_file_id).text.splitlines()
+def answers(client, name):
+    lines = client.files.content(name).text.splitlines()
     return {one["custom_id"]: one["response"] for one in map(json.loads, lines)}
 
 
@@ -64,9 +64,12 @@ def test_a_batch_is_answered_as_its_requests_alone(tiny_path, state):
         batch = ended(client, batch)
         assert batch.status == "completed"
         assert (batch.request_counts.completed, batch.request_counts.failed) == (21, 1)
-        told = answers(client, batch)
-        assert told["item-20"]["status_code"] == 400
-        assert told["item-20"]["body"]["error"]["param"] == "temperature"
+        refused = answers(client, batch.error_file_id)
+        assert list(refused) == ["item-20"]
+        assert refused["item-20"]["status_code"] == 400
+        assert refused["item-20"]["body"]["error"]["param"] == "temperature"
+        told = answers(client, batch.output_file_id)
+        assert len(told) == 21
         alone = client.chat.completions.create(**line(3)["body"])
         assert told["item-3"]["body"]["choices"][0]["message"]["content"] == alone.choices[0].message.content
         assert [one.id for one in client.batches.list()] == [batch.id]
@@ -97,7 +100,8 @@ def test_nothing_accepted_is_lost(tiny_path, state):
         assert resumed.status == "completed"
         assert resumed.request_counts.completed == 40
         assert output.read_bytes().startswith(before)
-        told = answers(client, resumed)
+        assert resumed.error_file_id is None
+        told = answers(client, resumed.output_file_id)
         assert sorted(told) == sorted(one["custom_id"] for one in lines)
         body = dict(lines[39]["body"])
         own = {"ignore_eos": body.pop("ignore_eos")}
@@ -312,7 +316,7 @@ def test_a_line_has_its_own_deadline(state):
         files, batches, name = await begun(Batches, state, [line(0), line(1, intact={"deadline": 0.05})])
         ended = await over(batches, name)
         assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
-        told = {one["custom_id"]: one for one in map(json.loads, files.lines(ended["output_file_id"]))}
+        told = {one["custom_id"]: one for one in map(json.loads, files.lines(ended["error_file_id"]))}
         assert told["item-1"]["response"]["status_code"] == 504
         assert told["item-1"]["response"]["body"]["error"]["code"] == "timeout"
 
@@ -337,6 +341,68 @@ def test_a_batch_ends_with_its_window_whatever_its_lines_do(state):
         told = {json.loads(one)["custom_id"] for one in files.lines(ended["output_file_id"])}
         assert told == {"item-0", "item-2"}
         assert json.loads(path.read_text())["status"] == "expired"
+
+    run(scene())
+
+
+class Full(Batches):
+    """Its disk is full for a while, first while it answers, then while it ends."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.failures = 0
+
+    def _keep(self, output, *given):
+        if self.failures < 2:
+            self.failures += 1
+            output.write(b'{"torn": ')
+            output.flush()
+            raise OSError(28, "No space left on device", "/a/secret/path")
+        super()._keep(output, *given)
+
+    def _conclude(self, *given):
+        if self.failures < 4:
+            self.failures += 1
+            raise OSError(28, "No space left on device")
+        super()._conclude(*given)
+
+
+def test_a_batch_waits_while_its_files_cannot_be_written(state, monkeypatch):
+    monkeypatch.setattr("intact.serve.batches.REPAIR", 0.01)
+
+    async def scene():
+        files, batches, name = await begun(Full, state, [line(0), line(2, bogus=1), line(3)])
+        ended = await over(batches, name)
+        assert (ended["status"], ended["request_counts"]) == ("completed", {"total": 3, "completed": 2, "failed": 1})
+        told = {json.loads(one)["custom_id"] for one in files.lines(ended["output_file_id"])}
+        assert told == {"item-0", "item-3"}
+        assert [json.loads(one)["custom_id"] for one in files.lines(ended["error_file_id"])] == ["item-2"]
+
+    run(scene())
+
+
+def test_a_server_ends_while_a_batch_waits(state):
+    async def scene():
+        _, batches, name = await begun(Full, state, [line(0), line(1)])
+        while not batches.failures:
+            await asyncio.sleep(0.005)
+        await batches.stop()
+        assert json.loads((state / "batches" / f"{name}.json").read_text())["status"] == "in_progress"
+
+    run(scene())
+
+
+def test_a_batch_that_fails_says_why_and_keeps_its_answers(state):
+    async def scene():
+        files, batches, name = await begun(Batches, state, [line(0)])
+        await batches.stop()  # before it is begun
+        files.path(batches.find("a", name)["input_file_id"]).unlink()
+        batches = Batches(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+        batches.resume()
+        ended = await over(batches, name)
+        assert ended["status"] == "failed"
+        assert ended["errors"]["data"][0]["message"] == f"{ended['input_file_id']} is no longer there"
+        assert json.loads((state / "batches" / f"{name}.json").read_text())["status"] == "failed"
 
     run(scene())
 

@@ -1,8 +1,9 @@
 """`/v1/batches`: a file of requests, worked on in the background, and across restarts.
 
-The file of answers is the journal: a line that is there is done. After a server was killed, the next one drops the line
-that was being written, and goes on with the requests that have none; as answers are functions of their requests, nobody
-can tell. What has no answer when the window of its batch ends gets none.
+The files of answers and of errors are the journal: a line that is there is done. After a server was killed, the next
+one drops the line that was being written, and goes on with the requests that have none; as answers are functions of
+their requests, nobody can tell. Where the disk fails, the batch waits and goes on likewise. What has no answer when the
+window of its batch ends gets none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,8 @@ MOST = 50_000
 """Requests of a batch."""
 PATIENCE = 1.0
 """Seconds before a request that was turned away is made again."""
+REPAIR = 10.0
+"""Seconds before a batch whose files could not be written goes on."""
 Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
@@ -76,6 +78,7 @@ class Batches:
     def __init__(self, folder: Path, files: Files, endpoints: dict[str, Endpoint]) -> None:
         self._folder, self._files, self._endpoints = folder, files, endpoints
         self._batches: dict[str, Batch] = {}
+        self._stopping = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -90,6 +93,7 @@ class Batches:
 
     async def stop(self) -> None:
         """Leave all batches as they are, for the next server."""
+        self._stopping = True
         tasks = [batch.task for batch in self._batches.values() if batch.task is not None]
         for task in tasks:
             task.cancel()
@@ -212,42 +216,40 @@ class Batches:
             status = await self._in_time(batch) if value["status"] == "in_progress" else "cancelled"
             await self._end(batch, status if value["status"] == "in_progress" else "cancelled")
         except asyncio.CancelledError:
-            if value["status"] != "cancelling":
+            if value["status"] != "cancelling" or self._stopping:
                 raise  # the server ends; the next one goes on
             await self._end(batch, "cancelled")
-        except Exception as error:
-            _LOG.exception("a batch failed")
-            value["errors"] = {"object": "list", "data": [{"code": "batch_failed", "message": str(error)}]}
-            with suppress(OSError):  # what failed may be the disk
-                await self._end(batch, "failed")
-            value["status"] = "failed"
 
     async def _in_time(self, batch: Batch) -> str:
-        """Answer what can be answered before the window ends; whether that was all."""
+        """Answer what can be answered before the window ends; how that went."""
         try:
             async with asyncio.timeout(batch.value["expires_at"] - time.time()):
-                await self._answer_all(batch)
+                await _undaunted(lambda: self._answer_all(batch))
         except TimeoutError:
             return "expired"
+        except Exception as error:
+            entry = {"code": "batch_failed", "message": told(error).message}
+            batch.value["errors"] = {"object": "list", "data": [entry]}
+            return "failed"
         return "completed"
 
     async def _answer_all(self, batch: Batch) -> None:
         value = batch.value
-        path, counts = self._files.path(value["output"]), value["request_counts"]
-        done = await to_the_end(asyncio.to_thread(_mend, path))
+        paths, counts = self._written(value), value["request_counts"]
+        done = await to_the_end(asyncio.to_thread(_mend, *paths))
         counts |= _counted(done)
         places = asyncio.Semaphore(AT_A_TIME)
         endpoint = self._endpoints[value["endpoint"]]
         lines = (json.loads(line) for line in self._files.lines(value["input_file_id"]))
         left = (line for line in lines if line["custom_id"] not in done)
-        with path.open("ab") as output:
+        with paths[0].open("ab") as answers, paths[1].open("ab") as errors:
 
             async def one(line: dict[str, Any]) -> None:
                 try:
                     entry, good = await self._answer(endpoint, line, value["client"])
                     async with batch.turn:
                         counts["completed" if good else "failed"] += 1
-                        await to_the_end(asyncio.to_thread(self._keep, output, entry, value))
+                        await to_the_end(asyncio.to_thread(self._keep, answers if good else errors, entry, value))
                 finally:
                     places.release()
 
@@ -263,7 +265,7 @@ class Batches:
         self._save(value)
 
     async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
-        """A line of the file of answers, and whether it is an answer."""
+        """A line of the file of answers, or of errors, and whether it is an answer."""
         try:
             request: Any = await asyncio.to_thread(formed, endpoint.form, line["body"] | {"stream": None})
             async with asyncio.timeout(request.intact.deadline):
@@ -287,16 +289,22 @@ class Batches:
 
     async def _end(self, batch: Batch, status: str) -> None:
         async with batch.turn:
-            await to_the_end(asyncio.to_thread(self._conclude, batch.value, status))
+            await _undaunted(lambda: to_the_end(asyncio.to_thread(self._conclude, batch.value, status)))
         del self._batches[batch.value["id"]]
+
+    def _written(self, value: dict[str, Any]) -> tuple[Path, Path]:
+        """Where answers are written, and where what was refused is."""
+        return self._files.path(value["output"]), self._files.path(value["id"].replace("batch_", "file-"))
 
     def _conclude(self, value: dict[str, Any], status: str) -> None:
         ended = {"status": status, f"{status}_at": int(time.time())}
-        output = self._files.path(value["output"])
-        if output.exists():
-            ended["request_counts"] = value["request_counts"] | _counted(_mend(output))
-            self._files.describe(value["client"], value["output"], f"{value['id']}_output.jsonl", "batch_output")
-            ended["output_file_id"] = value["output"]
+        ended["request_counts"] = value["request_counts"] | _counted(_mend(*self._written(value)))
+        for kind, path in zip(("output", "error"), self._written(value), strict=True):
+            if path.exists() and path.stat().st_size:
+                self._files.describe(value["client"], path.name, f"{value['id']}_{kind}.jsonl", "batch_output")
+                ended[f"{kind}_file_id"] = path.name
+            else:
+                path.unlink(missing_ok=True)
         self._save(value | ended)
         value |= ended
 
@@ -310,22 +318,33 @@ def _counted(done: dict[str, bool]) -> dict[str, int]:
     return {"completed": good, "failed": len(done) - good}
 
 
-def _mend(path: Path) -> dict[str, bool]:
-    """The requests that a file of answers has, and whether each is an answer; a line that is not whole is cut off."""
+def _mend(*paths: Path) -> dict[str, bool]:
+    """The requests that files have lines of, and whether each is an answer; a line that is not whole is cut off."""
     done: dict[str, bool] = {}
-    end = 0
-    if not path.exists():
-        return done
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            done[value["custom_id"]] = value["response"]["status_code"] == 200
-            end += len(line)
-    if end < path.stat().st_size:
-        os.truncate(path, end)
+    for path in paths:
+        if not path.exists():
+            continue
+        end = 0
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    value = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                done[value["custom_id"]] = value["response"]["status_code"] == 200
+                end += len(line)
+        if end < path.stat().st_size:
+            os.truncate(path, end)
     return done
+
+
+async def _undaunted(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it; where a file cannot be written, wait, and do it again."""
+    while True:
+        try:
+            return await work()
+        except* OSError as failed:
+            _LOG.error("a batch waits: %s", failed.exceptions[0])
+        await asyncio.sleep(REPAIR)

@@ -99,9 +99,13 @@ class Files:
         Raises
         ------
         ApiError
-            400, at one that is too long.
+            404, if the file was deleted; 400, at a line that is too long.
         """
-        with self.path(name).open("rb") as file:
+        try:
+            file = self.path(name).open("rb")
+        except FileNotFoundError as error:
+            raise ApiError(404, f"{name} is no longer there", "input_file_id", "not_found") from error
+        with file:
             while line := file.readline(self._line_bytes + 1):
                 if len(line) > self._line_bytes:
                     message = f"{name} has a line of more than {self._line_bytes:,} bytes"
