@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -152,6 +153,39 @@ def test_slow_headers_and_bodies_are_cut_off(impatient):
         assert silent.recv(100) == b""
         assert dripping.recv(100) == b""
         assert b" 408 " in half.recv(100)
+
+
+def test_an_upload_that_drips_is_cut_off(tiny_path, tmp_path):
+    head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with running({"tiny": tiny_path}, state=tmp_path, body_seconds=0.5) as there, connect(there) as dripping:
+        dripping.sendall(f"{head}Content-Length: 100000\r\n\r\n".encode())
+        dripping.settimeout(0.05)
+        told, pieces = b"", 0
+        while not told:
+            dripping.sendall(b"\r\n")  # never a pause as long as that; what is before a form does not matter
+            pieces += 1
+            assert pieces < 1000
+            with suppress(TimeoutError):
+                told = dripping.recv(1000)
+        dripping.settimeout(10)
+        with suppress(ConnectionResetError):  # for what was sent meanwhile
+            while part := dripping.recv(1000):
+                told += part
+        assert b" 408 " in told
+        assert b"connection: close" in told.lower()
+        answer = httpx.post(there.url + "/v1/files", data={"purpose": "batch"}, files={"file": ("x", b"x" * 10**6)})
+        assert answer.status_code == 200
+
+
+def test_what_is_left_of_a_refused_upload_is_not_waited_for(tiny_path, tmp_path):
+    head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with running({"tiny": tiny_path}, state=tmp_path) as there, connect(there) as half:
+        half.sendall(f"{head}Content-Length: 100000\r\n\r\nno form".encode())
+        told = b""
+        while part := half.recv(1000):
+            told += part
+        assert b" 400 " in told
+        assert b"connection: close" in told.lower()
 
 
 def test_headers_have_an_end(guarded):

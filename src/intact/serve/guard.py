@@ -19,11 +19,15 @@ from intact.serve.sse import told
 PUBLIC = ("/", "/health", "/ready", "/page/")
 """Paths without a key: the page asks for one, and what watches over the server learns nothing but that."""
 UPLOADS = "/v1/files"
+RATE = 32 << 10
+"""Bytes a second that an upload brings at least, once the seconds that every body may take are over."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_CLOSE = (b"connection", b"close")
+"""What is left of the body is not read."""
 
 
 class Guard:
@@ -65,7 +69,7 @@ class Guard:
                 return
             scope["intact.client"] = self._client(scope, headers)
             if scope["path"].rstrip("/") == UPLOADS and scope["method"] == "POST":
-                receive = self._counted(receive)
+                receive = self._counted(receive, extra)
             else:
                 receive = await self._body(headers, receive)
             await self._app(scope, receive, answer)
@@ -73,7 +77,7 @@ class Guard:
             if began:
                 raise
             response = told(error).response()
-            response.headers["connection"] = "close"  # what is left of the body is not read
+            extra.append(_CLOSE)
             await response(scope, receive, answer)
 
     def _check_host(self, headers: Headers) -> None:
@@ -138,17 +142,24 @@ class Guard:
 
         return replay
 
-    def _counted(self, receive: Receive) -> Receive:
-        """A long body, piece by piece."""
-        left = self._settings.upload_bytes
+    def _counted(self, receive: Receive, extra: list[tuple[bytes, bytes]]) -> Receive:
+        """A long body, piece by piece; an answer before its end ends the connection."""
+        extra.append(_CLOSE)
+        loop, patience, limit = asyncio.get_running_loop(), self._settings.body_seconds, self._settings.upload_bytes
+        began, come = loop.time(), 0
 
         async def counted() -> Message:
-            nonlocal left
-            async with asyncio.timeout(self._settings.body_seconds):
-                message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise _too_long(self._settings.upload_bytes)
+            nonlocal come
+            try:
+                async with asyncio.timeout_at(min(loop.time(), began + come / RATE) + patience):
+                    message = await receive()
+            except TimeoutError:
+                raise ApiError(408, f"the body came slower than {RATE:,} bytes a second", code="timeout") from None
+            come += len(message.get("body", b""))
+            if come > limit:
+                raise _too_long(limit)
+            if not message.get("more_body") and _CLOSE in extra:
+                extra.remove(_CLOSE)
             return message
 
         return counted
