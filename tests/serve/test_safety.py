@@ -439,6 +439,14 @@ def test_constraints_explode_elsewhere(server, name):
     assert httpx.post(server.url + "/v1/chat/completions", json=CHAT).status_code == 200
 
 
+def test_heads_are_those_of_the_answers(server):
+    server.settle(lambda: httpx.get(server.url + "/ready").status_code == 200)
+    for path in ("/health", "/ready"):
+        head = httpx.head(server.url + path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == httpx.get(server.url + path).headers["content-length"]
+
+
 def test_unknown_paths_and_verbs(guarded):
     assert ask(guarded, "/v1/nowhere").status_code == 404
     assert ask(guarded, "/v1/chat/completions").status_code == 405

@@ -89,11 +89,13 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
+    @app.head("/health", include_in_schema=False)  # uptime monitors ask so
     @app.get("/health")
     async def health() -> Response:
         """Whether the server runs."""
         return reply({"status": "ok"})
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready")
     async def ready() -> Response:
         """Whether a model is loaded, and the server is not about to end."""
