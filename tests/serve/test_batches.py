@@ -177,10 +177,16 @@ def test_a_form_without_a_field_names_it(storing, sent, param):
     assert refused.json()["error"]["message"] == f"{param} is missing"
 
 
+def test_a_purpose_that_nothing_serves_is_refused(storing):
+    with official(storing) as client, pytest.raises(openai.BadRequestError) as raised:
+        client.files.create(file=("x", b"x"), purpose="vision")
+    assert raised.value.param == "purpose"
+
+
 def test_lists_come_in_pages(tiny_path, state):
     with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
         names = [upload(client, [line(i)]) for i in range(5)]
-        other = client.files.create(file=("notes.txt", b"x"), purpose="user_data").id
+        other = client.files.create(file=("notes.txt", b"x"), purpose="batch").id
         ids = [one.id for one in client.files.list()]
         assert sorted(ids) == sorted([*names, other])
         assert [one.id for one in client.files.list(order="asc")] == ids[::-1]
@@ -189,8 +195,8 @@ def test_lists_come_in_pages(tiny_path, state):
         assert (first.has_more, len(first.data), first.first_id, first.last_id) == (True, 4, ids[0], ids[3])
         rest = client.files.list(limit=2, after=first.last_id)
         assert ([one.id for one in rest.data], rest.has_more) == (ids[4:], False)
-        assert [one.id for one in client.files.list(purpose="user_data")] == [other]
-        assert client.files.list(purpose="vision").model_dump() == {
+        assert [one.id for one in client.files.list(purpose="batch")] == ids
+        assert client.files.list(purpose="batch_output").model_dump() == {
             "object": "list",
             "data": [],
             "first_id": None,

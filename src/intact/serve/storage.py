@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Form, Query, Request, UploadFile
 from starlette.responses import FileResponse, Response
@@ -62,7 +62,7 @@ def add_storage(app: FastAPI, files: Files, batches: Batches) -> None:
         return str(request.scope["intact.client"])
 
     @app.post("/v1/files")
-    async def upload(file: UploadFile, purpose: Annotated[str, Form()], request: Request) -> Response:
+    async def upload(file: UploadFile, purpose: Annotated[Literal["batch"], Form()], request: Request) -> Response:
         """Take a file in, for a batch."""
         who = client(request)
         return reply(await asyncio.to_thread(files.add, who, file.filename or "", purpose, file.file))
