@@ -79,6 +79,7 @@ def test_items_of_a_response_come_back_as_the_client_has_them(client):
 def test_what_agents_send_beside_changes_nothing(client):
     wanted = client.responses.create(**ASKED).output_text
     beside = {"include": [], "tools": [], "prompt_cache_key": "a", "prompt_cache_retention": "24h", "background": False}
+    beside |= {"stream_options": {"include_obfuscation": False}}
     beside |= {"reasoning": None, "prompt": None, "conversation": None}
     assert client.responses.create(**ASKED, extra_body=beside).output_text == wanted
     assert client.responses.create(**ASKED, include=["reasoning.encrypted_content"]).output_text == wanted

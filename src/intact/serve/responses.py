@@ -101,6 +101,7 @@ class ResponsesRequest(Form):
     # these change nothing here: what may be included no answer has
     include: Many[Literal["reasoning.encrypted_content"]] | None = None
     background: Literal[False] | None = None
+    stream_options: StreamOptions | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
