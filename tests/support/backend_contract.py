@@ -72,7 +72,7 @@ class BackendContract:
 
     def solve(self, backend: Backend, *tasks: Task, **options: Any) -> list[Result]:
         options.setdefault("sampling", {"max_tokens": 12, "temperature": 1.0})
-        results = dict(Driver({"it": backend}, scorer=find_scorer, **options).solve(tasks))
+        results = dict(Driver({"it": backend, "large": backend}, scorer=find_scorer, **options).solve(tasks))
         return [results[i] for i in range(len(tasks))]
 
     def problems(self, count: int) -> list[Problem]:
