@@ -287,12 +287,13 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
         (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', the text is by"),
         (f"value:{narrow}", backend, "reads 1 components, a state has 96"),
         (f"value:{head}", MarkovBackend(), "works on our engine alone"),
-        ("value", backend, "needs the file of a value head"),
-        (f"value:{tmp_path}/none", backend, "no value head"),
     ):
         result = run(on, "best_of_n", {"n": 2, "scorer": scorer})[0]
         assert result.why == "failed"
         assert message in result.error
+    for scorer, message in (("value", "needs the file of a value head"), (f"value:{tmp_path}/none", "no value head")):
+        with pytest.raises((ParameterError, FormatError), match=message):
+            run(backend, "best_of_n", {"n": 2, "scorer": scorer})
 
 
 def test_a_head_is_learnt_from_texts_of_the_engine(backend: NativeBackend) -> None:
