@@ -158,7 +158,7 @@ def test_a_method_tells_what_it_takes() -> None:
         raise AssertionError
 
     assert (described.name, described.line, described.paper) == ("described", "Do something.", "somebody 2020")
-    assert [tuple(parameter) for parameter in described.parameters] == [
+    assert [tuple(parameter.as_dict().values()) for parameter in described.parameters] == [
         ("n", "int", 3, "How many, and more."),
         ("word", "str", "a", "Which."),
     ]
