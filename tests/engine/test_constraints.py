@@ -195,6 +195,31 @@ def test_a_constraint_is_tried_once(tiny: Tokenizer, monkeypatch: pytest.MonkeyP
     assert calls == ["once", "twice"]
 
 
+def test_the_matchers_of_several_texts_are_made_ahead(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make = [], grammars.matcher
+    monkeypatch.setattr(grammars, "matcher", lambda *order: made.append(order) or make(*order))
+    trunk = start(tiny, regex="[ab]{3}c")
+    made.clear()
+    trunk.make_ready(5)
+    assert len(made) == 5
+    forks = [trunk.fork() for _ in range(6)]
+    texts = [walk(tiny, fork, np.random.default_rng(i)) for i, fork in enumerate(forks)]
+    assert len(made) == 6  # the last was not foreseen
+    alone = [walk(tiny, start(tiny, regex="[ab]{3}c"), np.random.default_rng(i)) for i in range(6)]
+    assert texts == alone
+    assert len(set(texts)) > 2
+
+
+def test_what_takes_long_to_compile_is_for_one_text_at_a_time(
+    tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraints, "SECONDS", 0.0)
+    asked = SamplingParameters(regex="a, which takes its time")
+    assert constraints.compile(tiny, tiny.size, asked) is not None
+    with pytest.raises(ConstraintError, match=r"takes .* s to compile, for each of 2 texts anew, where 0 s are allowed"):
+        constraints.compile(tiny, tiny.size, asked, texts=2)
+
+
 def test_no_constraint_needs_no_matcher(tiny: Tokenizer) -> None:
     assert constraints.compile(tiny, tiny.size, SamplingParameters()) is None
 
@@ -328,7 +353,8 @@ def test_limits_that_one_text_passes_spoil_no_other(tiny: Tokenizer) -> None:
         go_on(start(tiny, regex=expression), [a] * 120 + [b])
 
 
-def test_how_far_a_text_comes_does_not_depend_on_others() -> None:
+@pytest.mark.parametrize("ready", [0, 20])
+def test_how_far_a_text_comes_does_not_depend_on_others(ready: int) -> None:
     """What one text has found out about a constraint must spare no other its limits."""
     tokenizer = tokenizer_of("smollm2-135m")
     expression = r"(.*a.{100}|.*e.{101}|.*o.{102})t.*"
@@ -348,7 +374,9 @@ def test_how_far_a_text_comes_does_not_depend_on_others() -> None:
         return len(tokens)
 
     def begin() -> Matcher:
-        return start(tokenizer, regex=expression)
+        matcher = start(tokenizer, regex=expression)
+        matcher.make_ready(ready)
+        return matcher
 
     last = comes(begin(), drawn)
     assert 1 < last < len(drawn)

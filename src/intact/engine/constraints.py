@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 TRIED: Final = 1024
 """Constraints of a tokenizer whose trial is remembered."""
+AHEAD: Final = 64
+"""Matchers that are made before they are needed, at most."""
+SECONDS: Final = 0.1
+"""Processor time that compiling for one of several texts may take; one alone may take what a trial may."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
@@ -38,7 +43,8 @@ class Matcher:
 
     Copies of an LLMatcher share what they find out about the constraint: what one has found costs the others nothing of
     their limits, and one that passes the limits spoils all. So each text has one of its own, which sees the masks of
-    that text alone, in order: what becomes of a text depends on nothing else. It is made when it is first needed.
+    that text alone, in order: what becomes of a text depends on nothing else. It is made when it is first needed, or
+    ahead of that.
 
     Parameters
     ----------
@@ -50,6 +56,7 @@ class Matcher:
 
     def __init__(self, make: Callable[[], LLMatcher], kind: str, ends: frozenset[int]) -> None:
         self._make, self._kind, self._ends = make, kind, ends
+        self._ready: list[LLMatcher] = []  # for this text and its forks, whichever comes first
         self._own: LLMatcher | None = None
         self._mask: NDArray[np.uint32] | None = None
         self._path: _Path = None
@@ -110,8 +117,15 @@ class Matcher:
     def fork(self) -> Matcher:
         """The matcher of another text, which begins with this one."""
         other = Matcher(self._make, self._kind, self._ends)
-        other._path = self._path
+        other._path, other._ready = self._path, self._ready
         return other
+
+    def make_ready(self, texts: int) -> None:
+        """Make what so many texts will need, so that nobody waits for it between two steps of the engine."""
+        for _ in range(min(texts, AHEAD)):
+            inner = self._make()
+            inner.compute_bitmask()  # which may take as long again; it is asked for once more, to no other effect
+            self._ready.append(inner)
 
     def ahead(self) -> Matcher:
         """A second matcher of this very text, to go on some tokens before it."""
@@ -126,7 +140,7 @@ class Matcher:
             while path is not None:
                 token, path = path
                 tokens.append(token)
-            self._own = self._make()
+            self._own = self._ready.pop() if self._ready else self._make()
             for token in reversed(tokens):  # with a mask before each, as in any other text
                 self._own.compute_bitmask()
                 if not self._own.consume_token(token):
@@ -138,13 +152,17 @@ class Matcher:
         return ParameterError(f"the {self._kind} {what}{_reason(self._own)}")
 
 
-def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters) -> Matcher | None:  # noqa: A001
+def compile(  # noqa: A001
+    tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters, texts: int = 1
+) -> Matcher | None:
     """A matcher at the beginning of a text, None where the parameters have no constraint.
 
     Parameters
     ----------
     vocabulary : int
         Logits of a row; those beyond the tokenizer's tokens are never allowed.
+    texts : int
+        How many are to follow the constraint, each by a fork.
 
     Raises
     ------
@@ -152,7 +170,8 @@ def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameter
         If the constraint cannot be understood, is too large, or allows no text; if llguidance is not installed, or
         the model has no end token.
     ConstraintError
-        If it takes more time or memory than it may, or crashes the compiler: a process of its own finds out.
+        If it takes more time or memory than it may, or crashes the compiler: a process of its own finds out. Several
+        texts, of which each takes the time anew, may take less.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -161,7 +180,7 @@ def compile(tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameter
         compiler = _COMPILERS.get(tokenizer)
         if compiler is None or compiler.vocabulary != vocabulary:
             compiler = _COMPILERS[tokenizer] = _Compiler(tokenizer, vocabulary)
-    return compiler.matcher(constraint)
+    return compiler.matcher(constraint, texts)
 
 
 class _Vocabulary:
@@ -182,6 +201,13 @@ class _Vocabulary:
         return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
 
 
+class _Trial(NamedTuple):
+    """What is wrong with a constraint, "" for nothing, and the processor time until the first mask."""
+
+    wrong: str
+    seconds: float
+
+
 class _Compiler:
     """The constraints of one tokenizer, and what is known of them."""
 
@@ -198,21 +224,26 @@ class _Compiler:
         self.vocabulary, ends = vocabulary, sorted(self._ends)
         wrapper = TokenizerWrapper(_Vocabulary(tokenizer, vocabulary, ends))
         self._tokenizer: LLTokenizer = LLTokenizer(wrapper, n_vocab=vocabulary, eos_token=ends)
-        self._tried: OrderedDict[bytes, str] = OrderedDict()  # what is wrong with a constraint, "" for nothing
+        self._tried: OrderedDict[bytes, _Trial] = OrderedDict()
 
-    def matcher(self, constraint: Constraint) -> Matcher:
+    def matcher(self, constraint: Constraint, texts: int) -> Matcher:
         key = sha256(f"{constraint.kind}:{constraint.text}".encode()).digest()
         with _LOCK:
-            told = self._tried.get(key)
-            if told is not None:
+            trial = self._tried.get(key)
+            if trial is not None:
                 self._tried.move_to_end(key)
-        if told is None:
-            told = self._try_out(constraint, key)
-        if told:
-            raise ConstraintError(f"the {constraint.kind} cannot be used: {told}")
+        if trial is None:
+            trial = self._try_out(constraint, key)
+        if trial.wrong:
+            raise ConstraintError(f"the {constraint.kind} cannot be used: {trial.wrong}")
+        if trial.seconds > SECONDS and texts > 1:
+            raise ConstraintError(
+                f"the {constraint.kind} takes {trial.seconds:.2g} s to compile, for each of {texts} texts anew, where "
+                f"{SECONDS:g} s are allowed: ask for one text at a time"
+            )
         return Matcher(lambda: self._inner(constraint), constraint.kind, self._ends)
 
-    def _try_out(self, constraint: Constraint, key: bytes) -> str:
+    def _try_out(self, constraint: Constraint, key: bytes) -> _Trial:
         """Find out whether a constraint does harm, by a trial.
 
         Raises
@@ -221,15 +252,16 @@ class _Compiler:
             If it cannot be used for another reason.
         """
         complaint = grammars.complaint(*constraint, grammars.LIMITS)
+        began = time.thread_time()
         if complaint is None:
             Matcher(lambda: self._inner(constraint), constraint.kind, self._ends).mask()
-        told = "" if complaint is None else complaint.text
+        trial = _Trial("" if complaint is None else complaint.text, time.thread_time() - began)
         with _LOCK:
             if complaint is None or complaint.lasting:
-                self._tried[key] = told
+                self._tried[key] = trial
             while len(self._tried) > TRIED:
                 self._tried.popitem(last=False)
-        return told
+        return trial
 
     def _inner(self, constraint: Constraint) -> LLMatcher:
         kind, text = constraint

@@ -74,7 +74,7 @@ class Job:
             priority,
             draft,
             parameters.top_logprobs,
-            _rules(tokenizer, parameters, prompt, vocabulary),
+            _rules(tokenizer, parameters, prompt, vocabulary, len(keys)),
             None if known is None else [np.array(tokens, np.int32) for tokens in known],
             recorder is not None,
         )
@@ -113,8 +113,10 @@ class Job:
 
 
 def _rules(
-    tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int
+    tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int, texts: int
 ) -> Rules | None:
     history = History.start(parameters, prompt, tokenizer.eos_ids)
-    matcher = constraints.compile(tokenizer, vocabulary, parameters)
+    matcher = constraints.compile(tokenizer, vocabulary, parameters, texts)
+    if matcher is not None:
+        matcher.make_ready(texts)
     return Rules(history, matcher) if history is not None or matcher is not None else None

@@ -209,8 +209,8 @@ def choices(request: Sampled, settings: Settings) -> int:
     return n
 
 
-async def prepared(served: Served, parameters: SamplingParameters, param: str | None) -> None:
-    """Have a constraint compiled, outside the threads that everything else needs.
+async def prepared(served: Served, parameters: SamplingParameters, n: int, param: str | None) -> None:
+    """Have a constraint of n texts compiled, outside the threads that everything else needs.
 
     Raises
     ------
@@ -222,7 +222,7 @@ async def prepared(served: Served, parameters: SamplingParameters, param: str | 
     model = served.loaded
     async with served.compiling:
         with tracing.span("compile constraint", intact__constraint=parameters.constraint.kind):
-            await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters), param)
+            await apart(lambda: constraints.compile(model.tokenizer, model.program.vocabulary, parameters, n), param)
 
 
 async def apart(work: Callable[[], T], param: str | None = None) -> T:
@@ -246,7 +246,7 @@ async def admitted(served: Served, orders: Sequence[Order], texts: str) -> Async
                 order.parameters.check_tokens(served.loaded.program.vocabulary)
             except IntactError as error:
                 raise as_api_error(error, ["logit_bias"], texts) from error
-            await prepared(served, order.parameters, order.constraint)
+            await prepared(served, order.parameters, order.n, order.constraint)
             tokens += len(order.prompt) + order.n * min(order.parameters.max_tokens, FORESEEN)
         async with served.gate.enter(first.client, tokens, n, first.priority) as ticket:
             yield ticket
