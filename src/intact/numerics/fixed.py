@@ -17,13 +17,10 @@ def bitlen(x: ArrayLike) -> Int:
     ----------
     x : array_like of int64, any shape, 0 <= x < 2^63
     """
-    rest = np.asarray(x, np.int64)
-    bits = np.zeros(rest.shape, np.int64)
-    for step in (32, 16, 8, 4, 2, 1):
-        large = rest >= (np.int64(1) << np.int64(step))
-        bits += np.where(large, step, 0)
-        rest = np.where(large, rest >> step, rest)
-    return bits + (rest > 0)
+    x = np.asarray(x, np.int64)
+    high = x >> 32
+    exponent = np.frexp(np.where(high > 0, high, x).astype(np.float64))[1]  # of at most 32 bits, so exact
+    return np.asarray(exponent + np.where(high > 0, np.int64(32), np.int64(0)))
 
 
 def rshift(x: ArrayLike, s: ArrayLike) -> Int:
@@ -34,19 +31,18 @@ def rshift(x: ArrayLike, s: ArrayLike) -> Int:
     x : array_like of int64, |x| < 2^62
     s : array_like of int64, s >= 0, broadcast against x
     """
-    x, s = np.broadcast_arrays(np.asarray(x, np.int64), np.asarray(s, np.int64))
-    within = np.clip(s, 1, 62)
-    rounded = (x + (np.int64(1) << (within - 1))) >> within
-    return np.where(s == 0, x, np.where(s >= 63, np.int64(0), rounded))
+    s = np.minimum(np.asarray(s, np.int64), 63)  # by which every x + 2^62 is shifted to 0
+    half = np.minimum(s, 1) << np.maximum(s - 1, 0)
+    return np.asarray((np.asarray(x, np.int64) + half) >> s)
 
 
 def sat32(x: ArrayLike) -> Int:
     """Clip to +-(2^31 - 1); the result stays int64."""
-    return np.clip(np.asarray(x, np.int64), -LIMIT, LIMIT)
+    return np.asarray(np.minimum(np.maximum(np.asarray(x, np.int64), -LIMIT), LIMIT))
 
 
 def shift(x: ArrayLike, s: ArrayLike) -> Int:
     """``rshift(x, s)`` for s >= 0; for s < 0 clip x to +-(2^31 - 1) and shift left by ``min(-s, 31)``."""
-    x, s = np.broadcast_arrays(np.asarray(x, np.int64), np.asarray(s, np.int64))
-    left = sat32(x) << np.clip(-s, 0, 31)
+    s = np.asarray(s, np.int64)
+    left = sat32(x) << np.minimum(np.maximum(-s, 0), 31)
     return np.where(s >= 0, rshift(x, np.maximum(s, 0)), left)
