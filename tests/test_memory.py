@@ -10,7 +10,7 @@ from intact import _native
 from intact.executors.native import available_tiers
 from support.models import real_model
 
-VOCABULARY_BYTES = 800
+VOCABULARY_BYTES = 420
 """Of a token, in the tokenizer and the file's metadata."""
 LOAD = """
 import sys

@@ -176,15 +176,16 @@ class _Reader:
         self.charge(_STRING_COST * count, where)
         buffer, unpack, offset = self.buffer, _U64.unpack_from, self.offset
         stop = min(self.size, offset + 8 * count + self.memory // _CHARACTER_COST)
-        strings: list[str] = []
-        append = strings.append
+        strings = Strings()
         try:
             for _ in range(count):
                 begin = offset + 8
                 end = begin + unpack(buffer, offset)[0]
                 if end > stop:
                     break
-                append(buffer[begin:end].decode())
+                text = buffer[begin:end]
+                text.decode()
+                strings.add(text)
                 offset = end
         except (struct.error, UnicodeDecodeError):
             pass
@@ -194,7 +195,7 @@ class _Reader:
         if len(strings) < count:
             self.string(where)  # says what is wrong with it
             raise self.error(where, "the header's strings are too long", "a smaller header")
-        return Strings(strings)
+        return strings
 
     def numbers(self, dtype: str, count: int, where: str) -> npt.NDArray[Any]:
         size = np.dtype(dtype).itemsize

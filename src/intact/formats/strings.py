@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import overload
-
-import numpy as np
 
 
 class Strings(Sequence[str]):
-    """Strings that do not change, as UTF-8 in one buffer; one is made when it is asked for."""
+    """Strings as UTF-8 in one buffer of less than 4 GiB; one is made when it is asked for."""
 
-    def __init__(self, strings: Iterable[str]) -> None:
-        encoded = [text.encode() for text in strings]
-        self._buffer = b"".join(encoded)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.uint32)
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self._buffer, self._ends = bytearray(), array("I", [0])
+        for text in strings:
+            self.add(text.encode())
+
+    def add(self, encoded: bytes) -> None:
+        """Append a string that is known to be UTF-8."""
+        self._buffer += encoded
+        self._ends.append(len(self._buffer))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -28,8 +33,8 @@ class Strings(Sequence[str]):
         return self._at(places) if isinstance(places, int) else [self._at(place) for place in places]
 
     def __iter__(self) -> Iterator[str]:
-        ends = self._ends.tolist()
-        return (self._buffer[ends[i] : ends[i + 1]].decode() for i in range(len(self)))
+        buffer = bytes(self._buffer)  # whose parts are quicker to take
+        return (buffer[begin:end].decode() for begin, end in pairwise(self._ends))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

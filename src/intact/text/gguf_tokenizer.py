@@ -85,6 +85,11 @@ class _Metadata:
                     self.fail(key, f"must hold Unicode, but entry {index} is {item!r:.60}")
         return list(value)
 
+    def stored(self, key: str) -> Sequence[str]:
+        """Strings that have been checked, as the file's reader holds them or as small."""
+        value = self._sequence(key)
+        return value if isinstance(value, Strings) else Strings(value)
+
     def numbers(self, key: str, length: int) -> list[Any]:
         value = self._sequence(key)
         if len(value) != length:
@@ -136,7 +141,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         kind of tokenizer isn't supported. The message names the key.
     """
     meta = _Metadata(metadata, source)
-    texts = _texts(meta)
+    texts, stored = _texts(meta)
     types = _types(meta, texts)
     model = meta.string("model", "")
     if model == "gpt2":
@@ -168,7 +173,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     return Parts(
         parsing=parsing,
         plain=plain,
-        tokens=Tokens(Strings(texts), types.__getitem__, family.spell),
+        tokens=Tokens(stored, _type_of(types), family.spell),
         bos_id=bos_id,
         eos_id=eos_id,
         eos_ids=frozenset(token for token in ends if token is not None)
@@ -193,18 +198,25 @@ def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
     return found
 
 
-def _texts(meta: _Metadata) -> list[str]:
-    texts = meta.strings("tokens")
+def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
+    known, kept = tuple(TokenType), bytes(types)
+    return lambda token: known[kept[token]]
+
+
+def _texts(meta: _Metadata) -> tuple[list[str], Sequence[str]]:
+    """Read the vocabulary: to work with, and to keep, in little memory."""
+    texts, stored = meta.strings("tokens"), meta.stored("tokens")
     if not texts:
         meta.fail("tokens", "is empty; expected the vocabulary")
     if "" in texts:
         texts = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
+        stored = Strings(texts)
     if len(set(texts)) != len(texts):
         first: dict[str, int] = {}
         for token, text in enumerate(texts):
             if first.setdefault(text, token) != token:
                 meta.fail("tokens", f"has {text!r:.60} twice, as {first[text]} and {token}; expected distinct tokens")
-    return texts
+    return texts, stored
 
 
 def _types(meta: _Metadata, texts: Sequence[str]) -> list[TokenType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,10 @@ class Recycling:
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
-        self.matrix = np.zeros((vocabulary, CANDIDATES), np.int32)  # a candidate plus 1; 0: not known
+        memory = mmap(-1, vocabulary * CANDIDATES * 4)  # of zeros; the heap's would all be written at once
+        self.matrix = np.frombuffer(memory, np.int32).reshape(
+            vocabulary, CANDIDATES
+        )  # a candidate plus 1; 0: not known
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
         self._learnt: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
