@@ -210,13 +210,13 @@ def test_the_matchers_of_several_texts_are_made_ahead(tiny: Tokenizer, monkeypat
     assert len(set(texts)) > 2
 
 
-def test_what_takes_long_to_compile_is_for_one_text_at_a_time(
-    tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_takes_long_to_compile_is_for_one_text_at_a_time(tiny: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constraints, "SECONDS", 0.0)
     asked = SamplingParameters(regex="a, which takes its time")
     assert constraints.compile(tiny, tiny.size, asked) is not None
-    with pytest.raises(ConstraintError, match=r"takes .* s to compile, for each of 2 texts anew, where 0 s are allowed"):
+    with pytest.raises(
+        ConstraintError, match=r"takes .* s to compile, for each of 2 texts anew, where 0 s are allowed"
+    ):
         constraints.compile(tiny, tiny.size, asked, texts=2)
 
 
