@@ -99,6 +99,7 @@ def test_a_method_of_the_users_own(solve, tmp_path):
     file.write_text("1 / 0")
     assert "cannot be loaded: ZeroDivisionError" in solve(f"{file}:majority", "What?").err
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
+    assert "File name too long" in solve("x" * 5000 + ".py:majority", "What?").err
 
 
 def test_the_example_of_a_users_method_runs_on_the_command_line(solve):

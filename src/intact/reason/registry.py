@@ -219,12 +219,15 @@ def find(name: str) -> Method:
     known = all_methods()
     if (plain := name.replace("-", "_")) in known:
         return known[plain]
-    raise ParameterError(f"there is no method {name!r}; there are {', '.join(known)}, and FILE.py:NAME for your own")
+    raise ParameterError(f"there is no method {name!r:.200}; there are {', '.join(known)}, and FILE.py:NAME for your own")
 
 
 def _from_file(path: Path, name: str) -> Method:
-    if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file")
+    try:
+        if not path.is_file():
+            raise ParameterError(f"{str(path)!r:.200}: there is no such file")
+    except OSError as error:
+        raise ParameterError(f"{str(path)!r:.200}: {error.strerror}") from error
     label = "intact_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     spec = importlib.util.spec_from_file_location(label, path)
     if spec is None or spec.loader is None:

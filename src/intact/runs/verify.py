@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from intact.errors import IntactError, ParameterError
 from intact.library import Model
@@ -140,13 +143,14 @@ class _Given:
     def __init__(self, most: int | None) -> None:
         self.tokens = 0
         self._most = most
-        self._prompts = set[int]()
+        self._prompts = set[bytes]()
 
     def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
         """Hand receipts on."""
         for receipt in receipts:
             prompt, output = receipt.header.request.prompt, receipt.output.tokens
             self.tokens += len(output[: self._most])
-            self.tokens += 0 if hash(prompt) in self._prompts else len(prompt)
-            self._prompts.add(hash(prompt))  # prompts themselves would fill the memory
+            digest = sha256(np.array(prompt, np.int32)).digest()  # prompts themselves would fill the memory
+            self.tokens += 0 if digest in self._prompts else len(prompt)
+            self._prompts.add(digest)
             yield receipt
