@@ -8,7 +8,9 @@ set(INTACT_FLAGS_avx2 -mavx2)
 set(INTACT_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
 set(INTACT_FLAGS_neon "")
 
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(DEFINED INTACT_TIERS)
+  # Those that somebody asks for; scalar must be among them.
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(INTACT_TIERS scalar avx2 avx512)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(INTACT_TIERS scalar neon)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Proves that `pip install .` needs Python and nothing else: installs into a fresh environment whose PATH holds no compiler, CMake, Ninja,
 # make or binutils, and runs the tests of the kernels and of the package on what that built.
-#   scripts/bare_install.sh [PYTHON]
+#   scripts/bare_install.sh      $PYTHON: an interpreter with the test dependencies, which the tests borrow
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$(command -v "${1:-python3}")
+python=$(command -v "${PYTHON:-python3}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -24,6 +24,9 @@ if bare sh -c 'command -v c++ g++ gcc cc clang++ cmake ninja make ld ar'; then
     exit 1
 fi
 SECONDS=0
-bare pip install --quiet --disable-pip-version-check '.[test]'
+bare pip install --quiet --disable-pip-version-check .
 echo "bare_install: installed in $SECONDS s without a compiler"
+packages() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+packages "$python" >"$(packages "$work/venv/bin/python")/borrowed.pth"  # behind its own
+"$work/venv/bin/python" -c 'import intact._native as native; print("bare_install: testing", native.__file__)' | grep "$work"
 "$work/venv/bin/python" -m pytest -q -m "native and not slow" --hypothesis-profile=few -p no:cacheprovider tests/native tests/test_conformance.py tests/test_package.py
