@@ -6,6 +6,7 @@ Counters show that each setting took effect.
 """
 
 import random
+from collections import Counter
 from functools import cache
 from itertools import combinations, product
 
@@ -64,6 +65,7 @@ FACTORS = {
     "drafter": ("off", "prophet", "auto", "lookup", "recycling"),
     "priority": (0, 3, -3),
 }
+MODELS = (*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32"))
 
 
 def strangers(count):
@@ -190,24 +192,27 @@ def check(path, profile, row, expected):
     return did
 
 
-def rows(architecture):
-    return all_pairs(FACTORS, seed=ARCHITECTURES.index(architecture), tries=100)
+@cache
+def rows():
+    """Settings in which each pair meets twice, and each meets every model."""
+    return [row for seed in (0, 1) for row in all_pairs(FACTORS | {"model": MODELS}, seed, tries=100)]
 
 
 def test_all_pairs_are_covered():
-    for architecture in ARCHITECTURES:
-        found = rows(architecture)
-        for a, b in combinations(FACTORS, 2):
-            assert {(row[a], row[b]) for row in found} == set(product(FACTORS[a], FACTORS[b]))
-        assert len(found) < 36
+    factors = FACTORS | {"model": MODELS}
+    for a, b in combinations(factors, 2):
+        met = Counter((row[a], row[b]) for row in rows())
+        assert set(met) == set(product(factors[a], factors[b]))
+        assert min(met.values()) > 1
+    assert len(rows()) < 90
 
 
-@pytest.mark.parametrize(
-    ("architecture", "profile"), [*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32")]
-)
+@pytest.mark.parametrize(("architecture", "profile"), MODELS)
 def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile):
     sums: dict[str, int] = {}
-    for row in rows(architecture):
+    for row in rows():
+        if row["model"] != (architecture, profile):
+            continue
         try:
             did = check(tiny(architecture), profile, row, expected(architecture, profile))
         except AssertionError as error:
@@ -215,7 +220,7 @@ def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile
             raise
         sums = {name: sums.get(name, 0) + count for name, count in did.items()}
     for name in ("shared_draws", "cache_hits", "preemptions", "drafted", "accepted"):
-        assert sums[name] > 100
+        assert sums[name] > 20
 
 
 def test_the_outcomes_are_worth_comparing(expected):
