@@ -219,7 +219,9 @@ def find(name: str) -> Method:
     known = all_methods()
     if (plain := name.replace("-", "_")) in known:
         return known[plain]
-    raise ParameterError(f"there is no method {name!r:.200}; there are {', '.join(known)}, and FILE.py:NAME for your own")
+    raise ParameterError(
+        f"there is no method {name!r:.200}; there are {', '.join(known)}, and FILE.py:NAME for your own"
+    )
 
 
 def _from_file(path: Path, name: str) -> Method:
