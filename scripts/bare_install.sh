@@ -18,7 +18,7 @@ for folder in /usr/local/bin /usr/bin /bin; do
 done
 "$python" -m venv "$work/venv"
 
-bare() { env -u CXX -u CC -u CXXFLAGS -u CMAKE_ARGS PATH="$work/venv/bin:$work/bin" "$@"; }
+bare() { env -u CXX -u CC -u CXXFLAGS -u CMAKE_ARGS -u CMAKE_CXX_COMPILER_LAUNCHER PATH="$work/venv/bin:$work/bin" "$@"; }
 if bare sh -c 'command -v c++ g++ gcc cc clang++ cmake ninja make ld ar'; then
     echo "bare_install: a build tool is still visible" >&2
     exit 1

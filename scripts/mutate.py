@@ -20,8 +20,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ MUTATIONS = [
         ("a quotient that is not the floor", "return rest < 0 ? q - 1 : q;", "return q;"),
         ("a quotient without the square of its error", "h + ((high * high) >> 13)", "h"),
         ("a mirrored sigmoid", "return x < 0 ? (1 << 30) - positive : positive;",
-         "return x < 0 ? (1 << 30) - 1 - positive : positive;", True),
+         "return x < 0 ? (1 << 30) - 1 - positive : positive;"),
         ("a sigmoid that ends too soon", "splat(1 << 21)", "splat(1 << 20)"),
     ),
     *of(
@@ -95,7 +96,7 @@ MUTATIONS = [
         "matmul.inl", MATMUL,
         ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
         ("folding minima rounds", "broadcast(1 << (kMinimaFold<BLOCK> - 1));",
-         "broadcast((1 << (kMinimaFold<BLOCK> - 1)) - 1);", True),
+         "broadcast((1 << (kMinimaFold<BLOCK> - 1)) - 1);"),
         ("the shift of a block rounds", "const std::int32_t half = (1 << w.shift) >> 1;",
          "const std::int32_t half = ((1 << w.shift) >> 1) - (w.shift > 0);"),
         ("the zero point, blocks of 16", "half - zero * sums[2 * p + i];", "half - zero * sums[2 * p + i] + 1;"),
@@ -137,8 +138,7 @@ MUTATIONS = [
     *of(
         "rows.inl", ROWS,
         ("squares of 19 bits", "bit_length(amax) - 20, 0), t =", "bit_length(amax) - 19, 0), t ="),
-        ("an epsilon twice as fine", "round_shift_any(epsilon, 2 * s), 1)", "round_shift_any(epsilon, 2 * s + 1), 1)",
-         True),
+        ("an epsilon twice as fine", "round_shift_any(epsilon, 2 * s), 1)", "round_shift_any(epsilon, 2 * s + 1), 1)"),
         ("the least sum is 1", "2 * s), 1);", "2 * s), 2);"),
         ("an inverse square root", "(std::int64_t{1} << 61) / root, 31", "(std::int64_t{1} << 61) / root + 1, 31"),
         ("a head's point", "60 - g.exponent - fraction, 62)", "60 - g.exponent - fraction, 61)"),
@@ -200,8 +200,8 @@ MUTATIONS = [
         ("a Philox constant", "0xD2511F53", "0xD2511F51"),
         ("a portion that is not the next integer", "+ kMillion - 1) / kMillion", "+ kMillion - 2) / kMillion"),
         ("ties by the larger id", "row.logits[b] : a < b;", "row.logits[b] : a > b;"),
-        ("a run that is one short", "needed > 0)", "needed > 1)", True),
-        ("a bucket too early", "buckets[last_bucket] < needed", "buckets[last_bucket] <= needed", True),
+        ("a run that is one short", "needed > 0)", "needed > 1)"),
+        ("a bucket too early", "buckets[last_bucket] < needed", "buckets[last_bucket] <= needed"),
         ("min_p, exclusive", "scratch.weight[static_cast<std::size_t>(i)] >= weight",
          "scratch.weight[static_cast<std::size_t>(i)] > weight"),
         ("a draw at the edge", "mass()), i = 0;\n        while ((target -= weight[i]) >= 0)",
@@ -237,7 +237,7 @@ MUTATIONS = [
     ),
     *of(
         "simd_avx2.h", ROWS,
-        ("a shift to the right that forgets its sign", "_mm256_srl_epi64(top, n)", "_mm256_setzero_si256()", True),
+        ("a shift to the right that forgets its sign", "_mm256_srl_epi64(top, n)", "_mm256_setzero_si256()"),
         unit="tier_avx2.cpp",
     ),
     *of(
@@ -288,7 +288,8 @@ class Build(NamedTuple):
                 del command[at : at + (1 if option == "-MD" else 2)]
         # A mutation may leave something unused; -O1 is faster to compile.
         command = [word for word in command if word not in ("-Werror", "-O3")]
-        _run([*command, "-O1"], cwd=self.folder)
+        launcher = os.environ.get("CMAKE_CXX_COMPILER_LAUNCHER", "").split()  # a cache knows last time's mutations
+        _run([*launcher, *command, "-O1"], cwd=self.folder)
         suffix = _output([sys.executable, "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"])
         library = self.scratch / "site/intact" / f"_native{suffix}"
         linked = [str(path) for path in objects if path != replaced]
@@ -308,6 +309,17 @@ class Build(NamedTuple):
         if result.returncode not in (0, 1) or not ran:
             raise SystemExit(f"mutate: no tests ran:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
         return result.returncode == 0
+
+
+@contextmanager
+def _empty(folder: Path) -> Iterator[Path]:
+    """A folder for a while; its path is always the same, by which a compiler's cache knows what stands there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _run(command: list[str], cwd: Path) -> None:
@@ -357,9 +369,11 @@ def main() -> int:
     if options.list:
         print(*(f"{m.source}: {m.name}" for m in chosen), sep="\n")
         return 0
+    if not (options.build / "compile_commands.json").is_file():
+        parser.error(f"{options.build}: CMake has built nothing there")
     began, survivors = time.monotonic(), []
-    with tempfile.TemporaryDirectory(prefix="mutate") as scratch:
-        build = Build.open(options.build.resolve(), Path(scratch))
+    with _empty(options.build.resolve() / "mutate") as scratch:
+        build = Build.open(options.build.resolve(), scratch)
         for unit, tier, tests in sorted({(m.unit, tier_of(m), m.tests) for m in chosen}):
             build.extension(unit)
             if not build.passes(tests, tier):
