@@ -150,7 +150,7 @@ class _Given:
         for receipt in receipts:
             prompt, output = receipt.header.request.prompt, receipt.output.tokens
             self.tokens += len(output[: self._most])
-            digest = sha256(np.array(prompt, np.int32)).digest()  # prompts themselves would fill the memory
+            digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # prompts themselves would fill the memory
             self.tokens += 0 if digest in self._prompts else len(prompt)
             self._prompts.add(digest)
             yield receipt
