@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
-from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +65,10 @@ class Recycling:
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
-        memory = mmap(-1, vocabulary * CANDIDATES * 4)  # of zeros; the heap's would all be written at once
-        self.matrix = np.frombuffer(memory, np.int32).reshape(
-            vocabulary, CANDIDATES
-        )  # a candidate plus 1; 0: not known
+        # Zeros that are nowhere until something else is written: those of the heap may be written at once.
+        memory = mmap.mmap(-1, vocabulary * CANDIDATES * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # A candidate plus 1; 0: not known.
+        self.matrix = np.frombuffer(memory, np.int32).reshape(vocabulary, CANDIDATES)
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
         self._learnt: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
