@@ -93,11 +93,11 @@ def test_a_constraint_that_takes_long_to_compile_does_not_hold_the_loop_up(model
     fields = {"regex": "[a-z]{2,9}!", "temperature": 0.8, "max_tokens": 20}
     compiling, meanwhile, compile_ = threading.Event(), threading.Event(), constraints.compile
 
-    def slow(tokenizer, vocabulary, parameters):
+    def slow(tokenizer, vocabulary, parameters, texts):
         if parameters.constraint is not None:
             compiling.set()
             assert meanwhile.wait(PATIENCE)
-        return compile_(tokenizer, vocabulary, parameters)
+        return compile_(tokenizer, vocabulary, parameters, texts)
 
     async def scene():
         asked = read(model.astream("some", **fields)) if streamed else model.agenerate("some", **fields)

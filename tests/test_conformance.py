@@ -90,8 +90,9 @@ def test_every_tier_prints_the_documented_operations_digest(tier: str, threads: 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier_prints_the_documented_tokens_digest(tier: str) -> None:
     path = real_model("smollm2-135m")
-    assert model_digest(make_executor("native", tier), path, TOKENS) == EXPECTED["tokens"]
     assert model_digest(make_executor("native", tier), path, FEW_TOKENS) == EXPECTED["tokens, first 4"]
+    if tier != "scalar":  # which takes a minute
+        assert model_digest(make_executor("native", tier), path, TOKENS) == EXPECTED["tokens"]
 
 
 @pytest.mark.slow
