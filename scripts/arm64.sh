@@ -5,7 +5,8 @@
 #   scripts/arm64.sh all                the same with all tests that are marked `native`: some twenty minutes more
 #   scripts/arm64.sh run ARG...         runs the emulated Python, which sees the package
 # $INTACT_ARM64 (default ~/.cache/intact-arm64) is an aarch64 Python with NumPy: its `python` runs it, usr/include holds its headers
-# and site its packages (docs/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja, ziglang and the test dependencies.
+# and site its packages (docs/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja and the test dependencies; $CXX_ARM64: the
+# compiler (default aarch64-linux-gnu-g++).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/site.sh
@@ -21,15 +22,11 @@ fi
 build() {
     local version soabi
     version=$(cd "$machine/usr/include" && ls -d python3.*)
-    mkdir -p "$build/bin"
-    printf '#!/bin/sh\nexec "%s" -m ziglang c++ -target aarch64-linux-gnu.2.36 -mcpu=generic "$@"\n' "$python" >"$build/bin/c++"
-    printf '#!/bin/sh\nexec "%s" -m ziglang ar "$@"\n' "$python" >"$build/bin/ar"
-    printf '#!/bin/sh\nexec "%s" -m ziglang ranlib "$@"\n' "$python" >"$build/bin/ranlib"
-    chmod +x "$build"/bin/*
     soabi=$("$machine/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
     site "$machine/site"
-    cmake -G Ninja -S . -B "$build" -DCMAKE_CXX_COMPILER_LAUNCHER= -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_BUILD_TYPE=Release \
-        -DCMAKE_CXX_COMPILER="$PWD/$build/bin/c++" -DCMAKE_AR="$PWD/$build/bin/ar" -DCMAKE_RANLIB="$PWD/$build/bin/ranlib" \
+    mkdir -p "$build"
+    cmake -G Ninja -S . -B "$build" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_CXX_COMPILER="${CXX_ARM64:-aarch64-linux-gnu-g++}" \
         -DCMAKE_CXX_FLAGS="-I$machine/usr/include" -DPython_EXECUTABLE="$python" -DPython_INCLUDE_DIR="$machine/usr/include/$version" \
         -DSKBUILD_SOABI="$soabi" -DINTACT_WERROR=ON \
         -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$machine/site/intact" >"$build/configure.log" || { cat "$build/configure.log" >&2; exit 1; }
@@ -63,7 +60,7 @@ case ${1:-} in
         exec "$machine/python" "$@"
         ;;
     *)
-        sed -n '2,9s/^# \?//p' "$0" >&2
+        sed -n '2,10s/^# \?//p' "$0" >&2
         exit 2
         ;;
 esac
