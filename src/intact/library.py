@@ -693,6 +693,8 @@ def load(
         raise ParameterError(f"drafter must be one of {', '.join(CHOICES)}, got {drafter!r}")
     if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
+    import tokenizers  # noqa: F401  what stays in memory before what comes and goes: it leaves fewer holes
+
     checkpoint = open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
