@@ -9,7 +9,7 @@ build=build/sanitize
 PATH="$(dirname "$python"):$PATH"
 
 site "$build/site"
-# AVX-512 takes as long to compile as all the rest, and runs on few machines.
+# AVX-512 is more than a third of the compilation, and runs on few machines.
 tiers=()
 [ "$(uname -m)" != x86_64 ] || grep -qw avx512_vnni /proc/cpuinfo || tiers=('-DINTACT_TIERS=scalar;avx2')
 cmake -G Ninja -S . -B "$build" "${tiers[@]}" -DPython_EXECUTABLE="$python" -DCMAKE_CXX_COMPILER="${CXX:-g++}" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 \

@@ -1,5 +1,6 @@
 """Drafters: trees are valid, indices find what a plain search finds, forks do not disturb one another."""
 
+import os
 from itertools import product
 
 import numpy as np
@@ -246,6 +247,18 @@ def test_learning_replaces_candidates_and_the_later_row_stays():
     first, second = np.arange(3, 11), np.arange(4, 12)
     drafter.learn(np.array([1, 1], np.int32), np.array([first, second], np.int32))
     assert drafter.open([1]).propose(1).tokens.tolist() == [4]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_learns_for_itself():
+    drafter = Recycling(50)
+    child = os.fork()
+    if not child:
+        drafter.learn(np.array([3], np.int32), np.arange(CANDIDATES, dtype=np.int32)[None])
+        drafter.settle()
+        os._exit(0 if drafter.matrix[3].any() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not drafter.matrix.any()
 
 
 def test_trees_grow_deep_where_first_candidates_come_true_and_broad_where_others_do():
