@@ -23,7 +23,7 @@ PAGES = FACTORS["page_size"]
 PAIRED = {"tier": TIERS} | {name: values for name, values in FACTORS.items() if name != "page_size"}
 ROWS = [Setting(**row, page_size=PAGES[i % 3]) for i, row in enumerate(all_pairs(PAIRED, seed=3, tries=100))]
 LENGTH, DRAWN = 70, dict(zip(MODELS, (64, 16), strict=True))
-SCALAR = (12, 3)
+SCALAR = (9, 6)
 TEXT = (
     "An integer has no rounding error, and a sum of integers has no order. The water of the lake was still, and far "
     "away, behind the last house of the village, somebody was counting aloud: one, two, three, four, five, six, seven. "
