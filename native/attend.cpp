@@ -8,10 +8,11 @@ namespace {
 
 constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
 constexpr std::int64_t kFewest = 16;         // queries at once, however much they see
+constexpr std::int64_t kWorth = 1 << 19;     // products of numbers, keys' alone, that are worth a piece
 
 struct Attention : Run {
-    Attention(Model& model, Step& step, const Forest& forest, const Op& op, int thread)
-        : Run(model, step, thread), forest_(forest), op_(op) {}
+    Attention(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share& work)
+        : Run(model, step, thread), forest_(forest), op_(op), work_(work) {}
 
     void run() {
         append();
@@ -32,7 +33,7 @@ struct Attention : Run {
         });
     }
 
-    // The queries of all KV heads stand in one line, of the length of what they see; each thread takes its part of it.
+    // The queries of all KV heads stand in one line, of the length of what they see; each thread takes pieces of it.
     void attend() {
         const std::int64_t rows = static_cast<std::int64_t>(forest_.rows.size()), group = op_.heads / op_.kv_heads;
         seen_.assign(1, 0);
@@ -40,18 +41,18 @@ struct Attention : Run {
             const Query q = query(m, 0);
             seen_.push_back(seen_.back() + q.end - q.first + std::popcount(q.more));
         }
-        const std::int64_t all = seen_.back() * op_.kv_heads;
-        const Span mine = span(all, thread_, threads_);
-        for (int h = 0; h < op_.kv_heads; h++) {
-            const std::int64_t before = seen_.back() * h;
-            const auto cut = [&](std::int64_t x) {  // the query at a place in the line
-                x = std::clamp<std::int64_t>(x - before, 0, seen_.back());
-                if (x == seen_.back()) return rows * group;
-                const auto r = std::upper_bound(seen_.begin(), seen_.end(), x) - seen_.begin() - 1;
-                return r * group + (x - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
-            };
-            attend_head(h, {cut(mine.begin), cut(mine.end)});
-        }
+        share(work_, seen_.back() * op_.kv_heads, 1 + kWorth / (group * op_.width), [&](Span piece) {
+            for (int h = 0; h < op_.kv_heads; h++) {
+                const std::int64_t before = seen_.back() * h;
+                const auto cut = [&](std::int64_t x) {  // the query at a place in the line
+                    x = std::clamp<std::int64_t>(x - before, 0, seen_.back());
+                    if (x == seen_.back()) return rows * group;
+                    const auto r = std::upper_bound(seen_.begin(), seen_.end(), x) - seen_.begin() - 1;
+                    return r * group + (x - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
+                };
+                attend_head(h, {cut(piece.begin), cut(piece.end)});
+            }
+        });
     }
 
     // Queries of KV head h, by place of the row and within a row head by head, as many at once as their scores fit the
@@ -112,6 +113,7 @@ struct Attention : Run {
 
     const Forest& forest_;  // whose rows attend; keys and values are kept of all
     const Op& op_;
+    Share& work_;                     // of the queries
     std::vector<std::int64_t> seen_;  // slots that the rows before each place see
     std::vector<Query> list_;
     std::vector<Segment> segments_;
@@ -119,8 +121,8 @@ struct Attention : Run {
 
 }  // namespace
 
-void attend_int8(Model& model, Step& step, const Forest& forest, const Op& op, int thread) {
-    Attention(model, step, forest, op, thread).run();
+void attend_int8(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share& work) {
+    Attention(model, step, forest, op, thread, work).run();
 }
 
 }  // namespace intact

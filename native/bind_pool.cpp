@@ -1,11 +1,16 @@
 #include "bind_pool.h"
 
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
 #include <atomic>
 #include <new>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "pool.h"
+#include "share.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -40,11 +45,31 @@ std::int64_t meet(int threads, int regions, int meetings, int failing, int threa
     return early;
 }
 
+// The pieces of a shared work that each thread took, as (begin, end); thread `held` comes when nothing is left.
+std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> pieces(int threads, std::int64_t total,
+                                                                       std::int64_t least, int held) {
+    if (threads < 1 || threads > 64) throw std::invalid_argument("threads must lie in 1..64");
+    if (least < 1) throw std::invalid_argument("least must be at least 1");
+    std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> taken(static_cast<std::size_t>(threads));
+    const nb::gil_scoped_release release;
+    Share share;
+    Pool pool(threads);
+    pool.run([&](int own) {
+        if (own == held) pool.barrier(own);
+        auto& mine = taken[static_cast<std::size_t>(own)];
+        for (Span piece; (piece = share.take(total, least, threads)).size() > 0;)
+            mine.emplace_back(piece.begin, piece.end);
+        if (own != held && held >= 0) pool.barrier(own);
+    });
+    return taken;
+}
+
 }  // namespace
 
 void bind_pool(nb::module_& m) {
     m.def("meet", &meet, "threads"_a, "regions"_a, "meetings"_a, "failing"_a = -1, "thread"_a = 0, "after"_a = 0,
           "catching"_a = false, "pinned"_a = false);
+    m.def("pieces", &pieces, "threads"_a, "total"_a, "least"_a, "held"_a = -1);
 }
 
 }  // namespace intact

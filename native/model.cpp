@@ -218,6 +218,11 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         }
         if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));
     }
+    if (!fp32) {
+        std::size_t shares = 0;
+        for (const Op& op : ops) shares += std::max<std::size_t>(op.targets.size(), 1);
+        s.shares = std::vector<Share>(shares);
+    }
     head.rows = wanted_count;
     for (const Chunk& chunk : chunks) {
         if (!fp32) break;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -14,17 +15,20 @@
 #    include <sys/syscall.h>
 #endif
 #if defined(__unix__) || defined(__APPLE__)
+#    include <sys/resource.h>
 #    include <unistd.h>
 #endif
 
 namespace intact {
 namespace {
 
-// A thread that waits looks again and again and then sleeps. While it looks, the one it waits for may want its
-// processor: so it looks for longer only where that would have spared it a short sleep, and gives up sooner after a
-// long one. It never yields: that costs a thread the rest of its time slice, and beside other work it would hardly run.
-constexpr int kLeastLooks = 512, kMostLooks = 8192;
-constexpr std::chrono::microseconds kShort{100};
+// A thread that waits looks again and again and then sleeps. To be woken takes a tenth of a millisecond or more on a
+// virtual machine, as long as several operations; but while it looks, others may want its processor, even the thread
+// that it waits for. Where they do, the system takes processors away from this process hundreds of times a second. So
+// each such time halves the threads' patience, and every eight milliseconds double it. They never yield: that costs a
+// thread the rest of its time slice, and beside other work it would hardly run.
+constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kDoubled = 8e6, kHeeded = 1e6;  // nanoseconds
+constexpr int kLooks = 64;                                                                  // per look at the clock
 constexpr std::uint32_t kGone = 1u << 30;  // barriers that a thread has come to once it has failed
 
 inline void relax() {
@@ -76,20 +80,33 @@ long process() {
 #endif
 }
 
+// How often threads of this process had to give up their processor to others.
+std::int64_t preemptions() {
+#if defined(__unix__) || defined(__APPLE__)
+    rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) return usage.ru_nivcsw;
+#endif
+    return 0;
+}
+
 }  // namespace
 
 // Waits until arrived(word).
-template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, int& patience, F arrived) {
-    for (int i = 0; i < patience; i++) {
-        if (arrived(word.load(std::memory_order_acquire))) return;
-        relax();
-    }
-    const auto since = std::chrono::steady_clock::now();
+template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, F arrived) {
+    const auto look = [&] {
+        for (int i = 0; i < kLooks; i++) {
+            if (arrived(word.load(std::memory_order_acquire))) return true;
+            relax();
+        }
+        return false;
+    };
+    if (look()) return;
+    const std::chrono::nanoseconds patience{patience_.load(std::memory_order_relaxed)};
+    for (const auto since = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - since < patience;)
+        if (look()) return;
     sleepers_.fetch_add(1);
     for (std::uint32_t now; !arrived(now = word.load(std::memory_order_acquire));) sleep(word, now);
     sleepers_.fetch_sub(1);
-    const bool brief = std::chrono::steady_clock::now() - since < kShort;
-    patience = brief ? std::min(2 * patience, kMostLooks) : std::max(patience / 4, kLeastLooks);
 }
 
 // After a change of the word, which is a whole operation: one that goes to sleep later sees the change.
@@ -98,17 +115,18 @@ void Pool::announce(std::atomic<std::uint32_t>& word) {
 }
 
 Pool::Pool(int threads, bool pinned)
-    : size_(threads), pinned_(pinned), process_(process()), seats_(static_cast<std::size_t>(std::max(threads, 1))) {
+    : size_(threads),
+      pinned_(pinned),
+      process_(process()),
+      seats_(static_cast<std::size_t>(std::max(threads, 1))),
+      patience_(static_cast<std::int64_t>(kLeastPatience)) {
     start();
 }
 
 Pool::~Pool() { stop(); }
 
 void Pool::start() {
-    for (Seat& seat : seats_) {
-        seat.phase = 0;
-        seat.patience = kLeastLooks;
-    }
+    for (Seat& seat : seats_) seat.phase = 0;
     try {
         for (int i = 1; i < size_; i++) {
             workers_.emplace_back([this, i] { work(i); });
@@ -154,8 +172,21 @@ void Pool::run(const std::function<void(int)>& region) {
     generation_.fetch_add(1);
     announce(generation_);
     take(0);
-    await(running_, seats_[0].patience, [](std::uint32_t left) { return left == 0; });
+    await(running_, [](std::uint32_t left) { return left == 0; });
+    heed();
     if (failed_.load(std::memory_order_relaxed)) rethrow();
+}
+
+// Adapts the threads' patience to what has been since it last did, if that is a millisecond ago.
+void Pool::heed() {
+    const auto now = std::chrono::steady_clock::now();
+    const double passed = std::chrono::duration<double, std::nano>(now - heeded_).count();
+    if (size_ == 1 || passed < kHeeded) return;
+    heeded_ = now;
+    const std::int64_t all = preemptions(), times = all - std::exchange(preempted_, all);
+    const double doublings = std::clamp(passed / kDoubled - static_cast<double>(times), -20.0, 20.0);
+    const double patience = static_cast<double>(patience_.load()) * std::exp2(doublings);
+    patience_ = static_cast<std::int64_t>(std::clamp(patience, kLeastPatience, kMostPatience));
 }
 
 void Pool::take(int thread) noexcept {
@@ -185,12 +216,11 @@ void Pool::rethrow() {
 void Pool::barrier(int thread) {
     if (size_ == 1) return;
     std::atomic<std::uint32_t>& own = seats_[static_cast<std::size_t>(thread)].phase;
-    int& patience = seats_[static_cast<std::size_t>(thread)].patience;
     const std::uint32_t phase = own.load(std::memory_order_relaxed) + 1;
     own.exchange(phase);
     announce(own);
     for (const Seat& seat : seats_)
-        await(seat.phase, patience, [&](std::uint32_t x) { return static_cast<std::int32_t>(x - phase) >= 0; });
+        await(seat.phase, [&](std::uint32_t x) { return static_cast<std::int32_t>(x - phase) >= 0; });
     if (failed_.load(std::memory_order_relaxed)) throw Stopped();
 }
 
@@ -208,9 +238,8 @@ void Pool::for_each(std::int64_t tasks, const std::function<void(std::int64_t)>&
 
 void Pool::work(int thread) {
     std::uint32_t seen = 0;
-    int patience = kLeastLooks;
     for (;;) {
-        await(generation_, patience, [&](std::uint32_t now) { return now != seen; });
+        await(generation_, [&](std::uint32_t now) { return now != seen; });
         seen++;
         if (stop_) return;
         take(thread);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -34,11 +35,10 @@ private:
     // What one thread writes and the others watch, in a line of the cache of its own.
     struct alignas(64) Seat {
         std::atomic<std::uint32_t> phase{0};  // barriers that it has come to
-        int patience = 0;                     // how often it looks before it sleeps
     };
     struct Stopped {};  // thrown by a barrier when another thread has failed
 
-    template <class F> void await(const std::atomic<std::uint32_t>& word, int& patience, F arrived);
+    template <class F> void await(const std::atomic<std::uint32_t>& word, F arrived);
     void announce(std::atomic<std::uint32_t>& word);
     void start();
     void end();
@@ -48,6 +48,7 @@ private:
     void stop();
     void fail(int thread, std::exception_ptr error);
     void rethrow();
+    void heed();
 
     const int size_;
     const bool pinned_;
@@ -57,7 +58,10 @@ private:
     const std::function<void(int)>* region_ = nullptr;
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<std::uint32_t> running_{0};
-    std::atomic<std::uint32_t> sleepers_{0};  // threads that sleep, or are about to
+    std::atomic<std::uint32_t> sleepers_{0};          // threads that sleep, or are about to
+    std::atomic<std::int64_t> patience_;              // nanoseconds for which a thread looks before it sleeps
+    std::chrono::steady_clock::time_point heeded_{};  // when it was last adapted,
+    std::int64_t preempted_ = 0;                      // and how often the process had been preempted until then
     std::atomic<bool> failed_{false};
     std::exception_ptr error_;
     bool stop_ = false;

@@ -123,36 +123,30 @@ struct Int8Run : Run {
         constexpr std::int64_t kPanels = 24;
         const Op& gate = m_.ops[i];
         const Matrix& w = at(m_.weights, op.targets[0].weight)->matrix;
-        const Span panels = part((w.rows + 15) / 16);
-        const std::int64_t step = row_block(w.blocks), each = matmul_scratch(w.blocks) + step * kPanels * 16;
+        const std::int64_t each = matmul_scratch(w.blocks) + row_block(w.blocks) * kPanels * 16;
         std::int32_t* room[2] = {scratch(2 * each), nullptr};
         room[1] = room[0] + each;
         const bool in_order = op.targets[0].buffer == gate.source;
-        for (Span rows{0, 0}; rows.begin < rows_; rows.begin = rows.end) {
-            rows.end = std::min(rows.begin + step, rows_);
-            for (Span some{panels.begin, 0}; some.begin < panels.end; some.begin = some.end) {
-                some.end = std::min(some.begin + kPanels, panels.end);
-                const std::int64_t n0 = some.begin * 16, width = some.size() * 16;
-                std::int32_t* results[2];
-                for (int k = 0; k < 2; k++) {
-                    const LinearTarget& target = at(op.targets, k);
-                    results[k] = room[k] + matmul_scratch(w.blocks);
-                    const Output out{
-                        kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
-                    m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, some.begin,
-                                      some.end, out, room[k], some.begin != panels.begin);
-                }
-                mark(Stopwatch::kProduct);
-                enter(i);
-                const std::int64_t count = std::min(some.end * 16, w.rows) - n0;
-                for (std::int64_t m = rows.begin; m < rows.end; m++)
-                    m_.kernel->gate(results[!in_order] + (m - rows.begin) * width,
-                                    results[in_order] + (m - rows.begin) * width, count, gate.gelu,
-                                    wide(gate.target, m) + n0);
-                mark(Stopwatch::kRows);
-                enter(number(op));
+        by_pieces(w, rows_, kPanels, [&](Span rows, Span panels, bool again) {
+            const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
+            std::int32_t* results[2];
+            for (int k = 0; k < 2; k++) {
+                const LinearTarget& target = at(op.targets, k);
+                results[k] = room[k] + matmul_scratch(w.blocks);
+                const Output out{kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
+                m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, panels.begin,
+                                  panels.end, out, room[k], again);
             }
-        }
+            mark(Stopwatch::kProduct);
+            enter(i);
+            const std::int64_t count = std::min(panels.end * 16, w.rows) - n0;
+            for (std::int64_t m = rows.begin; m < rows.end; m++)
+                m_.kernel->gate(results[!in_order] + (m - rows.begin) * width,
+                                results[in_order] + (m - rows.begin) * width, count, gate.gelu,
+                                wide(gate.target, m) + n0);
+            mark(Stopwatch::kRows);
+            enter(number(op));
+        });
         at(fraction_, gate.target) = at(fraction_, op.targets[0].buffer) = at(fraction_, op.targets[1].buffer) =
             kNarrow;
     }
@@ -185,7 +179,7 @@ struct Int8Run : Run {
     void attend(const Op& op) {
         const Plan& plan = at(m_.plan, number(op));
         const bool narrow = plan.last && s_.narrows;
-        attend_int8(m_, s_, narrow ? s_.wanted_forest : s_.forest, op, thread_);
+        attend_int8(m_, s_, narrow ? s_.wanted_forest : s_.forest, op, thread_, next());
         at(fraction_, op.target) = kNarrow;
         if (narrow) go_on(plan.live);
     }
@@ -218,6 +212,9 @@ struct Int8Run : Run {
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
     }
 
+    // All threads come to the step's shared works in the same order.
+    Share& next() { return at(s_.shares, shared_++); }
+
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
 
     void keep_minima(Activations& a, int weight) const {
@@ -225,13 +222,34 @@ struct Int8Run : Run {
         if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
     }
 
-    // This thread's share of the outputs.
+    // What this thread takes of a product.
     void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
-        const Span panels = part((w.rows + 15) / 16);
-        m_.kernel->matmul(w, a, 0, rows, panels.begin, panels.end, out, scratch(matmul_scratch(w.blocks)), false);
+        std::int32_t* room = scratch(matmul_scratch(w.blocks));
+        by_pieces(w, rows, w.rows, [&](Span some, Span panels, bool again) {
+            m_.kernel->matmul(w, a, some.begin, some.end, panels.begin, panels.end, out, room, again);
+        });
     }
 
+    // Calls f(rows, panels, again) for what this thread takes of a product: rows that are packed together, by at most
+    // so many panels. again: these rows are still packed.
+    template <class F> void by_pieces(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
+        constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
+        const std::int64_t height = row_block(w.blocks), panels = (w.rows + 15) / 16;
+        const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::clamp<std::int64_t>(rows, 1, height);  // of panels
+        std::int64_t last = -1;
+        share(next(), (rows + height - 1) / height * panels, 2 * ((kWorth + pair - 1) / pair), [&](Span piece) {
+            while (piece.size() > 0) {
+                const std::int64_t block = piece.begin / panels, before = block * panels, n = piece.begin - before;
+                const Span some{n, std::min({piece.end - before, n + most, panels})};
+                f(Span{block * height, std::min((block + 1) * height, rows)}, some, block == last);
+                last = block;
+                piece.begin = before + some.end;
+            }
+        });
+    }
+
+    int shared_ = 0;             // works so far
     std::vector<int> fraction_;  // of each buffer, as of the operation at hand
 };
 

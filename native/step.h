@@ -6,18 +6,9 @@
 
 #include "forest.h"
 #include "model.h"
+#include "share.h"
 
 namespace intact {
-
-struct Span {
-    std::int64_t begin, end;
-    std::int64_t size() const { return end - begin; }
-};
-
-// The part of `total` that falls to a thread.
-inline Span span(std::int64_t total, int thread, int threads) {
-    return {total * thread / threads, total * (thread + 1) / threads};
-}
 
 // vector[i] for the signed indices that plain structs hold.
 template <class V, class I> auto& at(V& vector, I i) { return vector[static_cast<std::size_t>(i)]; }
@@ -36,6 +27,7 @@ struct Step {
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
     Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
     bool narrows = false;                                          // profile int8: only some rows are wanted, in order
+    std::vector<Share> shares{};                                   // profile int8: of its products and attentions
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
     Span visible(std::int64_t m, std::int64_t window) const {
@@ -84,6 +76,11 @@ protected:
     template <class F> void by_heads(std::int64_t heads, F f) const {
         const Span mine = part(rows_ * heads);
         for (std::int64_t i = mine.begin; i < mine.end; i++) f(i / heads, i % heads);
+    }
+
+    // Calls f(piece) for pieces of 0..total-1 as long as there are any.
+    template <class F> void share(Share& work, std::int64_t total, std::int64_t least, F f) const {
+        for (Span piece; (piece = work.take(total, least, threads_)).size() > 0;) f(piece);
     }
 
     // Sines and cosines of this thread's rows.

@@ -1,4 +1,5 @@
-"""The pool of threads: barriers hold everybody back, and a thread that fails ends the region, not the process."""
+"""The pool of threads: barriers hold everybody back, a thread that fails ends the region, not the process, and shared
+work is done once by whoever has time."""
 
 import os
 
@@ -27,6 +28,27 @@ def test_a_thread_that_runs_out_of_memory_is_an_error_of_the_call(threads, after
 @pytest.mark.parametrize("failing", [0, 2])
 def test_regions_after_a_failure_meet_as_before(failing):
     assert kernels.meet(4, regions=6, meetings=20, failing=failing, thread=2, after=11, catching=True) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize(("total", "least"), [(0, 1), (1, 1), (36, 14), (100, 3), (3072, 2), (1000, 64)])
+def test_every_part_of_a_shared_work_is_taken_once(threads, total, least):
+    pieces = sorted(piece for mine in kernels.pieces(threads, total, least) for piece in mine)
+    assert [begin for begin, _ in pieces] == [0, *(end for _, end in pieces)][: len(pieces)]
+    assert pieces[-1][1] == total if total else not pieces
+    small = threads == 1 or total < 4 * threads * least
+    assert len(pieces) <= threads if small else all(begin % least == 0 for begin, _ in pieces)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_what_a_thread_that_is_held_up_leaves_others_do(threads):
+    pieces = kernels.pieces(threads, 1000, 2, held=threads - 1)
+    assert pieces[-1] == []
+    sizes = [end - begin for begin, end in sorted(piece for mine in pieces for piece in mine)]
+    assert sum(sizes) == 1000
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= 1000 // threads // 2
+    assert sizes[-1] <= 2
 
 
 def test_pinning_is_a_choice(monkeypatch):
