@@ -4,6 +4,7 @@
 #   scripts/bare_install.sh      $PYTHON: an interpreter with the test dependencies, which the tests borrow
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/tiers.sh
 python=$(command -v "${PYTHON:-python3}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -18,7 +19,7 @@ for folder in /usr/local/bin /usr/bin /bin; do
 done
 "$python" -m venv "$work/venv"
 
-bare() { env -u CXX -u CC -u CXXFLAGS -u CMAKE_ARGS -u CMAKE_CXX_COMPILER_LAUNCHER PATH="$work/venv/bin:$work/bin" "$@"; }
+bare() { env -u CXX -u CC -u CXXFLAGS -u CMAKE_CXX_COMPILER_LAUNCHER CMAKE_ARGS="${tiers[*]}" PATH="$work/venv/bin:$work/bin" "$@"; }
 if bare sh -c 'command -v c++ g++ gcc cc clang++ cmake ninja make ld ar'; then
     echo "bare_install: a build tool is still visible" >&2
     exit 1

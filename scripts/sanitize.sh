@@ -4,14 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/site.sh
+. scripts/tiers.sh
 python=$(command -v "${PYTHON:-python3}")
 build=build/sanitize
 PATH="$(dirname "$python"):$PATH"
 
 site "$build/site"
-# AVX-512 is more than a third of the compilation, and runs on few machines.
-tiers=()
-[ "$(uname -m)" != x86_64 ] || grep -qw avx512_vnni /proc/cpuinfo || tiers=('-DINTACT_TIERS=scalar;avx2')
 cmake -G Ninja -S . -B "$build" "${tiers[@]}" -DPython_EXECUTABLE="$python" -DCMAKE_CXX_COMPILER="${CXX:-g++}" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 \
     -DINTACT_WERROR=ON -DINTACT_SANITIZE=address,undefined -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$PWD/$build/site/intact" >"$build/configure.log" ||
     { cat "$build/configure.log" >&2; exit 1; }
