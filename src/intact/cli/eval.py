@@ -16,23 +16,17 @@ from intact.cli.options import (
     CacheOption,
     ContinuesOption,
     JsonOption,
-    MaxTokensOption,
-    MinPOption,
     NOption,
     ProfileOption,
     ReceiptOption,
     SetOption,
-    StopOption,
-    TemperatureOption,
     ThreadsOption,
-    TopKOption,
-    TopPOption,
     WithOption,
     as_bytes,
     check_output,
     complete_model,
     pair,
-    stops,
+    with_wishes,
 )
 from intact.cli.output import emit, note
 from intact.cli.solve import complete_method, given
@@ -72,6 +66,7 @@ def complete_task(incomplete: str) -> list[str]:
     return complete(incomplete)
 
 
+@with_wishes
 def command(
     model: Annotated[
         str,
@@ -145,17 +140,13 @@ def command(
         ),
     ] = None,
     receipt: ReceiptOption = None,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    top_k: TopKOption = None,
-    min_p: MinPOption = None,
-    stop: StopOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
+    *,
+    sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
     from intact.evaluate.files import check_place, write
@@ -167,9 +158,6 @@ def command(
     from intact.solving import is_address, opened
     from intact.tasks.choose import choose
 
-    wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-    sampling: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
-    sampling |= {"stop": stops(stop)} if stop else {}
     further = dict(map(pair, others or []))
     planned = plan(
         [choose(task) for task in tasks or [DEFAULT_TASK]],

@@ -64,31 +64,6 @@ WithOption = Annotated[
 ContinuesOption = Annotated[
     Literal["no", "vllm", "prefill"], typer.Option("--continues", help="How endpoints go on from an answer.")
 ]
-StopOption = Annotated[
-    list[str] | None,
-    typer.Option("--stop", help="What ends an answer, such as '\\nQuestion:'; may be given again.", show_default=False),
-]
-MaxTokensOption = Annotated[
-    int | None,
-    typer.Option(
-        "--max-tokens", help="Of one extension at most: 512, unless the method says otherwise.", show_default=False
-    ),
-]
-TemperatureOption = Annotated[
-    float | None, typer.Option("--temperature", help="By default as the method prefers.", show_default=False)
-]
-TopPOption = Annotated[
-    float | None,
-    typer.Option("--top-p", help="Sample from the likeliest that hold this probability.", show_default=False),
-]
-TopKOption = Annotated[
-    int | None, typer.Option("--top-k", help="Sample from this many likeliest tokens.", show_default=False)
-]
-MinPOption = Annotated[
-    float | None,
-    typer.Option("--min-p", help="Leave out those below this share of the likeliest.", show_default=False),
-]
-
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
@@ -123,6 +98,7 @@ def _option(kind: Any, name: str, default: Any, help: str, **more: Any) -> tuple
     return Annotated[kind, typer.Option(name, help=help, rich_help_panel=_PANEL, **more)], default
 
 
+Command = Callable[..., None]
 _HIDDEN: dict[str, Any] = {"show_default": False}
 _SAMPLING: dict[str, tuple[Any, Any]] = {
     "max_tokens": _option(int, "--max-tokens", 512, "Tokens to generate at most."),
@@ -150,7 +126,26 @@ _SAMPLING: dict[str, tuple[Any, Any]] = {
 }
 
 
-def with_sampling(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+# Of a method, which has defaults of its own.
+_WISHES: dict[str, tuple[Any, Any]] = {
+    "max_tokens": _option(
+        int | None, "--max-tokens", None, "Of one extension at most: 512, unless the method says otherwise.", **_HIDDEN
+    ),
+    "temperature": _option(float | None, "--temperature", None, "By default as the method prefers.", **_HIDDEN),
+    "top_p": _option(float | None, "--top-p", None, "Sample from the likeliest that hold this probability.", **_HIDDEN),
+    "top_k": _option(int | None, "--top-k", None, "Sample from this many likeliest tokens.", **_HIDDEN),
+    "min_p": _option(float | None, "--min-p", None, "Leave out those below this share of the likeliest.", **_HIDDEN),
+    "stop": _option(
+        list[str] | None,
+        "--stop",
+        None,
+        "What ends an answer, such as '\\nQuestion:'; may be given again.",
+        **_HIDDEN,
+    ),
+}
+
+
+def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
     """Give a command the options of sampling; they reach it as one mapping, its argument `sampling`.
 
     Parameters
@@ -158,32 +153,43 @@ def with_sampling(**defaults: Any) -> Callable[[Callable[..., None]], Callable[.
     **defaults
         Those that differ from the ordinary ones.
     """
+    options = {name: (kind, defaults.get(name, default)) for name, (kind, default) in _SAMPLING.items()}
+    return lambda command: _with(options, _collect, command)
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
-        options = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, default), annotation=kind
-            )
-            for name, (kind, default) in _SAMPLING.items()
-        ]
 
-        @functools.wraps(command)
-        def wrapped(**given: Any) -> None:
-            sampling = _collect({name: given.pop(name) for name in _SAMPLING})
-            command(**given, sampling=sampling)
+def with_wishes(command: Command) -> Command:
+    """Give a command the options of sampling that a method heeds; what is given reaches it as `sampling`."""
+    return _with(_WISHES, _given, command)
 
-        before = [p.replace(kind=p.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "sampling"]
-        wrapped.__signature__ = own.replace(parameters=before + options)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in before + options}
-        return wrapped
 
-    return decorate
+def _with(
+    options: dict[str, tuple[Any, Any]], collect: Callable[[dict[str, Any]], dict[str, Any]], command: Command
+) -> Command:
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in options.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        sampling = collect({name: given.pop(name) for name in options})
+        command(**given, sampling=sampling)
+
+    before = [p.replace(kind=p.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "sampling"]
+    wrapped.__signature__ = own.replace(parameters=before + added)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in before + added}
+    return wrapped
+
+
+def _given(wishes: dict[str, Any]) -> dict[str, Any]:
+    wishes["stop"] = _stops(wishes["stop"]) or None
+    return {name: value for name, value in wishes.items() if value is not None}
 
 
 def _collect(given: dict[str, Any]) -> dict[str, Any]:
     """Parameters of `generate`, as plain values: files read, what was not given left out."""
-    given["stop"] = stops(given["stop"])
+    given["stop"] = _stops(given["stop"])
     if bias := given.pop("logit_bias"):
         given["logit_bias"] = dict(map(_bias, bias))
     for name in ("json_schema", "grammar"):
@@ -192,7 +198,7 @@ def _collect(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def stops(texts: list[str] | None) -> tuple[str, ...]:
+def _stops(texts: list[str] | None) -> tuple[str, ...]:
     """Stop strings as they are typed: a backslash and n are a new line."""
     return tuple([text.replace("\\n", "\n") for text in texts or ()])
 

@@ -18,23 +18,17 @@ from intact.cli.options import (
     CacheOption,
     ContinuesOption,
     JsonOption,
-    MaxTokensOption,
-    MinPOption,
     NOption,
     ProfileOption,
     ReceiptOption,
     SetOption,
-    StopOption,
-    TemperatureOption,
     ThreadsOption,
-    TopKOption,
-    TopPOption,
     WithOption,
     as_bytes,
     check_output,
     complete_model,
     pair,
-    stops,
+    with_wishes,
 )
 from intact.cli.output import emit, err, out, printable, say
 from intact.errors import ParameterError
@@ -79,6 +73,7 @@ def complete_method(incomplete: str) -> list[str]:
     return [name for name in all_methods() if name.startswith(incomplete)]
 
 
+@with_wishes
 def command(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
@@ -129,17 +124,13 @@ def command(
     ] = None,
     receipt: ReceiptOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
-    max_tokens: MaxTokensOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    top_k: TopKOption = None,
-    min_p: MinPOption = None,
-    stop: StopOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
+    *,
+    sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
     from intact.reason.budget import Budget
@@ -151,10 +142,6 @@ def command(
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
     chosen, caps = find(method), Budget.parse(budget or "")
     parameters = given(chosen, settings or [], n)
-    wishes = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-    sampling: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
-    if stop:
-        sampling["stop"] = stops(stop)
     of_a_task = {"--split": split, "--limit": limit, "--parallel": parallel}
     if (question is None) == (task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
