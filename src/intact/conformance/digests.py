@@ -112,8 +112,8 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
     tokens = tokenizer.encode_chat(PROMPT)
     key = branch_key(SEED, (prompt_id(tokens), 0))
     sha = hashlib.sha256()
+    engine = Engine(executor, program.context)  # which computes the prompt once for both
     for sampling in (Sampling(), SAMPLED):
-        engine = Engine(executor, program.context)
 
         def sink(event: Event) -> None:
             _update(sha, [event.token, event.logprob])

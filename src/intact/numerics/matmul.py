@@ -22,7 +22,7 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
     """
     rows, outputs = len(a.codes), len(w.codes)
     table = np.arange(1 << w.bits) if w.table is None else w.table
-    centred = (np.asarray(table, np.int64)[w.codes] - w.zero).astype(np.float32)
+    centred = (np.asarray(table, np.float32) - w.zero)[w.codes]
     total = np.zeros((rows, outputs), np.int64)
     span = GROUP * BLOCK
     for start in range(0, centred.shape[1], span):
