@@ -24,11 +24,13 @@ namespace {
 
 // A thread that waits looks again and again and then sleeps. To be woken takes a tenth of a millisecond or more on a
 // virtual machine, as long as several operations; but while it looks, others may want its processor, even the thread
-// that it waits for. Where they do, the system takes processors away from this process hundreds of times a second. So
-// each such time halves the threads' patience, and every eight milliseconds double it. They never yield: that costs a
-// thread the rest of its time slice, and beside other work it would hardly run.
-constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kDoubled = 8e6, kHeeded = 1e6;  // nanoseconds
-constexpr int kLooks = 64;                                                                  // per look at the clock
+// that it waits for. Where they do, the system takes processors away from this process hundreds of times a second, or
+// threads look in vain for much of the time. So every eight milliseconds double their patience, and each processor
+// taken away halves it, as does a quarter of that time in vain. They never yield: that costs a thread the rest of its
+// time slice, and beside other work it would hardly run.
+constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kHeeded = 1e6;  // nanoseconds
+constexpr double kDoubled = 8e6, kHalved = 8e5;                             // likewise: of all time, of that in vain
+constexpr int kLooks = 64;                                                  // per look at the clock
 constexpr std::uint32_t kGone = 1u << 30;  // barriers that a thread has come to once it has failed
 
 inline void relax() {
@@ -104,6 +106,7 @@ template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, F ar
     const std::chrono::nanoseconds patience{patience_.load(std::memory_order_relaxed)};
     for (const auto since = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - since < patience;)
         if (look()) return;
+    vain_.fetch_add(patience.count(), std::memory_order_relaxed);
     sleepers_.fetch_add(1);
     for (std::uint32_t now; !arrived(now = word.load(std::memory_order_acquire));) sleep(word, now);
     sleepers_.fetch_sub(1);
@@ -183,8 +186,9 @@ void Pool::heed() {
     const double passed = std::chrono::duration<double, std::nano>(now - heeded_).count();
     if (size_ == 1 || passed < kHeeded) return;
     heeded_ = now;
-    const std::int64_t all = preemptions(), times = all - std::exchange(preempted_, all);
-    const double doublings = std::clamp(passed / kDoubled - static_cast<double>(times), -20.0, 20.0);
+    const std::int64_t preempted = preemptions(), times = preempted - std::exchange(preempted_, preempted);
+    const double vain = static_cast<double>(vain_.exchange(0)) / (size_ - 1);
+    const double doublings = std::clamp(passed / kDoubled - vain / kHalved - static_cast<double>(times), -20.0, 20.0);
     const double patience = static_cast<double>(patience_.load()) * std::exp2(doublings);
     patience_ = static_cast<std::int64_t>(std::clamp(patience, kLeastPatience, kMostPatience));
 }

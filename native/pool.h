@@ -60,7 +60,8 @@ private:
     std::atomic<std::uint32_t> running_{0};
     std::atomic<std::uint32_t> sleepers_{0};          // threads that sleep, or are about to
     std::atomic<std::int64_t> patience_;              // nanoseconds for which a thread looks before it sleeps
-    std::chrono::steady_clock::time_point heeded_{};  // when it was last adapted,
+    std::atomic<std::int64_t> vain_{0};               // nanoseconds looked in vain since patience was last adapted,
+    std::chrono::steady_clock::time_point heeded_{};  // which was then,
     std::int64_t preempted_ = 0;                      // and how often the process had been preempted until then
     std::atomic<bool> failed_{false};
     std::exception_ptr error_;
