@@ -26,7 +26,7 @@ namespace {
 // virtual machine, as long as several operations; but while it looks, others may want its processor, even the thread
 // that it waits for. Where they do, the system takes processors away from this process hundreds of times a second, or
 // threads look in vain for much of the time. So every eight milliseconds double their patience, and each processor
-// taken away halves it, as does a quarter of that time in vain. They never yield: that costs a thread the rest of its
+// taken away halves it, as does a tenth of that time in vain. They never yield: that costs a thread the rest of its
 // time slice, and beside other work it would hardly run.
 constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kHeeded = 1e6;  // nanoseconds
 constexpr double kDoubled = 8e6, kHalved = 8e5;                             // likewise: of all time, of that in vain

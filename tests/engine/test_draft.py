@@ -254,9 +254,11 @@ def test_a_forked_process_learns_for_itself():
     drafter = Recycling(50)
     child = os.fork()
     if not child:
-        drafter.learn(np.array([3], np.int32), np.arange(CANDIDATES, dtype=np.int32)[None])
-        drafter.settle()
-        os._exit(0 if drafter.matrix[3].any() else 1)
+        try:
+            drafter.learn(np.array([3], np.int32), np.arange(CANDIDATES, dtype=np.int32)[None])
+            drafter.settle()
+        finally:  # an error must not go on with the tests in the child
+            os._exit(0 if drafter.matrix[3].any() else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert not drafter.matrix.any()
 
