@@ -135,11 +135,11 @@ constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and beyond
 
 // Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
-// stays in the second-level cache. A multiple of the tiles' six where there are many.
+// stays in the second-level cache. A multiple of the tiles' heights.
 constexpr std::int64_t kMostRows = 96, kRowScale = 10;  // of a row's scale, the int32 that it takes
 inline constexpr std::int64_t row_block(std::int64_t blocks) {
-    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 6 * 6;
-    return rows < 18 ? 18 : rows > kMostRows ? kMostRows : rows;
+    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 8 * 8;
+    return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
 }
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32: rows, and a panel's codes as bytes
     return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks) * 12 + 128);

@@ -14,7 +14,7 @@ namespace {
 typedef std::int64_t Wide __attribute__((vector_size(64)));
 typedef std::int32_t Narrow __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 6, kMaxPanels = 2;  // rows by panels of a matrix tile
+constexpr int kMaxRows = 8, kMaxPanels = 2;  // rows by panels of a matrix tile
 constexpr int kUnpackTiles = 0;  // tiles of rows from which a panel's codes are unpacked once for all; 0: none
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
 constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
