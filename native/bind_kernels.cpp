@@ -61,7 +61,7 @@ const Kernels& tier_of(const std::string& name) {
 
 std::vector<std::string> tiers() {
     std::vector<std::string> names;
-    for (const char* name : {"avx512", "avx2", "neon", "scalar"})
+    for (const char* name : {"amx", "avx512", "avx2", "neon", "scalar"})
         if (kernels(name) != nullptr) names.emplace_back(name);
     return names;
 }
@@ -223,9 +223,9 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     demand(0 <= panel0 && panel0 <= panel1 && panel1 <= w.panels(), "panels lie outside");
     out.stride = static_cast<std::int64_t>(width);
     out.bias = bias ? bias->data() : nullptr;
-    std::vector<std::int32_t> scratch(static_cast<std::size_t>(matmul_scratch(w.blocks())));
-    const Matrix matrix = view(w);
     const Kernels& k = tier_of(tier);  // asks the processor, which a hypervisor makes slow
+    std::vector<std::int32_t> scratch(static_cast<std::size_t>(matmul_scratch(w.blocks(), k.row_bytes)));
+    const Matrix matrix = view(w);
     for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch.data(), false);
 }
 

@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #    include <cpuid.h>
+#    if defined(__linux__)
+#        include <sys/syscall.h>
+#        include <unistd.h>
+#    endif
 #endif
 
 #include <cstdint>
@@ -19,18 +23,31 @@ std::uint32_t saved_states() {
     return low;
 }
 
+// Linux saves the tiles' state, which is large, only for a process that asks for it.
+bool may_use_tiles() {
+#    if defined(__linux__)
+    constexpr long kRequest = 0x1023, kTileData = 18;
+    static const bool may = ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+    return may;
+#    else
+    return false;
+#    endif
+}
+
 }  // namespace
 
 bool cpu_supports(std::string_view tier) noexcept {
     if (tier == "scalar") return true;
-    if (tier != "avx2" && tier != "avx512") return false;
+    if (tier != "avx2" && tier != "avx512" && tier != "amx") return false;
     std::uint32_t a, b, c, d;
     if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !has(c, bit_OSXSAVE | bit_AVX)) return false;
     const std::uint32_t saved = saved_states();
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
     if (tier == "avx2") return has(saved, 0x6) && has(b, bit_AVX2);
+    constexpr std::uint32_t kTiles = 0x60000, kTile = 1u << 24, kInt8 = 1u << 25;
     return has(saved, 0xe6) && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL) &&
-           has(c, bit_AVX512VNNI);
+           has(c, bit_AVX512VNNI) &&
+           (tier == "avx512" || (has(saved, kTiles) && has(d, kTile | kInt8) && may_use_tiles()));
 }
 
 #else

@@ -8,6 +8,9 @@ namespace intact {
 
 const Kernels* kernels(const char* tier) {
     const std::string_view name = tier;
+#if defined(INTACT_TIER_AMX)
+    if (name == "amx") return cpu_supports(name) ? amx_kernels() : nullptr;
+#endif
 #if defined(INTACT_TIER_AVX512)
     if (name == "avx512") return cpu_supports(name) ? &kAvx512 : nullptr;
 #endif

@@ -88,12 +88,13 @@ struct Segment {
 
 struct Kernels {
     const char* name;
+    std::int64_t row_bytes;  // of packed rows that a product takes at a time (row_block)
 
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
     void (*quantize_wide)(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row);
-    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(blocks). packed: it still holds these
-    // very rows from a call for the same matrix and outputs; there are at most row_block(blocks) of them.
+    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(). packed: it still holds these
+    // very rows from a call for the same matrix and outputs; there are at most row_block() of them.
     void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                    std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed);
     void (*norm_narrow)(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out);  // one head, Q16 in
@@ -137,12 +138,14 @@ constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and b
 // Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
 // stays in the second-level cache. A multiple of the tiles' heights.
 constexpr std::int64_t kMostRows = 96, kRowScale = 10;  // of a row's scale, the int32 that it takes
-inline constexpr std::int64_t row_block(std::int64_t blocks) {
-    const std::int64_t rows = (std::int64_t{1} << 18) / (48 * blocks) / 8 * 8;
+constexpr std::int64_t kRowBytes = 1 << 18;
+inline constexpr std::int64_t row_block(std::int64_t blocks, std::int64_t row_bytes) {
+    const std::int64_t rows = row_bytes / (48 * blocks) / 8 * 8;
     return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
 }
-inline constexpr std::int64_t matmul_scratch(std::int64_t blocks) {  // in int32: rows, and a panel's codes as bytes
-    return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks) * 12 + 128);
+inline constexpr std::int64_t matmul_scratch(std::int64_t blocks, std::int64_t row_bytes) {
+    // In int32: rows, and a panel's codes as bytes.
+    return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks, row_bytes) * 12 + 128);
 }
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
@@ -153,6 +156,7 @@ inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t sl
 }
 
 extern const Kernels kScalar, kAvx2, kAvx512, kNeon;
+const Kernels* amx_kernels();  // kAvx512's, some in their place
 
 // The table of a tier by its name; null where this build or this processor lacks it.
 const Kernels* kernels(const char* tier);

@@ -123,7 +123,8 @@ struct Int8Run : Run {
         constexpr std::int64_t kPanels = 24;
         const Op& gate = m_.ops[i];
         const Matrix& w = at(m_.weights, op.targets[0].weight)->matrix;
-        const std::int64_t each = matmul_scratch(w.blocks) + row_block(w.blocks) * kPanels * 16;
+        const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->row_bytes);
+        const std::int64_t each = own + row_block(w.blocks, m_.kernel->row_bytes) * kPanels * 16;
         std::int32_t* room[2] = {scratch(2 * each), nullptr};
         room[1] = room[0] + each;
         const bool in_order = op.targets[0].buffer == gate.source;
@@ -132,7 +133,7 @@ struct Int8Run : Run {
             std::int32_t* results[2];
             for (int k = 0; k < 2; k++) {
                 const LinearTarget& target = at(op.targets, k);
-                results[k] = room[k] + matmul_scratch(w.blocks);
+                results[k] = room[k] + own;
                 const Output out{kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
                 m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, panels.begin,
                                   panels.end, out, room[k], again);
@@ -225,7 +226,7 @@ struct Int8Run : Run {
     // What this thread takes of a product.
     void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
-        std::int32_t* room = scratch(matmul_scratch(w.blocks));
+        std::int32_t* room = scratch(matmul_scratch(w.blocks, m_.kernel->row_bytes));
         by_pieces(w, rows, w.rows, [&](Span some, Span panels, bool again) {
             m_.kernel->matmul(w, a, some.begin, some.end, panels.begin, panels.end, out, room, again);
         });
@@ -235,7 +236,7 @@ struct Int8Run : Run {
     // so many panels. again: these rows are still packed.
     template <class F> void by_pieces(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
         constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
-        const std::int64_t height = row_block(w.blocks), panels = (w.rows + 15) / 16;
+        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes), panels = (w.rows + 15) / 16;
         const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::clamp<std::int64_t>(rows, 1, height);  // of panels
         std::int64_t last = -1;
         share(next(), (rows + height - 1) / height * panels, 2 * ((kWorth + pair - 1) / pair), [&](Span piece) {

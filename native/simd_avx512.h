@@ -120,6 +120,7 @@ inline Lanes load_table(const std::uint8_t* p) {  // 16 bytes, for look_up
     return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
 
+inline Lanes subtract_bytes(Lanes a, Lanes b) { return {_mm512_sub_epi8(a.v, b.v)}; }
 inline Lanes subtract(Lanes a, Lanes b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline Lanes bit_or(Lanes a, Lanes b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline Lanes larger_lanes(Lanes a, Lanes b) { return {_mm512_max_epi32(a.v, b.v)}; }

@@ -13,6 +13,8 @@ namespace {
 
 #include "narrow.inl"
 
+#include "product.inl"
+
 #include "matmul.inl"
 #include "rows.inl"
 
@@ -25,10 +27,9 @@ namespace {
 }  // namespace
 
 const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, quantize_narrow, quantize_wide, matmul, norm_narrow,
-    norm_wide,        sine_cosine,     rotate,        gate,   append,
-    attend,           weights,         peaks,         above,  compress,
-    masses,           multiply_adds,   read_bytes,
+    INTACT_TIER_NAME, kRowBytes,     quantize_narrow, quantize_wide, matmul,  norm_narrow, norm_wide, sine_cosine,
+    rotate,           gate,          append,          attend,        weights, peaks,       above,     compress,
+    masses,           multiply_adds, read_bytes,
 };
 
 }  // namespace intact

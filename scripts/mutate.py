@@ -3,8 +3,8 @@
 
     scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
 
-Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 for its header), links
-it with the other objects of the build folder and runs the tests of the kernels that it touches, on that tier. First
+Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 and amx for their own),
+links it with the other objects of the build folder and runs the tests of the kernels that it touches, on that tier. First
 the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have passed before).
 Without --all one mutation or two of most files are taken. One whose text is no longer in the source is an error: the
 list below has to follow the kernels.
@@ -94,8 +94,7 @@ MUTATIONS = [
         ("a left shift of 30 at most", "all<T>(31));", "all<T>(30));"),
     ),
     *of(
-        "matmul.inl", MATMUL,
-        ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
+        "product.inl", MATMUL,
         ("folding minima rounds", "broadcast(1 << (kMinimaFold<BLOCK> - 1));",
          "broadcast((1 << (kMinimaFold<BLOCK> - 1)) - 1);"),
         ("the shift of a block rounds", "const std::int32_t half = (1 << w.shift) >> 1;",
@@ -106,15 +105,17 @@ MUTATIONS = [
         ("a scale beyond the last block", "i < present ? scale[b] : 0", "scale[b]"),
         ("the position of the point", "(22 + w.shift + out.fraction", "(21 + w.shift + out.fraction"),
         ("a shift of 8-bit codes", "BITS == 8 ? 4 :", "BITS == 8 ? 3 :"),
-        ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
-        ("groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 96 / BLOCK,"),
-        ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
         ("a rescaling in 32 bits that cuts off", "down), broadcast(1)));", "down), broadcast(0)));"),
         ("a rescaling in 32 bits where it does not fit",
          "lost = bit_or(lost, subtract(signed_right_each(high, shift), x));", "(void)lost;"),
         ("a rescaling that goes one bit too far", "right + left_ + high <= 29)", "right + left_ + high <= 33)"),
-        ("a bias that is left out for the last output", "if (out.bias) x +=",
-         "if (out.bias && i + 1 < this->count) x +="),
+    ),
+    *of(
+        "matmul.inl", MATMUL,
+        ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
+        ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
+        ("groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 96 / BLOCK,"),
+        ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
     ),
     *of(
         "simd_scalar.h", MATMUL,
@@ -248,8 +249,18 @@ MUTATIONS = [
     ),
     *of(
         "matmul.inl", MATMUL,
-        ("a panel that is unpacked a block short", "b < w.pairs * BLOCK / 16;", "b + 1 < w.pairs * BLOCK / 16;"),
+        ("a panel that is unpacked a block short", "w.pairs * BLOCK / 16, bytes", "w.pairs * BLOCK / 16 - 1, bytes"),
         unit="tier_avx2.cpp",
+    ),
+    *of(
+        "tiles.inl", MATMUL,
+        ("a tile's shift rounds", "half_(broadcast((1 << shift_) >> 1))", "half_(broadcast((1 << shift_) >> 2))"),
+        ("a tile's zero point", "w.zero * 0x01010101", "w.zero * 0x01010100", True),
+        ("a tile's first group", "k + 1 == pairs, p == 0}", "k + 1 == pairs, false}"),
+        ("a tile's groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 64 / BLOCK,"),
+        ("a tile's groups of minima of another size", "smaller<std::int64_t>(4, w.pairs - p)",
+         "smaller<std::int64_t>(3, w.pairs - p)"),
+        unit="tier_amx.cpp",
     ),
 ]  # fmt: skip
 
@@ -349,10 +360,15 @@ def altered(mutation: Mutation) -> str:
     return text[: places[0].start()] + mutation.new + text[places[0].end() :]
 
 
+FLAGS = {"avx2": "avx2", "amx": "amx_int8"}
+"""What the system calls the instructions that a tier needs."""
+
+
 def usable(mutation: Mutation) -> bool:
-    if mutation.unit != "tier_avx2.cpp":
-        return True
-    return platform.machine() in ("x86_64", "AMD64") and " avx2 " in Path("/proc/cpuinfo").read_text()
+    flag = FLAGS.get(tier_of(mutation))
+    return flag is None or (
+        platform.machine() in ("x86_64", "AMD64") and flag in Path("/proc/cpuinfo").read_text().split()
+    )
 
 
 def main() -> int:

@@ -1,4 +1,7 @@
-# Sourced: `tiers` are arguments to CMake that leave out AVX-512 where this machine could not run it: it is more than a third of the
-# compilation.
+# Sourced: `tiers` are arguments to CMake that leave out AVX-512 and AMX where this machine could not run them: they are more than a third
+# of the compilation.
 tiers=()
-[ "$(uname -m)" != x86_64 ] || grep -qw avx512_vnni /proc/cpuinfo || tiers=('-DINTACT_TIERS=scalar;avx2')
+has() { grep -qw "$1" /proc/cpuinfo; }
+if [ "$(uname -m)" = x86_64 ] && ! has amx_int8; then
+    if has avx512_vnni; then tiers=('-DINTACT_TIERS=scalar;avx2;avx512'); else tiers=('-DINTACT_TIERS=scalar;avx2'); fi
+fi

@@ -295,7 +295,7 @@ def test_info_says_what_runs(model, path):
     assert info["path"] == str(path)
     assert (info["architecture"], info["layers"], info["context"], info["vocabulary"]) == ("qwen3", 2, CONTEXT, 301)
     assert (info["profile"], info["executor"], info["threads"]) == ("int8", "native", 1)
-    assert info["tier"] in ("avx512", "avx2", "neon", "scalar")
+    assert info["tier"] in ("amx", "avx512", "avx2", "neon", "scalar")
     assert "tiny.gguf" in repr(model)
 
 

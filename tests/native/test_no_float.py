@@ -17,8 +17,9 @@ from intact._native import kernels
 from support.disassembly import KERNELS, Disassembly, is_float
 
 TIERS = kernels.tiers()
-# Instructions that the matrix product of a tier is made of; all there are in the library are reached from its kernels.
-DOT_PRODUCTS = {"avx512": ("vpdpbusd", "vpdpwssd"), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}
+# Instructions that only the matrix product of this tier is made of; all there are in the library are reached from its
+# kernels.
+DOT_PRODUCTS = {"amx": ("tdpbssd",), "avx512": ("vpdpbusd",), "avx2": ("vpmaddubsw",), "neon": (), "scalar": ()}
 MEMORY = {"memcmp", "memcpy", "memmove", "memset"}
 
 

@@ -1,0 +1,272 @@
+// What every matrix product is made of (docs/numerics.md, section 4): codes unpacked, rows packed, sums finished.
+
+#define INTACT_INLINE __attribute__((always_inline))
+
+template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
+    (f.template operator()<G>(), ...);
+}
+template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
+
+// Fetches a line into the cache of a level. Always inline: GCC 12 takes a function of nothing else for one without
+// effects and drops its calls.
+template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }
+
+// Lines of a weight on their way from memory go to the second-level cache first, then to the first; also across panels.
+// PACE: how many lines of codes there are for one of these.
+template <int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
+    prefetch<2>(static_cast<const char*>(line) + 4096 / PACE);
+    prefetch(static_cast<const char*>(line) + 2048 / PACE);
+}
+
+// Codes of group G (4 inputs of 16 outputs) of a block in the panel layout of weight.h.
+template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
+    if constexpr (BITS == 8) {
+        return load(block + 64 * G);
+    } else if constexpr (BITS >= 4) {
+        const Lanes line = load(block + 64 * (G / 2));
+        const Lanes low = G % 2 ? high_nibbles(line) : low_nibbles(line);
+        if constexpr (BITS == 5) {
+            std::uint64_t mask;
+            __builtin_memcpy(&mask, block + 256 + 8 * G, 8);
+            return add_bits<4>(low, mask);
+        } else if constexpr (BITS == 6) {
+            return insert_pairs<G % 4>(low, load(block + 256 + 64 * (G / 4)));
+        } else {
+            return low;
+        }
+    } else {
+        const Lanes low = bit_pairs<G % 4>(load(block + 64 * (G / 4)));
+        if constexpr (BITS == 3) {
+            std::uint64_t mask;
+            __builtin_memcpy(&mask, block + 128 + 8 * G, 8);
+            return add_bits<2>(low, mask);
+        } else {
+            return low;
+        }
+    }
+}
+
+// Activations as a tile of T rows reads them, pair after pair of blocks: for each row the codes of both blocks, what
+// their sums start from, their scales, their own sums.
+template <int BLOCK> struct PackedPair {
+    std::int8_t codes[2 * BLOCK];
+    std::int32_t start[2];  // -zero * sum of the codes, plus half of the rounded shift
+    std::int16_t scale[2];
+    std::int16_t sum[2];  // for the minima
+};
+
+inline Lanes broadcast_halves(const std::int16_t* pair) {
+    std::int32_t both;
+    __builtin_memcpy(&both, pair, 4);
+    return broadcast(both);
+}
+
+// Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
+template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
+
+// A group of minima, at most four pairs, added to the sums of T rows. step: of x, from pair to pair.
+template <int BLOCK, int T>
+INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pairs, const PackedPair<BLOCK>* x,
+                                     std::int64_t step, std::int32_t* out) {
+    Lanes group[T];
+    repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
+    for (std::int64_t p = 0; p < pairs; p++, x += step) {
+        const Lanes m = load(minima + p * 32);
+        fetch_ahead<8>(minima + p * 32);
+        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(x[t].sum)); });
+    }
+    repeat<T>([&]<int t>() INTACT_INLINE {
+        store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
+    });
+}
+
+// The shift of untabled codes.
+template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
+
+// Blocks first..last - 1 of a panel, a byte a code, in the layout of 8 bits. as: what becomes of 64 codes; fetch: what
+// is done for a line that was read.
+template <int BITS, bool TABLE, class F, class G>
+INTACT_INLINE inline void unpack_blocks(const Matrix& w, std::int64_t panel, std::int64_t first, std::int64_t last,
+                                        std::uint8_t* to, F as, G fetch) {
+    constexpr int kBytes = BITS * 64;
+    const std::uint8_t* block = w.codes + (panel * w.blocks + first) * kBytes;
+    Lanes table{};
+    if constexpr (TABLE) table = load_table(w.table);
+    for (std::int64_t b = first; b < last; b++, block += kBytes, to += 512) {
+        for (int line = 0; line < BITS; line++) fetch(block + 64 * line);
+        repeat<8>([&]<int g>() INTACT_INLINE {
+            const Lanes codes = unpack<BITS, g>(block);
+            store(to + 64 * g, as(TABLE ? look_up(table, codes) : codes));
+        });
+    }
+}
+
+// Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to
+// the left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 29
+// bits.
+struct Rescale {
+    Rescale() = default;
+    Rescale(std::int32_t left_, std::int32_t low, std::int32_t high)
+        : left(left_),
+          right(larger(0, -(left_ + low))),
+          plain(right <= 29 && right + left_ + high <= 29),
+          up(left + right + 2),
+          down(right + 1) {}
+
+    // A panel in 32 bits, with two to spare, so that two results can be added; needs `plain`. Gives bits to `lost`
+    // where they do not fit.
+    INTACT_INLINE Lanes quick(Lanes x, Lanes exponents, Lanes& lost) const {
+        const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
+        lost = bit_or(lost, subtract(signed_right_each(high, shift), x));
+        // x / 2^s rounded half up is floor((floor(x / 2^(s-1)) + 1) / 2).
+        return shift_right<1>(add(shift_right(high, down), broadcast(1)));
+    }
+
+    Wide operator()(const std::int32_t* sums, const std::int32_t* exponents) const {
+        const Wide x = load_wide(sums), shift = load_wide(exponents) + left;
+        if (plain) return round_shift(x << (shift + right), std::int64_t{right});
+        return shift_small(x, -shift);
+    }
+
+    std::int32_t left, right;
+    bool plain;
+    std::int32_t up, down;
+};
+
+// What a row's sums are multiplied by.
+struct RowScale {
+    RowScale() = default;
+    RowScale(const Matrix& w, const Activations& a, const Output& out, std::int64_t row)
+        : main(22 + w.shift + out.fraction + a.exponent[row], w.scale_exp_low, w.scale_exp_high) {
+        const std::int32_t own = !w.has_min      ? 0
+                                 : w.block == 16 ? a.minima16_exp[row] + kMinimaFold<16>
+                                                 : a.minima32_exp[row] + kMinimaFold<32>;
+        minima = Rescale(out.fraction + a.exponent[row] + own, w.minimum_exp_low, w.minimum_exp_high);
+    }
+
+    Rescale main, minima;
+};
+
+constexpr std::int64_t kLargest = std::int64_t{1} << 50;  // a wide result before its bias
+
+// One row's results for a panel: biased, saturated or added.
+struct Place {
+    INTACT_INLINE void put(std::int64_t i, Wide x, auto count) const {
+        if (out.bias) x += load_wide(out.bias + n0 + i, count);
+        if (out.narrow) {
+            store_wide(out.narrow + at + i, saturate(x), count);
+        } else {
+            std::int64_t* to = out.wide + at + i;
+            store_wide(to, out.accumulate ? load_wide(to, count) + x : x, count);
+        }
+    }
+    const Output& out;
+    std::int64_t n0, count, at;  // outputs, and where the first goes
+};
+
+// Sums in 64 bits, whatever their size.
+__attribute__((noinline)) void finish_any(const Matrix& w, const RowScale& scale, const Place& place,
+                                          const std::int32_t* main, const std::int32_t* minima) {
+    by_wide(place.count, [&](std::int64_t i, auto count) INTACT_INLINE {
+        Wide sum = scale.main(main + i, w.scale_exp + place.n0 + i);
+        if (w.has_min) sum += scale.minima(minima + i, w.minimum_exp + place.n0 + i);
+        if (!place.out.narrow) sum = smaller(larger(sum, all<Wide>(-kLargest)), all<Wide>(kLargest));
+        place.put(i, sum, count);
+    });
+}
+
+// Results of a tile whose outputs all exist: false, and nothing done that matters, where one does not fit 32 bits.
+template <int T, int P>
+INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, std::int64_t at, std::int64_t panel,
+                                       const Output& out, const std::int32_t* main, const std::int32_t* minima) {
+    bool plain = (panel + P) * 16 <= w.rows;
+    for (int t = 0; t < T; t++) plain = plain && scale[t].main.plain && (!w.has_min || scale[t].minima.plain);
+    if (!plain) return false;
+    const bool direct = out.narrow && !out.bias;
+    alignas(64) std::int32_t results[P * T * 16];
+    Lanes lost = zero();
+    repeat<P>([&]<int q>() INTACT_INLINE {
+        const Lanes exponents = load(w.scale_exp + (panel + q) * 16);
+        const Lanes own = w.has_min ? load(w.minimum_exp + (panel + q) * 16) : zero();
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            constexpr int i = (q * T + t) * 16;
+            Lanes sum = scale[t].main.quick(load(main + i), exponents, lost);
+            if (w.has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
+            store(direct ? out.narrow + at + t * out.stride + q * 16 : results + i, sum);
+        });
+    });
+    if (!equal(lost, zero())) return false;
+    if (direct) return true;
+    for (int t = 0; t < T; t++)
+        for (int q = 0; q < P; q++) {
+            const Place place{out, (panel + q) * 16, 16, at + t * out.stride + q * 16};
+            by_wide(16, [&](std::int64_t i, auto count)
+                            INTACT_INLINE { place.put(i, load_wide(results + (q * T + t) * 16 + i), count); });
+        }
+    return true;
+}
+
+// The results of T rows, from `row` on, and P panels.
+template <int T, int P>
+INTACT_INLINE inline void finish(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
+                                 const Output& out, const std::int32_t* main, const std::int32_t* minima) {
+    const std::int64_t first = out.first + row * out.stride + panel * 16;
+    if (finish_plain<T, P>(w, scale, first, panel, out, main, minima)) return;
+    for (int q = 0; q < P; q++)
+        for (int t = 0; t < T; t++) {
+            const std::int64_t n0 = (panel + q) * 16;
+            const Place place{out, n0, smaller<std::int64_t>(16, w.rows - n0), out.first + (row + t) * out.stride + n0};
+            finish_any(w, scale[t], place, main + (q * T + t) * 16, minima + (q * T + t) * 16);
+        }
+}
+
+// A block of rows is split into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
+struct Tiles {
+    Tiles(std::int64_t rows_, std::int64_t most) : rows(rows_), count((rows_ + most - 1) / most) {}
+    std::int64_t begin(std::int64_t i) const { return rows * i / count; }
+
+    std::int64_t rows, count;
+};
+
+template <int BLOCK>
+void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPair<BLOCK>* to, std::int64_t step) {
+    const std::int8_t* codes = a.codes + row * a.stride;
+    const std::int32_t* sums = a.half_sums + row * a.blocks * 2;
+    const std::int32_t* scale = a.scale + row * a.blocks;
+    const std::int16_t* minima =
+        BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
+    const std::int32_t half = (1 << w.shift) >> 1;
+    const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
+    for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
+        if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
+        if constexpr (BLOCK == 16) {
+            __builtin_memcpy(to->codes, codes + p * 32, 32);
+            for (int i = 0; i < 2; i++) {
+                to->start[i] = half - zero * sums[2 * p + i];
+                to->scale[i] = static_cast<std::int16_t>(scale[p]);
+            }
+        } else {
+            // Of an odd last block the other one has no scale, whatever its codes.
+            const int present = 2 * p + 1 < w.blocks ? 2 : 1;
+            __builtin_memcpy(to->codes, codes + p * 64, 64);
+            for (int i = 0; i < 2; i++) {
+                const std::int64_t b = 2 * p + (i < present ? i : 0);
+                to->start[i] = half - zero * (sums[2 * b] + sums[2 * b + 1]);
+                to->scale[i] = static_cast<std::int16_t>(i < present ? scale[b] : 0);
+            }
+        }
+    }
+}
+
+// The rows of a block, and what their sums are multiplied by.
+template <int BLOCK>
+void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles& tiles, const Output& out,
+          RowScale* scale, PackedPair<BLOCK>* to) {
+    for (std::int64_t i = 0; i < tiles.count; i++) {
+        const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+        for (std::int64_t t = 0; t < height; t++) {
+            pack_row<BLOCK>(w, a, first + begin + t, to + begin * w.pairs + t, height);
+            scale[begin + t] = RowScale(w, a, out, first + begin + t);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// AVX-512 with products in AMX's tiles: the kernels of tier avx512, but for matrix products of many rows.
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "kernels.h"
+#include "simd_avx512.h"
+
+namespace intact {
+namespace {
+
+// Each builds on those before: the blank lines keep the formatter from sorting them.
+#include "integer.inl"
+
+#include "product.inl"
+
+#include "tiles.inl"
+
+}  // namespace
+
+const Kernels* amx_kernels() {
+    static const Kernels table = [] {
+        Kernels k = kAvx512;
+        k.name = "amx";
+        k.row_bytes = kTileRowBytes;
+        k.matmul = matmul;
+        return k;
+    }();
+    return &table;
+}
+
+}  // namespace intact

@@ -1,0 +1,226 @@
+// The matrix product (docs/numerics.md, section 4) in AMX's tiles: sixteen rows by a panel of 16 outputs, one block a
+// tile. What one block of every row and output comes to leaves the tile for memory; there vectors scale and add it
+// while the next tiles are at work.
+
+constexpr std::int64_t kTileRows = 16;           // of a tile
+constexpr std::int64_t kLeastRows = 12;          // of a product; below, vectors take less time
+constexpr std::int64_t kTilePanels = 2;          // that rows meet while they are in the first-level cache
+constexpr std::int64_t kTileRowBytes = 5 << 18;  // processors with AMX have 2 MiB of second-level cache a core
+
+// Tiles 0 to 3 hold sums, 4 and 5 rows, 6 and 7 weights. The instructions are written out because GCC 12's intrinsics
+// don't tell it what they read: it takes stores before them for dead.
+struct alignas(64) TileShapes {
+    std::uint8_t palette = 1, start = 0, reserved[14] = {};
+    std::uint16_t row_bytes[16] = {};
+    std::uint8_t rows[16] = {};
+};
+template <int BLOCK> void shape_tiles(std::int64_t height) {
+    TileShapes shapes;
+    const auto shape = [&](int first, int last, std::int64_t rows, int bytes) {
+        for (int i = first; i <= last; i++) {
+            shapes.rows[i] = static_cast<std::uint8_t>(rows);
+            shapes.row_bytes[i] = static_cast<std::uint16_t>(bytes);
+        }
+    };
+    shape(0, 3, height, 64), shape(4, 5, height, BLOCK), shape(6, 7, BLOCK / 4, 64);
+    asm volatile("ldtilecfg %0" : : "m"(shapes));
+}
+inline void release_tiles() { asm volatile("tilerelease" : : : "memory"); }
+template <int TILE> INTACT_INLINE inline void load_tile(const void* p, std::int64_t stride) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(stride), "i"(TILE) : "memory");
+}
+template <int TILE> INTACT_INLINE inline void store_tile(void* p) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(std::int64_t{64}), "i"(TILE) : "memory");
+}
+template <int SUMS, int ROWS, int WEIGHTS> INTACT_INLINE inline void multiply_tiles() {
+    asm volatile("tilezero %%tmm%c0\n\ttdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(SUMS), "i"(ROWS), "i"(WEIGHTS));
+}
+
+// The shift of the sums of a block's products; -1: the matrix says.
+template <int BITS, bool TABLE> constexpr int kTileShift = TABLE ? -1 : kShift<BITS>;
+
+// A pair of blocks of a tile of rows and a panel.
+template <int BLOCK> struct TileStep {
+    const PackedPair<BLOCK>* x;  // of the first row
+    const std::uint8_t* weights;
+    const std::int16_t* scales;
+    std::int32_t* out;  // [row][16]: sums of the groups before
+    bool ends, first;   // a group of eight blocks; whether that is the panel's first
+};
+
+// Takes step after step: while the rows and weights of one are loaded, those of the step before are multiplied, the
+// products of the one before it leave the tiles, and those of the one before that are scaled and added. T: rows, of
+// which the last ones may be of no use.
+template <int SHIFT, int BLOCK, int T> class TileLine {
+public:
+    TileLine(int shift, std::int32_t* products)
+        : products_(products), shift_(SHIFT >= 0 ? SHIFT : shift), half_(broadcast((1 << shift_) >> 1)) {
+        repeat<T>([&]<int t>() INTACT_INLINE { group_[t] = broadcast(64); });
+    }
+
+    INTACT_INLINE void take(const TileStep<BLOCK>& step) { advance<true, true>(step); }
+    INTACT_INLINE void end() {
+        advance<false, true>(kNone);
+        advance<false, false>(kNone);
+        advance<false, false>(kNone);
+    }
+
+private:
+    template <bool LOADS, bool MULTIPLIES> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
+        if (odd_)
+            advance<2, LOADS, MULTIPLIES>(step);
+        else
+            advance<0, LOADS, MULTIPLIES>(step);
+    }
+    template <int A, bool LOADS, bool MULTIPLIES> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
+        constexpr std::int64_t kStep = sizeof(PackedPair<BLOCK>), kLines = BLOCK / 4 * 64;
+        constexpr int B = 2 - A;
+        std::int32_t* to = products_ + A * kTileRows * 16;
+        const std::int32_t* from = products_ + B * kTileRows * 16;
+        if constexpr (MULTIPLIES) multiply_tiles<A, 4, 6>();
+        if constexpr (LOADS) {
+            load_tile<4>(step.x->codes, kStep);
+            load_tile<6>(step.weights, 64);
+        }
+        add_rows<0, T / 4>(from);
+        store_tile<B>(to);
+        add_rows<T / 4, T / 2>(from);
+        if constexpr (MULTIPLIES) multiply_tiles<A + 1, 5, 7>();
+        if constexpr (LOADS) {
+            load_tile<5>(step.x->codes + BLOCK, kStep);
+            load_tile<7>(step.weights + kLines, 64);
+        }
+        add_rows<T / 2, T * 3 / 4>(from);
+        store_tile<B + 1>(to + kTileRows * 16);
+        add_rows<T * 3 / 4, T>(from);
+        if (stored_.ends) fold();
+        stored_ = multiplied_, multiplied_ = loaded_, loaded_ = step, odd_ = !odd_;
+    }
+
+    template <int FROM, int TO> INTACT_INLINE void add_rows(const std::int32_t* products) {
+        const Lanes scales = load(stored_.scales);
+        repeat<TO - FROM>([&]<int i>() INTACT_INLINE {
+            constexpr int t = FROM + i;
+            Lanes low = load(products + t * 16), high = load(products + (kTileRows + t) * 16);
+            if (SHIFT != 0) low = shift_right(add(low, half_), shift_), high = add(high, half_);
+            high = SHIFT == 0 ? shift_left<16>(high) : shift_left(high, 16 - shift_);
+            const Lanes scale = multiply_round15(scales, broadcast_halves(stored_.x[t].scale));
+            group_[t] = dot_pairs(group_[t], blend_halves(low, high), scale);
+        });
+    }
+
+    INTACT_INLINE void fold() {
+        repeat<T>([&]<int t>() INTACT_INLINE {
+            const Lanes folded = shift_right<7>(group_[t]);
+            store(stored_.out + t * 16, stored_.first ? folded : add(load(stored_.out + t * 16), folded));
+            group_[t] = broadcast(64);
+        });
+    }
+
+    // Before the first step, and behind the last.
+    static constexpr PackedPair<BLOCK> kNoRows[kTileRows]{};
+    static constexpr std::int16_t kNoScales[32]{};
+    std::int32_t* products_;
+    int shift_;
+    Lanes half_, group_[T];
+    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};
+    TileStep<BLOCK> loaded_ = kNone, multiplied_ = kNone, stored_ = kNone;
+    bool odd_ = false;
+};
+
+// The sums of P panels, [panel][tile][T][16].
+template <int BITS, int BLOCK, bool TABLE, int T>
+void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, const Tiles& tiles,
+                     const PackedPair<BLOCK>* x, std::int32_t* out) {
+    constexpr int kGroupPairs = 128 / BLOCK, kBlocks = BLOCK / 16;  // pairs of a group; blocks of 32 of a pair
+    alignas(64) std::uint8_t bytes[kTilePanels][kGroupPairs * kBlocks * 512];
+    alignas(64) std::int32_t products[4 * kTileRows * 16];
+    const Lanes zero_point = broadcast(w.zero * 0x01010101);
+    const std::int64_t ahead = kTilePanels * w.blocks * BITS * 64;  // where the same blocks of the next panels lie
+    TileLine<kTileShift<BITS, TABLE>, BLOCK, T> line(w.shift, products);
+    for (std::int64_t p = 0; p < w.pairs; p += kGroupPairs) {
+        const std::int64_t pairs = smaller<std::int64_t>(kGroupPairs, w.pairs - p);
+        for (std::int64_t q = 0; q < panels; q++) {
+            unpack_blocks<BITS, TABLE>(
+                w, panel + q, p * kBlocks, (p + pairs) * kBlocks, bytes[q],
+                [&](Lanes codes) INTACT_INLINE { return subtract_bytes(codes, zero_point); },
+                [&](const std::uint8_t* line) INTACT_INLINE { prefetch<2>(line + ahead); });
+            for (std::int64_t k = 0; k < pairs; k++)
+                prefetch<2>(w.scales + ((panel + kTilePanels + q) * w.pairs + p + k) * 32);
+        }
+        for (std::int64_t i = 0; i < tiles.count; i++) {
+            const std::int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
+            const PackedPair<BLOCK>* first = x + row * w.pairs + p * height;
+            for (std::int64_t q = 0; q < panels; q++) {
+                const std::int16_t* scales = w.scales + ((panel + q) * w.pairs + p) * 32;
+                std::int32_t* sums = out + (q * tiles.count + i) * T * 16;
+                for (std::int64_t k = 0; k < pairs; k++)
+                    line.take({first + k * height, bytes[q] + k * kBlocks * 512, scales + k * 32, sums, k + 1 == pairs,
+                               p == 0});
+            }
+        }
+    }
+    line.end();
+}
+
+// The results of a tile of rows and a panel.
+template <int BLOCK>
+void finish_tile(const Matrix& w, const RowScale* scale, std::int64_t first, const Tiles& tiles, std::int64_t tile,
+                 std::int64_t panel, const PackedPair<BLOCK>* x, const Output& out, const std::int32_t* sums) {
+    const std::int64_t begin = tiles.begin(tile), height = tiles.begin(tile + 1) - begin;
+    const auto rows = [&]<int T>(std::int64_t t) INTACT_INLINE {
+        alignas(64) std::int32_t minima[T * 16];
+        if (w.has_min) {
+            repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
+            for (std::int64_t p = 0; p < w.pairs; p += 4)
+                add_minima<BLOCK, T>(w.minima + (panel * w.pairs + p) * 32, smaller<std::int64_t>(4, w.pairs - p),
+                                     x + begin * w.pairs + p * height + t, height, minima);
+        }
+        finish<T, 1>(w, scale + begin + t, first + begin + t, panel, out, sums + t * 16, minima);
+    };
+    std::int64_t t = 0;
+    for (; t + 4 <= height; t += 4) rows.template operator()<4>(t);
+    for (; t < height; t++) rows.template operator()<1>(t);
+}
+
+template <int BITS, int BLOCK, bool TABLE>
+void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+               std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    static_assert(sizeof(RowScale) <= 4 * kRowScale);
+    auto* scale = reinterpret_cast<RowScale*>(scratch);
+    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+    const std::int64_t most = row_block(w.blocks, kTileRowBytes);
+    alignas(64) std::int32_t sums[kTilePanels * kMostRows * 16];
+    for (std::int64_t first = row0; first < row1; first += most) {
+        const Tiles tiles(smaller(most, row1 - first), kTileRows);
+        if (!packed) pack(w, a, first, tiles, out, scale, x);
+        // A lower tile among higher ones computes a row too many, of whatever comes next.
+        const std::int64_t height = (tiles.rows + tiles.count - 1) / tiles.count;
+        shape_tiles<BLOCK>(height);
+        const std::int64_t step = height > 12 ? 16 : 12;
+        const auto multiply =
+            step == 16 ? multiply_panels<BITS, BLOCK, TABLE, 16> : multiply_panels<BITS, BLOCK, TABLE, 12>;
+        for (std::int64_t panel = panel0; panel < panel1; panel += kTilePanels) {
+            const std::int64_t panels = smaller<std::int64_t>(kTilePanels, panel1 - panel);
+            multiply(w, panel, panels, tiles, x, sums);
+            for (std::int64_t q = 0; q < panels; q++)
+                for (std::int64_t i = 0; i < tiles.count; i++)
+                    finish_tile(w, scale, first, tiles, i, panel + q, x, out, sums + (q * tiles.count + i) * step * 16);
+        }
+        release_tiles();
+    }
+}
+
+void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+            std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    const auto run = row1 - row0 < kLeastRows ? kAvx512.matmul
+                     : w.has_table            ? matmul_of<4, 32, true>
+                     : w.bits == 8            ? matmul_of<8, 32, false>
+                     : w.bits == 6            ? matmul_of<6, 16, false>
+                     : w.bits == 5            ? matmul_of<5, 32, false>
+                     : w.bits == 4            ? matmul_of<4, 32, false>
+                     : w.bits == 3            ? matmul_of<3, 16, false>
+                     : w.block == 32          ? matmul_of<2, 32, false>
+                                              : matmul_of<2, 16, false>;
+    run(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+}
