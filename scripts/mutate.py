@@ -3,11 +3,11 @@
 
     scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
 
-Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 and amx for their own),
-links it with the other objects of the build folder and runs the tests of the kernels that it touches, on that tier. First
-the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have passed before).
-Without --all one mutation or two of most files are taken. One whose text is no longer in the source is an error: the
-list below has to follow the kernels.
+Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 and amx for their
+own), links it with the other objects of the build folder and runs the tests of the kernels that it touches, on that
+tier. First the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have
+passed before). Without --all one mutation or two of most files are taken. One whose text is no longer in the source is
+an error: the list below has to follow the kernels.
 """
 
 from __future__ import annotations
