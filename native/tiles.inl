@@ -128,7 +128,7 @@ private:
     bool odd_ = false;
 };
 
-// The sums of P panels, [panel][tile][T][16].
+// The sums of some panels, [panel][tile][T][16].
 template <int BITS, int BLOCK, bool TABLE, int T>
 void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, const Tiles& tiles,
                      const PackedPair<BLOCK>* x, std::int32_t* out) {
