@@ -23,7 +23,7 @@ PAGES = FACTORS["page_size"]
 PAIRED = {"tier": TIERS} | {name: values for name, values in FACTORS.items() if name != "page_size"}
 ROWS = [Setting(**row, page_size=PAGES[i % 3]) for i, row in enumerate(all_pairs(PAIRED, seed=3, tries=100))]
 LENGTH, DRAWN = 70, dict(zip(MODELS, (64, 16), strict=True))
-SCALAR = (9, 6)
+SCALAR_LENGTH = 9
 TEXT = (
     "An integer has no rounding error, and a sum of integers has no order. The water of the lake was still, and far "
     "away, behind the last house of the village, somebody was counting aloud: one, two, three, four, five, six, seven. "
@@ -38,7 +38,7 @@ def name_of(setting: Setting) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[tuple[str, int, bool], Outcome]:
+def outcomes() -> dict[tuple[str, int, int, bool], Outcome]:
     """Each model's plainest run: one thread of the best tier, alone, the prompt whole. All others must equal it."""
     return {}
 
@@ -64,8 +64,10 @@ def cases():
 @pytest.mark.parametrize(("name", "setting"), list(cases()))
 def test_no_pair_of_settings_changes_a_bit(outcomes, name, setting):
     path = real_model(name)
-    length, drawn = SCALAR if setting.tier == "scalar" else (LENGTH, DRAWN[name])
-    tokens, key = prompt(path, length), (name, length, setting.sampled)
+    length, drawn = LENGTH, DRAWN[name]
+    if setting.tier == "scalar":  # little, but enough for all to be there at once
+        length, drawn = SCALAR_LENGTH, 6 if setting.chunk == WHOLE else SCALAR_LENGTH + 2 * (setting.batch - 1)
+    tokens, key = prompt(path, length), (name, length, drawn, setting.sampled)
     if key not in outcomes:
         plain = Setting(TIERS[0], 1, 1, WHOLE, setting.sampled, 32)
         outcomes[key] = observe(path, plain, tokens, stranger, drawn)
