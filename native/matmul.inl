@@ -143,13 +143,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    const auto run = w.has_table     ? matmul_of<4, 32, true>
-                     : w.bits == 8   ? matmul_of<8, 32, false>
-                     : w.bits == 6   ? matmul_of<6, 16, false>
-                     : w.bits == 5   ? matmul_of<5, 32, false>
-                     : w.bits == 4   ? matmul_of<4, 32, false>
-                     : w.bits == 3   ? matmul_of<3, 16, false>
-                     : w.block == 32 ? matmul_of<2, 32, false>
-                                     : matmul_of<2, 16, false>;
-    run(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
+        matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    });
 }
