@@ -23,11 +23,13 @@ def functions():
 def test_steps_draws_and_python_make_up_the_whole(tiny, workload):
     found = profile(tiny, workload, Passage(tiny.tokenizer))
     assert {"step", "draw"} <= set(found.calls)
-    assert all(seconds > 0 for seconds in found.calls.values())
+    assert all(seconds >= 0 for seconds in found.calls.values())
+    assert found.calls["step"] > 0
     assert 0 < found.python < found.seconds
     assert found.python + sum(found.calls.values()) == pytest.approx(found.seconds)
     assert {"linear", "attention", "logits"} <= {record.kind for record in found.records}
-    assert all(record.seconds > 0 for record in found.records)
+    assert sum(record.seconds for record in found.records) > 0  # one operation may take less than the clock's tick
+    assert all(record.seconds >= 0 for record in found.records)
 
 
 def test_nothing_stays_patched_or_profiling(tiny):
