@@ -24,7 +24,9 @@ class IntactSide(Scores):
     def __init__(
         self, path: str, threads: int, clock: Callable[[], float], profile: Profile = "int8", chunk: int = 512
     ) -> None:
-        self.model = intact.load(path, profile, threads, chunk=chunk)
+        # No row could use a cache of prompts, and each would leave its pages to it: without one a run takes those of
+        # the run before, as llama.cpp does, not memory that is new to the process.
+        self.model = intact.load(path, profile, threads, chunk=chunk, prefix_cache=False)
         self.clock = clock
         info = self.model.info()
         self.about: dict[str, Any] = {"version": intact.__version__, "tier": info["tier"], "threads": info["threads"]}

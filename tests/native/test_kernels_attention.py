@@ -55,7 +55,7 @@ def assert_attends(
     st.integers(1, 140) | st.just(256),
     st.integers(1, 130),
     st.sampled_from(PAGES),
-    st.integers(1, 9),
+    st.integers(1, 9) | st.integers(10, 40),
     st.integers(0, 2**32),
 )
 @examples(70)
@@ -95,8 +95,9 @@ def test_a_long_context_of_the_largest_weights_and_values(tier: str, sign: int, 
     keys = np.zeros((positions, 8), np.int32)
     values = np.full((positions, 8), sign * (127 * 4095 // 64), np.int32)
     assert attention.quantize_values(values[0]).scale == 4095
-    queries, last = np.ones((2, 8), np.int32), np.array([positions - 1, positions - 30])
-    assert_attends(tier, 32, queries, keys, values, np.full(2, begin), last, attention.score_scale(Fraction(1)))
+    for count in (2, 20):
+        queries, last = np.ones((count, 8), np.int32), np.array([positions - 1, positions - 30] * (count // 2))
+        assert_attends(tier, 32, queries, keys, values, np.full(count, begin), last, attention.score_scale(Fraction(1)))
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -104,9 +105,10 @@ def test_the_largest_scores_do_not_overflow(tier: str) -> None:
     """512 products of 2,047 by 2,047."""
     keys = np.full((20, 512), LIMIT, np.int32) * np.array([[1], [-1]] * 10, np.int32)
     values = random_heads(np.random.default_rng(1), 20, 512, 20)
-    last = np.array([19, 18])
-    for scale in (attention.score_scale(Fraction(1, 22)), attention.Scale((1 << 31) - 1, 70)):
-        assert_attends(tier, 16, keys[:2], keys, values, np.zeros(2, np.int64), last, scale)
+    for count in (2, 20):
+        last = np.array([19, 18] * (count // 2))
+        for scale in (attention.score_scale(Fraction(1, 22)), attention.Scale((1 << 31) - 1, 70)):
+            assert_attends(tier, 16, keys[:count], keys, values, np.zeros(count, np.int64), last, scale)
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -124,8 +126,12 @@ def test_a_long_context_with_a_window(tier: str) -> None:
 def test_pages_and_tiles_do_not_change_the_bits(tier: str) -> None:
     """Queries alone or together, on pages of any size, beside positions that they don't see."""
     rng = np.random.default_rng(4)
-    keys, values, queries = random_heads(rng, 100, 20, 18), random_heads(rng, 100, 20, 20), random_heads(rng, 8, 20, 18)
-    first, last = np.array([0, 0, 5, 17, 40, 40, 41, 90]), np.array([0, 50, 50, 50, 99, 98, 64, 90])
+    keys, values, queries = (
+        random_heads(rng, 100, 20, 18),
+        random_heads(rng, 100, 20, 20),
+        random_heads(rng, 24, 20, 18),
+    )
+    first, last = np.tile([0, 0, 5, 17, 40, 40, 41, 90], 3), np.tile([0, 50, 50, 50, 99, 98, 64, 90], 3)
     scale = attention.score_scale(Fraction(1, 5))
     results = []
     for page in PAGES:
@@ -133,7 +139,9 @@ def test_pages_and_tiles_do_not_change_the_bits(tier: str) -> None:
         for position in range(100):
             cache.append(tier, keys[position], values[position], position)
         results.append(cache.attend(tier, queries, first, last, *scale))
-        alone = [cache.attend(tier, queries[i : i + 1], first[i : i + 1], last[i : i + 1], *scale)[0] for i in range(8)]
+        alone = [
+            cache.attend(tier, queries[i : i + 1], first[i : i + 1], last[i : i + 1], *scale)[0] for i in range(24)
+        ]
         results.append(np.stack(alone))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
