@@ -118,17 +118,18 @@ struct Int8Run : Run {
     }
 
     // A product whose two results a gate takes: some rows and outputs at a time, which then stay in the second-level
-    // cache.
+    // cache, and of few rows as many outputs as fit the same room.
     void gated(const Op& op, const Activations& a, std::size_t i) {
-        constexpr std::int64_t kPanels = 24;
+        constexpr std::int64_t kPanels = 24;  // of as many rows as are packed together
         const Op& gate = m_.ops[i];
         const Matrix& w = at(m_.weights, op.targets[0].weight)->matrix;
         const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->row_bytes);
-        const std::int64_t each = own + row_block(w.blocks, m_.kernel->row_bytes) * kPanels * 16;
+        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes), each = own + height * kPanels * 16;
+        const std::int64_t most = kPanels * height / std::clamp<std::int64_t>(rows_, 1, height);
         std::int32_t* room[2] = {scratch(2 * each), nullptr};
         room[1] = room[0] + each;
         const bool in_order = op.targets[0].buffer == gate.source;
-        by_pieces(w, rows_, kPanels, [&](Span rows, Span panels, bool again) {
+        by_pieces(w, rows_, most, [&](Span rows, Span panels, bool again) {
             const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
             std::int32_t* results[2];
             for (int k = 0; k < 2; k++) {
