@@ -7,7 +7,7 @@ constexpr std::int64_t kLeastRows = 12;          // of a product; below, vectors
 constexpr std::int64_t kTilePanels = 2;          // that rows meet while they are in the first-level cache
 constexpr std::int64_t kTileRowBytes = 5 << 18;  // processors with AMX have 2 MiB of second-level cache a core
 
-// Tiles 0 to 3 hold sums, 4 and 5 rows, 6 and 7 weights. The instructions are written out because GCC 12's intrinsics
+// Tiles 0 and 1 hold sums, 4 and 5 rows, 6 and 7 weights. The instructions are written out because GCC 12's intrinsics
 // don't tell it what they read: it takes stores before them for dead.
 struct alignas(64) TileShapes {
     std::uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -22,7 +22,7 @@ template <int BLOCK> void shape_tiles(std::int64_t height) {
             shapes.row_bytes[i] = static_cast<std::uint16_t>(bytes);
         }
     };
-    shape(0, 3, height, 64), shape(4, 5, height, BLOCK), shape(6, 7, BLOCK / 4, 64);
+    shape(0, 1, height, 64), shape(4, 5, height, BLOCK), shape(6, 7, BLOCK / 4, 64);
     asm volatile("ldtilecfg %0" : : "m"(shapes));
 }
 inline void release_tiles() { asm volatile("tilerelease" : : : "memory"); }
@@ -48,84 +48,76 @@ template <int BLOCK> struct TileStep {
     bool ends, first;   // a group of eight blocks; whether that is the panel's first
 };
 
+// What the steps under way need. It is no part of TileLine, whose sums would not stay in registers beside an array.
+template <int BLOCK> struct TileRoom {
+    static constexpr PackedPair<BLOCK> kNoRows[kTileRows]{};
+    static constexpr std::int16_t kNoScales[32]{};
+    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};  // before the first
+
+    alignas(64) std::int32_t products[2][2 * kTileRows * 16];  // of two steps, [block][row][16]
+    TileStep<BLOCK> steps[4] = {kNone, kNone, kNone, kNone};
+};
+
 // Takes step after step: while the rows and weights of one are loaded, those of the step before are multiplied, the
 // products of the one before it leave the tiles, and those of the one before that are scaled and added. T: rows, of
 // which the last ones may be of no use.
 template <int SHIFT, int BLOCK, int T> class TileLine {
 public:
-    TileLine(int shift, std::int32_t* products)
-        : products_(products), shift_(SHIFT >= 0 ? SHIFT : shift), half_(broadcast((1 << shift_) >> 1)) {
+    TileLine(int shift, TileRoom<BLOCK>& room)
+        : room_(room), shift_(SHIFT >= 0 ? SHIFT : shift), half_(broadcast((1 << shift_) >> 1)) {
         repeat<T>([&]<int t>() INTACT_INLINE { group_[t] = broadcast(64); });
     }
 
-    INTACT_INLINE void take(const TileStep<BLOCK>& step) { advance<true, true>(step); }
+    INTACT_INLINE void take(const TileStep<BLOCK>& step) { advance<true>(step); }
     INTACT_INLINE void end() {
-        advance<false, true>(kNone);
-        advance<false, false>(kNone);
-        advance<false, false>(kNone);
+        for (int i = 0; i < 3; i++) advance<false>(TileRoom<BLOCK>::kNone);
     }
 
 private:
-    template <bool LOADS, bool MULTIPLIES> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
-        if (odd_)
-            advance<2, LOADS, MULTIPLIES>(step);
-        else
-            advance<0, LOADS, MULTIPLIES>(step);
-    }
-    template <int A, bool LOADS, bool MULTIPLIES> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
+    template <bool LOADS> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
         constexpr std::int64_t kStep = sizeof(PackedPair<BLOCK>), kLines = BLOCK / 4 * 64;
-        constexpr int B = 2 - A;
-        std::int32_t* to = products_ + A * kTileRows * 16;
-        const std::int32_t* from = products_ + B * kTileRows * 16;
-        if constexpr (MULTIPLIES) multiply_tiles<A, 4, 6>();
-        if constexpr (LOADS) {
-            load_tile<4>(step.x->codes, kStep);
-            load_tile<6>(step.weights, 64);
-        }
-        add_rows<0, T / 4>(from);
-        store_tile<B>(to);
-        add_rows<T / 4, T / 2>(from);
-        if constexpr (MULTIPLIES) multiply_tiles<A + 1, 5, 7>();
-        if constexpr (LOADS) {
-            load_tile<5>(step.x->codes + BLOCK, kStep);
-            load_tile<7>(step.weights + kLines, 64);
-        }
-        add_rows<T / 2, T * 3 / 4>(from);
-        store_tile<B + 1>(to + kTileRows * 16);
-        add_rows<T * 3 / 4, T>(from);
-        if (stored_.ends) fold();
-        stored_ = multiplied_, multiplied_ = loaded_, loaded_ = step, odd_ = !odd_;
+        room_.steps[count_ % 4] = step;
+        const TileStep<BLOCK>& stored = room_.steps[(count_ + 1) % 4];  // three steps ago
+        std::int32_t* const to = room_.products[count_ % 2];
+        const std::int32_t* const from = room_.products[(count_ + 1) % 2];
+        count_++;
+        store_tile<0>(to);
+        add_rows<0, T / 4>(stored, from);
+        multiply_tiles<0, 4, 6>();
+        if constexpr (LOADS) load_tile<4>(step.x->codes, kStep), load_tile<6>(step.weights, 64);
+        add_rows<T / 4, T / 2>(stored, from);
+        store_tile<1>(to + kTileRows * 16);
+        add_rows<T / 2, T * 3 / 4>(stored, from);
+        multiply_tiles<1, 5, 7>();
+        if constexpr (LOADS) load_tile<5>(step.x->codes + BLOCK, kStep), load_tile<7>(step.weights + kLines, 64);
+        add_rows<T * 3 / 4, T>(stored, from);
+        if (stored.ends) fold(stored);
     }
 
-    template <int FROM, int TO> INTACT_INLINE void add_rows(const std::int32_t* products) {
-        const Lanes scales = load(stored_.scales);
+    template <int FROM, int TO> INTACT_INLINE void add_rows(const TileStep<BLOCK>& step, const std::int32_t* products) {
+        const Lanes scales = load(step.scales);
         repeat<TO - FROM>([&]<int i>() INTACT_INLINE {
             constexpr int t = FROM + i;
             Lanes low = load(products + t * 16), high = load(products + (kTileRows + t) * 16);
             if (SHIFT != 0) low = shift_right(add(low, half_), shift_), high = add(high, half_);
             high = SHIFT == 0 ? shift_left<16>(high) : shift_left(high, 16 - shift_);
-            const Lanes scale = multiply_round15(scales, broadcast_halves(stored_.x[t].scale));
+            const Lanes scale = multiply_round15(scales, broadcast_halves(step.x[t].scale));
             group_[t] = dot_pairs(group_[t], blend_halves(low, high), scale);
         });
     }
 
-    INTACT_INLINE void fold() {
+    INTACT_INLINE void fold(const TileStep<BLOCK>& step) {
         repeat<T>([&]<int t>() INTACT_INLINE {
             const Lanes folded = shift_right<7>(group_[t]);
-            store(stored_.out + t * 16, stored_.first ? folded : add(load(stored_.out + t * 16), folded));
+            store(step.out + t * 16, step.first ? folded : add(load(step.out + t * 16), folded));
             group_[t] = broadcast(64);
         });
     }
 
-    // Before the first step, and behind the last.
-    static constexpr PackedPair<BLOCK> kNoRows[kTileRows]{};
-    static constexpr std::int16_t kNoScales[32]{};
-    std::int32_t* products_;
+    TileRoom<BLOCK>& room_;
     int shift_;
+    unsigned count_ = 0;  // of steps so far
     Lanes half_, group_[T];
-    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};
-    TileStep<BLOCK> loaded_ = kNone, multiplied_ = kNone, stored_ = kNone;
-    bool odd_ = false;
 };
 
 // The sums of some panels, [panel][tile][T][16].
@@ -134,10 +126,10 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, c
                      const PackedPair<BLOCK>* x, std::int32_t* out) {
     constexpr int kGroupPairs = 128 / BLOCK, kBlocks = BLOCK / 16;  // pairs of a group; blocks of 32 of a pair
     alignas(64) std::uint8_t bytes[kTilePanels][kGroupPairs * kBlocks * 512];
-    alignas(64) std::int32_t products[4 * kTileRows * 16];
+    TileRoom<BLOCK> room;
     const Lanes zero_point = broadcast(w.zero * 0x01010101);
     const std::int64_t ahead = kTilePanels * w.blocks * BITS * 64;  // where the same blocks of the next panels lie
-    TileLine<kTileShift<BITS, TABLE>, BLOCK, T> line(w.shift, products);
+    TileLine<kTileShift<BITS, TABLE>, BLOCK, T> line(w.shift, room);
     for (std::int64_t p = 0; p < w.pairs; p += kGroupPairs) {
         const std::int64_t pairs = smaller<std::int64_t>(kGroupPairs, w.pairs - p);
         for (std::int64_t q = 0; q < panels; q++) {
