@@ -334,7 +334,14 @@ void bind_model(nb::module_& m) {
                 self.ops.push_back(op);
             },
             "op"_a)
-        .def("reserve_pages", &Model::reserve_pages, "count"_a)
+        .def(
+            "reserve_pages",
+            [](Model& self, std::int64_t count) {
+                const Busy busy(self);
+                nb::gil_scoped_release release;
+                self.reserve_pages(count);
+            },
+            "count"_a)
         .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
         .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "plan.h"
@@ -125,10 +126,17 @@ void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
 }
 
 void Model::reserve_pages(std::int64_t count) {
-    while (static_cast<std::int64_t>(pages.size()) < count) {
-        pages.push_back(Buffer::packed(static_cast<std::size_t>(page_bytes())));
-        std::fill_n(pages.back().data(), pages.back().size(), std::uint8_t{0});
-    }
+    std::vector<Buffer> fresh;
+    for (auto i = static_cast<std::int64_t>(pages.size()); i < count; i++)
+        fresh.push_back(Buffer::packed(static_cast<std::size_t>(page_bytes())));
+    // The system gives memory when it is first written, which in a virtual machine takes longer than what is then done
+    // with it: every thread asks for a part of its own.
+    pool.run([&](int thread) {
+        const Span mine = span(static_cast<std::int64_t>(fresh.size()), thread, pool.size());
+        for (std::int64_t i = mine.begin; i < mine.end; i++)
+            std::fill_n(at(fresh, i).data(), at(fresh, i).size(), std::uint8_t{0});
+    });
+    pages.insert(pages.end(), std::make_move_iterator(fresh.begin()), std::make_move_iterator(fresh.end()));
 }
 
 void Model::copy_page(std::int64_t from, std::int64_t to) {
