@@ -342,7 +342,13 @@ void bind_model(nb::module_& m) {
                 self.reserve_pages(count);
             },
             "count"_a)
-        .def("copy_page", &Model::copy_page, "source"_a, "target"_a)
+        .def(
+            "copy_page",
+            [](Model& self, std::int64_t from, std::int64_t to) {
+                const Busy busy(self);
+                self.copy_page(from, to);
+            },
+            "source"_a, "target"_a)
         .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a)
         .def("head_inputs", &head_inputs, "rows"_a);

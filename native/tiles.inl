@@ -52,7 +52,7 @@ template <int BLOCK> struct TileStep {
 template <int BLOCK> struct TileRoom {
     static constexpr PackedPair<BLOCK> kNoRows[kTileRows]{};
     static constexpr std::int16_t kNoScales[32]{};
-    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};  // before the first
+    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};  // before, behind
 
     alignas(64) std::int32_t products[2][2 * kTileRows * 16];  // of two steps, [block][row][16]
     TileStep<BLOCK> steps[4] = {kNone, kNone, kNone, kNone};

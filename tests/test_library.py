@@ -538,3 +538,19 @@ def test_a_model_in_use_refuses_a_second_thread(path):
     for thread in threads:
         thread.join()
     assert set(errors) <= {"the model is already running in another thread"}
+
+
+def test_pages_stay_where_they_are_while_others_are_reserved(model):
+    executor = NativeExecutor(model.program, threads=1)
+    executor.reserve_pages(2)
+    worker = threading.Thread(target=executor.reserve_pages, args=((256 << 20) // executor.page_bytes,))
+    refused = 0
+    worker.start()
+    while worker.is_alive():
+        try:
+            executor.copy_page(0, 1)
+        except ValueError:
+            refused += 1
+    worker.join()
+    assert refused
+    executor.copy_page(0, 1)
