@@ -224,9 +224,10 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     out.stride = static_cast<std::int64_t>(width);
     out.bias = bias ? bias->data() : nullptr;
     const Kernels& k = tier_of(tier);  // asks the processor, which a hypervisor makes slow
-    std::vector<std::int32_t> scratch(static_cast<std::size_t>(matmul_scratch(w.blocks(), k.row_bytes)));
+    const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w.blocks(), k.row_bytes)));
+    auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(w);
-    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch.data(), false);
+    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch, false);
 }
 
 Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_t epsilon, std::size_t width) {

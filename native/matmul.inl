@@ -80,7 +80,9 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
         for (int q = 0; q < P; q++)
             for (std::int64_t p = first; p < last; p += 4)
                 add_minima<BLOCK, T>(w.minima + ((panel + q) * w.pairs + p) * 32, smaller<std::int64_t>(4, last - p),
-                                     x - (last - p) * T, T, minima + q * T * 16);
+                                     minima + q * T * 16, [&](int t, std::int64_t k) INTACT_INLINE {
+                                         return x[(p + k - last) * T + t].sum;
+                                     });
     }
 }
 

@@ -64,16 +64,15 @@ inline Lanes broadcast_halves(const std::int16_t* pair) {
 // Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
 template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
-// A group of minima, at most four pairs, added to the sums of T rows. step: of x, from pair to pair.
-template <int BLOCK, int T>
-INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pairs, const PackedPair<BLOCK>* x,
-                                     std::int64_t step, std::int32_t* out) {
+// A group of minima, at most four pairs, added to the sums of T rows. sums: those of the codes of row t, pair p.
+template <int BLOCK, int T, class F>
+INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pairs, std::int32_t* out, F sums) {
     Lanes group[T];
     repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
-    for (std::int64_t p = 0; p < pairs; p++, x += step) {
+    for (std::int64_t p = 0; p < pairs; p++) {
         const Lanes m = load(minima + p * 32);
         fetch_ahead<8>(minima + p * 32);
-        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(x[t].sum)); });
+        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(sums(t, p))); });
     }
     repeat<T>([&]<int t>() INTACT_INLINE {
         store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
@@ -182,17 +181,20 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     bool plain = (panel + P) * 16 <= w.rows;
     for (int t = 0; t < T; t++) plain = plain && scale[t].main.plain && (!w.has_min || scale[t].minima.plain);
     if (!plain) return false;
-    const bool direct = out.narrow && !out.bias;
+    // Of members the compiler would think that stores change them.
+    const bool direct = out.narrow && !out.bias, has_min = w.has_min;
+    std::int32_t* const narrow = out.narrow + at;
+    const std::int64_t stride = out.stride;
     alignas(64) std::int32_t results[P * T * 16];
     Lanes lost = zero();
     repeat<P>([&]<int q>() INTACT_INLINE {
         const Lanes exponents = load(w.scale_exp + (panel + q) * 16);
-        const Lanes own = w.has_min ? load(w.minimum_exp + (panel + q) * 16) : zero();
+        const Lanes own = has_min ? load(w.minimum_exp + (panel + q) * 16) : zero();
         repeat<T>([&]<int t>() INTACT_INLINE {
             constexpr int i = (q * T + t) * 16;
             Lanes sum = scale[t].main.quick(load(main + i), exponents, lost);
-            if (w.has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
-            store(direct ? out.narrow + at + t * out.stride + q * 16 : results + i, sum);
+            if (has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
+            store(direct ? narrow + t * stride + q * 16 : results + i, sum);
         });
     });
     if (!equal(lost, zero())) return false;
@@ -228,13 +230,17 @@ struct Tiles {
     std::int64_t rows, count;
 };
 
+// A row's sums of codes, for the minima.
+template <int BLOCK> const std::int16_t* minima_sums(const Activations& a, std::int64_t row) {
+    return BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
+}
+
 template <int BLOCK>
 void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPair<BLOCK>* to, std::int64_t step) {
     const std::int8_t* codes = a.codes + row * a.stride;
     const std::int32_t* sums = a.half_sums + row * a.blocks * 2;
     const std::int32_t* scale = a.scale + row * a.blocks;
-    const std::int16_t* minima =
-        BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
+    const std::int16_t* minima = minima_sums<BLOCK>(a, row);
     const std::int32_t half = (1 << w.shift) >> 1;
     const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {

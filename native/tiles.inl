@@ -39,10 +39,15 @@ template <int SUMS, int ROWS, int WEIGHTS> INTACT_INLINE inline void multiply_ti
 // The shift of the sums of a block's products; -1: the matrix says.
 template <int BITS, bool TABLE> constexpr int kTileShift = TABLE ? -1 : kShift<BITS>;
 
-// A pair of blocks of a tile of rows and a panel.
+// A pair of blocks of a tile's rows: codes line by line of the cache, then the scales.
+template <int BLOCK> struct alignas(64) TileRows {
+    std::int8_t codes[kTileRows][2 * BLOCK];
+    std::int16_t scale[kTileRows][2];
+};
+
+// What the products of a pair of blocks of a tile of rows and a panel are scaled by, and where their sums go.
 template <int BLOCK> struct TileStep {
-    const PackedPair<BLOCK>* x;  // of the first row
-    const std::uint8_t* weights;
+    const TileRows<BLOCK>* x;
     const std::int16_t* scales;
     std::int32_t* out;  // [row][16]: sums of the groups before
     bool ends, first;   // a group of eight blocks; whether that is the panel's first
@@ -50,9 +55,9 @@ template <int BLOCK> struct TileStep {
 
 // What the steps under way need. It is no part of TileLine, whose sums would not stay in registers beside an array.
 template <int BLOCK> struct TileRoom {
-    static constexpr PackedPair<BLOCK> kNoRows[kTileRows]{};
+    static constexpr TileRows<BLOCK> kNoRows{};
     static constexpr std::int16_t kNoScales[32]{};
-    static constexpr TileStep<BLOCK> kNone{kNoRows, nullptr, kNoScales, nullptr, false, false};  // before, behind
+    static constexpr TileStep<BLOCK> kNone{&kNoRows, kNoScales, nullptr, false, false};  // before, behind
 
     alignas(64) std::int32_t products[2][2 * kTileRows * 16];  // of two steps, [block][row][16]
     TileStep<BLOCK> steps[4] = {kNone, kNone, kNone, kNone};
@@ -68,48 +73,55 @@ public:
         repeat<T>([&]<int t>() INTACT_INLINE { group_[t] = broadcast(64); });
     }
 
-    INTACT_INLINE void take(const TileStep<BLOCK>& step) { advance<true>(step); }
+    INTACT_INLINE void take(const TileStep<BLOCK>& step, const std::uint8_t* weights) { advance<true>(step, weights); }
     INTACT_INLINE void end() {
-        for (int i = 0; i < 3; i++) advance<false>(TileRoom<BLOCK>::kNone);
+        for (int i = 0; i < 3; i++) advance<false>(TileRoom<BLOCK>::kNone, nullptr);
     }
 
 private:
-    template <bool LOADS> INTACT_INLINE void advance(const TileStep<BLOCK>& step) {
-        constexpr std::int64_t kStep = sizeof(PackedPair<BLOCK>), kLines = BLOCK / 4 * 64;
+    template <bool LOADS> INTACT_INLINE void advance(const TileStep<BLOCK>& step, const std::uint8_t* weights) {
+        constexpr std::int64_t kRow = 2 * BLOCK, kLines = BLOCK / 4 * 64;
         room_.steps[count_ % 4] = step;
-        const TileStep<BLOCK>& stored = room_.steps[(count_ + 1) % 4];  // three steps ago
+        const TileStep<BLOCK> stored = room_.steps[(count_ + 1) % 4];  // three steps ago
         std::int32_t* const to = room_.products[count_ % 2];
         const std::int32_t* const from = room_.products[(count_ + 1) % 2];
+        const Lanes scales = load(stored.scales);
+        const auto& own = stored.x->scale;
         count_++;
         store_tile<0>(to);
-        add_rows<0, T / 4>(stored, from);
+        add_rows<0, T / 4>(scales, own, from);
         multiply_tiles<0, 4, 6>();
-        if constexpr (LOADS) load_tile<4>(step.x->codes, kStep), load_tile<6>(step.weights, 64);
-        add_rows<T / 4, T / 2>(stored, from);
+        if constexpr (LOADS) load_tile<4>(step.x->codes[0], kRow), load_tile<6>(weights, 64);
+        add_rows<T / 4, T / 2>(scales, own, from);
         store_tile<1>(to + kTileRows * 16);
-        add_rows<T / 2, T * 3 / 4>(stored, from);
+        add_rows<T / 2, T * 3 / 4>(scales, own, from);
         multiply_tiles<1, 5, 7>();
-        if constexpr (LOADS) load_tile<5>(step.x->codes + BLOCK, kStep), load_tile<7>(step.weights + kLines, 64);
-        add_rows<T * 3 / 4, T>(stored, from);
-        if (stored.ends) fold(stored);
+        if constexpr (LOADS) load_tile<5>(step.x->codes[0] + BLOCK, kRow), load_tile<7>(weights + kLines, 64);
+        add_rows<T * 3 / 4, T>(scales, own, from);
+        if (stored.ends) {
+            if (stored.first)
+                fold<true>(stored.out);
+            else
+                fold<false>(stored.out);
+        }
     }
 
-    template <int FROM, int TO> INTACT_INLINE void add_rows(const TileStep<BLOCK>& step, const std::int32_t* products) {
-        const Lanes scales = load(step.scales);
+    template <int FROM, int TO>
+    INTACT_INLINE void add_rows(Lanes scales, const std::int16_t (&own)[kTileRows][2], const std::int32_t* products) {
         repeat<TO - FROM>([&]<int i>() INTACT_INLINE {
             constexpr int t = FROM + i;
             Lanes low = load(products + t * 16), high = load(products + (kTileRows + t) * 16);
             if (SHIFT != 0) low = shift_right(add(low, half_), shift_), high = add(high, half_);
             high = SHIFT == 0 ? shift_left<16>(high) : shift_left(high, 16 - shift_);
-            const Lanes scale = multiply_round15(scales, broadcast_halves(step.x[t].scale));
+            const Lanes scale = multiply_round15(scales, broadcast_halves(own[t]));
             group_[t] = dot_pairs(group_[t], blend_halves(low, high), scale);
         });
     }
 
-    INTACT_INLINE void fold(const TileStep<BLOCK>& step) {
+    template <bool FIRST> INTACT_INLINE void fold(std::int32_t* out) {
         repeat<T>([&]<int t>() INTACT_INLINE {
             const Lanes folded = shift_right<7>(group_[t]);
-            store(step.out + t * 16, step.first ? folded : add(load(step.out + t * 16), folded));
+            store(out + t * 16, FIRST ? folded : add(load(out + t * 16), folded));
             group_[t] = broadcast(64);
         });
     }
@@ -122,8 +134,8 @@ private:
 
 // The sums of some panels, [panel][tile][T][16].
 template <int BITS, int BLOCK, bool TABLE, int T>
-void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, const Tiles& tiles,
-                     const PackedPair<BLOCK>* x, std::int32_t* out) {
+void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, std::int64_t tiles,
+                     const TileRows<BLOCK>* x, std::int32_t* out) {
     constexpr int kGroupPairs = 128 / BLOCK, kBlocks = BLOCK / 16;  // pairs of a group; blocks of 32 of a pair
     alignas(64) std::uint8_t bytes[kTilePanels][kGroupPairs * kBlocks * 512];
     TileRoom<BLOCK> room;
@@ -140,53 +152,72 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, c
             for (std::int64_t k = 0; k < pairs; k++)
                 prefetch<2>(w.scales + ((panel + kTilePanels + q) * w.pairs + p + k) * 32);
         }
-        for (std::int64_t i = 0; i < tiles.count; i++) {
-            const std::int64_t row = tiles.begin(i), height = tiles.begin(i + 1) - row;
-            const PackedPair<BLOCK>* first = x + row * w.pairs + p * height;
+        for (std::int64_t i = 0; i < tiles; i++)
             for (std::int64_t q = 0; q < panels; q++) {
+                const TileRows<BLOCK>* rows = x + i * w.pairs + p;
                 const std::int16_t* scales = w.scales + ((panel + q) * w.pairs + p) * 32;
-                std::int32_t* sums = out + (q * tiles.count + i) * T * 16;
+                std::int32_t* sums = out + (q * tiles + i) * T * 16;
                 for (std::int64_t k = 0; k < pairs; k++)
-                    line.take({first + k * height, bytes[q] + k * kBlocks * 512, scales + k * 32, sums, k + 1 == pairs,
-                               p == 0});
+                    line.take({rows + k, scales + k * 32, sums, k + 1 == pairs, p == 0}, bytes[q] + k * kBlocks * 512);
             }
-        }
     }
     line.end();
 }
 
 // The results of a tile of rows and a panel.
 template <int BLOCK>
-void finish_tile(const Matrix& w, const RowScale* scale, std::int64_t first, const Tiles& tiles, std::int64_t tile,
-                 std::int64_t panel, const PackedPair<BLOCK>* x, const Output& out, const std::int32_t* sums) {
-    const std::int64_t begin = tiles.begin(tile), height = tiles.begin(tile + 1) - begin;
+void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, std::int64_t row, std::int64_t height,
+                 std::int64_t panel, const Output& out, const std::int32_t* sums) {
     const auto rows = [&]<int T>(std::int64_t t) INTACT_INLINE {
         alignas(64) std::int32_t minima[T * 16];
         if (w.has_min) {
             repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
             for (std::int64_t p = 0; p < w.pairs; p += 4)
                 add_minima<BLOCK, T>(w.minima + (panel * w.pairs + p) * 32, smaller<std::int64_t>(4, w.pairs - p),
-                                     x + begin * w.pairs + p * height + t, height, minima);
+                                     minima, [&](int i, std::int64_t k) INTACT_INLINE {
+                                         return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k);
+                                     });
         }
-        finish<T, 1>(w, scale + begin + t, first + begin + t, panel, out, sums + t * 16, minima);
+        finish<T, 1>(w, scale + t, row + t, panel, out, sums + t * 16, minima);
     };
     std::int64_t t = 0;
+    for (; t + 8 <= height; t += 8) rows.template operator()<8>(t);
     for (; t + 4 <= height; t += 4) rows.template operator()<4>(t);
     for (; t < height; t++) rows.template operator()<1>(t);
+}
+
+// The rows of some tiles, and what their sums are multiplied by.
+template <int BLOCK>
+void pack_tiles(const Matrix& w, const Activations& a, std::int64_t first, const Tiles& tiles, const Output& out,
+                RowScale* scale, TileRows<BLOCK>* to) {
+    for (std::int64_t i = 0; i < tiles.count; i++, to += w.pairs)
+        for (std::int64_t r = tiles.begin(i); r < tiles.begin(i + 1); r++) {
+            const std::int64_t row = first + r, t = r - tiles.begin(i);
+            const std::int8_t* codes = a.codes + row * a.stride;
+            const std::int32_t* scales = a.scale + row * a.blocks;
+            for (std::int64_t p = 0; p < w.pairs; p++) {
+                __builtin_memcpy(to[p].codes[t], codes + p * 2 * BLOCK, 2 * BLOCK);
+                // Of an odd last block the other one has no scale, whatever its codes.
+                const std::int64_t low = BLOCK == 16 ? p : 2 * p, high = BLOCK == 16 ? p : 2 * p + 1;
+                to[p].scale[t][0] = static_cast<std::int16_t>(scales[low]);
+                to[p].scale[t][1] = static_cast<std::int16_t>(high < w.blocks ? scales[high] : 0);
+            }
+            scale[r] = RowScale(w, a, out, row);
+        }
 }
 
 template <int BITS, int BLOCK, bool TABLE>
 void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    static_assert(sizeof(RowScale) <= 4 * kRowScale);
+    static_assert(sizeof(RowScale) <= 4 * kRowScale && kMostRows * kRowScale % 16 == 0);
     auto* scale = reinterpret_cast<RowScale*>(scratch);
-    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+    auto* x = reinterpret_cast<TileRows<BLOCK>*>(scratch + kMostRows * kRowScale);
     const std::int64_t most = row_block(w.blocks, kTileRowBytes);
     alignas(64) std::int32_t sums[kTilePanels * kMostRows * 16];
     for (std::int64_t first = row0; first < row1; first += most) {
         const Tiles tiles(smaller(most, row1 - first), kTileRows);
-        if (!packed) pack(w, a, first, tiles, out, scale, x);
-        // A lower tile among higher ones computes a row too many, of whatever comes next.
+        if (!packed) pack_tiles(w, a, first, tiles, out, scale, x);
+        // A lower tile among higher ones computes a row too many, of whatever is there.
         const std::int64_t height = (tiles.rows + tiles.count - 1) / tiles.count;
         shape_tiles<BLOCK>(height);
         const std::int64_t step = height > 12 ? 16 : 12;
@@ -194,10 +225,13 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
             step == 16 ? multiply_panels<BITS, BLOCK, TABLE, 16> : multiply_panels<BITS, BLOCK, TABLE, 12>;
         for (std::int64_t panel = panel0; panel < panel1; panel += kTilePanels) {
             const std::int64_t panels = smaller<std::int64_t>(kTilePanels, panel1 - panel);
-            multiply(w, panel, panels, tiles, x, sums);
+            multiply(w, panel, panels, tiles.count, x, sums);
             for (std::int64_t q = 0; q < panels; q++)
-                for (std::int64_t i = 0; i < tiles.count; i++)
-                    finish_tile(w, scale, first, tiles, i, panel + q, x, out, sums + (q * tiles.count + i) * step * 16);
+                for (std::int64_t i = 0; i < tiles.count; i++) {
+                    const std::int64_t begin = tiles.begin(i);
+                    finish_tile<BLOCK>(w, a, scale + begin, first + begin, tiles.begin(i + 1) - begin, panel + q, out,
+                                       sums + (q * tiles.count + i) * step * 16);
+                }
         }
         release_tiles();
     }
