@@ -14,7 +14,7 @@ template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __b
 // Lines of a weight on their way from memory go to the second-level cache first, then to the first; also across panels.
 // PACE: how many lines of codes there are for one of these.
 template <int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
-    prefetch<2>(static_cast<const char*>(line) + 4096 / PACE);
+    prefetch<2>(static_cast<const char*>(line) + 16384 / PACE);
     prefetch(static_cast<const char*>(line) + 2048 / PACE);
 }
 

@@ -137,10 +137,10 @@ template <int BITS, int BLOCK, bool TABLE, int T>
 void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, std::int64_t tiles,
                      const TileRows<BLOCK>* x, std::int32_t* out) {
     constexpr int kGroupPairs = 128 / BLOCK, kBlocks = BLOCK / 16;  // pairs of a group; blocks of 32 of a pair
+    constexpr std::int64_t kLines = kBlocks * BITS;                 // of a pair's codes
     alignas(64) std::uint8_t bytes[kTilePanels][kGroupPairs * kBlocks * 512];
     TileRoom<BLOCK> room;
     const Lanes zero_point = broadcast(w.zero * 0x01010101);
-    const std::int64_t ahead = kTilePanels * w.blocks * BITS * 64;  // where the same blocks of the next panels lie
     TileLine<kTileShift<BITS, TABLE>, BLOCK, T> line(w.shift, room);
     for (std::int64_t p = 0; p < w.pairs; p += kGroupPairs) {
         const std::int64_t pairs = smaller<std::int64_t>(kGroupPairs, w.pairs - p);
@@ -148,17 +148,22 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, s
             unpack_blocks<BITS, TABLE>(
                 w, panel + q, p * kBlocks, (p + pairs) * kBlocks, bytes[q],
                 [&](Lanes codes) INTACT_INLINE { return subtract_bytes(codes, zero_point); },
-                [&](const std::uint8_t* line) INTACT_INLINE { prefetch<2>(line + ahead); });
-            for (std::int64_t k = 0; k < pairs; k++)
-                prefetch<2>(w.scales + ((panel + kTilePanels + q) * w.pairs + p + k) * 32);
+                [](const std::uint8_t*) {});
         }
         for (std::int64_t i = 0; i < tiles; i++)
             for (std::int64_t q = 0; q < panels; q++) {
                 const TileRows<BLOCK>* rows = x + i * w.pairs + p;
-                const std::int16_t* scales = w.scales + ((panel + q) * w.pairs + p) * 32;
+                const std::int64_t pair = (panel + q) * w.pairs + p, next = pair + kTilePanels * w.pairs;
+                const std::uint8_t* codes =
+                    w.codes + ((panel + q + kTilePanels) * w.blocks + p * kBlocks) * BITS * 64;  // of the next panels
                 std::int32_t* sums = out + (q * tiles + i) * T * 16;
-                for (std::int64_t k = 0; k < pairs; k++)
-                    line.take({rows + k, scales + k * 32, sums, k + 1 == pairs, p == 0}, bytes[q] + k * kBlocks * 512);
+                for (std::int64_t k = 0; k < pairs; k++, codes += kLines * 64) {
+                    // A few lines a step: many at a time would hold up what is needed now.
+                    for (std::int64_t l = i; l < kLines; l += tiles) prefetch<2>(codes + l * 64);
+                    if (i == 0) prefetch<2>(w.scales + (next + k) * 32);
+                    line.take({rows + k, w.scales + (pair + k) * 32, sums, k + 1 == pairs, p == 0},
+                              bytes[q] + k * kBlocks * 512);
+                }
             }
     }
     line.end();
