@@ -20,6 +20,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
     constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
     constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
     constexpr int kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
+    constexpr int kAhead = T == 1 ? kFarOfOneRow : kFar;
     const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
     const std::uint8_t* codes = BYTES ? bytes : w.codes + panel * code_step;
     const std::int16_t* scales = w.scales + panel * scale_step;
@@ -44,7 +45,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                         const std::uint8_t* block = codes + q * code_step + g / 8 * kBytes;
                         part[q] = unpack<kStored, g % 8>(block);
                         if constexpr (TABLE && !BYTES) part[q] = look_up(table, part[q]);
-                        if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch_ahead(block + g % 8 * BITS * 8);
+                        if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch_ahead<kAhead>(block + g % 8 * BITS * 8);
                     });
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
@@ -63,7 +64,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
             });
             repeat<P>([&]<int q>() INTACT_INLINE {
                 const Lanes s = load(scales + q * scale_step);
-                fetch_ahead<8>(scales + q * scale_step);
+                fetch_ahead<kAhead, 8>(scales + q * scale_step);
                 repeat<T>([&]<int t>() INTACT_INLINE {
                     constexpr int i = q * T + t;
                     const Lanes high = TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
@@ -127,7 +128,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 if (unpacked)
                     unpack_blocks<BITS, TABLE>(
                         w, panel, 0, w.pairs * BLOCK / 16, bytes, [](Lanes x) { return x; },
-                        [](const std::uint8_t* line) { fetch_ahead(line); });
+                        [](const std::uint8_t* line) { fetch_ahead<kFar>(line); });
             for (std::int64_t i = 0; i < tiles.count; i++) {
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {

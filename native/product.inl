@@ -12,9 +12,11 @@ template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::m
 template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }
 
 // Lines of a weight on their way from memory go to the second-level cache first, then to the first; also across panels.
+// Of one row, which only waits for them, not as far ahead: the hardware's own prefetcher must find the stream again.
 // PACE: how many lines of codes there are for one of these.
-template <int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
-    prefetch<2>(static_cast<const char*>(line) + 16384 / PACE);
+constexpr int kFar = 16384, kFarOfOneRow = 4096;
+template <int FAR, int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
+    prefetch<2>(static_cast<const char*>(line) + FAR / PACE);
     prefetch(static_cast<const char*>(line) + 2048 / PACE);
 }
 
@@ -71,7 +73,7 @@ INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pa
     repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
     for (std::int64_t p = 0; p < pairs; p++) {
         const Lanes m = load(minima + p * 32);
-        fetch_ahead<8>(minima + p * 32);
+        fetch_ahead<T == 1 ? kFarOfOneRow : kFar, 8>(minima + p * 32);
         repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(sums(t, p))); });
     }
     repeat<T>([&]<int t>() INTACT_INLINE {
