@@ -185,9 +185,9 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     if (!plain) return false;
     // Of members the compiler would think that stores change them.
     const bool direct = out.narrow && !out.bias, has_min = w.has_min;
-    std::int32_t* const narrow = out.narrow + at;
-    const std::int64_t stride = out.stride;
     alignas(64) std::int32_t results[P * T * 16];
+    std::int32_t* const to = direct ? out.narrow + at : results;
+    const std::int64_t row_step = direct ? out.stride : 16, panel_step = direct ? 16 : T * 16;
     Lanes lost = zero();
     repeat<P>([&]<int q>() INTACT_INLINE {
         const Lanes exponents = load(w.scale_exp + (panel + q) * 16);
@@ -196,7 +196,7 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
             constexpr int i = (q * T + t) * 16;
             Lanes sum = scale[t].main.quick(load(main + i), exponents, lost);
             if (has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
-            store(direct ? narrow + t * stride + q * 16 : results + i, sum);
+            store(to + t * row_step + q * panel_step, sum);
         });
     });
     if (!equal(lost, zero())) return false;
@@ -237,31 +237,30 @@ template <int BLOCK> const std::int16_t* minima_sums(const Activations& a, std::
     return BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
 }
 
+// The scales of a row's pair of blocks. Of an odd last block the other one has none, whatever its codes.
+template <int BLOCK>
+INTACT_INLINE inline void pack_scales(const Activations& a, std::int64_t row, std::int64_t pair, std::int16_t* to) {
+    const std::int32_t* scale = a.scale + row * a.blocks;
+    const std::int64_t low = BLOCK == 16 ? pair : 2 * pair, high = BLOCK == 16 ? pair : 2 * pair + 1;
+    to[0] = static_cast<std::int16_t>(scale[low]);
+    to[1] = static_cast<std::int16_t>(high < a.blocks ? scale[high] : 0);
+}
+
 template <int BLOCK>
 void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPair<BLOCK>* to, std::int64_t step) {
     const std::int8_t* codes = a.codes + row * a.stride;
     const std::int32_t* sums = a.half_sums + row * a.blocks * 2;
-    const std::int32_t* scale = a.scale + row * a.blocks;
     const std::int16_t* minima = minima_sums<BLOCK>(a, row);
     const std::int32_t half = (1 << w.shift) >> 1;
     const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
         if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
-        if constexpr (BLOCK == 16) {
-            __builtin_memcpy(to->codes, codes + p * 32, 32);
-            for (int i = 0; i < 2; i++) {
-                to->start[i] = half - zero * sums[2 * p + i];
-                to->scale[i] = static_cast<std::int16_t>(scale[p]);
-            }
-        } else {
-            // Of an odd last block the other one has no scale, whatever its codes.
-            const int present = 2 * p + 1 < w.blocks ? 2 : 1;
-            __builtin_memcpy(to->codes, codes + p * 64, 64);
-            for (int i = 0; i < 2; i++) {
-                const std::int64_t b = 2 * p + (i < present ? i : 0);
-                to->start[i] = half - zero * (sums[2 * b] + sums[2 * b + 1]);
-                to->scale[i] = static_cast<std::int16_t>(i < present ? scale[b] : 0);
-            }
+        __builtin_memcpy(to->codes, codes + p * 2 * BLOCK, 2 * BLOCK);
+        pack_scales<BLOCK>(a, row, p, to->scale);
+        for (int i = 0; i < 2; i++) {
+            const std::int64_t b = smaller(2 * p + i, w.blocks - 1);  // where blocks are of 32
+            const std::int32_t sum = BLOCK == 16 ? sums[2 * p + i] : sums[2 * b] + sums[2 * b + 1];
+            to->start[i] = half - zero * sum;
         }
     }
 }

@@ -80,7 +80,7 @@ public:
 
 private:
     template <bool LOADS> INTACT_INLINE void advance(const TileStep<BLOCK>& step, const std::uint8_t* weights) {
-        constexpr std::int64_t kRow = 2 * BLOCK, kLines = BLOCK / 4 * 64;
+        constexpr std::int64_t kRow = 2 * BLOCK, kWeights = 16 * BLOCK;  // bytes of a tile's row, of a tile of weights
         room_.steps[count_ % 4] = step;
         const TileStep<BLOCK> stored = room_.steps[(count_ + 1) % 4];  // three steps ago
         std::int32_t* const to = room_.products[count_ % 2];
@@ -96,7 +96,7 @@ private:
         store_tile<1>(to + kTileRows * 16);
         add_rows<T / 2, T * 3 / 4>(scales, own, from);
         multiply_tiles<1, 5, 7>();
-        if constexpr (LOADS) load_tile<5>(step.x->codes[0] + BLOCK, kRow), load_tile<7>(weights + kLines, 64);
+        if constexpr (LOADS) load_tile<5>(step.x->codes[0] + BLOCK, kRow), load_tile<7>(weights + kWeights, 64);
         add_rows<T * 3 / 4, T>(scales, own, from);
         if (stored.ends) {
             if (stored.first)
@@ -199,13 +199,9 @@ void pack_tiles(const Matrix& w, const Activations& a, std::int64_t first, const
         for (std::int64_t r = tiles.begin(i); r < tiles.begin(i + 1); r++) {
             const std::int64_t row = first + r, t = r - tiles.begin(i);
             const std::int8_t* codes = a.codes + row * a.stride;
-            const std::int32_t* scales = a.scale + row * a.blocks;
             for (std::int64_t p = 0; p < w.pairs; p++) {
                 __builtin_memcpy(to[p].codes[t], codes + p * 2 * BLOCK, 2 * BLOCK);
-                // Of an odd last block the other one has no scale, whatever its codes.
-                const std::int64_t low = BLOCK == 16 ? p : 2 * p, high = BLOCK == 16 ? p : 2 * p + 1;
-                to[p].scale[t][0] = static_cast<std::int16_t>(scales[low]);
-                to[p].scale[t][1] = static_cast<std::int16_t>(high < w.blocks ? scales[high] : 0);
+                pack_scales<BLOCK>(a, row, p, to[p].scale[t]);
             }
             scale[r] = RowScale(w, a, out, row);
         }
@@ -215,6 +211,8 @@ template <int BITS, int BLOCK, bool TABLE>
 void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
     static_assert(sizeof(RowScale) <= 4 * kRowScale && kMostRows * kRowScale % 16 == 0);
+    // Rows come in eights, sixteen at least (row_block), so that 24 have the most room in tiles that is not theirs.
+    static_assert(2 * sizeof(TileRows<BLOCK>) <= 24 * 48 * BLOCK / 16);
     auto* scale = reinterpret_cast<RowScale*>(scratch);
     auto* x = reinterpret_cast<TileRows<BLOCK>*>(scratch + kMostRows * kRowScale);
     const std::int64_t most = row_block(w.blocks, kTileRowBytes);
