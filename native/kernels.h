@@ -30,8 +30,8 @@ struct Matrix {
     std::int64_t rows, blocks;  // outputs; blocks of 32 inputs
     int bits, block, zero, shift;
     bool has_table, has_min;
-    const std::uint8_t* codes;  // [panel][blocks][bits * 64]
-    const std::int16_t* scales;
+    const std::uint8_t* codes;   // [panel][blocks][bits * 64]
+    const std::int16_t* scales;  // [panel][pairs][16][2], 0 beyond an odd last block
     const std::int16_t* minima;
     const std::int32_t* scale_exp;
     const std::int32_t* minimum_exp;

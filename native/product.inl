@@ -237,13 +237,12 @@ template <int BLOCK> const std::int16_t* minima_sums(const Activations& a, std::
     return BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
 }
 
-// The scales of a row's pair of blocks. Of an odd last block the other one has none, whatever its codes.
+// The scales of a row's pair of blocks. Beside an odd last block any will do: weights have scale 0 there.
 template <int BLOCK>
 INTACT_INLINE inline void pack_scales(const Activations& a, std::int64_t row, std::int64_t pair, std::int16_t* to) {
     const std::int32_t* scale = a.scale + row * a.blocks;
-    const std::int64_t low = BLOCK == 16 ? pair : 2 * pair, high = BLOCK == 16 ? pair : 2 * pair + 1;
-    to[0] = static_cast<std::int16_t>(scale[low]);
-    to[1] = static_cast<std::int16_t>(high < a.blocks ? scale[high] : 0);
+    to[0] = static_cast<std::int16_t>(scale[BLOCK == 16 ? pair : 2 * pair]);
+    to[1] = static_cast<std::int16_t>(scale[BLOCK == 16 ? pair : smaller(2 * pair + 1, a.blocks - 1)]);
 }
 
 template <int BLOCK>
