@@ -9,9 +9,10 @@ namespace {
 constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
 constexpr std::int64_t kFewest = 16;         // queries at once, however much they see
 constexpr std::int64_t kWorth = 1 << 19;     // products of numbers, keys' alone, that are worth a piece
+constexpr std::int64_t kRows = 32;           // of a thread's own, for which it had better read all keys itself
 
 struct Attention : Run {
-    Attention(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share& work)
+    Attention(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share work)
         : Run(model, step, thread), forest_(forest), op_(op), work_(work) {}
 
     void run() {
@@ -34,6 +35,7 @@ struct Attention : Run {
     }
 
     // The queries of all KV heads stand in one line, of the length of what they see; each thread takes pieces of it.
+    // Of many rows there is a zone for each thread, one behind the other, in which all heads have their part.
     void attend() {
         const std::int64_t rows = static_cast<std::int64_t>(forest_.rows.size()), group = op_.heads / op_.kv_heads;
         seen_.assign(1, 0);
@@ -41,18 +43,26 @@ struct Attention : Run {
             const Query q = query(m, 0);
             seen_.push_back(seen_.back() + q.end - q.first + std::popcount(q.more));
         }
-        share(work_, seen_.back() * op_.kv_heads, 1 + kWorth / (group * op_.width), [&](Span piece) {
-            for (int h = 0; h < op_.kv_heads; h++) {
-                const std::int64_t before = seen_.back() * h;
-                const auto cut = [&](std::int64_t x) {  // the query at a place in the line
-                    x = std::clamp<std::int64_t>(x - before, 0, seen_.back());
-                    if (x == seen_.back()) return rows * group;
-                    const auto r = std::upper_bound(seen_.begin(), seen_.end(), x) - seen_.begin() - 1;
-                    return r * group + (x - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
-                };
-                attend_head(h, {cut(piece.begin), cut(piece.end)});
+        const std::int64_t seen = seen_.back();
+        const int zones = rows >= kRows * threads_ ? threads_ : 1;
+        share(work_, seen * op_.kv_heads, 1 + kWorth / (group * op_.width), [&](Span piece) {
+            for (int z = 0; z < zones; z++) {
+                const Span zone = span(seen, z, zones);
+                for (int h = 0; h < op_.kv_heads; h++) {
+                    const std::int64_t before = zone.begin * (op_.kv_heads - 1) + h * zone.size();
+                    attend_head(h, {query_at(std::clamp(piece.begin - before, zone.begin, zone.end)),
+                                    query_at(std::clamp(piece.end - before, zone.begin, zone.end))});
+                }
             }
         });
+    }
+
+    // The first query of a KV head of which no more than so many slots are seen before it.
+    std::int64_t query_at(std::int64_t seen) const {
+        const std::int64_t group = op_.heads / op_.kv_heads;
+        if (seen == seen_.back()) return static_cast<std::int64_t>(forest_.rows.size()) * group;
+        const auto r = std::upper_bound(seen_.begin(), seen_.end(), seen) - seen_.begin() - 1;
+        return r * group + (seen - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
     }
 
     // Queries of KV head h, by place of the row and within a row head by head, as many at once as their scores fit the
@@ -113,7 +123,7 @@ struct Attention : Run {
 
     const Forest& forest_;  // whose rows attend; keys and values are kept of all
     const Op& op_;
-    Share& work_;                     // of the queries
+    Share work_;                      // of the queries
     std::vector<std::int64_t> seen_;  // slots that the rows before each place see
     std::vector<Query> list_;
     std::vector<Segment> segments_;
@@ -121,7 +131,7 @@ struct Attention : Run {
 
 }  // namespace
 
-void attend_int8(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share& work) {
+void attend_int8(Model& model, Step& step, const Forest& forest, const Op& op, int thread, Share work) {
     Attention(model, step, forest, op, thread, work).run();
 }
 

@@ -52,13 +52,13 @@ std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> pieces(int threa
     if (least < 1) throw std::invalid_argument("least must be at least 1");
     std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> taken(static_cast<std::size_t>(threads));
     const nb::gil_scoped_release release;
-    Share share;
+    std::vector<Share::Taken> ranges(static_cast<std::size_t>(threads));
+    Share share(ranges.data(), threads);
     Pool pool(threads);
     pool.run([&](int own) {
         if (own == held) pool.barrier(own);
         auto& mine = taken[static_cast<std::size_t>(own)];
-        for (Span piece; (piece = share.take(total, least, threads)).size() > 0;)
-            mine.emplace_back(piece.begin, piece.end);
+        for (Span piece; (piece = share.take(own, total, least)).size() > 0;) mine.emplace_back(piece.begin, piece.end);
         if (own != held && held >= 0) pool.barrier(own);
     });
     return taken;

@@ -137,7 +137,7 @@ constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and b
 
 // Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
 // stays in the second-level cache. A multiple of the tiles' heights.
-constexpr std::int64_t kMostRows = 96, kRowScale = 10;  // of a row's scale, the int32 that it takes
+constexpr std::int64_t kMostRows = 64, kRowScale = 10;  // of a row's scale, the int32 that it takes
 constexpr std::int64_t kRowBytes = 1 << 18;
 inline constexpr std::int64_t row_block(std::int64_t blocks, std::int64_t row_bytes) {
     const std::int64_t rows = row_bytes / (48 * blocks) / 8 * 8;

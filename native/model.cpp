@@ -229,7 +229,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
     if (!fp32) {
         std::size_t shares = 0;
         for (const Op& op : ops) shares += std::max<std::size_t>(op.targets.size(), 1);
-        s.shares = std::vector<Share>(shares);
+        s.shares = std::vector<Share::Taken>(shares * static_cast<std::size_t>(pool.size()));
     }
     head.rows = wanted_count;
     for (const Chunk& chunk : chunks) {

@@ -215,7 +215,7 @@ struct Int8Run : Run {
     }
 
     // All threads come to the step's shared works in the same order.
-    Share& next() { return at(s_.shares, shared_++); }
+    Share next() { return {&at(s_.shares, shared_++ * threads_), threads_}; }
 
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
 
@@ -237,8 +237,13 @@ struct Int8Run : Run {
     // so many panels. again: these rows are still packed.
     template <class F> void by_pieces(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
         constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
-        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes), panels = (w.rows + 15) / 16;
-        const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::clamp<std::int64_t>(rows, 1, height);  // of panels
+        constexpr std::int64_t kRows = 64;        // of a thread's own, for which it had better read all weights itself
+        if (rows == 0) return;
+        const std::int64_t most_rows = row_block(w.blocks, m_.kernel->row_bytes), panels = (w.rows + 15) / 16;
+        std::int64_t blocks = (rows + most_rows - 1) / most_rows;
+        if (rows >= kRows * threads_) blocks = (blocks + threads_ - 1) / threads_ * threads_;
+        const std::int64_t height = std::min(((rows + blocks - 1) / blocks + 15) / 16 * 16, most_rows);
+        const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::min(rows, height);  // of panels
         std::int64_t last = -1;
         share(next(), (rows + height - 1) / height * panels, 2 * ((kWorth + pair - 1) / pair), [&](Span piece) {
             while (piece.size() > 0) {

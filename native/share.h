@@ -17,27 +17,62 @@ inline Span span(std::int64_t total, int thread, int threads) {
     return {total * thread / threads, total * (thread + 1) / threads};
 }
 
-// Work of which every thread takes pieces until nothing is left: first large ones, then ever smaller. Where the system
-// or another virtual machine holds a thread up, the others do more. Who does what changes no bit.
-class alignas(64) Share {
+// Work of which every thread has a range, that it takes pieces of from the front: first large ones, then ever smaller.
+// Who has none left takes from the back of the range that has most, so that where the system or another virtual machine
+// holds a thread up, the others do more. Works whose ranges hold the same rows find them in the cache of the thread's
+// own processor. Who does what changes no bit.
+class Share {
 public:
-    // The next piece of 0..total-1, empty when none is left. least: what is worth a piece of its own; pieces are
-    // multiples of it. Work too small for a choice is cut into equal parts.
-    Span take(std::int64_t total, std::int64_t least, int threads) {
-        const std::int64_t first = 2 * threads;  // as many pieces as if all were of the first one's size
-        const bool small = threads == 1 || total < 2 * first * least;
-        std::int64_t begin = taken_.load(std::memory_order_relaxed), size;
-        do {
-            const std::int64_t left = total - begin;
-            if (left <= 0) return {total, total};
-            size = small ? (total + threads - 1) / threads : std::max<std::int64_t>(left / first / least, 1) * least;
-            size = std::min(size, left);
-        } while (!taken_.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
-        return {begin, begin + size};
+    // What is taken of a range from either end, in a line of the cache of its own.
+    struct alignas(64) Taken {
+        std::atomic<std::uint64_t> ends{0};  // 32 bits each, the front's low
+    };
+
+    Share(Taken* taken, int threads) : taken_(taken), threads_(threads) {}
+
+    // The next piece of 0..total-1 for a thread, empty when none is left. least: what is worth a piece of its own;
+    // pieces are multiples of it, but for the last. Work too small for a choice is cut into equal parts.
+    Span take(int thread, std::int64_t total, std::int64_t least) {
+        const bool small = threads_ == 1 || total < 4 * threads_ * least;
+        const std::int64_t unit = small ? 1 : least, units = (total + unit - 1) / unit;
+        for (int from = thread; from >= 0; from = fullest(units)) {
+            const bool own = from == thread;
+            std::atomic<std::uint64_t>& ends = taken_[from].ends;
+            std::uint64_t before = ends.load(std::memory_order_relaxed);
+            for (Span left; (left = rest(units, from, before)).size() > 0;) {
+                const std::int64_t half = (left.size() + 1) / 2;
+                const std::int64_t size =
+                    own ? (small ? left.size() : half) : std::min(std::max(half, least / unit), left.size());
+                const std::uint64_t after = before + (static_cast<std::uint64_t>(size) << (own ? 0 : 32));
+                if (!ends.compare_exchange_weak(before, after, std::memory_order_relaxed)) continue;
+                const std::int64_t begin = own ? left.begin : left.end - size;
+                return {begin * unit, std::min((begin + size) * unit, total)};
+            }
+        }
+        return {total, total};
     }
 
 private:
-    std::atomic<std::int64_t> taken_{0};
+    // What is left of a thread's range.
+    Span rest(std::int64_t units, int thread, std::uint64_t taken) const {
+        const Span all = span(units, thread, threads_);
+        return {all.begin + static_cast<std::int64_t>(taken & 0xFFFFFFFF),
+                all.end - static_cast<std::int64_t>(taken >> 32)};
+    }
+
+    // The thread of whose range most is left, or -1.
+    int fullest(std::int64_t units) const {
+        int best = -1;
+        std::int64_t most = 0;
+        for (int i = 0; i < threads_; i++) {
+            const std::int64_t left = rest(units, i, taken_[i].ends.load(std::memory_order_relaxed)).size();
+            if (left > most) most = left, best = i;
+        }
+        return best;
+    }
+
+    Taken* taken_;
+    int threads_;
 };
 
 }  // namespace intact

@@ -27,7 +27,7 @@ struct Step {
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
     Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
     bool narrows = false;                                          // profile int8: only some rows are wanted, in order
-    std::vector<Share> shares{};                                   // profile int8: of its products and attentions
+    std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
     Span visible(std::int64_t m, std::int64_t window) const {
@@ -79,8 +79,8 @@ protected:
     }
 
     // Calls f(piece) for pieces of 0..total-1 as long as there are any.
-    template <class F> void share(Share& work, std::int64_t total, std::int64_t least, F f) const {
-        for (Span piece; (piece = work.take(total, least, threads_)).size() > 0;) f(piece);
+    template <class F> void share(Share work, std::int64_t total, std::int64_t least, F f) const {
+        for (Span piece; (piece = work.take(thread_, total, least)).size() > 0;) f(piece);
     }
 
     // Sines and cosines of this thread's rows.

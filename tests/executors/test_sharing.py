@@ -118,3 +118,24 @@ def test_what_sequences_share_is_found(program, chunks, shared):
     executor.reserve_pages(8)
     executor.step(chunks, np.array([0]))
     assert executor.counters["shared_positions"] == shared
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_a_step_long_enough_for_rows_of_each_threads_own_gives_the_bits_of_short_ones(program, threads):
+    tokens = [np.random.default_rng(i).integers(0, 301, count) for i, count in enumerate((210, 160))]
+
+    def logits(executor, pieces):
+        """Of the last rows, both sequences being fed in so many pieces."""
+        family = Sequences(executor, share=True)
+        for _ in range(2):
+            family.add()
+        for a, b in zip(*(np.array_split(x, pieces) for x in tokens), strict=True):
+            chunks = [family.chunk(0, a), family.chunk(1, b)]
+            found = executor.step(chunks, np.array([len(a) - 1, len(a) + len(b) - 1])).copy()
+        return found
+
+    expected = logits(NativeExecutor(program, tier="scalar", threads=1, page_size=16), 10)
+    for tier in TIERS:
+        executor = NativeExecutor(program, tier=tier, threads=threads, page_size=16)
+        assert np.array_equal(logits(executor, 1), expected), tier
+        assert executor.counters["largest_step"] == 370

@@ -36,19 +36,29 @@ def test_every_part_of_a_shared_work_is_taken_once(threads, total, least):
     pieces = sorted(piece for mine in kernels.pieces(threads, total, least) for piece in mine)
     assert [begin for begin, _ in pieces] == [0, *(end for _, end in pieces)][: len(pieces)]
     assert pieces[-1][1] == total if total else not pieces
-    small = threads == 1 or total < 4 * threads * least
-    assert len(pieces) <= threads if small else all(begin % least == 0 for begin, _ in pieces)
+    if threads > 1 and total >= 4 * threads * least:
+        assert all(begin % least == 0 for begin, _ in pieces)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_what_a_thread_that_is_held_up_leaves_others_do(threads):
     pieces = kernels.pieces(threads, 1000, 2, held=threads - 1)
     assert pieces[-1] == []
-    sizes = [end - begin for begin, end in sorted(piece for mine in pieces for piece in mine)]
-    assert sum(sizes) == 1000
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] <= 1000 // threads // 2
-    assert sizes[-1] <= 2
+    assert sum(end - begin for mine in pieces for begin, end in mine) == 1000
+    own = 500 * (threads - 1) // threads * 2  # where the range of the one that is held up begins
+    stolen = sorted(piece for mine in pieces for piece in mine if piece[0] >= own)
+    sizes = [end - begin for begin, end in stolen]
+    assert sizes == sorted(sizes), "the larger pieces are taken first, from the back"
+    assert sizes[0] <= 2
+    assert sizes[-1] >= (1000 - own) // 2 - 2
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_a_thread_begins_with_its_own_range_and_goes_on_in_order(threads):
+    for thread, mine in enumerate(kernels.pieces(threads, 7000, 1)):
+        own = [piece for piece in mine if 7000 * thread // threads <= piece[0] < 7000 * (thread + 1) // threads]
+        assert mine[: len(own)] == own  # what it takes from others comes after
+        assert own == sorted(own)
 
 
 def test_pinning_is_a_choice(monkeypatch):
