@@ -274,22 +274,18 @@ inline Lanes choose(Every, Lanes x, Lanes) { return x; }
 template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N], M mask) {
     Lanes fraction[2 * N], acc[2 * N];
     repeat<N>([&]<int n>() INTACT_INLINE {
-        fraction[2 * n] = low_halves(x[n]);
-        fraction[2 * n + 1] = high_words(fraction[2 * n]);
+        fraction[2 * n] = even_fraction(x[n]);
+        fraction[2 * n + 1] = odd_fraction(x[n]);
     });
-    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = broadcast(-1014583); });
-    const auto next = [&](std::int64_t c) INTACT_INLINE {
-        const Lanes more = broadcast_wide((c << 16) + (1 << 15));
-        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = add_wide(multiply_low(acc[i], fraction[i]), more); });
+    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = broadcast_wide(-1014583); });
+    const auto next = [&]<bool NEGATIVE>(std::int64_t c) INTACT_INLINE {
+        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = horner<NEGATIVE>(acc[i], fraction[i], c); });
     };
-    const auto shift = [&]() INTACT_INLINE {
-        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = shift_unsigned_wide<16>(acc[i]); });
-    };
-    next(9884650), shift();
-    next(-59375086), shift();
-    next(257891465), shift();
-    next(-744257403), shift();
-    next(1073741824);
+    next.template operator()<true>(9884650);
+    next.template operator()<false>(-59375086);
+    next.template operator()<true>(257891465);
+    next.template operator()<false>(-744257403);
+    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = horner_sum<true>(acc[i], fraction[i], 1073741824); });
     repeat<N>([&]<int n>() INTACT_INLINE {
         // Twice the result: the lowest bit of either word is taken where the other has none.
         const Lanes y = choose_bits(broadcast_wide(static_cast<std::int64_t>(0xFFFFFFFE00000001)),

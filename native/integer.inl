@@ -30,6 +30,9 @@ template <class T> T shift_small(T x, T s) {
     return round_shift(x << left, right);
 }
 
+// What is added to a product that is then shifted right by s, so that it rounds and c is added to it.
+constexpr std::int64_t rounding(std::int64_t c, int s) { return (c << s) + (std::int64_t{1} << (s - 1)); }
+
 constexpr std::int64_t kLog2E = 1549082005;  // Q30
 
 // 2^-t for t >= 0 in Q16, as Q30.

@@ -8,9 +8,6 @@ inline Narrow splat(std::int32_t x) { return Narrow{} + x; }
 // Products modulo 2^32.
 inline Narrow times(Narrow a, Narrow b) { return (Narrow)((Unsigned)a * (Unsigned)b); }
 
-// What is added to a product that is then shifted right by s, so that it rounds and c is added to it.
-constexpr std::int64_t rounding(std::int64_t c, int s) { return (c << s) + (std::int64_t{1} << (s - 1)); }
-
 // Loads and stores of up to kNarrow; what lies beyond `count` reads as 0 and is not written.
 inline Narrow load_narrow(const std::int32_t* p, std::int64_t count = kNarrow) {
     Narrow x{};
@@ -31,11 +28,11 @@ template <class F> inline void by_narrow(std::int64_t n, F f) {
 inline Narrow exp2_neg(Split t) {
     const Narrow whole = join(t) >> 16;
     const Split fraction = low_halves(t);
-    Split acc = multiply_shift<16>(split(splat(-1014583)), fraction, rounding(9884650, 16));
-    acc = multiply_shift<16>(acc, fraction, rounding(-59375086, 16));
-    acc = multiply_shift<16>(acc, fraction, rounding(257891465, 16));
-    acc = multiply_shift<16>(acc, fraction, rounding(-744257403, 16));
-    acc = multiply_shift<16>(acc, fraction, rounding(1073741824, 16));
+    Split acc = horner<true>(split_all(-1014583), fraction, 9884650);
+    acc = horner<false>(acc, fraction, -59375086);
+    acc = horner<true>(acc, fraction, 257891465);
+    acc = horner<false>(acc, fraction, -744257403);
+    acc = horner<true>(acc, fraction, 1073741824);
     const Narrow s = smaller(whole, splat(30));
     return whole >= 31 ? Narrow{} : (join(acc) + ((splat(1) << s) >> 1)) >> s;
 }

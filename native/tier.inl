@@ -11,6 +11,8 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
 
+#include "horner.inl"
+
 #include "narrow.inl"
 
 #include "product.inl"

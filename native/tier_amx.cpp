@@ -1,4 +1,5 @@
-// AVX-512 with products in AMX's tiles: the kernels of tier avx512, but for matrix products of many rows.
+// AVX-512 with products in AMX's tiles and, as all processors with these have them, multiply-adds of 52 bits. What
+// needs neither is tier avx512's.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -12,9 +13,16 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
 
+#include "horner_ifma.inl"
+
+#include "narrow.inl"
+
 #include "product.inl"
 
+#include "rows.inl"
 #include "tiles.inl"
+
+#include "attention.inl"
 
 }  // namespace
 
@@ -23,7 +31,17 @@ const Kernels* amx_kernels() {
         Kernels k = kAvx512;
         k.name = "amx";
         k.row_bytes = kTileRowBytes;
+        k.quantize_narrow = quantize_narrow;
+        k.quantize_wide = quantize_wide;
         k.matmul = matmul;
+        k.norm_narrow = norm_narrow;
+        k.norm_wide = norm_wide;
+        k.sine_cosine = sine_cosine;
+        k.rotate = rotate;
+        k.gate = gate;
+        k.append = append;
+        k.attend = attend;
+        k.weights = weights;
         return k;
     }();
     return &table;

@@ -60,6 +60,7 @@ MUTATIONS = [
         ("a rounded shift by one less than half",
          "T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1)) >> s; }",
          "T round_shift(T x, S s) { return (x + ((all<T>(1) << s) >> 1) - (s > 0)) >> s; }"),
+        ("a product rounds", "(c << s) + (std::int64_t{1} << (s - 1))", "(c << s) + (std::int64_t{1} << (s - 1)) - 1"),
         ("a saturation one lower", "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;",
          "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 2;"),
         ("log2(e)", "kLog2E = 1549082005;", "kLog2E = 1549082006;"),
@@ -80,8 +81,7 @@ MUTATIONS = [
     ),
     *of(
         "narrow.inl", ROWS,
-        ("a product rounds", "(c << s) + (std::int64_t{1} << (s - 1))", "(c << s) + (std::int64_t{1} << (s - 1)) - 1"),
-        ("exp2, coefficient 5", "splat(-1014583)", "splat(-1014582)"),
+        ("exp2, coefficient 5", "split_all(-1014583)", "split_all(-1014582)"),
         ("exp2, coefficient 4", "9884650", "9884651"),
         ("exp2, coefficient 3", "-59375086", "-59375085"),
         ("exp2, coefficient 2", "257891465", "257891466"),
@@ -253,6 +253,17 @@ MUTATIONS = [
         "matmul.inl", MATMUL,
         ("a panel that is unpacked a block short", "w.pairs * BLOCK / 16, bytes", "w.pairs * BLOCK / 16 - 1, bytes"),
         unit="tier_avx2.cpp",
+    ),
+    *of(
+        "horner_ifma.inl", ROWS,
+        ("2^52 that stays", "NEGATIVE ? std::int64_t{1} << 52 : 0;", "NEGATIVE ? std::int64_t{1} << 48 : 0;", True),
+        unit="tier_amx.cpp",
+    ),
+    *of(
+        "horner_ifma.inl", ATTENTION,
+        ("a fraction at an odd place", "0x8080808080800504", "0x8080808080800501"),
+        ("a fraction at an even place", "_mm512_set1_epi64(0xFFFF)", "_mm512_set1_epi64(0xFFFE)"),
+        unit="tier_amx.cpp",
     ),
     *of(
         "tiles.inl", MATMUL,

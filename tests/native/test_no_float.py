@@ -19,7 +19,12 @@ from support.disassembly import KERNELS, Disassembly, is_float
 TIERS = kernels.tiers()
 # Instructions that matrix products are made of, and the tiers that have them; all there are in the library are reached
 # from their kernels.
-DOT_PRODUCTS = {"tdpbssd": ("amx",), "vpdpbusd": ("avx512",), "vpdpwssd": ("avx512", "amx"), "vpmaddubsw": ("avx2",)}
+DOT_PRODUCTS = {
+    "tdpbssd": ("amx",),
+    "vpdpbusd": ("avx512", "amx"),
+    "vpdpwssd": ("avx512", "amx"),
+    "vpmaddubsw": ("avx2",),
+}
 MEMORY = {"memcmp", "memcpy", "memmove", "memset"}
 
 

@@ -1,0 +1,28 @@
+// horner.inl by multiply-adds of 52 bits, which take the low 52 bits of a product: the product itself where acc is not
+// negative, 2^52 more where it is, so that the coefficient has 2^52 less. Where the fraction is 0 that is wrong by
+// 2^52, but then the next product is 0 too, and of the last sum only the low 48 bits are read.
+
+template <bool NEGATIVE> __m512i horner_sum(__m512i acc, __m512i fraction, std::int64_t c) {
+    constexpr std::int64_t kMore = NEGATIVE ? std::int64_t{1} << 52 : 0;
+    return _mm512_madd52lo_epu64(_mm512_set1_epi64(rounding(c, 16) - kMore), acc, fraction);
+}
+template <bool NEGATIVE> __m512i horner(__m512i acc, __m512i fraction, std::int64_t c) {
+    return _mm512_srai_epi64(horner_sum<NEGATIVE>(acc, fraction, c), 16);
+}
+
+inline Split split_all(std::int32_t x) { return {_mm512_set1_epi64(x), _mm512_set1_epi64(x)}; }
+template <bool NEGATIVE> Split horner(Split acc, Split fraction, std::int64_t c) {
+    return {horner<NEGATIVE>(acc.even, fraction.even, c), horner<NEGATIVE>(acc.odd, fraction.odd, c)};
+}
+
+inline Lanes even_fraction(Lanes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi64(0xFFFF))}; }
+inline Lanes odd_fraction(Lanes x) {
+    const __m128i bytes = _mm_set_epi64x(0x8080808080800D0C, 0x8080808080800504);  // two of eight, then zeros
+    return {_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(bytes))};
+}
+template <bool NEGATIVE> Lanes horner_sum(Lanes acc, Lanes fraction, std::int64_t c) {
+    return {horner_sum<NEGATIVE>(acc.v, fraction.v, c)};
+}
+template <bool NEGATIVE> Lanes horner(Lanes acc, Lanes fraction, std::int64_t c) {
+    return {horner<NEGATIVE>(acc.v, fraction.v, c)};
+}
