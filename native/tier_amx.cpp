@@ -1,5 +1,5 @@
-// AVX-512 with products in AMX's tiles and, as all processors with these have them, multiply-adds of 52 bits. What
-// needs neither is tier avx512's.
+// AVX-512 with products in AMX's tiles and, as all processors with these have them, multiply-adds of 52 bits. Draws,
+// and products of few rows, are tier avx512's.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
