@@ -5,6 +5,10 @@ inline Split split_all(std::int32_t x) { return split(Narrow{} + x); }
 template <bool NEGATIVE> Split horner(Split acc, Split fraction, std::int64_t c) {
     return multiply_shift<16>(acc, fraction, rounding(c, 16));
 }
+// The last step, twice.
+template <bool NEGATIVE> Narrow horner_twice(Split acc, Split fraction, std::int64_t c) {
+    return join(multiply_shift<15>(acc, fraction, rounding(c, 16))) & -2;
+}
 
 // The low 16 bits of the lanes at even places, and at odd ones, where products of low halves take them.
 inline Lanes even_fraction(Lanes x) { return low_halves(x); }

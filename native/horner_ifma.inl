@@ -14,6 +14,12 @@ inline Split split_all(std::int32_t x) { return {_mm512_set1_epi64(x), _mm512_se
 template <bool NEGATIVE> Split horner(Split acc, Split fraction, std::int64_t c) {
     return {horner<NEGATIVE>(acc.even, fraction.even, c), horner<NEGATIVE>(acc.odd, fraction.odd, c)};
 }
+template <bool NEGATIVE> Narrow horner_twice(Split acc, Split fraction, std::int64_t c) {
+    const __m512i even = horner_sum<NEGATIVE>(acc.even, fraction.even, c);
+    const __m512i odd = horner_sum<NEGATIVE>(acc.odd, fraction.odd, c);
+    return (Narrow)_mm512_ternarylogic_epi64(_mm512_set1_epi64(static_cast<std::int64_t>(0xFFFFFFFE00000001)),
+                                             _mm512_slli_epi64(odd, 17), _mm512_srli_epi64(even, 15), 0xCA);
+}
 
 inline Lanes even_fraction(Lanes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi64(0xFFFF))}; }
 inline Lanes odd_fraction(Lanes x) {

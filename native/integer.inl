@@ -1,5 +1,13 @@
 // Fixed-point arithmetic shared by the kernels of a tier (docs/numerics.md, "Notation" and section 2).
 
+#define INTACT_INLINE __attribute__((always_inline))
+
+// Calls f<0>() to f<N - 1>(), unrolled.
+template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
+    (f.template operator()<G>(), ...);
+}
+template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
+
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
 
 template <class T> constexpr T smaller(T a, T b) { return a < b ? a : b; }

@@ -24,7 +24,8 @@ template <class F> inline void by_narrow(std::int64_t n, F f) {
     if (i < n) f(i, n - i);
 }
 
-// 2^-t for t >= 0 in Q16, as Q30. The fraction has 16 bits, so that products of Q30 shift by 16 only.
+// 2^-t for 0 <= t < 32 in Q16, as Q30; 1 where t is 31 itself, instead of 0, which is too little for any gate to show.
+// The fraction has 16 bits, so that products of Q30 shift by 16 only.
 inline Narrow exp2_neg(Split t) {
     const Narrow whole = join(t) >> 16;
     const Split fraction = low_halves(t);
@@ -32,35 +33,31 @@ inline Narrow exp2_neg(Split t) {
     acc = horner<false>(acc, fraction, -59375086);
     acc = horner<true>(acc, fraction, 257891465);
     acc = horner<false>(acc, fraction, -744257403);
-    acc = horner<true>(acc, fraction, 1073741824);
-    const Narrow s = smaller(whole, splat(30));
-    return whole >= 31 ? Narrow{} : (join(acc) + ((splat(1) << s) >> 1)) >> s;
+    const Unsigned twice = (Unsigned)horner_twice<true>(acc, fraction, 1073741824);
+    return (Narrow)(((twice >> (Unsigned)whole) + 1) >> 1);
 }
 
-// floor(2^60 / (2^30 + e)) for 0 <= e <= 2^30, by products of 32 bits. A cubic in z gives the reciprocal of x = 1 + z
-// with a relative error of 1/577 (Chebyshev), a Newton step 15 bits of it, y; then 2^45 - y * d is small enough for its
-// low 32 bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most.
-inline Narrow reciprocal_q60(Narrow e) {
-    const Narrow minus_d = (Narrow)(-((Unsigned)e + (1u << 30)));
-    const Narrow z = (e + (1 << 14)) >> 15;
-    Narrow y = ((z * -7269) >> 15) + 21807;
-    y = ((y * z) >> 15) - 30894;
-    y = ((y * z) >> 15) + 32711;
-    const Narrow error = (1 << 30) - y * (z + (1 << 15));  // Q30, below 2^22
-    y += (y * (error >> 6) + (1 << 23)) >> 24;
-    const Narrow h = times(y, minus_d);  // of the error in Q45
+// Minus floor(2^60 / d), d = 2^30 + e for 0 <= e <= 2^30. Minus the reciprocal of d / 2^30 = 2 + w, here y, has 16 bits
+// with its sign, and products of 16 bits are the cheapest. A cubic in w (whose square has no part in it) gives y with a
+// relative error of 1/577 (Chebyshev), a Newton step 15 bits of it; then 2^45 + y * d is small enough for its low 32
+// bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most.
+inline Narrow minus_reciprocal_q60(Narrow e) {
+    const Narrow d = e + (1 << 30), w = (e + ((1 << 14) - (1 << 30))) >> 15;
+    Narrow y = dot_pairs(Narrow{}, w, splat(7269)) >> 15;
+    y = dot_pairs(splat(9086 << 15), y, w) >> 15;
+    y = dot_pairs(splat(-16356 * (1 << 15)), y, w) >> 15;
+    const Narrow error = dot_pairs((1 << 30) + (y << 16), y, w);  // Q30, below 2^22
+    y += dot_pairs(splat(1 << 23), y, error >> 6) >> 24;
+    const Narrow h = times(y, d);  // of the error in Q45
     const Narrow high = h >> 16;
-    const Narrow more = h + ((high * high) >> 13);  // 1 / (1 - h) = 1 + h + h^2 + ...
-    const Narrow fine = y * (more >> 15) + ((y * (more & 0x7FFF)) >> 15);
-    const Narrow q = (y << 15) + ((fine + (1 << 14)) >> 15);
-    const Narrow rest = times(q, minus_d);
-    return rest < 0 ? q - 1 : q;
+    const Narrow more = h + (dot_pairs(Narrow{}, high, high) >> 13);  // 1 / (1 - h) = 1 + h + h^2 + ...
+    const Narrow low = dot_pairs(splat(1 << 28), y, (more >> 1) & 0x7FFF) >> 15;
+    const Narrow q = (y << 15) + (dot_pairs(low, y, more >> 16) >> 14);
+    return times(q, d) < 0 ? q + 1 : q;
 }
 
-// Beyond 32 in Q16 either way the sigmoid is 0 or 1.
-inline Narrow sigmoid_q30(Narrow x) {
-    const Narrow size = smaller(larger(x, -x), splat(1 << 21));
-    const Narrow e = exp2_neg(multiply_shift<30>(split(size), split(splat(kLog2E)), rounding(0, 30)));
-    const Narrow positive = reciprocal_q60(e);
-    return x < 0 ? (1 << 30) - positive : positive;
+// 2^-|x| of what the sigmoid divides by: beyond 22 in Q16 either way it is 0 or 1.
+inline Narrow sigmoid_power(Narrow x) {
+    const Narrow size = smaller(larger(x, -x), splat(22 << 16));
+    return exp2_neg(multiply_shift<30>(split(size), split(splat(kLog2E)), rounding(0, 30)));
 }

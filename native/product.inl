@@ -1,12 +1,5 @@
 // What every matrix product is made of (docs/numerics.md, section 4): codes unpacked, rows packed, sums finished.
 
-#define INTACT_INLINE __attribute__((always_inline))
-
-template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_sequence<int, G...>) {
-    (f.template operator()<G>(), ...);
-}
-template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
-
 // Fetches a line into the cache of a level. Always inline: GCC 12 takes a function of nothing else for one without
 // effects and drops its calls.
 template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }

@@ -230,14 +230,30 @@ inline Narrow gelu_inner(Narrow x) {
     return join(multiply_shift<30>(split(y), slope, rounding(0, 30))) + 2 * y;
 }
 
+// Several vectors go side by side, a step of them all at a time: a processor looks some hundred instructions ahead,
+// fewer than those of one vector, most of which wait for each other.
 void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
-    by_narrow(n, [&](std::int64_t i, auto count) {
-        const Narrow x = load_narrow(gates + i, count);
-        const Narrow s = sigmoid_q30(gelu ? gelu_inner(x) : x);
-        const Split activated = multiply_shift<30>(split(x), split(s), rounding(0, 30));
-        std::int64_t all[kNarrow];
-        std::int64_t* to = count == kNarrow ? out + i : all;
-        multiply_shift_wide<12>(to, activated, split(load_narrow(up + i, count)), rounding(0, 12));
-        if (count < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
-    });
+    const auto some = [&]<int N>(std::int64_t i, auto count) INTACT_INLINE {
+        Narrow x[N], inner[N], y[N];
+        repeat<N>([&]<int j>() INTACT_INLINE {
+            x[j] = load_narrow(gates + i + j * kNarrow, count);
+            inner[j] = gelu ? gelu_inner(x[j]) : x[j];
+        });
+        repeat<N>([&]<int j>() INTACT_INLINE { y[j] = sigmoid_power(inner[j]); });
+        repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
+        repeat<N>([&]<int j>() INTACT_INLINE {
+            const Narrow sigmoid = inner[j] < 0 ? (1 << 30) + y[j] : -y[j];
+            const Split activated = multiply_shift<30>(split(x[j]), split(sigmoid), rounding(0, 30));
+            const Split by = split(load_narrow(up + i + j * kNarrow, count));
+            std::int64_t all[kNarrow];
+            std::int64_t* to = count == kNarrow ? out + i + j * kNarrow : all;
+            multiply_shift_wide<12>(to, activated, by, rounding(0, 12));
+            if (count < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
+        });
+    };
+    constexpr std::int64_t kSome = 4;
+    const std::int64_t most = n / (kSome * kNarrow) * (kSome * kNarrow);
+    for (std::int64_t i = 0; i < most; i += kSome * kNarrow)
+        some.template operator()<kSome>(i, std::integral_constant<std::int64_t, kNarrow>());
+    by_narrow(n - most, [&](std::int64_t i, auto count) { some.template operator()<1>(most + i, count); });
 }

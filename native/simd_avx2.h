@@ -49,6 +49,9 @@ template <int S> void multiply_shift_wide(std::int64_t* out, Split x, Split y, s
     _mm256_storeu_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
 }
+inline Narrow dot_pairs(Narrow acc, Narrow x, Narrow y) {
+    return acc + (Narrow)_mm256_madd_epi16((__m256i)x, (__m256i)y);
+}
 inline Narrow shift_narrow(const std::int64_t* p, std::int64_t c, int s) {
     const auto half = [&](int i) {
         const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i));

@@ -60,6 +60,10 @@ template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, s
     _mm512_storeu_si512(out, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), odd));
     _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd));
 }
+// acc + sum over 2 of signed 16-bit products.
+inline Narrow dot_pairs(Narrow acc, Narrow a, Narrow b) {
+    return (Narrow)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)a, (__m512i)b);
+}
 // (p[i] + c) >> s, its low 32 bits.
 inline Narrow shift_narrow(const std::int64_t* p, std::int64_t c, int s) {
     const auto half = [&](int i) {

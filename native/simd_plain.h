@@ -18,6 +18,10 @@ template <int S> Split multiply_shift(Split a, Split b, std::int64_t c) {
 template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, std::int64_t c) {
     for (int i = 0; i < 4; i++) out[i] = (std::int64_t{a[i]} * b[i] + c) >> S;
 }
+// acc + sum over 2 of signed 16-bit products.
+inline Narrow dot_pairs(Narrow acc, Narrow a, Narrow b) {
+    return acc + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+}
 inline Narrow shift_narrow(const std::int64_t* p, std::int64_t c, int s) {
     Narrow out;
     for (int i = 0; i < 4; i++) out[i] = static_cast<std::int32_t>((p[i] + c) >> s);
