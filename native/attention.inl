@@ -35,11 +35,12 @@ void append(const std::int32_t* key, const std::int32_t* value, std::int64_t wid
 // What one call of attend works on.
 struct QueryRow {
     std::int64_t mantissa, drop;  // of a query's scores
+    std::int64_t half, rest;      // 2^(drop - 1); 32 - drop
     std::int64_t begin, end;      // slots whose weights are read
     std::int64_t h, mass;
-    std::int64_t plain;  // whether scores fit 32 bits unclipped, shifted right by at most 32
-    std::int32_t top;    // the largest score
-    bool begun;          // whether the totals hold something
+    std::int32_t top;  // the largest score
+    bool plain;        // whether scores fit 32 bits unclipped, shifted right by at most 32
+    bool begun;        // whether the totals hold something
     alignas(64) std::int64_t masses[8];
     std::int32_t bits[16];
 };
@@ -204,6 +205,7 @@ inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64
     row.drop = scale.exponent + 24 - bits;
     const std::int64_t most = round_shift_by<15>(2047 * 2047 * width * row.mantissa);
     row.plain = row.drop >= 0 && row.drop <= 32 && round_shift(most * scales.key, row.drop) <= kLimit;
+    if (row.plain) row.half = (std::int64_t{1} << row.drop) >> 1, row.rest = 32 - row.drop;
 }
 
 inline Lanes high_words(Lanes x) { return shift_unsigned_wide<32>(x); }  // to low ones
@@ -216,15 +218,13 @@ __attribute__((noinline)) void scale_any(std::int32_t* x, const std::int32_t* ke
 }
 // The same for rows that are `plain`: |sum * mantissa| < 2^46, and it fits 32 bits after its shift, as scores do.
 INTACT_INLINE inline Lanes scale_plain(Lanes sums, Lanes key_scales, Lanes other_scales, const QueryRow& row) {
-    const Lanes mantissa = broadcast(static_cast<std::int32_t>(row.mantissa)), half = broadcast_wide(1 << 14);
-    const Lanes rounding = broadcast_wide((std::int64_t{1} << row.drop) >> 1);
+    const Lanes mantissa = broadcast_wide(row.mantissa), half = broadcast_wide(1 << 14);
     const auto scaled = [&](Lanes x, Lanes scale) INTACT_INLINE {
         x = shift_unsigned_wide<15>(add_wide(multiply_low(x, mantissa), half));
-        return add_wide(multiply_low(x, scale), rounding);
+        return add_wide(multiply_low(x, scale), broadcast_wide(row.half));
     };
-    const int drop = static_cast<int>(row.drop);
-    return blend_words(shift_unsigned_wide(scaled(sums, key_scales), drop),
-                       shift_left_wide(scaled(high_words(sums), other_scales), 32 - drop));
+    return blend_words(shift_unsigned_wide(scaled(sums, key_scales), row.drop),
+                       shift_left_wide(scaled(high_words(sums), other_scales), row.rest));
 }
 
 // Scores of T queries with B blocks of keys; those kAhead blocks further on are fetched.
@@ -250,15 +250,19 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
             repeat<B>([&]<int b>() INTACT_INLINE { acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two)); });
         });
     }
+    std::int32_t* scores = u.score(first, slot);
+    const QueryRow* rows = u.rows + first;
+    const std::int64_t stride = u.stride;
     repeat<B>([&]<int b>() INTACT_INLINE {
-        const Lanes scales = load(blocks[b].key_scales(u.cache)), others = high_words(scales);
+        const std::int32_t* key_scales = blocks[b].key_scales(u.cache);
+        const Lanes scales = load(key_scales), others = high_words(scales);
         repeat<T>([&]<int t>() INTACT_INLINE {
-            std::int32_t* to = u.score(first + t, slot + 16 * b);
+            std::int32_t* to = scores + t * stride + 16 * b;
             if constexpr (PLAIN) {
-                store(to, scale_plain(acc[b][t], scales, others, u.rows[first + t]));
+                store(to, scale_plain(acc[b][t], scales, others, rows[t]));
             } else {
                 store(to, acc[b][t]);
-                scale_any(to, blocks[b].key_scales(u.cache), u.rows[first + t]);
+                scale_any(to, key_scales, rows[t]);
             }
         });
     });

@@ -150,7 +150,7 @@ inline constexpr std::int64_t matmul_scratch(std::int64_t blocks, std::int64_t r
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
 inline constexpr std::int64_t score_stride(std::int64_t slots) { return (slots + 15) / 32 * 32 + 16; }
-inline constexpr std::int64_t kQueryBytes = 192;
+inline constexpr std::int64_t kQueryBytes = 256;
 inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t slots, std::int64_t depth) {
     return queries * (score_stride(slots) * 4 + depth * 10 + kQueryBytes);  // in bytes
 }

@@ -207,14 +207,14 @@ inline Lanes blend_words(Lanes x, Lanes y) {
 inline Lanes multiply_unsigned(Lanes x, Lanes y) { return {_mm256_mul_epu32(x.a, y.a), _mm256_mul_epu32(x.b, y.b)}; }
 inline Lanes low_words(Lanes x) { return blend_words(x, zero()); }
 template <int S> Lanes shift_left_wide(Lanes x) { return {_mm256_slli_epi64(x.a, S), _mm256_slli_epi64(x.b, S)}; }
-inline Lanes shift_left_wide(Lanes x, int s) {
-    const __m128i n = _mm_cvtsi32_si128(s);
-    return {_mm256_sll_epi64(x.a, n), _mm256_sll_epi64(x.b, n)};
+inline Lanes shift_left_wide(Lanes x, std::int64_t s) {
+    const __m256i n = _mm256_set1_epi64x(s);
+    return {_mm256_sllv_epi64(x.a, n), _mm256_sllv_epi64(x.b, n)};
 }
 template <int S> Lanes shift_unsigned_wide(Lanes x) { return {_mm256_srli_epi64(x.a, S), _mm256_srli_epi64(x.b, S)}; }
-inline Lanes shift_unsigned_wide(Lanes x, int s) {
-    const __m128i n = _mm_cvtsi32_si128(s);
-    return {_mm256_srl_epi64(x.a, n), _mm256_srl_epi64(x.b, n)};
+inline Lanes shift_unsigned_wide(Lanes x, std::int64_t s) {
+    const __m256i n = _mm256_set1_epi64x(s);
+    return {_mm256_srlv_epi64(x.a, n), _mm256_srlv_epi64(x.b, n)};
 }
 inline Lanes shift_right_wide(Lanes x, int s) { return {shift_signed(x.a, s), shift_signed(x.b, s)}; }
 inline Lanes clip_wide(Lanes x, std::int64_t limit) {

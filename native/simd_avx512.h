@@ -89,11 +89,18 @@ inline bool equal(Lanes a, Lanes b) { return _mm512_cmpneq_epi32_mask(a.v, b.v) 
 // Low halves of the lanes from a, high halves from b (as they stand in b's high halves).
 inline Lanes blend_halves(Lanes a, Lanes b) { return {_mm512_mask_blend_epi16(0xAAAAAAAAu, a.v, b.v)}; }
 
-// acc + sum over 4 of unsigned bytes times signed bytes. Codes below 128: dot_codes; any: dot_bytes.
-inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
-inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
+// acc + sum over 4 of unsigned bytes times signed bytes. Codes below 128: dot_codes; any: dot_bytes. In assembly, as
+// GCC 12 moves the sums of a loop to other registers and back around its own intrinsics.
+inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(codes.v), "v"(x.v));
+    return acc;
+}
+inline Lanes dot_bytes(Lanes acc, Lanes codes, Lanes x) { return dot_codes(acc, codes, x); }
 // acc + sum over 2 of signed 16-bit products.
-inline Lanes dot_pairs(Lanes acc, Lanes a, Lanes b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
+inline Lanes dot_pairs(Lanes acc, Lanes a, Lanes b) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
+    return acc;
+}
 // (a * b + 2^14) >> 15 on 32 signed halves.
 inline Lanes multiply_round15(Lanes a, Lanes b) { return {_mm512_mulhrs_epi16(a.v, b.v)}; }
 
@@ -154,9 +161,9 @@ inline Lanes multiply_low(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)
 inline Lanes multiply_unsigned(Lanes a, Lanes b) { return {_mm512_mul_epu32(a.v, b.v)}; }
 inline Lanes low_words(Lanes a) { return {_mm512_maskz_mov_epi32(0x5555, a.v)}; }
 template <int S> Lanes shift_left_wide(Lanes a) { return {_mm512_slli_epi64(a.v, S)}; }
-inline Lanes shift_left_wide(Lanes a, int s) { return {_mm512_sll_epi64(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes shift_left_wide(Lanes a, std::int64_t s) { return {_mm512_sllv_epi64(a.v, _mm512_set1_epi64(s))}; }
 template <int S> Lanes shift_unsigned_wide(Lanes a) { return {_mm512_srli_epi64(a.v, S)}; }
-inline Lanes shift_unsigned_wide(Lanes a, int s) { return {_mm512_srl_epi64(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes shift_unsigned_wide(Lanes a, std::int64_t s) { return {_mm512_srlv_epi64(a.v, _mm512_set1_epi64(s))}; }
 inline Lanes shift_right_wide(Lanes a, int s) { return {_mm512_sra_epi64(a.v, _mm_cvtsi32_si128(s))}; }
 inline Lanes clip_wide(Lanes a, std::int64_t limit) {
     return {_mm512_max_epi64(_mm512_min_epi64(a.v, _mm512_set1_epi64(limit)), _mm512_set1_epi64(-limit))};

@@ -217,13 +217,13 @@ inline Lanes blend_words(const Lanes& a, const Lanes& b) {
 template <int S> Lanes shift_left_wide(const Lanes& a) {
     return map([&](int i) { return pack(vshlq_n_u64(unsigned_wide(a, i), S)); });
 }
-inline Lanes shift_left_wide(const Lanes& a, int s) {
+inline Lanes shift_left_wide(const Lanes& a, std::int64_t s) {
     return map([&](int i) { return pack(vshlq_u64(unsigned_wide(a, i), vdupq_n_s64(s))); });
 }
 template <int S> Lanes shift_unsigned_wide(const Lanes& a) {
     return map([&](int i) { return pack(vshrq_n_u64(unsigned_wide(a, i), S)); });
 }
-inline Lanes shift_unsigned_wide(const Lanes& a, int s) {
+inline Lanes shift_unsigned_wide(const Lanes& a, std::int64_t s) {
     return map([&](int i) { return pack(vshlq_u64(unsigned_wide(a, i), vdupq_n_s64(-s))); });
 }
 inline Lanes shift_right_wide(const Lanes& a, int s) {

@@ -209,11 +209,11 @@ template <int S> Lanes shift_left_wide(const Lanes& a) {
     const auto x = view<std::uint64_t>(a);
     return map<std::uint64_t>([&](int i) { return x.v[i] << S; });
 }
-inline Lanes shift_left_wide(const Lanes& a, int s) {
+inline Lanes shift_left_wide(const Lanes& a, std::int64_t s) {
     const auto x = view<std::uint64_t>(a);
     return map<std::uint64_t>([&](int i) { return x.v[i] << s; });
 }
-inline Lanes shift_unsigned_wide(const Lanes& a, int s) {
+inline Lanes shift_unsigned_wide(const Lanes& a, std::int64_t s) {
     const auto x = view<std::uint64_t>(a);
     return map<std::uint64_t>([&](int i) { return x.v[i] >> s; });
 }
