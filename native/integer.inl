@@ -55,12 +55,11 @@ template <class T> T exp2_neg(T t) {
     return whole >= 31 ? all<T>(0) : round_shift(acc, whole);
 }
 
+// By Newton's rule, which comes from above, in a few steps for 2^60 <= v < 2^62.
 inline std::int64_t floor_sqrt(std::uint64_t v) {
-    std::uint64_t root = 0;
-    for (std::uint64_t bit = std::uint64_t{1} << 31; bit; bit >>= 1) {
-        const std::uint64_t trial = root | bit;
-        if (trial * trial <= v) root = trial;
-    }
+    const auto next = [&](std::uint64_t root) { return (root + v / root) / 2; };
+    std::uint64_t root = next(std::uint64_t{3} << 29);
+    for (std::uint64_t lower; (lower = next(root)) < root;) root = lower;
     return static_cast<std::int64_t>(root);
 }
 
@@ -114,6 +113,15 @@ template <class T> std::int64_t total_of(T x) {
         std::int64_t sum = 0;
         for (int i = 0; i < kWide; i++) sum += x[i];
         return sum;
+    }
+}
+template <class T> std::int64_t any_bits(T x) {  // that any element has
+    if constexpr (sizeof(T) == 8) {
+        return x;
+    } else {
+        std::int64_t bits = 0;
+        for (int i = 0; i < kWide; i++) bits |= x[i];
+        return bits;
     }
 }
 template <class T> std::int64_t largest_of(T x) {

@@ -95,27 +95,38 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
     std::int32_t* scale = a.scale + row * a.blocks;
     std::int32_t* halves = a.half_sums + row * a.blocks * 2;
     const Rounded rounded(e);
-    for (std::int64_t b = 0; b < a.blocks; b++) {
+    // Several blocks go side by side, as in `gate`.
+    const auto some = [&]<int N>(const T* from, std::int64_t b) INTACT_INLINE {
+        constexpr int kParts = 32 / kNarrow;
+        Narrow u[N][kParts];
+        std::int32_t reciprocal[N];
+        repeat<N>([&]<int j>() INTACT_INLINE {
+            Narrow high{};
+            for (int i = 0; i < kParts; i++) {
+                u[j][i] = rounded(from + 32 * j + i * kNarrow);
+                high = larger(high, magnitude(u[j][i]));
+            }
+            const std::int32_t most = fold(high, [](auto p, auto q) { return larger(p, q); });
+            const std::int32_t s = larger((most + 126) / 127, 1);
+            reciprocal[j] = ((1 << 24) + (s >> 1)) / s;
+            scale[b + j] = s;
+        });
+        repeat<N>([&]<int j>() INTACT_INLINE {
+            for (int i = 0; i < kParts; i++) {
+                typedef std::int8_t Bytes __attribute__((vector_size(kNarrow)));
+                const Bytes bytes = __builtin_convertvector((u[j][i] * reciprocal[j] + (1 << 23)) >> 24, Bytes);
+                __builtin_memcpy(codes + (b + j) * 32 + i * kNarrow, &bytes, kNarrow);
+            }
+        });
+    };
+    constexpr int kSome = 4;
+    std::int64_t b = 0;
+    for (; b + kSome <= n / 32; b += kSome) some.template operator()<kSome>(x + 32 * b, b);
+    for (; b < n / 32; b++) some.template operator()<1>(x + 32 * b, b);
+    if (b < a.blocks) {
         T padded[32];
-        const T* from = x + b * 32;
-        if (n - b * 32 < 32) {
-            for (std::int64_t i = 0; i < 32; i++) padded[i] = b * 32 + i < n ? from[i] : 0;
-            from = padded;
-        }
-        Narrow u[32 / kNarrow], high{};
-        for (int i = 0; i < 32 / kNarrow; i++) {
-            u[i] = rounded(from + i * kNarrow);
-            high = larger(high, magnitude(u[i]));
-        }
-        const std::int32_t most = fold(high, [](auto p, auto q) { return larger(p, q); });
-        const std::int32_t s = larger((most + 126) / 127, 1);
-        const std::int32_t reciprocal = ((1 << 24) + (s >> 1)) / s;
-        scale[b] = s;
-        for (int i = 0; i < 32 / kNarrow; i++) {
-            typedef std::int8_t Bytes __attribute__((vector_size(kNarrow)));
-            const Bytes bytes = __builtin_convertvector((u[i] * reciprocal + (1 << 23)) >> 24, Bytes);
-            __builtin_memcpy(codes + b * 32 + i * kNarrow, &bytes, kNarrow);
-        }
+        for (std::int64_t i = 0; i < 32; i++) padded[i] = b * 32 + i < n ? x[b * 32 + i] : 0;
+        some.template operator()<1>(padded, b);
     }
     sum_codes(codes, a.blocks, halves);
     // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
@@ -144,28 +155,42 @@ struct Unit {
 };
 
 template <class T> Unit unit(const T* x, const Gain& g, int fraction) {
-    const std::int64_t amax = largest_magnitude(x, g.n);
-    const int s = larger(bit_length(amax) - 20, 0), t = larger(bit_length(amax) - 31, 0);
-    std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < g.n; i++) {
-        const std::int64_t v = round_shift(std::int64_t{x[i]}, s);
-        sum += v * v;
-    }
+    Wide bits{};  // each bit that any magnitude has
+    by_wide(g.n, [&](std::int64_t i, auto count) {
+        const Wide v = load_wide(x + i, count);
+        bits |= larger(v, -v);
+    });
+    const int length = bit_length(any_bits(bits)), s = larger(length - 20, 0), t = larger(length - 31, 0);
+    const Wide by = all<Wide>(s);
+    Wide squares{};
+    by_wide(g.n, [&](std::int64_t i, auto count) {
+        const Wide v = round_shift(load_wide(x + i, count), by);
+        squares += times_low(v, v);
+    });
     const std::int64_t epsilon = round_shift_any(g.epsilon, 2 * (20 - fraction));
-    const std::int64_t v = larger<std::int64_t>(sum + round_shift_any(epsilon, 2 * s), 1);
+    const std::int64_t v = larger<std::int64_t>(total_of(squares) + round_shift_any(epsilon, 2 * s), 1);
     const int p = (62 - bit_length(v)) / 2;
     const std::int64_t root = floor_sqrt(static_cast<std::uint64_t>(v) << (2 * p));
     return {t, (std::int64_t{1} << 61) / root, 31 - p + s - t};
 }
 
-template <class T> Wide normed(const T* x, const Unit& u, const std::int32_t* factor, std::int64_t count) {
-    return round_shift(round_shift(load_wide(x, count), u.t) * u.r, u.drop) * load_wide(factor, count);
+// Calls f(i, y, count) with the elements y, times their gains, in Q60.
+template <class T, class F> void by_normed(const T* x, const Unit& u, const Gain& g, F f) {
+    const Wide t = all<Wide>(u.t), r = all<Wide>(u.r), drop = all<Wide>(u.drop);
+    const auto run = [&](auto product) {
+        by_wide(g.n, [&](std::int64_t i, auto count) {
+            const Wide y = round_shift(product(round_shift(load_wide(x + i, count), t), r), drop);
+            f(i, times_low(y, load_wide(g.factor + i, count)), count);
+        });
+    };
+    if (u.t == 0 && u.r <= kLimit)
+        run([](Wide a, Wide b) { return times_low(a, b); });
+    else
+        run([](Wide a, Wide b) { return a * b; });
 }
 
 void norm_wide(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::int64_t* wide, bool accumulate) {
-    const Unit u = unit(x, g, 20);
-    by_wide(g.n, [&](std::int64_t i, auto count) {
-        const Wide y = normed(x + i, u, g.factor + i, count);
+    by_normed(x, unit(x, g, 20), g, [&](std::int64_t i, Wide y, auto count) {
         if (narrow)
             store_wide(narrow + i, round_shift_by<30>(y), count);
         else
@@ -177,12 +202,9 @@ void norm_wide(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::
 }
 
 void norm_narrow(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out) {
-    const Unit u = unit(x, g, fraction);
     const std::int64_t drop = smaller<std::int64_t>(60 - g.exponent - fraction, 62);  // |y| <= 2^60: 0 beyond 62 anyway
-    by_wide(g.n, [&](std::int64_t i, auto count) {
-        const Wide y = normed(x + i, u, g.factor + i, count);
-        store_wide(out + i, saturate(round_shift(y, drop)), count);
-    });
+    by_normed(x, unit(x, g, fraction), g,
+              [&](std::int64_t i, Wide y, auto count) { store_wide(out + i, saturate(round_shift(y, drop)), count); });
 }
 
 void sine_cosine(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine,

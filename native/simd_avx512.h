@@ -34,6 +34,8 @@ inline Wide widen32(const std::int32_t* p) {
 inline void narrow32(std::int32_t* p, Wide x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
 }
+// Products of numbers that fit 32 bits.
+inline Wide times_low(Wide a, Wide b) { return (Wide)_mm512_mul_epi32((__m512i)a, (__m512i)b); }
 
 // Numbers as the low halves of 64 bits, those of even place and those of odd: so products take them. What
 // stands in the high halves is no matter.

@@ -64,7 +64,7 @@ MUTATIONS = [
         ("a saturation one lower", "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;",
          "constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 2;"),
         ("log2(e)", "kLog2E = 1549082005;", "kLog2E = 1549082006;"),
-        ("a square root that is not the floor", "if (trial * trial <= v)", "if (trial * trial <= v + trial)"),
+        ("a square root that is not the floor", "(lower = next(root)) < root;", "(lower = next(root)) + 1 < root;"),
     ),
     *of(
         "integer.inl", ATTENTION,
