@@ -367,13 +367,14 @@ inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     const auto skip = [&](std::int64_t to) {
         for (; done < to; done += 16) __builtin_memset(u.weight(i, done), 0, 32);
     };
-    by_visible<1>(u.queries[i], 0, u.queries[i].end + 64, [&]<int N>(std::int64_t p, auto) INTACT_INLINE {
+    by_visible<2>(u.queries[i], 0, u.queries[i].end + 64, [&]<int N>(std::int64_t p, auto) INTACT_INLINE {
         skip(p);
-        const Lanes twice = shift_right(load(u.score(i, p)), more);
-        const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
-        store_bytes(u.weight(i, p), bit_and(w, broadcast((1 << kLowBits) - 1)));
-        store_bytes(u.weight(i, p) + 16, shift_unsigned<kLowBits>(w));
-        done = p + 16;
+        repeat<N>([&]<int n>() INTACT_INLINE {
+            const Lanes twice = shift_right(load(u.score(i, p + 16 * n)), more);
+            const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
+            store_weights(u.weight(i, p + 16 * n), w);
+        });
+        done = p + 16 * N;
     });
     skip(row.end);
 }

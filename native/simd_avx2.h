@@ -179,11 +179,17 @@ inline Lanes bit_and(Lanes x, Lanes y) { return {_mm256_and_si256(x.a, y.a), _mm
 inline Lanes choose_bits(Lanes mask, Lanes x, Lanes y) {
     return bit_or(bit_and(mask, x), {_mm256_andnot_si256(mask.a, y.a), _mm256_andnot_si256(mask.b, y.b)});
 }
+// Sixteen bytes, of lanes that fit them.
 inline void store_bytes(void* p, Lanes x) {
     const __m256i halves = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
     const __m256i sorted = _mm256_permute4x64_epi64(halves, 0xD8);
     const __m128i low = _mm256_castsi256_si128(sorted), high = _mm256_extracti128_si256(sorted, 1);
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi16(low, high));
+}
+// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+inline void store_weights(void* p, Lanes x) {
+    store_bytes(p, bit_and(x, broadcast((1 << kLowBits) - 1)));
+    store_bytes(static_cast<std::uint8_t*>(p) + 16, shift_unsigned<kLowBits>(x));
 }
 
 using Mask = Lanes;

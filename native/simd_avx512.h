@@ -81,9 +81,9 @@ inline Lanes zero() { return {_mm512_setzero_si512()}; }
 inline Lanes broadcast(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline Lanes add(Lanes a, Lanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
 template <int S> Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}; }
-inline Lanes shift_right(Lanes a, int s) { return {_mm512_sra_epi32(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes shift_right(Lanes a, int s) { return {_mm512_srav_epi32(a.v, _mm512_set1_epi32(s))}; }
 template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
-inline Lanes shift_left(Lanes a, int s) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(s))}; }
+inline Lanes shift_left(Lanes a, int s) { return {_mm512_sllv_epi32(a.v, _mm512_set1_epi32(s))}; }
 // By a count of each lane's own, in 0..31 wherever the lane is not 0; copies of the sign come in.
 inline Lanes signed_right_each(Lanes a, Lanes s) { return {_mm512_srav_epi32(a.v, s.v)}; }
 inline bool equal(Lanes a, Lanes b) { return _mm512_cmpneq_epi32_mask(a.v, b.v) == 0; }
@@ -145,8 +145,12 @@ inline Lanes bit_and(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline Lanes choose_bits(Lanes mask, Lanes a, Lanes b) {  // of a where the mask has them, else of b
     return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)};
 }
-inline void store_bytes(void* p, Lanes x) {  // the lanes' low bytes; none above 255
-    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+inline void store_weights(void* p, Lanes x) {
+    const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 2, 2, 2, 2, 2, 2, 2);
+    const __m512i apart = _mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(bytes));
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_permutexvar_epi32(fours, apart)));
 }
 
 // Which lanes take part.

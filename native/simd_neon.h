@@ -173,10 +173,16 @@ inline Lanes bit_and(const Lanes& a, const Lanes& b) {
 inline Lanes choose_bits(const Lanes& mask, const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vbslq_s32(unsigned_lanes(mask, i), a.v[i], b.v[i]); });
 }
+// Sixteen bytes, of lanes that fit them.
 inline void store_bytes(void* p, const Lanes& x) {
     const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
     const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
     vst1q_s8(static_cast<std::int8_t*>(p), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+inline void store_weights(void* p, const Lanes& x) {
+    store_bytes(p, bit_and(x, broadcast((1 << kLowBits) - 1)));
+    store_bytes(static_cast<std::uint8_t*>(p) + 16, shift_unsigned<kLowBits>(x));
 }
 
 using Mask = Lanes;

@@ -166,10 +166,14 @@ inline Lanes choose_bits(const Lanes& mask, const Lanes& a,
                          const Lanes& b) {  // of a where the mask has them, else of b
     return map<std::int32_t>([&](int i) { return (mask.v[i] & a.v[i]) | (~mask.v[i] & b.v[i]); });
 }
-inline void store_bytes(void* p, const Lanes& x) {
-    std::uint8_t bytes[16];
-    for (int i = 0; i < 16; i++) bytes[i] = static_cast<std::uint8_t>(x.v[i]);
-    std::memcpy(p, bytes, 16);
+// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+inline void store_weights(void* p, const Lanes& x) {
+    std::uint8_t bytes[32];
+    for (int i = 0; i < 16; i++) {
+        bytes[i] = static_cast<std::uint8_t>(x.v[i] & ((1 << kLowBits) - 1));
+        bytes[16 + i] = static_cast<std::uint8_t>(x.v[i] >> kLowBits);
+    }
+    std::memcpy(p, bytes, 32);
 }
 
 using Mask = Lanes;
