@@ -3,7 +3,7 @@
 // while the next tiles are at work.
 
 constexpr std::int64_t kTileRows = 16;           // of a tile
-constexpr std::int64_t kLeastRows = 12;          // of a product; below, vectors take less time
+constexpr std::int64_t kLeastRows = 9;           // of a product; below, vectors take less time
 constexpr std::int64_t kTilePanels = 2;          // that rows meet while they are in the first-level cache
 constexpr std::int64_t kTileRowBytes = 5 << 18;  // processors with AMX have 2 MiB of second-level cache a core
 
