@@ -193,7 +193,7 @@ inline Scales survey(const Work& u) {
 
 inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64_t depth, QueryScale scale,
                            const Scales& scales, std::int16_t* codes, QueryRow& row) {
-    const std::int64_t amax = largest_magnitude(x, width);
+    const std::int64_t amax = largest_of_row(x, width);
     const std::int64_t reciprocal = (std::int64_t{2047} << 48) / larger<std::int64_t>(amax, 1);
     by_wide(width, [&](std::int64_t i, auto count) {
         store_wide(codes + i, round_shift_by<48>(load_wide(x + i, count) * reciprocal), count);
