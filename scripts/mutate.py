@@ -176,12 +176,12 @@ MUTATIONS = [
         ("the mass has 22 bits", "bit_length(row.mass) - 23;", "bit_length(row.mass) - 22;"),
         ("an inverse mass", "(std::int64_t{1} << 46) / round_shift(row.mass, s)",
          "(std::int64_t{1} << 46) / (round_shift(row.mass, s) + 1)"),
-        ("a score's second rounding", "(std::int64_t{1} << row.drop) >> 1)", "(std::int64_t{1} << row.drop) >> 2)"),
+        ("a score's second rounding", "(std::int64_t{1} << row.drop) >> 1,", "(std::int64_t{1} << row.drop) >> 2,"),
         ("a weight's rounding", "add(twice, broadcast(1))", "twice"),
-        ("a weight's low bits", "broadcast((1 << kLowBits) - 1)", "broadcast((1 << kLowBits) - 2)"),
         ("a weight's other bits", "shift_left<kLowBits>(acc", "shift_left<kLowBits - 1>(acc"),
         ("a slot after the last", "(below(q.end) &", "(below(q.end + 1) &"),
     ),
+    *of("simd_scalar.h", ATTENTION, ("a weight's low bits", "((1 << kLowBits) - 1)", "((1 << kLowBits) - 2)")),
     *of("integer.inl", SAMPLING, ("exp2 ends at 30", "whole >= 31 ?", "whole >= 30 ?")),
     *of(
         "attention.inl", SAMPLING,
@@ -256,6 +256,11 @@ MUTATIONS = [
         "matmul.inl", MATMUL,
         ("a panel that is unpacked a block short", "w.pairs * BLOCK / 16, bytes", "w.pairs * BLOCK / 16 - 1, bytes"),
         unit="tier_avx2.cpp",
+    ),
+    *of(
+        "simd_avx512.h", ATTENTION,
+        ("a weight's bytes", "_mm_setr_epi8(0, 4, 8, 12, 1,", "_mm_setr_epi8(0, 4, 8, 13, 1,"),
+        unit="tier_amx.cpp",
     ),
     *of(
         "horner_ifma.inl", ROWS,
