@@ -398,6 +398,28 @@ def test_a_server_ends_while_a_batch_waits(state):
     run(scene())
 
 
+def test_a_server_ends_while_a_failed_batch_comes_to_rest(state):
+    async def scene():
+        resting = asyncio.Event()
+
+        class Resting(Full):
+            async def _answer(self, endpoint, line, client):
+                if line["custom_id"] == "item-1":
+                    try:
+                        await asyncio.Event().wait()
+                    finally:  # the other one has failed
+                        resting.set()
+                        await asyncio.sleep(0.05)
+                return await super()._answer(endpoint, line, client)
+
+        _, batches, name = await begun(Resting, state, [line(0), line(1)])
+        await resting.wait()
+        await batches.stop()
+        assert json.loads((state / "batches" / f"{name}.json").read_text())["status"] == "in_progress"
+
+    run(scene())
+
+
 def test_a_batch_that_fails_says_why_and_keeps_its_answers(state):
     async def scene():
         files, batches, name = await begun(Batches, state, [line(0)])

@@ -347,4 +347,7 @@ async def _undaunted(work: Callable[[], Awaitable[None]]) -> None:
             return await work()
         except* OSError as failed:
             _LOG.error("a batch waits: %s", failed.exceptions[0])
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # a group that fails just then swallows it, before Python 3.13
+            raise asyncio.CancelledError
         await asyncio.sleep(REPAIR)
