@@ -40,8 +40,8 @@ inline Narrow exp2_neg(Split t) {
 // Minus floor(2^60 / d), d = 2^30 + e for 0 <= e <= 2^30. Minus the reciprocal of d / 2^30 = 2 + w, here y, has 16 bits
 // with its sign, and products of 16 bits are the cheapest. A cubic in w (whose square has no part in it) gives y with a
 // relative error of 1/577 (Chebyshev), a Newton step 15 bits of it; then 2^45 + y * d is small enough for its low 32
-// bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most. Upper halves have
-// products too: of two numbers below 0 it is 1, which moves nothing (all e were compared with the division).
+// bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most. Upper halves
+// have products too: of two numbers below 0 it is 1, which moves nothing (all e were compared with the division).
 inline Narrow minus_reciprocal_q60(Narrow e) {
     const Narrow d = e + (1 << 30), w = (e + ((1 << 14) - (1 << 30))) >> 15;
     Narrow y = dot_pairs(Narrow{}, w, splat(7269)) >> 15;
