@@ -20,7 +20,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
     constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
     constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
     constexpr int kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
-    constexpr int kAhead = T == 1 ? kFarOfOneRow : kFar;
+    const FetchPlan plan = fetch_plan<T>(w);
     const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
     const std::uint8_t* codes = BYTES ? bytes : w.codes + panel * code_step;
     const std::int16_t* scales = w.scales + panel * scale_step;
@@ -33,6 +33,9 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
         repeat<P * T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
         const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs, w.pairs);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
+            // The panels lie one behind the other: at their end the next ones follow beyond the last.
+            const FetchAhead fetch(plan, codes, p * kPairBytes, code_step, (P - 1) * code_step);
+            const FetchAhead fetch_scales(plan.slower(), scales, p * 64, 2 * scale_step, (P - 1) * 2 * scale_step);
             Lanes low[P * T], acc[P * T], halves[P * T];
             if (streamed)
                 for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
@@ -45,7 +48,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                         const std::uint8_t* block = codes + q * code_step + g / 8 * kBytes;
                         part[q] = unpack<kStored, g % 8>(block);
                         if constexpr (TABLE && !BYTES) part[q] = look_up(table, part[q]);
-                        if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch_ahead<kAhead>(block + g % 8 * BITS * 8);
+                        if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch(block + g % 8 * BITS * 8);
                     });
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
@@ -64,7 +67,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
             });
             repeat<P>([&]<int q>() INTACT_INLINE {
                 const Lanes s = load(scales + q * scale_step);
-                fetch_ahead<kAhead, 8>(scales + q * scale_step);
+                fetch_scales(scales + q * scale_step);
                 repeat<T>([&]<int t>() INTACT_INLINE {
                     constexpr int i = q * T + t;
                     const Lanes high = TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
@@ -80,10 +83,10 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
         if (!w.has_min) continue;
         for (int q = 0; q < P; q++)
             for (std::int64_t p = first; p < last; p += 4)
-                add_minima<BLOCK, T>(w.minima + ((panel + q) * w.pairs + p) * 32, smaller<std::int64_t>(4, last - p),
-                                     minima + q * T * 16, [&](int t, std::int64_t k) INTACT_INLINE {
-                                         return x[(p + k - last) * T + t].sum;
-                                     });
+                add_minima<BLOCK, T>(plan, w.minima + ((panel + q) * w.pairs + p) * 32,
+                                     smaller<std::int64_t>(4, last - p), minima + q * T * 16,
+                                     [&](int t, std::int64_t k)
+                                         INTACT_INLINE { return x[(p + k - last) * T + t].sum; });
     }
 }
 
@@ -92,8 +95,10 @@ void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, st
                     const std::uint8_t* bytes, const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
     alignas(64) std::int32_t main[P * T * 16], minima[P * T * 16];
     const std::int64_t first = out.first + row * out.stride + panel * 16;
-    prefetch(w.scale_exp + (panel + P) * 16);
-    if (w.has_min) prefetch(w.minimum_exp + (panel + P) * 16);
+    for (int q = 0; q < P; q++) {
+        prefetch(w.scale_exp + (panel + P + q) * 16);
+        if (w.has_min) prefetch(w.minimum_exp + (panel + P + q) * 16);
+    }
     for (int t = 0; t < T; t++) {
         const std::int64_t at = first + t * out.stride;
         for (int q = 0; q < P; q++)
@@ -128,7 +133,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 if (unpacked)
                     unpack_blocks<BITS, TABLE>(
                         w, panel, 0, w.pairs * BLOCK / 16, bytes, [](Lanes x) { return x; },
-                        [](const std::uint8_t* line) { fetch_ahead<kFar>(line); });
+                        [fetch = FetchAhead(fetch_plan<kMaxRows>(w))](const std::uint8_t* line) { fetch(line); });
             for (std::int64_t i = 0; i < tiles.count; i++) {
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {

@@ -3,15 +3,42 @@
 // Fetches a line into the cache of a level. Always inline: GCC 12 takes a function of nothing else for one without
 // effects and drops its calls.
 template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }
+INTACT_INLINE inline void prefetch_to_write(void* p) { __builtin_prefetch(p, 1, 2); }
 
-// Lines of a weight on their way from memory go to the second-level cache first, then to the first; also across panels.
-// Of one row, which only waits for them, not as far ahead: the hardware's own prefetcher must find the stream again.
-// PACE: how many lines of codes there are for one of these.
-constexpr int kFar = 16384, kFarOfOneRow = 4096;
-template <int FAR, int PACE = 1> INTACT_INLINE inline void fetch_ahead(const void* line) {
-    prefetch<2>(static_cast<const char*>(line) + FAR / PACE);
-    prefetch(static_cast<const char*>(line) + 2048 / PACE);
+// How far ahead of what is read now, in bytes, lines of a weight on their way from memory are asked for: first to the
+// second-level cache, then to the first. Those that one row meets, which only waits for them, not as far: the
+// hardware's own prefetcher must find the stream again. Where it follows a stream by itself (Matrix::followed), the far
+// ones are the first of each page alone: an instruction's line holds one of the sixteen places for misses of the first
+// level until memory answers, the hardware's does not.
+struct FetchPlan {
+    std::int64_t near, far;
+    std::uintptr_t page;  // its size less one; 0: all lines
+
+    // For a stream that has a line for eight of codes.
+    INTACT_INLINE FetchPlan slower() const { return {near / 8, far / 8, 0}; }
+};
+template <int T> INTACT_INLINE inline FetchPlan fetch_plan(const Matrix& w) {
+    if (T == 1) return {2048, 4096, 0};
+    if (w.followed) return {3072, 4096, 4095};
+    return {2048, 16384, 0};
 }
+
+// A plan where a stream has come to. at: bytes of it that were read before, of `length`; behind these it goes on `gap`
+// bytes further.
+struct FetchAhead {
+    INTACT_INLINE explicit FetchAhead(const FetchPlan& plan, const void* stream = nullptr, std::int64_t at = 0,
+                                      std::int64_t length = INT64_MAX, std::int64_t gap = 0)
+        : near(plan.near + (at + plan.near >= length ? gap : 0)),
+          far(plan.far + (at + plan.far >= length ? gap : 0)),
+          begins(((reinterpret_cast<std::uintptr_t>(stream) + static_cast<std::uintptr_t>(far)) & plan.page) < 512) {}
+    INTACT_INLINE void operator()(const void* line) const {
+        if (begins) prefetch<2>(static_cast<const char*>(line) + far);
+        prefetch(static_cast<const char*>(line) + near);
+    }
+
+    std::int64_t near, far;
+    bool begins;  // whether what is far ahead begins a page
+};
 
 // Codes of group G (4 inputs of 16 outputs) of a block in the panel layout of weight.h.
 template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t* block) {
@@ -61,12 +88,14 @@ template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
 // A group of minima, at most four pairs, added to the sums of T rows. sums: those of the codes of row t, pair p.
 template <int BLOCK, int T, class F>
-INTACT_INLINE inline void add_minima(const std::int16_t* minima, std::int64_t pairs, std::int32_t* out, F sums) {
+INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* minima, std::int64_t pairs,
+                                     std::int32_t* out, F sums) {
+    const FetchAhead fetch(plan.slower());
     Lanes group[T];
     repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
     for (std::int64_t p = 0; p < pairs; p++) {
         const Lanes m = load(minima + p * 32);
-        fetch_ahead<T == 1 ? kFarOfOneRow : kFar, 8>(minima + p * 32);
+        fetch(minima + p * 32);
         repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(sums(t, p))); });
     }
     repeat<T>([&]<int t>() INTACT_INLINE {

@@ -178,12 +178,16 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
         if (w.has_min) {
             repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
             for (std::int64_t p = 0; p < w.pairs; p += 4)
-                add_minima<BLOCK, T>(w.minima + (panel * w.pairs + p) * 32, smaller<std::int64_t>(4, w.pairs - p),
-                                     minima, [&](int i, std::int64_t k) INTACT_INLINE {
-                                         return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k);
-                                     });
+                add_minima<BLOCK, T>(fetch_plan<T>(w), w.minima + (panel * w.pairs + p) * 32,
+                                     smaller<std::int64_t>(4, w.pairs - p), minima,
+                                     [&](int i, std::int64_t k)
+                                         INTACT_INLINE { return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k); });
         }
         finish<T, 1>(w, scale + t, row + t, panel, out, sums + t * 16, minima);
+        // Rows of results lie far apart, where the hardware foresees nothing.
+        if (out.narrow)
+            for (int i = 0; i < T; i++)
+                prefetch_to_write(out.narrow + out.first + (row + t + i) * out.stride + (panel + kTilePanels) * 16);
     };
     std::int64_t t = 0;
     for (; t + 8 <= height; t += 8) rows.template operator()<8>(t);
@@ -242,7 +246,11 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    if (row1 - row0 < kLeastRows) return kAvx512.matmul(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    if (row1 - row0 < kLeastRows) {
+        Matrix followed = w;
+        followed.followed = true;
+        return kAvx512.matmul(followed, a, row0, row1, panel0, panel1, out, scratch, packed);
+    }
     by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
         matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
     });
