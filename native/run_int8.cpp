@@ -237,11 +237,13 @@ struct Int8Run : Run {
     // so many panels. again: these rows are still packed.
     template <class F> void by_pieces(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
         constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
-        constexpr std::int64_t kRows = 64;        // of a thread's own, for which it had better read all weights itself
+        constexpr std::int64_t kSmall = 1 << 20;  // bytes of codes that come from a near cache
+        // Rows of a thread's own for which it had better read all weights itself.
+        const std::int64_t own = w.rows * w.blocks * 4 * w.bits <= kSmall ? 32 : 64;
         if (rows == 0) return;
         const std::int64_t most_rows = row_block(w.blocks, m_.kernel->row_bytes), panels = (w.rows + 15) / 16;
         std::int64_t blocks = (rows + most_rows - 1) / most_rows;
-        if (rows >= kRows * threads_) blocks = (blocks + threads_ - 1) / threads_ * threads_;
+        if (rows >= own * threads_) blocks = (blocks + threads_ - 1) / threads_ * threads_;
         const std::int64_t height = std::min(((rows + blocks - 1) / blocks + 15) / 16 * 16, most_rows);
         const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::min(rows, height);  // of panels
         std::int64_t last = -1;
