@@ -43,7 +43,8 @@ inline Narrow exp2_neg(Split t) {
 // bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most. Upper halves
 // have products too: of two numbers below 0 it is 1, which moves nothing (all e were compared with the division).
 inline Narrow minus_reciprocal_q60(Narrow e) {
-    const Narrow d = e + (1 << 30), w = (e + ((1 << 14) - (1 << 30))) >> 15;
+    const Narrow d = (Narrow)((Unsigned)e + (1U << 30));  // modulo 2^32, as what it is multiplied by
+    const Narrow w = (e + ((1 << 14) - (1 << 30))) >> 15;
     Narrow y = dot_pairs(Narrow{}, w, splat(7269)) >> 15;
     y = dot_pairs(splat(9086 << 15), y, w) >> 15;
     y = dot_pairs(splat(-16356 * (1 << 15)), y, w) >> 15;
