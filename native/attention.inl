@@ -176,6 +176,7 @@ inline Scales survey(const Work& u) {
             const Block& block = tile.blocks[(p - tile.from) / 16];
             const Mask mask = mask_of(visible(all, p));
             const Lanes value = load(block.value_scales(u.cache));
+            prefetch((&block)[kAhead].key_scales(u.cache)), prefetch((&block)[kAhead].value_scales(u.cache));
             key = larger_lanes(key, keep(mask, load(block.key_scales(u.cache))));
             least = smaller_lanes(least, choose(mask, value, least));
             most = larger_lanes(most, keep(mask, value));
@@ -238,18 +239,24 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
         repeat<T>([&]<int t>() INTACT_INLINE { acc[b][t] = zero(); });
     });
     const std::int16_t* codes = u.codes + first * depth;
-    for (std::int64_t d = 0; d < depth; d += 2) {
-        Lanes k[B];
-        repeat<B>([&]<int b>() INTACT_INLINE {
-            k[b] = load(keys[b] + d * 16);
-            prefetch(later[b] + d * 16);
-        });
-        repeat<T>([&]<int t>() INTACT_INLINE {
-            std::int32_t two;
-            __builtin_memcpy(&two, codes + t * depth + d, 4);
-            repeat<B>([&]<int b>() INTACT_INLINE { acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two)); });
-        });
-    }
+    std::int64_t d = 0;
+    // Lines are fetched in the order of memory, which the hardware's own prefetcher then follows.
+    repeat<B>([&]<int part>() INTACT_INLINE {
+        const std::int16_t* line = later[part];
+        for (const std::int64_t end = depth / 2 * (part + 1) / B * 2; d < end; d += 2) {
+            Lanes k[B];
+            repeat<B>([&]<int b>() INTACT_INLINE {
+                k[b] = load(keys[b] + d * 16);
+                prefetch(line);
+                line += 32;
+            });
+            repeat<T>([&]<int t>() INTACT_INLINE {
+                std::int32_t two;
+                __builtin_memcpy(&two, codes + t * depth + d, 4);
+                repeat<B>([&]<int b>() INTACT_INLINE { acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two)); });
+            });
+        }
+    });
     std::int32_t* scores = u.score(first, slot);
     const QueryRow* rows = u.rows + first;
     const std::int64_t stride = u.stride;
