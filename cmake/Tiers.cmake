@@ -6,7 +6,7 @@
 set(INTACT_FLAGS_scalar "")
 set(INTACT_FLAGS_avx2 -mavx2)
 set(INTACT_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
-set(INTACT_FLAGS_amx ${INTACT_FLAGS_avx512} -mavx512ifma) # those of tiles are written out
+set(INTACT_FLAGS_amx ${INTACT_FLAGS_avx512} -mavx512ifma -mavx512vbmi2 -mgfni) # those of tiles are written out
 set(INTACT_FLAGS_neon "")
 
 if(DEFINED INTACT_TIERS)

@@ -47,8 +47,8 @@ bool cpu_supports(std::string_view tier) noexcept {
     constexpr std::uint32_t kTiles = 0x60000, kTile = 1u << 24, kInt8 = 1u << 25;
     return has(saved, 0xe6) && has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL) &&
            has(c, bit_AVX512VNNI) &&
-           (tier == "avx512" ||
-            (has(b, bit_AVX512IFMA) && has(saved, kTiles) && has(d, kTile | kInt8) && may_use_tiles()));
+           (tier == "avx512" || (has(b, bit_AVX512IFMA) && has(c, bit_AVX512VBMI2 | bit_GFNI) && has(saved, kTiles) &&
+                                 has(d, kTile | kInt8) && may_use_tiles()));
 }
 
 #else

@@ -38,7 +38,6 @@ struct Matrix {
     std::int64_t pairs;  // of blocks that own a scale
     std::uint8_t table[16];
     std::int32_t scale_exp_low, scale_exp_high, minimum_exp_low, minimum_exp_high;  // over all outputs
-    bool followed = false;  // once a page's first lines are asked for, the processor itself goes on (product.inl)
 };
 
 // Where results of a matrix product go.

@@ -19,8 +19,9 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
           bool streamed, std::int32_t* out, std::int32_t* minima) {
     constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
     constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
+    constexpr bool kJoin = kJoined<BITS, TABLE>;
     constexpr int kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
-    const FetchPlan plan = fetch_plan<T>(w);
+    const FetchPlan plan = fetch_plan<T>();
     const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
     const std::uint8_t* codes = BYTES ? bytes : w.codes + panel * code_step;
     const std::int16_t* scales = w.scales + panel * scale_step;
@@ -40,7 +41,8 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
             if (streamed)
                 for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
                     prefetch(reinterpret_cast<const char*>(x + 8 * T) + 64 * line);
-            repeat<2>([&]<int half>() INTACT_INLINE {
+            repeat<2>([&]<int turn>() INTACT_INLINE {
+                constexpr int half = kJoin ? 1 - turn : turn;
                 repeat<kGroups>([&]<int i>() INTACT_INLINE {
                     constexpr int g = half * kGroups + i;  // of the pair
                     Lanes part[P];
@@ -56,11 +58,14 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                         const Lanes y = broadcast(four), start = broadcast(x[t].start[half]);
                         repeat<P>([&]<int q>() INTACT_INLINE {
                             constexpr int to = q * T + t;
-                            add_group<kCodeBits, kSpan, i>(acc[to], halves[to], start, part[q], y);
+                            if constexpr (kJoin && half == 0 && i == 0)
+                                acc[to] = dot_codes(join_halves(acc[to], start), part[q], y);
+                            else
+                                add_group<kCodeBits, kSpan, i>(acc[to], halves[to], start, part[q], y);
                         });
                     });
                 });
-                if constexpr (half == 0)
+                if constexpr (half == 0 && !kJoin)
                     repeat<P * T>([&]<int t>() INTACT_INLINE {
                         low[t] = TABLE ? shift_right(acc[t], w.shift) : shift_right<kShift<BITS>>(acc[t]);
                     });
@@ -70,9 +75,15 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                 fetch_scales(scales + q * scale_step);
                 repeat<T>([&]<int t>() INTACT_INLINE {
                     constexpr int i = q * T + t;
-                    const Lanes high = TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
-                    group[i] = dot_pairs(group[i], blend_halves(low[i], high),
-                                         multiply_round15(s, broadcast_halves(x[t].scale)));
+                    Lanes both;
+                    if constexpr (kJoin) {
+                        both = subtract_bytes(acc[i], broadcast(kJoinedBias));  // of the lower half's upper byte
+                    } else {
+                        const Lanes high =
+                            TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);
+                        both = blend_halves(low[i], high);
+                    }
+                    group[i] = dot_pairs(group[i], both, multiply_round15(s, broadcast_halves(x[t].scale)));
                 });
             });
         }
@@ -133,7 +144,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 if (unpacked)
                     unpack_blocks<BITS, TABLE>(
                         w, panel, 0, w.pairs * BLOCK / 16, bytes, [](Lanes x) { return x; },
-                        [fetch = FetchAhead(fetch_plan<kMaxRows>(w))](const std::uint8_t* line) { fetch(line); });
+                        [fetch = FetchAhead(fetch_plan<kMaxRows>())](const std::uint8_t* line) { fetch(line); });
             for (std::int64_t i = 0; i < tiles.count; i++) {
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {

@@ -7,7 +7,7 @@ INTACT_INLINE inline void prefetch_to_write(void* p) { __builtin_prefetch(p, 1, 
 
 // How far ahead of what is read now, in bytes, lines of a weight on their way from memory are asked for: first to the
 // second-level cache, then to the first. Those that one row meets, which only waits for them, not as far: the
-// hardware's own prefetcher must find the stream again. Where it follows a stream by itself (Matrix::followed), the far
+// hardware's own prefetcher must find the stream again. Where it follows a stream by itself (kFollows), the far
 // ones are the first of each page alone: an instruction's line holds one of the sixteen places for misses of the first
 // level until memory answers, the hardware's does not.
 struct FetchPlan {
@@ -17,9 +17,9 @@ struct FetchPlan {
     // For a stream that has a line for eight of codes.
     INTACT_INLINE FetchPlan slower() const { return {near / 8, far / 8, 0}; }
 };
-template <int T> INTACT_INLINE inline FetchPlan fetch_plan(const Matrix& w) {
+template <int T> INTACT_INLINE inline FetchPlan fetch_plan() {
     if (T == 1) return {2048, 4096, 0};
-    if (w.followed) return {3072, 4096, 4095};
+    if (kFollows) return {3072, 4096, 4095};
     return {2048, 16384, 0};
 }
 
@@ -72,7 +72,7 @@ template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t*
 // their sums start from, their scales, their own sums.
 template <int BLOCK> struct PackedPair {
     std::int8_t codes[2 * BLOCK];
-    std::int32_t start[2];  // -zero * sum of the codes, plus half of the rounded shift
+    std::int32_t start[2];  // -zero * sum of the codes, plus half of the rounded shift; kJoined: the first biased
     std::int16_t scale[2];
     std::int16_t sum[2];  // for the minima
 };
@@ -105,6 +105,9 @@ INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* 
 
 // The shift of untabled codes.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
+// Whether the sums of a pair of blocks come about in one lane, those of the second in its upper half.
+template <int BITS, bool TABLE> constexpr bool kJoined = kJoinsHalves && !TABLE && kShift<BITS> == 0;
+constexpr std::uint32_t kJoinedBias = 1 << 15;
 
 // Blocks first..last - 1 of a panel, a byte a code, in the layout of 8 bits. as: what becomes of 64 codes; fetch: what
 // is done for a line that was read.
@@ -274,6 +277,7 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
     const std::int16_t* minima = minima_sums<BLOCK>(a, row);
     const std::int32_t half = (1 << w.shift) >> 1;
     const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
+    const bool joined = kJoinsHalves && !w.has_table && w.shift == 0;
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
         if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
         __builtin_memcpy(to->codes, codes + p * 2 * BLOCK, 2 * BLOCK);
@@ -283,6 +287,8 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
             const std::int32_t sum = BLOCK == 16 ? sums[2 * p + i] : sums[2 * b] + sums[2 * b + 1];
             to->start[i] = half - zero * sum;
         }
+        // As join_halves reads it, and biased: nothing is borrowed from the upper half then.
+        if (joined) to->start[0] = static_cast<std::int32_t>((to->start[0] + kJoinedBias) << 16);
     }
 }
 

@@ -16,6 +16,7 @@ constexpr int kLowBits = 7;  // of weights, that one product takes
 constexpr int kByteZero = 128;
 // 8 * 2 * 15 * 127 = 30,480, 4 * 2 * 31 * 127 = 31,496 and 2 * 2 * 63 * 127 = 32,004 fit 16 bits.
 template <int BITS> constexpr int kShortProducts = BITS <= 4 ? 8 : BITS == 5 ? 4 : BITS == 6 ? 2 : 1;
+constexpr bool kJoinsHalves = false, kFollows = false;
 
 typedef std::int32_t Narrow __attribute__((vector_size(32)));
 

@@ -24,6 +24,15 @@ constexpr int kByteZero = 0;                     // what dot_bytes takes off eac
 // Products of codes of BITS bits that are added in 16 bits (short_products) before they are in 32.
 template <int BITS> constexpr int kShortProducts = 1;
 
+// Processors with AMX, whose tier is compiled for it, have two more sets of instructions.
+#if defined(__AVX512VBMI2__) && defined(__GFNI__)
+#    define INTACT_MORE_AVX512
+constexpr bool kJoinsHalves = true;  // whether there is join_halves
+constexpr bool kFollows = true;      // whether lines of a page are fetched by themselves once its first are asked for
+#else
+constexpr bool kJoinsHalves = false, kFollows = false;
+#endif
+
 struct Lanes {
     __m512i v;
 };
@@ -115,7 +124,15 @@ inline Lanes widen_signed8(const void* p) {  // 32 bytes to 32 halves
 
 // Parts of packed code lines.
 inline Lanes low_nibbles(Lanes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
+#ifdef INTACT_MORE_AVX512
+inline Lanes high_nibbles(Lanes x) {
+    return {_mm512_gf2p8affine_epi64_epi8(x.v, _mm512_set1_epi64(0x1020408000000000), 0)};
+}
+// Low halves of a as high ones, above high halves of b.
+inline Lanes join_halves(Lanes a, Lanes b) { return {_mm512_shldi_epi32(a.v, b.v, 16)}; }
+#else
 inline Lanes high_nibbles(Lanes x) { return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))}; }
+#endif
 template <int J> Lanes bit_pairs(Lanes x) {
     return {_mm512_and_si512(_mm512_srli_epi16(x.v, 2 * J), _mm512_set1_epi8(3))};
 }

@@ -16,6 +16,7 @@ constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes
 constexpr int kByteZero = 128;
 template <int BITS> constexpr int kShortProducts = 1;
+constexpr bool kJoinsHalves = false, kFollows = false;
 
 struct Lanes {
     int32x4_t v[4];

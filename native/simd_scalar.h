@@ -15,6 +15,7 @@ constexpr int kMixRows = 1, kMixColumns = 1;
 constexpr int kLowBits = 8;  // of weights, that one product takes
 constexpr int kByteZero = 0;
 template <int BITS> constexpr int kShortProducts = 1;
+constexpr bool kJoinsHalves = false, kFollows = false;
 
 struct Lanes {
     alignas(64) std::int32_t v[16];

@@ -1,5 +1,5 @@
-// AVX-512 with products in AMX's tiles and, as all processors with these have them, multiply-adds of 52 bits. Draws,
-// and products of few rows, are tier avx512's.
+// AVX-512 with products in AMX's tiles and, as all processors with these have them, multiply-adds of 52 bits, shifts of
+// two words as one and affine maps of a byte's bits. Draws are tier avx512's.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -18,6 +18,10 @@ namespace {
 #include "narrow.inl"
 
 #include "product.inl"
+
+namespace vectors {
+#include "matmul.inl"
+}
 
 #include "rows.inl"
 #include "tiles.inl"

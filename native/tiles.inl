@@ -178,7 +178,7 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
         if (w.has_min) {
             repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
             for (std::int64_t p = 0; p < w.pairs; p += 4)
-                add_minima<BLOCK, T>(fetch_plan<T>(w), w.minima + (panel * w.pairs + p) * 32,
+                add_minima<BLOCK, T>(fetch_plan<T>(), w.minima + (panel * w.pairs + p) * 32,
                                      smaller<std::int64_t>(4, w.pairs - p), minima,
                                      [&](int i, std::int64_t k)
                                          INTACT_INLINE { return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k); });
@@ -246,11 +246,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    if (row1 - row0 < kLeastRows) {
-        Matrix followed = w;
-        followed.followed = true;
-        return kAvx512.matmul(followed, a, row0, row1, panel0, panel1, out, scratch, packed);
-    }
+    if (row1 - row0 < kLeastRows) return vectors::matmul(w, a, row0, row1, panel0, panel1, out, scratch, packed);
     by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
         matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
     });

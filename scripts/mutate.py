@@ -274,6 +274,11 @@ MUTATIONS = [
         unit="tier_amx.cpp",
     ),
     *of(
+        "product.inl", MATMUL,
+        ("the bias of joined sums", "to->start[0] + kJoinedBias)", "to->start[0] + kJoinedBias + 1)"),
+        unit="tier_amx.cpp",
+    ),
+    *of(
         "tiles.inl", MATMUL,
         ("a tile's shift rounds", "half_(broadcast((1 << shift_) >> 1))", "half_(broadcast((1 << shift_) >> 2))"),
         ("a tile's zero point", "w.zero * 0x01010101", "w.zero * 0x01010100", True),
