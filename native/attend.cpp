@@ -28,10 +28,16 @@ struct Attention : Run {
     Buffer& scratch() const { return at(m_.scratch, thread_); }
 
     void append() {
-        by_heads(op_.kv_heads, [&](std::int64_t m, std::int64_t h) {
+        constexpr std::int64_t kAhead = 2;  // heads, whose lines come meanwhile
+        const std::int64_t heads = op_.kv_heads;
+        const Span mine = part(rows_ * heads);
+        for (std::int64_t i = mine.begin; i < mine.end; i++) {
+            if (const std::int64_t next = i + kAhead; next < mine.end)
+                m_.kernel->expect(cache(next % heads, pages(next / heads)), at(s_.slot, next / heads));
+            const std::int64_t m = i / heads, h = i % heads;
             m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width, cache(h, pages(m)),
                               at(s_.slot, m));
-        });
+        }
     }
 
     // The queries of all KV heads stand in one line, of the length of what they see; each thread takes pieces of it.

@@ -17,19 +17,38 @@ std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
     return static_cast<std::int32_t>(scale);
 }
 
-template <class T> T* part(const HeadCache& cache, std::int64_t position, std::int64_t offset) {
-    return reinterpret_cast<T*>(cache.pages[position / cache.page_size] + offset);
+// Where the key and the value of a position go: the first numbers, of which those of other slots stand between.
+struct Slot {
+    std::int16_t* keys;
+    std::int8_t* values;
+    std::int32_t *key_scale, *value_scale;
+};
+inline Slot slot_of(const HeadCache& cache, std::int64_t position) {
+    std::uint8_t* page = cache.pages[position / cache.page_size];
+    const std::int64_t at = position % cache.page_size, depth = cache.depth;
+    return {reinterpret_cast<std::int16_t*>(page + cache.keys) + (at / 16) * 16 * depth + (at % 16) * 2,
+            reinterpret_cast<std::int8_t*>(page + cache.values) + (at / 4) * 4 * depth + at % 4,
+            reinterpret_cast<std::int32_t*>(page + cache.key_scales) + at,
+            reinterpret_cast<std::int32_t*>(page + cache.value_scales) + at};
+}
+
+// Asks for the lines that a position is written to. Of the keys', one for two numbers, these are the first: the
+// processor goes on by itself, and does not hold a place of the first-level cache for each.
+void expect(const HeadCache& cache, std::int64_t position) {
+    const Slot to = slot_of(cache, position);
+    for (std::int64_t d = 0; d < smaller<std::int64_t>(cache.depth, 16); d += 2) prefetch_to_write(to.keys + d * 16);
+    for (std::int64_t d = 0; d < cache.depth; d += 16) prefetch_to_write(to.values + d * 4);
+    prefetch_to_write(to.key_scale), prefetch_to_write(to.value_scale);
 }
 
 void append(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,
             std::int64_t position) {
-    const std::int64_t at = position % cache.page_size, depth = cache.depth;
-    std::int16_t* keys = part<std::int16_t>(cache, position, cache.keys) + (at / 16) * 16 * depth + (at % 16) * 2;
-    std::int8_t* values = part<std::int8_t>(cache, position, cache.values) + (at / 4) * 4 * depth + at % 4;
-    part<std::int32_t>(cache, position, cache.key_scales)[at] = quantize_head<8, 2047, 48>(
-        key, width, [&](std::int64_t i, std::int64_t q) { keys[(i / 2) * 32 + i % 2] = static_cast<std::int16_t>(q); });
-    part<std::int32_t>(cache, position, cache.value_scales)[at] = quantize_head<6, 127, 50>(
-        value, width, [&](std::int64_t i, std::int64_t q) { values[4 * i] = static_cast<std::int8_t>(q); });
+    const Slot to = slot_of(cache, position);
+    *to.key_scale = quantize_head<8, 2047, 48>(key, width, [&](std::int64_t i, std::int64_t q) {
+        to.keys[(i / 2) * 32 + i % 2] = static_cast<std::int16_t>(q);
+    });
+    *to.value_scale = quantize_head<6, 127, 50>(
+        value, width, [&](std::int64_t i, std::int64_t q) { to.values[4 * i] = static_cast<std::int8_t>(q); });
 }
 
 // What one call of attend works on.

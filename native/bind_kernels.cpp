@@ -81,6 +81,7 @@ nb::dict entry_points(const std::string& tier) {
     put("sine_cosine", k.sine_cosine);
     put("rotate", k.rotate);
     put("gate", k.gate);
+    put("expect", k.expect);
     put("append", k.append);
     put("attend", k.attend);
     put("weights", k.weights);

@@ -104,6 +104,8 @@ struct Kernels {
     void (*rotate)(std::int32_t* head, const std::int32_t* sine, const std::int32_t* cosine, std::int64_t half,
                    bool interleaved);
     void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out);
+    // Asks for the lines of the cache that append will write to.
+    void (*expect)(const HeadCache& cache, std::int64_t position);
     void (*append)(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,
                    std::int64_t position);
     // Queries of one KV head, of any sequences; segments cover the slots that each sees. The cache's pages are not

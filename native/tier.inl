@@ -29,9 +29,9 @@ namespace {
 }  // namespace
 
 const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, kRowBytes,     quantize_narrow, quantize_wide, matmul,  norm_narrow, norm_wide, sine_cosine,
-    rotate,           gate,          append,          attend,        weights, peaks,       above,     compress,
-    masses,           multiply_adds, read_bytes,
+    INTACT_TIER_NAME, kRowBytes, quantize_narrow, quantize_wide, matmul, norm_narrow, norm_wide, sine_cosine,
+    rotate,           gate,      expect,          append,        attend, weights,     peaks,     above,
+    compress,         masses,    multiply_adds,   read_bytes,
 };
 
 }  // namespace intact

@@ -43,6 +43,7 @@ const Kernels* amx_kernels() {
         k.sine_cosine = sine_cosine;
         k.rotate = rotate;
         k.gate = gate;
+        k.expect = expect;
         k.append = append;
         k.attend = attend;
         k.weights = weights;
