@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import multiprocessing
@@ -211,6 +212,44 @@ def test_two_runs_may_share_a_journal(tmp_path: Path) -> None:
     backend = MarkovBackend()
     assert run(backend, path) == expected
     assert backend.made == 0
+
+
+def test_a_journal_may_be_made_while_another_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.sqlite"
+    other = threading.Thread(target=lambda: Journal(path).close())
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            cursor = super().execute(sql, *args)
+            if "application_id" in sql and not other.ident:
+                monkeypatch.undo()
+                other.start()
+                other.join(0.5)
+            return cursor
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Interrupted))
+    Journal(path).close()
+    other.join(60)
+    assert not other.is_alive()
+    Journal(path).close()
+
+
+def test_processes_may_make_a_journal_at_once(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+
+    def make(path: Path, go: Any) -> None:
+        go.wait()
+        Journal(path).close()
+
+    for i in range(30):
+        go = fork.Event()
+        processes = [fork.Process(target=make, args=(tmp_path / str(i), go)) for _ in range(6)]
+        for process in processes:
+            process.start()
+        go.set()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 6
 
 
 def kept(path: Path) -> Journal:

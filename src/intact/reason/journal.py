@@ -24,6 +24,7 @@ _LOG = logging.getLogger("intact")
 APPLICATION = 0x494E5443  # "INTC", in the file's header
 VERSION = 1
 SYNC = 2.0  # seconds of work that a power cut may cost; being killed costs none
+PATIENCE = 30.0  # seconds for another process to let go of the file
 CHECK = 8  # bytes of a digest of key and result, in front of each result
 _SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
 
@@ -53,7 +54,7 @@ class Journal:
         self._syncing: threading.Thread | None = None
         with self._named():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
         try:
             with self._named():
                 self._open()
@@ -62,15 +63,17 @@ class Journal:
             raise
 
     def _open(self) -> None:
+        self._database.execute("BEGIN")  # one view of a file that another process may be making at this moment
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         tables = [name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        self._database.execute("COMMIT")
         if tables or application or version:
             if application != APPLICATION or tables != ["entries"]:
                 raise JournalError(f"{self.path} is a database of something else; expected a journal, or no file")
             if version != VERSION:
                 raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
-        self._database.execute("PRAGMA journal_mode = WAL")
+        self._log_ahead()
         self._database.execute("PRAGMA synchronous = NORMAL")  # safe from being killed; `_sync` is for the power
         if not tables:
             self._database.execute("BEGIN IMMEDIATE")
@@ -78,6 +81,18 @@ class Journal:
             self._database.execute(f"PRAGMA user_version = {VERSION}")
             self._database.execute(_SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS"))
             self._database.execute("COMMIT")
+
+    def _log_ahead(self) -> None:
+        # Where others look at the file or change its mode too, SQLite refuses at once instead of waiting.
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def find(self, key: bytes) -> Any:
         """The result of a request as JSON had it, or None.
