@@ -77,7 +77,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                     constexpr int i = q * T + t;
                     Lanes both;
                     if constexpr (kJoin) {
-                        both = subtract_bytes(acc[i], broadcast(kJoinedBias));  // of the lower half's upper byte
+                        both = flip_low_signs(acc[i]);  // the bias
                     } else {
                         const Lanes high =
                             TABLE ? shift_left(acc[i], 16 - w.shift) : shift_left<16 - kShift<BITS>>(acc[i]);

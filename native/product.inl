@@ -105,6 +105,11 @@ INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* 
 
 // The shift of untabled codes.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
+#ifndef INTACT_MORE_AVX512
+// Nobody comes to these where kJoinsHalves is false, but a compiler wants to see them.
+inline Lanes join_halves(Lanes a, Lanes b) { return add(shift_left<16>(a), shift_unsigned<16>(b)); }
+inline Lanes flip_low_signs(Lanes x) { return x; }
+#endif
 // Whether the sums of a pair of blocks come about in one lane, those of the second in its upper half.
 template <int BITS, bool TABLE> constexpr bool kJoined = kJoinsHalves && !TABLE && kShift<BITS> == 0;
 constexpr std::uint32_t kJoinedBias = 1 << 15;

@@ -128,6 +128,7 @@ inline Lanes low_nibbles(Lanes x) { return {_mm512_and_si512(x.v, _mm512_set1_ep
 inline Lanes high_nibbles(Lanes x) {
     return {_mm512_gf2p8affine_epi64_epi8(x.v, _mm512_set1_epi64(0x1020408000000000), 0)};
 }
+inline Lanes flip_low_signs(Lanes x) { return {_mm512_xor_si512(x.v, _mm512_set1_epi32(1 << 15))}; }  // of low halves
 // Low halves of a as high ones, above high halves of b.
 inline Lanes join_halves(Lanes a, Lanes b) { return {_mm512_shldi_epi32(a.v, b.v, 16)}; }
 #else
