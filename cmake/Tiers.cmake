@@ -6,13 +6,14 @@
 set(INTACT_FLAGS_scalar "")
 set(INTACT_FLAGS_avx2 -mavx2)
 set(INTACT_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
-set(INTACT_FLAGS_amx ${INTACT_FLAGS_avx512} -mavx512ifma -mavx512vbmi2 -mgfni) # those of tiles are written out
+set(INTACT_FLAGS_vbmi2 ${INTACT_FLAGS_avx512} -mavx512ifma -mavx512vbmi2 -mgfni)
+set(INTACT_FLAGS_amx ${INTACT_FLAGS_vbmi2}) # those of tiles are written out
 set(INTACT_FLAGS_neon "")
 
 if(DEFINED INTACT_TIERS)
   # Those that somebody asks for; scalar must be among them.
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(INTACT_TIERS scalar avx2 avx512 amx)
+  set(INTACT_TIERS scalar avx2 avx512 vbmi2 amx)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(INTACT_TIERS scalar neon)
 else()
@@ -32,7 +33,7 @@ function(intact_tiers target)
       if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
         # GCC's own intrinsics leave registers undefined on purpose and then warn of it; the vector ABI is no matter inside a unit.
         list(APPEND flags -Wno-uninitialized -Wno-maybe-uninitialized -Wno-psabi)
-        if(tier MATCHES "^a[vm]x")
+        if(tier MATCHES "avx|amx|vbmi")
           # Constants come from memory, as operands; moving each from a general register in the middle of a loop costs a third of a gate's time.
           list(APPEND flags -mtune-ctrl=^inter_unit_moves_to_vec)
         endif()

@@ -35,7 +35,7 @@ const FloatFormat& float_format(FloatKind kind) noexcept {
 const Fp32Kernels* fp32_kernels(std::string_view tier) noexcept {
     if (!cpu_supports(tier)) return nullptr;
 #if defined(INTACT_TIER_AVX512)
-    if (tier == "avx512" || tier == "amx") return &fp32_avx512;
+    if (tier == "avx512" || tier == "vbmi2" || tier == "zen4" || tier == "amx") return &fp32_avx512;
 #endif
 #if defined(INTACT_TIER_AVX2)
     if (tier == "avx2") return &fp32_avx2;

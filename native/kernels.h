@@ -157,8 +157,8 @@ inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t sl
     return queries * (score_stride(slots) * 4 + depth * 10 + kQueryBytes);  // in bytes
 }
 
-extern const Kernels kScalar, kAvx2, kAvx512, kNeon;
-const Kernels* amx_kernels();  // kAvx512's, some in their place
+extern const Kernels kScalar, kAvx2, kAvx512, kVbmi2, kNeon;
+const Kernels* amx_kernels();  // kVbmi2's, some in their place
 
 // The table of a tier by its name; null where this build or this processor lacks it.
 const Kernels* kernels(const char* tier);

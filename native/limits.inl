@@ -1,6 +1,6 @@
 // What a profile is measured against: the multipliers and the memory by themselves.
 
-constexpr int kChains = kMaxRows >= 6 ? 12 : 2;  // sums that fit the registers
+constexpr int kChains = kMaxRows * kMaxPanels >= 6 ? 12 : 2;  // sums that fit the registers
 
 // Multiplies codes with signed bytes, all in registers or the first-level cache; returns how many products it took.
 std::int64_t multiply_adds(const std::uint8_t* codes, std::int64_t rounds, std::int32_t* out) {

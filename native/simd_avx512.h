@@ -14,7 +14,6 @@ namespace {
 typedef std::int64_t Wide __attribute__((vector_size(64)));
 typedef std::int32_t Narrow __attribute__((vector_size(64)));
 
-constexpr int kMaxRows = 8, kMaxPanels = 2;  // rows by panels of a matrix tile
 constexpr int kUnpackTiles = 0;  // tiles of rows from which a panel's codes are unpacked once for all; 0: none
 constexpr int kScoreRows = 8, kScoreBlocks = 2;  // queries by blocks of 16 keys that a tile of scores holds
 constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that a tile of values holds
@@ -24,12 +23,14 @@ constexpr int kByteZero = 0;                     // what dot_bytes takes off eac
 // Products of codes of BITS bits that are added in 16 bits (short_products) before they are in 32.
 template <int BITS> constexpr int kShortProducts = 1;
 
-// Processors with AMX, whose tier is compiled for it, have two more sets of instructions.
-#if defined(__AVX512VBMI2__) && defined(__GFNI__)
-#    define INTACT_MORE_AVX512
+constexpr int kMaxPanels = 2;  // of a matrix tile
+#if defined(__AVX512IFMA__) && defined(__AVX512VBMI2__) && defined(__GFNI__)
+#    define INTACT_MORE_AVX512       // tier vbmi2 and what builds on it, made for Intel's processors
+constexpr int kMaxRows = 8;          // of a matrix tile
 constexpr bool kJoinsHalves = true;  // whether there is join_halves
 constexpr bool kFollows = true;      // whether lines of a page are fetched by themselves once its first are asked for
 #else
+constexpr int kMaxRows = 5;  // with more, AMD's processors wait for sums that left the registers
 constexpr bool kJoinsHalves = false, kFollows = false;
 #endif
 

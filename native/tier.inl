@@ -11,7 +11,11 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "integer.inl"
 
-#include "horner.inl"
+#ifdef INTACT_MORE_AVX512
+#    include "horner_ifma.inl"
+#else
+#    include "horner.inl"
+#endif
 
 #include "narrow.inl"
 

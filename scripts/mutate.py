@@ -3,9 +3,9 @@
 
     scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
 
-Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2 and amx for their
-own), links it with the other objects of the build folder and runs the tests of the kernels that it touches, on that
-tier. First the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have
+Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2, vbmi2 and amx for
+their own), links it with the other objects of the build folder and runs the tests of the kernels that it touches, on
+that tier. First the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have
 passed before). Without --all one mutation or two of most files are taken. One whose text is no longer in the source is
 an error: the list below has to follow the kernels.
 """
@@ -260,23 +260,23 @@ MUTATIONS = [
     *of(
         "simd_avx512.h", ATTENTION,
         ("a weight's bytes", "_mm_setr_epi8(0, 4, 8, 12, 1,", "_mm_setr_epi8(0, 4, 8, 13, 1,"),
-        unit="tier_amx.cpp",
+        unit="tier_vbmi2.cpp",
     ),
     *of(
         "horner_ifma.inl", ROWS,
         ("2^52 that stays", "NEGATIVE ? std::int64_t{1} << 52 : 0;", "NEGATIVE ? std::int64_t{1} << 48 : 0;", True),
-        unit="tier_amx.cpp",
+        unit="tier_vbmi2.cpp",
     ),
     *of(
         "horner_ifma.inl", ATTENTION,
         ("a fraction at an odd place", "0x8080808080800504", "0x8080808080800501"),
         ("a fraction at an even place", "_mm512_set1_epi64(0xFFFF)", "_mm512_set1_epi64(0xFFFE)"),
-        unit="tier_amx.cpp",
+        unit="tier_vbmi2.cpp",
     ),
     *of(
         "product.inl", MATMUL,
         ("the bias of joined sums", "to->start[0] + kJoinedBias)", "to->start[0] + kJoinedBias + 1)"),
-        unit="tier_amx.cpp",
+        unit="tier_vbmi2.cpp",
     ),
     *of(
         "tiles.inl", MATMUL,
@@ -386,7 +386,7 @@ def altered(mutation: Mutation) -> str:
     return text[: places[0].start()] + mutation.new + text[places[0].end() :]
 
 
-FLAGS = {"avx2": "avx2", "amx": "amx_int8"}
+FLAGS = {"avx2": "avx2", "vbmi2": "avx512_vbmi2", "amx": "amx_int8"}
 """What the system calls the instructions that a tier needs."""
 
 

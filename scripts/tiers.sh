@@ -3,5 +3,7 @@
 tiers=()
 has() { grep -qw "$1" /proc/cpuinfo; }
 if [ "$(uname -m)" = x86_64 ] && ! has amx_int8; then
-    if has avx512_vnni; then tiers=('-DINTACT_TIERS=scalar;avx2;avx512'); else tiers=('-DINTACT_TIERS=scalar;avx2'); fi
+    tiers=('-DINTACT_TIERS=scalar;avx2')
+    if has avx512_vnni; then tiers=('-DINTACT_TIERS=scalar;avx2;avx512'); fi
+    if has avx512_vbmi2; then tiers=('-DINTACT_TIERS=scalar;avx2;avx512;vbmi2'); fi
 fi

@@ -21,8 +21,8 @@ TIERS = kernels.tiers()
 # from their kernels.
 DOT_PRODUCTS = {
     "tdpbssd": ("amx",),
-    "vpdpbusd": ("avx512", "amx"),
-    "vpdpwssd": ("avx512", "amx"),
+    "vpdpbusd": ("avx512", "vbmi2"),
+    "vpdpwssd": ("avx512", "vbmi2", "amx"),
     "vpmaddubsw": ("avx2",),
 }
 MEMORY = {"memcmp", "memcpy", "memmove", "memset"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 Version, numerics version, instruction set, cores, memory
   intact info
-With another tier: scalar, avx2, avx512, amx or neon
+With another tier: scalar, avx2, avx512, vbmi2, zen4, amx or neon
   INTACT_ISA=scalar intact info
 Architecture, layers, weight formats, context
   intact info smollm2-135m-instruct
