@@ -155,6 +155,16 @@ private:
     Block last{};
 };
 
+// Asks for what the next step reads first, while queries are at work that keep the multipliers busy and the memory
+// idle: at turn i of n for the i-th part of `blocks`. next: where the next block's lines begin, `bytes` of them.
+template <class F> INTACT_INLINE inline void fetch_part(int i, int n, std::int64_t blocks, std::int64_t bytes, F next) {
+    for (std::int64_t b = blocks * i / n; b < blocks * (i + 1) / n; b++) {
+        const char* lines = reinterpret_cast<const char*>(next(b));
+        for (std::int64_t at = 0; at < bytes; at += 64) prefetch<2>(lines + at);
+    }
+}
+constexpr std::int64_t kFetched = 1 << 17;  // bytes of keys: what the second-level cache holds beside the rest
+
 // Calls f for tiles of at most MOST queries by the slots of a segment that any of them sees.
 template <int MOST, class F> void by_tiles(const Work& u, F f) {
     for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++) {
@@ -531,8 +541,14 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
     u.scores = reinterpret_cast<std::int32_t*>(u.totals + count * depth);
     u.codes = reinterpret_cast<std::int16_t*>(u.scores + count * u.stride);
     u.scales = survey(u);
-    for (int q = 0; q < count; q++)
+    BlockWalk walk(u, segments);
+    std::int64_t blocks = 0;
+    for (int s = 0; s < segment_count; s++) blocks += (segments[s].end - segments[s].begin) / 16;
+    blocks = smaller(blocks, kFetched / (32 * depth));
+    for (int q = 0; q < count; q++) {
+        fetch_part(q, count, blocks, 32 * depth, [&](std::int64_t) { return walk.next().keys(cache); });
         quantize_query(queries[q].x, width, depth, scale, u.scales, u.codes + q * depth, u.rows[q]);
+    }
     bool plain = true;
     for (int q = 0; q < count; q++) plain &= u.rows[q].plain;
     by_tiles<kScoreRows>(u, [&](const Tile& tile) {
@@ -557,7 +573,11 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
     if (bit_length(u.scales.most) <= drop + 1) {
         for (int q = 0; q < count; q++) find_top(u, q);
         by_tiles<1 << 30>(u, [&](const Tile& tile) {
-            for (int q = tile.first; q < tile.first + tile.count; q++) soften(u, q, tile, drop);
+            for (int q = 0; q < tile.count; q++) {
+                fetch_part(q, tile.count, (tile.to - tile.from) / 16, 16 * depth,
+                           [&](std::int64_t b) { return tile.blocks[b].values(cache); });
+                soften(u, tile.first + q, tile, drop);
+            }
         });
         for (int q = 0; q < count; q++) {
             QueryRow& row = u.rows[q];
