@@ -17,7 +17,7 @@ namespace {
 bool has(std::uint32_t word, std::uint32_t bits) { return (word & bits) == bits; }
 
 bool is_amd() {
-    std::uint32_t a, b, c, d;
+    std::uint32_t a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid(0, &a, &b, &c, &d) != 0 && b == signature_AMD_ebx && c == signature_AMD_ecx &&
            d == signature_AMD_edx;
 }
