@@ -8,7 +8,8 @@ namespace intact {
 #if defined(INTACT_TIER_VBMI2)
 namespace {
 
-// Tier vbmi2 with the products of tier avx512: there shifts of two words and affine maps take the multipliers' time.
+// Tier vbmi2 with the products of tier avx512: in vbmi2's, what AMD's multipliers could do goes to shifts and affine
+// maps.
 const Kernels* zen4_kernels() {
     static const Kernels table = [] {
         Kernels k = kVbmi2;
