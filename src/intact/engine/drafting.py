@@ -23,11 +23,13 @@ Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
 class Drafting:
     """A drafter, which guesses, and a controller, which says how much of it is run.
 
-    The engine calls `guess`, `lesson` and `report` in this order in each step.
+    The engine calls `guess`, `lesson` and `report` in this order in each step. Those in which nobody could have a draft
+    count for nothing.
     """
 
     def __init__(self, drafter: Drafter, controller: Controller | None = None) -> None:
         self.drafter, self.controller = drafter, controller or Controller()
+        self._concerned = False  # somebody could have a draft in this step
 
     @property
     def statistics(self) -> Statistics:
@@ -44,6 +46,9 @@ class Drafting:
         """
         controller = self.controller
         decoding = [work.sequence for work in works if _guessable(work)]
+        self._concerned = any(sequence.may_draft for sequence in decoding)
+        if not self._concerned:
+            return {}
         others = sum(work.rows for work in works if not _guessable(work))
         asks = allowed and controller.interested(len(decoding), others)
         spare = scheduler.rows - others - len(decoding)
@@ -61,7 +66,7 @@ class Drafting:
 
     def lesson(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Lesson | None:
         """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
-        if not self.drafter.candidates or not self.controller.learning:
+        if not self._concerned or not self.drafter.candidates or not self.controller.learning:
             return None
         known = [run for run in runs if run.sequence.draft is not None]
         rows = [run.first + row for run in known for row in run.path]
@@ -73,6 +78,8 @@ class Drafting:
 
     def report(self, runs: Several[Run], lesson: Lesson | None) -> None:
         """Which drafts came true, and what is to be learnt."""
+        if not self._concerned:
+            return
         decoding = [run for run in runs if _guessable(run)]
         self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
         if lesson is not None:

@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -79,10 +79,13 @@ class Turn:
             )
         place = _Place()
         try:
-            with self._move():
+            try:
+                self._moving.add(place.thread)
                 self._line.append(place)
                 if self._first is not place:
                     place.gate.acquire()
+            finally:
+                self._moving.discard(place.thread)
         except BaseException:  # interrupted: leave the line, or pass on a turn that has just come
             self._leave(place)
             raise
@@ -92,8 +95,11 @@ class Turn:
     ) -> None:
         place = self._line[0]
         try:
-            with self._move():
+            try:
+                self._moving.add(place.thread)
                 self._leave(place)
+            finally:
+                self._moving.discard(place.thread)
         except BaseException:  # interrupted: the next must have its turn nevertheless
             self._leave(place)
             raise
@@ -112,14 +118,6 @@ class Turn:
             return self._line[0]
         except IndexError:
             return None
-
-    @contextmanager
-    def _move(self) -> Iterator[None]:
-        self._moving.add(threading.get_ident())
-        try:
-            yield
-        finally:
-            self._moving.discard(threading.get_ident())
 
 
 class Driver:

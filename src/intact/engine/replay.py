@@ -19,7 +19,7 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
-        if not work.completes or spare < 1:
+        if not work.completes or work.sequence.request.known is None or spare < 1:
             continue
         tokens = _common(work.sequence, spare)
         count = len(tokens)
@@ -33,8 +33,7 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
 def _common(sequence: Sequence, most: int) -> list[int]:
     """What all samples of a sequence are known to draw next, as far as they stay together."""
     request = sequence.request
-    if request.known is None:
-        return []
+    assert request.known is not None
     drawn = sequence.length - len(request.prompt)
     end = drawn + min(most, sequence.left - 1)
     first, *others = (request.known[sample.number][drawn:end] for sample in sequence.samples)
