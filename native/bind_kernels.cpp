@@ -61,7 +61,7 @@ const Kernels& tier_of(const std::string& name) {
 
 std::vector<std::string> tiers() {
     std::vector<std::string> names;
-    for (const char* name : {"amx", "zen4", "vbmi2", "avx512", "avx2", "neon", "scalar"})
+    for (const char* name : kTiers)
         if (kernels(name) != nullptr) names.emplace_back(name);
     return names;
 }

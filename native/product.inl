@@ -111,7 +111,8 @@ inline Lanes join_halves(Lanes a, Lanes b) { return add(shift_left<16>(a), shift
 inline Lanes flip_low_signs(Lanes x) { return x; }
 #endif
 // Whether the sums of a pair of blocks come about in one lane, those of the second in its upper half.
-template <int BITS, bool TABLE> constexpr bool kJoined = kJoinsHalves && !TABLE && kShift<BITS> == 0;
+constexpr bool joins(bool table, int shift) { return kJoinsHalves && !table && shift == 0; }
+template <int BITS, bool TABLE> constexpr bool kJoined = joins(TABLE, kShift<BITS>);
 constexpr std::uint32_t kJoinedBias = 1 << 15;
 
 // Blocks first..last - 1 of a panel, a byte a code, in the layout of 8 bits. as: what becomes of 64 codes; fetch: what
@@ -282,7 +283,7 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
     const std::int16_t* minima = minima_sums<BLOCK>(a, row);
     const std::int32_t half = (1 << w.shift) >> 1;
     const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
-    const bool joined = kJoinsHalves && !w.has_table && w.shift == 0;
+    const bool joined = joins(w.has_table, w.shift);
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
         if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
         __builtin_memcpy(to->codes, codes + p * 2 * BLOCK, 2 * BLOCK);

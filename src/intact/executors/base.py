@@ -18,7 +18,6 @@ from intact.numerics.sampling import Draw
 
 Profile = Literal["int8", "fp32"]
 PROFILES = ("int8", "fp32")
-TIERS = ("amx", "zen4", "vbmi2", "avx512", "avx2", "neon", "scalar")
 LOGIT_FRACTION = 16
 
 

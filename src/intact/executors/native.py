@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
-    TIERS,
     Chunk,
     Profile,
     bias_values,
@@ -35,7 +34,7 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 
 def available_tiers() -> list[str]:
     """The tiers that this build and this machine have, best first."""
-    return [tier for tier in TIERS if _native.available(tier)]
+    return list(_native.tiers())
 
 
 class NativeExecutor:
