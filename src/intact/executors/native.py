@@ -203,7 +203,8 @@ class NativeExecutor:
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
         ended = self._model.counters.ended_rows if self._work else 0
         try:
-            raw: NDArray[np.int32] = self._model.step(np.concatenate(tokens), spans, list(tables), wanted, trees)
+            texts = np.concatenate(tokens) if len(tokens) > 1 else tokens[0]
+            raw: NDArray[np.int32] = self._model.step(texts, spans, list(tables), wanted, trees)
         except ValueError as error:
             raise ParameterError(str(error)) from error
         if self._work:
