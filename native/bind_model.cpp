@@ -199,14 +199,6 @@ void move(Model& model, const Vector<std::int32_t>& table, const Vector<std::int
 }  // namespace
 
 void bind_model(nb::module_& m) {
-    // Those that this build and this machine have, the fastest first.
-    m.def("tiers", [] {
-        std::vector<std::string> names;
-        for (const char* name : kTiers)
-            if (kernels(name) != nullptr && fp32_kernels(name) != nullptr) names.emplace_back(name);
-        return names;
-    });
-
     nb::class_<Counters>(m, "Counters")
         .def_ro("steps", &Counters::steps)
         .def_ro("rows", &Counters::rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from intact.engine.draft import Tree
 from intact.engine.draft.base import make_tree
 from intact.engine.run import Drawn, Run
@@ -19,9 +22,10 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
-        if not work.completes or work.sequence.request.known is None or spare < 1:
+        known = work.sequence.request.known
+        if known is None or not work.completes or spare < 1:
             continue
-        tokens = _common(work.sequence, spare)
+        tokens = _common(work.sequence, known, spare)
         count = len(tokens)
         chain = make_tree(tokens, range(-1, count - 1), [1.0] * count, [ORIGIN] * count)
         if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + count):
@@ -30,13 +34,11 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
     return found
 
 
-def _common(sequence: Sequence, most: int) -> list[int]:
+def _common(sequence: Sequence, known: list[NDArray[np.int32]], most: int) -> list[int]:
     """What all samples of a sequence are known to draw next, as far as they stay together."""
-    request = sequence.request
-    assert request.known is not None
-    drawn = sequence.length - len(request.prompt)
+    drawn = sequence.length - len(sequence.request.prompt)
     end = drawn + min(most, sequence.left - 1)
-    first, *others = (request.known[sample.number][drawn:end] for sample in sequence.samples)
+    first, *others = (known[sample.number][drawn:end] for sample in sequence.samples)
     for other in others:
         same = first[: len(other)] == other[: len(first)]
         first = first[: len(same) if same.all() else int(same.argmin())]

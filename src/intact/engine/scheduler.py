@@ -145,8 +145,7 @@ class Scheduler:
         asked = sum(short.values())  # by short prompts that are still to come
         self._promised = None
         self.index.pool.retry()
-        running = list(self.line.running)
-        for sequence in merge(running, self._hopeful(left), key=order) if self.line.waiting else running:
+        for sequence in merge(list(self.line.running), self._hopeful(left), key=order):
             if not left.rows:
                 break
             behind = _is_behind(sequence)

@@ -34,7 +34,7 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 
 def available_tiers() -> list[str]:
     """The tiers that this build and this machine have, best first."""
-    return list(_native.tiers())
+    return list(_native.kernels.tiers())
 
 
 class NativeExecutor:
