@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.results import FORMAT, VERSION, Record, Run, Score, line, typed
+from intact.evaluate.results import FORMAT, READABLE, VERSION, Record, Run, Score, line, typed
 from intact.evaluate.scores import check
 
 _SCORE = {
@@ -116,8 +116,9 @@ def read(path: Path) -> Run:
     first = values[0] if values else None
     if not isinstance(first, dict) or first.get("format") != FORMAT:
         raise FormatError(f"{path} is no result file; expected what `intact eval` wrote")
-    if first.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {VERSION}")
+    if first.get("version") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {known}")
     if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
         raise FormatError(f"{path} is cut off: its last line holds no scores")
     manifest = {name: value for name, value in first.items() if name not in ("format", "version")}

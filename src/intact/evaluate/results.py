@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from intact.runs.document import RunReceipt
 
-FORMAT, VERSION = "intact evaluation", 1
+FORMAT, VERSION = "intact evaluation", 2
+READABLE = (1, VERSION)
+"""Versions that can be read: in files of version 1 a grader is a digest of source files."""
 
 
 _NUMBER, _TEXT = (int, float), (str,)

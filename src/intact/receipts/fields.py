@@ -17,8 +17,13 @@ MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
-def check_kind(value: Any, what: str, name: str, version: int) -> None:
+def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
     """Refuse a document that is not of a format by this name, or not of this version.
+
+    Parameters
+    ----------
+    readers : mapping of int to str, optional
+        Earlier versions of the format, each with the last version of this package that reads it.
 
     Raises
     ------
@@ -29,11 +34,13 @@ def check_kind(value: Any, what: str, name: str, version: int) -> None:
     """
     if not isinstance(value, dict) or value.get("format") != name:
         raise ReceiptError(f"no {what}: its member format must be {name!r}")
-    given = value.get("version")
+    given: Any = value.get("version")
     if not is_integer(given, 1, LARGEST):
         raise ReceiptError(f"version must be a positive integer, got {shown(given)}")
     if given != version:
-        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}")
+        reader = (readers or {}).get(given)
+        hint = "" if reader is None else f"; the last intact to read it is {reader}"
+        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}{hint}")
 
 
 class Fields:

@@ -20,7 +20,7 @@ from intact.receipts.fields import Fields, check_kind
 from intact.receipts.signature import Signature
 from intact.receipts.weights import Proof, path_of, root_of
 from intact.runs.entries import Entry, TextEntry, read_entry
-from intact.runs.header import FORMAT, MEMBERS, VERSION, RunHeader
+from intact.runs.header import FORMAT, MEMBERS, READERS, VERSION, RunHeader
 from intact.runs.values import bits, read_branch, read_number
 
 _COSTS: Final = (*CAPPED, "sequential")
@@ -148,12 +148,12 @@ class RunReceipt:
         Raises
         ------
         NewerReceiptError
-            If it is of a later version.
+            If it is of another version.
         ReceiptError
             If it is none, or has a member that is missing, unknown or impossible.
         """
         value = canonical.read(data, "the receipt")
-        check_kind(value, "receipt of a run", FORMAT, VERSION)
+        check_kind(value, "receipt of a run", FORMAT, VERSION, READERS)
         fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), ("signature",))
         entries = fields.values["entries"]
         if not isinstance(entries, list):

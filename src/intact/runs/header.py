@@ -15,7 +15,9 @@ from intact.receipts.fields import Fields, shown
 from intact.runs.values import MOST, read_values, unbounded, write_values
 
 FORMAT: Final = "intact-run-receipt"
-VERSION: Final = 2
+VERSION: Final = 3
+READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
+"""The last version of this package that reads each earlier version."""
 LONGEST: Final = 1 << 18
 """Characters of a prompt: it becomes tokens before anything else of it is known."""
 MEMBERS: Final = (
