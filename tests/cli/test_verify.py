@@ -13,6 +13,7 @@ from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, missing
 from intact.receipts.verify import unreadable
 from intact.runs.document import read_file
+from support.run_forger import cover, loser, swap
 from support.tiny import write_tiny
 
 
@@ -129,7 +130,7 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert [one["checked"] for one in few.json["receipts"]] == [4] * 6
     assert (few.json["part"], few.json["tokens"]) == ("all", 4)
     told = intact_command("verify", answers, "--model", path, "--tokens", 4)
-    assert told.out.count("  true  4 of 9 tokens\n") == 6
+    assert told.out.count("  true as far as checked  4 of 9 tokens\n") == 6
     assert "no more than 4 tokens were checked" in told.err
     assert few.json["spot_check"]["missed"][0]["probability"] == 0
     told = intact_command("verify", answers, "--model", path, "--sample", 2, "--nonce", "a")
@@ -228,14 +229,62 @@ def test_runs_verify_whole_and_in_part(intact_command, path, runs, answers):
     whole = intact_command("verify", runs, answers, "--model", path, "--json")
     assert (whole.code, whole.json["true"], whole.json["receipts"][0]["checked"]) == (0, 7, 24)
     part = intact_command("verify", runs, "--part", "winner", "--model", path, "--json")
-    assert (part.code, part.json["receipts"][0]["checked"], part.json["receipts"][0]["tokens"]) == (0, 8, 24)
+    assert (part.code, part.json["receipts"][0]["checked"], part.json["receipts"][0]["tokens"]) == (4, 8, 24)
     told = intact_command("verify", runs, "--part", "winner", "--model", path)
-    assert ("true  8 of 24 tokens" in told.out, "the texts behind the answer alone" in told.err) == (True, True)
+    assert "true as far as checked  8 of 24 tokens" in told.out
+    assert "the texts behind the answer alone" in told.err
     falsify(runs, 0, **{'"seed":"0"': '"seed":"1"'})
     told = intact_command("verify", runs, "--model", path)
     assert (told.code, "FALSE  root: " in told.out) == (1, True)
     key = "0" * 64
     assert intact_command("verify", runs, "--model", path, "--signed-by", key).code == 3
+
+
+def status_of(intact_command, path, *arguments):
+    """The exit status, the outcome of all, and how many receipts have which outcome."""
+    result = intact_command("verify", *arguments, "--model", path, "--json")
+    names = ("true", "partial", "false", "unverifiable")
+    return result.code, result.json["outcome"], tuple(result.json[name] for name in names)
+
+
+def test_what_was_checked_in_part_is_never_true(intact_command, path, answers, runs):
+    """Each way to check less has the status 4, unless nothing was left unchecked."""
+    spot = ("--nonce", "a", "--sample")
+    assert status_of(intact_command, path, answers) == (0, "true", (6, 0, 0, 0))
+    assert status_of(intact_command, path, answers, "--tokens", 8) == (4, "partial", (0, 6, 0, 0))
+    assert status_of(intact_command, path, answers, "--tokens", 9) == (0, "true", (6, 0, 0, 0))
+    assert status_of(intact_command, path, answers, *spot, 5) == (4, "partial", (5, 0, 0, 0))
+    assert status_of(intact_command, path, answers, *spot, 6) == (0, "true", (6, 0, 0, 0))
+    assert status_of(intact_command, path, runs, "--tokens", 7) == (4, "partial", (0, 1, 0, 0))
+    assert status_of(intact_command, path, runs, "--tokens", 8) == (0, "true", (1, 0, 0, 0))
+    assert status_of(intact_command, path, runs, "--part", "winner") == (4, "partial", (0, 1, 0, 0))
+    assert status_of(intact_command, path, answers, "--part", "winner") == (0, "true", (6, 0, 0, 0))
+    assert status_of(intact_command, path, runs, answers, "--part", "winner") == (4, "partial", (6, 1, 0, 0))
+
+
+def test_false_and_unverifiable_come_before_partial(intact_command, path, other, answers):
+    falsify(answers, 2, **{'"version":1}': '"version":2}'})
+    assert status_of(intact_command, path, answers, "--tokens", 4) == (3, "unverifiable", (0, 5, 0, 1))
+    falsify(answers, 4, **{'"temperature":"0.8"': '"temperature":"0.9"'})
+    assert status_of(intact_command, path, answers, "--tokens", 4) == (1, "false", (0, 4, 1, 1))
+    assert status_of(intact_command, other, answers, "--tokens", 4) == (3, "unverifiable", (0, 0, 0, 6))
+
+
+def test_the_winner_alone_is_partial_where_the_losers_are_invented(intact_command, path, runs):
+    """Their tokens are nobody's, with all digests made to fit: checked as a whole the run is false."""
+    (receipt,) = read_file(runs)
+    index, model = loser(receipt), intact.load(path, drafter="off")
+    tokens = tuple([token ^ 1 for token in receipt.entries[index].output.tokens])
+    forged = cover(model, receipt, swap(receipt, index, tokens=tokens))
+    assert forged.result.chosen == receipt.result.chosen
+    write_receipts(runs, [forged])
+    assert status_of(intact_command, path, runs, "--part", "winner") == (4, "partial", (0, 1, 0, 0))
+    assert status_of(intact_command, path, runs) == (1, "false", (0, 0, 1, 0))
+
+
+def test_the_help_has_the_status_of_each_outcome(intact_command):
+    told = " ".join(intact_command("verify", "--help").out.replace("│", " ").split())
+    assert "0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: " in told
 
 
 def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, runs):

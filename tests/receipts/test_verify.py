@@ -331,7 +331,7 @@ def test_a_part_from_the_beginning(model, honest):
     tokens = [*honest.output.tokens[:20], honest.output.tokens[20] ^ 1, *honest.output.tokens[21:]]
     false = forge(model, honest.header, replace(honest.output, tokens=tuple(tokens), logprobs=None))
     assert judge(model, false, 20) == judge(model, honest, 20)
-    assert (judge(model, false, 20).outcome, judge(model, false, 20).checked) == ("true", 20)
+    assert (judge(model, false, 20).outcome, judge(model, false, 20).checked) == ("partial", 20)
     assert judge(model, false, 21).position == 20
     assert judge(model, honest, 1000) == judge(model, honest)
 

@@ -1,4 +1,4 @@
-"""``intact verify``: whether receipts say what a model says."""
+"""``intact verify``: check receipts against a model, whole or in part."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from intact.runs.document import RunReceipt
     from intact.runs.verdict import RunVerdict
 
-FALSE, UNVERIFIABLE = 1, 3
+STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
+"""The exit status of each outcome. Of several outcomes the first one in this order decides."""
 LARGE: Final = 1 << 20
 """Bytes of receipts with which no further one is read before they are verified."""
 EXAMPLES = """\
 One answer, and what it was made with
   intact run "Why is the sky blue?" --receipt sky.receipt
   intact verify sky.receipt
-Many at once; a script reads the exit status: 0 all true, 1 a false one, 3 cannot tell
+Many at once; a script reads the exit status: 0 all true, 1 a false one, 3 cannot tell, 4 true as far as checked
   intact verify answers.receipts more.receipts --model qwen2.5-coder-0.5b-instruct --json
 Only what a certain key has signed
   intact verify answers.receipts --signed-by paper.key.pub
@@ -103,7 +104,8 @@ def command(
 ) -> None:
     """Verify receipts: compute the answers again, many tokens at once, and compare all that is said.
 
-    Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified.
+    Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: no more is wrong
+    than that something was left unchecked (by --part, --tokens or --sample).
     """
     from intact.receipts.signature import public_key
 
@@ -131,21 +133,24 @@ def command(
                 sys.stdout.flush()
     results = [result for _, result in sorted(told, key=itemgetter(0))]
     outcomes = [result["outcome"] for result in results]
-    counts = {name: outcomes.count(name) for name in ("true", "false", "unverifiable")}
+    counts = {name: outcomes.count(name) for name in ("true", "partial", "false", "unverifiable")}
+    unchecked = spot is not None and spot["chosen"] < spot["receipts"]
+    found = {*outcomes, "partial"} if unchecked else set(outcomes)
+    outcome = next((name for name in STATUS if name in found), "true")
     if json:
-        emit({**counts, "part": part, "tokens": tokens, "spot_check": spot, "receipts": results})
+        asked = {"part": part, "tokens": tokens, "spot_check": spot}
+        emit({"outcome": outcome, **counts, **asked, "receipts": results})
     else:
-        note(f"{counts['true']} true, {counts['false']} false, {counts['unverifiable']} cannot be verified")
+        partial = f"{counts['partial']} true as far as checked, " if counts["partial"] else ""
+        note(f"{counts['true']} true, {partial}{counts['false']} false, {counts['unverifiable']} cannot be verified")
         if tokens is not None:
             note(f"of each text no more than {tokens} tokens were checked, and nothing that is said of the others")
         if part is Part.WINNER:
             note("of runs the texts behind the answer alone were checked, and not that a model wrote the others")
         if spot is not None:
             _tell(spot)
-    if counts["false"]:
-        raise typer.Exit(FALSE)
-    if counts["unverifiable"]:
-        raise typer.Exit(UNVERIFIABLE)
+    if STATUS[outcome]:
+        raise typer.Exit(STATUS[outcome])
 
 
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
@@ -300,8 +305,13 @@ def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
     """What people are told of a receipt."""
     from rich.text import Text
 
-    names = {"true": ("true", "green"), "false": ("FALSE", "bold red"), "unverifiable": ("cannot verify", "yellow")}
-    if verdict.outcome == "true" and not isinstance(entry.content, ReceiptError):
+    names = {
+        "true": ("true", "green"),
+        "partial": ("true as far as checked", "yellow"),
+        "false": ("FALSE", "bold red"),
+        "unverifiable": ("cannot verify", "yellow"),
+    }
+    if verdict.outcome in ("true", "partial") and not isinstance(entry.content, ReceiptError):
         programs, count = getattr(verdict, "programs", 0), entry.content.count
         told = f"{verdict.checked} tokens" if verdict.checked == count else f"{verdict.checked} of {count} tokens"
         told += f", {programs} programs" if programs else ""

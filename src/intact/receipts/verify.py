@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from intact.engine.sequence import Event, Finish
     from intact.library import Model
 
-Outcome = Literal["true", "false", "unverifiable"]
+Outcome = Literal["true", "partial", "false", "unverifiable"]
 What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
@@ -51,8 +51,9 @@ class Verdict:
 
     Attributes
     ----------
-    outcome : {'true', 'false', 'unverifiable'}
-        Whether the receipt says what the model says; or that this model, or this program, cannot tell.
+    outcome : {'true', 'partial', 'false', 'unverifiable'}
+        The receipt says what the model says; it does as far as it was checked, which is not all of it; it does not; or
+        this model, or this program, cannot tell.
     what : str or None
         What differs, or is missing; None where all is well.
     position : int or None
@@ -87,7 +88,8 @@ def verify(
     Parameters
     ----------
     most : int, optional
-        Tokens of each output that are checked at most, from its beginning; by default all.
+        Tokens of each output that are checked at most, from its beginning; by default all. A receipt with more is
+        'partial' where it is not false.
     signed_by : bytes, optional
         The public key that must have signed them. Without it a signature must hold, but may be missing.
     between : callable, optional
@@ -341,7 +343,10 @@ class _Check:
             reason = completion.error or completion.finish
             return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
         if self._partial:
-            return Verdict("true", checked=self._checked)
+            count = len(self.receipt.output.tokens)
+            return Verdict(
+                "partial", None, None, f"only {self._checked} of its {count} tokens were checked", self._checked
+            )
         output = self.receipt.output
         if completion.finish != output.finish:
             return self._verdict(

@@ -15,7 +15,7 @@ class RunVerdict:
 
     Attributes
     ----------
-    outcome : {'true', 'false', 'unverifiable'}
+    outcome : {'true', 'partial', 'false', 'unverifiable'}
         As for the receipt of one answer.
     what : str or None
         What differs, or is missing: of a text what `intact.receipts.verify` says, else one of docs/receipts.md, Runs.

@@ -43,10 +43,11 @@ def verify_run(
     model : Model
         The first of the run's models.
     winner : bool
-        Whether of all texts only the chosen one, and those that it goes on from, are held against the model; all
-        texts where none was chosen.
+        If true, only the chosen text, and those that it goes on from, are held against the model; all texts where none
+        was chosen. A run with other texts is 'partial' where it is not false.
     most : int, optional
-        Tokens of each text that are held against it at most, from its beginning.
+        Tokens of each text that are held against it at most, from its beginning. A run with a longer text among them
+        is 'partial' where it is not false.
     others : mapping of str to Model, optional
         The run's other models by the names that it gives them.
     signed_by : bytes, optional
@@ -65,9 +66,12 @@ def verify_run(
     except IntactError as error:
         return _by_this_code(run, RunVerdict("false", "method", detail=f"no such run is possible: {error}"))
     texts = _hold_against(models, run, claims, winner, most, between)
-    if texts.outcome != "true":
+    if texts.outcome not in ("true", "partial"):
         return texts  # a stranger's programs run only if the model wrote them
-    return replace(verify_programs(claims, between), checked=texts.checked, given=texts.given)
+    programs = verify_programs(claims, between)
+    if programs.outcome != "true":
+        return replace(programs, checked=texts.checked, given=texts.given)
+    return replace(texts, programs=programs.programs)
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
@@ -115,7 +119,7 @@ def _hold_against(
     between: Callable[[], None] | None,
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
-    chosen, checked, given, found = run.result.chosen, 0, 0, dict[int, RunVerdict]()
+    chosen, checked, given, found, whole = run.result.chosen, 0, 0, dict[int, RunVerdict](), 0
     for name in dict.fromkeys(asked.model for asked in claims.asked.values()):
         wanted = [
             index
@@ -127,13 +131,18 @@ def _hold_against(
         verdicts = answers.verify(models[name], receipts, most, between=between)
         for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
-            if verdict.outcome != "true":
+            whole += verdict.outcome == "true"
+            if verdict.outcome not in ("true", "partial"):
                 found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)
             if verdict.outcome == "false":
                 break
         given += counter.tokens
     lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
-    decisive = found[min(lies or found)] if found else RunVerdict("true")
+    count = len(claims.asked)
+    complete = RunVerdict("true")
+    if whole < count:
+        complete = RunVerdict("partial", detail=f"only {whole} of its {count} texts were checked to their ends")
+    decisive = found[min(lies or found)] if found else complete
     return replace(decisive, checked=checked, given=given)
 
 
