@@ -1,11 +1,15 @@
 """Tasks that are declared in a file, made from a seed, or judged by likelihoods; and how they are named."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 from intact.errors import FormatError, ParameterError
+from intact.tasks import reasoning_gym
 from intact.tasks.choose import choose
 from intact.tasks.gsm_ranges import TEMPLATES, put_right
 from intact.tasks.procbench import OPERATIONS, ProcBench
@@ -239,7 +243,7 @@ EVALUATING = (
 @pytest.mark.parametrize("dataset", EVALUATING)
 def test_answers_that_a_judge_evaluates_calculate_and_do_nothing_else(dataset, tmp_path):
     pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
-    task = ReasoningGym(dataset=dataset, size=1)
+    task, started = ReasoningGym(dataset=dataset, size=1), reasoning_gym._gym.started
     (item,) = task.load()
     here = tmp_path / "here"
     call = f"__import__('os').system('touch {here}')"
@@ -249,7 +253,7 @@ def test_answers_that_a_judge_evaluates_calculate_and_do_nothing_else(dataset, t
         assert not task.correct(item, answer)
         assert not here.exists()
     assert task.correct(item, item.answer)
-    assert task._judge.started == 1
+    assert reasoning_gym._gym.started - started <= 1
 
 
 @pytest.mark.parametrize("answer", ["({0}) + sin(0)*exp(1)/(2)", "(({0}))", "{0} - (C) + Rational(1, 2)"])
@@ -261,11 +265,11 @@ def test_a_calculation_is_judged_by_what_it_comes_to(answer):
     assert not task.correct(item, answer.format("x*" + item.answer))
 
 
-def test_an_answer_that_takes_forever_or_all_memory_is_wrong_and_the_next_is_judged():
+def test_an_answer_that_takes_forever_or_all_memory_is_wrong_and_the_next_is_judged(monkeypatch):
     pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
     task = ReasoningGym(dataset="n_queens", size=1)
     (item,) = task.load()
-    task._judge.seconds = 1
+    monkeypatch.setattr(reasoning_gym._gym, "seconds", 1)
     assert not task.correct(item, "9**9**9**9")
     assert not task.correct(item, "[0]*10**11")
     assert task.correct(item, item.answer)
@@ -277,6 +281,39 @@ def test_a_judge_of_reasoning_gym_stays_behind_when_its_task_is_sent_away():
     (item,) = task.load()
     assert task.correct(item, item.answer)
     assert pickle.loads(pickle.dumps(task)).correct(item, item.answer)
+
+
+ITEMS = """
+import hashlib, json
+from intact.tasks.reasoning_gym import ReasoningGym, _gym
+print(json.dumps({
+    name: hashlib.sha256(repr(ReasoningGym(dataset=name, size=2).load()).encode("utf-8", "surrogatepass")).hexdigest()
+    for name in _gym.ask("data_sets")
+    if name != "composite"  # made of others that its settings name
+}))
+"""
+
+
+@pytest.mark.slow
+def test_all_data_sets_of_reasoning_gym_have_the_same_items_under_any_hash_seed_time_zone_and_locale():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    surroundings = (
+        {"PYTHONHASHSEED": "1", "TZ": "Pacific/Auckland", "LC_ALL": "C"},
+        {"PYTHONHASHSEED": "2", "TZ": "America/Anchorage", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "0"},
+    )
+    here = [
+        subprocess.Popen([sys.executable, "-c", ITEMS], env={**os.environ, **each}, stdout=subprocess.PIPE, text=True)
+        for each in surroundings
+    ]
+    one, other = (json.loads(process.communicate()[0]) for process in here)
+    assert len(one) > 100
+    assert {name for name in one if one[name] != other[name]} == set()
+
+
+def test_a_data_set_that_makes_no_items_says_why():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
+    with pytest.raises(ParameterError, match=r"composite makes no item 0: AssertionError: Must specify"):
+        ReasoningGym(dataset="composite", size=1).load()
 
 
 def test_reasoning_gym_needs_no_download_and_judges_by_itself():

@@ -22,6 +22,14 @@ from intact.errors import ParameterError, install
 
 SECONDS = 5
 MEMORY = 4 << 30
+ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",  # the order of sets, which libraries' results depend on
+    "OPENBLAS_NUM_THREADS": "1",  # threads take address space
+}
+"""The child's environment, besides where the system's libraries lie (`_LIBRARIES`)."""
+_LIBRARIES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 GIVEN_UP: Final = object()
 """What stands for a reply that took too much time or memory: elsewhere there might be one."""
 
@@ -52,7 +60,7 @@ class Child:
     Parameters
     ----------
     work
-        What it does and with what, as `worker.py` has it: ``("algebra",)`` or ``("gym", data set, seed, size)``.
+        What it does and with what, as `worker.py` has it: ``("algebra",)`` or ``("gym",)``.
     package, extra
         What that needs, and the extra of this package that installs it.
     seconds, memory
@@ -68,8 +76,15 @@ class Child:
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, name: str, *arguments: Any) -> Any:
+    def ask(self, name: str, *arguments: Any, seconds: int | None = None) -> Any:
         """Return the child's reply, or `GIVEN_UP` where it died of the question.
+
+        Parameters
+        ----------
+        name, arguments
+            The worker's function, and what it is called with.
+        seconds
+            Processor time; by default that of the child.
 
         Raises
         ------
@@ -82,7 +97,7 @@ class Child:
             assert process.stdout is not None
             reply = ""
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps([name, arguments]) + "\n")
+                process.stdin.write(json.dumps([name, arguments, seconds or self.seconds]) + "\n")
                 process.stdin.flush()
                 reply = process.stdout.readline()
             if not reply:
@@ -93,16 +108,18 @@ class Child:
     def _start(self) -> subprocess.Popen[str]:
         name = self.package.replace("_", "-")
         if find_spec(self.package) is None:
-            raise ParameterError(f"judging these answers needs {name}: {install(self.extra)}")
+            raise ParameterError(f"this needs {name}: {install(self.extra)}")
         source = Path(__file__).with_name("worker.py").read_text("utf-8")
-        command = [sys.executable, "-P", "-c", source, str(self.seconds), str(self.memory), *self.work]
+        folders = os.pathsep.join(path for path in sys.path if path)
+        flags = ["-P", "-s", "-S", "-B", "-X", "utf8"]  # not -I, which ignores the fixed hash seed
+        command = [sys.executable, *flags, "-c", source, folders, str(self.memory), *self.work]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads take address space
+            env={**ENVIRONMENT, **{name: os.environ[name] for name in _LIBRARIES if name in os.environ}},
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":

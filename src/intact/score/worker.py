@@ -1,4 +1,4 @@
-"""What `intact.score.child` runs, passed as text: algebra, or the judges of Reasoning Gym.
+"""What `intact.score.child` runs, passed as text: algebra, or the items and judges of Reasoning Gym.
 
 One request a line, one reply a line; none, and the process ends, where a request takes too much memory or processor
 time: for the latter the kernel ends it.
@@ -8,10 +8,12 @@ import base64
 import json
 import os
 import pickle
+import random
 import re
 import resource
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs Rational"
@@ -60,26 +62,51 @@ def harmless(answer: str) -> bool:
     return all(CALLEE.search(answer[: place.start()]) for place in re.finditer(r"\(", answer))
 
 
-def full_marks(entry: str, answer: str) -> bool:
-    """Return whether the judge of a problem, which is ours, pickled and in base64, gives an answer all points."""
-    if evaluating and not harmless(answer):
+@lru_cache(maxsize=16)
+def data_set(name: str, seed: int, size: int) -> Any:
+    """Create a data set, or return the one that was created before."""
+    return reasoning_gym.create_dataset(name, seed=seed, size=size)
+
+
+def make(settings: tuple[str, int, int], index: int) -> dict[str, str]:
+    """Return an item's question, answer, and whole entry, pickled and in base64; or what kept it from being made."""
+    try:
+        entry = data_set(*settings)[index]
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    whole = base64.b64encode(pickle.dumps(entry)).decode()
+    return {"question": str(entry["question"]), "answer": str(entry["answer"]), "entry": whole}
+
+
+def full_marks(settings: tuple[str, int, int], entry: str, answer: str) -> bool:
+    """Return whether the data set's judge gives an answer all points; the entry is as `make` gives it."""
+    judge = data_set(*settings).score_answer
+    if EVALUATING.search(inspect.getsource(judge)) and not harmless(answer):
         return False
-    return bool(made.score_answer(answer, pickle.loads(base64.b64decode(entry))) >= 1)
+    return bool(judge(answer, pickle.loads(base64.b64decode(entry))) >= 1)
+
+
+def sow() -> None:
+    """Seed the generators that libraries share, which some data sets draw from: a request depends on none before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
 
 
 def serve(work: dict[str, Callable[..., Any]]) -> None:
     """Answer requests until there are none."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a library that prints is no reply
-    seconds, memory = int(sys.argv[1]), int(sys.argv[2])
+    memory = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("ready", file=replies, flush=True)
     for line in sys.stdin:
-        name, arguments = json.loads(line)
+        name, arguments, seconds = json.loads(line)
         used = resource.getrusage(resource.RUSAGE_SELF)
         end = int(used.ru_utime + used.ru_stime) + seconds + 1
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        sow()
         try:
             reply = work[name](*arguments)
         except MemoryError:
@@ -92,6 +119,7 @@ def serve(work: dict[str, Callable[..., Any]]) -> None:
 if __name__ == "__main__":
     import logging
 
+    sys.path += [path for path in sys.argv[1].split(os.pathsep) if path not in sys.path]
     logging.disable()
     if sys.argv[3] == "algebra":
         import sympy
@@ -102,7 +130,6 @@ if __name__ == "__main__":
         import inspect
 
         import reasoning_gym
+        from reasoning_gym.factory import DATASETS
 
-        made = reasoning_gym.create_dataset(sys.argv[4], seed=int(sys.argv[5]), size=int(sys.argv[6]))
-        evaluating = EVALUATING.search(inspect.getsource(made.score_answer))
-        serve({"full_marks": full_marks})
+        serve({"make": make, "full_marks": full_marks, "data_sets": lambda: sorted(DATASETS)})

@@ -1,18 +1,16 @@
 """Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own.
 
 Some of these judges evaluate an answer as Python, and some take as long as an answer makes them. So they work in a
-child with limits, which refuses what does more than calculate (`intact.score.worker`).
+child with limits, which refuses what does more than calculate (`intact.score.worker`). Items are made there too: some
+depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
 """
 
 from __future__ import annotations
 
-import base64
-import pickle
 from functools import cached_property
-from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
-from intact.errors import ParameterError, install
+from intact.errors import ParameterError
 from intact.score import answers, numbers
 from intact.score.child import GIVEN_UP, Child, note
 from intact.score.latex import plain
@@ -20,6 +18,10 @@ from intact.tasks.generated import Generated
 from intact.tasks.task import Item
 
 DATASET = "gsm_symbolic"
+MAKING: Final = 600
+"""Processor time to make an item, in seconds; some take several."""
+
+_gym: Final = Child(("gym",), "reasoning_gym", "reasoning-gym")
 
 
 class ReasoningGym(Generated):
@@ -41,27 +43,29 @@ class ReasoningGym(Generated):
         self.dataset = dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the data set and its judge behind, which are made again where they are needed."""
-        return {name: value for name, value in vars(self).items() if name not in ("_made", "_judge")}
+        """Leave the entries behind, which are made again where they are needed."""
+        return {name: value for name, value in vars(self).items() if name != "_entries"}
 
     @cached_property
-    def _made(self) -> Any:
-        """The data set; its items depend on their number and the seed, not on its size."""
-        if find_spec("reasoning_gym") is None:
-            raise ParameterError(f"{self.name} needs reasoning-gym: {install(self.extra)}")
-        import reasoning_gym
-        from reasoning_gym.factory import DATASETS
+    def _entries(self) -> dict[int, dict[str, str]]:
+        """The entries made so far, as `intact.score.worker.make` gives them."""
+        return {}
 
-        if self.dataset not in DATASETS:
-            raise ParameterError(
-                f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(sorted(DATASETS))}"
-            )
-        return reasoning_gym.create_dataset(self.dataset, seed=self.seed, size=self.size)
+    def _ask(self, name: str, *arguments: Any, seconds: int | None = None) -> Any:
+        return _gym.ask(name, (self.dataset, self.seed, self.size), *arguments, seconds=seconds)
 
-    @cached_property
-    def _judge(self) -> Child:
-        """What judges answers to the data set."""
-        return Child(("gym", self.dataset, str(self.seed), str(self.size)), "reasoning_gym", self.extra)
+    def _entry(self, index: int) -> dict[str, str]:
+        if index not in self._entries:
+            made = self._ask("make", index, seconds=MAKING)
+            if made is GIVEN_UP:
+                raise ParameterError(f"item {index} of reasoning-gym's {self.dataset} takes too much time or memory")
+            if "error" in made:
+                known = _gym.ask("data_sets")
+                if self.dataset not in known:
+                    raise ParameterError(f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(known)}")
+                raise ParameterError(f"reasoning-gym's {self.dataset} makes no item {index}: {made['error']}")
+            self._entries[index] = made
+        return self._entries[index]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,8 +76,8 @@ class ReasoningGym(Generated):
 
     def make(self, index: int) -> Item:
         """An entry."""
-        entry = self._made[index]
-        return Item(f"{self.dataset}-{self.seed}-{index}", entry["question"].strip(), str(entry["answer"]))
+        entry = self._entry(index)
+        return Item(f"{self.dataset}-{self.seed}-{index}", entry["question"].strip(), entry["answer"])
 
     def read(self, text: str) -> str | None:
         """Return what stands in the last box, or in the rest of the line behind "the answer is"; a number as one."""
@@ -94,8 +98,7 @@ class ReasoningGym(Generated):
         index = int(item.id.rpartition("-")[2])
         if answer is None:
             return False
-        entry = base64.b64encode(pickle.dumps(self._made[index])).decode()  # some differ from process to process
-        found = self._judge.ask("full_marks", entry, answer)
+        found = self._ask("full_marks", self._entry(index)["entry"], answer)
         if found is GIVEN_UP:
             note(answer)
         return found is True
