@@ -41,6 +41,10 @@ class SandboxError(IntactError):
     """Code that cannot be run, because nothing here would keep it in."""
 
 
+class UndecidedError(IntactError):
+    """A verdict that this machine cannot reach: a safety net on time or memory struck first; elsewhere it may not."""
+
+
 class EndpointError(IntactError):
     """An endpoint that cannot be reached, refuses, or answers with something that is no answer."""
 

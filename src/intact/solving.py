@@ -32,11 +32,11 @@ JOURNAL = "journal.sqlite"
 
 
 class Graded(NamedTuple):
-    """An item of a task, what came of it, and whether that is right."""
+    """An item of a task, what came of it, and whether that is right; None where that is undecided."""
 
     item: Item
     result: Result
-    correct: bool
+    correct: bool | None
 
 
 def backend_of(model: Solver, continues: str = "no", key: str = KEY) -> Backend:
@@ -249,7 +249,7 @@ def solve_items(
         tasks = [Task(method, problem, parameters or {}) for problem in problems]
         with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
             for number, result in results:
-                yield Graded(items[number], result, task.correct(items[number], result.answer.answer))
+                yield Graded(items[number], result, task.grade(items[number], result.answer.answer))
 
 
 def wishes_of(task: TaskOfItems, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:

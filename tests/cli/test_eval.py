@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import intact
+from intact.errors import UndecidedError
 from intact.runs.document import read_file
+from intact.tasks.gsm8k import GSM8K
 from support.tiny import write_tiny
 
 ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
@@ -161,6 +163,38 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert result.code == 2
     assert "states something else" in result.err
     assert file.read_text() == "something else\n"
+
+
+def test_an_undecided_verdict_gives_no_score_and_is_tried_again(intact_command, place, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+    file = tmp_path / "run.jsonl"
+    answer = next(
+        sample["answer"]
+        for row in expected[0].splitlines()[1:-1]
+        for sample in json.loads(row)["samples"]
+        if sample["answer"] is not None
+    )
+    correct = GSM8K.correct
+
+    def gives_up(task, item, given):
+        if given == answer:
+            raise UndecidedError("this machine is too slow")
+        return correct(task, item, given)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(GSM8K, "correct", gives_up)
+        result = intact_command("eval", place / "tiny.gguf", *ASKED, "--out", file, "--json")
+    assert result.code == 3, result.err
+    _, *records, last = map(json.loads, file.read_text().splitlines())
+    undecided = [r for r in records if answer in (r["answer"], *(sample["answer"] for sample in r["samples"]))]
+    assert [(one["seed"], one["id"]) for one in result.json["undecided"]] == [(r["seed"], r["id"]) for r in undecided]
+    assert {s["correct"] for r in undecided for s in r["samples"] if s["answer"] == answer} == {None}
+    assert {score["metric"] for score in last["scores"]} == {"tokens"} == {s["metric"] for s in result.json["scores"]}
+    reported = intact_command("report", file, "--out", tmp_path / "run.md")
+    assert reported.code == 2
+    assert "undecided" in reported.err
+    again = intact_command("eval", place / "tiny.gguf", *ASKED, "--out", file)
+    assert (again.code, file.read_bytes()) == (0, expected[0])
 
 
 def test_curves_over_the_number_of_samples_are_drawn_from_independent_ones_alone(evaluate):

@@ -11,6 +11,8 @@ from rich.console import Console
 
 import intact
 from intact.cli import solve_task, trace
+from intact.errors import UndecidedError
+from intact.tasks.gsm8k import GSM8K
 from support.tiny import write_tiny
 
 MINE = '''
@@ -149,6 +151,25 @@ def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
     shown = solve(*arguments[:-1])
     assert "right (" in shown.out
     assert "tokens/s" not in shown.err, "stderr is no terminal"
+
+
+def test_a_task_with_an_undecided_verdict_has_no_score(solve, data, monkeypatch):
+    def gives_up(task, item, answer):
+        if item.id.endswith("/1"):
+            raise UndecidedError("this machine is too slow")
+        return False
+
+    monkeypatch.setattr(GSM8K, "correct", gives_up)
+    arguments = ["self_consistency", "--task", "gsm8k", "-n", 2, "--limit", 3]
+    told = solve(*arguments, "--json")
+    assert told.code == 3, told.err
+    assert (told.json["undecided"], told.json["accuracy"]) == (["gsm8k/test/1"], None)
+    assert [result["correct"] for result in told.json["results"]] == [False, None, False]
+    shown = solve(*arguments)
+    assert shown.code == 3
+    assert "no score" in shown.out
+    assert "gsm8k/test/1" in shown.out
+    assert "%" not in shown.out
 
 
 def test_on_a_terminal_a_task_is_watched(solve, data, monkeypatch):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from intact.errors import SandboxError
+from intact.errors import SandboxError, UndecidedError
 from intact.evaluate.judging import Judge
 from intact.score import symbolic
 from intact.tasks.numeric import Numeric
@@ -74,12 +74,24 @@ class Algebraic(Counting):
         return symbolic.equal(item.answer, answer)
 
 
-def test_what_algebra_gave_up_is_told_and_not_kept(tmp_path, monkeypatch, caplog):
+def test_a_verdict_that_a_safety_net_ended_is_undecided_and_asked_for_again(tmp_path):
+    task = Counting()
+    task.error = UndecidedError("its tests took more than 60 s")
+    for _ in range(2):
+        with Judge(tmp_path) as judge:
+            assert judge.ask(task, ITEM, "4").result() is None
+    assert task.asked == ["4"] * 2
+    task.error = None
+    with Judge(tmp_path) as judge:
+        assert judge.ask(task, ITEM, "4").result() is True
+
+
+def test_what_algebra_gave_up_is_undecided_told_and_not_kept(tmp_path, monkeypatch, caplog):
     task = Algebraic()
     with monkeypatch.context() as slow, Judge(tmp_path) as judge:
         slow.setattr(symbolic, "_once", lambda *asked: symbolic.GIVEN_UP)
-        assert not judge.ask(task, ITEM, "2^2").result()
-    told = "algebra gave up comparing '2^2' with an answer of counting/test/0, which counts as wrong"
+        assert judge.ask(task, ITEM, "2^2").result() is None
+    told = "counting/test/0: the verdict on '2^2' is undecided: 4"
     assert [record.getMessage() for record in caplog.records] == [told]
     for _ in range(2):
         with monkeypatch.context() as fast, Judge(tmp_path) as judge:

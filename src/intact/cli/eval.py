@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli import fetch
+from intact.cli import UNDECIDED, fetch
 from intact.cli.eval_shown import host, show, summary, watch
 from intact.cli.options import (
     CacheOption,
@@ -199,6 +199,8 @@ def command(
         emit(summary(run, place))
     else:
         show(run, place)
+    if run.undecided:
+        raise typer.Exit(UNDECIDED)
 
 
 def _write_receipts(file: Path, run: Run) -> None:

@@ -34,7 +34,7 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
         def done(one: Done) -> None:
             nonlocal right, count
-            right, count = right + one.record.correct, count + 1
+            right, count = right + bool(one.record.correct), count + 1
             progress.update(task, advance=1, right=right / count)
 
         yield tokens, done
@@ -74,7 +74,14 @@ def host(run: Run, began: datetime, seconds: float) -> dict[str, Any]:
 def summary(run: Run, place: Path) -> dict[str, Any]:
     """A run as JSON has it: the manifest and the scores."""
     counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
-    return {"file": str(place), **run.manifest, **counts, "scores": [score._asdict() for score in run.scores]}
+    undecided = [{"task": record.task, "seed": record.seed, "id": record.id} for record in run.undecided]
+    return {
+        "file": str(place),
+        **run.manifest,
+        **counts,
+        "undecided": undecided,
+        "scores": [score._asdict() for score in run.scores],
+    }
 
 
 def show(run: Run, place: Path) -> None:
@@ -96,6 +103,16 @@ def show(run: Run, place: Path) -> None:
         if found:
             first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""
             console.print(Text(f"{len(found)} {words}{first}", "red" if why == "failed" else "magenta"), soft_wrap=True)
+    if run.undecided:
+        ids = ", ".join(dict.fromkeys(record.id for record in run.undecided))
+        console.print(
+            Text(
+                f"no score: verdicts are undecided, as judging ran out of time or memory, on {len(run.undecided)} "
+                f"of {len(run.records)} records ({ids}); the same command tries these again",
+                "red",
+            ),
+            soft_wrap=True,
+        )
     for caveat in run.manifest["caveats"]:
         console.print(Text(caveat, "yellow"), soft_wrap=True)
     note(f"{place}, and beside it the trees of texts and the times")

@@ -10,6 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import typer
+
+from intact.cli import UNDECIDED
 from intact.cli.output import emit, err, out
 from intact.errors import ParameterError
 from intact.evaluate.intervals import wilson
@@ -39,7 +42,7 @@ class View:
         seconds = time.monotonic() - self.began
         parts = [f"{len(self.graded)}/{self.problems} problems"]
         if self.graded:
-            parts.append(f"{sum(one.correct for one in self.graded) / len(self.graded):.1%} right")
+            parts.append(f"{sum(bool(one.correct) for one in self.graded) / len(self.graded):.1%} right")
         parts.append(f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s")
         if self.caps.tokens is not None:
             charged = max(self.tokens, sum(one.result.cost.tokens for one in self.graded))  # a replay writes none
@@ -91,6 +94,8 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
     if run.receipt is not None:
         write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     _check_receipts(run, results)
+    if summary["undecided"]:
+        raise typer.Exit(UNDECIDED)
 
 
 def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View) -> None:
@@ -159,7 +164,8 @@ def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
 
 
 def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
-    right = sum(one.correct for one in results)
+    right = sum(bool(one.correct) for one in results)
+    undecided = [one.item.id for one in results if one.correct is None]
     low, high = wilson(right, len(results))
     cost = _total([one.result.cost for one in results])
     return {
@@ -172,8 +178,9 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
         "budget": run.caps.as_dict(),
         "problems": len(results),
         "right": right,
-        "accuracy": right / max(1, len(results)),
-        "interval": [low, high],
+        "undecided": undecided,
+        "accuracy": None if undecided else right / max(1, len(results)),
+        "interval": None if undecided else [low, high],
         "spent": sum(one.result.why == "spent" for one in results),
         "failed": sum(one.result.why == "failed" for one in results),
         "cost": cost,
@@ -196,13 +203,18 @@ def _print(summary: dict[str, Any], results: list[Graded]) -> None:
     from rich.text import Text
 
     console, cost = out(), summary["cost"]
-    low, high = summary["interval"]
-    console.print(
-        Text.assemble(
-            (f"{summary['accuracy']:.1%}", "bold green"),
-            f" right ({summary['right']} of {summary['problems']}; 95% interval {low:.1%} to {high:.1%})",
+    if summary["undecided"]:
+        ids = ", ".join(summary["undecided"])
+        told = f"no score: judging ran out of time or memory on {ids}; with --journal the same command tries again"
+        console.print(Text(told, "red"), soft_wrap=True)
+    else:
+        low, high = summary["interval"]
+        console.print(
+            Text.assemble(
+                (f"{summary['accuracy']:.1%}", "bold green"),
+                f" right ({summary['right']} of {summary['problems']}; 95% interval {low:.1%} to {high:.1%})",
+            )
         )
-    )
     figures = [
         f"{cost['tokens']:,} tokens",
         f"{cost['sequential']:,} one after the other at most",

@@ -105,7 +105,7 @@ def read(path: Path) -> Run:
     Raises
     ------
     ParameterError
-        If there is none.
+        If there is none, or it holds verdicts that are undecided.
     FormatError
         If it is none, of another version, cut off, or damaged; its scores are not those of its records; or the trees
         are those of another run.
@@ -141,7 +141,13 @@ def read(path: Path) -> Run:
         check(scores, records)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
-    return Run(manifest, records, scores, _traces(traces_of(path), digest))
+    run = Run(manifest, records, scores, _traces(traces_of(path), digest))
+    if run.undecided:
+        raise ParameterError(
+            f"{path} holds verdicts that are undecided, on {len(run.undecided)} of {len(records)} records, the first "
+            f"{run.undecided[0].id}; run it again: {manifest['command']}"
+        )
+    return run
 
 
 def _traces(path: Path, digest: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +9,8 @@ from typing import Any, Self
 
 from intact.evaluate.manifest import grader_digest
 from intact.reason.journal import Journal, key_of
-from intact.score.child import noting
 from intact.tasks.task import Item, Task
 
-_LOG = logging.getLogger("intact")
 THREADS = 2
 FILE = "verdicts.sqlite"
 
@@ -24,7 +21,8 @@ class Judge:
     Parameters
     ----------
     folder : path, optional
-        Where verdicts are kept, and found; but not those that computer algebra gave up: elsewhere they may be others.
+        Where verdicts are kept, and found. One that is undecided (None, as `Task.grade` has it) is never kept, so that
+        the next run asks for it again.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -33,12 +31,11 @@ class Judge:
         self._digests: dict[Task, str] = {}
         self._known: dict[bytes, Future[Any]] = {}
         self._open: dict[bytes, Future[Any]] = {}
-        self._given_up = set[bytes]()
 
-    def ask(self, task: Task, item: Item, answer: str | None) -> Future[bool]:
+    def ask(self, task: Task, item: Item, answer: str | None) -> Future[bool | None]:
         """Begin to judge an answer."""
         if answer is None:
-            return _ready(False)
+            return ready(False)
         grader = (
             self._digests.setdefault(task, grader_digest(task)) if task not in self._digests else self._digests[task]
         )
@@ -46,25 +43,17 @@ class Judge:
         if key not in self._known:
             verdict = None if self._journal is None else self._journal.find(key)
             if verdict is None:
-                self._known[key] = self._open[key] = self._pool.submit(self._judge, key, task, item, answer)
+                self._known[key] = self._open[key] = self._pool.submit(task.grade, item, answer)
             else:
-                self._known[key] = _ready(verdict)
+                self._known[key] = ready(verdict)
         return self._known[key]
-
-    def _judge(self, key: bytes, task: Task, item: Item, answer: str) -> bool:
-        with noting() as given_up:
-            correct = task.correct(item, answer)
-        if given_up and not correct:
-            self._given_up.add(key)
-            _LOG.warning("algebra gave up comparing %.80r with an answer of %s, which counts as wrong", answer, item.id)
-        return correct
 
     def keep(self) -> None:
         """Make the verdicts durable that there are."""
         done = [key for key, future in self._open.items() if future.done()]
         for key in done:
             future = self._open.pop(key)
-            if self._journal is not None and future.exception() is None and key not in self._given_up:
+            if self._journal is not None and future.exception() is None and future.result() is not None:
                 self._journal.add(key, future.result())
         if self._journal is not None:
             self._journal.commit()
@@ -82,7 +71,8 @@ class Judge:
             self._journal.close()
 
 
-def _ready(verdict: bool) -> Future[bool]:
-    future: Future[bool] = Future()
+def ready(verdict: bool | None) -> Future[bool | None]:
+    """Return a verdict that is there already; None for one that is undecided."""
+    future: Future[bool | None] = Future()
     future.set_result(verdict)
     return future

@@ -22,10 +22,10 @@ READABLE = (1, VERSION)
 
 
 _NUMBER, _TEXT = (int, float), (str,)
-_MAYBE = (str, type(None))
-_SAMPLE = {"branch": _TEXT, "answer": _MAYBE, "correct": (bool,), "tokens": (int,), "logprob": _NUMBER, "why": _TEXT}
+_MAYBE, _VERDICT = (str, type(None)), (bool, type(None))
+_SAMPLE = {"branch": _TEXT, "answer": _MAYBE, "correct": _VERDICT, "tokens": (int,), "logprob": _NUMBER, "why": _TEXT}
 _RECORD = {
-    "task": (int,), "seed": (int,), "id": _TEXT, "right": _TEXT, "answer": _MAYBE, "correct": (bool,),
+    "task": (int,), "seed": (int,), "id": _TEXT, "right": _TEXT, "answer": _MAYBE, "correct": _VERDICT,
     "chosen": (int, type(None)), "confidence": (*_NUMBER, type(None)), "why": _TEXT, "error": _TEXT, "samples": (list,),
 }  # fmt: skip
 
@@ -58,6 +58,8 @@ class Sample(NamedTuple):
         Its place in the tree of texts.
     answer : str or None
         As the task reads it.
+    correct : bool or None
+        None where that is undecided (`intact.tasks.task.Task.grade`).
     tokens : int
         From the root on.
     logprob : float
@@ -70,7 +72,7 @@ class Sample(NamedTuple):
 
     branch: str
     answer: str | None
-    correct: bool
+    correct: bool | None
     tokens: int
     logprob: float
     why: str
@@ -86,6 +88,8 @@ class Record(NamedTuple):
         The place of its task in the manifest; the seed itself.
     right, answer : str
         The right answer, as the data have it, and the method's.
+    correct : bool or None
+        Whether the method's is right; None where that is undecided.
     chosen : int or None
         Which sample the answer is taken from.
     confidence : float or None
@@ -101,7 +105,7 @@ class Record(NamedTuple):
     id: str
     right: str
     answer: str | None
-    correct: bool
+    correct: bool | None
     chosen: int | None
     confidence: float | None
     why: str
@@ -109,6 +113,11 @@ class Record(NamedTuple):
     measures: Mapping[str, float]
     cost: Mapping[str, int]
     samples: tuple[Sample, ...]
+
+    @property
+    def undecided(self) -> bool:
+        """Return whether the verdict on the answer, or on one of the samples, is undecided."""
+        return self.correct is None or any(sample.correct is None for sample in self.samples)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -161,6 +170,11 @@ class Run:
     scores: tuple[Score, ...]
     traces: tuple[str, ...] = ()
     receipts: tuple[RunReceipt | str | None, ...] = ()
+
+    @property
+    def undecided(self) -> list[Record]:
+        """Return the records with a verdict that is undecided."""
+        return [record for record in self.records if record.undecided]
 
     def data(self) -> bytes:
         """The result file."""

@@ -23,7 +23,8 @@ def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, .
     Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
     follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's where each problem was asked once, else those of
     Student's t over problems as clusters, as several answers to a problem are not independent. Where all values or all
-    problems are alike, or there is one problem, there is none, which the interval's name says.
+    problems are alike, or there is one problem, there is none, which the interval's name says. A task with a verdict
+    that is undecided has no figures but those that need no verdict.
     """
     found: list[Score] = []
     for place, chosen in enumerate(tasks):
@@ -58,9 +59,11 @@ def _alike(one: Score, other: Score) -> bool:
 
 
 def _of_task(place: int, own: Sequence[Record], likelihood: bool, measures: Sequence[str]) -> list[Score]:
-    figures = {"acc" if likelihood else "accuracy": [float(record.correct) for record in own]}
-    figures |= {name: [float(record.measures[name]) for record in own] for name in measures}
-    figures |= dict(_curves(own))
+    figures: dict[str, list[float]] = {}
+    if not any(record.undecided for record in own):
+        figures["acc" if likelihood else "accuracy"] = [float(bool(record.correct)) for record in own]
+        figures |= {name: [float(record.measures[name]) for record in own] for name in measures}
+        figures |= dict(_curves(own))
     if not likelihood:
         figures["tokens"] = [float(record.cost["tokens"]) for record in own]
     return [_score(place, metric, values, [record.id for record in own]) for metric, values in figures.items()]
@@ -75,9 +78,9 @@ def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
     count = direct(records)
     if count < 2:
         return
-    right = [sum(sample.correct for sample in record.samples) for record in records]
+    right = [sum(bool(sample.correct) for sample in record.samples) for record in records]
     answers = [[sample.answer for sample in record.samples] for record in records]
-    verdicts = [[sample.correct for sample in record.samples] for record in records]
+    verdicts = [[bool(sample.correct) for sample in record.samples] for record in records]
     for k in curve(count):
         yield f"pass@{k}", [float(pass_at_k(count, c, k)) for c in right]
     for k in curve(count)[1:]:

@@ -55,13 +55,18 @@ def sample(
     seed: int = 0,
     journal: Path | None = None,
 ) -> Generator[Sampled, None, None]:
-    """Sample problems' texts, and grade them; what the journal has is not written again."""
+    """Sample problems' texts, and grade them; what the journal has is not written again.
+
+    Texts whose verdict is undecided (`Task.grade`) are left out.
+    """
     chat = backend.model.tokenizer.chat_template is not None
     tasks = [Task(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
     for number, result in solve_all(backend, tasks, sampling=wishes_of(task, chat, sampling), journal=journal):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
-            yield Sampled(item, states, [task.correct(item, task.read_for(item, state.text)) for state in states])
+            graded = [(state, task.grade(item, task.read_for(item, state.text))) for state in states]
+            decided = [(state, right) for state, right in graded if right is not None]
+            yield Sampled(item, [state for state, _ in decided], [right for _, right in decided])
 
 
 def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[int]:

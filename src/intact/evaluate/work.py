@@ -62,7 +62,7 @@ class _Pending:
     result: Result
     leaves: list[Leaf] = field(default_factory=list)
     answers: list[str | None] = field(default_factory=list)
-    verdicts: list[Future[bool]] = field(default_factory=list)
+    verdicts: list[Future[bool | None]] = field(default_factory=list)
 
 
 def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:

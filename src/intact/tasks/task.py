@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -12,12 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from intact.errors import FormatError, IntactError, ParameterError
+from intact.errors import FormatError, IntactError, ParameterError, UndecidedError
 from intact.reason.problem import Problem
 from intact.reason.state import Prompt
+from intact.score.child import noting
 from intact.tasks.data import Row, data_folder, read_rows
 
 Style = Literal["chat", "base"]
+_LOG = logging.getLogger("intact")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,31 @@ class Task(ABC):
 
     @abstractmethod
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return whether an answer, as `read` gives it, is right. None never is."""
+        """Return whether an answer, as `read` gives it, is right. None never is.
+
+        Raises
+        ------
+        UndecidedError
+            If a safety net on time or memory ended the judging.
+        """
+
+    def grade(self, item: Item, answer: str | None) -> bool | None:
+        """Return whether an answer is right, or None where that is undecided. Whoever grades calls this, not `correct`.
+
+        A verdict is undecided where a safety net on this machine's time or memory ended the judging before there was
+        one: a faster machine, or this one on another day, may find it. `correct` says so by raising `UndecidedError`,
+        or by returning False after something was given up (`intact.score.child.note`) on the way. The caller counts
+        None neither as right nor as wrong, and stores no verdict, so that a later run tries again.
+        """
+        with noting() as given_up:
+            try:
+                correct = self.correct(item, answer)
+            except UndecidedError as error:
+                given_up, correct = [*given_up, str(error)], False
+        if given_up and not correct:
+            _LOG.warning("%s: the verdict on %.80r is undecided: %.200s", item.id, answer, given_up[0])
+            return None
+        return correct
 
     @property
     def settings(self) -> Mapping[str, Any]:

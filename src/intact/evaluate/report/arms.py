@@ -67,7 +67,7 @@ class Arm:
         """How often the method is right on each problem, over seeds."""
         found: dict[str, list[bool]] = {}
         for record in self.records:
-            found.setdefault(record.id, []).append(record.correct)
+            found.setdefault(record.id, []).append(bool(record.correct))
         return {name: sum(verdicts) / len(verdicts) for name, verdicts in found.items()}
 
     @cached_property
@@ -78,7 +78,7 @@ class Arm:
         found: dict[str, tuple[int, int]] = {}
         for record in self.records:
             n, c = found.get(record.id, (0, 0))
-            found[record.id] = n + len(record.samples), c + sum(sample.correct for sample in record.samples)
+            found[record.id] = n + len(record.samples), c + sum(bool(sample.correct) for sample in record.samples)
         return found
 
     @cached_property

@@ -227,7 +227,7 @@ def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
 def _calibration(arms: Sequence[Arm]) -> Iterator[Block]:
     bins, rows = {}, []
     for arm in arms:
-        own = [(record.confidence, record.correct) for record in arm.records if record.confidence is not None]
+        own = [(record.confidence, bool(record.correct)) for record in arm.records if record.confidence is not None]
         if len(own) < len(arm.records) or not all(0 <= confidence <= 1 for confidence, _ in own):
             continue
         stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]

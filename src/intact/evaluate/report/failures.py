@@ -38,7 +38,7 @@ def _failures(arm: Arm) -> list[Tree]:
         seed = f", seed {record.seed}" if len(arm.run.manifest["seeds"]) > 1 else ""
         line = f"{record.id}{seed}: {_told(record.answer)}, right is {_told(record.right)}"
         if len(record.samples) > 1:
-            line += f"; {sum(sample.correct for sample in record.samples)} of {len(record.samples)} samples right"
+            line += f"; {sum(bool(sample.correct) for sample in record.samples)} of {len(record.samples)} samples right"
         if record.why != "done":
             line += f" ({record.why}: {record.error})" if record.error else f" ({record.why})"
         notes = {one.branch: f"{'right' if one.correct else 'wrong'}: {_told(one.answer)}" for one in record.samples}
