@@ -1,6 +1,9 @@
 """Intervals: against their definitions, statsmodels and SciPy, and how often they hold the truth."""
 
+import itertools
 import math
+from decimal import Context, Decimal, localcontext
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -59,21 +62,62 @@ def test_clusters_by_hand():
     assert clustered([[1] * 9, [0] * 9, [1] * 9]).error == pytest.approx(np.std([1, 0, 1], ddof=1) / 3**0.5)
 
 
+SKEWED = [0.02, 0.05, 0.11, 0.3, 0.94]
+
+
+def enumerated(method, level):
+    """The bootstrap interval of the mean of SKEWED from all 5^5 resamples, each as likely (Efron 1987)."""
+    normal = NormalDist()
+    means = sorted(math.fsum(drawn) / len(SKEWED) for drawn in itertools.product(SKEWED, repeat=len(SKEWED)))
+    chances = [(1 - level) / 2, (1 + level) / 2]
+    if method == "bca":
+        mean = math.fsum(SKEWED) / len(SKEWED)
+        below = sum(one < mean for one in means) + sum(one == mean for one in means) / 2
+        bias = normal.inv_cdf(below / len(means))
+        left_out = [(math.fsum(SKEWED) - one) / (len(SKEWED) - 1) for one in SKEWED]
+        gaps = [math.fsum(left_out) / len(left_out) - one for one in left_out]
+        skew = sum(gap**3 for gap in gaps) / (6 * sum(gap**2 for gap in gaps) ** 1.5)
+        shifted = [bias + normal.inv_cdf(chance) for chance in chances]
+        chances = [normal.cdf(bias + one / (1 - skew * one)) for one in shifted]
+    return [means[int(chance * len(means))] for chance in chances]
+
+
 @pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_the_bootstrap_is_scipys_and_repeats_itself(method):
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_the_bootstrap_comes_near_the_interval_of_all_resamples(method, level):
+    found = bootstrap(SKEWED, method=method, level=level, resamples=20_000, seed=3)
+    assert found[1:] == pytest.approx(enumerated(method, level), abs=0.015)
+    assert found.estimate == pytest.approx(0.284)
+    other = enumerated("percentile" if method == "bca" else "bca", level)
+    assert max(map(abs, np.subtract(found[1:], other))) > 0.024, "the two methods are told apart"
+
+
+def test_the_bootstrap_repeats_itself_and_takes_other_statistics():
     values = np.random.default_rng(2).beta(0.4, 2, 40)
-    found = bootstrap(values, method=method, resamples=500, seed=3)
-    assert found == bootstrap(values, method=method, resamples=500, seed=3)
-    assert found != bootstrap(values, method=method, resamples=500, seed=4)
-    expected = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=500,
-        method={"bca": "BCa"}.get(method, method),
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    assert found == (values.mean(), *expected)
+    assert bootstrap(values, resamples=500, seed=3) == bootstrap(values, resamples=500, seed=3)
+    assert bootstrap(values, resamples=500, seed=3) != bootstrap(values, resamples=500, seed=4)
     assert bootstrap(values, np.median, resamples=500).estimate == np.median(values)
+
+
+def test_clustered_bounds_are_the_nearest_doubles():
+    """By decimals of 50 digits, and a quantile that mpmath found."""
+    rows = [[1, 0, 0, 1], [0.25, 0.5, 1, 1], [0, 0, 0, 0.1]]
+    with localcontext(Context(prec=50)):
+        values = [[Decimal(one) for one in row] for row in rows]
+        mean = sum(map(sum, values)) / 12
+        variance = Decimal(3) / 2 * sum((sum(row) - 4 * mean) ** 2 for row in values) / 144
+        half = Decimal(float("4.30265272974946385232094389262")) * variance.sqrt()
+        expected = [float(one) for one in (mean, mean - half, mean + half, variance.sqrt())]
+    assert list(clustered(rows)[:4]) == expected
+
+
+def test_wilsons_bounds_are_the_nearest_doubles():
+    with localcontext(Context(prec=50)):
+        z = Decimal(float("1.95996398454005423552459443052"))
+        for successes, trials in ((1, 3), (91, 100), (701, 1319), (52, 164)):
+            middle, scale = successes + z * z / 2, trials + z * z
+            half = z * (Decimal(successes * (trials - successes)) / trials + z * z / 4).sqrt()
+            assert wilson(successes, trials) == (float((middle - half) / scale), float((middle + half) / scale))
 
 
 def test_bootstrap_and_clusters_agree_on_many_problems():

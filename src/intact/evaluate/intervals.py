@@ -1,10 +1,14 @@
-"""How sure a measured share or mean is."""
+"""How sure a measured share or mean is.
+
+`wilson` and `clustered`, whose bounds stand in result files, are exact before they are rounded to the nearest double
+(once a quantile has been): the same bits on every machine. The bootstrap is SciPy's; its last digits are not defined.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.evaluate.checks import Floats, finite, inside, need, table
+from intact.evaluate.quantiles import normal_quantile, student_quantile
+from intact.reason.exact import integers, root, written
 
 
 class Interval(NamedTuple):
@@ -36,13 +42,17 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         raise ParameterError(f"there are no {successes} successes in {trials} trials at level {level}")
     if not trials:
         return 0.0, 1.0
-    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / trials
-    middle = share + z * z / (2 * trials)
-    half = z * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
-    scale = 1 + z * z / trials
-    low = (middle - half) / scale if successes else 0.0
-    high = (middle + half) / scale if successes < trials else 1.0
+    z = Fraction(normal_quantile(two_sided(level)))
+    middle, scale = successes + z * z / 2, trials + z * z
+    half = z * root(Fraction(successes * (trials - successes), trials) + z * z / 4)
+    low = float((middle - half) / scale) if successes else 0.0
+    high = float((middle + half) / scale) if successes < trials else 1.0
     return low, high
+
+
+def two_sided(level: float) -> Fraction:
+    """The probability whose quantile bounds an interval of a level on both sides, (1 + level) / 2."""
+    return (1 + written(level, "the level")) / 2
 
 
 def bootstrap(
@@ -144,9 +154,6 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
     ParameterError
         If there are fewer than two clusters, as many names as values are wanting, or a value is not finite.
     """
-    need("scipy")
-    from scipy import stats
-
     array = table(values, "values")
     if clusters is None:
         if array.ndim != 2:
@@ -158,11 +165,16 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     if len(numbers) < 2:
         raise ParameterError("there is one cluster only: how clusters differ cannot be told")
-    mean = float(array.mean())
-    sums = np.bincount([numbers[name] for name in clusters], weights=array - mean)
-    variance = len(sums) / (len(sums) - 1) * float(sums @ sums) / array.size**2
-    independent = float(array.var(ddof=1)) / array.size
-    error = math.sqrt(variance)
-    half = float(stats.t.ppf((1 + inside(level, "the level")) / 2, len(sums) - 1)) * error
-    effect = variance / independent if independent else math.nan
-    return Clustered(mean, mean - half, mean + half, error, len(sums), effect)
+    quantile = Fraction(student_quantile(two_sided(inside(level, "the level")), len(numbers) - 1))
+    terms, unit = integers(array.tolist())
+    count, whole = len(terms), sum(terms)
+    sums = [0] * len(numbers)
+    for name, term in zip(clusters, terms, strict=True):
+        sums[numbers[name]] += count * term - whole  # a deviation from the mean, times count * unit
+    mean = Fraction(whole, count * unit)
+    variance = Fraction(len(sums) * sum(one * one for one in sums), (len(sums) - 1) * (count * count * unit) ** 2)
+    squares = count * sum(term * term for term in terms) - whole * whole
+    effect = float(variance / Fraction(squares, (count - 1) * (count * unit) ** 2)) if squares else math.nan
+    half = quantile * root(variance)
+    bounds = float(mean - half), float(mean + half)
+    return Clustered(float(mean), *bounds, float(root(variance)), len(sums), effect)

@@ -5,6 +5,8 @@ Problems differ more than methods do; taking differences problem by problem remo
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +14,9 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.evaluate.checks import inside, need, pairs
-from intact.evaluate.intervals import Interval, bootstrap
+from intact.evaluate.intervals import Interval, bootstrap, two_sided
+from intact.evaluate.quantiles import normal_quantile
+from intact.reason.exact import root
 
 
 class McNemar(NamedTuple):
@@ -44,10 +48,11 @@ class McNemar(NamedTuple):
 def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar:
     """McNemar's test of two methods that are each right or wrong on the same problems.
 
-    Under the null hypothesis the b + c problems on which one alone is right fall to either as a fair coin does. The
-    exact p-value is statsmodels'; the mid-p value counts the outcome seen by one half (Fagerland et al. 2013). The
-    interval of the difference is Bonett and Price's (2012), with one problem more on either side:
-    `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b = (b + 1) / (N + 2).
+    Under the null hypothesis the b + c problems on which one alone is right fall to either as a fair coin does: the
+    exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c throws; the mid-p value counts the outcome seen by one
+    half (Fagerland et al. 2013). The interval of the difference is Bonett and Price's (2012), with one problem more on
+    either side: `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b = (b + 1) / (N + 2). All
+    figures are exact before they are rounded to doubles.
 
     Parameters
     ----------
@@ -58,21 +63,20 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     ParameterError
         If they are not as many, or something is neither right nor wrong.
     """
-    need("statsmodels")
-    from scipy import stats
-    from statsmodels.stats.contingency_tables import mcnemar as test
-
     one, other = pairs(first, second, 1)
     for values in (one, other):
         if not np.isin(values, (0, 1)).all():
             raise ParameterError("each problem must be right or wrong; rates are compared by `paired_bootstrap`")
     n = one.size
     both, b, c = (int(count) for count in (one @ other, one @ (1 - other), (1 - one) @ other))
-    exact = float(test([[both, b], [c, n - both - b - c]], exact=True).pvalue)
-    mid = min(1.0, 2 * float(stats.binom.cdf(min(b, c), b + c, 0.5)) - float(stats.binom.pmf(min(b, c), b + c, 0.5)))
-    d, p = (b - c) / (n + 2), (b + c + 2) / (n + 2)
-    half = float(stats.norm.ppf((1 + inside(level, "the level")) / 2)) * ((p - d * d) / (n + 2)) ** 0.5
-    return McNemar(both, b, c, n - both - b - c, (b - c) / n, max(-1.0, d - half), min(1.0, d + half), exact, mid)
+    fewer, thrown = min(b, c), 1 << b + c
+    ways = sum(math.comb(b + c, i) for i in range(fewer + 1))
+    exact, mid = Fraction(2 * ways, thrown), Fraction(2 * ways - math.comb(b + c, fewer), thrown)
+    z = Fraction(normal_quantile(two_sided(inside(level, "the level"))))
+    d, p = Fraction(b - c, n + 2), Fraction(b + c + 2, n + 2)
+    half = z * root((p - d * d) / (n + 2))
+    low, high = max(-1.0, float(d - half)), min(1.0, float(d + half))
+    return McNemar(both, b, c, n - both - b - c, (b - c) / n, low, high, min(1.0, float(exact)), min(1.0, float(mid)))
 
 
 def paired_bootstrap(

@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import Any
 
 from intact.errors import ParameterError
-from intact.evaluate.checks import need
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import Run
@@ -52,7 +51,6 @@ def evaluate(
     ParameterError
         If every problem failed, saying how.
     """
-    need("scipy")  # for intervals; better said now than at the end
     told, how = told or manifest(plan, backends), how or How()
     units = list(plan.units())
     if shuffle is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 from intact.evaluate.choosing_at_k import majority_at_k
 from intact.evaluate.coverage import pass_at_k
 from intact.evaluate.intervals import clustered, wilson
 from intact.evaluate.results import Record, Score
 from intact.evaluate.samples import direct
+from intact.reason.exact import integers, significant
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import Likelihood
 
-PLACES = 10
-"""Decimals that are kept, so that the last bit of a library's sum shows nowhere."""
+DIGITS = 10
+"""Significant digits of a stated figure, rounded half to even from the double that is nearest to it."""
 
 
 def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, ...]:
@@ -89,7 +91,8 @@ def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
 
 def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> Score:
     problems = len(set(ids))
-    mean = sum(values) / len(values)
+    terms, unit = integers(values)
+    mean = float(Fraction(sum(terms), unit * len(terms)))
     share = metric != "tokens"
     if share and (set(values) <= {0.0, 1.0} if problems == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
@@ -108,4 +111,4 @@ def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str])
 
 
 def _rounded(value: float) -> float:
-    return round(float(value), PLACES)
+    return significant(value, DIGITS)
