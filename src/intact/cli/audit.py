@@ -6,6 +6,7 @@ import heapq
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from intact.cli.output import bar, emit, out, printable
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.audit.decision import Report
+    from intact.audit.decision import Finding, Report
     from intact.audit.recompute import Scored
 
 EXAMPLES = """\
@@ -106,7 +107,7 @@ def document(log: Path, model: str, profile: str, report: Report, scored: Sequen
         "alpha": report.alpha,
         "unjudged": [one.__dict__ for one in report.unjudged],
         "unread": unread(scored),
-        "findings": [finding.__dict__ | {"suspicious": report.suspicious(finding)} for finding in report.findings],
+        "findings": [_finding(finding) | {"suspicious": report.suspicious(finding)} for finding in report.findings],
         "responses": [
             {
                 "where": one.response.entry.where,
@@ -115,7 +116,7 @@ def document(log: Path, model: str, profile: str, report: Report, scored: Sequen
                 "tokens": one.response.output,
                 "expected": [token.expected for token in one.scores],
                 "scores": [_finite(token.score) for token in one.scores],
-                "surprises": [token.surprise for token in one.scores],
+                "surprises": [_finite(token.surprise) for token in one.scores],
             }
             for one in scored
         ],
@@ -128,8 +129,16 @@ def unread(scored: Sequence[Scored]) -> list[str]:
 
 
 def _finite(score: float | None) -> float | None:
-    """A score, or None where there is none in JSON."""
-    return score if score is not None and math.isfinite(score) else None
+    """A score to six decimals, beyond which NumPy's processor decides; None where there is none in JSON."""
+    return round(score, 6) + 0.0 if score is not None and math.isfinite(score) else None
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
+    from intact.reason.exact import significant
+
+    rounded = {"score": _finite(finding.score), "honest": _finite(finding.honest), "p": significant(finding.p, 6)}
+    return asdict(finding) | rounded
 
 
 def show(report: Report, scored: Sequence[Scored], tokenizer: Any) -> None:

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from intact.errors import ParameterError
-from intact.reason.exact import ln, mean, written
+from intact.reason.exact import ln, mean, total, written
 
 
 class Bin(NamedTuple):
@@ -64,7 +64,7 @@ def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
 def brier(confidences: Sequence[float], right: Sequence[bool]) -> float:
     """Return the mean squared difference between confidence and truth; 0.25 is what saying 0.5 gives."""
     _check(confidences, right, bounded=True)
-    return mean((confidence - flag) ** 2 for confidence, flag in zip(confidences, right, strict=True))
+    return mean(_square(confidence - flag) for confidence, flag in zip(confidences, right, strict=True))
 
 
 def log_loss(confidences: Sequence[float], right: Sequence[bool], least: float = 1e-6) -> float:
@@ -113,7 +113,7 @@ def calibration_error(
     arXiv 1904.01685). It is never negative and so too large for few texts: even honest confidences have one.
     """
     found = reliability(confidences, right, bins, adaptive)
-    return sum(held.texts * abs(held.confidence - held.right) for held in found) / len(right)
+    return total(held.texts * abs(held.confidence - held.right) for held in found) / len(right)
 
 
 class Murphy(NamedTuple):
@@ -141,8 +141,8 @@ def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, 
     """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for what bins leave)."""
     found = reliability(confidences, right, bins, adaptive)
     share = sum(right) / len(right)
-    apart = sum(held.texts * (held.confidence - held.right) ** 2 for held in found) / len(right)
-    resolved = sum(held.texts * (held.right - share) ** 2 for held in found) / len(right)
+    apart = total(held.texts * _square(held.confidence - held.right) for held in found) / len(right)
+    resolved = total(held.texts * _square(held.right - share) for held in found) / len(right)
     uncertainty = share * (1 - share)
     return Murphy(apart, resolved, uncertainty, brier(confidences, right) - apart + resolved - uncertainty)
 
@@ -226,6 +226,10 @@ def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage:
     if not 0 < coverage <= 1:
         raise ParameterError(f"the coverage must lie in (0, 1], got {coverage}")
     return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
+
+
+def _square(x: float) -> float:
+    return x * x  # a power would be the C library's
 
 
 def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:

@@ -3,7 +3,8 @@
 The text is tokenised whole and cut into windows of ``context`` tokens that do not overlap; a rest that fills no window
 is left out. Where the model wants a first token (BOS), it replaces the first token of each window. Every token of the
 second half of a window is scored, given all tokens before it in the window: these are the positions of llama.cpp's
-perplexity tool, so that the numbers can be laid side by side. The sums are integers; only the last step is not.
+perplexity tool, so that the numbers can be laid side by side. The sums are integers, and the last step is
+rounded as `intact.reason.exact` defines it: all figures are the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from intact.errors import ParameterError
+from intact.reason.exact import exp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,7 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Exponential of the mean of -log p."""
-        return math.exp(self.nats)
+        return exp(self.nats)
 
     @property
     def error(self) -> float:

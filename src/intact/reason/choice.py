@@ -12,12 +12,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from intact.errors import FormatError, ParameterError
 from intact.files import write_whole
 from intact.numerics.sampling import branch_key
+from intact.reason.exact import root
 
 EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and as easy."""
@@ -317,6 +319,7 @@ def _compare(policy: Callable[[str], Policy], log: Log, problems: Sequence[str],
         raise ParameterError("there is no problem to judge by, or no method cheap enough")
     told = [applied(policy(name), log, name) for name in problems]
     gaps = [applied(rival, log, name)[0] - right for name, (right, _) in zip(problems, told, strict=True)]
-    regret = sum(gaps) / len(gaps)
-    spread = sum((gap - regret) ** 2 for gap in gaps) / max(1, len(gaps) - 1)
-    return Report(_mean(told), outcome(rival, log, problems), rival.arms[0], regret, math.sqrt(spread / len(gaps)))
+    count, whole = len(gaps), sum(gaps)
+    squares = count * sum(gap * gap for gap in gaps) - whole * whole
+    error = root(Fraction(squares, count * count * max(1, count - 1)))
+    return Report(_mean(told), outcome(rival, log, problems), rival.arms[0], whole / count, float(error))

@@ -21,6 +21,8 @@ from intact.evaluate.report.arms import Arm, arms_of, pairs_of
 from intact.evaluate.report.blocks import Block, Code, Figure, Report, Section, Table, Text, Trees
 from intact.evaluate.report.failures import failures
 from intact.evaluate.results import Run, Score
+from intact.evaluate.scores import DIGITS
+from intact.reason.exact import significant
 
 FORETOLD = (100, 1_000, 10_000)
 """Numbers of samples whose coverage is foretold."""
@@ -63,9 +65,19 @@ def _section(title: str, blocks: Iterator[Block]) -> list[Section]:
     return [Section(title, found)] if found else []
 
 
+def _settled(value: float) -> float:
+    """A figure to ten digits, so that the last bits of a library's sum turn no tie of those that are printed."""
+    return significant(value, DIGITS)
+
+
 def percent(value: float) -> str:
     """A share, as people read it."""
-    return f"{value:.1%}"
+    return f"{_settled(value):.1%}"
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in percentage points."""
+    return f"{_settled(100 * _settled(difference)):+.1f}"
 
 
 def _bounds(low: float | None, high: float | None) -> str:
@@ -122,9 +134,9 @@ def _comparisons(arms: Sequence[Arm]) -> Iterator[Block]:
     corrected = iter(holm(ps).p.tolist() if ps else [])
     rows = []
     for one, other, difference, low, high, p in found:
-        between = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
-        told = "" if p is None else f"{next(corrected):.3g}"
-        rows.append([f"{one.name} − {other.name}", one.label, f"{100 * difference:+.1f}", between, told])
+        between = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
+        told = "" if p is None else f"{_settled(next(corrected)):.3g}"
+        rows.append([f"{one.name} − {other.name}", one.label, _points(difference), between, told])
     if rows:
         yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
         yield Text(
@@ -189,7 +201,8 @@ def _law(arm: Arm, most: int, rows: list[list[str]], notes: list[Text]) -> tuple
     foretold = [
         f"{percent(found.coverage[of[at]])} ({_bounds(found.low[of[at]], found.high[of[at]])})" for at in FORETOLD
     ]
-    exponent = f"{found.exponent.estimate:.2f} ({found.exponent.low:.2f} to {found.exponent.high:.2f})"
+    estimate, low, high = map(_settled, found.exponent)
+    exponent = f"{estimate:.2f} ({low:.2f} to {high:.2f})"
     rows.append([arm.name, law, exponent, *foretold])
     notes += [Text(f"{arm.name}: {caution}.", True) for caution in found.cautions]
     near = found.k <= 8 * most
@@ -202,7 +215,7 @@ def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
         score, tokens = arm.score(*_COUNTED), arm.score("tokens")
         if score is None or tokens is None:
             continue
-        operations = float(np.mean([record.cost["operations"] for record in arm.records]))
+        operations = sum(record.cost["operations"] for record in arm.records) / len(arm.records)
         points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
         places[arm.name] = tokens.value, score.value, _drawn(score.low), _drawn(score.high)
     if len(points) < 2:
@@ -234,7 +247,7 @@ def _calibration(arms: Sequence[Arm]) -> Iterator[Block]:
         bins[arm.name] = [(one.confidence, one.right, one.texts) for one in reliability(stated, right)]
         figures_of = [calibration_error(stated, right), brier(stated, right), selective(stated, right).aurc]
         half = percent(selective_accuracy(stated, right, 0.5))
-        rows.append([arm.name, *[f"{value:.3f}" for value in figures_of], half])
+        rows.append([arm.name, *[f"{_settled(value):.3f}" for value in figures_of], half])
     if not rows:
         return
     caption = (
