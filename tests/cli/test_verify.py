@@ -81,7 +81,7 @@ def test_what_cannot_be_told_has_a_status_of_its_own(intact_command, path, other
     assert {one["what"] for one in result.json["receipts"]} == {"weights"}
     missing_model = intact_command("verify", answers, "--model", tmp_path / "none.gguf", "--json")
     assert (missing_model.code, missing_model.json["receipts"][0]["what"]) == (3, "model")
-    key = "0" * 64
+    key = "ab" * 32
     unsigned = intact_command("verify", answers, "--model", path, "--signed-by", key, "--json")
     assert (unsigned.code, unsigned.json["receipts"][0]["what"]) == (3, "signature")
     falsify(answers, 0, **{'"version":1}': '"version":2}'})
@@ -236,7 +236,7 @@ def test_runs_verify_whole_and_in_part(intact_command, path, runs, answers):
     falsify(runs, 0, **{'"seed":"0"': '"seed":"1"'})
     told = intact_command("verify", runs, "--model", path)
     assert (told.code, "FALSE  root: " in told.out) == (1, True)
-    key = "0" * 64
+    key = "ab" * 32
     assert intact_command("verify", runs, "--model", path, "--signed-by", key).code == 3
 
 

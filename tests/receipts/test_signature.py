@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts.document import Receipt
-from intact.receipts.signature import SigningKey, new_key, public_key, read_key
+from intact.receipts.signature import Signature, SigningKey, is_weak, new_key, public_key, read_key
+from intact.receipts.verify import signature_of
 from support.receipts import plain_receipt, rich_receipt
 
 
@@ -54,6 +55,90 @@ def test_no_other_bit_or_key_holds(key: SigningKey, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other")
     assert not replace(signature, key=other.public).holds(receipt.digest)
     assert not replace(signature, key=b"\xff" * 32).holds(receipt.digest)  # no point of the curve
+
+
+PRIME = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+"""Of the base point: RFC 8032, section 5.1."""
+
+
+def small_order() -> list[bytes]:
+    """Every encoding of a point P of edwards25519 with 8 P = 0, canonical or not, found by the curve's own addition."""
+    d = -121665 * pow(121666, -1, PRIME) % PRIME
+    root = pow(2, (PRIME - 1) // 4, PRIME)
+
+    def add(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        (x1, y1), (x2, y2) = a, b
+        product = d * x1 * x2 * y1 * y2
+        x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, PRIME)
+        return x % PRIME, (y1 * y2 + x1 * x2) * pow(1 - product, -1, PRIME) % PRIME
+
+    def point(y: int) -> tuple[int, int] | None:
+        square = (y * y - 1) * pow(d * y * y + 1, -1, PRIME) % PRIME
+        x = pow(square, (PRIME + 3) // 8, PRIME)
+        for root_of in (x, x * root % PRIME):
+            if root_of * root_of % PRIME == square:
+                return root_of, y
+        return None
+
+    found = {(0, 1)}
+    for y in range(2, 40):  # a point, times the order of the base point: what is left has small order
+        base, total = point(y), (0, 1)
+        if base is not None:
+            for bit in bin(ORDER)[2:]:
+                total = add(total, total)
+                total = add(total, base) if bit == "1" else total
+            found |= {added for other in found for added in (add(total, other), total)}
+    assert len(found) == 8
+    keys = set()
+    for x, y in found:
+        for written in (y, y + PRIME):
+            for sign in (0, 1) if x == 0 else (x & 1,):
+                if written < 1 << 255:
+                    keys.add((written | sign << 255).to_bytes(32, "little"))
+    return sorted(keys)
+
+
+SMALL = small_order()
+
+
+def test_there_are_fourteen_keys_of_small_order() -> None:
+    assert len(SMALL) == 14
+    assert {int.from_bytes(key, "little") & ((1 << 255) - 1) for key in SMALL} >= {0, 1, PRIME - 1, PRIME, PRIME + 1}
+
+
+@pytest.mark.parametrize("small", SMALL, ids=bytes.hex)
+def test_nobody_signs_for_a_key_of_small_order(small: bytes, tmp_path: Path) -> None:
+    """With S = 0 the equation is R = -h A, which holds for one message in eight at least, whatever it says."""
+    receipt = plain_receipt()
+    for point in SMALL:
+        assert not Signature(small, point + bytes(32)).holds(receipt.digest)
+    verdict = signature_of(receipt.signed(Signature(small, SMALL[0] + bytes(32))), None)
+    assert verdict is not None
+    assert (verdict.outcome, verdict.what, "anybody can sign" in verdict.detail) == ("false", "signature", True)
+    (tmp_path / "key.pub").write_text(small.hex() + "\n")
+    for name in (small.hex(), str(tmp_path / "key.pub")):
+        with pytest.raises(ParameterError, match="anybody can sign for this public key"):
+            public_key(name)
+
+
+def test_a_key_has_one_form(key: SigningKey) -> None:
+    """No y of the prime or more is read, be it of a point with a large order: y = p + 3 is another form of y = 3."""
+    for above in range(19):
+        assert is_weak((PRIME + above).to_bytes(32, "little"))
+    assert not is_weak((3).to_bytes(32, "little"))
+    assert not is_weak(key.public)
+
+
+def test_a_signature_has_one_form(key: SigningKey) -> None:
+    """S + L solves the equation that S solves: RFC 8032 has it refused (section 5.1.7, step 1)."""
+    digest = plain_receipt().digest
+    signature = key.sign(digest)
+    assert signature.holds(digest)
+    scalar = int.from_bytes(signature.value[32:], "little")
+    for times in range(1, 16):
+        other = (scalar + times * ORDER).to_bytes(32, "little")
+        assert not replace(signature, value=signature.value[:32] + other).holds(digest)
 
 
 @pytest.mark.parametrize(

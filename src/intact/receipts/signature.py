@@ -18,6 +18,10 @@ PUBLIC_SUFFIX: Final = ".pub"
 _CONTEXT: Final = b"intact-receipt-signature-1\n"
 _PUBLIC: Final = 32
 _VALUE: Final = 64
+_PRIME: Final = (1 << 255) - 19
+_EIGHTH: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER: Final = frozenset({0, 1, _PRIME - 1, _EIGHTH, _PRIME - _EIGHTH})
+"""The y of the eight points P of edwards25519 with 8 P = 0: of order 4, 1, 2, and 8 twice."""
 _LARGEST: Final = 1 << 14
 """Bytes of a file with a key."""
 
@@ -40,7 +44,7 @@ class Signature:
         return cls(fields.digits("key", _PUBLIC), fields.digits("value", _VALUE))
 
     def holds(self, digest: bytes) -> bool:
-        """Whether the key's owner signed a receipt's digest.
+        """Return true if the key's owner signed a receipt's digest; never for a key that `is_weak`.
 
         Raises
         ------
@@ -48,6 +52,8 @@ class Signature:
             If the package `cryptography` is missing.
         """
         _need_cryptography()
+        if is_weak(self.key):
+            return False
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -56,6 +62,18 @@ class Signature:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+def is_weak(key: bytes) -> bool:
+    """Return true for a public key that nobody owns, or that is not in its only valid form.
+
+    For a point of small order a signature that holds for any message can be made without a private key: for the neutral
+    element, R = 0 and S = 0. A y of the prime 2^255 - 19 or more is another form of a smaller one (RFC 8032, section
+    5.1.3, step 1); the invalid forms with x = 0 and the sign bit set are of points of small order, too.
+    Chalkias, Garillot, Nikolaenko: Taming the many EdDSAs (2020), sections 3 and 5.
+    """
+    y = int.from_bytes(key, "little") & ((1 << 255) - 1)
+    return y >= _PRIME or y in _SMALL_ORDER
 
 
 class SigningKey:
@@ -149,7 +167,7 @@ def public_key(name: str) -> bytes:
     Raises
     ------
     ParameterError
-        If it is neither.
+        If it is neither, or the key `is_weak`.
     """
     found = _digits(name)
     if found is None:
@@ -160,6 +178,8 @@ def public_key(name: str) -> bytes:
         found = _digits(data.decode("ascii", "replace"))
     if found is None:
         raise ParameterError(f"{name:.80}: is no public key; expected {2 * _PUBLIC} hexadecimal digits, or their file")
+    if is_weak(found):
+        raise ParameterError(f"{found.hex()}: anybody can sign for this public key; expected one of intact keys new")
     return found
 
 

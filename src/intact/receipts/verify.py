@@ -25,7 +25,7 @@ from intact.receipts.digests import HashName, new_hash
 from intact.receipts.document import ModelDigests, Numerics, Receipt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
-from intact.receipts.signature import Signature
+from intact.receipts.signature import Signature, is_weak
 from intact.receipts.source import tokens_of
 
 if TYPE_CHECKING:
@@ -159,7 +159,10 @@ def signature_of(receipt: Signed, signed_by: bytes | None) -> Verdict | None:
         return Verdict("unverifiable", "signature", None, detail)
     try:
         if not signature.holds(receipt.digest):
-            return Verdict("false", "signature", None, f"{signature.key.hex()} has not signed this")
+            detail = f"{signature.key.hex()} has not signed this"
+            if is_weak(signature.key):
+                detail = f"{signature.key.hex()} is a key that anybody can sign for, or not in the form of RFC 8032"
+            return Verdict("false", "signature", None, detail)
     except ParameterError as error:
         return Verdict("unverifiable", "signature", None, str(error))
     return None
@@ -344,9 +347,8 @@ class _Check:
             return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
         if self._partial:
             count = len(self.receipt.output.tokens)
-            return Verdict(
-                "partial", None, None, f"only {self._checked} of its {count} tokens were checked", self._checked
-            )
+            detail = f"only {self._checked} of its {count} tokens were checked"
+            return Verdict("partial", detail=detail, checked=self._checked)
         output = self.receipt.output
         if completion.finish != output.finish:
             return self._verdict(
