@@ -27,6 +27,19 @@ def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_texts_and_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    write_whole(tmp_path / "file", [b"\r\n\xff", "\u00e9\n"])
+    assert (tmp_path / "file").read_bytes() == b"\r\n\xff\xc3\xa9\n"
+
+
+def test_what_a_link_points_to_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    file = tmp_path / "file"
+    file.symlink_to(tmp_path / "mine")
+    write_whole(file, "new")
+    assert (file.read_text(), file.is_symlink(), (tmp_path / "mine").read_text()) == ("new", False, "mine")
+
+
 def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
     file = tmp_path / "nowhere" / "told.json"
     with pytest.raises(FileNotFoundError) as caught:

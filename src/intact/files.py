@@ -8,12 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(file: Path, parts: str | Iterable[str]) -> None:
-    """Write a text: where that fails or is cut short, be it by the power, what was there before is still there."""
-    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")  # of two who write at once the last one's stays
+def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
+    """Write a file of texts, in UTF-8, or bytes: all of it or, where that fails, nothing.
+
+    If writing fails or is cut short, be it by the power, what was there before is still there. The parts go to a new
+    file beside it, with a name that nobody can foresee; so neither that file nor, if `file` is a symbolic link, what it
+    points to is ever written to. The link itself is replaced.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; its `filename` is `file`.
+    """
+    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # of two who write at once the last one's stays
     try:
-        with part.open("x", encoding="utf-8") as stream:
-            stream.writelines([parts] if isinstance(parts, str) else parts)
+        with part.open("xb") as stream:
+            for text in [parts] if isinstance(parts, str | bytes) else parts:
+                stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from intact.engine.parameters import SamplingParameters
 from intact.errors import NewerReceiptError, ReceiptError
 from intact.receipts import canonical, sampling
-from intact.receipts.document import Receipt, Source, read_receipts, write_receipts
+from intact.receipts.document import Receipt, Source, read_lines, read_receipts, write_receipts
 from intact.receipts.fields import LARGEST
 from intact.receipts.schema import schema
 from support.receipts import plain_receipt, rich_receipt
@@ -256,6 +256,32 @@ def test_files_hold_a_receipt_a_line(tmp_path: Path) -> None:
         list(read_receipts(tmp_path / "none"))
     with pytest.raises(ReceiptError, match="cannot be written"):
         write_receipts(tmp_path / "no" / "folder", RECEIPTS)
+
+
+def test_no_link_leads_elsewhere_what_is_written(tmp_path: Path) -> None:
+    """Neither one at the file's own place nor one at a name that its unfinished part could have had."""
+    mine, file = tmp_path / "mine", tmp_path / "some.receipts"
+    mine.write_bytes(b"mine")
+    for name in ("some.receipts", "some.receipts.part"):
+        (tmp_path / name).symlink_to(mine)
+    write_receipts(file, RECEIPTS)
+    assert (mine.read_bytes(), file.is_symlink()) == (b"mine", False)
+    assert tuple(read_receipts(file)) == RECEIPTS
+    assert {item.name for item in tmp_path.iterdir()} == {"mine", "some.receipts", "some.receipts.part"}
+
+
+@pytest.mark.parametrize("over", [0, 1, 2, 1 << 23, (1 << 23) + 1, (1 << 24) + 7])
+def test_a_line_that_is_too_long_counts_once(tmp_path: Path, over: int) -> None:
+    path, first = tmp_path / "long.receipts", RECEIPTS[0].encode()
+    long = b"x" * (canonical.MOST_BYTES + over)
+    for end in (b"\n", b""):
+        path.write_bytes(b"\n".join([first, long, first, long]) + end)
+        lines = list(read_lines(path))
+        assert [len(line) for line in lines] == [len(first), min(len(long), canonical.MOST_BYTES + 1)] * 2
+        assert lines[2] == first
+        if over:
+            with pytest.raises(ReceiptError, match=r"line 2: the receipt has 8,388,609 bytes"):
+                list(read_receipts(path))
 
 
 @given(st.integers(-1000 * 10**6, 1000 * 10**6))

@@ -10,6 +10,7 @@ import typer
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note
 from intact.errors import ParameterError
+from intact.files import write_whole
 
 EXAMPLES = """\
 One run
@@ -47,9 +48,7 @@ def command(
         files[out_file.name] = text
     out_file.parent.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        part = out_file.with_name(name + ".part")
-        part.write_text(content, "utf-8")
-        part.replace(out_file.with_name(name))
+        write_whole(out_file.with_name(name), content)
     if json:
         emit({"files": [str(out_file.with_name(name)) for name in files], "sections": [s.title for s in made.sections]})
     else:

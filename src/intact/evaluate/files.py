@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.results import FORMAT, READABLE, VERSION, Record, Run, Score, line, typed
 from intact.evaluate.scores import check
+from intact.files import write_whole
 
 _SCORE = {
     "task": (int,),
@@ -58,9 +57,9 @@ def write(run: Run, path: Path, host: Mapping[str, Any]) -> None:
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(traces_of(path), run.trees())
-    _replace(host_of(path), (json.dumps(host, indent=1) + "\n").encode())
-    _replace(path, run.data())
+    write_whole(traces_of(path), run.trees())
+    write_whole(host_of(path), (json.dumps(host, indent=1) + "\n").encode())
+    write_whole(path, run.data())
 
 
 def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -80,23 +79,6 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
             first = stream.readline()
         if first != line({"format": FORMAT, "version": VERSION} | dict(manifest)) + "\n":
             raise ParameterError(f"{path} is there already and states something else: name another file with --out")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file, all of it or nothing."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Run:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Protocol, cast
 from intact.engine.parameters import SamplingParameters
 from intact.errors import ReceiptError
 from intact.executors.base import PROFILES, Profile
+from intact.files import write_whole
 from intact.receipts import canonical, sampling
 from intact.receipts.canonical import LARGEST
 from intact.receipts.digests import HASHES, SIZE, HashName, digest
@@ -402,18 +403,20 @@ def read_receipts(path: Path) -> Iterator[Receipt]:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file of receipts, unread; one that is too long for a receipt is cut.
+    """Return the lines of a file of receipts, unparsed; of one that is too long for a receipt only the beginning.
 
     Raises
     ------
     ReceiptError
         If the file cannot be read or is empty.
     """
-    empty = True
+    empty, most = True, canonical.MOST_BYTES + 1
     try:
         with path.open("rb") as file:
-            while line := file.readline(canonical.MOST_BYTES + 2):
-                empty = False
+            while line := file.readline(most):
+                rest, empty = line, False
+                while len(rest) == most and not rest.endswith(b"\n"):  # skipped, or it would count as further lines
+                    rest = file.readline(most)
                 yield line.removesuffix(b"\n")
     except OSError as error:
         raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -429,18 +432,15 @@ class Encodes(Protocol):
 
 
 def write_receipts(path: Path, receipts: Iterable[Encodes]) -> None:
-    """Write a file of receipts, one a line; the file appears whole or not at all.
+    """Write a file of receipts, one a line; the file appears whole or not at all. A symbolic link is replaced.
 
     Raises
     ------
     ReceiptError
         If it cannot be written.
     """
-    data = b"".join(receipt.encode() + b"\n" for receipt in receipts)
-    part = path.with_name(path.name + ".part")
+    data = [receipt.encode() + b"\n" for receipt in receipts]
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
