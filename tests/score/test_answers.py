@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
+from intact.process import WorkerProcess
 from intact.score import answers, symbolic
-from intact.score.child import GIVEN_UP, MEMORY, SECONDS, Child, noting
+from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, noting
 
 needs_algebra = pytest.mark.skipif(
     "not __import__('importlib.util').util.find_spec('math_verify')", reason="needs math-verify"
@@ -225,14 +226,14 @@ def test_hostile_expressions_keep_their_own_text(latex):
 
 
 def child(seconds=SECONDS, memory=MEMORY):
-    return Child(("algebra",), "math_verify", "score", seconds, memory)
+    return WorkerProcess(symbolic.PROGRAM, "math_verify", "score", seconds=seconds, memory=memory, limits=FILES)
 
 
 @needs_algebra
 def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
     algebra = child(seconds=1)
-    assert algebra.ask("canonical", "9^{9^{9^{9}}}") is GIVEN_UP
-    assert algebra.ask("canonical", "1+x") == "x + 1"
+    assert ask(algebra, "canonical", "9^{9^{9^{9}}}") is GIVEN_UP
+    assert ask(algebra, "canonical", "1+x") == "x + 1"
     assert algebra.started == 2
     algebra.end()
 
@@ -240,8 +241,8 @@ def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
 @needs_algebra
 def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
     algebra = child(memory=600 << 20)
-    assert algebra.ask("canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is GIVEN_UP
-    assert algebra.ask("equal", "1+x", "x+1") is True
+    assert ask(algebra, "canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is GIVEN_UP
+    assert ask(algebra, "equal", "1+x", "x+1") is True
     algebra.end()
 
 
@@ -274,16 +275,16 @@ def test_what_was_given_up_is_known_as_such_each_time(monkeypatch):
 def test_threads_may_ask_side_by_side():
     algebra = child()
     with ThreadPoolExecutor(4) as pool:
-        replies = list(pool.map(lambda n: algebra.ask("canonical", f"{n}+x"), range(2, 22)))
+        replies = list(pool.map(lambda n: ask(algebra, "canonical", f"{n}+x"), range(2, 22)))
     assert replies == [f"x + {n}" for n in range(2, 22)]
     assert algebra.started == 1
     algebra.end()
 
 
 def test_what_needs_algebra_names_the_extra(monkeypatch):
-    monkeypatch.setattr("intact.score.child.find_spec", lambda name: None)
+    monkeypatch.setattr("intact.process.worker.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"pip install '\.\[score\]'"):
-        child().ask("canonical", "x+y")
+        ask(child(), "canonical", "x+y")
     assert answers.simplest(r"\frac{1}{2}") == "0.5"
 
 

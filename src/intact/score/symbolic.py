@@ -1,21 +1,25 @@
-"""Computer algebra (math-verify), in a process of its own."""
+"""Computer algebra (math-verify), in a worker process."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from intact.score.child import GIVEN_UP, Child, note
+from intact.process import WorkerProcess
+from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
 
 LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""
 
-_algebra = Child(("algebra",), "math_verify", "score")
+PROGRAM = Path(__file__).with_name("symbolic_worker.py")
+
+_algebra = WorkerProcess(PROGRAM, "math_verify", "score", seconds=SECONDS, memory=MEMORY, limits=FILES)
 
 
 @lru_cache(maxsize=8192)
 def _once(name: str, *arguments: str) -> Any:
-    return _algebra.ask(name, *arguments)
+    return ask(_algebra, name, *arguments)
 
 
 def _ask(name: str, *expressions: str) -> Any:

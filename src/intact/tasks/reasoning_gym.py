@@ -1,18 +1,21 @@
 """Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own.
 
 Some of these judges evaluate an answer as Python, and some take as long as an answer makes them. So they work in a
-child with limits, which refuses what does more than calculate (`intact.score.worker`). Items are made there too: some
-depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
+process with limits, which refuses what does more than calculate (`intact.score.gym_worker`). Items are made there too:
+some depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
+import intact.score
 from intact.errors import ParameterError
+from intact.process import LimitReached, WorkerFailure, WorkerProcess
 from intact.score import answers, numbers
-from intact.score.child import GIVEN_UP, Child, note
+from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
 from intact.score.latex import plain
 from intact.tasks.generated import Generated
 from intact.tasks.task import Item
@@ -21,7 +24,14 @@ DATASET = "gsm_symbolic"
 MAKING: Final = 600
 """Processor time to make an item, in seconds; some take several."""
 
-_gym: Final = Child(("gym",), "reasoning_gym", "reasoning-gym")
+_gym: Final = WorkerProcess(
+    Path(intact.score.__path__[0], "gym_worker.py"),
+    "reasoning_gym",
+    "reasoning-gym",
+    seconds=SECONDS,
+    memory=MEMORY,
+    limits=FILES,
+)
 
 
 class ReasoningGym(Generated):
@@ -48,23 +58,27 @@ class ReasoningGym(Generated):
 
     @cached_property
     def _entries(self) -> dict[int, dict[str, str]]:
-        """The entries made so far, as `intact.score.worker.make` gives them."""
+        """The entries made so far, as `intact.score.gym_worker.make` gives them."""
         return {}
 
-    def _ask(self, name: str, *arguments: Any, seconds: int | None = None) -> Any:
-        return _gym.ask(name, (self.dataset, self.seed, self.size), *arguments, seconds=seconds)
+    @property
+    def _settings(self) -> tuple[str, int, int]:
+        return self.dataset, self.seed, self.size
 
     def _entry(self, index: int) -> dict[str, str]:
-        if index not in self._entries:
-            made = self._ask("make", index, seconds=MAKING)
-            if made is GIVEN_UP:
-                raise ParameterError(f"item {index} of reasoning-gym's {self.dataset} takes too much time or memory")
-            if "error" in made:
-                known = _gym.ask("data_sets")
-                if self.dataset not in known:
-                    raise ParameterError(f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(known)}")
-                raise ParameterError(f"reasoning-gym's {self.dataset} makes no item {index}: {made['error']}")
-            self._entries[index] = made
+        if index in self._entries:
+            return self._entries[index]
+        try:
+            self._entries[index] = _gym.ask("make", self._settings, index, seconds=MAKING)
+        except LimitReached as error:
+            raise ParameterError(f"item {index} of reasoning-gym's {self.dataset} cannot be made: it {error}") from None
+        except WorkerFailure as error:
+            known = _gym.ask("data_sets")
+            if self.dataset not in known:
+                raise ParameterError(
+                    f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(known)}"
+                ) from None
+            raise ParameterError(f"reasoning-gym's {self.dataset} makes no item {index}: {error}") from None
         return self._entries[index]
 
     @property
@@ -98,7 +112,7 @@ class ReasoningGym(Generated):
         index = int(item.id.rpartition("-")[2])
         if answer is None:
             return False
-        found = self._ask("full_marks", self._entry(index)["entry"], answer)
+        found = ask(_gym, "full_marks", self._settings, self._entry(index)["entry"], answer)
         if found is GIVEN_UP:
             note(answer)
         return found is True

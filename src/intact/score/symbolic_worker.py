@@ -1,0 +1,44 @@
+"""The program of the worker process for algebra, which `intact.score.symbolic` asks (see `intact.process`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+from math_verify import LatexExtractionConfig, parse, verify
+
+
+def value(latex: str) -> Any:
+    """Parse an expression."""
+    found = parse(f"${latex}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
+    return found[0] if found and not isinstance(found[0], str) else None
+
+
+def canonical(latex: str) -> str | None:
+    """Return the canonical form, or None."""
+    parsed = value(latex)
+    if parsed is None:
+        return None
+    if isinstance(parsed, sympy.Symbol) and str(parsed) != latex:
+        return None  # a word
+    done = parsed.doit()
+    return str(sympy.latex(sympy.expand(done) if isinstance(done, sympy.Expr) else done))
+
+
+def equal(right: str, given: str) -> bool:
+    """Return whether the two mean the same."""
+    one, other = value(right), value(given)
+    if one is None or other is None:
+        return False
+    for first, second in ((one, other), (other, one)):
+        if isinstance(first, (sympy.Tuple, sympy.Interval)) and isinstance(second, sympy.FiniteSet):
+            return False  # which math-verify allows
+    return bool(verify(one, other, timeout_seconds=None))
+
+
+def start() -> dict[str, Callable[..., Any]]:
+    """Return what may be asked."""
+    logging.disable()
+    return {"canonical": canonical, "equal": equal}
