@@ -18,7 +18,7 @@ class ParameterError(IntactError):
 
 
 class ConstraintError(ParameterError):
-    """A constraint that takes more to compile than it may, or crashes the compiler; elsewhere it might not."""
+    """A constraint that takes more to compile than it may, or crashes its compiler, or that none is installed for."""
 
 
 class CapacityError(IntactError):

@@ -13,6 +13,7 @@ from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, missing
 from intact.receipts.verify import unreadable
 from intact.runs.document import read_file
+from support.absent import intact_without
 from support.run_forger import cover, loser, swap
 from support.tiny import write_tiny
 
@@ -356,3 +357,29 @@ def test_a_verdict_is_told_as_soon_as_it_is_known(intact_command, runs, answers,
     assert [row.split()[0] for row in result.out.splitlines()] == [f"{three}:{n}" for n in (4, 5, 6, 7, 8, 9, 1, 2, 3)]
     told = intact_command("verify", three, "--model", path, "--json")
     assert [one["line"] for one in told.json["receipts"]] == list(range(1, 10))
+
+
+def test_without_llguidance_constraints_end_in_one_line(path, tmp_path):
+    file = tmp_path / "one.receipt"
+    asked = ["run", path, "Why?", "--max-tokens", 8, "--regex", "[a-z]+", "--receipt", file]
+    for arguments in (asked, asked[:-2], [*asked, "--json"], [*asked, "-n", 2]):
+        told = intact_without("llguidance", *arguments)
+        assert (told.returncode, told.stdout) == (2, "")
+        assert told.stderr.startswith("error: constraints need llguidance, which is not installed: pip install ")
+        assert told.stderr.count("\n") == 1
+    assert not file.exists()
+
+
+def test_without_llguidance_nobody_who_has_it_is_called_a_liar(intact_command, path, tmp_path):
+    pytest.importorskip("llguidance")
+    file, run = tmp_path / "one.receipt", tmp_path / "run.receipt"
+    asked = {"max_tokens": 8, "temperature": 1.0, "regex": "[a-z]+", "receipt": True}
+    model = intact.load(path, drafter="off")
+    model.generate("Why?", **asked)[0][0].receipt.save(file)
+    write_receipts(run, [intact.solve(model, "self_consistency", "Why?", n=2, **asked).receipt])
+    for one in (file, run):
+        told = intact_without("llguidance", "verify", one, "--model", path, "--json")
+        (receipt,) = json.loads(told.stdout)["receipts"]
+        assert (told.returncode, receipt["outcome"], receipt["what"]) == (3, "unverifiable", "constraint")
+        assert "constraints need llguidance" in receipt["detail"]
+        assert intact_command("verify", one, "--model", path).code == 0

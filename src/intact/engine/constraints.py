@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -34,8 +34,21 @@ _Path = tuple[int, "_Path"] | None
 
 
 def compiler() -> str:
-    """Who says what a constraint allows, with its version: masks may differ from one to the next."""
-    return f"llguidance {version('llguidance')}"
+    """Return the name and version of what says what a constraint allows; masks may differ from version to version.
+
+    Raises
+    ------
+    ConstraintError
+        If it is not installed.
+    """
+    try:
+        return f"llguidance {version('llguidance')}"
+    except PackageNotFoundError:
+        raise _missing() from None
+
+
+def _missing() -> ConstraintError:
+    return ConstraintError(f"constraints need llguidance, which is not installed: {install('constraints')}")
 
 
 class Matcher:
@@ -167,11 +180,10 @@ def compile(  # noqa: A001
     Raises
     ------
     ParameterError
-        If the constraint cannot be understood, is too large, or allows no text; if llguidance is not installed, or
-        the model has no end token.
+        If the constraint cannot be understood, is too large, or allows no text; if the model has no end token.
     ConstraintError
-        If it takes more time or memory than it may, or crashes the compiler: a process of its own finds out. Several
-        texts, of which each takes the time anew, may take less.
+        If llguidance is not installed; if the constraint takes more time or memory than it may, or crashes the
+        compiler: a process of its own finds out. Several texts, of which each takes the time anew, may take less.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -215,9 +227,7 @@ class _Compiler:
         try:
             from llguidance import LLTokenizer, TokenizerWrapper
         except ImportError as error:
-            raise ParameterError(
-                f"constraints need llguidance, which is not installed: {install('constraints')}"
-            ) from error
+            raise _missing() from error
         self._ends = tokenizer.eos_ids
         if not self._ends:
             raise ParameterError("this model has no end token, so that no text of a constraint could end")
