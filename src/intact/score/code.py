@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from intact.sandbox import Limits, run
+from intact.score.layout import laid_out
 
 TESTING = Limits(seconds=60, cpu_seconds=12)
 """The slowest model solution takes half of that."""
@@ -78,11 +79,9 @@ def complete(code: str, before: str, entry: str) -> str:
 
 
 def canonical(code: str) -> str:
-    """Return code without comments and own layout, so that votes count what differs in looks only; else as it is."""
-    try:
-        return ast.unparse(ast.parse(code)) + "\n"
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
+    """Return code in one layout without comments, so that votes count what differs in looks only; else as it is."""
+    found = laid_out(code)
+    return code if found is None else found
 
 
 def doctests(prompt: str) -> list[str]:
@@ -100,12 +99,13 @@ def doctests(prompt: str) -> list[str]:
 
 
 def _expression(text: str) -> str | None:
-    """Return an expression without comments, in brackets if need be; None if it is none."""
+    """Return an expression without comments, in brackets; None if it is none."""
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return ast.unparse(ast.Tuple([tree.body], ast.Load())).removesuffix(",)") + ")"
+        ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    found = laid_out(text.strip())
+    return None if found is None else f"({found.rstrip()})"
 
 
 _BUILTIN = "__import__('builtins')"
