@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -228,20 +229,126 @@ def test_a_local_server_cannot_be_reached(using: Kind) -> None:
         assert run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 3)", using=using).ended == "error"
 
 
-def test_endless_loops_end(using: Kind) -> None:
-    outcome = run(
-        "print('begun', flush=True)\nwhile True:\n    pass", limits=Limits(seconds=60, cpu_seconds=1), using=using
-    )
+LONG = Limits(seconds=600, cpu_seconds=300)
+
+
+@pytest.mark.parametrize(
+    ("code", "steps"),
+    [
+        ("pass", 0),
+        ("for i in range(7):\n    pass", 7),
+        ("while i < 5:\n    i += 1", 5),
+        ("def f(n):\n    return n and f(n - 1)\nf(4)", 5),
+        ("def f():\n    'Say.'\nf()\nassert f.__doc__ == 'Say.'", 1),
+        ("f = lambda n: 0\nassert [f(1), f(2)] == [0, 0]", 2),
+        ("assert [x for x in range(3) if x] == [1, 2]", 3),
+        ("assert {x: y for x in range(2) for y in range(3)} == {0: 2, 1: 2}", 2 + 6),
+        ("assert sum(x for x in range(4)) == 6", 4),
+        ("class A:\n    def __f(self):\n        for _ in 'ab':\n            yield _\nlist(A()._A__f())", 1 + 2),
+        ("assert sorted('cab', key=lambda c: c) == ['a', 'b', 'c']", 3),
+        ("for i in range(9):\n    if i == 2:\n        break\n    continue\nelse:\n    0 / 0", 3),
+        ("async def f():\n    return 1\ntry:\n    f().send(None)\nexcept StopIteration:\n    pass", 1),
+    ],
+)
+def test_steps_are_the_programs_own_iterations_and_calls(code: str, steps: int) -> None:
+    kind = protection().kind
+    program = f"i = 0\n{code}\nfor _ in (): pass\nprint('done')"
+    enough = run(program, limits=replace(LONG, steps=max(1, steps)), using=kind)
+    assert (enough.ended, enough.stdout) == ("ok", "done\n"), enough
+    if steps > 1:
+        short = run(program, limits=replace(LONG, steps=steps - 1), using=kind)
+        assert (short.ended, short.status, short.stdout) == ("steps", 87, "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True:\n    pass",
+        "try:\n    while True:\n        pass\nexcept BaseException:\n    print('caught')",
+        "def f():\n    while 1:\n        try:\n            f()\n        except BaseException:\n            pass\nf()",
+        "for x in iter(int, 1):\n    print(end='')",
+        "any(0 for x in iter(int, 1))",
+        "import functools\nfunctools.reduce(lambda a, b: a, iter(int, 1))",
+        "import sys\nclass Out:\n    def write(self, text):\n        while True: pass\nsys.stdout = Out()\nprint('x')",
+    ],
+)
+def test_what_does_not_end_runs_out_of_steps_which_nothing_catches(using: Kind, code: str) -> None:
+    """What it wrote until then is kept; how long it took changes nothing."""
+    outcome = run(f"print('begun')\n{code}\nprint('behind')", limits=replace(LONG, steps=100_000), using=using)
+    assert (outcome.stdout, outcome.ended, outcome.status) == ("begun\n", "steps", 87)
+    assert outcome.settled
+
+
+PYTHONS = sorted(
+    {
+        str(found)
+        for version in ("3.11", "3.12", "3.13")
+        for found in (*Path.home().glob(f".pyenv/versions/{version}*/bin/python3"), shutil.which(f"python{version}"))
+        if found
+    }
+)
+COUNTING = """
+import runpy, sys
+runner = runpy.run_path(sys.argv[1])
+runner["count_steps"](int(sys.argv[2]))
+exec(runner["compile_counted"](sys.argv[3]), {"__name__": "__main__"})
+"""
+COUNTED = """
+from dataclasses import dataclass
+@dataclass
+class Point:
+    x: int
+    def moved(self, by): return Point(self.x + by)
+def primes(n):
+    "Sieve."
+    return [p for p in range(2, n) if all(p % q for q in range(2, int(p ** 0.5) + 1))]
+def walk(n):
+    while n != 1:
+        n = 3 * n + 1 if n % 2 else n // 2
+        yield n
+async def later(): return [x for x in range(5)]
+try:
+    later().send(None)
+except StopIteration as end:
+    assert end.value == [0, 1, 2, 3, 4]
+assert len(primes(200)) == 46 and len(list(walk(27))) == 111
+assert sum(Point(i).moved(1).x for i in range(10)) == 55
+assert {k: v for k, v in zip('abc', map(lambda c: c * 2, range(3)))} == {'a': 0, 'b': 2, 'c': 4}
+"""
+STEPS = 970
+"""Of `COUNTED`, whatever the version of Python."""
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_version_of_python_counts_the_same_steps(python: str) -> None:
+    if subprocess.run([python, "--version"], check=False, capture_output=True).returncode:
+        pytest.skip("there is a command of this name that starts nothing")
+    runner = Path(protections.__file__).with_name("runner.py")
+
+    def status(steps: int) -> int:
+        command = [python, "-c", COUNTING, str(runner), str(steps), COUNTED]
+        return subprocess.run(command, check=False, env={"PYTHONHASHSEED": "0"}).returncode
+
+    assert (status(STEPS), status(STEPS - 1)) == (0, 87)
+
+
+UNCOUNTED = "print('begun', flush=True)\nsum(range(10**15))"
+"""A loop of a built-in function, which only the safety net ends."""
+
+
+def test_what_no_step_counts_ends_with_the_processor_time_and_settles_nothing(using: Kind) -> None:
+    outcome = run(UNCOUNTED, limits=Limits(seconds=600, cpu_seconds=1), using=using)
     assert (outcome.stdout, outcome.ended) == ("begun\n", "time")
-    assert outcome.seconds < 50
+    assert not outcome.settled
 
 
 def test_deafness_to_the_first_signal_does_not_help() -> None:
     if not _works("bubblewrap"):
         pytest.skip("needs bubblewrap")
-    code = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass"
-    outcome = run(code, limits=Limits(seconds=60, cpu_seconds=1), using="bubblewrap")
+    code = f"import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\n{UNCOUNTED}"
+    outcome = run(code, limits=Limits(seconds=600, cpu_seconds=1), using="bubblewrap")
     assert outcome.status == -signal.SIGKILL
+    assert not outcome.settled
 
 
 @pytest.mark.parametrize("first", ["", "import os\nos.close(1)\nos.close(2)\n"])
@@ -396,6 +503,8 @@ def test_a_protection_that_fails_is_no_fault_of_the_program_and_is_tried_again(t
         {"cpu_seconds": 1.5},
         {"cpu_seconds": 1 << 70},
         {"output": 0},
+        {"steps": 0},
+        {"steps": 1.5},
     ],
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from intact.errors import FormatError, ParameterError
 from intact.sandbox import protection
+from intact.score import code
 from intact.tasks import Item, Task, all_tasks, data_folder, find_task
 from intact.tasks.data import read_rows
 
@@ -199,6 +201,29 @@ def test_the_judge_of_game24_agrees_with_the_published_logs(data_dir, log, share
     ]
     assert Fraction(sum(map(sum, verdicts)), 10000) == share
     assert sum(map(any, verdicts)) == solved
+
+
+LONGEST = (("humaneval", "75"), ("humaneval", "36"), ("humaneval", "147"), ("humaneval", "32"), ("mbpp", "18"))
+"""The items whose model solutions take the most steps, but for mbpp/64."""
+
+
+def with_a_tenth(monkeypatch, name, item):
+    monkeypatch.setattr(code, "TESTING", replace(code.TESTING, steps=code.TESTING.steps // 10))
+    return TASKS[name].correct(item, TASKS[name].read_for(item, item.answer))
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+@pytest.mark.parametrize(("name", "row"), LONGEST)
+def test_the_longest_model_solutions_take_less_than_a_tenth_of_the_steps(name, row, data_dir, monkeypatch):
+    (item,) = [item for item in items(TASKS[name], data_dir) if item.id.endswith(f"/{row}")]
+    assert with_a_tenth(monkeypatch, name, item)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+@pytest.mark.parametrize("name", SANDBOXED)
+def test_all_model_solutions_take_less_than_a_tenth_of_the_steps(name, data_dir, monkeypatch):
+    assert [item.id for item in items(TASKS[name], data_dir) if not with_a_tenth(monkeypatch, name, item)] == []
 
 
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")

@@ -103,7 +103,7 @@ class Run:
     stdin : str, optional
         What it may read.
     seconds : float
-        Wall time; it may compute all of it.
+        Wall time; it may compute all of it, and take a million steps in each second (`intact.sandbox.Limits`).
     """
 
     code: str

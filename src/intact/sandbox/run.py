@@ -32,10 +32,15 @@ from intact.sandbox.protection import (
 MEMORY = 86
 """Exit status by which the runner says that memory ran out."""
 
+STEPS = 87
+"""Exit status by which the runner says that the steps ran out."""
+
 STARTED = b"!"
 """What the runner writes over its order's first byte before the program begins."""
 
 OPEN_FILES = 32
+STACK = 8 << 20
+"""Bytes of the stack: how deep a program may nest before the kernel ends it."""
 LOOK = 0.05
 """Seconds after which somebody looks whether a program must end."""
 
@@ -98,6 +103,7 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, st
     program = (filters.strict() if strict else filters.narrow()) if chosen.filtered else b""
     order = {
         "code": code,
+        "steps": limits.steps,
         "kind": chosen.kind,
         "strict": strict,
         "filter": program.hex(),
@@ -108,6 +114,7 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, st
             "NOFILE": OPEN_FILES,
             "NPROC": 1,
             "CORE": 0,
+            "STACK": STACK,
         },
     }
     with contextlib.ExitStack() as stack:
@@ -198,6 +205,8 @@ def _ending(status: int) -> Ending:
         return "time"
     if status < 0:
         return "signal"
+    if status == STEPS:
+        return "steps"
     if status == MEMORY:
         return "memory"
     return "error" if status else "ok"

@@ -1,12 +1,17 @@
 """What runs in the child, passed as text: it takes away its own rights, then runs the program."""
 
+import ast
+import builtins
+import contextlib
 import gc
+import itertools
 import json
 import os
 import random
 import resource
 import sys
 import traceback
+from types import CodeType
 from typing import Any
 
 STRICT_MODULES = """
@@ -20,6 +25,12 @@ STRICT_MODULES = """
 
 MEMORY = 86
 """Exit status of a program that ran out of memory."""
+
+STEPS = 87
+"""Exit status of a program that ran out of steps."""
+
+STEP = "<step>"
+"""The built-in function that counts a step; no program can write such a name."""
 
 STARTED = b"!"
 """Written over the order's first byte once all is in force."""
@@ -57,6 +68,48 @@ def restrict(program: bytes) -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(Filter(len(program) // 8, program)))
 
 
+def compile_counted(text: str) -> CodeType:
+    """Compile a program so that it calls `STEP` in each iteration of a loop and at each entry of a function.
+
+    The syntax tree decides where, so that the count is the same with every version of Python.
+    """
+    tree = ast.parse(text, "program.py")
+    for node in ast.walk(tree):  # which looks at a node's children before it gives the node: ours are not among them
+        if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+            node.body.insert(0, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            behind = 0 if ast.get_docstring(node, clean=False) is None else 1
+            node.body.insert(behind, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
+        elif isinstance(node, ast.Lambda):
+            node.body = ast.copy_location(ast.BoolOp(ast.And(), [call_step(node.body), node.body]), node.body)
+        elif isinstance(node, ast.comprehension):
+            node.ifs.insert(0, call_step(node.target))
+    return compile(tree, "program.py", "exec", dont_inherit=True)
+
+
+def call_step(place: ast.AST) -> ast.expr:
+    """Return a call of `STEP`, which gives True, at the place of another node."""
+    name = ast.copy_location(ast.Name(STEP, ast.Load()), place)
+    return ast.copy_location(ast.Call(name, [], []), place)
+
+
+def count_steps(limit: int) -> None:
+    """Define `STEP`: it ends the process when it is called once more than `limit`, which no program can catch.
+
+    Until then it is a method of an object written in C: it costs little, and adds no frame to the program's.
+    """
+    streams = sys.stdout, sys.stderr
+
+    def end() -> None:
+        # where the program has left no room on the stack this raises, and is called again by the next step
+        for stream in streams:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(STEPS)
+
+    setattr(builtins, STEP, itertools.chain(itertools.repeat(True, limit), iter(end, True)).__next__)
+
+
 def main() -> None:
     """Read the order from the descriptor named in the arguments, and carry it out."""
     paper = int(sys.argv[1])
@@ -77,16 +130,19 @@ def main() -> None:
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     text = order["code"]
+    count_steps(order["steps"])
     del order
     gc.collect()
     status = 0
     try:
-        exec(compile(text, "program.py", "exec", dont_inherit=True), module.__dict__)
+        exec(compile_counted(text), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:
         status = MEMORY if isinstance(error, MemoryError) else 1
-        below = error.__traceback__.tb_next if error.__traceback__ else None
+        below = error.__traceback__
+        while below is not None and below.tb_frame.f_code.co_filename != "program.py":
+            below = below.tb_next
         traceback.print_exception(type(error), error, below)
     sys.exit(status)
 

@@ -8,11 +8,16 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from intact.errors import UndecidedError
 from intact.sandbox import Limits, run
 from intact.score.layout import laid_out
 
-TESTING = Limits(seconds=60, cpu_seconds=12)
-"""The slowest model solution takes half of that."""
+TESTING = Limits(seconds=600, cpu_seconds=60, steps=10_000_000)
+"""What a program may use under test.
+
+The steps are ten times what the model solutions take, but for a few (`intact.tasks.programs`). The seconds are a safety
+net: ten million steps take one to five on a processor of today.
+"""
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<told>[^`]*)")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
@@ -135,14 +140,22 @@ def passed(stdout: str, mark: str) -> bool:
 def passes(code: str, tests: str | Sequence[str], limits: Limits = TESTING) -> bool:
     """Return whether code passes tests, in the sandbox.
 
+    A program that takes more steps than it may, or more memory, or writes too much, does not.
+
     Raises
     ------
     SandboxError
         If nothing here would keep the code in.
+    UndecidedError
+        If it ran out of time before it ran out of steps, or was killed from outside.
     """
     text = tests if isinstance(tests, str) else "\n".join(tests)
     program, mark = testing(code, text)
     outcome = run(program, limits=limits)
+    if not outcome.settled:
+        end = f"more than {limits.seconds:g} s, or {limits.cpu_seconds} s of processor time"
+        end = end if outcome.ended == "time" else "a signal from outside ended it"
+        raise UndecidedError(f"a program and its tests did not come to an end: {end}")
     return outcome.ok and passed(outcome.stdout, mark)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from intact.reason.state import Prompt
 from intact.score import code
@@ -14,8 +16,15 @@ class Programs(Task):
     """A task whose answers are programs.
 
     An item's data hold `before` (the head of the function and what stands above it), its name `entry`, public `tests`.
+
+    Attributes
+    ----------
+    longer : mapping
+        How many times the usual steps and time (`code.TESTING`) an item's programs have, by the row's own name, where
+        the model solution takes more than a tenth of the usual.
     """
 
+    longer: ClassVar[Mapping[str, int]] = {}
     stops = ("\nclass ", "\ndef ", "\nif __name__", "\nprint(", "\n```")
 
     def read(self, text: str) -> str | None:
@@ -28,6 +37,14 @@ class Programs(Task):
         found = code.extract(text, item.data["entry"])
         return None if found is None else code.canonical(code.complete(found, item.data["before"], item.data["entry"]))
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The limits that decide: of the steps, of memory, of output."""
+        limits = code.TESTING
+        return {
+            "steps": limits.steps, "longer": dict(self.longer), "memory": limits.memory, "output": limits.output,
+        }  # fmt: skip
+
     def correct(self, item: Item, answer: str | None) -> bool:
         """Run the hidden tests.
 
@@ -35,8 +52,11 @@ class Programs(Task):
         ------
         SandboxError
             If nothing here would keep the program in.
+        UndecidedError
+            If the program ran out of time before it ran out of steps.
         """
-        return answer is not None and code.passes(answer, item.secret["tests"])
+        limits = code.TESTING.times(self.longer.get(item.id.rpartition("/")[2], 1))
+        return answer is not None and code.passes(answer, item.secret["tests"], limits)
 
 
 class HumanEval(Programs):
@@ -47,6 +67,7 @@ class HumanEval(Programs):
     source = "openai/human-eval"
     licence = "MIT"
     files = {"test": "humaneval/HumanEval.jsonl"}
+    longer = {"75": 5}
     instruction = "Write the whole function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
@@ -73,6 +94,7 @@ class MBPP(Programs):
     source = "MBPP sanitised"
     licence = "CC BY 4.0"
     files = {"test": "mbpp_sanitized/test.jsonl"}
+    longer = {"64": 100}
     instruction = "Write the function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
