@@ -1,6 +1,7 @@
 """Tokenizers on small vocabularies: laws, families, settings, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -580,3 +581,19 @@ def test_a_panic_of_the_library_is_an_error_like_any_other(monkeypatch: pytest.M
         tokenizer.encode("a")
     with pytest.raises(KeyboardInterrupt):
         tokenizer.encode("b")
+
+
+def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
+    page = (root / "docs" / "text.md").read_text("utf-8")
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for match in re.finditer(r"^((?:`[\w-]+`(?:, )?)+):\n\n((?:    .+\n)+)", page, re.MULTILINE):
+        patterns = tuple(line.removeprefix("    ") for line in match[2].splitlines())
+        groups.setdefault(patterns, []).extend(re.findall(r"`([\w-]+)`", match[1]))
+    assert {name: patterns for patterns, names in groups.items() for name in names} == {
+        name: kind.patterns for name, kind in KINDS.items()
+    }
+    flags = {"whole_words": "A piece that is a token", "bos": "A text begins with BOS", "nfc": "The text is brought"}
+    for flag, begin in flags.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"- {begin}")]
+        stated = re.findall(r"`([\w-]+)`", line.rpartition(":")[2])
+        assert stated == [name for name, kind in KINDS.items() if getattr(kind, flag)]
