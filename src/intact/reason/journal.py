@@ -106,6 +106,17 @@ class Journal:
             if row is None or row[0] is None:
                 return None
             data = row[0]
+        return self._value(key, data)
+
+    def items(self) -> Iterator[tuple[bytes, Any]]:
+        """Iterate over the results that have been committed, in the order of their keys; damaged ones are left out."""
+        with self._named():
+            rows = self._database.execute("SELECT key, value FROM entries WHERE value IS NOT NULL ORDER BY key")
+            for key, data in rows:
+                if (value := self._value(key, data)) is not None:
+                    yield key, value
+
+    def _value(self, key: bytes, data: Any) -> Any:
         if not isinstance(data, bytes) or data[:CHECK] != _check(key, data[CHECK:]):
             if key not in self._damaged:
                 self._damaged.add(key)
