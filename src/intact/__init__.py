@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from intact.library import Chunk, Completion, Model, load
     from intact.solving import solve
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "CapacityError": "intact.errors",
