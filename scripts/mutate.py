@@ -165,6 +165,30 @@ MUTATIONS = [
          "static_cast<std::int32_t>(static_cast<double>((1 << 24) + (s >> 1)) / s);", True),
     ),
     *of(
+        "run_int8.cpp", FLOAT,
+        ("an embedding by a product in floating point",
+         "x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;",
+         "x[k] = static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
+        unit="run_int8.cpp",
+    ),
+    *of(
+        "attend.cpp", FLOAT,
+        ("shares of attention by a quotient in floating point", "(seen - at(seen_, r)) * group / (",
+         "static_cast<std::int64_t>(static_cast<double>((seen - at(seen_, r)) * group)) / ("),
+        unit="attend.cpp",
+    ),
+    *of(
+        "convert.cpp", FLOAT,
+        ("a weight's error in single precision", "const std::int64_t error = squares +",
+         "const std::int64_t error = static_cast<std::int64_t>(static_cast<float>(squares)) +"),
+        unit="convert.cpp",
+    ),
+    *of(
+        "tiles.inl", FLOAT,
+        ("a tile's products of bfloat16", 'tdpbssd %%tmm%c2', 'tdpbf16ps %%tmm%c2'),
+        unit="tier_amx.cpp",
+    ),
+    *of(
         "attention.inl", ATTENTION,
         ("a key's largest code", "quantize_head<8, 2047, 48>", "quantize_head<8, 2046, 48>"),
         ("a value's largest code", "quantize_head<6, 127, 50>", "quantize_head<6, 126, 50>", True),
@@ -315,9 +339,10 @@ class Build(NamedTuple):
     def extension(self, unit: str) -> None:
         """Compile the scratch copy of `unit` and link it with the other objects."""
         command = list(self.commands[unit])
-        made = self.scratch / "unit.o"
         objects = [self.folder / words[words.index("-o") + 1] for words in self.commands.values()]
-        replaced = self.folder / command[command.index("-o") + 1]
+        output = command[command.index("-o") + 1]
+        replaced, made = self.folder / output, self.scratch / output
+        made.parent.mkdir(parents=True, exist_ok=True)
         command[command.index("-o") + 1] = str(made)
         command[command.index("-c") + 1] = str(self.scratch / "native" / unit)
         for option in ("-MD", "-MT", "-MF"):
@@ -337,6 +362,7 @@ class Build(NamedTuple):
     def passes(self, tests: str, tier: str) -> bool:
         """Whether the tests pass on that tier with the extension as it is now."""
         environment = os.environ | {"PYTHONPATH": str(self.scratch / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["INTACT_BUILD"] = str(self.scratch)  # whose only object is the altered one
         where = _output([sys.executable, "-c", "import intact._native as native; print(native.__file__)"], environment)
         if not where.startswith(str(self.scratch)):
             raise SystemExit(f"mutate: the tests would see {where} instead of the altered extension")
@@ -391,6 +417,8 @@ FLAGS = {"avx2": "avx2", "vbmi2": "avx512_vbmi2", "amx": "amx_int8"}
 
 
 def usable(mutation: Mutation) -> bool:
+    if mutation.tests == FLOAT:  # which looks into objects of any tier
+        return tier_of(mutation) == "scalar" or platform.machine() in ("x86_64", "AMD64")
     flag = FLAGS.get(tier_of(mutation))
     return flag is None or (
         platform.machine() in ("x86_64", "AMD64") and flag in Path("/proc/cpuinfo").read_text().split()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support.disassembly import KERNELS, Disassembly, is_float
+from support.disassembly import FLOAT_OBJECTS, KERNELS, Disassembly, floats_of_object, is_float
+
+OBJECTS = Path(__file__).parents[2] / "build/arm64/CMakeFiles/_native.dir/native"
 
 EMULATED = Path(os.environ.get("INTACT_ARM64", "~/.cache/intact-arm64")).expanduser() / "python"
 OBJDUMP = "aarch64-linux-gnu-objdump"
@@ -23,6 +25,20 @@ tiers = native.kernels.tiers()
 entries = {tier: {n: at - base for n, at in native.kernels.entry_points(tier).items()} for tier in tiers}
 print(json.dumps([native.__file__, entries]))
 """
+
+
+def test_no_object_for_aarch64_but_those_of_the_fp32_profile_computes_in_floating_point() -> None:
+    if platform.machine() == "aarch64":
+        pytest.skip("this machine is aarch64 itself: tests/native/test_no_float.py looks")
+    if shutil.which(OBJDUMP) is None:
+        pytest.skip(f"needs {OBJDUMP}, of Debian's package binutils-aarch64-linux-gnu")
+    units = {path.name.removesuffix(".cpp.o"): path for path in OBJECTS.glob("*.cpp.o")}
+    if not units:
+        pytest.skip(f"needs the objects in {OBJECTS} (scripts/arm64.sh build)")
+    assert units.keys() >= {"tier_neon", "tier_scalar", "run_int8", "attend", "convert"}
+    found = {unit: floats_of_object(path, unit, "aarch64", OBJDUMP) for unit, path in units.items()}
+    assert {unit: floats for unit, floats in found.items() if floats and not FLOAT_OBJECTS.fullmatch(unit)} == {}
+    assert found["tier_neon_fp32"]
 
 
 def test_kernels_for_aarch64_compute_in_integers_only() -> None:

@@ -1,10 +1,16 @@
-"""The integer kernels hold no floating-point arithmetic: by the machine code of the extension that is loaded."""
+"""The int8 profile holds no floating-point arithmetic: by the machine code of the loaded extension and of all objects.
+
+The loaded extension shows what runs here: the kernels of this processor's tiers, and all that they call. The objects of
+the build show everything else: tiers for other processors, and the functions around the kernels.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +20,14 @@ import pytest
 
 from intact import _native
 from intact._native import kernels
-from support.disassembly import KERNELS, Disassembly, is_float
+from support.disassembly import FLOAT_OBJECTS, KERNELS, Disassembly, floats_of_object, functions, is_float
 
+ROOT = Path(__file__).parents[2]
+BUILD = Path(os.environ.get("INTACT_BUILD", ROOT / "build/dev"))
+"""The build folder whose objects are looked into; units that were not built there are skipped, with the reason."""
+UNITS = sorted(path.stem for path in (ROOT / "native").glob("*.cpp"))
+FLOAT_UNITS = [unit for unit in UNITS if FLOAT_OBJECTS.fullmatch(unit)]
+OBJECT_FLOATS = {"x86_64": {"mulps", "addps", "vmulps", "vaddps"}, "aarch64": {"fmul", "fadd"}}
 TIERS = kernels.tiers()
 # Instructions that matrix products are made of, and the tiers that have them; all there are in the library are reached
 # from their kernels.
@@ -87,16 +99,71 @@ def test_the_library_holds_floating_point_that_would_be_found() -> None:
     assert found >= expected[code.machine]
 
 
+def object_of(unit: str) -> Path:
+    """Return the object of a unit of native/; the test is skipped if it was not built, or is older than its sources."""
+    if shutil.which("objdump") is None:
+        pytest.skip("needs objdump, of Debian's package binutils")
+    path = BUILD / f"CMakeFiles/_native.dir/native/{unit}.cpp.o"
+    if not path.is_file():
+        family = " (a tier of another family of processors)" if unit.startswith("tier_neon") else ""
+        pytest.skip(f"{unit}.cpp was not built in {BUILD}{family}; INTACT_BUILD names the build folder")
+    newest = max(sources(f"{unit}.cpp"), key=lambda source: source.stat().st_mtime)
+    if newest.stat().st_mtime > path.stat().st_mtime:
+        pytest.skip(f"{path} is older than native/{newest.name}: build it again")
+    return path
+
+
+@functools.cache
+def sources(name: str) -> set[Path]:
+    """Return a file of native/ and all that it includes."""
+    path = ROOT / "native" / name
+    included = re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE)
+    return {path}.union(*map(sources, included))
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in FLOAT_UNITS])
+def test_no_object_but_those_of_the_fp32_profile_computes_in_floating_point(unit: str) -> None:
+    assert floats_of_object(object_of(unit), unit, platform.machine()) == {}
+
+
+@pytest.mark.parametrize("unit", [unit for unit in FLOAT_UNITS if unit.startswith("tier_")])
+def test_floating_point_is_found_in_objects_of_the_fp32_profile(unit: str) -> None:
+    found = set().union(*floats_of_object(object_of(unit), unit, platform.machine()).values())
+    assert found & OBJECT_FLOATS[platform.machine()]
+
+
+@pytest.mark.parametrize("tier", sorted({tier for tiers in DOT_PRODUCTS.values() for tier in tiers}))
+def test_dot_products_are_found_in_the_objects_of_their_tiers(tier: str) -> None:
+    """Proof that this objdump decodes what a tier's products are made of, on any processor."""
+    found = set().union(*(function.mnemonics for function in functions(object_of(f"tier_{tier}"))))
+    assert found >= {mnemonic for mnemonic, tiers in DOT_PRODUCTS.items() if tier in tiers}
+
+
+@pytest.mark.parametrize("unit", ["run_int8", "attend", "convert", "plan", "forest"])
+def test_the_int8_profile_calls_no_kernel_of_the_fp32_profile(unit: str) -> None:
+    """Such a call goes through a table, and is not to be seen in machine code."""
+    code = re.sub(r"//.*", "", (ROOT / f"native/{unit}.cpp").read_text())
+    assert not re.findall(r"\b(?:float_kernel|float_biases|float_scale|float_epsilon|floats|float|double)\b", code)
+
+
 X86 = (
     """addps vaddpd mulss vmulsd vfmadd231ps vfnmadd132sd divps sqrtss vminps cmpltps vcmpeq_oqpd ucomiss vcomisd
-    cvttss2si vcvtdq2ps vcvtph2ps vrndscaleps vrsqrt14ps vdpps vdpbf16ps haddps vreducepd fadd fldt fmulp roundss""",
+    cvttss2si vcvtdq2ps vcvtph2ps vrndscaleps vrsqrt14ps vdpps vdpbf16ps haddps vreducepd fadd fldt fmulp roundss
+    vaddph vmulsh vfmaddcph vfcmaddcsh vfcmulcph vcomish vgetexpsh vfpclassphx vfmaddsub213ph v4fmaddps vrcp28ps
+    vaddbf16 vaddnepbf16 vmulbf16 vdivnepbf16 vminmaxbf16 vminmaxps vsqrtbf16 vrcpbf16 vscalefpbf16 vgetmantbf16
+    vreducenepbf16 vrndscalebf16 vfpclasspbf16x vcmpeqbf16 vcomisbf16 vcomsbf16 vfmadd132bf16 vfnmsub231nepbf16
+    vdpphps vcomxss vcomxsd vcomxsh vucomxss vucomxsd vbcstnebf162ps vcvtneps2bf16 vcvtph2bf8
+    tdpbf16ps tdpfp16ps tcmmimfp16ps ttcmmrlfp16ps tdpbhf8ps tmmultf32ps ttdpbf16ps tcvtrowd2ps pfadd pi2fd""",
     """vpaddd vpmulld vpmaddubsw vpdpbusd vpdpwssd movss vmovaps vmovups vxorps andps vshufps vinsertf128 vpermps
     vunpcklps vbroadcastss vblendps cmpq cmovl add mul imul div sub shl vpcmpgtd vpminsd pmaxsd vpsraq vpmovqd cwtl
-    cltq cqto vpmullq vextractf64x2""",
+    cltq cqto vpmullq vextractf64x2 tdpbssd tdpbuud tilezero tileloadd tilestored vdbpsadbw vpmadd52luq vcompressps
+    vgatherdps movmskps vtestps prefetcht1 pext cmpsb cmpxchg testb tzcnt""",
 )
 ARM = (
-    "fadd fmul fmadd fmla fcvtzs fcmp fdiv fsqrt scvtf ucvtf frintm fmax bfdot fnmul",
-    "add mul madd sdiv umulh smull sadalp fmov fneg fabs bfi movi dup ushl sqdmulh cmgt addv ldr str b.ne bl csel",
+    """fadd fmul fmadd fmla fcvtzs fcmp fdiv fsqrt scvtf ucvtf frintm fmax bfdot fnmul bfadd bfmul bfmla bfmmla bfmlalb
+    bfcvt bfmopa""",
+    """add mul madd sdiv umulh smull sadalp fmov fneg fabs bfi bfm bfc bfxil movi dup ushl sqdmulh cmgt addv ldr str
+    b.ne bl csel""",
 )
 
 

@@ -7,10 +7,11 @@ are followed.
 from __future__ import annotations
 
 import bisect
+import ctypes
 import functools
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,15 @@ KERNELS = {
 }  # fmt: skip
 
 # Arithmetic, comparison and conversion; moves, bitwise operations and shuffles of the same registers are not. Compilers
-# make 2^31 by the sign bit's (fneg), in integers.
+# make 2^31 by the sign bit's (fneg), in integers. Of AVX10.2 the final names and those of early assemblers are here.
 _X86_FLOAT = re.compile(
-    r"v?(?:(?:add|sub|mul|div|min|max|sqrt|rcp(?:14|28)?|rsqrt(?:14|28)?|round|rndscale|getexp|getmant|scalef|fixupimm"
-    r"|range|reduce|cmp\w*|hadd|hsub|addsub|dp|fpclass|exp2|fc?(?:n?madd|n?msub|maddsub|msubadd|mul)c?\d*)"
-    r"[ps][sdh][xyz]?|u?comis[sdh]|cvt\w+|dpbf16ps)|f\w+"
+    r"v?(?:(?:add|sub|mul|div|min|max|minmax|sqrt|rcp(?:14|28)?|rsqrt(?:14|28)?|round|rndscale|getexp|getmant|scalef"
+    r"|fixupimm|range|reduce|cmp\w*|hadd|hsub|addsub|dp|dpph|fpclass|frcz|exp2"
+    r"|(?:4?fn?|fc|fn)?(?:madd|msub|maddsub|msubadd|mul)c?\d*)(?:ne)?(?:p?[ps][sdh]|p?bf16)[xyz]?"
+    r"|u?com[ix]?s[sdh]|u?com[ix]?s?bf16|cvt\w+|bcstne\w+|dpbf16ps)"
+    r"|t[a-z0-9]+ps|tcvt\w+|pf\w+|pi2f[dw]|f\w+"
 )
-_ARM_FLOAT = re.compile(r"f(?!(?:mov|neg|abs)$)\w+|[su]cvtf|bf(?:dot|mmla|ml|cvt)\w*")
+_ARM_FLOAT = re.compile(r"f(?!(?:mov|neg|abs)$)\w+|[su]cvtf|bf(?!(?:i|m|xil|c)$)\w+")
 _X86_PREFIXES = {
     "lock",
     "rep",
@@ -49,6 +52,29 @@ _LINE = re.compile(r"^ *([0-9a-f]+):\t(.*)$")
 _FRAME = re.compile(r" FDE .* pc=([0-9a-f]+)\.\.([0-9a-f]+)")
 _POINTER = re.compile(r"^([0-9a-f]+) R_\w+_RELATIVE +\*ABS\*\+0x([0-9a-f]+)$", re.MULTILINE)
 _TARGET = re.compile(r"\b([0-9a-f]+) <([^>]*)>")
+
+
+# Objects that are the fp32 profile's, which is floating point by definition, and its bindings.
+FLOAT_OBJECTS = re.compile(r"tier_\w+_fp32|fp32|run_fp32|bind_fp32")
+# Functions of other objects that may compute in floating point: by demangled name, with the reason.
+FLOAT_FUNCTIONS = {
+    "limits": {
+        r"measure_limits\(": "bytes and products a second, which `intact doctor` prints: no token depends on them"
+    },
+    "pool": {r"Pool::heed\(": "nanoseconds that threads wait before they sleep"},
+    "bind_model": {
+        r"check_finite\(": "refuses NaN and infinity in weights of the fp32 profile",
+        r"class_<intact::Op>::def_rw<intact::Op, float>": "a number of the fp32 profile that Python sets",
+        r"nanobind::": "float members of the fp32 profile, to Python and back",
+    },
+}
+
+_FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
+_RELOCATION = re.compile(r"\bR_[A-Z0-9_]+\s+([A-Za-z_]\w*)")
+_SOFT_FLOAT = re.compile(
+    r"__(?:add|sub|mul|div|neg|cmp|eq|ne|ge|gt|le|lt|unord|fix|float|extend|trunc|pow)\w*[bhsdxt][fc]\w*"
+)
+_IN_TWO_LIBRARIES = {"copysign", "frexp", "ldexp", "modf", "scalbn", "strtod", "strtof", "strtold"}
 
 
 def is_float(mnemonic: str, machine: str) -> bool:
@@ -139,6 +165,58 @@ class Disassembly:
                 parts = instruction.operands.split(", ")
                 if len(parts) == 3 and parts[1] in pages and parts[2].startswith("#"):
                     yield pages[parts[1]] + int(parts[2][1:], 0), "", False
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of an object file: its mnemonics, and the names of what it refers to."""
+
+    name: str
+    mnemonics: frozenset[str]
+    references: frozenset[str]
+
+
+def functions(path: Path, objdump: str = "objdump") -> Iterator[Function]:
+    """Yield all functions of an object file, of every section."""
+    name, mnemonics, references = "", set[str](), set[str]()
+    for line in _run(objdump, "-d", "-r", "-w", "-C", "--no-show-raw-insn", path).splitlines():
+        if begin := _FUNCTION.match(line):
+            yield Function(name, frozenset(mnemonics), frozenset(references))
+            name, mnemonics, references = begin[1], set(), set()
+        elif match := _LINE.match(line):
+            mnemonics.add(_parse(*match.groups()).mnemonic)
+            references |= set(_RELOCATION.findall(match[2]))  # on the same line, by -w
+    yield Function(name, frozenset(mnemonics), frozenset(references))
+
+
+def floats_of_object(path: Path, unit: str, machine: str, objdump: str = "objdump") -> dict[str, set[str]]:
+    """Return what each function of an object does in floating point, except those that may: nothing, if all is well.
+
+    An instruction that objdump cannot decode counts too, as it may be anything; so do functions of libm, and those that
+    a compiler calls where a machine has no instruction.
+    """
+    allowed = [re.compile(pattern) for pattern in FLOAT_FUNCTIONS.get(unit, {})]
+    found: dict[str, set[str]] = {}
+    for function in functions(path, objdump):
+        bad = {m for m in function.mnemonics if is_float(m, machine) or m.startswith((".", "(bad)"))}
+        bad |= {name for name in function.references if _is_float_function(name)}
+        if bad and not any(pattern.search(function.name) for pattern in allowed):
+            found.setdefault(function.name, set()).update(bad)
+    return found
+
+
+@functools.cache
+def _is_float_function(name: str) -> bool:
+    """If true, a function computes in floating point: one of libm, or of a compiler's run-time library."""
+    if name in _IN_TWO_LIBRARIES or _SOFT_FLOAT.fullmatch(name):
+        return True
+    mathematics, rest = _libraries()
+    return hasattr(mathematics, name) and not hasattr(rest, name)
+
+
+@functools.cache
+def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
+    return ctypes.CDLL("libm.so.6"), ctypes.CDLL("libc.so.6")
 
 
 def _run(objdump: str, *arguments: str | Path) -> str:
