@@ -2,20 +2,14 @@
 
 import hashlib
 import json
-import os
 import shlex
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-import intact
 from intact.errors import UndecidedError
 from intact.runs.document import read_file
 from intact.tasks.gsm8k import GSM8K
+from support.killed import entries, run
 from support.tiny import write_tiny
 
 ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
@@ -109,27 +103,22 @@ def test_more_samples_take_over_those_that_were_drawn(evaluate, tmp_path):
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(place, expected, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(intact.__file__).parents[1])}
-    environment["INTACT_DATA"] = str(place / "data")
-    file, journal = tmp_path / "run.jsonl", tmp_path / "run.journal" / "journal.sqlite"
-
-    def start():
+    def start(file, point="step", count=0):
         words = ["eval", str(place / "tiny.gguf"), *ASKED, "--out", str(file), "--parallel", "1", "--threads", "1"]
-        return subprocess.Popen([sys.executable, "-m", "intact.cli", *words], env=environment, stderr=subprocess.PIPE)
+        return run(words, {"INTACT_DATA": str(place / "data")}, point, count)
 
-    for attempt in range(2):
-        process, before = start(), journal.stat().st_size if journal.exists() else 0
-        while process.poll() is None and not (journal.exists() and journal.with_name(journal.name + "-wal").exists()):
-            time.sleep(0.002)
-        time.sleep(0.02 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert before >= 0
-    if not file.exists():  # the second may have come to its end
-        process = start()
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
+    whole, file = start(tmp_path / "whole.jsonl"), tmp_path / "run.jsonl"
+    finished, journal = 0, tmp_path / "run.journal" / "journal.sqlite"
+    for point, share in (("statement", 3), ("step", 5), ("statement", 2)):
+        ended = start(file, point, whole.counted[point] // share)
+        assert ended.killed
+        assert not file.exists()
+        before, (finished, _) = finished, entries(journal)
+        assert finished >= before
+    assert finished > before > 0, "the last took over what the first had finished, and went on"
+    last = start(file)
     assert (file.read_bytes(), file.with_suffix(".traces.jsonl").read_bytes()) == expected
+    assert 0 < last.counted["step"] < whole.counted["step"], "what was finished has been written again"
 
 
 def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_path, monkeypatch):
