@@ -20,6 +20,8 @@ from support.small import SMALL
 
 METHODS = all_methods()
 LITTLE = SMALL | {"delimiter": ".", "scorer": "letters", "end": ".", "vocabulary": 5}
+PROGRAMS = ("program_aided", "code_verified")
+"""Methods that run programs."""
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
@@ -41,7 +43,7 @@ class Letters:
 
 @pytest.fixture(params=METHODS)
 def name(request: pytest.FixtureRequest) -> str:
-    if request.param in ("program_aided", "code_verified") and protection().kind == "none":
+    if request.param in PROGRAMS and protection().kind == "none":
         pytest.skip("nothing here keeps programs in")
     return str(request.param)
 
@@ -106,7 +108,12 @@ def test_no_cap_is_exceeded_and_what_is_spent_is_said(name: str, parameters: dic
     free = solve(name, parameters, problems(1))["p0"]
     most = free["cost"][cap]
     assert free["why"] == "done"
-    if not most:
+    spends = {"scores": "scorer" in parameters, "runs": name in PROGRAMS}
+    assert (most > 0) == spends.get(cap, True)
+    if not most:  # a cap on what a method does without changes nothing
+        capped = solve(name, parameters, problems(1), timing=1, **{cap: 0})["p0"]
+        capped["trace"]["budget"] = free["trace"]["budget"]
+        assert capped == free
         return
     for value in sorted({0, 1, most // 3, most - 1, most} - {-1}):
         told = solve(name, parameters, problems(1), timing=value, **{cap: value})["p0"]
