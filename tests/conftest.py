@@ -6,15 +6,25 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 from support.models import real_model
 
-# Deterministic: the same examples everywhere. `few` is for emulated and sanitised runs (--hypothesis-profile=few).
+ROOT = Path(__file__).parent.parent
+
+# The same examples everywhere; `few` of them for emulated and sanitised runs (--hypothesis-profile=few); `fresh` ones,
+# others each time, to look for new failures (scripts/fresh_examples.sh).
 settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("few", parent=settings.get_profile("default"), max_examples=10)
+settings.register_profile(
+    "fresh",
+    parent=settings.get_profile("default"),
+    derandomize=False,
+    max_examples=300,
+    print_blob=True,
+    database=DirectoryBasedExampleDatabase(ROOT / ".hypothesis/examples"),
+)
 settings.load_profile("default")
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")

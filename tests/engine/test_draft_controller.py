@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.engine.draft import Controller, make_drafter
@@ -14,6 +14,7 @@ from intact.engine.draft.acceptance import Acceptance
 from intact.engine.draft.base import make_tree
 from intact.engine.draft.controller import MOST_ROWS
 from intact.engine.draft.costs import LARGEST, Costs
+from support.examples import examples
 
 CURVES = {
     "memory": lambda rows: max(1.0, rows / 8),
@@ -159,18 +160,18 @@ def test_drafting_returns_when_a_text_becomes_predictable():
 
 
 def test_an_outlier_does_not_switch_drafting_off():
+    """Now and then a step takes a hundred times as long: the steps behind it draft as if nothing had happened."""
     simulation = Simulation(CURVES["slope"])
     draft = Coin(0.9, random.Random(1))
-    for step in range(600):
-        if step % 50 == 49:
-            simulation.now += 0  # the clock runs on below
-            simulation.curve = lambda rows: 100 * CURVES["slope"](rows)
+    for _ in range(200):
+        simulation.step([draft])
+    for _ in range(8):
+        simulation.curve = lambda rows: 100 * CURVES["slope"](rows)
         simulation.step([draft])
         simulation.curve = CURVES["slope"]
-    counted = simulation.tokens
-    for _ in range(100):
-        simulation.step([draft])
-    assert simulation.tokens - counted > 300
+        behind = [simulation.step([draft])[0] for _ in range(49)]
+        assert sum(map(bool, behind[:10])) >= 9
+        assert sum(map(bool, behind)) >= 45
 
 
 def test_drafts_share_a_step_with_a_prompt():
@@ -201,16 +202,17 @@ def test_drafts_that_are_not_open_get_nothing_and_limits_hold():
 @given(
     st.integers(1, 400), st.integers(0, 300), st.lists(st.tuples(st.integers(1, 700), st.floats(1e-6, 10)), max_size=20)
 )
-@settings(max_examples=60)
+@examples(60)
 def test_no_step_gets_more_rows_than_it_may_whatever_was_measured(sequences, others, measured):
     controller = Controller()
     for rows, seconds in measured:
         controller.costs.observe(rows, seconds)
     drafts = [Coin(0.9, random.Random(0), Acceptance([0.97])) for _ in range(sequences)]
+    interested = controller.interested(sequences, others)
     trees = controller.propose(drafts, [20] * sequences, others)
     assert len(trees) == sequences
     assert sum(len(tree.tokens) for tree in trees if tree) <= MOST_ROWS
-    assert controller.interested(sequences, others) in (True, False)
+    assert sum(draft.proposals for draft in drafts) == (sequences if interested else 0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 2000), st.floats(0, 1000)), max_size=40))

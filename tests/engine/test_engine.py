@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from intact.engine.cache import PageTable
@@ -16,6 +16,7 @@ from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE, SCORED_ROWS
 from intact.engine.scoring import Scoring
 from intact.engine.sequence import Sequence
 from intact.errors import CapacityError, ParameterError
+from support.examples import examples
 from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, marks, request
 
 CONTEXT = 400
@@ -320,7 +321,7 @@ def test_short_prompts_without_end_leave_half_to_the_long_ones(executor):
         expect(events, prompt_of(i, 120), [i], 1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example(64, [[(length, 0) for length in (20, 20, 130, 20, 20)]])
 @given(
     st.sampled_from([1, 2, 7, 16, 64]),

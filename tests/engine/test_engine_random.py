@@ -8,6 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
+from support.examples import examples
 from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, request
 
 CONTEXT = 300
@@ -136,6 +137,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestMachine.settings = settings(examples(60), stateful_step_count=40, suppress_health_check=list(HealthCheck))

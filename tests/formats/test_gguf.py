@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import FormatError
@@ -18,6 +18,7 @@ from intact.formats import Tensor, open_checkpoint
 from intact.formats.gguf import TENSOR_KINDS, UNSUPPORTED_KINDS, parse_gguf, read_gguf
 from intact.formats.strings import Strings
 from intact.formats.tensor import KINDS, byte_length
+from support.examples import examples
 from support.gguf_writer import Tensors, gguf_bytes, gguf_pieces, write_gguf
 from support.models import real_model
 
@@ -154,7 +155,7 @@ def tensor_sets(draw: st.DrawFn) -> Tensors:
     return tensors
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.dictionaries(text, values, max_size=6), tensor_sets(), st.sampled_from([2, 3]), st.sampled_from([1, 8, 32, 64])
 )
@@ -173,7 +174,7 @@ def test_what_is_written_reads_back(metadata: dict[str, Any], tensors: Tensors, 
         assert not tensor.data.flags.writeable
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_every_truncation_is_an_error(data: st.DataObject) -> None:
     whole = gguf_bytes({"a": ["x", "y"], "b": 3, "c": np.arange(3, dtype=np.int16), "d": True}, ROW)

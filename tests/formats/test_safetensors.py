@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from intact.errors import FormatError
 from intact.formats.safetensors import LONGEST_JSON, read_safetensors, read_shards
 from intact.formats.tensor import KINDS
+from support.examples import examples
 
 DTYPES = {
     "F64": "f8",
@@ -57,7 +58,7 @@ arrays = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(tensors=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), arrays, max_size=5))
 def test_file_of_the_safetensors_package_reads_back(
     tmp_path_factory: pytest.TempPathFactory, tensors: Mapping[str, npt.NDArray[Any]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.numerics import weights
+from support.examples import examples
 from support.panels import panels_by_the_plan
 
 pytestmark = pytest.mark.native
@@ -59,7 +60,7 @@ def assert_equal(native: _native.Weight, expected: weights.BlockWeight) -> None:
 
 @pytest.mark.parametrize("kind", weights.BLOCK_KINDS)
 @given(st.integers(1, 37), st.integers(1, 7), st.booleans(), st.integers(1, 3), st.integers(0, 2**32))
-@settings(max_examples=25)
+@examples(25)
 def test_blocks_equal_the_reference(kind: str, rows: int, blocks: int, extreme: bool, threads: int, seed: int) -> None:
     data = random_blocks(np.random.default_rng(seed), kind, rows, blocks, extreme)
     shape = rows, blocks * weights.BLOCK_KINDS[kind].values
@@ -73,7 +74,7 @@ def test_blocks_equal_the_reference(kind: str, rows: int, blocks: int, extreme: 
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("kind", FLOAT_KINDS)
 @given(st.integers(1, 37), st.integers(1, 100), st.sampled_from([0, 3, 20, 140]), st.integers(0, 2**32))
-@settings(max_examples=25)
+@examples(25)
 def test_floats_equal_the_reference(bits: int, kind: str, rows: int, columns: int, spread: int, seed: int) -> None:
     data = random_floats(np.random.default_rng(seed), kind, rows, columns, spread)
     expected = weights.from_floats(weights.floats(kind, data, (rows, columns)), bits)

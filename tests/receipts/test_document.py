@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import rfc8785
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.engine.parameters import SamplingParameters
@@ -24,6 +24,7 @@ from intact.receipts import canonical, sampling
 from intact.receipts.document import Receipt, Source, read_lines, read_receipts, write_receipts
 from intact.receipts.fields import LARGEST
 from intact.receipts.schema import schema
+from support.examples import examples
 from support.receipts import plain_receipt, rich_receipt
 
 RECEIPTS = (rich_receipt(), plain_receipt())
@@ -37,7 +38,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(VALUES)
 def test_canonical_form_is_rfc_8785(value: Any) -> None:
     data = canonical.encode(value)

@@ -8,7 +8,9 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 
-QUICK = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+from support.examples import examples
+
+QUICK = settings(examples(6), suppress_health_check=list(HealthCheck))
 
 
 def described(url):
