@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from importlib.util import find_spec
+from functools import partial
 from typing import NamedTuple
 
-from intact.errors import ParameterError, install
+from intact.reason.aggregate.lbfgsb import minimise
+from intact.reason.exact import exp, gamma, ln, total
 
 SMALLEST = 0.01
 WEIGHTS = (0.2, 0.8)
@@ -24,12 +26,12 @@ class Weibull(NamedTuple):
     @property
     def mean(self) -> float:
         """`scale Gamma(1 + 1 / k)`."""
-        return self.scale * math.gamma(1 + 1 / self.k)
+        return self.scale * gamma(1 + 1 / self.k)
 
     def log_density(self, x: float) -> float:
         """Natural log of the density at x > 0."""
-        ratio = math.log(x / self.scale)
-        return math.log(self.k / self.scale) + (self.k - 1) * ratio - math.exp(min(self.k * ratio, CEILING))
+        ratio = ln(x / self.scale)
+        return ln(self.k / self.scale) + (self.k - 1) * ratio - exp(min(self.k * ratio, CEILING))
 
 
 class Mixture(NamedTuple):
@@ -41,7 +43,7 @@ class Mixture(NamedTuple):
 
     def prefers_low(self, x: float) -> bool:
         """Whether x rather comes from the low component: `w high(x) < (1 - w) low(x)`."""
-        return math.log(self.w) + self.high.log_density(x) < math.log(1 - self.w) + self.low.log_density(x)
+        return ln(self.w) + self.high.log_density(x) < ln(1 - self.w) + self.low.log_density(x)
 
 
 def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
@@ -49,60 +51,49 @@ def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
     return Mixture(w, first, second) if first.mean >= second.mean else Mixture(1 - w, second, first)
 
 
-def check_installed() -> None:
-    """Raise ParameterError if SciPy is missing; methods ask before they write anything."""
-    if find_spec("scipy") is None:
-        raise ParameterError(f"fitting a mixture needs SciPy: {install('reason')}")
-
-
 def fit(values: Sequence[float]) -> Mixture | None:
     """Fit by maximum likelihood, or None where that does not converge.
 
     Bounded L-BFGS-B from w = .5, (k, scale) = (1, 1) and (1.5, 2), with w in [.2, .8] and the others at least .01, as
-    the authors do. Equal values give the same bits with one version of SciPy on one machine; elsewhere the last digits
-    may differ, which matters only to values at the very edge between the components.
+    the authors do. Equal values in any order give the same bits on every machine.
 
     Parameters
     ----------
     values : sequence of float > 0
-
-    Raises
-    ------
-    ParameterError
-        If SciPy is not installed (the extra `reason`).
     """
-    check_installed()
-    import numpy as np
-    from scipy.optimize import minimize
-
     if len(set(values)) < 2:
         return None
-    x = np.sort(np.asarray(values, np.float64))
-    log_x = np.log(x)
-
-    def negative_log_likelihood(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """The value and its gradient."""
-        w, *shapes = parameters
-        logs, slopes = [], []
-        for share, k, scale in ((w, *shapes[:2]), (1 - w, *shapes[2:])):
-            ratio = log_x - math.log(scale)
-            raised = np.exp(np.minimum(k * ratio, CEILING))
-            logs.append(math.log(share * k / scale) + (k - 1) * ratio - raised)
-            slopes += [1 / k + ratio - raised * ratio, k / scale * (raised - 1)]
-        log_mixture = np.logaddexp(*logs)
-        first, second = (np.exp(part - log_mixture) for part in logs)
-        terms = [
-            first / w - second / (1 - w),
-            first * slopes[0],
-            first * slopes[1],
-            second * slopes[2],
-            second * slopes[3],
-        ]
-        return -float(log_mixture.sum()), -np.array([term.sum() for term in terms])
-
-    bounds = [WEIGHTS] + [(SMALLEST, None)] * 4
-    result = minimize(negative_log_likelihood, START, method="L-BFGS-B", jac=True, bounds=bounds)
-    if not (result.success and np.isfinite(result.fun)):
+    counted = sorted((ln(x), count) for x, count in Counter(values).items())
+    low, high = [WEIGHTS[0]] + [SMALLEST] * 4, [WEIGHTS[1]] + [math.inf] * 4
+    found = minimise(partial(_negative_log_likelihood, counted), START, low, high)
+    if not found.converged:
         return None
-    w, k1, scale1, k2, scale2 = map(float, result.x)
+    w, k1, scale1, k2, scale2 = found.x
     return ordered(w, Weibull(k1, scale1), Weibull(k2, scale2))
+
+
+def _negative_log_likelihood(
+    counted: Sequence[tuple[float, int]], parameters: Sequence[float]
+) -> tuple[float, list[float]]:
+    """The value and its gradient, of log-values and how often each occurs."""
+    w, *shapes = parameters
+    parts = [
+        (share, k, ln(scale), ln(share * k / scale)) for share, k, scale in ((w, *shapes[:2]), (1 - w, *shapes[2:]))
+    ]
+    value, slopes = list[float](), [list[float]() for _ in range(5)]
+    for log_x, count in counted:
+        ratios = [log_x - log_scale for _, _, log_scale, _ in parts]
+        raised = [exp(min(k * ratio, CEILING)) for (_, k, *_), ratio in zip(parts, ratios, strict=True)]
+        logs = [
+            log + (k - 1) * ratio - power for (_, k, _, log), ratio, power in zip(parts, ratios, raised, strict=True)
+        ]
+        less = exp(-abs(logs[0] - logs[1]))
+        value.append(-count * (max(logs) + ln(1 + less)))
+        odds = (1.0, less) if logs[0] >= logs[1] else (less, 1.0)
+        chances = [count * odd / (1 + less) for odd in odds]
+        slopes[0].append(chances[1] / (1 - w) - chances[0] / w)
+        for i, (chance, ratio, power) in enumerate(zip(chances, ratios, raised, strict=True)):
+            k, scale = shapes[2 * i : 2 * i + 2]
+            slopes[2 * i + 1].append(-chance * (1 / k + ratio - power * ratio))
+            slopes[2 * i + 2].append(-chance * (k / scale * (power - 1)))
+    return total(value), [total(terms) for terms in slopes]

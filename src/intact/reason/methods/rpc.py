@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
-from intact.reason.aggregate.mixture import check_installed
 from intact.reason.ballot import elected
 from intact.reason.likeliest import check_told
 from intact.reason.limits import Count
@@ -25,7 +24,6 @@ def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.
     """
-    check_installed()
     drawn = yield [Extend(problem.start)] * n
     check_told(drawn)
     samples = [state for state in drawn if state.logprobs]
