@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, Unpack, cast, overload
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
+from intact.clock import current, read_time
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
@@ -287,19 +289,29 @@ class Model:
                     else:
                         yield sample, piece
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Completion:
-        """Answer a conversation: `messages` are mappings with `role` and `content`; parameters as in `generate`.
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], *, now: datetime | str | None = None, **parameters: Any
+    ) -> Completion:
+        """Answer a conversation: `messages` are mappings with `role` and `content`; other parameters as in `generate`.
+
+        Parameters
+        ----------
+        now : datetime or str, optional
+            The time that a chat template is told which writes the date, such as "2026-11-20T17:45:00"; by default the
+            clock's.
 
         Raises
         ------
         ParameterError
             If the model has no chat template, or the template refuses the messages; if several answers are asked for.
         """
-        return self.generate(Conversation(messages), **_for_one(parameters))[0][0]
+        return self.generate(_conversation(messages, now), **_for_one(parameters))[0][0]
 
-    def chat_stream(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Iterator[Chunk]:
+    def chat_stream(
+        self, messages: Sequence[Mapping[str, Any]], *, now: datetime | str | None = None, **parameters: Any
+    ) -> Iterator[Chunk]:
         """`chat`, token by token."""
-        return self.stream(Conversation(messages), **_for_one(parameters))
+        return self.stream(_conversation(messages, now), **_for_one(parameters))
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
@@ -593,6 +605,10 @@ def _check_boolean(name: str, value: object) -> None:
 def _check_on_error(value: object) -> None:
     if value not in ("raise", "return"):
         raise ParameterError(f"on_error must be 'raise' or 'return', got {value!r:.60}")
+
+
+def _conversation(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> Conversation:
+    return Conversation(messages, now=current() if now is None else read_time(now))
 
 
 def _for_one(parameters: dict[str, Any]) -> dict[str, Any]:

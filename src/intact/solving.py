@@ -6,13 +6,15 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
+from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
 from intact.library import Model, load
 from intact.reason.answer import Result
-from intact.reason.backends.base import Backend
+from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.budget import Budget
@@ -39,7 +41,7 @@ class Graded(NamedTuple):
     correct: bool | None
 
 
-def backend_of(model: Solver, continues: str = "no", key: str = KEY) -> Backend:
+def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: datetime | str | None = None) -> Backend:
     """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
     Parameters
@@ -48,12 +50,16 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY) -> Backend:
         How an endpoint goes on from an answer that has begun (docs/backends.md).
     key : str
         The environment's variable that holds an endpoint's key.
+    now : datetime or str, optional
+        The time that the chat template of a model that runs here is told, such as "2026-11-20T17:45:00"; by default
+        `intact.clock.DEFAULT_NOW`. Endpoints apply their templates themselves.
 
     Raises
     ------
     ParameterError
-        If there is no such way.
+        If there is no such way; if a back end is given that was made with another `now`.
     """
+    time = None if now is None else read_time(now)
     if is_address(model):
         from intact.reason.backends.openai import OpenAIBackend
         from intact.reason.backends.openai_wire import as_continues
@@ -62,7 +68,11 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY) -> Backend:
         return OpenAIBackend(url, name, continues=as_continues(continues), key=key)
     if isinstance(model, str | os.PathLike):
         model = load(model)
-    return NativeBackend(model) if isinstance(model, Model) else model
+    if isinstance(model, Model):
+        return NativeBackend(model, time or DEFAULT_NOW)
+    if time is not None and isinstance(model, Rendering) and model.now != time:
+        raise ParameterError(f"now is {time.isoformat()}, but the back end was made with {model.now.isoformat()}")
+    return model
 
 
 def is_address(model: Any) -> TypeGuard[str]:
@@ -70,7 +80,9 @@ def is_address(model: Any) -> TypeGuard[str]:
     return isinstance(model, str) and model.startswith(("http://", "https://"))
 
 
-def backends_of(model: Solver | Mapping[str, Solver], continues: str = "no") -> dict[str, Backend]:
+def backends_of(
+    model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
+) -> dict[str, Backend]:
     """Back ends by name; one alone is called 'main'. Other parameters as of `backend_of`.
 
     The key of an endpoint is sent to its host alone (docs/backends.md).
@@ -81,10 +93,13 @@ def backends_of(model: Solver | Mapping[str, Solver], continues: str = "no") -> 
     keys = variables({name: one for name, one in several.items() if is_address(one)})
     if continues != "no" and not keys:
         raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
-    return {
-        name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one)
+    made = {
+        name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one, now=now)
         for name, one in several.items()
     }
+    if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
+        raise ParameterError("now is for models that run here; endpoints apply their chat templates themselves")
+    return made
 
 
 def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
@@ -92,9 +107,11 @@ def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
 
 
 @contextmanager
-def opened(model: Solver | Mapping[str, Solver], continues: str = "no") -> Iterator[dict[str, Backend]]:
+def opened(
+    model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
+) -> Iterator[dict[str, Backend]]:
     """`backends_of` for a while: of those that are made for it the connections are closed."""
-    backends = backends_of(model, continues)
+    backends = backends_of(model, continues, now)
     try:
         yield backends
     finally:
@@ -121,6 +138,7 @@ def solve(
     budget: Budget | str | None = None,
     journal: str | os.PathLike[str] | None = None,
     receipt: bool = False,
+    now: datetime | str | None = None,
     **parameters: Any,
 ) -> Result:
     """Answer a question by a method.
@@ -142,6 +160,9 @@ def solve(
         A folder where results are kept; what is there is not computed again.
     receipt : bool
         Whether the result shall have a receipt of the whole run (docs/receipts.md).
+    now : datetime or str, optional
+        The time that a chat template is told which writes the date, such as "2026-11-20T17:45:00"; by default
+        2024-07-26T00:00:00, so that the same question has the same answer on any day.
     **parameters
         The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar.
 
@@ -158,7 +179,7 @@ def solve(
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
-    with opened(model) as backends:
+    with opened(model, now=now) as backends:
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         task = Task(found, question, parameters)
@@ -177,6 +198,7 @@ def solve_all(
     parallel: int = PARALLEL,
     progress: Callable[[int], None] | None = None,
     receipt: bool = False,
+    now: datetime | str | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
     """Work on many tasks at once; each one's number and result, as they end.
 
@@ -190,6 +212,8 @@ def solve_all(
         Told now and then how many tokens have been written so far.
     receipt : bool
         Whether results shall have receipts. All is written again then; what the journal knows speeds it up.
+    now : datetime or str, optional
+        As of `solve`.
 
     Raises
     ------
@@ -200,7 +224,7 @@ def solve_all(
     place = None if journal is None else Path(journal)
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
-    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, opened(model) as backends:
+    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, opened(model, now=now) as backends:
         driver = _kind(receipt)(
             backends,
             journal=kept,
@@ -233,16 +257,19 @@ def solve_items(
     *,
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
+    now: datetime | str | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
     """Work on items of a task by a method; each graded, as they end.
 
     Parameters
     ----------
+    now : datetime or str, optional
+        As of `solve`.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
-    with opened(model) as backends:
+    with opened(model, now=now) as backends:
         chat = takes_conversations(next(iter(backends.values())))
         problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
         wishes = wishes_of(task, chat, sampling)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from intact.evaluate.manifest import digest
 from support.endpoint import Endpoint, Reply, answer, event, serve, usage
 
 
@@ -45,7 +46,14 @@ def test_an_evaluation_goes_on_so_too_and_says_how(intact_command, endpoint, tmp
     told = intact_command("eval", f"{endpoint.url}#toy", task, *options)
     assert told.code == 0, told.err
     assert any(body["messages"][-1]["role"] == "assistant" for _, _, body in endpoint.asked)
-    assert "--continues prefill" in json.loads(out.read_text().splitlines()[0])["command"]
+    manifest = json.loads(out.read_text().splitlines()[0])
+    assert "--continues prefill" in manifest["command"]
+    assert manifest["now"] is None
+    (question,) = next(body["messages"] for _, _, body in endpoint.asked if len(body["messages"]) == 1)
+    prompts = digest([[[["user", question["content"]]]]])  # of the messages: the endpoint renders them
+    assert manifest["tasks"][0]["digests"]["prompts"] == prompts
+    refused = intact_command("eval", f"{endpoint.url}#toy", task, *options, "--now", "1999-12-31T23:59:59")
+    assert (refused.code, "endpoints apply their chat templates themselves" in refused.err) == (2, True)
 
 
 def test_without_a_way_to_go_on_it_is_named(solve, endpoint):

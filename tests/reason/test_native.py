@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
+from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,21 +55,18 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     return told
 
 
-def test_a_prompt_with_the_date_is_another_one_tomorrow(
-    tmp_path: Path, made: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_with_the_date_is_another_one_at_another_time(tmp_path: Path, made: list[Event]) -> None:
     template = "{{ strftime_now('%d') }}{% for message in messages %}{{ message.content }}{% endfor %}"
     days = {"dated": template, "plain": template.replace("strftime_now('%d')", "'06'")}
     problem = Problem("p", (("user", "What?"),), last_number)
     for name, text in days.items():
         path = write_tiny(tmp_path / f"{name}.gguf", metadata={"tokenizer.chat_template": text})
         for day, again in ((6, False), (6, True), (7, name == "plain"), (6, True)):
-            clock = SimpleNamespace(now=lambda day=day: date(2026, 5, day))
-            monkeypatch.setattr("intact.text.template.datetime", clock)
             made.clear()
             with closing(intact.load(path, threads=1)) as model, Journal(tmp_path / name) as journal:
                 task = Task(find("chain_of_thought"), problem, {})
-                list(Driver({"tiny": NativeBackend(model)}, journal=journal, sampling={"max_tokens": 3}).solve([task]))
+                backend = NativeBackend(model, datetime(2026, 5, day))
+                list(Driver({"tiny": backend}, journal=journal, sampling={"max_tokens": 3}).solve([task]))
             assert (not made) == again, (name, day)
 
 

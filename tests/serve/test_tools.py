@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from intact.receipts import canonical
+from intact.runs.document import RunReceipt
+from intact.runs.verify import verify_run
 from intact.serve.messages import conversation
 from intact.serve.requests import Message, ToolCall
 from intact.serve.tools import CallReader
@@ -301,6 +304,12 @@ def test_the_time_that_a_template_tells_can_be_fixed(tmp_path):
             tokens = answer.choices[0].receipt["request"]["prompt"]
             told = server.service.models.served["dated"].loaded.tokenizer.decode(tokens)
             assert told == f"{year}Weather?"
+        for own, now in ({}, "2024-07-26T00:00:00"), ({"now": "1999-05-06T07:08:09"}, "1999-05-06T07:08:09"):
+            own |= receipt | {"method": "chain_of_thought", "trace": True}
+            answer = client.chat.completions.create(**asked, extra_body={"intact": own})
+            assert (answer.choices[0].receipt["now"], answer.intact["trace"]["now"]) == (now, now)
+            there = server.service.models.served["dated"].loaded
+            assert verify_run(there, RunReceipt.parse(canonical.encode(answer.choices[0].receipt))).outcome == "true"
         with pytest.raises(openai.BadRequestError) as raised:
             client.chat.completions.create(**asked, extra_body={"intact": {"now": "tomorrow"}})
         assert raised.value.param == "intact.now"

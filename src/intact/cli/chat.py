@@ -15,6 +15,7 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
+    ClockNowOption,
     DraftOption,
     JsonOption,
     ProfileOption,
@@ -28,6 +29,7 @@ from intact.cli.options import (
 )
 from intact.cli.output import fail, note, say
 from intact.cli.run import decode
+from intact.clock import read_time
 from intact.errors import IntactError, ParameterError
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    now: ClockNowOption = None,
     receipt: ReceiptOption = None,
     json: JsonOption = False,
     *,
@@ -67,10 +70,11 @@ def command(
 ) -> None:
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
+    moment = {} if now is None else {"now": read_time(now)}
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
-    talk = Conversation(loaded, system, {**sampling, "draft": draft}, receipt)
+    talk = Conversation(loaded, system, {**sampling, "draft": draft, **moment}, receipt)
     if json:
         _answer_lines(talk)
     else:

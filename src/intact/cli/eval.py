@@ -15,6 +15,7 @@ from intact.cli.eval_shown import host, show, summary, watch
 from intact.cli.options import (
     CacheOption,
     ContinuesOption,
+    FixedNowOption,
     JsonOption,
     NOption,
     ProfileOption,
@@ -140,6 +141,7 @@ def command(
         ),
     ] = None,
     receipt: ReceiptOption = None,
+    now: FixedNowOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -180,7 +182,7 @@ def command(
     options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
     options |= {"rows": batch} if batch else {}
     models = {name: one if is_address(one) else fetch.load(one, **options) for name, one in named.items()}
-    with opened(models, continues) as backends:
+    with opened(models, continues, now) as backends:
         told = manifest(planned, backends)
         check_place(place, told)
         kept = journal or place.with_suffix(".journal")

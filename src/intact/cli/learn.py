@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.options import FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, out
+from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def value(
     seed: Annotated[int, typer.Option("--seed", help="Of the draws. Give the journal's, to use its texts.")] = 0,
     temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
+    now: FixedNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -106,11 +108,12 @@ def value(
     from intact.tasks import find_task
 
     check_installed()
+    time = DEFAULT_NOW if now is None else read_time(now)
     found = find_task(task)
     items = found.load(split, limit)
     if not to.parent.is_dir():
         raise ParameterError(f"there is no folder {to.parent} to write {to.name} to")
-    backend = NativeBackend(fetch.load(model, profile, threads, None))
+    backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[Sampled] = []
     with bar() as progress:
@@ -121,6 +124,7 @@ def value(
                 progress.advance(shown)
         progress.update(shown, description="hidden states, regression", total=None)
         origin = {"task": task, "n": n, "seed": seed} | sampling
+        origin |= {"now": time.isoformat()} if backend.asks_time else {}
         head = learn_value(backend, sampled, origin)
     head.write(to)
     if json:

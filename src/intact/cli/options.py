@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from intact.catalogue import CATALOGUE, find
+from intact.clock import DEFAULT_NOW
 from intact.errors import ParameterError
 
 
@@ -70,6 +71,13 @@ ReceiptOption = Annotated[
         "--receipt", metavar="FILE", help="Write a receipt of each answer, for intact verify.", show_default=False
     ),
 ]
+
+
+_NOW = "The time that a chat template is told which writes the date, such as 2026-11-20T17:45:00."
+FixedNowOption = Annotated[
+    str | None, typer.Option("--now", metavar="TIME", help=_NOW, show_default=DEFAULT_NOW.isoformat())
+]
+ClockNowOption = Annotated[str | None, typer.Option("--now", metavar="TIME", help=_NOW, show_default="the clock")]
 
 
 def check_output(option: str, path: Path | None) -> None:

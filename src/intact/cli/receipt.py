@@ -121,6 +121,7 @@ def _run(run: RunReceipt) -> dict[str, Any]:
         },
         "sampling": dict(header.sampling),
         "budget": dict(header.budget),
+        "now": header.now and header.now.isoformat(),
         "files": [name for name, _ in header.files],
         "compiler": header.compiler,
         "sandbox": header.sandbox and header.sandbox.to_document(),

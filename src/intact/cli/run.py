@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from intact.catalogue import CATALOGUE, DEFAULT, looks_like_path
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
+    ClockNowOption,
     DraftOption,
     JsonOption,
     ProfileOption,
@@ -24,6 +26,7 @@ from intact.cli.options import (
     with_sampling,
 )
 from intact.cli.output import emit, note, printable, say
+from intact.clock import current, read_time
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import Conversation
@@ -66,6 +69,7 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    now: ClockNowOption = None,
     receipt: ReceiptOption = None,
     json: JsonOption = False,
     *,
@@ -79,8 +83,9 @@ def command(
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
+    moment = None if now is None else read_time(now)
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
-    request = as_prompt(model, prompt, system, raw)
+    request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()
     asked = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
     if json or n != 1:
@@ -140,8 +145,10 @@ def decode(data: bytes, where: str) -> str:
         ) from None
 
 
-def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | Conversation:
-    """Return what the engine is given: the text itself, or a conversation for the chat template."""
+def as_prompt(
+    model: Any, prompt: str, system: str | None, raw: bool, now: datetime | None = None
+) -> str | Conversation:
+    """Return what the engine is given: the text itself, or a conversation for the chat template; `now` by the clock."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt
@@ -150,7 +157,7 @@ def as_prompt(model: Any, prompt: str, system: str | None, raw: bool) -> str | C
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    return Conversation(messages)
+    return Conversation(messages, now=now or current())
 
 
 def _stream(model: Any, request: str | Conversation, logprobs: bool, asked: dict[str, Any]) -> list[Any]:

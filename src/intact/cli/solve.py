@@ -17,6 +17,7 @@ from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
     ContinuesOption,
+    FixedNowOption,
     JsonOption,
     NOption,
     ProfileOption,
@@ -124,6 +125,7 @@ def command(
     ] = None,
     receipt: ReceiptOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
+    now: FixedNowOption = None,
     continues: ContinuesOption = "no",
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -155,7 +157,7 @@ def command(
         named = {MAIN: model} | dict(map(pair, others or []))
         options = profile, threads, as_bytes(cache)
         models = {name: one if is_address(one) else fetch.load(one, *options) for name, one in named.items()}
-        with opened(models, continues) as backends:
+        with opened(models, continues, now) as backends:
             yield backends
 
     if task is not None:

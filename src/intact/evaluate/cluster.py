@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intact import __version__
+from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError, WorkerError, install
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
@@ -136,14 +137,14 @@ class _Worker:
 
         bare, shipments, told = shared
         self._plan, self._how = replace(bare, method=find(bare.source)), How(parallel=parallel)
-        self._backends = {}
+        self._backends, now = {}, DEFAULT_NOW if told["now"] is None else read_time(told["now"])
         for name, shipment in shipments.items():
 
             def read(number: int, start: int, name: str = name) -> bytes:
                 piece: bytes = ray.get(files.read.remote(name, number, start))
                 return piece
 
-            self._backends[name] = NativeBackend(load(receive(shipment, read), **shipment.options))
+            self._backends[name] = NativeBackend(load(receive(shipment, read), **shipment.options), now)
         self._refusal = _difference(told, manifest(self._plan, self._backends))
 
     def work(self, units: Sequence[Unit]) -> list[Done]:

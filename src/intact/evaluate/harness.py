@@ -8,10 +8,12 @@ is `lm_eval` with the class registered; a program of one's own imports this modu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError, install
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
 from intact.executors.base import Profile
@@ -43,6 +45,8 @@ class IntactLM(LM):  # type: ignore[misc]
         A folder where likelihoods are kept, and found.
     seed : int
         Of answers that are drawn.
+    now : str
+        The time that a chat template is told, such as 2026-11-20T17:45:00; by default `intact.clock.DEFAULT_NOW`.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class IntactLM(LM):  # type: ignore[misc]
         threads: int | None = None,
         journal: str | None = None,
         seed: int = 0,
+        now: datetime | str = DEFAULT_NOW,
         batch_size: Any = None,
         max_batch_size: Any = None,
         device: str | None = None,
@@ -61,7 +66,7 @@ class IntactLM(LM):  # type: ignore[misc]
             pretrained = load(pretrained, profile=profile, threads=threads)
         self.model = pretrained
         self._likelihoods = Likelihoods(NativeBackend(self.model), None if journal is None else Path(journal))
-        self._seed = seed
+        self._seed, self._now = seed, read_time(now)
 
     @property
     def tokenizer_name(self) -> str:
@@ -84,7 +89,7 @@ class IntactLM(LM):  # type: ignore[misc]
         found = self.model.tokenizer.chat_template
         if found is None:
             raise ParameterError(f"{self.model.path.name} has no chat template")
-        return found.render(list(chat_history), add_generation_prompt=add_generation_prompt)
+        return found.render(list(chat_history), add_generation_prompt=add_generation_prompt, now=self._now)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """The log-probability of each continuation, and whether it is what greedy decoding gives."""

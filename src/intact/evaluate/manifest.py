@@ -6,14 +6,18 @@ import hashlib
 import inspect
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from intact import score
+from intact.clock import DEFAULT_NOW
+from intact.errors import IntactError
 from intact.evaluate.plan import Plan
-from intact.reason.backends.base import Backend
+from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
+from intact.reason.driver import told_time
+from intact.reason.state import Prompt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.solving import takes_conversations
 from intact.tasks.likelihood import Likelihood
@@ -26,7 +30,8 @@ USUAL = "int8"
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     """Everything that decides a run's result; the models are called by the names of `backends`."""
     first = next(iter(backends.values()))
-    method, converses = plan.method, takes_conversations(first)
+    method, time = plan.method, told_time(backends.values())
+    now = None if time is None else time.isoformat()
     own = not method.function.__module__.startswith("intact.")
     parameters = {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters}
     return {
@@ -40,10 +45,11 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         },
         "budget": plan.budget.as_dict(),
         "seeds": list(plan.seeds),
-        "tasks": [_task(plan, task, converses) for task in range(len(plan.tasks))],
+        "tasks": [_task(plan, task, backends.values()) for task in range(len(plan.tasks))],
+        "now": now,
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
-        "command": command(plan, list(backends), profile_of(first), continues_of(backends.values())),
+        "command": command(plan, list(backends), profile_of(first), continues_of(backends.values()), now=now),
     }
 
 
@@ -57,7 +63,9 @@ def continues_of(backends: Iterable[Backend]) -> str:
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
-def command(plan: Plan, models: Sequence[str], profile: str = USUAL, continues: str = "no") -> str:
+def command(
+    plan: Plan, models: Sequence[str], profile: str = USUAL, continues: str = "no", now: str | None = None
+) -> str:
     """The command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
@@ -72,6 +80,8 @@ def command(plan: Plan, models: Sequence[str], profile: str = USUAL, continues: 
         words += ["--profile", profile]
     if continues != "no":
         words += ["--continues", continues]
+    if now is not None and now != DEFAULT_NOW.isoformat():
+        words += ["--now", now]
     if plan.limit is not None:
         words += ["--limit", str(plan.limit)]
     if plan.seeds != (0,):
@@ -128,9 +138,19 @@ def _model(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _task(plan: Plan, task: int, converses: bool) -> dict[str, Any]:
+def _asked(backend: Backend, prompt: Prompt) -> Any:
+    """What a model is given for a prompt: the rendered text; of an endpoint, or where that fails, the messages."""
+    if not isinstance(backend, Rendering):
+        return prompt
+    try:
+        return backend.render(prompt)
+    except IntactError:  # the problem will fail, and say so
+        return prompt
+
+
+def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any]:
     chosen, items = plan.tasks[task], plan.items[task]
-    style = plan.style(task, converses)
+    style = plan.style(task, takes_conversations(next(iter(backends))))
     prompts = [chosen.task.problem(item, style, 0, chosen.shots).prompt for item in items]
     return {
         "name": chosen.task.name,
@@ -143,7 +163,7 @@ def _task(plan: Plan, task: int, converses: bool) -> dict[str, Any]:
         "problems": len(items),
         "digests": {
             "items": digest([[i.id, i.question, i.answer, i.data, i.secret] for i in items]),
-            "prompts": digest(prompts),
+            "prompts": digest([[_asked(backend, prompt) for prompt in prompts] for backend in backends]),
             "grader": grader_digest(chosen.task),
         },
     }

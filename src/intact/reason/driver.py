@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intact.errors import FormatError, IntactError, JournalError, ParameterError
 from intact.reason.answer import Answer, Result
-from intact.reason.backends.base import Backend, Generation
+from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution, Root
 from intact.reason.journal import Journal, key_of
@@ -85,6 +86,8 @@ class Driver:
     ----------
     anew : bool
         Whether all is done again that the journal knows. It says then only what texts are expected to become.
+    now : datetime or None
+        The time that chat templates are told; None where none of the models' asks for it.
     fatal : tuple of types
         What ends everything, where a method's request raises it; of anything else that method is told alone.
     """
@@ -107,6 +110,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
+        self.now = told_time(backends.values())
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
         self.scorer = cache(scorer or _no_scorer)
         self.ready: deque[Execution] = deque()
@@ -186,6 +190,10 @@ class Driver:
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
         """Find a scorer by its name."""
         return self.scorer(name)
+
+    def asks_time(self, backend: Backend) -> bool:
+        """Whether a model's chat template is told the time."""
+        return self.now is not None and isinstance(backend, Rendering) and backend.asks_time
 
     def called(self, request: Call) -> Method:
         """The method of a call."""
@@ -276,6 +284,7 @@ class Driver:
             "sampling": {**method.sampling, **self.sampling},
             "seed": problem.seed,
             "prompt": problem.prompt,
+            "now": None if execution.root.now is None else execution.root.now.isoformat(),
             "budget": self.budget.as_dict(),
             "answer": value.answer,
             "chosen": None if value.chosen is None else path(value.chosen.branch),
@@ -301,6 +310,21 @@ class Driver:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def told_time(backends: Iterable[Backend]) -> datetime | None:
+    """Return the time that chat templates are told, or None where none asks for it.
+
+    Raises
+    ------
+    ParameterError
+        If they are told different ones.
+    """
+    times = {one.now for one in backends if isinstance(one, Rendering) and one.asks_time}
+    if len(times) > 1:
+        told = " and ".join(sorted(time.isoformat() for time in times))
+        raise ParameterError(f"the models of one run must be told one time, got {told}")
+    return times.pop() if times else None
 
 
 def read_text(file: str) -> str:

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,13 @@ class Root:
         Whether it has a cap in seconds.
     struck : bool
         Whether that has struck: nothing new begins.
+    now : datetime or None
+        The time that chat templates were told, where one that asks for it was used.
     """
 
     def __init__(self, key: bytes, timed: bool, struck: bool) -> None:
         self.key, self.timed, self.struck = key, timed, struck
+        self.now: datetime | None = None
 
 
 class Execution:
@@ -129,6 +133,8 @@ class Execution:
         fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
+        if self.root.now is None and not isinstance(state.prompt, str) and self.driver.asks_time(backend):
+            self.root.now = self.driver.now
         return Writing(request, request.model, backend, state, self._child(request.state), parameters, ends)
 
     def _child(self, state: State) -> Branch:

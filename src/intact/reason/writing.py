@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from intact.engine.parameters import SamplingParameters
 from intact.reason.answer import Cost
-from intact.reason.backends.base import Backend, Dated, Generation, Heat, Written
+from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Written
 from intact.reason.budget import Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend
@@ -102,7 +102,7 @@ class Writing:
         """The digest of the request, in the journal; or of one for another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = ("hidden",) if self.request.hidden else ()
-        if isinstance(self.backend, Dated) and (prompt := self.backend.dated(self.state.prompt)):
+        if isinstance(self.backend, Rendering) and (prompt := self.backend.dated(self.state.prompt)):
             more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 

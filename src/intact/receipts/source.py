@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from intact.clock import exact_time
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts.document import Source
 from intact.text import Conversation, Tokenizer
@@ -67,10 +68,7 @@ def tokens_of(source: Source, tokenizer: Tokenizer, most: int | None = None) -> 
 def _time(text: str | None) -> datetime:
     if text is None:
         return datetime.min
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.isoformat() != text:
+    time = exact_time(text)
+    if time is None:
         raise ReceiptError(f"request.source.now must be a time such as 2026-11-20T17:45:00, got {text!r:.60}")
     return time

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
+from intact.clock import exact_time
 from intact.reason.state import Prompt
 from intact.receipts.digests import HASHES, HashName
 from intact.receipts.document import ModelDigests, Numerics
@@ -21,7 +23,8 @@ READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
 LONGEST: Final = 1 << 18
 """Characters of a prompt: it becomes tokens before anything else of it is known."""
 MEMBERS: Final = (
-    "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "sampling", "budget",
+    "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
+    "sampling", "budget",
 )  # fmt: skip
 
 
@@ -94,6 +97,8 @@ class RunHeader:
         What compiled constraints, if there are any.
     sandbox : Sandbox or None
         Where programs ran, if there are any.
+    now : datetime or None
+        The time that chat templates were told, where one that asks for it was used.
     """
 
     models: tuple[RunModel, ...]
@@ -110,6 +115,7 @@ class RunHeader:
     files: tuple[tuple[str, str], ...] = ()
     compiler: str | None = None
     sandbox: Sandbox | None = None
+    now: datetime | None = None
     hash: HashName = "sha256"
 
     def to_document(self) -> dict[str, Any]:
@@ -135,6 +141,7 @@ class RunHeader:
             "files": [{"name": name, "text": text} for name, text in self.files],
             "compiler": self.compiler,
             "sandbox": None if self.sandbox is None else self.sandbox.to_document(),
+            "now": None if self.now is None else self.now.isoformat(),
             "sampling": write_values(self.sampling),
             "budget": write_values(self.budget),
         }
@@ -163,6 +170,7 @@ class RunHeader:
             _files(fields),
             fields.maybe("compiler", fields.text),
             fields.maybe("sandbox", lambda name: Sandbox.from_document(fields.values[name])),
+            fields.maybe("now", lambda name: _time(fields, name)),
             fields.choice("hash", HASHES),
         )
 
@@ -199,6 +207,13 @@ def _prompt(fields: Fields) -> Prompt:
     ):
         fields.fail("prompt", "a text, or a list of pairs of role and content")
     return tuple([(role, content) for role, content in value])
+
+
+def _time(fields: Fields, name: str) -> datetime:
+    time = exact_time(fields.text(name))
+    if time is None:
+        fields.fail(name, "a time such as 2026-11-20T17:45:00")
+    return time
 
 
 def _seed(fields: Fields) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
+from intact.clock import DEFAULT_NOW
 from intact.engine import constraints
 from intact.engine.completion import Completion
 from intact.engine.job import Job
@@ -58,8 +60,8 @@ class RecordingBackend(NativeBackend):
         Of texts that have ended, until somebody takes them.
     """
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, now: datetime = DEFAULT_NOW) -> None:
+        super().__init__(model, now)
         self.entries: dict[Generation, TextEntry] = {}
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> TextRecorder:
@@ -123,7 +125,7 @@ class RecordingDriver(SealedDriver):
         for name, backend in backends.items():
             if not isinstance(backend, NativeBackend):
                 raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
-            writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model)
+            writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model, backend.now)
             self._writers[name] = writer
         super().__init__(self._writers, **options)
         if self.budget.seconds is not None or options.get("seconds") is not None:
@@ -220,6 +222,7 @@ class RecordingDriver(SealedDriver):
             tuple(sorted(self.files.pop(root, {}).items())),
             constraints.compiler() if root in self._constrained else None,
             here() if ran else None,
+            active.execution.root.now,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
         RunReceipt.parse(receipt.encode())  # a receipt that could not be read is none

@@ -9,6 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from intact.clock import DEFAULT_NOW
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
 from intact.reason.answer import Result
@@ -41,10 +42,10 @@ class ReplayBackend(NativeBackend):
     """Answers from a receipt alone."""
 
     def __init__(self, model: Model, name: str, claims: Claims) -> None:
-        super().__init__(model)
+        header = claims.run.header
+        super().__init__(model, header.now or DEFAULT_NOW)
         self._claims = claims
         self._name = name
-        header = claims.run.header
         (self._own,) = (one for one in header.models if one.name == name)
 
     def count(self, part: Prompt | Piece) -> int:
@@ -269,6 +270,9 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
     header = run.header
     if dict(header.files) != {name: text for files in driver.files.values() for name, text in files.items()}:
         raise false("extra", None, "it holds a file that the method does not read")
+    now = None if header.now is None else header.now.isoformat()
+    if now != result.trace["now"]:
+        raise false("time", None, f"its now is {now}; the models' chat templates are told {result.trace['now']}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
     said, found = run.result, outcome_of(result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
@@ -22,6 +21,7 @@ from intact.serve.generation import (
     pieces,
     sampling_of,
     schema_of,
+    time_of,
     write,
 )
 from intact.serve.messages import conversation
@@ -67,12 +67,8 @@ def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> C
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     if tools:
         variables = variables | {"tools": tools}
-    if request.intact.now is None:
-        return Conversation(messages, variables)
-    try:
-        return Conversation(messages, variables, datetime.fromisoformat(request.intact.now))
-    except ValueError as error:
-        raise ApiError(400, f"intact.now is a time such as 2026-11-20T17:45:00: {error}", "intact.now") from error
+    now = time_of(request.intact)
+    return Conversation(messages, variables) if now is None else Conversation(messages, variables, now)
 
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:

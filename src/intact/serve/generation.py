@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, TypeVar
 
+from intact.clock import read_time
 from intact.engine import constraints
 from intact.engine.completion import Chunk, Completion
 from intact.engine.parameters import SamplingParameters
@@ -186,6 +188,20 @@ def limited(limit: int, settings: Settings, field: str) -> int:
     if not 1 <= limit <= settings.max_tokens:
         raise ApiError(400, f"{field} must be an integer from 1 to {settings.max_tokens} here, got {limit}", field)
     return limit
+
+
+def time_of(own: Extension) -> datetime | None:
+    """The time that a chat template shall be told, if the request says it.
+
+    Raises
+    ------
+    ApiError
+        400, if it is none.
+    """
+    try:
+        return None if own.now is None else read_time(own.now)
+    except IntactError as error:
+        raise as_api_error(error, (), "intact.now") from error
 
 
 def limit_of(request: ChatRequest, settings: Settings) -> int | None:

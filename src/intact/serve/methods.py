@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from intact import errors
+from intact.clock import DEFAULT_NOW
 from intact.errors import ParameterError
 from intact.library import Model
 from intact.reason.answer import Result
@@ -53,7 +55,15 @@ Tell = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Undertaking:
-    """A method with all it needs but a model; `receipt`: whether the result shall have one."""
+    """A method with all it needs but a model.
+
+    Attributes
+    ----------
+    receipt : bool
+        Whether the result shall have one.
+    now : datetime
+        The time that a chat template is told which asks for it.
+    """
 
     method: Method
     parameters: Mapping[str, Any]
@@ -61,6 +71,7 @@ class Undertaking:
     problem: Problem
     sampling: Mapping[str, Any]
     receipt: bool = False
+    now: datetime = DEFAULT_NOW
 
 
 @cache
@@ -165,7 +176,7 @@ class Solving(Work[Result]):
     def __init__(self, undertaking: Undertaking, model: Model, tell: Tell | None) -> None:
         super().__init__(f"method {undertaking.method.name}")
         self._undertaking, self._tell = undertaking, tell
-        self._backend = (RecordingBackend if undertaking.receipt else NativeBackend)(model)
+        self._backend = (RecordingBackend if undertaking.receipt else NativeBackend)(model, undertaking.now)
         self._told = time.monotonic()
 
     def leave(self) -> None:

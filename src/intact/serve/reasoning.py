@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
+from intact.clock import DEFAULT_NOW
 from intact.engine.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.reason.answer import Result
 from intact.serve import methods, tracing
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.gate import Ticket
-from intact.serve.generation import FORESEEN, Service, apart, heed, limit_of
+from intact.serve.generation import FORESEEN, Service, apart, heed, limit_of, time_of
 from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking
 from intact.serve.models import Served
@@ -23,6 +25,7 @@ from intact.text import Conversation, Tokenizer
 
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
+_OWN |= {"now"}
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 _IDLE |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
@@ -62,10 +65,11 @@ async def _placed(
         methods.as_problem(turns, own, request.seed or 0),
         _sampling(request, service.settings),
         own.receipt,
+        time_of(own) or DEFAULT_NOW,
     )
     async with service.models.lease(name) as served:
         model = served.loaded
-        prompt = await apart(lambda: _prompt(model.tokenizer, turns, model.context), "messages")
+        prompt = await apart(lambda: _prompt(model.tokenizer, turns, model.context, undertaking.now), "messages")
         try:
             model.engine.check(prompt)
         except IntactError as error:
@@ -82,7 +86,7 @@ async def _placed(
                 yield served, undertaking, work, ticket
 
 
-def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]], context: int) -> list[int]:
+def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]], context: int, now: datetime) -> list[int]:
     """What a method's texts go on from: roles and contents.
 
     Raises
@@ -92,8 +96,8 @@ def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]], context: int)
     """
     said = [{name: turn[name] for name in ("role", "content")} for turn in turns]
     more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in said[i]]
-    prompt = Conversation(said).encode(tokenizer, context)
-    if more and Conversation(turns).encode(tokenizer, context) != prompt:
+    prompt = Conversation(said, now=now).encode(tokenizer, context)
+    if more and Conversation(turns, now=now).encode(tokenizer, context) != prompt:
         raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
     return prompt
 

@@ -167,7 +167,8 @@ class Extension(Form):
     id
         The name that draws depend on with the seed; by default a digest of the prompt.
     now
-        The time that a chat template is told, such as ``2026-11-20T17:45:00``; by default the clock's.
+        The time that a chat template is told, such as ``2026-11-20T17:45:00``; by default the clock's, and of a method
+        `intact.clock.DEFAULT_NOW`, as on the command line.
     """
 
     method: str | None = None

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from intact.clock import current
 from intact.errors import ParameterError
 from intact.text.template import Message
 from intact.text.tokenizer import Tokenizer
-
-
-def _now() -> datetime:
-    return datetime.now().replace(microsecond=0)
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,12 @@ class Conversation:
     variables : mapping
         What else the template is given, such as `tools`; also `add_generation_prompt`, true unless it says otherwise.
     now : datetime
-        The time, for a template that asks.
+        The time, for a template that asks; by default the clock's.
     """
 
     messages: Sequence[Message]
     variables: Mapping[str, Any] = field(default_factory=dict)
-    now: datetime = field(default_factory=_now)
+    now: datetime = field(default_factory=current)
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
         """The tokens of the prompt; `most` and errors as of `Tokenizer.encode` and `Tokenizer.render_chat`."""

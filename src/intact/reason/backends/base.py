@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.parameters import SamplingParameters
@@ -114,8 +115,31 @@ class Cutting(Protocol):
 
 
 @runtime_checkable
-class Dated(Protocol):
-    """A back end whose prompts may depend on the day."""
+class Rendering(Protocol):
+    """A back end that applies a chat template of its own to conversations.
+
+    Attributes
+    ----------
+    now : datetime
+        The time that a template is told which asks for it.
+    """
+
+    now: datetime
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether the chat template asks for the time."""
+        ...
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that the model is given for a prompt: of a conversation what the chat template writes.
+
+        Raises
+        ------
+        ParameterError
+            If a conversation is asked of a model without a chat template, or the template refuses it.
+        """
+        ...
 
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""

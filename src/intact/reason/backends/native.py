@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, deque
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from intact.clock import DEFAULT_NOW
 from intact.engine.completion import Chunk, Completion
 from intact.engine.job import Job, Recorder
 from intact.engine.sequence import Event, Finish
@@ -55,6 +57,11 @@ class Heads:
 class NativeBackend:
     """A model of `intact.load`.
 
+    Parameters
+    ----------
+    now : datetime
+        The time that a chat template is told which asks for it: a fixed one, unless told another.
+
     Attributes
     ----------
     interrupted : bool
@@ -68,13 +75,13 @@ class NativeBackend:
 
     caveats: tuple[str, ...] = ()
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.context, self.interrupted = model, model.context, False
+    def __init__(self, model: Model, now: datetime = DEFAULT_NOW) -> None:
+        self.model, self.context, self.interrupted, self.now = model, model.context, False, now
         self._waiting: deque[Generation] = deque()
         self._ended: list[Generation] = []
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
-        self._texts = Texts(model.tokenizer, model.context)
+        self._texts = Texts(model.tokenizer, model.context, now)
         program = model.program
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
@@ -106,6 +113,15 @@ class NativeBackend:
     def token_bytes(self, token: int) -> bytes:
         """The bytes of a token's text."""
         return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether the chat template asks for the time."""
+        return self._texts.asks_time
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
+        return self._texts.render(prompt)
 
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""

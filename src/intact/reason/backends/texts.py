@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 
+from intact.clock import DEFAULT_NOW
 from intact.engine.job import Job
 from intact.engine.sequence import Finish
 from intact.reason.backends.base import Cut, Written
@@ -14,10 +16,16 @@ from intact.text import Tokenizer
 
 
 class Texts:
-    """Both directions, for one tokenizer and a context of so many tokens."""
+    """Both directions, for one tokenizer and a context of so many tokens.
 
-    def __init__(self, tokenizer: Tokenizer, context: int) -> None:
-        self._tokenizer, self._context = tokenizer, context
+    Parameters
+    ----------
+    now : datetime
+        The time that a chat template is told which asks for it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime = DEFAULT_NOW) -> None:
+        self._tokenizer, self._context, self._now = tokenizer, context, now
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
 
@@ -45,10 +53,21 @@ class Texts:
             self._encoded[known] = tuple(self._encode(part))
         return self._encoded[known]
 
+    @property
+    def asks_time(self) -> bool:
+        """Whether the chat template asks for the time."""
+        template = self._tokenizer.chat_template
+        return template is not None and template.dated
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
+        if isinstance(prompt, str):
+            return prompt
+        return self._tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self._now)
+
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        template = None if isinstance(prompt, str) else self._tokenizer.chat_template
-        if template is None or not template.dated:
+        if isinstance(prompt, str) or not self.asks_time:
             return ""
         return hashlib.sha256(repr(self.tokens(prompt)).encode()).hexdigest()
 
@@ -89,8 +108,7 @@ class Texts:
             return self._tokenizer.encode(part.text, special=part.special, bos=False)
         if isinstance(part, str):
             return self._tokenizer.encode(part, most=self._context)
-        text = self._tokenizer.render_chat([{"role": role, "content": content} for role, content in part])
-        return self._tokenizer.encode(text, bos=False, most=self._context)
+        return self._tokenizer.encode(self.render(part), bos=False, most=self._context)
 
     def _word(self, token: int) -> str:
         known = token < self._tokenizer.size

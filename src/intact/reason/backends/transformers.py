@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.clock import DEFAULT_NOW
 from intact.engine.job import Job
 from intact.engine.sequence import Event
 from intact.errors import IntactError, ModelError, ParameterError, install
@@ -49,6 +51,8 @@ class TransformersBackend:
         In evaluation mode, where it is to run.
     folder : path
         What it was loaded from: its digest goes into the journal's keys, its tokenizer.json is read by our tokenizer.
+    now : datetime
+        The time that a chat template is told which asks for it: a fixed one, unless told another.
 
     Raises
     ------
@@ -60,7 +64,7 @@ class TransformersBackend:
 
     caveats = _CAVEATS
 
-    def __init__(self, model: Any, folder: str | Path) -> None:
+    def __init__(self, model: Any, folder: str | Path, now: datetime = DEFAULT_NOW) -> None:
         import torch
         import transformers
 
@@ -69,10 +73,10 @@ class TransformersBackend:
         context = getattr(config, "max_position_embeddings", None)
         if not isinstance(context, int):
             raise ModelError(f"{folder}: its configuration has no max_position_embeddings")
-        self.context = context
+        self.context, self.now = context, now
         kind = f"{model.dtype} {model.device.type} torch {torch.__version__} {transformers.__version__}"
         self.identity = f"transformers {kind} {digest_of(Path(folder))}"
-        self._texts = Texts(self.tokenizer, context)
+        self._texts = Texts(self.tokenizer, context, now)
         self._linear: int = sum([m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)])
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._attention: int = config.num_hidden_layers * config.num_attention_heads * width
@@ -82,7 +86,9 @@ class TransformersBackend:
         self._ended: list[Generation] = []
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32") -> TransformersBackend:
+    def load(
+        cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32", now: datetime = DEFAULT_NOW
+    ) -> TransformersBackend:
         """Load a folder of safetensors; nothing is downloaded, and no code of the folder runs.
 
         Raises
@@ -104,7 +110,7 @@ class TransformersBackend:
             model: Any = kind.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
         except Exception as error:  # of theirs there are too many kinds
             raise ModelError(f"{folder}: Transformers cannot load it: {error!s:.300}") from error
-        return cls(model.to(device).eval(), folder)
+        return cls(model.to(device).eval(), folder, now)
 
     @property
     def vocabulary(self) -> str:
@@ -114,6 +120,15 @@ class TransformersBackend:
     def count(self, part: Prompt | Piece) -> int:
         """The tokens of a prompt or a piece."""
         return len(self._texts.tokens(part))
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether the chat template asks for the time."""
+        return self._texts.asks_time
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
+        return self._texts.render(prompt)
 
     def dated(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
