@@ -1,15 +1,20 @@
 import hashlib
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from intact.formats import open_checkpoint
 from intact.receipts.lock import Lock, result_digest
+from support.clock import set_clock, write_dated
 from support.folders import VARIANTS, write_folder
 from support.tiny import write_tiny
 
+TODAY, TOMORROW = datetime(2026, 11, 20, 17, 45), datetime(2026, 11, 21, 9)
+THEN = "1999-12-31T23:59:59"
+ONE = ("Name a colour.", "--max-tokens", "6", "--json")
 ASK = ("Name a colour.", "-n", "2", "--temperature", "1", "--max-tokens", "6", "--json")
 
 
@@ -190,7 +195,8 @@ def test_errors_write_nothing(intact_command, tiny, tmp_path):
     [
         (b"", "no lock"),
         (b"[]", "no lock"),
-        (b'{"format":"intact-lock","version":2}', "of version 2; this program reads 1"),
+        (b'{"format":"intact-lock","version":3}', "of version 3; this program reads 1 and 2"),
+        (b'{"format":"intact-lock","version":2}', "lacks the member"),
         (b'{"format":"intact-lock","version":1}', "lacks the member"),
         (b"\xff" * 100, "not UTF-8"),
         (b"[" * 100000, "no lock"),
@@ -204,3 +210,55 @@ def test_what_is_no_lock_is_named(intact_command, tmp_path, content, message):
         failed = intact_command("lock", command, file)
         assert failed.code == 2
         assert message in failed.err
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory):
+    return write_dated(tmp_path_factory.mktemp("dated") / "dated.gguf")
+
+
+@pytest.mark.parametrize(
+    ("command", "now"),
+    [
+        (("run", *ONE), TODAY.isoformat()),
+        (("run", *ONE, "--now", THEN), THEN),
+        (("run", *ONE, f"--now={THEN}"), THEN),
+        (("solve", "self_consistency", "-n", "2", *ONE, "-m"), "2024-07-26T00:00:00"),
+    ],
+    ids=["run", "run at a time", "the same with a sign of equality", "solve"],
+)
+def test_a_lock_made_yesterday_gives_the_same_today(intact_command, dated, tmp_path, monkeypatch, command, now):
+    file = tmp_path / "x.lock"
+    words = [*command, dated] if command[-1] == "-m" else [command[0], dated, *command[1:]]
+    set_clock(monkeypatch, TODAY)
+    made = intact_command("lock", "new", file, "--", *words)
+    assert made.code == 0, made.err
+    lock = Lock.parse(file.read_bytes())
+    assert (lock.version, lock.run.now) == (2, now)
+    assert lock.run.arguments == tuple(map(str, words))
+    set_clock(monkeypatch, TOMORROW)
+    checked = intact_command("lock", "check", file, "--run", "--json")
+    assert checked.code == 0, checked.out
+    assert {"now", "result"} <= {finding["what"] for finding in checked.json["findings"]}
+    forged = json.loads(file.read_text())
+    forged["run"]["now"] = "2026-11-22T00:00:00"
+    file.write_text(json.dumps(forged))
+    assert intact_command("lock", "check", file, "--run").code == 1
+
+
+def test_a_lock_of_version_1_is_read(intact_command, tiny, tmp_path):
+    file = tmp_path / "x.lock"
+    assert intact_command("lock", "new", file, "--", "run", tiny, *ASK).code == 0
+    value = json.loads(file.read_text())
+    assert value["version"] == 2
+    value["version"] = 1
+    del value["run"]["now"]
+    file.write_text(json.dumps(value))
+    lock = Lock.parse(file.read_bytes())
+    assert lock.run.now is None
+    assert lock.to_document() == value  # its digest is the one that was cited
+    for options in ((), ("--run",)):
+        assert intact_command("lock", "check", file, *options).code == 0
+    value["run"]["now"] = THEN
+    file.write_text(json.dumps(value))
+    assert "unknown member" in intact_command("lock", "check", file).err

@@ -18,6 +18,7 @@ import typer
 from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
 from intact.cli.output import emit, note, one_line, out, say
+from intact.clock import DEFAULT_NOW, current, read_time
 from intact.errors import LockError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ A line for a paper, or an entry for its bibliography
 T = TypeVar("T")
 DIFFERENT = 1
 """Exit status where something that decides a result is not what the lock says."""
+_BY_THE_CLOCK = ("chat", "run")
+"""Commands whose chat templates are told the clock's time by default; others that take ``--now`` have a fixed one."""
 _METHOD = re.compile(r"(.+\.py):\w+")
 
 LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock.", show_default=False)]
@@ -114,7 +117,7 @@ def check(
     if run and locked.run is not None:
         again, names = locked.run, {place: name for name, place in places.items()}
         arguments = [places.get(argument, argument) for argument in again.arguments]
-        here = regenerate(arguments, [file.name for file in again.files], again.written, StringIO())
+        here = regenerate(arguments, [file.name for file in again.files], again.written, StringIO(), again.now)
         here = replace(here, models=tuple(replace(m, name=names.get(m.name, m.name)) for m in here.models))
     else:
         here = _lock([_lock_model(m.name, m.numerics.profile, places.get(m.name), m) for m in locked.models])
@@ -150,8 +153,15 @@ def cite(
         say(lock.cite(locked, style) + "\n")
 
 
-def regenerate(arguments: list[str], reads: list[str], written: str | None, echo: TextIO) -> Lock:
+def regenerate(
+    arguments: list[str], reads: list[str], written: str | None, echo: TextIO, now: str | None = None
+) -> Lock:
     """Run a command of ours, and lock what it read and gave.
+
+    Parameters
+    ----------
+    now : str, optional
+        The time that its chat templates are told, unless the arguments say it; by default the command's own default.
 
     Raises
     ------
@@ -178,13 +188,14 @@ def regenerate(arguments: list[str], reads: list[str], written: str | None, echo
     for argument in arguments:
         if found := _METHOD.fullmatch(argument):
             read(Path(found[1]), found[1])
+    timed, now = _timed(arguments, now)
     told = _Told(echo)
     with (
         _watched_by(fetch.observers, models.__setitem__),
         _watched_by(data.observers, lambda path: read(path, _data_name(path))),
         redirect_stdout(told),
     ):
-        status = app(arguments, prog_name="intact", standalone_mode=False)
+        status = app(timed, prog_name="intact", standalone_mode=False)
     if status:
         raise LockError(f"the command ended with status {status}, so there is no result to lock")
     for name in reads:
@@ -194,7 +205,40 @@ def regenerate(arguments: list[str], reads: list[str], written: str | None, echo
         raise LockError("the command loaded no model")
     result = result_digest(_json(told.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
     locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
-    return _lock(locked, Run(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written))
+    return _lock(locked, Run(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now))
+
+
+def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
+    """Arguments that say the time for chat templates, where the command takes it, and that time."""
+    place = _place_of_time(arguments)
+    if place is None:
+        return arguments, None
+    for own in _given("--now", arguments):
+        return arguments, read_time(own).isoformat()
+    now = now or (current() if arguments[0] in _BY_THE_CLOCK else DEFAULT_NOW).isoformat()
+    return [*arguments[:place], "--now", now, *arguments[place:]], now
+
+
+def _place_of_time(arguments: list[str]) -> int | None:
+    """Where a command takes the option ``--now``: behind its name; None if it has no such option."""
+    from intact.cli.app import app
+
+    found: Any = typer.main.get_command(app)
+    for place, argument in enumerate(arguments, 1):
+        found = getattr(found, "commands", {}).get(argument)
+        if found is None:
+            return None
+        if not hasattr(found, "commands"):
+            return place if any(parameter.name == "now" for parameter in found.params) else None
+    return None
+
+
+def _given(option: str, arguments: list[str]) -> Iterator[str]:
+    """The values of an option, as ``--option VALUE`` or ``--option=VALUE``."""
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    for name, value in pairwise(parts):
+        if name == option:
+            yield value
 
 
 def _results(arguments: list[str], written: str | None) -> Iterator[Path]:
@@ -202,10 +246,7 @@ def _results(arguments: list[str], written: str | None) -> Iterator[Path]:
     if written is not None:
         yield Path(written)
         yield Path(written).with_suffix(".journal")
-    parts = [part for argument in arguments for part in argument.split("=", 1)]
-    for option, value in pairwise(parts):
-        if option == "--journal":
-            yield Path(value)
+    yield from map(Path, _given("--journal", arguments))
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import intact
+from intact.clock import exact_time
 from intact.errors import LockError, ReceiptError
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.receipts import canonical
-from intact.receipts.canonical import LARGEST
 from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.fields import Fields, is_integer, shown
 from intact.receipts.identity import digests_of, identify, numerics_of
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from intact.library import Model
 
 FORMAT: Final = "intact-lock"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Written; version 1, which holds no `now`, is read too."""
 LIBRARIES: Final = ("jinja2", "llguidance", "math-verify", "numpy", "scipy", "sympy", "tokenizers")
 """What may have a part in a result besides this package: prompts, masks, scores."""
 CLOCK: Final = frozenset({"seconds"})
@@ -98,26 +99,31 @@ class Run:
         Digest of what it printed (`result_digest`), or SHA-256 of the file that it wrote.
     written : str or None
         The name of that file.
+    now : str or None
+        The time that the command's chat templates were told (its option ``--now``), such as ``2026-11-20T17:45:00``;
+        None where the command has no such option, and in locks of version 1.
     """
 
     arguments: tuple[str, ...]
     files: tuple[LockedFile, ...]
     result: bytes
     written: str | None = None
+    now: str | None = None
 
-    def to_document(self) -> dict[str, Any]:
-        """Describe it."""
-        return {
+    def to_document(self, version: int = VERSION) -> dict[str, Any]:
+        """Describe it, as a lock of a version has it."""
+        value = {
             "arguments": list(self.arguments),
             "files": [file.to_document() for file in self.files],
             "result": self.result.hex(),
             "written": self.written,
         }
+        return value if version == 1 else value | {"now": self.now}
 
     @classmethod
-    def from_document(cls, value: Any) -> Run:
-        """Read it."""
-        fields = Fields(value, "run", ("arguments", "files", "result", "written"))
+    def from_document(cls, value: Any, version: int = VERSION) -> Run:
+        """Read it, as a lock of a version has it."""
+        fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         for name in ("arguments", "files"):
             if not isinstance(fields.values[name], list):
                 fields.fail(name, "a list")
@@ -125,7 +131,10 @@ class Run:
         if not arguments or not all(isinstance(item, str) for item in arguments):
             fields.fail("arguments", "a list of strings that is not empty")
         files = tuple(map(LockedFile.from_document, fields.values["files"]))
-        return cls(tuple(arguments), files, fields.digest("result"), fields.maybe("written", fields.text))
+        now = fields.maybe("now", fields.text) if version > 1 else None
+        if now is not None and exact_time(now) is None:
+            fields.fail("now", "a time such as 2026-11-20T17:45:00")
+        return cls(tuple(arguments), files, fields.digest("result"), fields.maybe("written", fields.text), now)
 
 
 @dataclass(frozen=True)
@@ -142,12 +151,15 @@ class Lock:
         All that were loaded.
     run : Run or None
         The command that gives the result; None where a program of its own does.
+    version : int
+        Of the file that it was read from: the digest of a lock stays that of its file.
     """
 
     package: str
     libraries: Mapping[str, str]
     models: tuple[LockedModel, ...]
     run: Run | None = None
+    version: int = VERSION
 
     @classmethod
     def now(cls, models: Iterable[LockedModel], run: Run | None = None) -> Lock:
@@ -158,11 +170,11 @@ class Lock:
         """Describe it."""
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.version,
             "intact": self.package,
             "libraries": dict(self.libraries),
             "models": [model.to_document() for model in self.models],
-            "run": None if self.run is None else self.run.to_document(),
+            "run": None if self.run is None else self.run.to_document(self.version),
         }
 
     @property
@@ -192,8 +204,9 @@ class Lock:
     def _read(cls, value: Any) -> Lock:
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise LockError(f"no lock: its member format must be {FORMAT!r}")
-        if value.get("version") != VERSION or not is_integer(value["version"], 1, LARGEST):
-            raise LockError(f"the lock is of version {shown(value.get('version'))}; this program reads {VERSION}")
+        version: Any = value.get("version")
+        if not is_integer(version, 1, VERSION):
+            raise LockError(f"the lock is of version {shown(version)}; this program reads 1 and {VERSION}")
         fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
         found, models, run = fields.values["libraries"], fields.values["models"], fields.values["run"]
         if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
@@ -204,7 +217,8 @@ class Lock:
             fields.text("intact"),
             found,
             tuple(map(LockedModel.from_document, models)),
-            None if run is None else Run.from_document(run),
+            None if run is None else Run.from_document(run, version),
+            version,
         )
 
 
@@ -285,6 +299,8 @@ def compare(locked: Lock, here: Lock) -> list[Finding]:
         findings += [
             Finding(f"file {file.name}", file.sha256.hex(), files.get(file.name, _ABSENT)) for file in locked.run.files
         ]
+        if locked.version > 1:
+            findings.append(Finding("now", str(locked.run.now), str(here.run.now)))
         findings.append(Finding("result", locked.run.result.hex(), here.run.result.hex()))
     return findings
 
