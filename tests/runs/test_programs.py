@@ -1,5 +1,6 @@
 """Receipts of runs with programs: what they printed is computed again, or it is said that it could not be."""
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -89,7 +90,8 @@ def test_another_python_may_print_something_else(model, receipt):
 
 def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
-    monkeypatch.setattr("intact.sandbox.run", lambda *_: pytest.fail("ran a stranger's program"))
+    running = importlib.import_module("intact.sandbox.run")  # the package's own name for it is the function
+    monkeypatch.setattr(running, "execute", lambda *_: pytest.fail("ran a stranger's program"))
     verdict = verify_run(model, receipt)
     found = verdict.outcome, verdict.what, verdict.entry, verdict.programs, verdict.checked
     assert found == ("unverifiable", "sandbox", programs(receipt)[0], 0, receipt.count)
@@ -103,7 +105,11 @@ def test_programs_that_end_differently_each_time_are_no_proof_of_a_lie(model, re
 
     count = iter(range(1000))
     run = sandbox.run
-    monkeypatch.setattr("intact.sandbox.run", lambda *given: replace(run(*given), stdout=f"{next(count)} and so on\n"))
+
+    def differing(*given, **more):
+        return replace(run(*given, **more), stdout=f"{next(count)} and so on\n")
+
+    monkeypatch.setattr("intact.sandbox.run", differing)
     verdict = verify_run(model, receipt)
     assert (verdict.outcome, verdict.what) == ("unverifiable", "run")
     assert "differently from run to run" in verdict.detail

@@ -1,10 +1,13 @@
 """Programs that try to get out, and programs that only compute."""
 
+import errno
 import importlib
 import os
+import platform
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from intact.errors import ParameterError, SandboxError
-from intact.sandbox import Limits, protection, run
+from intact.sandbox import Limits, filters, protection, run
 from intact.sandbox.protection import Kind, Protection
 
 protections = importlib.import_module("intact.sandbox.protection")  # the package's own name for it is the function
@@ -227,6 +230,132 @@ def test_a_local_server_cannot_be_reached(using: Kind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 3)", using=using).ended == "error"
+
+
+UNNEEDED = {
+    "io_uring_setup": (0, 0),
+    "io_uring_enter": (-1, 0, 0, 1 << 30, 0, 0),
+    "io_uring_register": (-1, 1 << 30, 0, 0),
+    "bpf": (9999, 0, 0),
+    "perf_event_open": (0, 0, -1, -1, 1 << 30),
+    "userfaultfd": (1 | 1 << 30,),
+}
+"""Doors into the kernel, each with arguments that the kernel itself refuses with another error than EPERM."""
+
+
+@pytest.mark.parametrize("call", UNNEEDED)
+def test_doors_into_the_kernel_are_shut_by_the_filter(using: Kind, call: str) -> None:
+    if not protection(using).filtered:
+        pytest.skip("needs the filter")
+    import pyseccomp
+
+    number = pyseccomp.resolve_syscall(pyseccomp.system_arch(), call)
+    assert number > 0
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.syscall({", ".join(f"ctypes.c_long({value})" for value in (number, *UNNEEDED[call]))}), ctypes.get_errno())
+"""
+    assert run(code, limits=LIMITS, using=using).stdout == f"-1 {errno.EPERM}\n"
+
+
+LOAD, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_GREATER, JUMP_SET, JUMP, RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x05, 0x06
+
+
+def decided(program: bytes, number: int, arch: int) -> int:
+    """Run a filter (classic BPF, as `linux/filter.h` has it) on a system call whose arguments are all zero."""
+    instructions = list(struct.iter_unpack("<HBBI", program))
+    data = struct.pack("<II", number, arch) + bytes(56)
+    place, value = 0, 0
+    while True:
+        code, true, false, operand = instructions[place]
+        place += 1
+        if code == RETURN:
+            return operand
+        if code == LOAD:
+            (value,) = struct.unpack_from("<I", data, operand)
+        elif code == JUMP:
+            place += operand
+        else:
+            holds = {
+                JUMP_EQUAL: value == operand,
+                JUMP_GREATER: value > operand,
+                JUMP_AT_LEAST: value >= operand,
+                JUMP_SET: bool(value & operand),
+            }
+            place += true if holds[code] else false
+
+
+REFUSED, ALLOWED = 0x00050000 | errno.EPERM, 0x7FFF0000
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+
+@pytest.mark.skipif(platform.machine() not in ARCHITECTURES, reason="knows no number of this architecture")
+@pytest.mark.skipif(not find_spec("pyseccomp"), reason="needs pyseccomp")
+@pytest.mark.parametrize("call", [*UNNEEDED, "ptrace", "mount", "socket", "memfd_create", "unshare", "keyctl"])
+def test_both_filters_refuse_a_call_whatever_the_kernel_says_of_it(call: str) -> None:
+    """Many kernels refuse some of these by themselves, where a test in the sandbox would see no difference."""
+    import pyseccomp
+
+    arch = ARCHITECTURES[platform.machine()]
+    for program in (filters.strict(), filters.narrow()):
+        assert decided(program, pyseccomp.resolve_syscall(pyseccomp.system_arch(), call), arch) == REFUSED
+        assert decided(program, pyseccomp.resolve_syscall(pyseccomp.system_arch(), "read"), arch) == ALLOWED
+
+
+CAPABILITIES = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+VERSION, CAPBSET_READ = 0x20080522, 23
+header, sets = (ctypes.c_uint32 * 2)(VERSION, 0), (ctypes.c_uint32 * 6)(*[9] * 6)
+assert libc.capget(header, sets) == 0
+print(list(sets), [n for n in range(64) if libc.prctl(CAPBSET_READ, n, 0, 0, 0) == 1])
+"""
+
+
+def test_in_bubblewrap_no_capability_is_left_nor_can_be_gained() -> None:
+    if not _works("bubblewrap"):
+        pytest.skip("needs bubblewrap")
+    assert run(CAPABILITIES, limits=LIMITS, using="bubblewrap").stdout == "[0, 0, 0, 0, 0, 0] []\n"
+
+
+PACKAGES = sorted(
+    str(folder)
+    for place in {Path(os.__file__).parent, *Path("/usr/lib").glob("python3*"), *Path("/usr/lib64").glob("python3*")}
+    for folder in place.glob("*-packages")
+    if any(folder.iterdir())
+)
+
+
+@pytest.mark.skipif(not PACKAGES, reason="no interpreter here has packages")
+def test_packages_of_the_interpreter_cannot_be_listed_read_or_imported(using: Kind) -> None:
+    """As in the layouts of pyenv and conda, where they lie inside the standard library's folder."""
+    file = next(str(path) for folder in PACKAGES for path in sorted(Path(folder).rglob("*.py")))
+    names = sorted({path.parent.name for folder in PACKAGES for path in Path(folder).glob("*/__init__.py")})
+    code = f"""
+import os, sys
+sys.path += {PACKAGES!r}
+def attempt(action):
+    try:
+        return action()
+    except (OSError, ImportError):
+        return []
+print([attempt(lambda: os.listdir(folder)) for folder in {PACKAGES!r}])
+print(attempt(lambda: open({file!r}).read()))
+print([name for name in {names!r} if attempt(lambda: [__import__(name)])])
+print([attempt(lambda: open(folder + '/x', 'w')) for folder in {PACKAGES!r}])
+"""
+    outcome = run(code, limits=replace(LIMITS, cpu_seconds=30, seconds=300), using=using)
+    none = [[] for _ in PACKAGES]
+    assert outcome.stdout.splitlines() == [str(none), "[]", "[]", str(none)], outcome.stderr
+
+
+def test_a_strangers_program_never_runs_without_protection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SandboxError, match="no protection against the code of a stranger"):
+        run("print(1)", using="none", stranger=True)
+    monkeypatch.setenv("INTACT_SANDBOX", "none")
+    with pytest.raises(SandboxError, match="INTACT_SANDBOX=none, or the caller, asked for it"):
+        run("print(1)", stranger=True)
 
 
 LONG = Limits(seconds=600, cpu_seconds=300)

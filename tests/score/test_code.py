@@ -110,6 +110,23 @@ def test_a_program_that_is_killed_from_outside_is_undecided():
         code.passes("import os\nos.kill(os.getpid(), 9)", [], Limits(seconds=600, cpu_seconds=300))
 
 
+def test_a_mark_counts_only_as_the_last_line():
+    _, mark = code.testing("x = 1", "assert x")
+    assert code.passed(f"noise\n{mark}\n", mark)
+    for stdout in (f"{mark}\nmore\n", f"{mark} \n", f"x{mark}\n", f"{mark}x\n", f"{mark}\n\n.", ""):
+        assert not code.passed(stdout, mark)
+    _, mark = code.counting("x = 1", ["assert x"])
+    assert code.counted(f"noise\n{mark} 1\n", mark) == 1
+    for stdout in (f"{mark} 1\nmore\n", f"x{mark} 1\n", f"{mark} 1 1\n", f"{mark} x\n", f"{mark}\n", ""):
+        assert code.counted(stdout, mark) == 0
+
+
+@pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+def test_what_a_program_writes_behind_its_tests_makes_it_fail():
+    program = "import atexit\natexit.register(print, 'an error occurred')\ndef f(x):\n    return x + 1\n"
+    assert not code.passes(program, ["assert f(1) == 2"])
+
+
 NAMES = "def print(*_): pass\ndef exec(*_): pass\ndef globals(): pass\n"
 
 

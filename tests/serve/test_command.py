@@ -71,6 +71,14 @@ def test_it_starts_logs_and_ends(tiny_path):
     assert "Traceback" not in process.log
 
 
+def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
+    monkeypatch.setenv("INTACT_SANDBOX", "none")
+    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}", "--port", "0"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
+    assert ended.returncode == 2
+    assert "INTACT_SANDBOX=none would run the programs of clients' requests without any protection" in ended.stderr
+
+
 def test_killed_while_it_streams_it_gives_the_same_again(tiny_path):
     with command(tiny_path) as (url, process):
         body = CHAT | {"stream": True, "max_tokens": 900, "ignore_eos": True}

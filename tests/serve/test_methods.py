@@ -1,6 +1,7 @@
 """Reasoning methods through the official client: the library's answers, progress, budgets, and who leaves."""
 
 import asyncio
+import importlib
 import json
 
 import httpx
@@ -169,6 +170,18 @@ def test_a_client_is_charged_what_its_method_took(server, stream):
     told = answer.text.splitlines()[-4].removeprefix("data: ") if stream else answer.text
     server.settle(server.idle)
     assert gate.accounts["127.0.0.1"] - before == json.loads(told)["usage"]["total_tokens"]
+
+
+@pytest.mark.parametrize("receipt", [False, True])
+def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, receipt):
+    """Also where the environment changes after the start."""
+    running = importlib.import_module("intact.sandbox.run")  # the package's own name for it is the function
+    monkeypatch.setattr(running, "execute", lambda *_: pytest.fail("ran a client's program without protection"))
+    monkeypatch.setenv("INTACT_SANDBOX", "none")
+    asked = ASKED | {"model": "tiny:program-aided-1", "intact": {"answer": "text", "receipt": receipt}}
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    assert answer.status_code == 400, answer.text
+    assert "no protection against the code of a stranger" in answer.json()["error"]["message"]
 
 
 def test_a_server_that_ends_waits_for_no_method(tiny_path):

@@ -1,11 +1,15 @@
 """What docs/server.md shows works: its Python and curl, the harness, the unit and the container file."""
 
+import configparser
 import re
+import shutil
 import subprocess
+import sys
 
 import pytest
 
 import intact
+from intact.sandbox import protection
 from support.serving import running
 
 NAME = "smollm2-135m-instruct"
@@ -64,6 +68,63 @@ def test_every_option_of_the_unit_and_the_container_is_known(root):
         options = re.findall(r"--[a-z-]+", line)
         assert len(options) >= 3
         assert set(options) <= known
+
+
+@pytest.fixture
+def unit(root):
+    """The settings of the systemd unit's service."""
+    parser = configparser.ConfigParser(strict=True, interpolation=None, comment_prefixes=("#", ";"))
+    parser.optionxform = str
+    parser.read_string((root / "examples" / "server" / "intact.service").read_text())
+    return parser["Service"]
+
+
+def test_the_unit_leaves_bubblewrap_what_it_needs(unit):
+    """See systemd.exec(5); each of these makes bwrap fail, as its namespaces are made inside the service."""
+    off = ("no", "false", "off", "0", "")
+    for name in ("RestrictNamespaces", "ProtectKernelTunables", "ProtectHostname", "SystemCallFilter"):
+        assert unit.get(name, "no").lower() in off, name
+    assert unit.get("ProcSubset", "all") == "all"
+    families = unit["RestrictAddressFamilies"].split()
+    assert "AF_NETLINK" in families
+    assert "~" not in families[0]
+
+
+FAMILIES = """
+import errno, socket, sys
+import pyseccomp
+from intact.sandbox import run
+allowed = [int(getattr(socket, name)) for name in sys.argv[1].split()]
+rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+for family in set(range(46)) - set(allowed):
+    rules.add_rule(pyseccomp.ERRNO(errno.EAFNOSUPPORT), "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+rules.load()
+print(run("print(6 * 7)", using="bubblewrap").stdout)
+"""
+
+
+@pytest.mark.skipif(protection().kind != "bubblewrap" or not protection().filtered, reason="needs both protections")
+def test_bubblewrap_works_under_the_address_families_of_the_unit(unit):
+    """Restricted as systemd does it, by a filter on the system call; without AF_NETLINK it fails."""
+    families = unit["RestrictAddressFamilies"]
+
+    def told(families):
+        done = subprocess.run([sys.executable, "-c", FAMILIES, families], capture_output=True, text=True, check=False)
+        return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+    assert told(families) == "42"
+    assert "NETLINK" in told(families.replace("AF_NETLINK", ""))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_takes_the_unit(root, tmp_path):
+    """But for the program, which is not installed here."""
+    text = (root / "examples" / "server" / "intact.service").read_text()
+    file = tmp_path / "intact.service"
+    file.write_text(text.replace("/opt/intact/bin/intact", "/bin/true"))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
 @pytest.mark.slow

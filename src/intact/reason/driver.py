@@ -90,9 +90,12 @@ class Driver:
         The time that chat templates are told; None where none of the models' asks for it.
     fatal : tuple of types
         What ends everything, where a method's request raises it; of anything else that method is told alone.
+    for_strangers : bool
+        If true, programs never run without protection, whatever INTACT_SANDBOX says.
     """
 
     anew = False
+    for_strangers = False
     fatal: tuple[type[Exception], ...] = (JournalError,)
 
     def __init__(
@@ -171,7 +174,7 @@ class Driver:
         """Run a program in the sandbox, and wait for it; `stop` ends it."""
         from intact import sandbox
 
-        return sandbox.run(request.code, request.stdin, request.limits, stop=stop)
+        return sandbox.run(request.code, request.stdin, request.limits, stop=stop, stranger=self.for_strangers)
 
     def end_code(self, execution: Execution) -> None:
         """End an execution's programs: of those that have not begun the futures are cancelled."""

@@ -74,6 +74,4 @@ def _outcome(request: Run) -> Outcome:
     """What becomes of a stranger's program: it never runs without protection, whatever INTACT_SANDBOX says."""
     from intact import sandbox
 
-    if sandbox.protection().kind == "none":
-        raise SandboxError("nothing here keeps the programs of a receipt in, so that they were not run again")
-    return sandbox.run(request.code, request.stdin, request.limits)
+    return sandbox.run(request.code, request.stdin, request.limits, stranger=True)

@@ -25,6 +25,8 @@ from intact.sandbox import filters
 Kind = Literal["bubblewrap", "seccomp", "none"]
 
 SCRATCH = "/scratch"
+LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
+"""The folders of the system's libraries."""
 AGAIN = 60.0
 """Seconds after which a protection that failed is tried again."""
 _failures: dict[Protection, tuple[float, str]] = {}
@@ -63,7 +65,7 @@ def protection(kind: Kind | None = None) -> Protection:
         _failures.clear()  # who names one wants it tried
     kind = kind or wished()
     if kind == "none":
-        return Protection("none", False, "asked for")
+        return Protection("none", False, "INTACT_SANDBOX=none, or the caller, asked for it")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
     if kind != "seccomp" and no_bubblewrap is None:
         return Protection("bubblewrap", no_filter is None, no_filter or "")
@@ -167,13 +169,15 @@ def bubblewrap(scratch: int) -> list[str]:
     ]
     arguments += ["--uid", "65534", "--gid", "65534"]
     arguments += ["--hostname", "sandbox", "--size", "1048576", "--tmpfs", "/"]
-    for path in ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64"):
+    for path in LIBRARIES:
         if Path(path).is_symlink():
             arguments += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).is_dir():
             arguments += ["--ro-bind", path, path]
     for path in _interpreter_files():
         arguments += ["--ro-bind", path, path]
+    for path in _site_packages():
+        arguments += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
     for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
         arguments += ["--dev-bind", device, device]
     arguments += ["--size", str(scratch), "--tmpfs", SCRATCH, "--chdir", SCRATCH, "--remount-ro", "/", "--"]
@@ -182,12 +186,23 @@ def bubblewrap(scratch: int) -> list[str]:
 
 @cache
 def _interpreter_files() -> tuple[str, ...]:
-    """Return the executable, the standard library, and the libraries that stand beside them; no site packages."""
+    """Return the executable, the standard library, and the libraries that stand beside them."""
     executable = Path(interpreter()[0])
-    root = Path(sys.base_prefix)
-    found = [executable, *root.glob("lib/*.so*")]
-    bases = {"base": str(root), "platbase": str(root), "installed_base": str(root), "installed_platbase": str(root)}
-    found += [Path(sysconfig.get_path(name, vars=bases)) for name in ("stdlib", "platstdlib")]
+    found = [executable, *Path(sys.base_prefix).glob("lib/*.so*"), *_standard_library()]
     found += [Path("/nix/store")] if executable.is_relative_to("/nix/store") else []
     found = [path for path in found if path.exists()]
     return tuple(dict.fromkeys(str(path) for path in found if not path.is_relative_to("/usr/lib")))
+
+
+def _standard_library() -> list[Path]:
+    root = str(Path(sys.base_prefix))
+    bases = dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), root)
+    return [Path(sysconfig.get_path(name, vars=bases)) for name in ("stdlib", "platstdlib")]
+
+
+@cache
+def _site_packages() -> tuple[str, ...]:
+    """Return the folders of installed packages that a program would see: each is hidden by an empty one."""
+    places = [*_standard_library(), *(place for root in LIBRARIES for place in Path(root).glob("python3*"))]
+    found = [folder for place in places for folder in place.glob("*-packages") if folder.is_dir()]
+    return tuple(dict.fromkeys(str(folder.resolve()) for folder in found))

@@ -52,6 +52,7 @@ def run(
     *,
     using: Kind | None = None,
     stop: Event | None = None,
+    stranger: bool = False,
 ) -> Outcome:
     """Run Python code in a process of its own, and return what became of it.
 
@@ -72,13 +73,17 @@ def run(
         on running without any.
     stop
         Set by another thread, it ends the program as if its time were over.
+    stranger
+        If true, the program is a stranger's: it never runs without protection, whatever `using` and INTACT_SANDBOX say.
 
     Raises
     ------
     SandboxError
-        If there is no protection here and the caller does not insist, or if the protection itself fails.
+        If there is no protection here and the caller does not insist, or may not; or if the protection itself fails.
     """
     chosen = protection(using)
+    if chosen.kind == "none" and stranger:
+        raise SandboxError(f"no protection against the code of a stranger that would run here ({chosen.missing})")
     if chosen.kind == "none" and (using or wished()) != "none":
         raise SandboxError(
             f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"

@@ -187,7 +187,7 @@ class Solving(Work[Result]):
     def run(self) -> Result:
         """Solve the problem."""
         given = self._undertaking
-        driver = (_Recorder if given.receipt else Driver)(
+        driver = (_ServedRecorder if given.receipt else _ServedDriver)(
             {"main": self._backend},
             budget=given.budget,
             sampling=given.sampling,
@@ -224,8 +224,16 @@ class Solving(Work[Result]):
             self._tell({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
 
 
-class _Recorder(RecordingDriver):
+class _ServedDriver(Driver):
+    """Solves what clients ask for."""
+
+    for_strangers = True
+
+
+class _ServedRecorder(RecordingDriver):
     """Makes receipts of what clients may ask for."""
+
+    for_strangers = True
 
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
         return self.scorer(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intact.errors import ParameterError
+from intact.sandbox.protection import wished
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Settings:
         for key in self.keys:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
                 raise ParameterError("an API key must have at least 16 characters, of printable ASCII, without spaces")
+        if wished() == "none":
+            raise ParameterError(
+                "INTACT_SANDBOX=none would run the programs of clients' requests without any protection, which a "
+                "server never does; unset it, or name bubblewrap or seccomp"
+            )
 
 
 def is_loopback(host: str) -> bool:
