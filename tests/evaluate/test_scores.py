@@ -3,18 +3,22 @@
 import pytest
 
 from intact.evaluate.results import Record
-from intact.evaluate.scores import scores
+from intact.evaluate.scores import check, scores
 from intact.tasks.choose import choose
 
 
-def told(*verdicts, metric="accuracy"):
-    """The figure of problems, each of which was asked under as many seeds as it has verdicts."""
-    records = [
+def recorded(*verdicts):
+    """Records of problems, each of which was asked under as many seeds as it has verdicts."""
+    return [
         Record(0, seed, f"p{i}", "1", "1", right, None, None, "done", "", {}, {"tokens": 5 + seed}, ())
         for i, problem in enumerate(verdicts)
         for seed, right in enumerate(problem)
     ]
-    (found,) = [score for score in scores([choose("gsm8k")], records) if score.metric == metric]
+
+
+def told(*verdicts, metric="accuracy"):
+    """The figure of such problems."""
+    (found,) = [score for score in scores([choose("gsm8k")], recorded(*verdicts)) if score.metric == metric]
     return found
 
 
@@ -43,3 +47,27 @@ def test_what_an_interval_is_found_by_is_said(verdicts, interval):
 
 def test_one_problem_has_no_interval():
     assert told([True, False])[3:] == (None, None, 1, "one problem")
+
+
+MIXED = [True, False], [True, True], [False, True]
+
+
+def test_figures_have_ten_significant_digits():
+    """By hand, with SciPy's quantiles: 0.689547701635619 and 0.8186490196758563 are the bounds of the second."""
+    found = told(*MIXED)
+    assert (found.value, found.low, found.high) == (0.6666666667, 0.0, 1.0)
+    found = told(*[[True, False]] * 30, *[[True, True]] * 31)
+    assert (found.value, found.low, found.high) == (0.7540983607, 0.6895477016, 0.8186490197)
+
+
+def test_scores_are_what_the_records_come_to_and_nothing_near_it():
+    records = recorded(*MIXED)
+    right = [score for score in scores([choose("gsm8k")], records) if score.metric == "accuracy"]
+    check(right, records)
+    for name in ("value", "high"):
+        off = [score._replace(**{name: getattr(score, name) * (1 + 1e-9)}) for score in right]
+        check(off, records, nearly=True)
+        with pytest.raises(ValueError, match="is not what the records come to"):
+            check(off, records)
+        with pytest.raises(ValueError, match="is not what the records come to"):
+            check([score._replace(**{name: getattr(score, name) * 1.00001}) for score in right], records, nearly=True)
