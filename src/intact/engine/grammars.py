@@ -12,8 +12,9 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]
     ValueError
         If the text of a constraint is not even of its kind.
     """
-    from llguidance._lib import LLMatcher, LLParserLimits
+    from llguidance import LLMatcher, LLParserLimits
 
     if kind == "json_schema":
         source = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": SPACE})
@@ -72,8 +73,8 @@ def complaint(kind: str, text: str, limits: dict[str, Any]) -> Complaint | None:
     """
     place = find_spec("llguidance")
     assert place is not None
-    assert place.submodule_search_locations is not None
-    command = [sys.executable, "-I", "-S", __file__, *place.submodule_search_locations]
+    assert place.origin is not None
+    command = [sys.executable, "-I", "-S", __file__, str(Path(place.origin).parents[1])]
     order = json.dumps([kind, text, limits]).encode()
     try:
         done = subprocess.run(command, input=order, capture_output=True, timeout=PATIENCE, check=False)
@@ -105,8 +106,7 @@ class _Bytes:
 
 def _trial(kind: str, text: str, limits: dict[str, Any]) -> None:
     """Compile a constraint, and go some steps."""
-    from llguidance._lib import LLTokenizer
-    from llguidance._tokenizer import TokenizerWrapper
+    from llguidance import LLTokenizer, TokenizerWrapper
 
     tokenizer = LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
     try:
@@ -131,9 +131,8 @@ def _main() -> None:
     _lower(resource.RLIMIT_AS, BYTES)
     _lower(resource.RLIMIT_STACK, STACK)
     _lower(resource.RLIMIT_CPU, 2)  # should the timer be lost
-    package = ModuleType("llguidance")  # its own __init__ takes longer than a trial
-    package.__path__ = sys.argv[1:]
-    sys.modules["llguidance"] = package
+    sys.path.append(sys.argv[1])
+    import_module("llguidance")  # whose own time is not the constraint's
     kind, text, limits = json.load(sys.stdin.buffer)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     _trial(kind, text, limits)
