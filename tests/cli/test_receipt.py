@@ -1,6 +1,7 @@
 """``intact receipt show``: what matters is told, nothing of it steers the terminal, nobody takes it for true."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,8 @@ import intact
 from intact.cli.receipt import LONGEST, WARNING
 from intact.receipts.document import write_receipts
 from intact.receipts.signature import new_key
+from intact.receipts.verify import verify
+from support.forger import altered, forge
 from support.tiny import write_tiny
 
 STEERING = "red\x1b[31m [bold]x[/] :smile:\nline\r\u202eend"
@@ -54,7 +57,8 @@ def test_a_run_is_told_with_its_votes_and_cost(intact_command, run, tmp_path):
     (told,) = shown(intact_command, tmp_path / "run.receipt", run)
     assert told["method"]["name"] == "beam_search"
     assert told["method"]["parameters"]["steps"] == 3
-    assert told["models"]["main"]["weights"] == run.header.models[0].digests.weights.hex()
+    assert [model["called"] for model in told["models"]] == [None]
+    assert told["models"][0]["weights"] == run.header.models[0].digests.weights.hex()
     assert told["problem"]["prompt"] == [{"role": "user", "content": "What is 2 + 2?"}]
     assert told["entries"]["tokens"] == run.count == told["result"]["cost"]["tokens"]
     assert told["entries"]["texts"] + told["entries"]["scores"] == len(run.entries)
@@ -76,6 +80,41 @@ def test_people_are_told_that_nothing_is_verified_and_nothing_steers_their_termi
     assert "| line\ufffd\ufffdend\n" in told.out
     assert not set(told.out) & set("\x1b\r\u202e")
     assert intact_command("receipt", "show", file, "--json").json["verified"] is False
+
+
+def test_what_nothing_checks_is_marked(intact_command, model, answer, run, tmp_path):
+    file = tmp_path / "two.receipts"
+    first, second = shown(intact_command, file, answer, run)
+    assert (first["unchecked"], first["partly_checked"]) == (["model.name"], ["prompt.source.given"])
+    assert second["unchecked"] == ["models.name", "method.source"]
+    assert second["partly_checked"] == ["problem.prompt"]
+    told = intact_command("receipt", "show", file).out.splitlines()
+    assert "      given [checked as far as the chat template writes it]" in told
+    assert any(row.startswith("    source [not checked]: ") for row in told)
+    assert "    prompt [checked as far as the chat template writes it]" in told
+    assert sum(row.startswith("    name [not checked]: ") for row in told) == 1
+    assert sum(row.startswith("      name [not checked]: ") for row in told) == 1
+
+
+def test_what_is_marked_in_an_answer_is_what_no_verdict_depends_on(intact_command, model, answer, tmp_path):
+    """Each claim that is marked is changed, with the chain made anew: the receipt stays true."""
+    pytest.importorskip("llguidance")
+    bound = model.generate("Why?", regex="[a-z ]+", max_tokens=5, temperature=1.0, receipt=True)[0][0].receipt
+    marked = {place for one in shown(intact_command, tmp_path / "x", answer, bound) for place in one["unchecked"]}
+    source = answer.header.request.source
+    text = source.text.replace('"content": "Be brief."', '"content": "Be brief.", "mood": "good"')
+    assert text != source.text
+    lies = {
+        "model.name": replace(answer.header, model=replace(answer.header.model, name="gpt-9")),
+        "prompt.source.given": altered(answer.header, source=replace(source, text=text)),
+        "compiler": replace(bound.header, request=replace(bound.header.request, compiler="llguidance 0.0.1")),
+    }
+    assert marked <= {*lies, "model.name"}
+    assert "compiler" in marked
+    for place, header in lies.items():
+        output = bound.output if place == "compiler" else answer.output
+        (verdict,) = verify(model, [forge(model, header, output)])
+        assert (place, verdict.outcome) == (place, "true")
 
 
 def test_long_texts_are_cut_unless_they_are_wanted_whole(intact_command, tmp_path):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import intact
+from intact.errors import ReceiptError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.receipts.identity import digests_of
+from intact.receipts.identity import digests_of, numerics_of
 from intact.runs.document import RunReceipt
 from intact.runs.entries import TextEntry
+from intact.runs.header import RunModel
 from intact.score.value.head import ValueHead
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
@@ -54,20 +56,40 @@ def solve(models, method, **more):
 def test_a_second_model_is_named_and_must_be_there(small, large, other, method, asked):
     models = {"main": small, "large": large}
     receipt = solve(models, method, **asked).receipt
-    assert [one.name for one in receipt.header.models] == ["main", "large"]
+    assert [one.name for one in receipt.header.models] == ["", "large"]
     assert receipt.header.models[1].digests == digests_of(large)
     assert judge(small, receipt, others={"large": large}) == ("true", None, None, None)
     assert judge(small, receipt)[:2] == ("unverifiable", "model")
     assert judge(small, receipt, others={"large": other})[:2] == ("unverifiable", "weights")
-    assert cover(models, receipt) == receipt
+    assert cover({"": small, "large": large}, receipt) == receipt
     claimed = (receipt.header.models[0], replace(receipt.header.models[1], digests=digests_of(other)))
-    false = cover({"main": small, "large": other}, receipt, models=claimed)
+    false = cover({"": small, "large": other}, receipt, models=claimed)
     outcome, what, entry, _ = judge(small, false, others={"large": other})
     assert (outcome, what in ("hidden state", "logprobs", "token"), entry is not None) == ("false", True, True)
     swapped = RunReceipt.make(
         replace(receipt.header, models=receipt.header.models[::-1]), receipt.entries, receipt.result
     )
-    assert judge(large, swapped, others={"main": small})[0] == "false"
+    assert judge(large, swapped, others={"": small})[0] == "false"
+
+
+def test_models_and_names_that_nothing_calls_are_no_part_of_a_receipt(small, large):
+    """Else whoever adds one would have it called true."""
+    receipt = solve({"main": small, "spare": large}, "self_consistency", n=2).receipt
+    assert [one.name for one in receipt.header.models] == [""]
+    assert judge(small, receipt)[0] == "true"
+    (only,) = receipt.header.models
+    spare = RunModel("spare", digests_of(large), numerics_of(large))
+    for models in ((only, spare), (replace(only, name="main"),)):
+        false = RunReceipt.make(replace(receipt.header, models=models), receipt.entries, receipt.result)
+        assert judge(small, false, others={"spare": large}) == ("false", "extra", None, None)
+    third = replace(receipt.header, models=(only, spare, replace(spare, name="large")))
+    with pytest.raises(ReceiptError, match="in ascending order of names"):
+        RunReceipt.parse(RunReceipt.make(third, receipt.entries, receipt.result).encode())
+    named = solve({"main": small, "spare": large}, "best_of_n", n=2, scorer="p_true:main").receipt
+    assert [one.name for one in named.header.models] == ["main"]
+    assert judge(small, named)[0] == "true"
+    renamed = replace(named.header, models=(replace(named.header.models[0], name=""),))
+    assert judge(small, RunReceipt.make(renamed, named.entries, named.result))[0] == "false"
 
 
 def test_the_text_of_the_second_model_is_held_against_that_one(small, large):
@@ -79,7 +101,7 @@ def test_the_text_of_the_second_model_is_held_against_that_one(small, large):
     receipt = solve(models, "best_of_n", n=2, scorer="p_true:large").receipt
     index = next(i for i, e in enumerate(receipt.entries) if isinstance(e, TextEntry) and e.output.top is not None)
     logprob = receipt.entries[index].output.logprobs[0] - 1
-    false = cover(models, receipt, swap(receipt, index, logprobs=(logprob,)))
+    false = cover({"": small, "large": large}, receipt, swap(receipt, index, logprobs=(logprob,)))
     assert judge(small, false, others={"large": large}) == ("false", "logprobs", index, 0)
 
 

@@ -61,11 +61,28 @@ def test_public_tests_are_run_again(model):
     sampling = {"max_tokens": 40, "temperature": 1.0, "regex": constraint}
     asked = {"n": 6, "scorer": "unit_tests:60"}
     (receipt,) = solve(model, "mbpp", [PROGRAM], "best_of_n", asked, sampling=sampling)
-    assert receipt.header.data["tests"] == ["assert add(1, 2) == 3"]
+    assert receipt.header.data == {"before": "", "entry": "add", "tests": ["assert add(1, 2) == 3"]}
     assert judge(model, receipt) == ("true", None, None, None)
     data = {**receipt.header.data, "tests": ["assert add(1, 2) == 1"]}
     false = RunReceipt.make(replace(receipt.header, data=data), receipt.entries, receipt.result)
     assert judge(model, false)[0] == "false"
+
+
+def test_data_that_nothing_reads_are_no_part_of_a_receipt(model):
+    data = {"tests": ["assert True"], "level": 5}
+    for problem in (
+        Problem("p", "Why?", data=data),
+        find_task("gsm8k").problem(replace(GSM[0], data=data)),
+    ):
+        ((_, result),) = solve_all(
+            model, [Task(find("self_consistency"), problem, {"n": 2})], sampling={"max_tokens": 9}, receipt=True
+        )
+        receipt = result.receipt
+        assert receipt.header.data == {}
+        assert judge(model, receipt)[0] == "true"
+        for name, value in data.items():
+            false = RunReceipt.make(replace(receipt.header, data={name: value}), receipt.entries, receipt.result)
+            assert judge(model, false) == ("false", "extra", None, None)
 
 
 def test_tasks_of_ones_own_are_refused(model):

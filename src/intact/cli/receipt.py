@@ -26,6 +26,11 @@ LONGEST: Final = 2000
 MOST: Final = 20
 """Members of a list that are."""
 WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
+UNCHECKED: Final = ("model.name", "models.name", "compiler", "sandbox", "method.source")
+"""Places of what no verdict of `intact verify` depends on, if all else is true (docs/receipts.md)."""
+PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "now")
+"""Places of what is checked only as far as the chat template writes it."""
+MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
 What an answer's receipt says: model, question, parameters, answer, whose signature
   intact receipt show sky.receipt
@@ -60,7 +65,8 @@ def show(
             told.append({"file": str(entry.file), "line": entry.line, **said})
         else:
             out().print(Text(one_line(f"{entry.file}:{entry.line}  not verified"), "bold"), soft_wrap=True)
-            for row in _rows(said, indent="  "):
+            marks = {place: MARKS[kind] for kind in MARKS for place in said.pop(kind, ())}
+            for row in _rows(said, marks, indent="  "):
                 out().print(Text(row), soft_wrap=True)
     if not shown:
         raise ParameterError(f"no file has a line {line}")
@@ -81,7 +87,22 @@ def described(entry: Entry) -> dict[str, Any]:
         return {"error": str(content)}
     says = _answer(content) if isinstance(content, Receipt) else _run(content)
     signature = None if content.signature is None else content.signature.key.hex()
-    return {**says, "digest": entry.digest and entry.digest.hex(), "signature_by": signature}
+    marked = {"unchecked": _given(says, UNCHECKED), "partly_checked": _given(says, PARTLY)}
+    return {**says, "digest": entry.digest and entry.digest.hex(), "signature_by": signature, **marked}
+
+
+def _given(says: dict[str, Any], places: tuple[str, ...]) -> list[str]:
+    """Return those of some places at which a receipt says something; a place goes through all items of a list."""
+    return [place for place in places if any(part is not None for part in _parts(says, place.split(".")))]
+
+
+def _parts(value: Any, names: list[str]) -> list[Any]:
+    """Return what stands at a place."""
+    if isinstance(value, list):
+        return [part for item in value for part in _parts(item, names)]
+    if not names:
+        return [value]
+    return _parts(value[names[0]], names[1:]) if isinstance(value, dict) and names[0] in value else []
 
 
 def _answer(receipt: Receipt) -> dict[str, Any]:
@@ -110,7 +131,7 @@ def _run(run: RunReceipt) -> dict[str, Any]:
     turns = header.prompt
     return {
         "receipt_of": "a run",
-        "models": {model.name: _model(model.digests, model.numerics) for model in header.models},
+        "models": [{"called": one.name or None, **_model(one.digests, one.numerics)} for one in header.models],
         "method": {"name": header.method, "parameters": dict(header.parameters), "source": header.source.hex()},
         "problem": {
             "id": header.id,
@@ -179,19 +200,22 @@ def _bounded(value: Any) -> Any:
     return value
 
 
-def _rows(value: Any, name: str = "", indent: str = "") -> Iterator[str]:
-    """Lines for people: a member a line, those of objects and lists below it, and texts of many lines behind bars."""
-    label = indent + one_line(name).replace("_", " ")
+def _rows(value: Any, marks: Mapping[str, str], name: str = "", indent: str = "", place: str = "") -> Iterator[str]:
+    """Lines for people: a member a line, those of objects and lists below it, and texts of many lines behind bars.
+
+    A member at one of the places of `marks` is followed by its mark.
+    """
+    label = indent + one_line(name).replace("_", " ") + (f" [{marks[place]}]" if place in marks else "")
     below = indent + ("  " if name else "")
     if isinstance(value, Mapping) and value:
         if name:
             yield label
         for member, part in value.items():
-            yield from _rows(part, str(member), below)
+            yield from _rows(part, marks, str(member), below, f"{place}.{member}" if place else str(member))
     elif isinstance(value, list | tuple) and any(isinstance(part, Mapping | list | tuple) for part in value):
         yield label
         for number, part in enumerate(value, 1):
-            yield from _rows(part, f"{number}", below)
+            yield from _rows(part, marks, f"{number}", below, place if isinstance(part, Mapping) else "")
     elif isinstance(value, str) and "\n" in value:
         yield label
         for text in value.split("\n"):

@@ -198,6 +198,19 @@ class Driver:
         """Whether a model's chat template is told the time."""
         return self.now is not None and isinstance(backend, Rendering) and backend.asks_time
 
+    def model(self, execution: Execution, name: str) -> Backend:
+        """Find the back end of a model by its name, the first where the name is empty.
+
+        Raises
+        ------
+        ParameterError
+            If there is none.
+        """
+        found = self.backends.get(name) if name else next(iter(self.backends.values()))
+        if found is None:
+            raise ParameterError(f"there is no model {name!r}; there are {', '.join(self.backends)}")
+        return found
+
     def called(self, request: Call) -> Method:
         """The method of a call."""
         return find(request.method) if isinstance(request.method, str) else request.method

@@ -113,11 +113,8 @@ class Execution:
     # What slots use
 
     def backend(self, model: str) -> Backend:
-        """The back end of a model's name."""
-        found = self.driver.backends.get(model) if model else next(iter(self.driver.backends.values()))
-        if found is None:
-            raise ParameterError(f"there is no model {model!r}; there are {', '.join(self.driver.backends)}")
-        return found
+        """Find the back end of a model by its name, the first where the name is empty."""
+        return self.driver.model(self, model)
 
     def writing(self, request: Extend) -> Writing:
         """Resolve what an extension leaves open, and give it its place in the tree."""

@@ -12,6 +12,7 @@ from intact.reason.trace import path
 from intact.receipts.document import Receipt
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, TextEntry
+from intact.runs.problems import NotingData
 from intact.runs.verdict import DecidedError, RunVerdict, false
 from intact.score.child import noting
 
@@ -40,12 +41,14 @@ class Claims:
         The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
     programs : dict of bytes to Run
         What was run, by digest.
+    data : NotingData
+        The problem's, which knows at the end what was read of it.
     ended : Exception or None
         What ends the replay, even where the method was told instead.
     """
 
     def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:
-        self.run = run
+        self.run, self.data = run, NotingData(run.header.data)
         self.ended: Exception | None = None
         self._between, self._reading = between, READING
         self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}

@@ -20,6 +20,8 @@ FORMAT: Final = "intact-run-receipt"
 VERSION: Final = 3
 READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
 """The last version of this package that reads each earlier version."""
+FIRST: Final = ""
+"""The name of the first model where nothing calls it by another."""
 LONGEST: Final = 1 << 18
 """Characters of a prompt: it becomes tokens before anything else of it is known."""
 MEMBERS: Final = (
@@ -74,7 +76,8 @@ class RunHeader:
     Attributes
     ----------
     models : tuple of RunModel
-        The first is the one that methods mean unless they name one.
+        The first is the one that methods mean unless they name one; its name is `FIRST` unless one does. The others
+        are those that methods name.
     method : str
         Its name.
     source : bytes
@@ -86,7 +89,7 @@ class RunHeader:
     reader : str
         How an answer is read (`intact.runs.problems`).
     data : mapping
-        The problem's, what else a method may know.
+        Of what else a method may know of the problem, the members that were read.
     sampling : mapping
         The user's wishes.
     budget : mapping
@@ -182,6 +185,8 @@ def _models(fields: Fields) -> tuple[RunModel, ...]:
     models = tuple([RunModel.from_document(value, f"models[{index}]") for index, value in enumerate(values)])
     if len({model.name for model in models}) < len(models):
         fields.fail("models", "a list without two models of one name")
+    if any(a.name > b.name for a, b in pairwise(models[1:])):
+        fields.fail("models", "a list in which those behind the first are in ascending order of names")
     return models
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,8 @@ from intact.receipts.likeliest import pack
 from intact.receipts.make import ChainRecorder, header_of
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry, TextEntry, program_digest
-from intact.runs.header import RunHeader, RunModel
-from intact.runs.problems import reader_of
+from intact.runs.header import FIRST, RunHeader, RunModel
+from intact.runs.problems import NotingData, reader_of, replayable
 from intact.runs.programs import here
 from intact.runs.sealed import SealedDriver, entries_of, insist, outcome_of, source
 from intact.runs.values import unbounded, unwritten
@@ -130,12 +132,6 @@ class RecordingDriver(SealedDriver):
         super().__init__(self._writers, **options)
         if self.budget.seconds is not None or options.get("seconds") is not None:
             raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
-        self._models = tuple(
-            [
-                RunModel(name, digests_of(writer.model), numerics_of(writer.model))
-                for name, writer in self._writers.items()
-            ]
-        )
         self._texts: dict[Root, dict[str, TextEntry]] = defaultdict(dict)
         self._constrained: set[Root] = set()
         self._contents: dict[str, str] = {}
@@ -178,17 +174,24 @@ class RecordingDriver(SealedDriver):
 
     def _open(self, number: int, task: Task) -> None:
         insist(task.method)
-        reader_of(task.problem)
         if task.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
         wrong = unbounded(task.parameters)
         if wrong is not None:
             raise ParameterError(f"no receipt can hold the parameter {wrong} = {task.parameters[wrong]!r:.80}")
-        wrong = unwritten(_plain(task.problem.data))
+        data = _plain(task.problem.data)
+        wrong = unwritten(data)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {task.problem.data[wrong]!r:.80}")
-        noticing = replace(task.problem, read=NotingReader(task.problem.read))
-        super()._open(number, task._replace(problem=noticing))
+            raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {data[wrong]!r:.80}")
+        problem = replayable(replace(task.problem, data=data))
+        super()._open(number, task._replace(problem=replace(problem, read=NotingReader(problem.read))))
+
+    def _models(self, named: AbstractSet[str]) -> tuple[RunModel, ...]:
+        """The first model, and those that were called by their names."""
+        (first, writer), *others = self._writers.items()
+        called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
+        models = [(first if first in named else FIRST, writer), *called]
+        return tuple([RunModel(name, digests_of(one.model), numerics_of(one.model)) for name, one in models])
 
     def _result(self, active: Active) -> Result:
         result = super()._result(active)
@@ -201,14 +204,15 @@ class RecordingDriver(SealedDriver):
 
     def _receipt(self, active: Active, result: Result) -> RunReceipt:
         method, problem, parameters = active.task
-        read, root = problem.read, active.execution.root
+        read, data, root = problem.read, problem.data, active.execution.root
         assert isinstance(read, NotingReader)
+        assert isinstance(data, NotingData)
         if read.given_up:
             raise ReceiptError(f"algebra gave up {read.given_up[0]!r:.80}, which it may not do elsewhere")
         entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
         ran = any(isinstance(entry, RunEntry) for entry in entries)
         header = RunHeader(
-            self._models,
+            self._models(self.named.pop(root, set())),
             method.name,
             source(),
             dict(parameters),
@@ -216,7 +220,7 @@ class RecordingDriver(SealedDriver):
             problem.prompt,
             problem.seed,
             reader_of(replace(problem, read=read.read)),
-            _plain(problem.data),
+            data.read,
             _plain(self.sampling),
             self.budget.as_dict(),
             tuple(sorted(self.files.pop(root, {}).items())),

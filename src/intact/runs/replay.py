@@ -30,7 +30,7 @@ from intact.receipts.likeliest import PAIR, unpack
 from intact.runs.claims import Asked, Claims
 from intact.runs.document import RunReceipt
 from intact.runs.entries import ScoreEntry, TextEntry, program_digest
-from intact.runs.header import RunHeader
+from intact.runs.header import FIRST, RunHeader
 from intact.runs.problems import problem_of
 from intact.runs.sealed import SealedDriver, entries_of, outcome_of
 from intact.runs.verdict import DecidedError, RunVerdict, false
@@ -197,7 +197,8 @@ def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
     Exception
         What `between` raised.
     """
-    problem, claims = problem_of(header), driver.claims
+    claims = driver.claims
+    problem = problem_of(header, claims.data)
     problem = replace(problem, read=partial(claims.read, problem.read))
     ((_, result),) = driver.solve([Task(all_methods()[header.method], problem, header.parameters)])
     if claims.ended is not None:
@@ -268,6 +269,12 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
         what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
         raise false(what, min(len(run.entries), len(entries)), detail)
     header = run.header
+    named = set().union(*driver.named.values())
+    for place, one in enumerate(header.models):
+        if one.name not in named and (place or one.name != FIRST):
+            raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
+    for name in claims.data.unread:
+        raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
     if dict(header.files) != {name: text for files in driver.files.values() for name, text in files.items()}:
         raise false("extra", None, "it holds a file that the method does not read")
     now = None if header.now is None else header.now.isoformat()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.answer import Result
+from intact.reason.backends.base import Backend
 from intact.reason.driver import Driver
 from intact.reason.execution import Execution, Root
 from intact.reason.registry import Method, all_methods
@@ -46,6 +47,8 @@ class SealedDriver(Driver, ABC):
     ----------
     files : dict of Root to dict of str to str
         The texts of what was read for each problem, by their names.
+    named : dict of Root to set of str
+        The models that were called by a name for each problem.
     """
 
     anew = True
@@ -53,6 +56,7 @@ class SealedDriver(Driver, ABC):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.files: dict[Root, dict[str, str]] = defaultdict(dict)
+        self.named: dict[Root, set[str]] = defaultdict(set)
 
     @abstractmethod
     def content(self, file: str) -> str:
@@ -63,6 +67,13 @@ class SealedDriver(Driver, ABC):
         text = self.content(file)
         self.files[execution.root][file] = text
         return text
+
+    def model(self, execution: Execution, name: str) -> Backend:
+        """Find a model, and remember for which problem it was called by a name."""
+        found = super().model(execution, name)
+        if name:
+            self.named[execution.root].add(name)
+        return found
 
     def scorer_for(self, execution: Execution, name: str) -> Scorer:
         """Find a scorer by its name, of those whose numbers are the same everywhere."""

@@ -209,7 +209,10 @@ class Task(ABC):
         return f"{examples}Question: {item.question}\nAnswer:"
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer in a text to this very item."""
+        """Return the canonical answer in a text to this very item, of which it may look at `data` alone.
+
+        A receipt holds no more of an item, and of its data only what was looked at.
+        """
         return self.read(text)
 
     def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
