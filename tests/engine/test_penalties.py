@@ -99,6 +99,23 @@ def test_forks_are_histories_of_their_own(prompt: list[int], steps: list[tuple[i
         assert got.tolist() == [1 << 40 if z is None else z for z in row]
 
 
+@given(IDS, IDS)
+def test_no_list_of_edits_names_a_token_twice(prompt: list[int], drawn: list[int]) -> None:
+    """Kernels apply each edit of a list: a token that is named twice would be penalised twice."""
+    history = History.start(EVERYTHING, prompt, ENDS)
+    assert history is not None
+    for token in drawn:
+        history.add(token)
+        edits = history.edits()
+        assert edits is not None
+        for named in (edits.biased, edits.repeated, edits.drawn, edits.forbidden):
+            assert len(set(named.tolist())) == len(named)
+    edits = history.edits()
+    assert edits is not None
+    assert set(edits.repeated.tolist()) == {*prompt, *drawn}
+    assert dict(zip(edits.drawn.tolist(), edits.counts.tolist(), strict=True)) == Counter(drawn)
+
+
 def test_nothing_is_kept_where_nothing_applies() -> None:
     assert History.start(SamplingParameters(temperature=0.7, top_p=0.9), [1, 2], ENDS) is None
     history = History.start(SamplingParameters(min_tokens=1), [1], ENDS)

@@ -103,6 +103,10 @@ def test_selective_by_hand():
     assert selective_accuracy([0.9, 0.8, 0.7, 0.6], [True, False, True, False], 0.25) == 1
     # a tenth of thirty is three
     assert selective_accuracy(range(30), [i > 26 for i in range(30)], 0.1) == 1
+    # the number of texts is rounded up: 0.3 of four are two, 0.6 three
+    assert selective_accuracy([0.9, 0.8, 0.7, 0.6], [True, False, True, False], 0.3) == 1 / 2
+    assert selective_accuracy([0.9, 0.8, 0.7, 0.6], [True, False, True, False], 0.6) == pytest.approx(2 / 3)
+    assert selective_accuracy([0.9, 0.8, 0.7, 0.6], [True, False, True, False], 0.000001) == 1
     with pytest.raises(ParameterError, match="coverage must lie in"):
         selective_accuracy([1], [True], 0)
 

@@ -45,6 +45,22 @@ def test_what_an_interval_is_found_by_is_said(verdicts, interval):
     assert found.low <= found.value <= found.high
 
 
+RECORDS = [Record(0, 0, f"p{i}", "1", "1", i != 1, None, None, "done", "", {}, {"tokens": 5 + i}, ()) for i in range(3)]
+
+
+@pytest.mark.parametrize("name", ["value", "low", "high"])
+@pytest.mark.parametrize("metric", ["accuracy", "tokens"])
+def test_stated_figures_are_those_of_the_records(name, metric):
+    """Only last digits may differ, which a library's sums may have moved; one in a hundred thousand is a lie."""
+    stated = list(scores([choose("gsm8k")], RECORDS))
+    check(stated, RECORDS)
+    place = next(i for i, score in enumerate(stated) if score.metric == metric)
+    for off in (1e-5, -1e-5, 0.09):
+        lie = stated[place]._replace(**{name: getattr(stated[place], name) * (1 + off)})
+        with pytest.raises(ValueError, match=f"{metric} of task 0 is not what the records come to"):
+            check([*stated[:place], lie, *stated[place + 1 :]], RECORDS)
+
+
 def test_one_problem_has_no_interval():
     assert told([True, False])[3:] == (None, None, 1, "one problem")
 

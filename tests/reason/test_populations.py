@@ -125,6 +125,13 @@ def test_puct_by_hand() -> None:
     assert Child(2, 0.75).mean == 0.375
 
 
+def test_the_weight_of_priors_in_puct_is_that_of_its_source() -> None:
+    """At N = 100 and c = ln(19753 / 19652) + 1.25 a child never visited, of prior 1, has the bound 10 c."""
+    bound = 10 * (math.log((100 + 19652 + 1) / 19652) + 1.25)
+    for mean, chosen in ((bound - 1e-9, 1), (bound + 1e-9, 0)):
+        assert puct([Child(100, 100 * mean, 0.0), Child(0, 0.0, 1.0)]) == chosen
+
+
 def test_variates_have_their_laws_and_pinned_bits() -> None:
     from scipy.stats import beta, gamma, kstest, norm, uniform
 

@@ -8,7 +8,7 @@ import pytest
 
 import intact
 from intact.engine.constraints import compiler
-from intact.errors import ReceiptError
+from intact.errors import ParameterError, ReceiptError
 from intact.receipts import verify as verifying
 from intact.receipts.document import Receipt, Source
 from intact.receipts.verify import verify
@@ -153,6 +153,20 @@ def test_another_prompt(model, honest):
     assert (verdict.outcome, verdict.what) == ("false", "token")
     verdict = judge(model, replace(honest, header=altered(honest.header, prompt=(*prompt, 999), source=None)))
     assert (verdict.what, verdict.position) == ("prompt", len(prompt))
+
+
+def test_tokens_lie_below_the_vocabularys_size(model, honest):
+    vocabulary, prompt, output = model.program.vocabulary, honest.header.request.prompt, honest.output
+    beyond = replace(honest, header=altered(honest.header, prompt=(*prompt[:-1], vocabulary), source=None))
+    assert (judge(model, beyond).outcome, judge(model, beyond).what) == ("false", "prompt")
+    assert judge(model, beyond).position == len(prompt) - 1
+    beyond = replace(honest, output=replace(output, tokens=(*output.tokens[:-1], vocabulary)))
+    assert (judge(model, beyond).outcome, judge(model, beyond).what) == ("false", "token")
+    assert f"lie in 0 to {vocabulary - 1}" in judge(model, beyond).detail
+    last = replace(honest, header=altered(honest.header, prompt=(*prompt[:-1], vocabulary - 1), source=None))
+    assert judge(model, last).what == "hidden state"
+    with pytest.raises(ParameterError, match=f"token 1 must lie in \\[0, {vocabulary}\\), got {vocabulary}"):
+        model.generate([1, vocabulary], max_tokens=1)
 
 
 @pytest.mark.parametrize("name", ["self", "messages_", "context", "now"])

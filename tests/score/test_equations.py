@@ -122,6 +122,26 @@ def test_nearly_all_equations_of_gsm8k_hold_and_its_slips_are_found(data_dir):
     assert (Fraction(19200), Fraction(1920), False) in wrong  # "192*100=$1920"
 
 
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("1/8 = 0.13", True),
+        ("1/8 = 0.12", True),
+        ("1/8 = 0.131", False),
+        ("10/3 = 3.34", False),
+        ("10/3 = 3.32", False),
+        ("7/2 ≈ 4", True),
+        ("7/2 ≈ 3", True),
+        ("10/3 ≈ 4", False),
+        ("1/8 = 12.5%", True),
+        ("1/3 = 33.3%", True),
+        ("1/3 = 33.4%", False),
+    ],
+)
+def test_a_result_may_be_off_by_half_of_its_last_digit(text, holds):
+    assert [equation.holds for equation in equations(text)] == [holds]
+
+
 whole = st.integers(-99, 99)
 
 

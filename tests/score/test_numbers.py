@@ -57,3 +57,10 @@ def test_a_canonical_form_is_read_back_as_the_same_number(value):
 def test_no_text_is_too_odd(text):
     numerals(text)
     as_number(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-$5", -5), ("$-5", -5), ("-$-5", 5), ("−€–5", 5), ("+$5", 5), ("+$-5", -5), ("$5", 5)]
+)
+def test_two_signs_cancel(text, value):
+    assert as_number(text) == value

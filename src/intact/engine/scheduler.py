@@ -286,7 +286,7 @@ class Scheduler:
         for paused in (True, False):
             for s in running:
                 if not paused and asking is not None and s.order <= asking.order:
-                    return
+                    return  # no two have one order, so that < would do the same: who asks is passed over below
                 if s.request.paused == paused and s is not asking:
                     yield s
 
