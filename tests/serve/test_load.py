@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -362,9 +361,7 @@ def test_shutting_down_lets_requests_end(tiny_path):
                 server.stop()
                 return await task
 
-        began = time.monotonic()
         assert run(scene()).json()["usage"]["completion_tokens"] == 300
-        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("before", [None, 900])

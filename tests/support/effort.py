@@ -1,7 +1,9 @@
 """How much Python does for its part, counted and not timed: the same number at every run of the same interpreter."""
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -9,6 +11,23 @@ from typing import Any
 import intact
 
 SOURCE = tuple([str(Path(intact.__file__).parent / folder) for folder in ("reason", "score")])
+
+
+@contextmanager
+def counted_calls() -> Iterator[Counter[str]]:
+    """Count the calls of functions in the block, in Python and in C."""
+    counted: Counter[str] = Counter()
+
+    def profiled(frame: FrameType, event: str, argument: Any) -> None:
+        if event in ("call", "c_call"):
+            counted[event] += 1
+
+    profiler = sys.getprofile()
+    sys.setprofile(profiled)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(profiler)
 
 
 def effort(work: Callable[[], Any]) -> int:

@@ -1,7 +1,6 @@
 """Chat templates: the dialect, and the limits."""
 
 import threading
-import time
 from datetime import datetime
 from typing import Any
 
@@ -78,10 +77,8 @@ def test_the_dialect_of_chat_templates(source: str, expected: str | None) -> Non
     ],
 )
 def test_a_template_that_takes_too_long_is_stopped(source: str) -> None:
-    start = time.monotonic()
     with pytest.raises((FormatError, ParameterError), match=r"x.gguf (was stopped|fails).*(took more than|Recursion)"):
         render(source)
-    assert time.monotonic() - start < 60  # a machine with other work
 
 
 @pytest.mark.parametrize(
