@@ -1,4 +1,4 @@
-"""Errors of the integer functions beside those of their ancestors on the same inputs: the table of docs/numerics.md.
+"""Errors of the integer functions beside those of their ancestors on the same inputs: a table of docs/benchmarks.md.
 
 I-BERT (Kim et al. 2021, arXiv 2101.01321): i-exp and i-GELU, polynomials of degree 2. I-ViT (Li and Gu 2023, arXiv
 2207.01405): Shiftmax and ShiftGELU, shifts and straight lines. Both are written as their papers give them, on inputs of
