@@ -376,6 +376,8 @@ LONG = Limits(seconds=600, cpu_seconds=300)
         ("class A:\n    def __f(self):\n        for _ in 'ab':\n            yield _\nlist(A()._A__f())", 1 + 2),
         ("assert sorted('cab', key=lambda c: c) == ['a', 'b', 'c']", 3),
         ("for i in range(9):\n    if i == 2:\n        break\n    continue\nelse:\n    0 / 0", 3),
+        ("x = 'a' * (1 << 15)\nx += 'b'\ny = [x + x]\na, b = x + x, 2", 4 + 4 + 8),
+        ("x = 1 << (1 << 17)\nclass A:\n    __y = x * 1\n    z = x", 2 + 2),
         ("async def f():\n    return 1\ntry:\n    f().send(None)\nexcept StopIteration:\n    pass", 1),
     ],
 )
@@ -397,6 +399,9 @@ def test_steps_are_the_programs_own_iterations_and_calls(code: str, steps: int) 
         "def f():\n    while 1:\n        try:\n            f()\n        except BaseException:\n            pass\nf()",
         "for x in iter(int, 1):\n    print(end='')",
         "any(0 for x in iter(int, 1))",
+        "x, y = 1, 1\nwhile True:\n    x, y = y, x + y",
+        "x = 2\nwhile True:\n    x *= x",
+        "text = ''\nwhile True:\n    text = 'x' + text",
         "import functools\nfunctools.reduce(lambda a, b: a, iter(int, 1))",
         "import sys\nclass Out:\n    def write(self, text):\n        while True: pass\nsys.stdout = Out()\nprint('x')",
     ],

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import collections
 import contextlib
 import gc
 import itertools
@@ -31,6 +32,16 @@ STEPS = 87
 
 STEP = "<step>"
 """The built-in function that counts a step; no program can write such a name."""
+
+WEIGH = "<weigh>"
+"""The built-in function that counts steps for the size of what an operator has made."""
+
+GROWING = ast.Add, ast.Mult, ast.Pow, ast.LShift
+STEP_BYTES = 1 << 13
+"""Bytes of an integer or a text that count as a step."""
+
+LARGEST = 1 << 20
+"""Bytes of the largest integer; a larger one takes all steps, as arithmetic on it takes seconds."""
 
 STARTED = b"!"
 """Written over the order's first byte once all is in force."""
@@ -84,7 +95,30 @@ def compile_counted(text: str) -> CodeType:
             node.body = ast.copy_location(ast.BoolOp(ast.And(), [call_step(node.body), node.body]), node.body)
         elif isinstance(node, ast.comprehension):
             node.ifs.insert(0, call_step(node.target))
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if isinstance(statements, list):
+                statements[:] = [part for statement in statements for part in (statement, *weighing(statement))]
     return compile(tree, "program.py", "exec", dont_inherit=True)
+
+
+def weighing(statement: ast.stmt) -> list[ast.stmt]:
+    """Return a call of `WEIGH` on the names that a statement assigns what grows, if it does."""
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.op, GROWING):
+        targets = [statement.target]
+    elif isinstance(statement, ast.Assign):
+        parts = ast.walk(statement.value)
+        if any(isinstance(part, ast.BinOp) and isinstance(part.op, GROWING) for part in parts):
+            targets = statement.targets
+    stored = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+    names = [part.id for part in stored if isinstance(part.ctx, ast.Store)]
+    if not names:
+        return []
+    function = ast.copy_location(ast.Name(WEIGH, ast.Load()), statement)
+    values: list[ast.expr] = [ast.copy_location(ast.Name(name, ast.Load()), statement) for name in names]
+    call = ast.copy_location(ast.Call(function, values, []), statement)
+    return [ast.copy_location(ast.Expr(call), statement)]
 
 
 def call_step(place: ast.AST) -> ast.expr:
@@ -96,7 +130,8 @@ def call_step(place: ast.AST) -> ast.expr:
 def count_steps(limit: int) -> None:
     """Define `STEP`: it ends the process when it is called once more than `limit`, which no program can catch.
 
-    Until then it is a method of an object written in C: it costs little, and adds no frame to the program's.
+    Until then it is a method of an object written in C: it costs little, and adds no frame to the program's. `WEIGH`
+    takes steps for large integers and texts, so that a loop in which they grow for ever ends before its time is over.
     """
     streams = sys.stdout, sys.stderr
 
@@ -107,7 +142,22 @@ def count_steps(limit: int) -> None:
                 stream.flush()
         os._exit(STEPS)
 
-    setattr(builtins, STEP, itertools.chain(itertools.repeat(True, limit), iter(end, True)).__next__)
+    steps = itertools.chain(itertools.repeat(True, limit), iter(end, True))
+
+    def weigh(*values: object) -> None:
+        for value in values:
+            if type(value) is int:
+                size = value.bit_length() >> 3
+            elif type(value) is str or type(value) is bytes:
+                size = len(value)
+            else:
+                continue
+            if size >= STEP_BYTES:
+                taken = limit + 1 if type(value) is int and size > LARGEST else size // STEP_BYTES
+                collections.deque(itertools.islice(steps, taken), 0)
+
+    setattr(builtins, STEP, steps.__next__)
+    setattr(builtins, WEIGH, weigh)
 
 
 def main() -> None:
