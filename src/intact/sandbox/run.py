@@ -112,6 +112,7 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, st
         "kind": chosen.kind,
         "strict": strict,
         "filter": program.hex(),
+        "parent": None if chosen.kind == "bubblewrap" else os.getpid(),
         "limits": {
             "AS": limits.memory,
             "CPU": limits.cpu_seconds,

@@ -60,8 +60,11 @@ def limit(values: dict[str, int]) -> None:
         resource.setrlimit(kind, (value, value + over))
 
 
-def restrict(program: bytes) -> None:
-    """Die with the parent, gain no rights, and make only the system calls that the filter lets through."""
+def restrict(program: bytes, parent: int | None) -> None:
+    """Die with the parent, gain no rights, and make only the system calls that the filter lets through.
+
+    Without its number the parent is bubblewrap's first process, which no other can outlive.
+    """
     import ctypes
 
     class Filter(ctypes.Structure):
@@ -74,6 +77,8 @@ def restrict(program: bytes) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
 
     prctl(PR_SET_PDEATHSIG, 9)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)  # it died before
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if program:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(Filter(len(program) // 8, program)))
@@ -170,7 +175,7 @@ def main() -> None:
             __import__(name)
     limit(order["limits"])
     if order["kind"] != "bubblewrap" or order["filter"]:
-        restrict(bytes.fromhex(order["filter"]))
+        restrict(bytes.fromhex(order["filter"]), order["parent"])
     os.lseek(paper, 0, os.SEEK_SET)
     os.write(paper, STARTED)  # from here on what happens is the program's doing
     os.close(paper)
