@@ -3,25 +3,32 @@
 import asyncio
 import threading
 from collections import Counter
+from pathlib import Path
 
 import httpx
 import pytest
 
+import intact
 from support.serving import running
 
+SOURCE = str(Path(intact.__file__).parent)
 STREAMS = 16
 FEW, MANY = 20, 120
 """Tokens of an answer: between the two the calls grow by what tokens cost, without what requests do."""
 
 
 class Calls:
-    """Function calls, in C or in Python, by thread; and wake-ups of the event loop from the engine's thread."""
+    """Calls that this package's own functions make, in C or in Python, by thread; and wake-ups of the event loop.
+
+    What its dependencies call inside is not counted: another version of theirs moves no number here.
+    """
 
     def __init__(self):
         self.of, self.wakes = Counter(), 0
 
     def __call__(self, frame, event, argument):
-        if event in ("call", "c_call"):
+        caller = frame.f_back if event == "call" else frame
+        if event in ("call", "c_call") and caller is not None and caller.f_code.co_filename.startswith(SOURCE):
             name = threading.current_thread().name
             self.of[name] += 1
             self.wakes += event == "call" and (name, frame.f_code.co_name) == ("intact-engine", "call_soon_threadsafe")
@@ -85,8 +92,8 @@ def test_a_step_wakes_the_loop_once_and_a_token_takes_few_calls(counted, path, f
     for tokens in (FEW, MANY):
         steps, wakes, loop = engine.counters.steps, calls.wakes, calls.of_loop()
         written = stream(server, path, fields, tokens)
-        assert calls.wakes - wakes <= engine.counters.steps - steps
+        assert 0 < calls.wakes - wakes <= engine.counters.steps - steps
         found.append((written, calls.of_loop() - loop))
     tokens, loop = (many - few for few, many in zip(*found, strict=True))
     assert tokens > STREAMS * (MANY - FEW) / 2
-    assert loop / tokens < 58
+    assert loop / tokens < 30
