@@ -31,7 +31,7 @@ def test_a_model_is_described_by_all_that_decides_its_texts(folder):
     assert (own["bits"], own["context"], own["profile"], own["architecture"]) == (8, 256, "int8", "llama")
     for options, differ in (
         ({"bits": 4}, {"bits"}),
-        ({"profile": "fp32"}, {"profile", "numerics"}),
+        ({"profile": "fp32"}, {"profile"}),
         ({"context": 128}, {"context", "weights"}),
     ):
         other = described(folder, "own.gguf", **options)
