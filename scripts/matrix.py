@@ -146,11 +146,12 @@ def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
         for requirement in [*extras["dependencies"], *extras["optional-dependencies"]["evaluate"]]
         for name, floor in re.findall(r"^(numpy|scipy)>=([\d.]+)", requirement)
     }
+    wheel: Path | None = None
     for python in interpreters(named):
         version = said(python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])")
         base = work / version
         try:
-            wheel = build_wheel(python, base)
+            wheel = build_wheel(python, base, wheel)
         except subprocess.CalledProcessError as error:
             yield Cell(version, "", "", None, f"the package does not build: {last(error)}")
             continue
@@ -177,10 +178,12 @@ def interpreters(named: list[Path]) -> list[Path]:
     return [found[minor] for minor in sorted(found)]
 
 
-def build_wheel(python: Path, base: Path) -> Path:
-    """Build the package for a Python, once."""
+def build_wheel(python: Path, base: Path, before: Path | None) -> Path:
+    """Build the package for a Python, once; a wheel of the stable ABI, built for the one before, serves it too."""
     if not (base / "build").exists():
         subprocess.run([python, "-m", "venv", base / "build"], check=True, capture_output=True)
+    if before is not None and "-abi3-" in before.name:
+        return before
     found = sorted((base / "wheel").glob("*.whl"))
     if not found:
         pip(base / "build", "wheel", "-q", "--no-deps", "-w", str(base / "wheel"), str(ROOT))
