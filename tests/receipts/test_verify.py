@@ -208,11 +208,11 @@ def test_a_time_that_nobody_asked_for(folder, model, honest):
         assert (verdict.outcome, verdict.what) == ("false", "prompt")
 
 
-def test_a_template_that_takes_too_long_here_makes_nobody_a_liar(model, honest, monkeypatch):
-    monkeypatch.setattr(model.tokenizer.chat_template, "_seconds", -1.0)
+def test_a_template_that_goes_beyond_its_limits_here_makes_nobody_a_liar(model, honest, monkeypatch):
+    monkeypatch.setattr(model.tokenizer.chat_template, "_max_output", 3)
     verdict = judge(model, honest)
     assert (verdict.outcome, verdict.what) == ("unverifiable", "template")
-    assert "took more than" in verdict.detail
+    assert "wrote more than 3 characters" in verdict.detail
 
 
 def test_another_template(folder, model, honest):

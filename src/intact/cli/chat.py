@@ -31,6 +31,7 @@ from intact.cli.output import fail, note, say
 from intact.cli.run import decode
 from intact.clock import read_time
 from intact.errors import IntactError, ParameterError
+from intact.text.template import prepare
 
 if TYPE_CHECKING:
     from intact.receipts.document import Receipt
@@ -71,6 +72,7 @@ def command(
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
     moment = {} if now is None else {"now": read_time(now)}
+    prepare()
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")

@@ -30,6 +30,7 @@ from intact.clock import current, read_time
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import Conversation
+from intact.text.template import prepare
 
 EXAMPLES = """\
 A first answer; the default model is fetched once
@@ -84,6 +85,8 @@ def command(
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     moment = None if now is None else read_time(now)
+    if not raw:
+        prepare()
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
     request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()

@@ -77,7 +77,8 @@ def main() -> None:
         data = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
         if len(data) > most:
             data = json.dumps(["error", f"a reply of {len(data):,} bytes is longer than {most:,}"]).encode()
-        replies.write(LENGTH.pack(len(data)) + data)
+        replies.write(LENGTH.pack(len(data)))
+        replies.write(data)
         replies.flush()
 
     program, folders, limits = receive()

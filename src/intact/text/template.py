@@ -1,34 +1,52 @@
 """Chat templates: conversations to prompts."""
 
-import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
-from intact.errors import FormatError, ParameterError
-
-if TYPE_CHECKING:
-    import jinja2
-
-    from intact.text.meter import MeteredEnvironment
+from intact.errors import FormatError, IntactError, ParameterError
+from intact.process import LimitReached, WorkerFailure, WorkerProcess
 
 Message = Mapping[str, Any]
 """A turn of a conversation: `role`, `content`, and whatever else the template knows."""
 
 _LONGEST_SOURCE: Final = 1 << 17
 """Characters of a template: the longest known have tens of thousands, and each takes 14 microseconds to compile."""
-_BUDGET_PER_OUTPUT: Final = 8
-_FILE: Final = "<template>"
-"""The name that jinja2 gives in tracebacks."""
+_COMPILING: Final = 20.0
+"""Processor time to compile a template, in seconds."""
+_GRACE: Final = 0.25
+"""Seconds of a rendering beyond its limit, after which the kernel ends a process that does not stop by itself."""
+_MEMORY: Final = 512 << 20
+"""Address space of the process that renders."""
+_ATTEMPTS: Final = 8
+"""How often a template is compiled for one rendering, when others end or fill the process in between."""
+
+_renderer: Final = WorkerProcess(
+    Path(__file__).with_name("template_worker.py"),
+    "jinja2",
+    seconds=_COMPILING,
+    memory=_MEMORY,
+    limits={"NOFILE": 0},
+)
+
+
+def prepare() -> None:
+    """Start the process that renders, without waiting for it, so that the first rendering need not."""
+    with suppress(IntactError):  # which the first rendering says
+        _renderer.prepare()
 
 
 class ChatTemplate:
     """A model's template for conversations, in the dialect of jinja2 that Hugging Face's models use.
 
     It runs in jinja2's immutable sandbox with `raise_exception`, `strftime_now` and `tojson`, blocks trimmed, `break`
-    and `continue`; under limits on time and on output that no template can go beyond by much (see `intact.text.meter`).
+    and `continue`; in a worker process, which the kernel keeps within limits of time and memory (`intact.process`).
 
     Parameters
     ----------
@@ -43,7 +61,7 @@ class ChatTemplate:
     seconds : float
         How long a rendering may take, of the processor's time.
     max_output : int
-        How many characters a prompt may have. Eight times as many may be made on the way.
+        How many characters a prompt may have.
     """
 
     def __init__(
@@ -51,7 +69,7 @@ class ChatTemplate:
         source_text: str,
         *,
         tokens: Mapping[str, str] | None = None,
-        tool_use: "ChatTemplate | None" = None,
+        tool_use: ChatTemplate | None = None,
         source: str = "the model",
         seconds: float = 2.0,
         max_output: int = 16_000_000,
@@ -96,21 +114,19 @@ class ChatTemplate:
             What a template that writes the date takes it from: by default the clock. Fix it to have the same prompt
             tomorrow.
         **variables
-            Further variables of the template, such as `tools` or `enable_thinking`.
+            Further variables of the template, such as `tools` or `enable_thinking`: text, numbers, booleans, None,
+            and lists, tuples or mappings of such.
 
         Raises
         ------
         ParameterError
             If the messages are misshapen, or the template refuses them or fails on them.
         FormatError
-            If the template is unreadable, or goes beyond its limits.
+            If the template is unreadable, goes beyond its limits, or cannot be rendered on this machine.
         """
-        from intact.text.meter import LimitError, Meter
-
         if self.tool_use is not None and variables.get("tools") is not None:
             return self.tool_use.render(messages, add_generation_prompt, now=now, **variables)
         _check(messages)
-        template = self._template
         given = {
             "messages": list(messages),
             "tools": None,
@@ -118,68 +134,112 @@ class ChatTemplate:
             **self._tokens,
             **variables,
             "add_generation_prompt": add_generation_prompt,
-            "raise_exception": _raise_exception,
-            "strftime_now": lambda format: (now or datetime.now()).strftime(format),  # noqa: A006
         }
-        meter = Meter(self._seconds, _BUDGET_PER_OUTPUT * self._max_output)
-        try:
-            with closing(self._environment.run(meter, lambda: template.generate(given))) as pieces:
-                return self._joined(pieces)
-        except LimitError as error:
-            raise FormatError(f"the chat template of {self._source} was stopped{_line(error)}: it {error}") from error
-        except _Refusal as error:
-            raise ParameterError(f"the chat template of {self._source} refuses these messages: {error}") from error
-        except Exception as error:
+        values = {name: _plain(value, name) for name, value in given.items()}
+        reply = self._render(values, _parts_of(now or datetime.now()))
+        line = f", line {reply['line']}" if reply.get("line") else ""
+        if "limit" in reply:
+            raise FormatError(f"the chat template of {self._source} was stopped{line}: it {reply['limit']}")
+        if "refusal" in reply:
+            raise ParameterError(f"the chat template of {self._source} refuses these messages: {reply['refusal']}")
+        if "failure" in reply:
             raise ParameterError(
-                f"the chat template of {self._source} fails on these messages{_line(error)}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+                f"the chat template of {self._source} fails on these messages{line}: {reply['failure']}"
+            )
+        text: str = reply["text"]
+        return text
 
-    def _joined(self, pieces: Iterable[str]) -> str:
-        from intact.text.meter import LimitError
+    def _render(self, values: dict[str, Any], now: tuple[str, float | None, str | None]) -> dict[str, Any]:
+        """Return the worker's reply (`intact.text.template_worker.render`)."""
+        request = (self._name, values, now, self._seconds, self._max_output)
+        seconds, longest = self._seconds + _GRACE, _reply(self._max_output)
+        for _ in range(_ATTEMPTS):
+            try:
+                reply: dict[str, Any] | None = _renderer.ask("render", *request, seconds=seconds, reply=longest)
+            except LimitReached as error:
+                return {"limit": str(error)}
+            except WorkerFailure as error:
+                return {"failure": str(error)}
+            except ValueError as error:
+                if isinstance(error, IntactError):
+                    raise self._not_here(error) from error
+                raise ParameterError(f"messages are nested too deeply: {error}") from error
+            if reply is not None:
+                return reply
+            self._compile()
+        return {"limit": "was forgotten again and again, as other templates ended its process"}
 
-        written: list[str] = []
-        length = 0
-        for piece in pieces:
-            length += len(piece)
-            if length > self._max_output:
-                raise LimitError(f"wrote more than {self._max_output:,} characters")
-            written.append(piece)
-        return "".join(written)
+    def _compile(self) -> None:
+        """Have the worker compile the template.
 
-    @cached_property
-    def _environment(self) -> "MeteredEnvironment":
-        from intact.text.meter import MeteredEnvironment
-
-        return MeteredEnvironment()
-
-    @cached_property
-    def _template(self) -> "jinja2.Template":
-        import jinja2
-
+        Raises
+        ------
+        FormatError
+            If it is unreadable.
+        """
         if len(self.source_text) > _LONGEST_SOURCE:
             raise FormatError(
                 f"the chat template of {self._source} has {len(self.source_text):,} characters; "
                 f"expected at most {_LONGEST_SOURCE:,}"
             )
         try:
-            return self._environment.from_string(self.source_text)
-        except jinja2.TemplateSyntaxError as error:
-            raise FormatError(
-                f"the chat template of {self._source} is unreadable, line {error.lineno}: {error.message}"
-            ) from error
-        except Exception as error:  # what Python says of the code that jinja2 makes: nesting too deep, and the like
-            raise FormatError(
-                f"the chat template of {self._source} is unreadable: {type(error).__name__}: {error}"
-            ) from error
+            problem = _renderer.ask("compile", self._name, self.source_text)
+        except (LimitReached, WorkerFailure) as error:
+            problem = f": compiling it {error}"
+        except IntactError as error:
+            raise self._not_here(error) from error
+        if problem is not None:
+            raise FormatError(f"the chat template of {self._source} is unreadable{problem}")
+
+    def _not_here(self, error: IntactError) -> FormatError:
+        return FormatError(f"the chat template of {self._source} cannot be rendered here: {error}")
+
+    @cached_property
+    def _name(self) -> str:
+        """What the worker knows it by."""
+        return hashlib.sha256(self.source_text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class _Refusal(Exception):  # noqa: N818
-    """What a template raises on purpose."""
+def _reply(characters: int) -> int:
+    """Return how many bytes a reply of so many characters may have: JSON writes some with six."""
+    return 6 * characters + 4096
 
 
-def _raise_exception(message: object) -> None:
-    raise _Refusal(message)
+def _parts_of(now: datetime) -> tuple[str, float | None, str | None]:
+    """Return a time without its zone, and its zone's offset in seconds and name."""
+    offset = now.utcoffset()
+    return now.replace(tzinfo=None).isoformat(), None if offset is None else offset.total_seconds(), now.tzname()
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return a value in Python's own types.
+
+    Raises
+    ------
+    ParameterError
+        If something else is in it, or it is nested too deeply.
+    """
+    try:
+        return _as_plain(value, where)
+    except RecursionError:
+        raise ParameterError(f"{where} is nested too deeply") from None
+
+
+def _as_plain(value: Any, where: str) -> Any:
+    if value is None or type(value) in (str, bool, int, float):
+        return value
+    if isinstance(value, Mapping):
+        return {_as_plain(key, where): _as_plain(item, f"{where}[{key!r:.40}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_as_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise ParameterError(
+        f"{where} must be text, numbers, booleans, None, or lists, tuples or mappings of such, "
+        f"got {type(value).__name__}"
+    )
 
 
 def _check(messages: Sequence[Message]) -> None:
@@ -191,8 +251,3 @@ def _check(messages: Sequence[Message]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ParameterError(f"messages[{index}] must be a mapping with a 'role', got {message!r:.60}")
-
-
-def _line(error: BaseException) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _FILE]
-    return f", line {lines[-1]}" if lines else ""
