@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intact import score
 from intact.clock import DEFAULT_NOW
 from intact.errors import IntactError
 from intact.evaluate.plan import Plan
@@ -19,6 +18,7 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import told_time
 from intact.reason.state import Prompt
 from intact.receipts.identity import digests_of, numerics_of
+from intact.runs.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations
 from intact.tasks.likelihood import Likelihood
 from intact.tasks.task import Task
@@ -41,6 +41,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
             "parameters": parameters,
             "sampling": dict(method.sampling) | dict(plan.sampling),
             "source": _file_digest(Path(inspect.getfile(method.function))) if own else None,
+            "versions": versions_of_method(method, parameters).to_document(),
             **({"files": files} if (files := _files(parameters)) else {}),
         },
         "budget": plan.budget.as_dict(),
@@ -98,10 +99,8 @@ def digest(value: Any) -> str:
 
 
 def grader_digest(task: Task) -> str:
-    """SHA-256 over the sources that judge: the task's own classes, and all that reads and compares answers."""
-    sources = [Path(inspect.getfile(kind)) for kind in type(task).__mro__ if kind.__module__.startswith("intact.")]
-    sources += sorted(Path(score.__path__[0]).glob("*.py"))
-    return digest([[(path.name, _file_digest(path)) for path in dict.fromkeys(sources)], task.settings])
+    """SHA-256 over what decides a verdict: the versions of the code that reads and judges, and the task's settings."""
+    return digest([versions_of_task(task).to_document(), task.settings])
 
 
 def _file_digest(path: Path) -> str:
@@ -161,6 +160,7 @@ def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any
         "shots": chosen.shots,
         "stops": list(chosen.task.stops) if style == "base" else [],
         "problems": len(items),
+        "versions": versions_of_task(chosen.task).to_document(),
         "digests": {
             "items": digest([[i.id, i.question, i.answer, i.data, i.secret] for i in items]),
             "prompts": digest([[_asked(backend, prompt) for prompt in prompts] for backend in backends]),

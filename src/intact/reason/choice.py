@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from intact.errors import FormatError, ParameterError
 from intact.files import write_whole
 from intact.numerics.sampling import branch_key
 from intact.reason.exact import root
 
+VERSION: Final = 1
+"""Of how a table of methods chooses one for a question; raise it when that changes (`intact.runs.versions`)."""
 EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and as easy."""
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from threading import Event
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError, IntactError, JournalError, ParameterError
 from intact.reason.answer import Answer, Result
@@ -30,6 +30,8 @@ from intact.reason.writing import Reader
 if TYPE_CHECKING:
     from intact.sandbox import Outcome
 
+VERSION: Final = 1
+"""Of what becomes of a method's requests (places, draws, races, budgets, costs); see `intact.runs.versions`."""
 PARALLEL = 64
 """Problems that are worked at a time, at most."""
 ENOUGH = 256

@@ -106,6 +106,10 @@ class Method:
         Where it comes from.
     sampling : mapping
         What it prefers where neither the user nor a request says otherwise, such as a temperature.
+    version : int
+        Raised when the method makes other requests, or another answer of the same texts (`intact.runs.versions`).
+    uses : tuple of str
+        Shared parts that it uses and that have a version of their own, such as ``programs``.
     """
 
     name: str
@@ -114,6 +118,8 @@ class Method:
     line: str
     parameters: tuple[Parameter, ...]
     sampling: Mapping[str, Any]
+    version: int = 1
+    uses: tuple[str, ...] = ()
 
     def __call__(self, problem: Problem, **parameters: Any) -> Steps:
         """Begin to run.
@@ -144,13 +150,17 @@ class Method:
         return {one.name: wishes[one.name] for one in self.parameters if one.name in wishes} | dict(parameters)
 
 
-def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Method]:
+def method(
+    paper: str, version: int = 1, uses: tuple[str, ...] = (), **sampling: Any
+) -> Callable[[Callable[..., Steps]], Method]:
     """Make a method of a generator function, whose keyword-only parameters become the method's.
 
     Parameters
     ----------
     paper : str
         The source: authors, year, arXiv number.
+    version, uses
+        As of `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
     """
@@ -163,7 +173,7 @@ def method(paper: str, **sampling: Any) -> Callable[[Callable[..., Steps]], Meth
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         line = text.partition("\n")[0]
-        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling))
+        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), version, uses)
 
     return decorate
 

@@ -81,7 +81,7 @@ class RunHeader:
     method : str
         Its name.
     source : bytes
-        Digest of the code that made the run (`intact.runs.sealed.source`).
+        Digest of the versions of the code that made the run (`intact.runs.sealed.source`).
     parameters : mapping
         Those that were given; what was not has the method's default.
     id, prompt, seed

@@ -210,16 +210,17 @@ class RecordingDriver(SealedDriver):
         if read.given_up:
             raise ReceiptError(f"algebra gave up {read.given_up[0]!r:.80}, which it may not do elsewhere")
         entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
+        reader = reader_of(replace(problem, read=read.read))
         ran = any(isinstance(entry, RunEntry) for entry in entries)
         header = RunHeader(
             self._models(self.named.pop(root, set())),
             method.name,
-            source(),
+            source(method.name, reader, entries),
             dict(parameters),
             problem.id,
             problem.prompt,
             problem.seed,
-            reader_of(replace(problem, read=read.read)),
+            reader,
             data.read,
             _plain(self.sampling),
             self.budget.as_dict(),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from intact.errors import ParameterError, ReceiptError
@@ -20,20 +17,16 @@ from intact.reason.registry import Method, all_methods
 from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Branch
-from intact.receipts import canonical
 from intact.receipts.digests import HashName
-from intact.receipts.lock import libraries
 from intact.runs.document import Outcome
 from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.runs.values import unbounded
+from intact.runs.versions import versions_of_run
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
 
 INEXACT: Final = ("reward",)
 """Scorers whose numbers nobody else can be sure to get: Transformers adds floats in an order of its own."""
-DECIDING: Final = ("reason", "score", "tasks")
-"""Folders of this package that decide what is made of texts."""
-ALGEBRA: Final = ("math-verify", "sympy")
 LONGEST_RUN: Final = 60.0
 """Seconds that a program may have: who verifies runs it again."""
 
@@ -118,23 +111,10 @@ def insist(method: Method) -> None:
         raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
 
 
-@cache
-def source() -> bytes:
-    """SHA-256 of what makes an answer of texts: our sources of methods, scores and tasks, and who does their algebra.
-
-    Of the canonical form of an object: `files`, the SHA-256 of each source by its path in the package, and `libraries`,
-    the versions of `ALGEBRA`, null where one is missing.
-    """
-    package = Path(__file__).parent.parent
-    files = sorted([path for folder in DECIDING for path in (package / folder).rglob("*.py")])
-    installed = libraries()
-    told = {
-        "files": {
-            path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        },
-        "libraries": {name: installed.get(name) for name in ALGEBRA},
-    }
-    return hashlib.sha256(canonical.encode(told)).digest()
+def source(method: str, reader: str, entries: Iterable[Entry]) -> bytes:
+    """SHA-256 of the versions of what makes this run's result of its texts (`intact.runs.versions`)."""
+    judges = [entry.scorer for entry in entries if isinstance(entry, ScoreEntry)]
+    return versions_of_run(method, reader, judges).digest
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from intact.score.latex import plain
+
+VERSION: Final = 1
+"""Of which equations are found, and which of them hold; raise it when that changes (`intact.runs.versions`)."""
 
 MOST = 80
 """Tokens on one side of an equals sign that are looked at."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from intact.process import WorkerProcess
 from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
+
+VERSION: Final = 1
+"""Of how expressions are written, and which are equal; raise it when that changes (`intact.runs.versions`)."""
 
 LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""

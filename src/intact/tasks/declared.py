@@ -46,6 +46,7 @@ class _Exact(Task):
 class _Expression(Task):
     """Answers are expressions in LaTeX."""
 
+    uses = ("reader expression",)
     instruction = "Please reason step by step, and put your final answer within \\boxed{}."
 
     def read(self, text: str) -> str | None:

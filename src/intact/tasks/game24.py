@@ -20,6 +20,7 @@ class Game24(Task):
     line = "make 24 of four numbers with + - * /"
     source = "princeton-nlp/tree-of-thought-llm"
     licence = "MIT"
+    uses = ("equations",)
     files = {"test": "game24/24.csv", "all": "game24/24.csv"}
     instruction = (
         "Use each of the four numbers exactly once, with + - * / and brackets, to make 24. "

@@ -12,6 +12,7 @@ class Math500(Task):
     line = "competition problems whose answers are expressions"
     source = "MATH (Hendrycks), the 500-problem split"
     licence = "MIT"
+    uses = ("reader expression",)
     files = {"test": "math500/test.jsonl"}
     instruction = "Please reason step by step, and put your final answer within \\boxed{}."
     shots = (

@@ -41,6 +41,7 @@ class Numeric(Task):
 
     instruction = "Please reason step by step, and put the final number within \\boxed{}."
     shots: ClassVar[tuple[tuple[str, str], ...]] = SHOTS
+    uses = ("reader number",)
 
     def read(self, text: str) -> str | None:
         """Return the number that a text answers with."""

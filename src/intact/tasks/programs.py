@@ -26,6 +26,7 @@ class Programs(Task):
 
     longer: ClassVar[Mapping[str, int]] = {}
     stops = ("\nclass ", "\ndef ", "\nif __name__", "\nprint(", "\n```")
+    uses = ("programs",)
 
     def read(self, text: str) -> str | None:
         """Return the program in a text."""

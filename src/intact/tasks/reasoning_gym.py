@@ -47,6 +47,7 @@ class ReasoningGym(Generated):
         ("Spell 'stone' backwards.", "The letters are s, t, o, n, e; backwards e, n, o, t, s. The answer is enots."),
     )
     extra = "reasoning-gym"
+    libraries = ("reasoning-gym", "sympy")
 
     def __init__(self, *, dataset: str = DATASET, seed: int = 0, size: int = 100) -> None:
         super().__init__(seed=seed, size=size)

@@ -75,6 +75,12 @@ class Task(ABC):
         Whether anything here can judge its answers.
     called : str
         What finds it, where that is not its name.
+    version : int
+        Raised when it reads, judges or makes something else than before (`intact.runs.versions`).
+    uses : tuple of str
+        Shared parts that it uses and that have a version of their own, such as ``reader number``.
+    libraries : tuple of str
+        Outside libraries that decide what it makes or judges.
     """
 
     name: ClassVar[str]
@@ -89,6 +95,9 @@ class Task(ABC):
     extra: ClassVar[str] = ""
     graded: ClassVar[bool] = True
     called: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    uses: ClassVar[tuple[str, ...]] = ()
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def parse(self, row: Row, index: int) -> Item:

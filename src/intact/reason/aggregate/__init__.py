@@ -2,3 +2,8 @@
 
 An answer is any hashable value; None means that a sample has none, and does not vote. Samples are named by their place.
 """
+
+from typing import Final
+
+VERSION: Final = 1
+"""Of how answers are counted and weighed; raise it when that changes (`intact.runs.versions`)."""

@@ -39,7 +39,11 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
     return lines
 
 
-@method("Gao et al. 2022, arXiv 2211.10435 (PAL); Chen et al. 2022, arXiv 2211.12588 (PoT)", temperature=0.7)
+@method(
+    "Gao et al. 2022, arXiv 2211.10435 (PAL); Chen et al. 2022, arXiv 2211.12588 (PoT)",
+    uses=("programs",),
+    temperature=0.7,
+)
 def program_aided(problem: Problem, *, n: Count = 8, seconds: Positive = 10.0, program: str = PROGRAM) -> Steps:
     """Have n programs written and run, and give the answer that most of them print.
 

@@ -13,7 +13,11 @@ from intact.reason.scorer import Scorer
 
 @cache
 def scorers() -> dict[str, type[Any]]:
-    """The classes of this package that have a `name` and a method `score`, by that name, sorted."""
+    """The classes of this package that have a `name` and a method `score`, by that name, sorted.
+
+    Each also has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
+    (`intact.runs.versions`).
+    """
     found: dict[str, type[Any]] = {}
     for module in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():

@@ -22,6 +22,7 @@ class MeanLogprob:
     """The mean log-probability of a text's tokens at temperature 1, in nats, at most 0."""
 
     name, digest = "mean_logprob", ""
+    version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
@@ -33,6 +34,7 @@ class Perplexity:
     """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
 
     name, digest = "perplexity", ""
+    version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
@@ -49,6 +51,7 @@ class Entropy:
     """
 
     name, digest = "entropy", ""
+    version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
@@ -75,6 +78,7 @@ class SelfCertainty:
     """
 
     name, digest = "self_certainty", ""
+    version = 1
 
     def __init__(self, vocabulary: str | int = 100_000) -> None:
         try:

@@ -20,6 +20,8 @@ class Equations:
     """
 
     name, digest = "equations", ""
+    version = 1
+    uses = ("equations",)
 
     def __init__(self, without: str | float = 0.5) -> None:
         try:

@@ -14,6 +14,7 @@ class Likelihood:
     """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
 
     name, digest = "likelihood", ""
+    version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order.

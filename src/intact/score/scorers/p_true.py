@@ -26,6 +26,7 @@ class PTrue:
     """
 
     name, digest = "p_true", ""
+    version = 1
 
     def __init__(self, model: str = "") -> None:
         self._model = model

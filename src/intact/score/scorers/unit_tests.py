@@ -24,6 +24,8 @@ class UnitTests:
     """
 
     name, digest = "unit_tests", ""
+    version = 1
+    uses = ("programs",)
 
     def __init__(self, seconds: str | float = 10.0) -> None:
         try:

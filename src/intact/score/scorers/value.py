@@ -31,6 +31,7 @@ class Value:
     """
 
     name = "value"
+    version = 1
 
     def __init__(self, file: str = "", head: ValueHead | None = None) -> None:
         if not file:

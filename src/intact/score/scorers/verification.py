@@ -37,6 +37,7 @@ class Verification:
     """
 
     name, digest = "verification", ""
+    version = 1
 
     def __init__(self, model: str = "", checks: int = 1, max_tokens: int = 512) -> None:
         if checks < 1:

@@ -1,0 +1,148 @@
+"""Versions of the code that makes an answer of texts: declared where it is, raised when its behaviour changes.
+
+Digests in manifests and receipts are taken of these numbers and never of source text, so that comments, names and
+places of code change no published byte. Stored cases pin the behaviour of every version (`tests/support/pins.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, NamedTuple
+
+from intact.reason import aggregate, choice, driver
+from intact.reason.registry import Method, all_methods
+from intact.receipts import canonical
+from intact.score import answers, code, equations, symbolic
+from intact.score.scorers import scorers
+from intact.tasks.task import Task, all_tasks
+
+_TASK: Final = "task:"
+
+
+class _Part(NamedTuple):
+    """What is declared of a part: its version, the parts that it uses, the outside libraries that decide with it."""
+
+    version: int
+    uses: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of all parts that have a say in something.
+
+    Attributes
+    ----------
+    parts : mapping of str to int
+        Of this package's parts, such as ``method best_of_n``, by name, sorted; None where there is no such part.
+    libraries : mapping of str to str
+        Of outside libraries, by name, sorted; None where one is not installed.
+    python : str or None
+        Of the interpreter that programs run in, such as ``3.11``, where one of the parts runs programs.
+    """
+
+    parts: Mapping[str, int | None]
+    libraries: Mapping[str, str | None]
+    python: str | None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"parts": dict(self.parts), "libraries": dict(self.libraries), "python": self.python}
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of its canonical form."""
+        return hashlib.sha256(canonical.encode(self.to_document())).digest()
+
+
+def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None) -> Versions:
+    """Return the versions of parts and of all that these use.
+
+    Parameters
+    ----------
+    names : iterable of str
+        ``method NAME``, ``scorer NAME``, ``task NAME``, ``reader NAME``, or the name of a shared part.
+    others : mapping, optional
+        Parts that are not found by name, such as a task of the user's own.
+    """
+    known = {**_parts(), **(others or {})}
+    found: dict[str, _Part | None] = {}
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            part = found[name] = known.get(name)
+            left += part.uses if part is not None else ()
+    libraries = {library for part in found.values() if part is not None for library in part.libraries}
+    return Versions(
+        {name: None if part is None else part.version for name, part in sorted(found.items())},
+        {library: _installed(library) for library in sorted(libraries)},
+        ".".join(platform.python_version_tuple()[:2]) if "programs" in found else None,
+    )
+
+
+def versions_of_task(task: Task) -> Versions:
+    """Return the versions of what reads and judges a task's answers."""
+    name = f"task {task.name}"
+    return versions_of([name], {name: _part_of(task)})
+
+
+def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Versions:
+    """Return the versions of a method and of the scorers that its parameters name."""
+    named = [parameters.get(one.name) for one in method.parameters if one.names == "scorer"]
+    judges = [f"scorer {name.partition(':')[0]}" for name in named if isinstance(name, str) and name]
+    name = f"method {method.name}"
+    return versions_of([name, *judges], {name: _part_of(method, "aggregation", "driver")})
+
+
+def versions_of_run(method: str, reader: str, judges: Iterable[str]) -> Versions:
+    """Return the versions of what makes a run's result of its texts.
+
+    Parameters
+    ----------
+    method, reader : str
+        As the run's receipt names them.
+    judges : iterable of str
+        The scorers of its entries.
+    """
+    reading = f"task {reader.removeprefix(_TASK)}" if reader.startswith(_TASK) else f"reader {reader}"
+    return versions_of([f"method {method}", reading, *(f"scorer {name.partition(':')[0]}" for name in judges)])
+
+
+def _part_of(value: Any, *uses: str) -> _Part:
+    return _Part(
+        getattr(value, "version", 1), (*uses, *getattr(value, "uses", ())), tuple(getattr(value, "libraries", ()))
+    )
+
+
+@cache
+def _parts() -> dict[str, _Part]:
+    """Return all parts of this package by name."""
+    methods = {f"method {name}": _part_of(method, "aggregation", "driver") for name, method in all_methods().items()}
+    readers = {f"reader {name}": _Part(number) for name, number in answers.VERSIONS.items()}
+    return {
+        "aggregation": _Part(aggregate.VERSION),
+        "algebra": _Part(symbolic.VERSION, libraries=("latex2sympy2-extended", "math-verify", "sympy")),
+        "driver": _Part(driver.VERSION),
+        "equations": _Part(equations.VERSION),
+        "policies": _Part(choice.VERSION, tuple(methods)),
+        "programs": _Part(code.VERSION),
+        **methods,
+        **readers,
+        "reader number": readers["reader number"]._replace(uses=("equations",)),
+        "reader expression": readers["reader expression"]._replace(uses=("algebra", "equations")),
+        **{f"scorer {name}": _part_of(kind) for name, kind in scorers().items()},
+        **{f"task {name}": _part_of(task) for name, task in all_tasks().items()},
+    }
+
+
+def _installed(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
