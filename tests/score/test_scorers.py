@@ -230,3 +230,8 @@ def test_scorer_errors_are_raised_where_the_method_waits():
     (result,) = solve(MarkovBackend(), [Task(judged, PROBLEM, {"scorer": "self_certainty"})], scorer=find_scorer)
     assert result.why == "failed"
     assert ScorerError.__name__ in result.error
+
+
+def test_a_reward_needs_the_name_of_its_model():
+    with pytest.raises(ParameterError, match="reward takes a model: reward:FOLDER, or reward:NAME of the hub"):
+        find_scorer("reward")

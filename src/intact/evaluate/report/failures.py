@@ -57,10 +57,11 @@ def _told(answer: str | None) -> str:
 def _question(prompt: str | Sequence[Sequence[str]]) -> str:
     """A prompt as it is read: of a conversation all turns, each behind its role."""
     text = prompt if isinstance(prompt, str) else "\n\n".join(f"{role}: {content}" for role, content in prompt)
-    return _short(text)
+    return shortened(text)
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text that is not too long, else its two ends."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -86,7 +87,7 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
         told += ["chosen"] if branch == trace["chosen"] else []
         inner = tuple(tree(child) for child in below.get(branch, ()))
         line = f"{branch.rpartition('/')[2]}: {'; '.join(told)}"
-        return Tree(line, _short(node.get("appended", "") + node["text"]), inner, branch in good)
+        return Tree(line, shortened(node.get("appended", "") + node["text"]), inner, branch in good)
 
     calls = [
         Tree(f"{node['method']}: {_told(node.get('answer'))}", "", tuple(_grow({**node, "chosen": None}, notes, good)))
@@ -94,7 +95,7 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
         if node["kind"] == "call" and "method" in node
     ]
     runs = [
-        Tree(f"python: {node['ended']}", _short(f"{node['code']}\n\n{node['stdout']}"))
+        Tree(f"python: {node['ended']}", shortened(f"{node['code']}\n\n{node['stdout']}"))
         for node in trace["nodes"]
         if node["kind"] == "run"
     ]

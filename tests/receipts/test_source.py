@@ -1,0 +1,54 @@
+"""What a prompt's tokens were made from."""
+
+from collections import UserDict
+from datetime import datetime
+from types import MappingProxyType
+
+import pytest
+
+from intact.errors import ParameterError, ReceiptError
+from intact.receipts.document import Source
+from intact.receipts.source import source_of_chat, tokens_of
+from intact.text import Conversation, Tokenizer
+from support.tiny import TEMPLATE, tokenizer_metadata
+
+NOW = datetime(2026, 11, 20, 17, 45)
+TURNS = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return Tokenizer.from_gguf(tokenizer_metadata(301))
+
+
+@pytest.fixture(scope="module")
+def dated():
+    metadata = {**tokenizer_metadata(301), "tokenizer.chat_template": "{{ strftime_now('%Y') }}" + TEMPLATE}
+    return Tokenizer.from_gguf(metadata)
+
+
+@pytest.mark.parametrize("kind", [MappingProxyType, UserDict])
+def test_mappings_of_any_kind_are_written_as_objects(plain, kind):
+    source = source_of_chat(Conversation([kind(TURNS[0])], {"tools": [kind({"a": kind({})})]}, NOW), plain)
+    assert source == Source("chat", '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"a": {}}]}', None)
+    assert tokens_of(source, plain) == Conversation(TURNS).encode(plain)
+
+
+def test_what_json_cannot_hold_is_refused(plain):
+    with pytest.raises(ParameterError, match="messages that JSON can hold: set is none of its types"):
+        source_of_chat(Conversation(TURNS, {"tools": {1}}, NOW), plain)
+
+
+def test_the_time_stands_beside_a_dated_chat_alone(plain, dated):
+    conversation = Conversation(TURNS, {}, NOW)
+    source = source_of_chat(conversation, dated)
+    assert source.now == "2026-11-20T17:45:00"
+    assert tokens_of(source, dated) == conversation.encode(dated)
+    with pytest.raises(ReceiptError, match=r"request\.source\.now must be null"):
+        tokens_of(source, plain)
+
+
+@pytest.mark.parametrize("now", ["", "yesterday", "2026-11-20 17:45:00", "20261120T174500", "2026-11-31T00:00:00"])
+def test_a_time_has_one_spelling(dated, now):
+    with pytest.raises(ReceiptError, match=r"request\.source\.now must be a time such as"):
+        tokens_of(Source("chat", '{"messages": []}', now), dated)
