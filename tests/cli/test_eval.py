@@ -8,6 +8,7 @@ import pytest
 
 from intact.errors import UndecidedError
 from intact.runs.document import read_file
+from intact.score.child import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
 from support.tiny import write_tiny
@@ -154,7 +155,10 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert file.read_text() == "something else\n"
 
 
-def test_an_undecided_verdict_gives_no_score_and_is_tried_again(intact_command, place, expected, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["correct", "read"])
+def test_an_undecided_verdict_gives_no_score_and_is_tried_again(
+    intact_command, place, expected, tmp_path, monkeypatch, where
+):
     monkeypatch.setenv("INTACT_DATA", str(place / "data"))
     file = tmp_path / "run.jsonl"
     answer = next(
@@ -163,15 +167,21 @@ def test_an_undecided_verdict_gives_no_score_and_is_tried_again(intact_command, 
         for sample in json.loads(row)["samples"]
         if sample["answer"] is not None
     )
-    correct = GSM8K.correct
+    correct, read = GSM8K.correct, GSM8K.read
 
-    def gives_up(task, item, given):
+    def judges(task, item, given):
         if given == answer:
             raise UndecidedError("this machine is too slow")
         return correct(task, item, given)
 
+    def reads(task, text):
+        given = read(task, text)
+        if given == answer:
+            note(text)
+        return given
+
     with monkeypatch.context() as slow:
-        slow.setattr(GSM8K, "correct", gives_up)
+        slow.setattr(GSM8K, where, judges if where == "correct" else reads)
         result = intact_command("eval", place / "tiny.gguf", *ASKED, "--out", file, "--json")
     assert result.code == 3, result.err
     _, *records, last = map(json.loads, file.read_text().splitlines())

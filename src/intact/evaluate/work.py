@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
-from intact.evaluate.judging import Judge
+from intact.evaluate.judging import Judge, ready
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import Record, Sample, line
@@ -19,6 +19,7 @@ from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL, Task
 from intact.runs.document import RunReceipt
+from intact.score.child import noting
 from intact.solving import solve_all, takes_conversations
 from intact.tasks.likelihood import Likelihood
 
@@ -124,11 +125,20 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
-    """Have a result's answer and its samples judged."""
+    """Have a result's answer and its samples judged.
+
+    A sample that was not read to the end, because algebra gave up, is undecided; so is the answer that comes of it.
+    """
     task, item = plan.tasks[unit.task].task, plan.item(unit)
     found = list(leaves(result.trace["nodes"]))
-    answers = [task.read_for(item, leaf.text) for leaf in found]
-    verdicts = [judge.ask(task, item, answer) for answer in [result.answer.answer, *answers]]
+    answers: list[str | None] = []
+    unread: list[bool] = []
+    for leaf in found:
+        with noting() as given_up:
+            answers.append(task.read_for(item, leaf.text))
+        unread.append(bool(given_up))
+    asked = zip([result.answer.answer, *answers], [any(unread), *unread], strict=True)
+    verdicts = [ready(None) if gave_up else judge.ask(task, item, answer) for answer, gave_up in asked]
     return _Pending(unit, result, found, answers, verdicts)
 
 
