@@ -13,9 +13,8 @@ import intact
 from intact.evaluate.manifest import grader_digest
 from intact.reason.registry import all_methods
 from intact.runs import versions
-from intact.runs.entries import ScoreEntry
 from intact.runs.sealed import source
-from intact.runs.versions import versions_of, versions_of_method, versions_of_run, versions_of_task
+from intact.runs.versions import versions_of, versions_of_all, versions_of_method, versions_of_task
 from intact.score.scorers import scorers
 from intact.tasks import all_tasks, find_task
 from intact.tasks.numeric import Numeric
@@ -24,12 +23,11 @@ from support import pins
 PINNED = pins.read()
 DIGESTS = """
 from intact.evaluate.manifest import grader_digest
-from intact.runs.entries import ScoreEntry
 from intact.runs.sealed import source
 from intact.tasks import all_tasks
 for name, task in all_tasks().items():
     print(name, grader_digest(task))
-    print(name, source("compute_optimal", f"task:{name}", [ScoreEntry("p_true:large", (), ())]).hex())
+print(source().hex())
 """
 
 
@@ -88,7 +86,7 @@ def test_comments_names_and_places_of_code_change_no_digest(tmp_path):
         for place in (own.parent, tmp_path)
     )  # fmt: skip
     assert before == after
-    assert before.count("\n") == 2 * len(all_tasks())
+    assert before.count("\n") == len(all_tasks()) + 1
 
 
 def test_versions_and_outside_libraries_change_digests(monkeypatch):
@@ -125,14 +123,14 @@ def test_what_runs_programs_states_the_interpreter():
     assert versions_of_method(best, {"scorer": "likelihood"}).python is None
 
 
-def test_a_run_names_its_method_its_reader_and_its_scorers():
-    found = versions_of_run("best_of_n", "task:math500", ["p_true:large", "no_such"])
-    assert set(found.parts) == {
-        "aggregation", "algebra", "driver", "equations", "method best_of_n", "reader expression", "scorer no_such",
-        "scorer p_true", "task math500",
-    }  # fmt: skip
-    assert found.parts["scorer no_such"] is None
-    assert set(found.libraries) == {"latex2sympy2-extended", "math-verify", "sympy"}
-    judged = ScoreEntry("p_true:large", ("p/0",), (0.5,))
-    assert source("best_of_n", "text", [judged]) != source("best_of_n", "text", []) != source("rpc", "text", [])
-    assert set(versions_of_run("compute_optimal", "text", []).parts) > {f"method {name}" for name in all_methods()}
+def test_the_source_of_a_run_is_of_all_parts(monkeypatch):
+    found = versions_of_all()
+    assert set(found.parts) > {f"method {name}" for name in all_methods()} | {f"scorer {name}" for name in scorers()}
+    assert set(found.libraries) == {"latex2sympy2-extended", "math-verify", "reasoning-gym", "sympy"}
+    assert found.python == ".".join(map(str, sys.version_info[:2]))
+    assert source() == found.digest
+    monkeypatch.setitem(versions.answers.VERSIONS, "text", 2)
+    versions._parts.cache_clear()
+    assert versions_of_all().digest != found.digest
+    monkeypatch.undo()
+    versions._parts.cache_clear()

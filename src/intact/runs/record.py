@@ -215,7 +215,7 @@ class RecordingDriver(SealedDriver):
         header = RunHeader(
             self._models(self.named.pop(root, set())),
             method.name,
-            source(method.name, reader, entries),
+            source(),
             dict(parameters),
             problem.id,
             problem.prompt,

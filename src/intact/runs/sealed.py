@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cache
 from typing import Any, Final
 
 from intact.errors import ParameterError, ReceiptError
@@ -21,7 +22,7 @@ from intact.receipts.digests import HashName
 from intact.runs.document import Outcome
 from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.runs.values import unbounded
-from intact.runs.versions import versions_of_run
+from intact.runs.versions import versions_of_all
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
 
@@ -111,10 +112,13 @@ def insist(method: Method) -> None:
         raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
 
 
-def source(method: str, reader: str, entries: Iterable[Entry]) -> bytes:
-    """SHA-256 of the versions of what makes this run's result of its texts (`intact.runs.versions`)."""
-    judges = [entry.scorer for entry in entries if isinstance(entry, ScoreEntry)]
-    return versions_of_run(method, reader, judges).digest
+@cache
+def source() -> bytes:
+    """SHA-256 of the versions of all that can make a run's result of its texts (`intact.runs.versions`).
+
+    Of all parts and not of those that a receipt names: what it claims must not decide by whose code it is judged.
+    """
+    return versions_of_all().digest
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:

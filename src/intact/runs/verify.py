@@ -100,7 +100,7 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
 
 def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
     """What a replay found: other code may have made something else of the same texts, honestly."""
-    if found.outcome != "false" or run.header.source == source(run.header.method, run.header.reader, run.entries):
+    if found.outcome != "false" or run.header.source == source():
         return found
     detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
     return replace(found, outcome="unverifiable", what="method", detail=detail)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from intact.reason import aggregate, choice, driver
 from intact.reason.registry import Method, all_methods
@@ -20,8 +20,6 @@ from intact.receipts import canonical
 from intact.score import answers, code, equations, symbolic
 from intact.score.scorers import scorers
 from intact.tasks.task import Task, all_tasks
-
-_TASK: Final = "task:"
 
 
 class _Part(NamedTuple):
@@ -100,18 +98,9 @@ def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Version
     return versions_of([name, *judges], {name: _part_of(method, "aggregation", "driver")})
 
 
-def versions_of_run(method: str, reader: str, judges: Iterable[str]) -> Versions:
-    """Return the versions of what makes a run's result of its texts.
-
-    Parameters
-    ----------
-    method, reader : str
-        As the run's receipt names them.
-    judges : iterable of str
-        The scorers of its entries.
-    """
-    reading = f"task {reader.removeprefix(_TASK)}" if reader.startswith(_TASK) else f"reader {reader}"
-    return versions_of([f"method {method}", reading, *(f"scorer {name.partition(':')[0]}" for name in judges)])
+def versions_of_all() -> Versions:
+    """Return the versions of all parts of this package, and of all that these use."""
+    return versions_of(_parts())
 
 
 def _part_of(value: Any, *uses: str) -> _Part:
