@@ -207,23 +207,25 @@ LONGEST = (("humaneval", "75"), ("humaneval", "36"), ("humaneval", "147"), ("hum
 """The items whose model solutions take the most steps, but for mbpp/64."""
 
 
-def with_a_tenth(monkeypatch, name, item):
+@pytest.fixture
+def passes_with_a_tenth(monkeypatch):
+    """Judge the model solution of an item with a tenth of the steps."""
     monkeypatch.setattr(code, "TESTING", replace(code.TESTING, steps=code.TESTING.steps // 10))
-    return TASKS[name].correct(item, TASKS[name].read_for(item, item.answer))
+    return lambda name, item: TASKS[name].correct(item, TASKS[name].read_for(item, item.answer))
 
 
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
 @pytest.mark.parametrize(("name", "row"), LONGEST)
-def test_the_longest_model_solutions_take_less_than_a_tenth_of_the_steps(name, row, data_dir, monkeypatch):
+def test_the_longest_model_solutions_take_less_than_a_tenth_of_the_steps(name, row, data_dir, passes_with_a_tenth):
     (item,) = [item for item in items(TASKS[name], data_dir) if item.id.endswith(f"/{row}")]
-    assert with_a_tenth(monkeypatch, name, item)
+    assert passes_with_a_tenth(name, item)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
 @pytest.mark.parametrize("name", SANDBOXED)
-def test_all_model_solutions_take_less_than_a_tenth_of_the_steps(name, data_dir, monkeypatch):
-    assert [item.id for item in items(TASKS[name], data_dir) if not with_a_tenth(monkeypatch, name, item)] == []
+def test_all_model_solutions_take_less_than_a_tenth_of_the_steps(name, data_dir, passes_with_a_tenth):
+    assert [item.id for item in items(TASKS[name], data_dir) if not passes_with_a_tenth(name, item)] == []
 
 
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
