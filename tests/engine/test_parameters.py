@@ -130,7 +130,7 @@ DECIMAL = st.integers(0, 10**6).map(lambda x: x / 10**6)
             "min_tokens": st.integers(0, 50),
             "temperature": DECIMAL,
             "top_k": st.integers(0, 9),
-            "repetition_penalty": DECIMAL.map(lambda x: x + 1),
+            "repetition_penalty": st.integers(10**6, 2 * 10**6).map(lambda x: x / 10**6),
             "logit_bias": st.dictionaries(st.integers(0, 99), DECIMAL | st.just(-math.inf)),
             "stop": st.lists(st.text(min_size=1)),
             "ignore_eos": st.booleans(),
