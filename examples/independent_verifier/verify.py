@@ -781,7 +781,14 @@ def ascending(x: Any) -> bool:
 
 def source(x: Any) -> bool:
     """What the prompt's tokens were made from: no tokenizer here could check it."""
-    return x is None or (isinstance(x, dict) and x.keys() == {"kind", "text", "now"})
+    if not isinstance(x, dict):
+        return x is None
+    kinds = x.keys() == {"kind", "text", "now"} and one_of("text", "chat")(x["kind"])
+    return kinds and text()(x["text"]) and either(NULL, text())(x["now"])
+
+
+def stops(x: Any) -> bool:
+    return list_of(text("(?s).{1,1024}"), 0, 256)(x) and len(set(x)) == len(x)
 
 
 NULL, TOKEN, COUNT = one_of(None), integer(0, 2**31 - 1), integer(0, 2**30)
@@ -815,7 +822,7 @@ RECEIPT = {
             "min_tokens": one_of(0),
             "max_tokens": integer(1, 2**30),
             "seed": lambda x: text("0|-?[1-9][0-9]{0,19}")(x) and -(2**63) <= int(x) < 2**64,
-            "stop": list_of(text("(?s).+")),
+            "stop": stops,
             "ignore_eos": one_of(False, True),
         },
         "branch": list_of(either(text(), integer(1 - 2**53, 2**53 - 1)), 0, 16),
@@ -861,8 +868,8 @@ def parse(line: bytes) -> dict[str, Any]:
             raise CannotVerifyError("the receipt is not in the canonical form of RFC 8785")
     except (ValueError, RecursionError) as error:
         raise CannotVerifyError(f"the receipt is no JSON: {error!r:.200}") from error
-    if isinstance(receipt, dict):
-        receipt.pop("signature", None)  # not checked: there is no Ed25519 in NumPy
+    if isinstance(receipt, dict) and "signature" in receipt:  # not checked: there is no Ed25519 in NumPy
+        insist(receipt.pop("signature"), {"key": DIGEST, "value": text("[0-9a-f]{128}")}, "receipt.signature")
     insist(receipt, RECEIPT, "receipt")
     return receipt
 

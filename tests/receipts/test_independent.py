@@ -3,6 +3,7 @@
 import ast
 import base64
 import copy
+import json
 import struct
 import subprocess
 import sys
@@ -296,3 +297,36 @@ def test_both_verifiers_look_at_every_digest(tiny: Tiny, receipt: Receipt, membe
         tiny.verdict(receipt)
     (theirs,) = verify(tiny.package, [document.Receipt.parse(v.canonical(receipt))])
     assert theirs.outcome == "unverifiable"
+
+
+FORGED = Path(__file__).parents[2] / "conformance" / "receipts"
+LEFT_OUT = (
+    "source-",
+    "signature-",
+    "other-profile",
+    "other-bits",
+    "bias-",
+    "penalties",
+    "true-penalties",
+    "true-blake3",
+)
+"""What the second verifier says that it does not look at."""
+
+
+def test_both_verifiers_say_the_same_of_forged_receipts() -> None:
+    kept = json.loads((FORGED / "verdicts.json").read_text("utf-8"))
+    file = v.Gguf(FORGED / kept["model"])
+    model, tokenizer = v.Llama(file), v.Tokenizer(file.metadata)
+    compared = 0
+    for one in kept["files"]:
+        if one["file"].startswith(("run-", *LEFT_OUT)):
+            continue
+        line = (FORGED / one["file"]).read_bytes().removesuffix(b"\n")
+        try:
+            found = v.verify(v.parse(line), model, tokenizer)
+            outcome, what = ("true", None) if found.true else ("false", found.what)
+        except v.CannotVerifyError:
+            outcome, what = "unverifiable", one["what"]
+        assert (outcome, what) == (one["outcome"], one["what"]), one
+        compared += 1
+    assert compared > 120
