@@ -10,7 +10,7 @@ import intact
 from intact.cli.verify import LARGE, Entry, _line, _Verifier
 from intact.errors import ReceiptError
 from intact.receipts.document import read_receipts, write_receipts
-from intact.receipts.spot import choose, missing
+from intact.receipts.spot import choose, misses, missing
 from intact.receipts.verify import unreadable
 from intact.runs.document import read_file
 from support.absent import intact_without
@@ -163,6 +163,12 @@ def test_the_probability_of_missing_is_that_of_drawing_without_replacement():
     for total, chosen, false in ((6, 2, 1), (7, 3, 3), (5, 5, 1), (5, 2, 4), (8, 3, 0)):
         draws = list(combinations(range(total), chosen))
         assert missing(total, chosen, false) * len(draws) == sum(min(draw) >= false for draw in draws)
+
+
+def test_no_more_false_receipts_are_reckoned_with_than_there_are():
+    assert misses(0, 0) == {}
+    assert misses(1, 1) == {1: 0.0}
+    assert misses(4, 1) == {1: 0.75, 2: 0.5}
 
 
 def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):

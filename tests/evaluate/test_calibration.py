@@ -150,3 +150,10 @@ def test_what_makes_no_sense_is_refused(scores, right):
         reliability([0.5], [True], 0)
     with pytest.raises(ParameterError, match="no problems"):
         choice([], [])
+
+
+def test_bins_have_one_width_unless_they_are_to_be_adaptive():
+    confidences, right = [0.11, 0.12, 0.13, 0.9], [True, False, False, True]
+    plain = calibration_error(confidences, right, 2, adaptive=False)
+    assert calibration_error(confidences, right, 2) == plain
+    assert calibration_error(confidences, right, 2, adaptive=True) != plain

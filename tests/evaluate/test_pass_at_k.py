@@ -195,5 +195,8 @@ def test_choices_that_make_no_sense_are_named():
         best_at_k([[0.5, 0.6]], [[True]], 1)
     with pytest.raises(ParameterError, match="as many problems"):
         best_at_k([], [], 1)
+    for scores, right in (([[0.5], [0.6]], [[True]]), ([[0.5]], [[True], [False]])):
+        with pytest.raises(ParameterError, match="as many problems"):
+            best_at_k(scores, right, 1)
     with pytest.raises(ParameterError, match="ties go to the first or are shared"):
         majority_at_k([["a"]], [[True]], 1, ties="last")
