@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from intact.errors import ParameterError
-from intact.reason.exact import exp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +58,8 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Exponential of the mean of -log p."""
+        from intact.reason.exact import exp  # imports NumPy, which `intact --help` does without
+
         return exp(self.nats)
 
     @property
