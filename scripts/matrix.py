@@ -3,7 +3,7 @@
 
     scripts/matrix.py [--work FOLDER] [--python PATH]... [--out docs/matrix.md]
 
-Every Python from 3.11 on that is found (on PATH, under ~/.pyenv, or named by --python) gets two environments: with the
+Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, or named by --python) gets two environments: with the
 oldest NumPy and SciPy that pyproject.toml allows and that have a wheel for it, and with the newest. In each the same
 commands run twice, under opposite settings (`SETTINGS`). What a Python lacks, or what does not install together, is
 printed as not run, with the reason. The exit status is 1 if any two runs gave different bytes, 2 if none could run.
@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from support.pythons import interpreters  # noqa: E402
+
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 TEMPLATE = (
     "{{ strftime_now('%d %b %Y') }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n"
@@ -147,7 +149,7 @@ def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
         for name, floor in re.findall(r"^(numpy|scipy)>=([\d.]+)", requirement)
     }
     wheel: Path | None = None
-    for python in interpreters(named):
+    for python in [*named, *map(Path, interpreters().values())]:
         version = said(python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])")
         base = work / version
         try:
@@ -164,18 +166,6 @@ def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
                 yield Cell(version, chosen["numpy"], chosen["scipy"], None, last(error))
             else:
                 yield Cell(version, chosen["numpy"], chosen["scipy"], command)
-
-
-def interpreters(named: list[Path]) -> list[Path]:
-    """Find Pythons from 3.11 on, one of each minor version."""
-    candidates = [*named, *sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))]
-    candidates += [Path(found) for minor in range(11, 20) if (found := shutil.which(f"python3.{minor}"))]
-    found: dict[int, Path] = {}
-    for candidate in candidates:
-        minor = int(said(candidate, "-c", "import sys; print(sys.version_info[1])"))
-        if minor >= 11:
-            found.setdefault(minor, candidate)
-    return [found[minor] for minor in sorted(found)]
 
 
 def build_wheel(python: Path, base: Path, before: Path | None) -> Path:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 WANTED = ("3.11", "3.12", "3.13")
 SOURCES = Path(__file__).parents[2] / "src"
 
@@ -32,6 +30,8 @@ def outputs(program: str, stdin: str = "") -> dict[str, str]:
 
     Skips the test where there is only one.
     """
+    import pytest  # scripts find interpreters here too, without it
+
     found = interpreters()
     if len(found) == 1:
         pytest.skip(f"only Python {next(iter(found))} is here; wanted are others of {', '.join(WANTED)}")
