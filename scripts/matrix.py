@@ -3,7 +3,7 @@
 
     scripts/matrix.py [--work FOLDER] [--python PATH]... [--out docs/matrix.md]
 
-Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, or named by --python) gets two environments: with the
+Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, by --python) gets two environments: with the
 oldest NumPy and SciPy that pyproject.toml allows and that have a wheel for it, and with the newest. In each the same
 commands run twice, under opposite settings (`SETTINGS`). What a Python lacks, or what does not install together, is
 printed as not run, with the reason. The exit status is 1 if any two runs gave different bytes, 2 if none could run.
