@@ -85,12 +85,3 @@ def test_every_extra_stands_in_the_guide() -> None:
     names = " ".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))
     listed = set(re.findall(r"`([\w-]+)`", names))
     assert listed == set(project["optional-dependencies"]) - set(FOR_PROGRAMMERS)
-
-
-@pytest.mark.parametrize("task", ["gsm8k", "humaneval"])
-def test_published_runs_were_judged_by_the_code_at_hand(task: str) -> None:
-    """Where this fails, make the two files of docs/evaluation.md again and state their digests there."""
-    from intact.evaluate.manifest import grader_digest
-    from intact.tasks import find_task
-
-    assert grader_digest(find_task(task)) in (ROOT / "docs" / "evaluation.md").read_text()

@@ -1,0 +1,44 @@
+"""The published runs of docs/evaluation.md come out again of their recorded texts, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def load(root: Path) -> ModuleType:
+    """Import the benchmark by itself."""
+    spec = importlib.util.spec_from_file_location("benchmark_published", root / "benchmarks" / "published.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PUBLISHED = load(Path(__file__).parents[2])
+
+
+def section(root: Path, name: str) -> str:
+    """Return the part of the page on a run."""
+    page = (root / "docs" / "evaluation.md").read_text("utf-8")
+    (found,) = [part for part in re.split(r"^## ", page, flags=re.MULTILINE) if f"--out {name}.jsonl" in part]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED.RUNS)
+def test_a_published_run_comes_out_again_of_its_texts(root, name, tmp_path, model_path, data_dir, monkeypatch):
+    if not PUBLISHED.record_of(name).is_file():
+        assert "intact 0.1.0" in section(root, name), "a run without recorded texts says which version made it"
+        pytest.skip(f"the texts of {name} are not recorded")
+    monkeypatch.setenv("INTACT_DATA", str(data_dir))
+    result = PUBLISHED.remake(name, model_path("qwen-coder-0.5b"), tmp_path)
+    assert hashlib.sha256(result.read_bytes()).hexdigest() in section(root, name)
+    for file in [*tmp_path.glob(f"{name}.md"), *tmp_path.glob(f"{name}-*.svg")]:
+        assert file.suffix == ".svg" or file.read_bytes() == (root / "docs" / file.name).read_bytes()
