@@ -11,6 +11,8 @@ from intact.errors import ParameterError
 from intact.process import WorkerProcess
 from intact.score import answers, symbolic
 from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, noting
+from intact.score.latex import undressed
+from intact.score.symbolic import explodes
 
 needs_algebra = pytest.mark.skipif(
     "not __import__('importlib.util').util.find_spec('math_verify')", reason="needs math-verify"
@@ -247,8 +249,26 @@ def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
 
 
 @needs_algebra
+@pytest.mark.parametrize(
+    "tower",
+    ["9^{9^{9}}", "9^{9^{9^{9}}}", "{9}^{9^9}", "10^{99999999999}", "100000!", r"x + 9^{ 9^{ 9 } }"],
+)
+def test_numbers_that_nobody_can_write_out_are_decided_by_their_text(tower):
+    """Time decides nothing: the answer keeps its own text, and nothing is given up."""
+    with noting() as given_up:
+        assert answers.simplest(tower) == "".join(undressed(tower).split())
+    assert not given_up
+
+
+@pytest.mark.parametrize(
+    "power", ["2^{100}", "10^{12}", "x^{2^{3}}", "2^{2^{2^2}}", "20!", "3^{x^{2}}", "2^{4000}", "2^10^10^10"]
+)
+def test_numbers_that_can_be_written_out_are_asked_about(power):
+    assert not explodes(power)
+
+
 def test_what_was_given_up_is_known_as_such_each_time(monkeypatch):
-    algebra, forever = child(seconds=1), "9^{9^{9^{9}}}"
+    algebra, forever = child(seconds=1), "(x+y+z+1)^{900}"
     monkeypatch.setattr(symbolic, "_algebra", algebra)
     symbolic._once.cache_clear()
     for _ in range(2):

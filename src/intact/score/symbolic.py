@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,12 @@ VERSION: Final = 1
 LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""
 
+LARGEST = 1 << 13
+"""Bits of a power of integers, and the number of a factorial, beyond which algebra is not asked: it would write them out."""
+
+_POWER = re.compile(r"(?<![\d.])(\d+)\}*\s*\^\s*(?:\{\s*(\d+)\s*\}|(\d+))")
+_FACTORIAL = re.compile(r"(\d+)\s*!")
+
 PROGRAM = Path(__file__).with_name("symbolic_worker.py")
 
 _algebra = WorkerProcess(PROGRAM, "math_verify", "score", seconds=SECONDS, memory=MEMORY, limits=FILES)
@@ -25,9 +32,24 @@ def _once(name: str, *arguments: str) -> Any:
     return ask(_algebra, name, *arguments)
 
 
+def explodes(latex: str) -> bool:
+    """Return whether integer powers or factorials in an expression are too large to be written out.
+
+    This is decided by the text alone, so on every machine alike; `9^{9^{9}}` would keep algebra busy for hours.
+    """
+    if any(len(number) > len(str(LARGEST)) or int(number) > LARGEST for number in _FACTORIAL.findall(latex)):
+        return True
+    while (power := _POWER.search(latex)) is not None:  # the innermost exponent is a number, and then its power is one
+        base, exponent = int(power[1]), int(power[2] or power[3])
+        if base > 1 and exponent * base.bit_length() > LARGEST:
+            return True
+        latex = f"{latex[: power.start()]}{base**exponent}{latex[power.end() :]}"
+    return False
+
+
 def _ask(name: str, *expressions: str) -> Any:
     """Return the child's reply, or None where there is none; whoever listens hears of what was given up."""
-    if max(map(len, expressions)) > LONGEST:
+    if max(map(len, expressions)) > LONGEST or any(map(explodes, expressions)):
         return None
     reply = _once(name, *expressions)
     if reply is not GIVEN_UP:
