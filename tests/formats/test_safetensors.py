@@ -161,7 +161,7 @@ def test_large_header_stays_within_its_memory(case: str, tmp_path: Path) -> None
     finally:
         tracemalloc.stop()
     assert peak < 100_000_000
-    assert calls.total() < 1000, "a call for each of a million items"
+    assert calls.total() < 100_000, "a call for each of 400,000 items or more"
 
 
 def test_mutated_headers_are_errors_or_what_the_package_reads(tmp_path: Path) -> None:
