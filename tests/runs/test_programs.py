@@ -8,7 +8,8 @@ import pytest
 import intact
 from intact.runs.document import RunReceipt
 from intact.runs.entries import RunEntry
-from intact.runs.programs import here
+from intact.runs.programs import here, verify_programs
+from intact.runs.replay import replay
 from intact.runs.verify import verify_run
 from intact.sandbox import protection
 from support.bombs import BOMBS, contained
@@ -52,6 +53,31 @@ def test_the_truth_is_found_true(model, receipt):
     assert cover(model, receipt) == receipt
     other = solve(model, "code_verified").receipt
     assert judge(model, other)[0] == "true"
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_whoever_verifies_may_stop_before_each_program(model, receipt):
+    claims, calls = replay({receipt.header.models[0].name: model}, receipt), []
+    assert verify_programs(claims, lambda: calls.append(None)).outcome == "true"
+    assert len(calls) == len({receipt.entries[i].program for i in programs(receipt)})
+
+    def stop():
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        verify_programs(claims, stop)
+
+
+def test_a_prompt_that_several_texts_have_is_given_to_the_model_once(model, receipt):
+    claims = replay({receipt.header.models[0].name: model}, receipt)
+    texts = [asked.receipt() for asked in claims.asked.values()]
+    prompts = {tuple(text.header.request.prompt) for text in texts}
+    assert len(prompts) < len(texts)
+    given = sum(map(len, prompts)) + sum(len(text.output.tokens) for text in texts)
+    assert verify_run(model, receipt).given == given
 
 
 def lie(model, receipt, **changes):
