@@ -31,7 +31,7 @@ MODEL = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 
 class Published(NamedTuple):
-    """A run: what `intact eval` is told behind the model, and the title of its report."""
+    """A run: what `intact eval` is given behind the model, and the title of its report."""
 
     arguments: tuple[str, ...]
     title: str

@@ -50,7 +50,7 @@ class Case(NamedTuple):
     """A file: its name, what was done, its bytes, and what the verdict must begin with."""
 
     name: str
-    told: str
+    note: str
     data: bytes
     outcome: str
     what: str | None
@@ -133,11 +133,11 @@ def formats(chat: Receipt) -> Iterator[Case]:
     """Documents that are no receipts."""
     document = chat.to_document()
     for number, (path, value) in enumerate(FORMAT):
-        told = f"{path} is taken away" if value is ... else f"{path} is {json.dumps(value):.60}"
-        yield Case(f"format-{number:02}", told, edited(document, path, value), "unverifiable", "format")
+        note = f"{path} is taken away" if value is ... else f"{path} is {json.dumps(value):.60}"
+        yield Case(f"format-{number:02}", note, edited(document, path, value), "unverifiable", "format")
     yield Case("version", "of a later version", edited(document, "version", 2), "unverifiable", "version")
     data = chat.encode()
-    for name, told, raw in (
+    for name, note, raw in (
         ("space", "a space behind a colon", data.replace(b'":', b'": ', 1)),
         ("order", "members in another order", json.dumps(dict(reversed(list(document.items())))).encode()),
         ("twice", "a member twice", data.replace(b'"version":1', b'"version":1,"version":1')),
@@ -148,7 +148,7 @@ def formats(chat: Receipt) -> Iterator[Case]:
         ("cut", "cut off in the middle", data[: len(data) // 2]),
         ("padding", "the chain with padding", data.replace(b'","format"', b'=","format"', 1)),
     ):
-        yield Case(f"raw-{name}", told, raw, "unverifiable", "format")
+        yield Case(f"raw-{name}", note, raw, "unverifiable", "format")
 
 
 def forged_answers(model: Model, chat: Receipt, penal: Receipt) -> Iterator[Case]:
@@ -222,7 +222,7 @@ def forged_answers(model: Model, chat: Receipt, penal: Receipt) -> Iterator[Case
         false = edited(chat.to_document(), f"numerics.{name}", value)
         yield Case(f"other-{name}", f"it names another {name}", false, "false", "hidden state")
     small = {"key": "01" + "00" * 31, "value": "01" + "00" * 63}
-    for name, told, value in (
+    for name, note, value in (
         ("small", "signed by a key of small order", small),
         (
             "wrong",
@@ -230,12 +230,12 @@ def forged_answers(model: Model, chat: Receipt, penal: Receipt) -> Iterator[Case
             {**small, "key": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"},
         ),
     ):
-        yield Case(f"signature-{name}", told, edited(chat.to_document(), "signature", value), "false", "signature")
+        yield Case(f"signature-{name}", note, edited(chat.to_document(), "signature", value), "false", "signature")
 
 
-def lied(name: str, told: str, receipt: Receipt | RunReceipt, what: str, outcome: str = "false") -> Case:
+def lied(name: str, note: str, receipt: Receipt | RunReceipt, what: str, outcome: str = "false") -> Case:
     """Make a case of a receipt that lies."""
-    return Case(name, told, receipt.encode(), outcome, what)
+    return Case(name, note, receipt.encode(), outcome, what)
 
 
 def runs(model: Model) -> Iterator[Case]:
@@ -262,7 +262,7 @@ def forged_results(vote: RunReceipt) -> Iterator[Case]:
     yield lied("run-answer", "another answer", made(answer="none of these"), "vote")
     yield lied("run-votes", "a vote more", made(votes=(*result.votes, ("x", 1.0))), "vote")
     yield lied("run-confidence", "another confidence", made(confidence=0.123), "vote")
-    chosen = vote.entries[0].branch if result.chosen is None else None  # type: ignore[union-attr]
+    chosen = vote.entries[0].branch if result.chosen is None else None
     yield lied("run-chosen", "another text is chosen", made(chosen=chosen), "vote")
     for name in ("tokens", "prefill", "operations", "scores", "runs", "sequential"):
         cost = result.cost._replace(**{name: getattr(result.cost, name) + 1})
@@ -282,7 +282,7 @@ def forged_entries(model: Model, honest: Mapping[str, RunReceipt]) -> Iterator[C
             "missing",
         )
     run = honest["best_of_n"]
-    more = replace(run.entries[0], branch=(*run.entries[0].branch[:-1], 99))  # type: ignore[union-attr]
+    more = replace(run.entries[0], branch=(*run.entries[0].branch[:-1], 99))
     yield lied("run-added", "a text more", RunReceipt.make(run.header, (*run.entries, more), run.result), "extra")
     vote = honest["self_consistency"]
     first, second, *rest = vote.entries
@@ -292,25 +292,25 @@ def forged_entries(model: Model, honest: Mapping[str, RunReceipt]) -> Iterator[C
         RunReceipt.make(vote.header, (second, first, *rest), vote.result),
         "order",
     )
-    branch = tuple(map(str, vote.entries[1].branch))  # type: ignore[union-attr]
+    branch = tuple(map(str, vote.entries[1].branch))
     written = RunReceipt.make(vote.header, tuple(swap(vote, 1, branch=branch)), vote.result)
     yield lied("run-branch", 'a part of a branch is "1" for 1', written, "request")
     for name in ("best_of_n", "beam_search"):
         run = honest[name]
         index = next(i for i, entry in enumerate(run.entries) if isinstance(entry, ScoreEntry))
-        scores = run.entries[index].scores  # type: ignore[union-attr]
+        scores = run.entries[index].scores
         lie = (scores[0] * (1 + 2**-52), *scores[1:])
         made = RunReceipt.make(run.header, tuple(swap(run, index, scores=lie)), run.result)
         yield lied(f"run-score-{name}", "a score larger by its last bit", made, "score")
     for name in ("self_consistency", "best_of_n", "beam_search", "deepconf"):
         run, index = honest[name], loser(honest[name])
-        tokens = list(run.entries[index].output.tokens)  # type: ignore[union-attr]
+        tokens = list(run.entries[index].output.tokens)
         tokens[-2] = 100 if tokens[-2] != 100 else 101
         covered = cover(model, run, swap(run, index, tokens=tuple(tokens)))
         yield lied(f"run-token-{name}", f"a token of text {index} is another, covered", covered, "token")
     race = honest["first_finish"]
-    late = next(i for i, entry in enumerate(race.entries) if entry.output.finish == "cancelled")  # type: ignore[union-attr]
-    output, chain = race.entries[late].output, race.entries[late].chain  # type: ignore[union-attr]
+    late = next(i for i, entry in enumerate(race.entries) if entry.output.finish == "cancelled")
+    output, chain = race.entries[late].output, race.entries[late].chain
     count = len(output.tokens) - 1
     shorter = {
         "tokens": output.tokens[:count],
@@ -325,7 +325,7 @@ def forged_entries(model: Model, honest: Mapping[str, RunReceipt]) -> Iterator[C
     )
     confident = honest["deepconf"]
     index = loser(confident)
-    top = bytearray(confident.entries[index].output.top or b"")  # type: ignore[union-attr]
+    top = bytearray(confident.entries[index].output.top or b"")
     top[9] ^= 1
     covered = cover(model, confident, swap(confident, index, top=bytes(top)))
     yield lied("run-likeliest", "a likeliest token is less likely by one, covered", covered, "likeliest")
@@ -355,8 +355,8 @@ def forged_headers(model: Model, vote: RunReceipt, best: RunReceipt) -> Iterator
     yield lied("run-budget", "a cap in seconds", made(vote, budget={"seconds": 1}), "method")
     document = vote.to_document()
     for number, (path, value) in enumerate(RUN_FORMAT):
-        told = f"{path} is taken away" if value is ... else f"{path} is {json.dumps(value):.60}"
-        yield Case(f"run-format-{number:02}", told, edited(document, path, value), "unverifiable", "format")
+        note = f"{path} is taken away" if value is ... else f"{path} is {json.dumps(value):.60}"
+        yield Case(f"run-format-{number:02}", note, edited(document, path, value), "unverifiable", "format")
     yield Case("run-version", "of an earlier version", edited(document, "version", 2), "unverifiable", "version")
 
 
@@ -371,8 +371,8 @@ RUN_FORMAT: tuple[tuple[str, Any], ...] = (
 
 def verdicts(model: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
     """Verify files of one receipt each by the command line, and return their verdicts."""
-    told = CliRunner().invoke(app, ["verify", *map(str, files), "--model", str(model), "--json"], prog_name="intact")
-    found = json.loads(told.stdout)["receipts"]
+    answer = CliRunner().invoke(app, ["verify", *map(str, files), "--model", str(model), "--json"], prog_name="intact")
+    found = json.loads(answer.stdout)["receipts"]
     return [{name: one.get(name) for name in ("outcome", "what", "entry", "position")} for one in found]
 
 
@@ -417,9 +417,9 @@ def write() -> int:
     for case, file, found, other in zip(cases, files, verdicts(path, files), others, strict=True):
         if (found["outcome"], found["what"]) != (case.outcome, case.what):
             bad += 1
-            print(f"{case.name} ({case.told}): expected {case.outcome}, {case.what}; found {found}")
+            print(f"{case.name} ({case.note}): expected {case.outcome}, {case.what}; found {found}")
         more = {} if other == found else {"elsewhere": {"outcome": other["outcome"], "what": other["what"]}}
-        listed.append({"file": file.name, "told": case.told, **found, **more})
+        listed.append({"file": file.name, "note": case.note, **found, **more})
     text = json.dumps({"model": path.name, "files": listed}, indent=1)
     (FOLDER / "verdicts.json").write_text(text + "\n", "utf-8")
     print(f"{len(listed)} files, {bad} with another verdict than is meant")

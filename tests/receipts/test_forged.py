@@ -19,8 +19,8 @@ KEPT = json.loads((FOLDER / "verdicts.json").read_text("utf-8"))
 def found():
     """Verify all files at once."""
     files = [str(FOLDER / one["file"]) for one in KEPT["files"]]
-    told = CliRunner().invoke(app, ["verify", *files, "--model", str(FOLDER / KEPT["model"]), "--json"])
-    receipts = json.loads(told.stdout)["receipts"]
+    answer = CliRunner().invoke(app, ["verify", *files, "--model", str(FOLDER / KEPT["model"]), "--json"])
+    receipts = json.loads(answer.stdout)["receipts"]
     assert len(receipts) == len(files)
     return dict(zip([one["file"] for one in KEPT["files"]], receipts, strict=True))
 
@@ -30,7 +30,7 @@ def test_the_verdict_is_the_one_that_is_kept(found, kept):
     wanted = {name: kept[name] for name in ("outcome", "what", "entry", "position")}
     if "elsewhere" in kept and json.loads((FOLDER / kept["file"]).read_bytes())["method"]["source"] != source().hex():
         wanted = dict.fromkeys(wanted) | kept["elsewhere"]  # other versions of libraries decide here
-    assert {name: found[kept["file"]].get(name) for name in wanted} == wanted, kept["told"]
+    assert {name: found[kept["file"]].get(name) for name in wanted} == wanted, kept["note"]
 
 
 def test_other_code_makes_nobody_a_liar(found):
