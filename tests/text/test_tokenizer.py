@@ -594,6 +594,6 @@ def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
     }
     flags = {"whole_words": "A piece that is a token", "bos": "A text begins with BOS", "nfc": "The text is brought"}
     for flag, begin in flags.items():
-        (line,) = [line for line in page.splitlines() if line.startswith(f"- {begin}")]
-        stated = re.findall(r"`([\w-]+)`", line.rpartition(":")[2])
+        (item,) = re.findall(rf"^- {begin}.*?(?=\n- |\n\n)", page, re.MULTILINE | re.DOTALL)
+        stated = re.findall(r"`([\w-]+)`", item.rpartition(":")[2])
         assert stated == [name for name, kind in KINDS.items() if getattr(kind, flag)]
