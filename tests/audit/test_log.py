@@ -1,12 +1,16 @@
 """Logs are claims that nobody vouches for: what is wrong with one is named with its place."""
 
 import json
+from datetime import datetime
 
 import pytest
 
 from intact.audit.engines import family
 from intact.audit.log import read_log
+from intact.audit.tokens import Reader
 from intact.errors import LogError
+from intact.text import Tokenizer
+from support.tiny import tokenizer_metadata
 
 GOOD = {"prompt_tokens": [1, 2], "output_tokens": [3, 4], "temperature": 0}
 
@@ -120,3 +124,16 @@ def test_the_older_completions_and_a_batch_line_are_understood(tmp_path):
 def test_bytes_that_are_none_are_refused(tmp_path, bytes_):
     with pytest.raises(LogError, match="neither bytes"):
         read_log(write(tmp_path, chat(logprobs={"content": [{"token": None, "bytes": bytes_, "logprob": -1}]})))
+
+
+def test_a_conversation_is_told_one_time(tmp_path):
+    """A template that writes the date makes of a log the prompt that the engine had, on whatever day it is audited."""
+    metadata = tokenizer_metadata(301)
+    metadata["tokenizer.chat_template"] = "{{ strftime_now('%d %b %Y') }}" + metadata["tokenizer.chat_template"]
+    tokenizer = Tokenizer.from_gguf(metadata)
+    messages = [{"role": "user", "content": "Why?"}]
+    (entry,) = read_log(write(tmp_path, {"messages": messages, "output_tokens": [5], "temperature": 0}))
+    days = [datetime(2026, 2, 3), datetime(2026, 2, 4)]
+    prompts = [Reader(tokenizer, 301, 512, day).response(entry).prompt for day in days]
+    assert prompts == [tokenizer.encode_chat(messages, now=day) for day in days]
+    assert prompts[0] != prompts[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +28,20 @@ class Scored:
     """Distances of the engine's log-probabilities from ours over the prompt, where the log has them."""
 
 
-def read_all(model: Model, entries: Sequence[Entry]) -> list[Response]:
-    """All responses in the model's tokens; nothing is computed before every one of them is known to fit.
+def read_all(model: Model, entries: Sequence[Entry], now: datetime | None = None) -> list[Response]:
+    """Return all responses in the model's tokens; nothing is computed before every one of them is known to fit.
+
+    Parameters
+    ----------
+    now : datetime, optional
+        As of `Reader`.
 
     Raises
     ------
     LogError
         As `Reader.response`.
     """
-    reader = Reader(model.tokenizer, model.program.vocabulary, model.context)
+    reader = Reader(model.tokenizer, model.program.vocabulary, model.context, now)
     return [reader.response(entry) for entry in entries]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from intact.audit.log import Entry
+from intact.clock import current
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation, Tokenizer
 
@@ -44,10 +46,13 @@ class Reader:
         Rows of its head; ids from here on are no tokens.
     context
         The most tokens of a prompt and its output.
+    now : datetime, optional
+        The time that a chat template is told which writes the date; by default the clock's.
     """
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:
         self._tokenizer, self._vocabulary, self._context = tokenizer, vocabulary, context
+        self._now = now or current()
         self._ids: dict[bytes, int] | None = None
 
     def response(self, entry: Entry) -> Response:
@@ -84,7 +89,7 @@ class Reader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                tokens = Conversation(prompt).encode(self._tokenizer, self._context)
+                tokens = Conversation(prompt, now=self._now).encode(self._tokenizer, self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
         if not tokens:

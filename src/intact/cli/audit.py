@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, out, printable
+from intact.clock import read_time
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def command(
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="How often an honest log may be called suspicious.")] = 0.01,
     ignore_seed: Annotated[bool, typer.Option("--ignore-seed", help="Judge by likelihoods alone.")] = False,
+    now: ClockNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -62,7 +64,8 @@ def command(
     check_installed()
     entries, known = read_log(log), [] if honest is None else read_log(honest)
     loaded = fetch.load(model, profile, threads)
-    responses, trusted = read_all(loaded, entries), read_all(loaded, known)
+    time = None if now is None else read_time(now)
+    responses, trusted = read_all(loaded, entries, time), read_all(loaded, known, time)
     with bar() as progress:
         total = sum(len(response.output) for response in [*trusted, *responses])
         task = progress.add_task("tokens", total=total)

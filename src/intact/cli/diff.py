@@ -5,15 +5,24 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ProfileOption, SystemOption, ThreadsOption, complete_model
+from intact.cli.options import (
+    ClockNowOption,
+    JsonOption,
+    ProfileOption,
+    SystemOption,
+    ThreadsOption,
+    complete_model,
+)
 from intact.cli.output import emit, note, out, printable
 from intact.cli.run import as_prompt
+from intact.clock import current, read_time
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation
 
@@ -54,6 +63,7 @@ def command(
     ] = None,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="The prompt had no chat template.")] = False,
+    now: ClockNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -69,7 +79,8 @@ def command(
         loaded = fetch.load(model, profile, threads)
     elif prompt is not None or system is not None:
         raise ParameterError("--prompt and --system are for --model, which computes the logits: give one")
-    explained = [_explain(loaded, parting, prompt, system, raw) for parting in partings]
+    given = _Prompt(prompt, system, raw, current() if now is None else read_time(now))
+    explained = [_explain(loaded, parting, given) for parting in partings]
     if json:
         emit(
             {
@@ -88,22 +99,31 @@ def command(
         raise typer.Exit(PART)
 
 
-def _explain(model: Any, parting: Parting, prompt: str | None, system: str | None, raw: bool) -> Explanation | None:
+class _Prompt(NamedTuple):
+    """What the command line says of the prompt, and the time that a chat template is told."""
+
+    text: str | None
+    system: str | None
+    raw: bool
+    now: datetime
+
+
+def _explain(model: Any, parting: Parting, given: _Prompt) -> Explanation | None:
     from intact.audit.diff import explain
 
     if model is None or parting.equal:
         return None
     if parting.prompts == "differ":
         raise LogError(f"{parting.a.where} and {parting.b.where} had different prompts: no logits are common to them")
-    return explain(model, _prompt_tokens(model, parting, prompt, system, raw), parting)
+    return explain(model, _prompt_tokens(model, parting, given), parting)
 
 
-def _prompt_tokens(model: Any, parting: Parting, prompt: str | None, system: str | None, raw: bool) -> Sequence[int]:
+def _prompt_tokens(model: Any, parting: Parting, given: _Prompt) -> Sequence[int]:
     known: Any = parting.a.prompt if parting.a.prompt is not None else parting.b.prompt
     if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
         known = parting.b.prompt  # token ids leave no question
-    if prompt is not None:
-        known = as_prompt(model, prompt, system, raw)
+    if given.text is not None:
+        known = as_prompt(model, given.text, given.system, given.raw, given.now)
     if known is None:
         raise ParameterError("neither file tells the prompt: give it with --prompt, as intact run had it")
     if isinstance(known, Conversation):
@@ -113,7 +133,7 @@ def _prompt_tokens(model: Any, parting: Parting, prompt: str | None, system: str
         return tokens
     if isinstance(known[0], int):
         return list(known)
-    chat: list[int] = model.tokenizer.encode_chat(known)
+    chat: list[int] = model.tokenizer.encode_chat(known, now=given.now)
     return chat
 
 

@@ -17,7 +17,7 @@ LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""
 
 LARGEST = 1 << 13
-"""Bits of a power of integers, and the number of a factorial, beyond which algebra is not asked: it would write them out."""
+"""Bits of a power of integers, and number of a factorial, beyond which algebra is not asked: it writes them out."""
 
 _POWER = re.compile(r"(?<![\d.])(\d+)\}*\s*\^\s*(?:\{\s*(\d+)\s*\}|(\d+))")
 _FACTORIAL = re.compile(r"(\d+)\s*!")
