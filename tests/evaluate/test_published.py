@@ -27,7 +27,9 @@ PUBLISHED = load(Path(__file__).parents[2])
 def section(root: Path, name: str) -> str:
     """Return the part of the page on a run."""
     page = (root / "docs" / "evaluation.md").read_text("utf-8")
-    (found,) = [part for part in re.split(r"^## ", page, flags=re.MULTILINE) if f"intact report {name}.jsonl --title" in part]
+    (found,) = [
+        part for part in re.split(r"^## ", page, flags=re.MULTILINE) if f"intact report {name}.jsonl --title" in part
+    ]
     return found
 
 
