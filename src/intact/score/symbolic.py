@@ -44,6 +44,8 @@ def explodes(latex: str) -> bool:
         if base > 1 and exponent * base.bit_length() > LARGEST:
             return True
         latex = f"{latex[: power.start()]}{base**exponent}{latex[power.end() :]}"
+        if len(latex) > LARGEST:  # many powers, none of them too large by itself
+            return True
     return False
 
 
