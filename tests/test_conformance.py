@@ -1,12 +1,10 @@
 """Known answers of every operation, digests over all, bounds of all sums, and the pages that state them."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,21 +18,11 @@ from intact.models.program import Embed, Norm
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.sampling import philox4x32
 from support.models import real_model
+from support.modules import load
 
 ROOT = Path(__file__).parent.parent
 TIERS = available_tiers()
-
-
-def _make() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("conformance_make", ROOT / "conformance" / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKE = _make()
+MAKE = load("conformance/make.py")
 
 
 @pytest.mark.parametrize("name", MAKE.FILES)

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from support.modules import load
 
-def load(root: Path) -> ModuleType:
-    """Import the benchmark by itself."""
-    spec = importlib.util.spec_from_file_location("benchmark_published", root / "benchmarks" / "published.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PUBLISHED = load(Path(__file__).parents[2])
+PUBLISHED = load("benchmarks/published.py")
 
 
 def section(root: Path, name: str) -> str:
