@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Check the words of names and documentation: the field's own terms, imperative docstrings, no class name twice.
+
+    scripts/vocabulary.py [PATH...]      # default: src native docs README.md scripts tests
+
+Prints a line for each finding, `file:line: ...`, and exits with 1 if there is one. The lists are in `vocabulary.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LISTS: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+WIDTH = 120
+"""Characters of a line of a document; tables, code and links may be longer."""
+NATIVE = {".cpp", ".h", ".inl"}
+
+Finding = tuple[int, str]
+
+
+def parts(name: str) -> Iterator[str]:
+    """Yield the words of an identifier in lower case: of snake_case and CamelCase."""
+    for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name):
+        yield word.lower()
+
+
+def wrong_words(name: str) -> Iterator[str]:
+    """Yield a message for each word of an identifier that should be another."""
+    if name in LISTS["allow"]["names"]:
+        return
+    for word in parts(name):
+        if word in LISTS["parts"]:
+            yield f"the name {name}: for {word!r} say {LISTS['parts'][word]}"
+    for term, instead in LISTS["parts"].items():
+        if "_" in term and term in name.lower():
+            yield f"the name {name}: for {term!r} say {instead}"
+
+
+def defined_names(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the names that a node defines, with their lines."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.lineno, node.name
+    elif isinstance(node, ast.arg):
+        yield node.lineno, node.arg
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.lineno, node.id
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.lineno, node.attr
+
+
+def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
+    """Yield the findings in a module: names, and the openings of docstrings."""
+    openings = set(LISTS["openings"]["words"])
+    yield from ((0, message) for message in wrong_words(path.stem.removeprefix("test_")) if docstrings)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for line, name in defined_names(node):
+            yield from ((line, message) for message in wrong_words(name))
+        if docstrings and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node)
+            if text and text.split()[0].rstrip(",:'") in openings:
+                line = node.body[0].lineno
+                yield line, f"a docstring opens with {text.split()[0]!r}; begin with a verb, or name the thing"
+
+
+def in_native(path: Path) -> Iterator[Finding]:
+    """Yield the findings in a C++ file: words of identifiers, outside of comments and strings."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        code = re.sub(r'"(\\.|[^"\\])*"', '""', line.split("//")[0])
+        for name in dict.fromkeys(re.findall(r"[A-Za-z_]\w+", code)):
+            yield from ((number, message) for message in wrong_words(name))
+
+
+def in_document(path: Path) -> Iterator[Finding]:
+    """Yield the lines of a document that are too long."""
+    code = False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+        free = code or line.startswith(("|", "    ", "![", "<!--"))
+        if len(line) > WIDTH and not free and not (" " not in line.strip("- ")):
+            yield number, f"a line of {len(line)} characters; {WIDTH} at most"
+
+
+def class_names(paths: list[Path]) -> Iterator[tuple[Path, int, str]]:
+    """Yield the class names that exist more than once in the package."""
+    places: dict[str, list[tuple[Path, int]]] = defaultdict(list)
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append((path, node.lineno))
+    for name, found in places.items():
+        if len(found) > 1 and name not in LISTS["allow"]["classes"]:
+            for path, line in found:
+                yield path, line, f"the class name {name} exists {len(found)} times"
+
+
+def files(paths: list[Path]) -> list[Path]:
+    """Return the files below some paths that are looked at."""
+    found = []
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in {".py", ".md"} | NATIVE and "__pycache__" not in file.parts:
+                found.append(file)
+    return found
+
+
+def main() -> int:
+    """Print the findings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", type=Path)
+    options = parser.parse_args()
+    package = ROOT / "src" / "intact"
+    paths = [path.resolve() for path in options.paths] or [
+        ROOT / name for name in ("src", "native", "docs", "README.md", "scripts")
+    ]
+    found: list[tuple[Path, int, str]] = []
+    for file in files(paths):
+        if file.suffix == ".py":
+            found += [(file, *one) for one in in_python(file, docstrings=file.is_relative_to(package))]
+        elif file.suffix in NATIVE:
+            found += [(file, *one) for one in in_native(file)]
+        else:
+            found += [(file, *one) for one in in_document(file)]
+    found += [one for one in class_names(files([package])) if any(one[0].is_relative_to(path) for path in paths)]
+    for file, line, message in found:
+        print(f"{file.relative_to(ROOT)}:{line}: {message}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
