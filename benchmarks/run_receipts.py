@@ -23,8 +23,8 @@ from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import Driver, Task
 from intact.receipts.document import write_base64
-from intact.runs.entries import TextEntry
-from intact.runs.record import RecordingBackend, RecordingDriver, TextRecorder
+from intact.run_receipts.entries import TextEntry
+from intact.run_receipts.record import RecordingBackend, RecordingDriver, TextRecorder
 from intact.solving import read_answer, solve_all
 
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -23,7 +23,7 @@ from mutants import PACKAGES, ROOT, Mutant
 WORK = ROOT / "build" / "mutate_python"
 TESTS = {  # run in one process each, by name
     "receipts": "tests/receipts tests/serve/test_receipts.py",
-    "runs": "tests/runs tests/cli/test_solve.py",
+    "run_receipts": "tests/run_receipts tests/cli/test_solve.py",
     "score": "tests/score tests/audit tests/tasks",
     "evaluate": "tests/evaluate",
     "cli": " ".join(

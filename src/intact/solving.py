@@ -243,7 +243,7 @@ def _kind(receipt: bool) -> type[Driver]:
     """Who makes receipts is loaded where one is asked for."""
     if not receipt:
         return Driver
-    from intact.runs.record import RecordingDriver
+    from intact.run_receipts.record import RecordingDriver
 
     return RecordingDriver
 

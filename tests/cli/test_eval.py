@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from intact.errors import UndecidedError
-from intact.runs.document import read_file
+from intact.run_receipts.document import read_file
 from intact.score.child import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run

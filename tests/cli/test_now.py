@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from intact.runs.document import read_file
+from intact.run_receipts.document import read_file
 from support.clock import set_clock, write_dated
 from support.tiny import write_tiny
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from intact.receipts.document import Receipt
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from intact.serve.site import FOLDER
 from support.browser import browser, complaints, overflow
 from support.serving import running

@@ -9,7 +9,7 @@ import pytest
 
 import intact
 from intact.receipts import canonical
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from intact.serve.errors import ApiError
 from intact.serve.generation import VERIFYING
 from intact.serve.kept import Kept

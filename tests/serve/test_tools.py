@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from intact.receipts import canonical
-from intact.runs.document import RunReceipt
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.verify import verify_run
 from intact.serve.messages import conversation
 from intact.serve.requests import Message, ToolCall
 from intact.serve.tools import CallReader

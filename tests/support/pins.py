@@ -21,7 +21,7 @@ from intact.reason.driver import Task as Work
 from intact.reason.problem import Problem
 from intact.reason.registry import all_methods
 from intact.reason.state import LOGPROB_SCALE, Piece, State
-from intact.runs.versions import versions_of
+from intact.run_receipts.versions import versions_of
 from intact.sandbox import protection
 from intact.score import answers, code, equations
 from intact.score.scorers import find_scorer, scorers

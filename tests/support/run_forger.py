@@ -8,12 +8,12 @@ from intact.library import Model
 from intact.reason.backends.base import Generation, Written
 from intact.reason.trace import path
 from intact.receipts.document import Header, Request
-from intact.runs.claims import Claims
-from intact.runs.document import RunReceipt
-from intact.runs.entries import Entry, TextEntry
-from intact.runs.replay import ReplayBackend, driver_of, run_again
-from intact.runs.sealed import entries_of, on_path, outcome_of
-from intact.runs.verify import verify_run
+from intact.run_receipts.claims import Claims
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import Entry, TextEntry
+from intact.run_receipts.replay import ReplayBackend, driver_of, run_again
+from intact.run_receipts.sealed import entries_of, on_path, outcome_of
+from intact.run_receipts.verify import verify_run
 from support.forger import forge, states
 
 

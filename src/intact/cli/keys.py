@@ -65,7 +65,7 @@ def sign(
     """Sign receipts; a signature that they had is replaced. Whose root is not that of its parts is not signed."""
     from intact.receipts.document import write_receipts
     from intact.receipts.signature import read_key
-    from intact.runs.document import RunReceipt, read_file
+    from intact.run_receipts.document import RunReceipt, read_file
 
     private = read_key(key)
     signed = []

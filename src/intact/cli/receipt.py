@@ -18,7 +18,7 @@ from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
     from intact.receipts.document import ModelDigests, Numerics, Receipt, Source
-    from intact.runs.document import RunReceipt
+    from intact.run_receipts.document import RunReceipt
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
@@ -122,8 +122,8 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
 
 def _run(run: RunReceipt) -> dict[str, Any]:
     from intact.reason.trace import path
-    from intact.runs.entries import TextEntry
-    from intact.runs.sealed import on_path
+    from intact.run_receipts.entries import TextEntry
+    from intact.run_receipts.sealed import on_path
 
     header, result = run.header, run.result
     kinds = Counter(entry.to_document()["kind"] for entry in run.entries)

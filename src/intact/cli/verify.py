@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from intact.library import Model
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
-    from intact.runs.document import RunReceipt
-    from intact.runs.verdict import RunVerdict
+    from intact.run_receipts.document import RunReceipt
+    from intact.run_receipts.verdict import RunVerdict
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
 """The exit status of each outcome. Of several outcomes the first one in this order decides."""
@@ -156,7 +156,7 @@ def command(
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
     """The lines of all files, or those of them whose numbers, over all files, are chosen."""
     from intact.receipts.document import read_lines
-    from intact.runs.document import read_any
+    from intact.run_receipts.document import read_any
 
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
@@ -263,8 +263,8 @@ class _Verifier:
         return self._loaded[name][1]
 
     def _judge_run(self, run: RunReceipt) -> RunVerdict:
-        from intact.runs.verdict import RunVerdict
-        from intact.runs.verify import verify_run
+        from intact.run_receipts.verdict import RunVerdict
+        from intact.run_receipts.verify import verify_run
 
         first, *others = run.header.models
         try:

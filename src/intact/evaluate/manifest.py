@@ -18,7 +18,7 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import told_time
 from intact.reason.state import Prompt
 from intact.receipts.identity import digests_of, numerics_of
-from intact.runs.versions import versions_of_method, versions_of_task
+from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations
 from intact.tasks.likelihood import Likelihood
 from intact.tasks.task import Task

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from intact.runs.document import RunReceipt
+    from intact.run_receipts.document import RunReceipt
 
 FORMAT, VERSION = "intact evaluation", 2
 READABLE = (1, VERSION)

@@ -18,7 +18,7 @@ from intact.evaluate.samples import Leaf, leaves
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL, Task
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from intact.score.child import noting
 from intact.solving import solve_all, takes_conversations
 from intact.tasks.likelihood import Likelihood

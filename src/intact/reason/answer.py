@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from intact.reason.state import State
 
 if TYPE_CHECKING:
-    from intact.runs.document import RunReceipt
+    from intact.run_receipts.document import RunReceipt
 
 
 class Cost(NamedTuple):

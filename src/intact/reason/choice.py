@@ -22,7 +22,7 @@ from intact.numerics.sampling import branch_key
 from intact.reason.exact import root
 
 VERSION: Final = 1
-"""Of how a table of methods chooses one for a question; raise it when that changes (`intact.runs.versions`)."""
+"""Of how a table of methods chooses one for a question; raise it when that changes (`intact.run_receipts.versions`)."""
 EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and as easy."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from intact.sandbox import Outcome
 
 VERSION: Final = 1
-"""Of what becomes of a method's requests (places, draws, races, budgets, costs); see `intact.runs.versions`."""
+"""Of what becomes of a method's requests (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
 PARALLEL = 64
 """Problems that are worked at a time, at most."""
 ENOUGH = 256

@@ -107,7 +107,7 @@ class Method:
     sampling : mapping
         What it prefers where neither the user nor a request says otherwise, such as a temperature.
     version : int
-        Raised when the method makes other requests, or another answer of the same texts (`intact.runs.versions`).
+        Raised when its requests change, or its answer of the same texts (`intact.run_receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``programs``.
     """

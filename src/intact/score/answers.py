@@ -178,7 +178,7 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
 }
 """The ways to read an answer that have names."""
 VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 1, "expression": 1}
-"""Of each way; raise one when what it reads changes (`intact.runs.versions`)."""
+"""Of each way; raise one when what it reads changes (`intact.run_receipts.versions`)."""
 
 
 def simplest(latex: str) -> str:

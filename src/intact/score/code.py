@@ -14,7 +14,7 @@ from intact.sandbox import Limits, run
 from intact.score.layout import laid_out
 
 VERSION: Final = 1
-"""Of how programs are found in texts, written and tested; raise it when that changes (`intact.runs.versions`)."""
+"""Version of how programs are found in texts, written and tested; raise it when that changes."""
 
 TESTING = Limits(seconds=600, cpu_seconds=60, steps=10_000_000)
 """What a program may use under test.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from intact.score.latex import plain
 
 VERSION: Final = 1
-"""Of which equations are found, and which of them hold; raise it when that changes (`intact.runs.versions`)."""
+"""Of which equations are found, and which of them hold; raise it when that changes (`intact.run_receipts.versions`)."""
 
 MOST = 80
 """Tokens on one side of an equals sign that are looked at."""

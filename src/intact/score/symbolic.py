@@ -11,7 +11,7 @@ from intact.process import WorkerProcess
 from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
 
 VERSION: Final = 1
-"""Of how expressions are written, and which are equal; raise it when that changes (`intact.runs.versions`)."""
+"""Of how expressions are written, and which are equal; raise it when that changes (`intact.run_receipts.versions`)."""
 
 LONGEST = 2000
 """Characters beyond which nobody tries to understand an expression."""

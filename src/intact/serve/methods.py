@@ -28,7 +28,7 @@ from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
 from intact.reason.state import Prompt
 from intact.reason.trace import path
-from intact.runs.record import RecordingBackend, RecordingDriver
+from intact.run_receipts.record import RecordingBackend, RecordingDriver
 from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers
 from intact.serve import tracing

@@ -11,10 +11,10 @@ from intact.library import Model
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import WINDOW, Verdict, unreadable, verify
-from intact.runs.document import RunReceipt, read_any
-from intact.runs.entries import TextEntry
-from intact.runs.verdict import RunVerdict
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt, read_any
+from intact.run_receipts.entries import TextEntry
+from intact.run_receipts.verdict import RunVerdict
+from intact.run_receipts.verify import verify_run
 from intact.serve.errors import as_api_error
 from intact.serve.generation import Service
 from intact.serve.requests import VerifyRequest

@@ -76,7 +76,7 @@ class Task(ABC):
     called : str
         What finds it, where that is not its name.
     version : int
-        Raised when it reads, judges or makes something else than before (`intact.runs.versions`).
+        Raised when it reads, judges or makes something else than before (`intact.run_receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``reader number``.
     libraries : tuple of str

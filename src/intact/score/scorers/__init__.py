@@ -16,7 +16,7 @@ def scorers() -> dict[str, type[Any]]:
     """The classes of this package that have a `name` and a method `score`, by that name, sorted.
 
     Each also has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
-    (`intact.runs.versions`).
+    (`intact.run_receipts.versions`).
     """
     found: dict[str, type[Any]] = {}
     for module in pkgutil.iter_modules(__path__):

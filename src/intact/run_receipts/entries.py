@@ -13,7 +13,7 @@ from intact.receipts.digests import SIZE, HashName, digest
 from intact.receipts.document import FINISHES, Output, read_base64, write_base64
 from intact.receipts.fields import Fields, shown
 from intact.receipts.likeliest import PAIR
-from intact.runs.values import bits, read_branch, read_number
+from intact.run_receipts.values import bits, read_branch, read_number
 from intact.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31

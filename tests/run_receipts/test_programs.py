@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 import intact
-from intact.runs.document import RunReceipt
-from intact.runs.entries import RunEntry
-from intact.runs.programs import here, verify_programs
-from intact.runs.replay import replay
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import RunEntry
+from intact.run_receipts.programs import here, verify_programs
+from intact.run_receipts.replay import replay
+from intact.run_receipts.verify import verify_run
 from intact.sandbox import protection
 from support.bombs import BOMBS, contained
 from support.run_forger import cover, judge, swap

@@ -4,7 +4,7 @@ import pytest
 
 import intact
 from intact.receipts.likeliest import PAIR, pack, unpack
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from support.run_forger import cover, judge, loser, swap
 from support.tiny import write_tiny
 

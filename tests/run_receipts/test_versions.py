@@ -12,9 +12,9 @@ import pytest
 import intact
 from intact.evaluate.manifest import grader_digest
 from intact.reason.registry import all_methods
-from intact.runs import versions
-from intact.runs.sealed import source
-from intact.runs.versions import versions_of, versions_of_all, versions_of_method, versions_of_task
+from intact.run_receipts import versions
+from intact.run_receipts.sealed import source
+from intact.run_receipts.versions import versions_of, versions_of_all, versions_of_method, versions_of_task
 from intact.score.scorers import scorers
 from intact.tasks import all_tasks, find_task
 from intact.tasks.numeric import Numeric
@@ -23,7 +23,7 @@ from support import pins
 PINNED = pins.read()
 DIGESTS = """
 from intact.evaluate.manifest import grader_digest
-from intact.runs.sealed import source
+from intact.run_receipts.sealed import source
 from intact.tasks import all_tasks
 for name, task in all_tasks().items():
     print(name, grader_digest(task))
@@ -68,7 +68,7 @@ def test_comments_names_and_places_of_code_change_no_digest(tmp_path):
     for library in own.glob("*.so"):
         (copy / library.name).symlink_to(library)
     edited = 0
-    for folder in ("reason", "score", "tasks", "evaluate", "runs"):
+    for folder in ("reason", "score", "tasks", "evaluate", "run_receipts"):
         for file in (copy / folder).rglob("*.py"):
             text = file.read_text("utf-8")
             text = re.sub(r"^    \"\"\"(\w)", r'    """Now: \1', text, flags=re.MULTILINE)

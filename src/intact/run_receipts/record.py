@@ -28,13 +28,13 @@ from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
 from intact.receipts.make import ChainRecorder, header_of
-from intact.runs.document import RunReceipt
-from intact.runs.entries import RunEntry, TextEntry, program_digest
-from intact.runs.header import FIRST, RunHeader, RunModel
-from intact.runs.problems import NotingData, reader_of, replayable
-from intact.runs.programs import here
-from intact.runs.sealed import SealedDriver, entries_of, insist, outcome_of, source
-from intact.runs.values import unbounded, unwritten
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import RunEntry, TextEntry, program_digest
+from intact.run_receipts.header import FIRST, RunHeader, RunModel
+from intact.run_receipts.problems import NotingData, reader_of, replayable
+from intact.run_receipts.programs import here
+from intact.run_receipts.sealed import SealedDriver, entries_of, insist, outcome_of, source
+from intact.run_receipts.values import unbounded, unwritten
 from intact.score.child import noting
 
 if TYPE_CHECKING:

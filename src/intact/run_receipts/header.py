@@ -14,7 +14,7 @@ from intact.reason.state import Prompt
 from intact.receipts.digests import HASHES, HashName
 from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.fields import Fields, shown
-from intact.runs.values import MOST, read_values, unbounded, write_values
+from intact.run_receipts.values import MOST, read_values, unbounded, write_values
 
 FORMAT: Final = "intact-run-receipt"
 VERSION: Final = 3
@@ -81,13 +81,13 @@ class RunHeader:
     method : str
         Its name.
     source : bytes
-        Digest of the versions of the code that made the run (`intact.runs.sealed.source`).
+        Digest of the versions of the code that made the run (`intact.run_receipts.sealed.source`).
     parameters : mapping
         Those that were given; what was not has the method's default.
     id, prompt, seed
         The problem's.
     reader : str
-        How an answer is read (`intact.runs.problems`).
+        How an answer is read (`intact.run_receipts.problems`).
     data : mapping
         Of what else a method may know of the problem, the members that were read.
     sampling : mapping

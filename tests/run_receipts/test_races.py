@@ -3,7 +3,7 @@
 import pytest
 
 import intact
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
 

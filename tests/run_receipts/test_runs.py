@@ -13,12 +13,12 @@ import intact
 from intact.errors import NewerReceiptError, ParameterError, ReceiptError
 from intact.reason import Answer, Extend, Problem, method
 from intact.receipts.weights import check_proof
-from intact.runs.document import RunReceipt, leaf_of
-from intact.runs.entries import ScoreEntry, TextEntry
-from intact.runs.replay import replay
-from intact.runs.schema import schema
-from intact.runs.sealed import source
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt, leaf_of
+from intact.run_receipts.entries import ScoreEntry, TextEntry
+from intact.run_receipts.replay import replay
+from intact.run_receipts.schema import schema
+from intact.run_receipts.sealed import source
+from intact.run_receipts.verify import verify_run
 from intact.score import symbolic
 from support.run_forger import cover, judge, loser, swap
 from support.tiny import write_tiny
@@ -255,7 +255,7 @@ def test_whoever_waits_is_asked_before_each_answer_that_is_read(model, honest):
 
 
 def test_answers_that_take_too_long_to_read_make_nobody_a_liar(model, honest, monkeypatch):
-    monkeypatch.setattr("intact.runs.claims.READING", 0.0)
+    monkeypatch.setattr("intact.run_receipts.claims.READING", 0.0)
     assert judge(model, honest["self_consistency"])[:2] == ("unverifiable", "reading")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from intact.errors import ParameterError
 from intact.reason.problem import Problem
-from intact.runs.header import RunHeader
+from intact.run_receipts.header import RunHeader
 from intact.score.answers import READERS
 from intact.tasks.task import Item, Task, all_tasks
 

@@ -19,9 +19,9 @@ from intact.receipts.document import Receipt, read_lines
 from intact.receipts.fields import Fields, check_kind
 from intact.receipts.signature import Signature
 from intact.receipts.weights import Proof, path_of, root_of
-from intact.runs.entries import Entry, TextEntry, read_entry
-from intact.runs.header import FORMAT, MEMBERS, READERS, VERSION, RunHeader
-from intact.runs.values import bits, read_branch, read_number
+from intact.run_receipts.entries import Entry, TextEntry, read_entry
+from intact.run_receipts.header import FORMAT, MEMBERS, READERS, VERSION, RunHeader
+from intact.run_receipts.values import bits, read_branch, read_number
 
 _COSTS: Final = (*CAPPED, "sequential")
 _LEAF: Final = b"\0"

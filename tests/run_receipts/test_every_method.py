@@ -5,8 +5,8 @@ import pytest
 import intact
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.registry import all_methods
-from intact.runs.document import RunReceipt
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.verify import verify_run
 from intact.sandbox import protection
 from intact.score.scorers import scorers
 from support.small import SMALL

@@ -27,13 +27,13 @@ from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import SIZE
 from intact.receipts.document import Header, Receipt, Request
 from intact.receipts.likeliest import PAIR, unpack
-from intact.runs.claims import Asked, Claims
-from intact.runs.document import RunReceipt
-from intact.runs.entries import ScoreEntry, TextEntry, program_digest
-from intact.runs.header import FIRST, RunHeader
-from intact.runs.problems import problem_of
-from intact.runs.sealed import SealedDriver, entries_of, outcome_of
-from intact.runs.verdict import DecidedError, RunVerdict, false
+from intact.run_receipts.claims import Asked, Claims
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import ScoreEntry, TextEntry, program_digest
+from intact.run_receipts.header import FIRST, RunHeader
+from intact.run_receipts.problems import problem_of
+from intact.run_receipts.sealed import SealedDriver, entries_of, outcome_of
+from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import Value
 

@@ -11,9 +11,9 @@ from intact.clock import DEFAULT_NOW
 from intact.errors import ParameterError, ReceiptError
 from intact.reason import Problem
 from intact.reason.backends.native import NativeBackend
-from intact.runs.document import RunReceipt
-from intact.runs.schema import schema
-from intact.runs.verify import verify_run
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.schema import schema
+from intact.run_receipts.verify import verify_run
 from intact.score.answers import read_answer
 from intact.solving import opened
 from support.clock import set_clock, write_dated

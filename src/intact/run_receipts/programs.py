@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intact.errors import SandboxError
-from intact.runs.claims import Claims
-from intact.runs.entries import RunEntry
-from intact.runs.header import Sandbox
-from intact.runs.verdict import RunVerdict
+from intact.run_receipts.claims import Claims
+from intact.run_receipts.entries import RunEntry
+from intact.run_receipts.header import Sandbox
+from intact.run_receipts.verdict import RunVerdict
 
 if TYPE_CHECKING:
     from intact.reason.requests import Run

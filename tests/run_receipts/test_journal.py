@@ -8,7 +8,7 @@ import pytest
 
 import intact
 from intact.reason.journal import CHECK, Journal, _check
-from intact.runs.verify import verify_run
+from intact.run_receipts.verify import verify_run
 from intact.solving import JOURNAL
 from support.tiny import write_tiny
 

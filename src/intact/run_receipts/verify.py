@@ -15,12 +15,12 @@ from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
 from intact.receipts.digests import new_hash
 from intact.receipts.document import Receipt
-from intact.runs.claims import Claims
-from intact.runs.document import RunReceipt
-from intact.runs.programs import verify_programs
-from intact.runs.replay import replay
-from intact.runs.sealed import on_path, source
-from intact.runs.verdict import DecidedError, RunVerdict
+from intact.run_receipts.claims import Claims
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.programs import verify_programs
+from intact.run_receipts.replay import replay
+from intact.run_receipts.sealed import on_path, source
+from intact.run_receipts.verdict import DecidedError, RunVerdict
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Verdict

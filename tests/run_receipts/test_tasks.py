@@ -9,7 +9,7 @@ from intact.errors import ParameterError
 from intact.reason.driver import Task
 from intact.reason.problem import Problem
 from intact.reason.registry import find
-from intact.runs.document import RunReceipt
+from intact.run_receipts.document import RunReceipt
 from intact.sandbox import protection
 from intact.solving import solve_all, solve_items
 from intact.tasks import find_task

@@ -10,9 +10,9 @@ from intact.errors import ReceiptError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.receipts.identity import digests_of, numerics_of
-from intact.runs.document import RunReceipt
-from intact.runs.entries import TextEntry
-from intact.runs.header import RunModel
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import TextEntry
+from intact.run_receipts.header import RunModel
 from intact.score.value.head import ValueHead
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny

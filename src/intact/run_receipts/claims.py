@@ -10,10 +10,10 @@ from intact.reason.requests import Run
 from intact.reason.state import Branch
 from intact.reason.trace import path
 from intact.receipts.document import Receipt
-from intact.runs.document import RunReceipt
-from intact.runs.entries import RunEntry, TextEntry
-from intact.runs.problems import NotingData
-from intact.runs.verdict import DecidedError, RunVerdict, false
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import RunEntry, TextEntry
+from intact.run_receipts.problems import NotingData
+from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.child import noting
 
 READING: Final = 600.0

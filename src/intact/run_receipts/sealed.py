@@ -19,10 +19,10 @@ from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.state import Branch
 from intact.receipts.digests import HashName
-from intact.runs.document import Outcome
-from intact.runs.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
-from intact.runs.values import unbounded
-from intact.runs.versions import versions_of_all
+from intact.run_receipts.document import Outcome
+from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
+from intact.run_receipts.values import unbounded
+from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
 
@@ -114,7 +114,7 @@ def insist(method: Method) -> None:
 
 @cache
 def source() -> bytes:
-    """SHA-256 of the versions of all that can make a run's result of its texts (`intact.runs.versions`).
+    """SHA-256 of the versions of all that can make a run's result of its texts (`intact.run_receipts.versions`).
 
     Of all parts and not of those that a receipt names: what it claims must not decide by whose code it is judged.
     """
