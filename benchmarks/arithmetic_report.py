@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from common import bootstrap
 
-from intact.evaluate.paired import mcnemar
+from intact.stats.paired import mcnemar
 
 Cells = dict[str, dict[tuple[str, str, str], dict[Any, Any]]]
 """Lines by window, question or prompt, of (model, file, program); of determinism (model, program, setting)."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from intact.evaluate import bootstrap, clustered, mcnemar, paired_bootstrap, pass_at_k, tost, wilson
+from intact.stats import bootstrap, clustered, mcnemar, paired_bootstrap, pass_at_k, tost, wilson
 
 PROBLEMS, SAMPLES, RESAMPLES = 100, 8, 999
 SHAPES = (0.8, 1.2)

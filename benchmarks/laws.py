@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from intact.evaluate.laws.curve import fit_curve
-from intact.evaluate.laws.extrapolation import extrapolate
-from intact.evaluate.laws.population import FAMILIES, Population, fit_best, fit_population
+from intact.stats.laws.curve import fit_curve
+from intact.stats.laws.extrapolation import extrapolate
+from intact.stats.laws.population import FAMILIES, Population, fit_best, fit_population
 
 SAMPLES, FAR = 100, 10_000
 POPULATIONS = (

@@ -21,11 +21,11 @@ import common
 import numpy as np
 
 import intact
-from intact.evaluate.intervals import wilson
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.solving import solve_items
+from intact.stats.intervals import wilson
 from intact.tasks.task import Item, Task, find_task
 
 GREEDY = {"temperature": 0.0}

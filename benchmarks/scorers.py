@@ -14,11 +14,11 @@ from typing import Any
 
 from common import parser
 
-from intact.evaluate.calibration import auroc, calibration_error, choice
+from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.driver import Task
-from intact.reason.exact import mean
 from intact.solving import solve_all
+from intact.stats.calibration import auroc, calibration_error, choice
 from intact.tasks import find_task
 
 SCORERS = "likelihood,entropy,self_certainty,equations,p_true,verification"

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import common
 
 import intact
-from intact.evaluate.passage import Passage
-from intact.evaluate.workloads import Prompt, Samples, Stream
+from intact.bench.passage import Passage
+from intact.bench.workloads import Prompt, Samples, Stream
 
 WORK = {work.title: work for work in (Prompt(512), Stream(64, 64), Samples(8, 64, 32), Samples(64, 64, 32))}
 

@@ -25,7 +25,8 @@ TESTS = {  # run in one process each, by name
     "receipts": "tests/receipts tests/serve/test_receipts.py",
     "run_receipts": "tests/run_receipts tests/cli/test_solve.py",
     "score": "tests/score tests/audit tests/tasks",
-    "evaluate": "tests/evaluate",
+    "stats": "tests/stats",
+    "evaluate": "tests/evaluate tests/bench",
     "cli": " ".join(
         f"tests/cli/test_{name}.py"
         for name in ("eval", "keys", "learn", "lock", "perplexity", "receipt", "report", "run", "verify")

@@ -17,7 +17,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("receipts", "run_receipts", "score", "evaluate")
+PACKAGES = ("receipts", "run_receipts", "score", "stats", "evaluate", "bench")
 NEEDS = {"evaluate/harness.py": "lm_eval", "evaluate/cluster.py": "ray", "score/rewards/": "torch"}
 """Files whose tests are skipped where a package is absent; their lines are not drawn there."""
 NO_CHANGE = {"core/NoOp"}

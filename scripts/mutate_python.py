@@ -179,7 +179,7 @@ def read_list(kind: str) -> dict[tuple[str, ...], str]:
 
 def report(results: list[dict[str, Any]], lines: int, target: float) -> int:
     """Print the rate and the survivors; give the exit status."""
-    from intact.evaluate.intervals import wilson
+    from intact.stats.intervals import wilson
 
     equivalent, known = read_list("equivalent"), read_list("survivor")
     keys = {(row["file"], row["place"], row["was"], row["becomes"]): row for row in results}

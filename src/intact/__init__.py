@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from intact import evaluate
+    from intact import stats
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
     from intact.solving import solve
@@ -23,9 +23,9 @@ _HOMES = {
     "Model": "intact.library",
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
-    "evaluate": "intact",
     "load": "intact.library",
     "solve": "intact.solving",
+    "stats": "intact",
 }
 
 __all__ = [
@@ -38,9 +38,9 @@ __all__ = [
     "ModelError",
     "ParameterError",
     "__version__",
-    "evaluate",
     "load",
     "solve",
+    "stats",
 ]
 
 

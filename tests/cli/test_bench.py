@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-import intact.evaluate.profile as profiling
+import intact.bench.profile as profiling
+from intact.bench.speed import Figure
 from intact.cli.bench import digits, save_plot, scale, table
-from intact.evaluate.speed import Figure
 from support.tiny import write_tiny
 
 FIGURES = [

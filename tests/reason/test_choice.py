@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.laws.difficulty import Sampled, by_difficulty, ladder
+from intact.evaluate.difficulty import Sampled, by_difficulty, ladder
 from intact.numerics.sampling import branch_key
 from intact.reason import Problem, Result, find
 from intact.reason.aggregate.votes import vote

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from intact.exact import exp
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.majority_of_bests import majority_of_bests
 from intact.reason.aggregate.rpc import perplexity_consistency, prune
 from intact.reason.aggregate.votes import vote
-from intact.reason.exact import exp
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 import intact
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.calibration import auroc
 from intact.evaluate.values import Sampled, examples_of, figures, learn_value, places_of, samples
 from intact.library import Model
 from intact.numerics.activations import quantize, to_bytes
@@ -31,6 +30,7 @@ from intact.reason.state import Hidden
 from intact.score.scorers import find_scorer
 from intact.score.value import Example, ValueHead, learn
 from intact.score.value.hidden import HiddenState, read_hidden
+from intact.stats.calibration import auroc
 from intact.tasks import Item
 from support.markov import MarkovBackend
 from support.tiny import write_tiny

@@ -138,7 +138,7 @@ def _finite(score: float | None) -> float | None:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     """A finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
-    from intact.reason.exact import significant
+    from intact.exact import significant
 
     rounded = {"score": _finite(finding.score), "honest": _finite(finding.honest), "p": significant(finding.p, 6)}
     return asdict(finding) | rounded

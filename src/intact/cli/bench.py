@@ -16,10 +16,10 @@ from intact.errors import ParameterError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from intact.evaluate.passage import Passage
-    from intact.evaluate.profile import Profile
-    from intact.evaluate.speed import Figure
-    from intact.evaluate.workloads import Workload
+    from intact.bench.passage import Passage
+    from intact.bench.profile import Profile
+    from intact.bench.speed import Figure
+    from intact.bench.workloads import Workload
     from intact.executors.profile import Limits
 
 EXAMPLES = """\
@@ -63,8 +63,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
-    from intact.evaluate.passage import Passage
-    from intact.evaluate.speed import choose, measure
+    from intact.bench.passage import Passage
+    from intact.bench.speed import choose, measure
 
     choose(only, 1 << 30)  # what cannot be is refused before the model is loaded
     if plot is not None:
@@ -111,7 +111,7 @@ def command(
 
 
 def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], Limits]:
-    from intact.evaluate import profile
+    from intact.bench import profile
 
     chosen = profile.representative(workloads)
     with bar(still=True) as progress:

@@ -15,8 +15,8 @@ import typer
 from intact.cli import UNDECIDED
 from intact.cli.output import emit, err, out
 from intact.errors import ParameterError
-from intact.evaluate.intervals import wilson
 from intact.files import write_whole
+from intact.stats.intervals import wilson
 
 if TYPE_CHECKING:
     from intact.reason.answer import Cost

@@ -4,7 +4,7 @@ The text is tokenised whole and cut into windows of ``context`` tokens that do n
 is left out. Where the model wants a first token (BOS), it replaces the first token of each window. Every token of the
 second half of a window is scored, given all tokens before it in the window: these are the positions of llama.cpp's
 perplexity tool, so that the numbers can be laid side by side. The sums are integers, and the last step is
-rounded as `intact.reason.exact` defines it: all figures are the same bits everywhere.
+rounded as `intact.exact` defines it: all figures are the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Exponential of the mean of -log p."""
-        from intact.reason.exact import exp  # imports NumPy, which `intact --help` does without
+        from intact.exact import exp  # imports NumPy, which `intact --help` does without
 
         return exp(self.nats)
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from intact.evaluate.choosing_at_k import majority_at_k
-from intact.evaluate.coverage import pass_at_k
-from intact.evaluate.intervals import clustered, wilson
 from intact.evaluate.results import Record, Score
 from intact.evaluate.samples import direct
-from intact.reason.exact import integers, significant
+from intact.exact import integers, significant
+from intact.stats.choosing_at_k import majority_at_k
+from intact.stats.coverage import pass_at_k
+from intact.stats.intervals import clustered, wilson
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import Likelihood
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
-from intact.evaluate.calibration import auroc, brier, calibration_error, choice
+from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import Task
-from intact.reason.exact import mean
 from intact.score.value import Example, Learnt, ValueHead, learn
 from intact.score.value.head import profile_of
 from intact.score.value.hidden import read_hidden
 from intact.score.value.learning import check_installed
 from intact.solving import solve_all, wishes_of
+from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.task import Item
 from intact.tasks.task import Task as TaskOfItems
 

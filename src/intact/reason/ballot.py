@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from intact.exact import Number, rational
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.votes import Tally, vote
 from intact.reason.answer import Answer
-from intact.reason.exact import Number, rational
 from intact.reason.problem import Problem
 from intact.reason.state import State
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from intact.errors import FormatError, ParameterError
+from intact.exact import root
 from intact.files import write_whole
 from intact.numerics.sampling import branch_key
-from intact.reason.exact import root
 
 VERSION: Final = 1
 """Of how a table of methods chooses one for a question; raise it when that changes (`intact.run_receipts.versions`)."""

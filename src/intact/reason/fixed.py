@@ -1,6 +1,6 @@
 """Exponentials and logarithms of many numbers at once, in integers: the same bits everywhere, at NumPy's speed.
 
-`intact.reason.exact` is right to the last bit of a double, at some 20 µs a number: too slow for every token and its
+`intact.exact` is right to the last bit of a double, at some 20 µs a number: too slow for every token and its
 rivals. Here numbers are in fixed point, functions are tables, products and shifts of integers, and sums are exact.
 """
 

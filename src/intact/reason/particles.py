@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
-from intact.reason.exact import ln
+from intact.exact import ln
 from intact.reason.limits import one_of
 from intact.reason.registry import Part
 from intact.reason.state import State

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intact.errors import ParameterError, ScorerError
+from intact.exact import exp
 from intact.reason.asking import asking
-from intact.reason.exact import exp
 from intact.reason.problem import Problem
 from intact.reason.state import LOGPROB_SCALE, State
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.evaluate.checks import Floats
 from intact.evaluate.results import Record, Run, Score
 from intact.evaluate.samples import direct
+from intact.stats.checks import Floats
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from intact.errors import IntactError, ParameterError
-from intact.evaluate.calibration import brier, calibration_error, reliability, selective, selective_accuracy
-from intact.evaluate.checks import Floats
-from intact.evaluate.laws.extrapolation import extrapolate
-from intact.evaluate.laws.frontier import Point, frontier
-from intact.evaluate.multiple import holm
-from intact.evaluate.paired import mcnemar, paired_bootstrap
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import Arm, arms_of, pairs_of
 from intact.evaluate.report.blocks import Block, Code, Figure, Report, Section, Table, Text, Trees
 from intact.evaluate.report.failures import failures
 from intact.evaluate.results import Run, Score
 from intact.evaluate.scores import DIGITS
-from intact.reason.exact import significant
+from intact.exact import significant
+from intact.stats.calibration import brier, calibration_error, reliability, selective, selective_accuracy
+from intact.stats.checks import Floats
+from intact.stats.laws.extrapolation import extrapolate
+from intact.stats.laws.frontier import Point, frontier
+from intact.stats.multiple import holm
+from intact.stats.paired import mcnemar, paired_bootstrap
 
 FORETOLD = (100, 1_000, 10_000)
 """Numbers of samples whose coverage is foretold."""

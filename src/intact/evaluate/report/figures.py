@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from intact.evaluate.checks import Floats, need
+from intact.stats.checks import Floats, need
 
 WIDTH, HEIGHT = 4.8, 3.3
 """In inches; so small that writing can be read on a phone."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, TypeAlias, TypeVar
 
 from intact.errors import ParameterError
-from intact.reason.exact import mean
+from intact.exact import mean, ranking
 from intact.reason.limits import one_of
 
 A = TypeVar("A", bound=Hashable)
@@ -36,21 +36,6 @@ def reduce(rewards: Sequence[float], how: str) -> float:
     if not rewards or not all(map(math.isfinite, rewards)):
         raise ParameterError(f"rewards must be finite and at least one, got {list(rewards)}")
     return REDUCTIONS[how](rewards)
-
-
-def ranking(rewards: Sequence[float | None]) -> list[int]:
-    """Samples from the best to the worst, equals in the order of samples; those without a reward are left out.
-
-    Raises
-    ------
-    ParameterError
-        If a reward is not a number.
-    """
-    known = {i: reward for i, reward in enumerate(rewards) if reward is not None}
-    for i, reward in known.items():
-        if math.isnan(reward):
-            raise ParameterError(f"the reward of sample {i} is not a number")
-    return sorted(known, key=lambda i: (-known[i], i))
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:

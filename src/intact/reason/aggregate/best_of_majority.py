@@ -7,9 +7,8 @@ from fractions import Fraction
 from typing import TypeVar
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.best import ranking
+from intact.exact import Number, ranking, written
 from intact.reason.aggregate.votes import check_lengths, vote
-from intact.reason.exact import Number, written
 
 A = TypeVar("A", bound=Hashable)
 

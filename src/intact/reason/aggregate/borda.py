@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
-from intact.reason.aggregate.best import ranking
+from intact.exact import Number, power, ranking
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
-from intact.reason.exact import Number, power
 
 A = TypeVar("A", bound=Hashable)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from intact import exact
 from intact.errors import ParameterError
-from intact.reason import exact
 from intact.reason.fixed import ONE, UNIT, Int, exp, fixed, ln
 
 _LEAST = ONE // UNIT  # of the mass that is left for tokens that are not told

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import TypeVar
 
 from intact.errors import ParameterError
+from intact.exact import Number, rational, written
 from intact.reason.aggregate.confidence import group_confidences
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
-from intact.reason.exact import Number, rational, written
 
 A = TypeVar("A", bound=Hashable)
 

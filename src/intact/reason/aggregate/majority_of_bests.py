@@ -8,7 +8,7 @@ from math import isqrt
 from typing import TypeVar
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.best import ranking
+from intact.exact import ranking
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
 
 A = TypeVar("A", bound=Hashable)

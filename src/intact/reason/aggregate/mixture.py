@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from intact.exact import exp, gamma, ln, total
 from intact.reason.aggregate.lbfgsb import minimise
-from intact.reason.exact import exp, gamma, ln, total
 
 SMALLEST = 0.01
 WEIGHTS = (0.2, 0.8)

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
 from intact.errors import ParameterError
+from intact.exact import exp, weight
 from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.votes import Tally, check_lengths, vote
-from intact.reason.exact import exp, weight
 
 A = TypeVar("A", bound=Hashable)
 

@@ -8,8 +8,8 @@ from math import comb
 from typing import TypeVar
 
 from intact.errors import ParameterError
+from intact.exact import Number, written
 from intact.reason.aggregate.votes import vote
-from intact.reason.exact import Number, written
 
 A = TypeVar("A", bound=Hashable)
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 from intact.errors import ParameterError
-from intact.reason.exact import Number, weight
+from intact.exact import Number, weight
 
 A = TypeVar("A", bound=Hashable)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
+from intact.exact import written
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import confident, decided, leaders, survival_probability
 from intact.reason.aggregate.votes import vote
 from intact.reason.ballot import elected
-from intact.reason.exact import written
 from intact.reason.limits import Count, Share, one_of
 
 Rule = Callable[[Sequence[str | None], int, float], bool]

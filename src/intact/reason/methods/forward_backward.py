@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from intact.errors import ParameterError, SpentError
+from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import vote
 from intact.reason.asking import LONGEST, asking, question, read_value
 from intact.reason.ballot import elected
-from intact.reason.exact import power
 from intact.reason.limits import Count, Natural, Share, together
 from intact.reason.state import State
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from intact.errors import SpentError
+from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.asking import asking
 from intact.reason.ballot import elect, pick
-from intact.reason.exact import mean
 from intact.reason.limits import Count, ModelName, together
 
 VERIFY = """\

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Final
 
 from intact.errors import SpentError
+from intact.exact import exp, total
 from intact.reason import Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.ballot import pick
-from intact.reason.exact import exp, total
 from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.populations.tree import Child, puct, uct
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from intact.errors import ParameterError
-from intact.reason.aggregate.best import ranking
+from intact.exact import ranking
 from intact.reason.populations.weights import relative
 
 

@@ -16,8 +16,8 @@ from itertools import accumulate
 from typing import Annotated, TypeAlias
 
 from intact.errors import ParameterError
+from intact.exact import Number, weight
 from intact.numerics.sampling import uniform64
-from intact.reason.exact import Number, weight
 from intact.reason.limits import one_of
 
 Scheme = Callable[[int, Sequence[Number], int], list[int]]

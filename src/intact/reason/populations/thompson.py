@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from intact.errors import ParameterError
-from intact.reason.exact import mean, total
+from intact.exact import mean, total
 from intact.reason.populations.variates import Stream
 
 

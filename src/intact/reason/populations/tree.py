@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intact.reason.exact import ln
+from intact.exact import ln
 
 
 class Child(NamedTuple):

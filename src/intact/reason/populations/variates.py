@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from intact.exact import ln, power
 from intact.numerics.sampling import uniform64
-from intact.reason.exact import ln, power
 
 
 class Stream:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from intact.errors import ParameterError
-from intact.reason.exact import Number, exp, ln, total, weight
+from intact.exact import Number, exp, ln, total, weight
 
 CLIP = 1e-7
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
+from intact.exact import exp
 from intact.reason.aggregate.confidence import entropy, self_certainty
-from intact.reason.exact import exp
 from intact.reason.likeliest import check_told, rivals
 from intact.reason.problem import Problem
 from intact.reason.state import State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.reason.exact import exp
+from intact.exact import exp
 from intact.reason.likeliest import check_told
 from intact.reason.problem import Problem
 from intact.reason.state import State

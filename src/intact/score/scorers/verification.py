@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.exact import mean
+from intact.exact import mean
 from intact.reason.problem import Problem
 from intact.reason.registry import Part
 from intact.reason.requests import Extend

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from intact.errors import FormatError, ParameterError
+from intact.exact import exp
 from intact.files import write_whole
-from intact.reason.exact import exp
 from intact.reason.state import Hidden
 from intact.score.value.hidden import HiddenState, read_hidden
 

@@ -1,0 +1,36 @@
+"""Statistics of samples: coverage, intervals, tests, power, calibration, laws of scaling; pure functions of numbers."""
+
+from intact.stats.choosing_at_k import best_at_k, majority_at_k
+from intact.stats.coverage import g_pass_at_k, mean_g_pass_at_k, pass_at_k, pass_hat_k
+from intact.stats.equivalence import tost
+from intact.stats.intervals import Interval, bootstrap, clustered, wilson
+from intact.stats.multiple import benjamini_hochberg, holm
+from intact.stats.paired import mcnemar, paired_bootstrap, permutation
+from intact.stats.power import Discordance, mean_problems, paired_power, paired_problems, unpaired_problems
+from intact.stats.variance import split, split_counts
+
+__all__ = [
+    "Discordance",
+    "Interval",
+    "benjamini_hochberg",
+    "best_at_k",
+    "bootstrap",
+    "clustered",
+    "g_pass_at_k",
+    "holm",
+    "majority_at_k",
+    "mcnemar",
+    "mean_g_pass_at_k",
+    "mean_problems",
+    "paired_bootstrap",
+    "paired_power",
+    "paired_problems",
+    "pass_at_k",
+    "pass_hat_k",
+    "permutation",
+    "split",
+    "split_counts",
+    "tost",
+    "unpaired_problems",
+    "wilson",
+]

@@ -1,0 +1,241 @@
+"""How far scores can be trusted: whether higher ones are right more often, and whether 0.8 is right in 80 of 100 cases.
+
+All functions take scores, or confidences in [0, 1], and whether each text was right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+from intact.exact import ln, mean, total, written
+
+
+class Bin(NamedTuple):
+    """Texts with similar confidence.
+
+    Attributes
+    ----------
+    low, high
+        Bounds of their confidence.
+    texts
+        How many they are.
+    confidence
+        Its mean.
+    right
+        The share that is right.
+    """
+
+    low: float
+    high: float
+    texts: int
+    confidence: float
+    right: float
+
+
+def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
+    """Return the chance that a right text scores above a wrong one, ties counting half; None if one kind is missing.
+
+    0.5 is what a coin gives. (The area under the receiver operating characteristic, by ranks.)
+    """
+    _check(scores, right)
+    good = sum(right)
+    bad = len(right) - good
+    if not good or not bad:
+        return None
+    order = sorted(zip(scores, right, strict=True), key=lambda pair: pair[0])
+    won, below, place = Fraction(0), 0, 0
+    while place < len(order):
+        end = place
+        while end < len(order) and order[end][0] == order[place][0]:
+            end += 1
+        here = sum(flag for _, flag in order[place:end])
+        wrong = end - place - here
+        won += here * (below + Fraction(wrong, 2))
+        below += wrong
+        place = end
+    return float(won / (good * bad))
+
+
+def brier(confidences: Sequence[float], right: Sequence[bool]) -> float:
+    """Return the mean squared difference between confidence and truth; 0.25 is what saying 0.5 gives."""
+    _check(confidences, right, bounded=True)
+    return mean(_square(confidence - flag) for confidence, flag in zip(confidences, right, strict=True))
+
+
+def log_loss(confidences: Sequence[float], right: Sequence[bool], least: float = 1e-6) -> float:
+    """Return the mean negative log-probability of the truth, in nats; confidences stay `least` away from 0 and 1."""
+    _check(confidences, right, bounded=True)
+    kept = [min(max(confidence, least), 1 - least) for confidence in confidences]
+    return -mean(ln(chance if flag else 1 - chance) for chance, flag in zip(kept, right, strict=True))
+
+
+def reliability(
+    confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
+) -> list[Bin]:
+    """Return texts by confidence, in bins of one width, empty ones left out; 1 belongs to the last.
+
+    Adaptive bins hold as many texts each, as near as can be without parting equal confidences; their bounds are the
+    least and the largest confidence they hold.
+    """
+    _check(confidences, right, bounded=True)
+    if bins < 1:
+        raise ParameterError(f"there must be at least one bin, got {bins}")
+    sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: pair[0])
+    for confidence, ties in groupby(enumerate(ordered), key=lambda numbered: numbered[1][0]):
+        place, _ = first = next(ties)
+        number = place * bins // len(ordered) if adaptive else min(int(confidence * bins), bins - 1)
+        sorted_in[number] += [pair for _, pair in (first, *ties)]
+    return [
+        Bin(
+            held[0][0] if adaptive else i / bins,
+            held[-1][0] if adaptive else (i + 1) / bins,
+            len(held),
+            mean(pair[0] for pair in held),
+            sum(pair[1] for pair in held) / len(held),
+        )
+        for i, held in enumerate(sorted_in)
+        if held
+    ]
+
+
+def calibration_error(
+    confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
+) -> float:
+    """Return the mean distance between confidence and share right over bins, weighted by count.
+
+    With bins of one width it is ECE (Naeini et al. 2015), with adaptive ones ACE's kin (Nixon et al. 2019,
+    arXiv 1904.01685). It is never negative and so too large for few texts: even honest confidences have one.
+    """
+    found = reliability(confidences, right, bins, adaptive)
+    return total(held.texts * abs(held.confidence - held.right) for held in found) / len(right)
+
+
+class Murphy(NamedTuple):
+    """The parts of a Brier score, `reliability - resolution + uncertainty + within`.
+
+    Attributes
+    ----------
+    reliability
+        The mean squared distance between a bin's confidence and its share right: 0 is best.
+    resolution
+        How far the bins' shares lie from the whole's: more is better.
+    uncertainty
+        `s (1 - s)` with s the share of all that is right: what saying s always gives.
+    within
+        What is left because confidences differ within a bin; 0 where they do not.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within: float
+
+
+def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False) -> Murphy:
+    """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for what bins leave)."""
+    found = reliability(confidences, right, bins, adaptive)
+    share = sum(right) / len(right)
+    apart = total(held.texts * _square(held.confidence - held.right) for held in found) / len(right)
+    resolved = total(held.texts * _square(held.right - share) for held in found) / len(right)
+    uncertainty = share * (1 - share)
+    return Murphy(apart, resolved, uncertainty, brier(confidences, right) - apart + resolved - uncertainty)
+
+
+class Choice(NamedTuple):
+    """What choosing one of several texts by score would give.
+
+    Attributes
+    ----------
+    chosen
+        Share of problems whose text with the highest score is right; of several such texts the share that is.
+    anyone
+        The mean share of right texts: what a coin gives.
+    best
+        Share of problems with any right text: what a perfect score gives.
+    """
+
+    chosen: float
+    anyone: float
+    best: float
+
+
+def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> Choice:
+    """Return what choosing by score gives, over problems with several texts each."""
+    if not scores:
+        raise ParameterError("there are no problems")
+    chosen, anyone, best = [], [], []
+    for values, flags in zip(scores, right, strict=True):
+        _check(values, flags)
+        top = [flag for value, flag in zip(values, flags, strict=True) if value == max(values)]
+        chosen.append(sum(top) / len(top))
+        anyone.append(sum(flags) / len(flags))
+        best.append(float(any(flags)))
+    return Choice(mean(chosen), mean(anyone), mean(best))
+
+
+class Selective(NamedTuple):
+    """What answering only where confidence is high gives.
+
+    Attributes
+    ----------
+    coverage
+        Shares of texts that are answered, those of the highest confidence first; a point after each.
+    risk
+        The share of wrong ones among them.
+    aurc
+        The mean risk, the area under the curve: 0 is best.
+    excess
+        How much more it is than that of the same texts in the best order.
+    """
+
+    coverage: list[float]
+    risk: list[float]
+    aurc: float
+    excess: float
+
+
+def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
+    """Return the risk-coverage curve (Geifman and El-Yaniv 2017, arXiv 1705.08500; for the excess 2019, 1805.08206).
+
+    Texts of equal scores come in any order: each counts as wrong as they are on average.
+    """
+    _check(scores, right)
+    texts = len(right)
+    ordered = sorted(zip(scores, right, strict=True), key=lambda pair: -pair[0])
+    wrong, risk = Fraction(0), list[Fraction]()
+    for _, held in groupby(ordered, key=lambda pair: pair[0]):
+        flags = [flag for _, flag in held]
+        for _ in flags:
+            wrong += Fraction(len(flags) - sum(flags), len(flags))
+            risk.append(wrong / (len(risk) + 1))
+    good = sum(right)
+    area = sum(risk) / texts
+    least = sum((Fraction(i - good, i) for i in range(good + 1, texts + 1)), Fraction(0)) / texts
+    shares = [i / texts for i in range(1, texts + 1)]
+    return Selective(shares, list(map(float, risk)), float(area), float(area - least))
+
+
+def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage: float) -> float:
+    """Return the share right among the given share of texts, rounded up, that have the highest scores."""
+    if not 0 < coverage <= 1:
+        raise ParameterError(f"the coverage must lie in (0, 1], got {coverage}")
+    return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
+
+
+def _square(x: float) -> float:
+    return x * x  # a power would be the C library's
+
+
+def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:
+    if len(scores) != len(right) or not len(scores):
+        raise ParameterError(f"there must be as many scores as verdicts, and one at least: {len(scores)}, {len(right)}")
+    if any(score != score for score in scores):
+        raise ParameterError("a score is no number")
+    if bounded and not all(0 <= score <= 1 for score in scores):
+        raise ParameterError("confidences must lie in [0, 1]")

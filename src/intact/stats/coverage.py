@@ -1,0 +1,121 @@
+"""Pass@k and its kin: what k samples of each problem come to, from n samples of which c are right.
+
+All are means over all subsets of k samples, hence unbiased. They are computed as exact fractions of binomial
+coefficients and rounded once, so they have the same bits everywhere, and pass@1 is c / n to the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.exact import written
+from intact.stats.checks import Floats, counts, whole
+
+comb = cache(math.comb)
+
+
+@overload
+def pass_at_k(n: int, c: int, k: int) -> float: ...
+@overload
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
+    """The chance that any of k samples is right, `1 - C(n - c, k) / C(n, k)` (Chen et al. 2021, arXiv 2107.03374).
+
+    Its mean over problems is the benchmark's pass@k, also called coverage.
+
+    Parameters
+    ----------
+    n, c, k : int or array of int
+        Samples, right ones, and how many are drawn; broadcast against each other.
+
+    Returns
+    -------
+    float or array
+        One for each problem.
+
+    Raises
+    ------
+    ParameterError
+        If k > n, c > n, or something is no whole number: the error says for which problem.
+    """
+    return _each(lambda n, c, k: Fraction(comb(n, k) - math.comb(n - c, k), comb(n, k)), n, c, k)
+
+
+@overload
+def pass_hat_k(n: int, c: int, k: int) -> float: ...
+@overload
+def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
+def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
+    """The chance that all k samples are right, pass^k = `C(c, k) / C(n, k)` (Yao et al. 2024, arXiv 2406.12045).
+
+    Parameters, result and errors are those of `pass_at_k`.
+    """
+    return _each(lambda n, c, k: Fraction(math.comb(c, k), comb(n, k)), n, c, k)
+
+
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction) -> Floats | float:
+    """The chance that a share tau or more of k samples is right, G-Pass@k_tau (Liu et al. 2024, arXiv 2412.13147).
+
+    `sum over j >= ceil(tau k) of C(c, j) C(n - c, k - j) / C(n, k)`. Tau is the decimal fraction that is written: 0.1
+    of 30 is 3, not the 4 that binary rounding makes of it.
+
+    Parameters
+    ----------
+    n, c, k : int or array of int
+        As for `pass_at_k`.
+    tau : float or Fraction
+        In (0, 1]: 1 gives pass^k, and anything up to 1 / k gives pass@k.
+
+    Raises
+    ------
+    ParameterError
+        As for `pass_at_k`, or if tau lies elsewhere.
+    """
+    if not 0 < tau <= 1:
+        raise ParameterError(f"tau must lie in (0, 1], got {tau}")
+    share = written(tau, "tau")
+    return _each(lambda n, c, k: _at_least(n, c, k, math.ceil(share * k)), n, c, k)
+
+
+def mean_g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
+    """The mean of G-Pass@k_tau over tau from one half to 1, `2/k sum_{i = ceil(k/2) + 1}^k G-Pass@k_{i/k}` (mG-Pass@k).
+
+    Parameters, result and errors are those of `pass_at_k`; of one sample it says nothing: k must be at least 2.
+    """
+    if (whole(k, "k") < 2).any():
+        raise ParameterError("k must be at least 2 for a mean over shares")
+
+    def mean(n: int, c: int, k: int) -> Fraction:
+        return Fraction(2, k) * sum(_at_least(n, c, k, i) for i in range((k + 1) // 2 + 1, k + 1))
+
+    return _each(mean, n, c, k)
+
+
+def _at_least(n: int, c: int, k: int, least: int) -> Fraction:
+    """The chance of `least` right ones or more among k."""
+    ways = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(least, min(c, k) + 1))
+    return Fraction(ways, comb(n, k))
+
+
+def _each(formula: Callable[[int, int, int], Fraction], n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
+    """A formula's values, computed once for equal arguments."""
+    samples, right = counts(n, c)
+    samples, right, draws = np.broadcast_arrays(samples, right, whole(k, "k"))
+    if (draws < 1).any():
+        raise ParameterError(f"k must be at least 1, got {draws.min()}")
+    many = draws > samples
+    if many.any():
+        place = tuple(np.argwhere(many)[0])
+        where = f" for problem {place[-1]}" if place else ""
+        raise ParameterError(f"k = {draws[place]} samples cannot be drawn from n = {samples[place]}{where}")
+    triples, inverse = np.unique(np.stack([samples, right, draws]).reshape(3, -1), axis=1, return_inverse=True)
+    values = np.array([float(formula(*triple)) for triple in triples.T.tolist()])
+    return values[inverse].reshape(samples.shape)[()]

@@ -1,0 +1,180 @@
+"""How sure a measured share or mean is.
+
+`wilson` and `clustered`, whose bounds stand in result files, are exact before they are rounded to the nearest double
+(once a quantile has been): the same bits on every machine. The bootstrap is SciPy's; its last digits are not defined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.exact import integers, root, written
+from intact.stats.checks import Floats, finite, inside, need, table
+from intact.stats.quantiles import normal_quantile, student_quantile
+
+
+class Interval(NamedTuple):
+    """An estimate and the bounds of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
+
+    Trials must be independent: one sample of each problem. For several, see `clustered`.
+
+    Raises
+    ------
+    ParameterError
+        If there are more successes than trials, or the level does not lie between 0 and 1.
+    """
+    if not 0 <= successes <= trials or not 0 < level < 1:
+        raise ParameterError(f"there are no {successes} successes in {trials} trials at level {level}")
+    if not trials:
+        return 0.0, 1.0
+    z = Fraction(normal_quantile(two_sided(level)))
+    middle, scale = successes + z * z / 2, trials + z * z
+    half = z * root(Fraction(successes * (trials - successes), trials) + z * z / 4)
+    low = float((middle - half) / scale) if successes else 0.0
+    high = float((middle + half) / scale) if successes < trials else 1.0
+    return low, high
+
+
+def two_sided(level: float) -> Fraction:
+    """The probability whose quantile bounds an interval of a level on both sides, (1 + level) / 2."""
+    return (1 + written(level, "the level")) / 2
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[..., Floats] | None = None,
+    *,
+    method: Literal["bca", "percentile"] = "bca",
+    level: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Interval:
+    """The bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
+
+    Problems are drawn anew, never samples: what a benchmark would have said with other problems of its kind.
+
+    Parameters
+    ----------
+    values : array, a number for each problem
+        Such as `pass_at_k(n, c, k)`.
+    statistic : callable, optional
+        `statistic(array, axis)`; the mean if left out.
+    method : {"bca", "percentile"}
+        BCa corrects bias and skewness.
+    level, resamples, seed
+        Equal seeds give equal intervals with one version of NumPy.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two problems, or all have one value, which says nothing of others.
+    """
+    need("scipy")
+    from scipy import stats
+
+    array = finite(values, "values", 2)
+    if (array == array[0]).all():
+        raise ParameterError(
+            f"all {array.size} problems have the value {array[0]:g}: resampling cannot tell how others differ "
+            "(of a share, `wilson` gives an interval still)"
+        )
+    if method not in ("bca", "percentile") or resamples < 1:
+        raise ParameterError(f"a method is bca or percentile, with at least 1 resample, got {method!r} and {resamples}")
+    of = np.mean if statistic is None else statistic
+    found = stats.bootstrap(
+        (array,),
+        of,
+        method="BCa" if method == "bca" else "percentile",
+        confidence_level=inside(level, "the level"),
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+        batch=max(1, 10_000_000 // array.size),
+    ).confidence_interval
+    if not np.isfinite(found).all():
+        raise ParameterError(
+            f"the interval of this statistic by {method} is not finite: use percentiles, or more problems"
+        )
+    return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
+
+
+class Clustered(NamedTuple):
+    """A mean of values that come in clusters.
+
+    Attributes
+    ----------
+    estimate, low, high
+        The mean over all values, and its interval.
+    error
+        Its standard error.
+    clusters
+        How many clusters there are.
+    design_effect
+        How many times the variance is that of as many independent values; nan if all are equal.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    error: float
+    clusters: int
+    design_effect: float
+
+
+def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> Clustered:
+    """The mean of values in clusters, such as samples of problems, with the standard error that clusters leave.
+
+    `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
+    quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). It is
+    what statsmodels gives for a regression on a constant with `cov_type="cluster"`.
+
+    Parameters
+    ----------
+    values : array
+        Problems x samples, or a list, with `clusters`.
+    clusters : sequence, optional
+        To which problem, or prompt, each value belongs.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two clusters, as many names as values are wanting, or a value is not finite.
+    """
+    array = table(values, "values")
+    if clusters is None:
+        if array.ndim != 2:
+            raise ParameterError(f"a list of values needs the cluster of each; got an array of shape {array.shape}")
+        clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
+    array = array.ravel()
+    if len(clusters) != array.size:
+        raise ParameterError(f"there are {array.size} values and {len(clusters)} names of clusters")
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    if len(numbers) < 2:
+        raise ParameterError("there is one cluster only: how clusters differ cannot be told")
+    quantile = Fraction(student_quantile(two_sided(inside(level, "the level")), len(numbers) - 1))
+    terms, unit = integers(array.tolist())
+    count, whole = len(terms), sum(terms)
+    sums = [0] * len(numbers)
+    for name, term in zip(clusters, terms, strict=True):
+        sums[numbers[name]] += count * term - whole  # a deviation from the mean, times count * unit
+    mean = Fraction(whole, count * unit)
+    variance = Fraction(len(sums) * sum(one * one for one in sums), (len(sums) - 1) * (count * count * unit) ** 2)
+    squares = count * sum(term * term for term in terms) - whole * whole
+    effect = float(variance / Fraction(squares, (count - 1) * (count * unit) ** 2)) if squares else math.nan
+    half = quantile * root(variance)
+    bounds = float(mean - half), float(mean + half)
+    return Clustered(float(mean), *bounds, float(root(variance)), len(sums), effect)

@@ -1,0 +1,97 @@
+"""The curve of coverage, `exp(a k^b)`: a law of the benchmark as a whole."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, need
+from intact.stats.coverage import pass_at_k
+from intact.stats.laws.sample import Sample, sample
+
+POINTS = 40
+
+
+class Curve(NamedTuple):
+    """A fitted curve.
+
+    Attributes
+    ----------
+    a, b
+        Of `exp(a k^b)`, both below 0.
+    k, coverage
+        The points that it was fitted to.
+    error
+        The root mean square of what is left, in coverage.
+    """
+
+    a: float
+    b: float
+    k: Floats
+    coverage: Floats
+    error: float
+
+    @property
+    def exponent(self) -> float:
+        """How fast what is missing vanishes: -log coverage falls as `k^-exponent`."""
+        return -self.b
+
+    def pass_at_k(self, k: ArrayLike) -> Floats:
+        """The curve's coverage."""
+        return np.asarray(np.exp(self.a * np.asarray(k, np.float64) ** self.b))
+
+
+def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
+    """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787), by `scipy.optimize.curve_fit`.
+
+    Least squares of coverage on 40 values of k, spaced evenly by their logarithm up to the least n. Points of one curve
+    hang together, so the errors that a regression would state are far too small: bootstrap problems instead
+    (`intact.stats.laws.extrapolation`).
+
+    Parameters
+    ----------
+    n, c : array of int
+        Samples and right ones of each problem.
+
+    Raises
+    ------
+    ParameterError
+        If all samples are wrong, or right; if n is below 3; or if coverage does not grow with k.
+    """
+    return fit_sample(sample(n, c))
+
+
+def fit_sample(counted: Sample, table: tuple[Floats, Floats] | None = None) -> Curve:
+    """Fit the curve to counts, with `points` of them if they are known."""
+    need("scipy")
+    from scipy.optimize import curve_fit
+
+    k, passed = points(counted) if table is None else table
+    coverage = passed @ counted.weight / counted.weight.sum()
+    if coverage[-1] == coverage[0]:
+        raise ParameterError(
+            f"coverage is {coverage[0]:g} for every k: each problem's samples are all right or all wrong"
+        )
+    missing = -np.log(coverage)
+    seen = missing > 0
+    slope, start = np.polyfit(np.log(k[seen]), np.log(missing[seen]), 1) if seen.sum() > 1 else (-1.0, 0.0)
+
+    def law(k: Floats, log_a: float, b: float) -> Floats:
+        return np.asarray(np.exp(-np.exp(log_a) * k**b))
+
+    (log_a, b), _ = curve_fit(law, k, coverage, (start, min(slope, -1e-3)), bounds=((-50, -20), (50, 0)))
+    curve = Curve(-math.exp(log_a), float(b), k, coverage, 0.0)
+    return curve._replace(error=float(np.sqrt(np.mean((curve.pass_at_k(k) - coverage) ** 2))))
+
+
+def points(counted: Sample) -> tuple[Floats, Floats]:
+    """Values of k, and pass@k of each distinct pair of counts for each."""
+    most = int(counted.n.min())
+    if most < 3:
+        raise ParameterError(f"a curve of two parameters needs 3 samples of each problem, one has {most}")
+    k = np.unique(np.geomspace(1, most, POINTS).round().astype(np.int64))
+    return k.astype(np.float64), np.asarray(pass_at_k(counted.n, counted.c, k[:, None]))

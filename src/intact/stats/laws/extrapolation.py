@@ -1,0 +1,150 @@
+"""Coverage at numbers of samples that nobody drew, and how sure it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, inside, whole
+from intact.stats.intervals import Interval
+from intact.stats.laws import curve, kumaraswamy, population
+from intact.stats.laws.curve import Curve
+from intact.stats.laws.population import FAMILIES, Population
+from intact.stats.laws.sample import Sample, cautions, sample
+
+CURVE = "curve"
+
+
+class Extrapolation(NamedTuple):
+    """Coverage foretold.
+
+    Attributes
+    ----------
+    law : Curve or Population
+        The one chosen, as fitted to all problems.
+    k : array
+        Numbers of samples.
+    coverage, low, high : array
+        What the law says of each, and bounds.
+    exponent : Interval
+        Of what is missing.
+    chosen : mapping
+        How often each law was chosen among the resamples: how sure the choice is.
+    cautions : tuple of str
+        What makes it doubtful.
+    """
+
+    law: Curve | Population
+    k: Floats
+    coverage: Floats
+    low: Floats
+    high: Floats
+    exponent: Interval
+    chosen: Mapping[str, int]
+    cautions: tuple[str, ...]
+
+
+def extrapolate(
+    n: ArrayLike,
+    c: ArrayLike,
+    k: ArrayLike = 10_000,
+    laws: Sequence[str] = FAMILIES,
+    *,
+    level: float = 0.95,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Extrapolation:
+    """Fit laws, take the one with the least AIC, and tell its coverage with a bootstrap interval over problems.
+
+    In each resample laws are fitted and chosen anew, so the interval (percentiles) has in it that another law might
+    have been chosen. It cannot have in it that none of them is right: compare laws.
+
+    Parameters
+    ----------
+    n, c : array of int
+        Samples and right ones of each problem.
+    k : int or array of int
+    laws : sequence of str
+        Of `intact.stats.laws.population.FAMILIES`; or "curve" alone, which has no likelihood to compare.
+    resamples : int
+        At least 20 for bounds that mean something.
+
+    Raises
+    ------
+    ParameterError
+        If counts are degenerate, k is no whole number above 0, or laws are unknown.
+    """
+    times = np.atleast_1d(whole(k, "k")).astype(np.float64)
+    if times.min() < 1:
+        raise ParameterError(f"k must be at least 1, got {times.min():g}")
+    if not laws or (CURVE in laws and len(laws) > 1):
+        raise ParameterError(f'laws are some of {", ".join(FAMILIES)}, or "{CURVE}" alone, got {list(laws)}')
+    if resamples < 20:
+        raise ParameterError(f"there must be at least 20 resamples, got {resamples}")
+    counted = sample(n, c)
+    fit = _Fit(counted, laws)
+    law = fit(counted)
+    rng = np.random.default_rng(seed)
+    told, exponents, chosen = [], [], Counter[str]()
+    for _ in range(resamples):
+        drawn = counted.resampled(rng)
+        if drawn.fault:  # as rare as a law can be fitted at all
+            continue
+        try:
+            again = fit(drawn)
+        except ParameterError:  # where coverage does not grow, there is no curve
+            continue
+        told.append(again.pass_at_k(times))
+        exponents.append(again.exponent)
+        chosen[_name(again)] += 1
+    if len(told) < 0.9 * resamples:
+        raise ParameterError(f"{resamples - len(told)} of {resamples} resamples of the problems are degenerate")
+    tail = (1 - inside(level, "the level")) / 2
+    low, high = np.quantile(told, [tail, 1 - tail], axis=0)
+    bounds = np.quantile(exponents, [tail, 1 - tail])
+    doubts = cautions(n, c)
+    if isinstance(law, Population) and law.at_bound:
+        doubts += (f"a shape ran to its bound (a = {law.a:g}, b = {law.b:g}): problems hardly differ beyond chance",)
+    return Extrapolation(
+        law,
+        times,
+        law.pass_at_k(times),
+        low,
+        high,
+        Interval(law.exponent, float(bounds[0]), float(bounds[1])),
+        dict(chosen),
+        doubts,
+    )
+
+
+class _Fit:
+    """Fits laws to resamples of one sample, whose tables are made once."""
+
+    def __init__(self, counted: Sample, laws: Sequence[str]) -> None:
+        self.laws = laws
+        self.points = curve.points(counted) if CURVE in laws else None
+        needs_grid = any(law.endswith("kumaraswamy") for law in laws)
+        self.grid = kumaraswamy.grid(counted.n, counted.c) if needs_grid else None
+        self.starts: dict[str, Population] = {}
+
+    def __call__(self, counted: Sample) -> Curve | Population:
+        if self.points is not None:
+            return curve.fit_sample(counted, self.points)
+        found = [
+            population.fit_sample(
+                counted, law, self.starts.get(law), self.grid if law.endswith("kumaraswamy") else None
+            )
+            for law in self.laws
+        ]
+        for fitted in found:  # the first fit is that of all problems: resamples begin there
+            self.starts.setdefault(fitted.family, fitted)
+        return min(found, key=lambda fitted: fitted.aic)
+
+
+def _name(law: Curve | Population) -> str:
+    return law.family if isinstance(law, Population) else CURVE

@@ -1,0 +1,184 @@
+"""Populations of problems: how pass@1 is spread over them, which says more of the tail than the curve does.
+
+If the density of pass@1 is about `C p^(a - 1)` near 0, then `-log pass@k` is about `C Gamma(a) k^-a` for large k
+(Schaeffer et al. 2025, arXiv 2502.17578): the exponent of the power law is the shape of the left tail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, need
+from intact.stats.laws import kumaraswamy
+from intact.stats.laws.sample import Sample, sample
+
+ZERO_INFLATED = "zero-inflated "
+FAMILIES = ("beta", "kumaraswamy", ZERO_INFLATED + "beta", ZERO_INFLATED + "kumaraswamy")
+SHAPES = (1e-3, 1e4)
+"""Bounds of both shapes."""
+PRECISION = {"ftol": 1e-13, "maxiter": 500}
+
+
+class Population(NamedTuple):
+    """A fitted distribution of pass@1.
+
+    Attributes
+    ----------
+    family : str
+        One of `FAMILIES`.
+    a, b : float
+        Its shapes: the density goes as `p^(a - 1)` at 0 and `(1 - p)^(b - 1)` at 1.
+    never : float
+        The share of problems whose rate is 0, which no number of samples solves.
+    log_likelihood : float
+        Of the counts.
+    """
+
+    family: str
+    a: float
+    b: float
+    never: float
+    log_likelihood: float
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion: less is better. Twice a parameter's worth is what a parameter must gain."""
+        return 2 * (3 if self.family.startswith(ZERO_INFLATED) else 2) - 2 * self.log_likelihood
+
+    @property
+    def exponent(self) -> float:
+        """The exponent of the power law that what is missing (beyond `never`) follows."""
+        return self.a
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether a shape ran to its bound, as where problems differ by no more than chance."""
+        least, most = SHAPES
+        return not (1.01 * least < self.a < most / 1.01 and 1.01 * least < self.b < most / 1.01)
+
+    def pass_at_k(self, k: ArrayLike) -> Floats:
+        """The chance that any of k samples of a new problem is right."""
+        need("scipy")
+        from scipy.special import betaln
+
+        times = np.asarray(k, np.float64)
+        if not (np.isfinite(times) & (times >= 1)).all():
+            raise ParameterError(f"k must be at least 1 and finite, got {times}")
+        if self.family.endswith("kumaraswamy"):
+            fails = kumaraswamy.fails(self.a, self.b, times)
+        else:
+            fails = np.exp(betaln(self.a, self.b + times) - betaln(self.a, self.b))
+        return np.asarray((1 - self.never) * (1 - fails))
+
+
+def fit_population(n: ArrayLike, c: ArrayLike, family: str = "beta") -> Population:
+    """Fit a family to counts by maximum likelihood.
+
+    c of n is binomial given the problem's rate. For Beta the mixture is exact,
+    `C(n, c) B(a + c, b + n - c) / B(a, b)`; for Kumaraswamy, `a b p^(a - 1) (1 - p^a)^(b - 1)`, it is a quadrature. The
+    zero-inflated families add problems that are never solved.
+
+    Parameters
+    ----------
+    n, c : array of int
+        Samples and right ones of each problem, which may have unlike many.
+    family : str
+        One of `FAMILIES`.
+
+    Raises
+    ------
+    ParameterError
+        If all samples are wrong, or right, or each problem has one; or the family is unknown.
+    """
+    return fit_sample(sample(n, c), family)
+
+
+def fit_best(n: ArrayLike, c: ArrayLike, families: Iterable[str] = FAMILIES) -> Population:
+    """Fit several families and take the one with the least `aic`, of equals the first.
+
+    Raises
+    ------
+    ParameterError
+        As for `fit_population`.
+    """
+    counted = sample(n, c)
+    return min((fit_sample(counted, family) for family in families), key=lambda found: found.aic)
+
+
+def fit_sample(
+    counted: Sample, family: str, start: Population | None = None, grid: kumaraswamy.Grid | None = None
+) -> Population:
+    """Fit a family to counts, from another fit, with a quadrature that is known, if they are."""
+    if family not in FAMILIES:
+        raise ParameterError(f"a family is one of {', '.join(FAMILIES)}, got {family!r}")
+    if counted.fault:
+        raise ParameterError(counted.fault)
+    need("scipy")
+    from scipy.optimize import minimize
+    from scipy.special import gammaln
+
+    n, c, weight = counted.n, counted.c, counted.weight / counted.weight.sum()
+    choose = gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)
+    if family.endswith("kumaraswamy") and grid is None:
+        grid = kumaraswamy.grid(n, c)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        """The negative log-likelihood of a problem, and its gradient by log a, log b and, if inflated, never."""
+        shapes = np.exp(parameters[:2])
+        told, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
+        told, slopes = told + choose, slopes * shapes
+        if len(parameters) > 2:
+            never, ever = math.log(max(parameters[2], 1e-300)), math.log1p(-parameters[2])
+            mixed = np.where(c == 0, np.logaddexp(never, ever + told), ever + told)
+            by_never = np.where(c == 0, np.exp(np.minimum(-mixed, 600)), 0) - np.exp(told - mixed)
+            slopes = np.column_stack([slopes * np.exp(ever + told - mixed)[:, None], by_never])
+            told = mixed
+        return -float(weight @ told), -weight @ slopes
+
+    unsolved = float(weight[c == 0].sum())
+    first = [(start.a, start.b)] if start else [_moments(counted)]
+    bounds: list[tuple[float, float]] = [(math.log(SHAPES[0]), math.log(SHAPES[1]))] * 2
+    starts: list[list[float]] = [[math.log(a), math.log(b)] for a, b in first]
+    if family.startswith(ZERO_INFLATED):
+        bounds.append((0.0, min(unsolved + 1e-6, 1 - 1e-6)))
+        shares = [start.never] if start and start.never else [0.1 * unsolved, 0.9 * unsolved]
+        starts = [[*shapes, share] for shapes in starts for share in shares]
+    found = min(
+        (minimize(loss, begin, jac=True, method="SLSQP", bounds=bounds, options=PRECISION) for begin in starts),
+        key=lambda result: float(result.fun),
+    )
+    a, b, *rest = found.x
+    return Population(
+        family, math.exp(a), math.exp(b), float(rest[0]) if rest else 0.0, -float(found.fun) * counted.size
+    )
+
+
+def _beta(counted: Sample, a: float, b: float) -> tuple[Floats, Floats]:
+    """Log-chances of counts, but for the binomial coefficient, and their derivatives by a and b."""
+    from scipy.special import betaln, psi
+
+    right, wrong = a + counted.c, b + counted.n - counted.c
+    both = psi(a + b) - psi(right + wrong)
+    return betaln(right, wrong) - betaln(a, b), np.stack([psi(right) - psi(a) + both, psi(wrong) - psi(b) + both], 1)
+
+
+def _kumaraswamy(grid: kumaraswamy.Grid, a: float, b: float) -> tuple[Floats, Floats]:
+    """The same by quadrature."""
+    told = kumaraswamy.chances(grid, a, b)
+    rate = np.maximum(told[:, 0], 1e-300)
+    return np.log(rate), told[:, 1:] / rate[:, None]
+
+
+def _moments(counted: Sample) -> tuple[float, float]:
+    """Shapes of a Beta distribution with about the mean and the variance of the rates."""
+    rates, weight = counted.c / counted.n, counted.weight / counted.weight.sum()
+    mean = float(np.clip(rates @ weight, 0.01, 0.99))
+    spread = float((rates - mean) ** 2 @ weight)
+    size = float(np.clip(mean * (1 - mean) / max(spread, 1e-9) - 1, 0.1, 50))
+    return mean * size, (1 - mean) * size

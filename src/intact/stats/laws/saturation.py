@@ -1,0 +1,91 @@
+"""Where more samples stop paying: the saturation point of TTSPM (Wang et al. 2025, arXiv 2505.20522).
+
+With N samples in parallel the chance of a right one is `1 - (1 - p)^N`; with N rounds of rethinking it has the same
+form, p being the chance that a round mends a wrong answer. Of what can be reached at all,
+
+    F(N) = F_max (1 - (1 - p)^N),        F(N + 1) - F(N) = F_max p (1 - p)^N,
+
+so the next sample gains less than epsilon from `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))` on. The model takes all
+problems that can be solved to be equally hard; where they are not, see `intact.stats.laws.population`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, finite, need
+
+
+class Saturation(NamedTuple):
+    """The model of a curve: the accuracy that it tends to, and the chance of one sample.
+
+    Attributes
+    ----------
+    f_max
+        What no number of samples surpasses.
+    p
+        The chance that a sample solves what can be solved.
+    error
+        The root mean square of what a fit leaves; 0 of a model that was not fitted.
+    """
+
+    f_max: float
+    p: float
+    error: float = 0.0
+
+    def accuracy(self, n: ArrayLike) -> Floats:
+        """F(N)."""
+        return np.asarray(self.f_max * (1 - (1 - self.p) ** np.asarray(n, np.float64)))
+
+    def point(self, epsilon: float = 0.001) -> int:
+        """The least N from which on another sample gains epsilon or less, N*.
+
+        Raises
+        ------
+        ParameterError
+            If epsilon is not above 0, or the model is none: f_max and p must lie in (0, 1].
+        """
+        if not (0 < self.f_max <= 1 and 0 < self.p <= 1):
+            raise ParameterError(f"F_max and p must lie in (0, 1], got {self.f_max} and {self.p}")
+        if not epsilon > 0:
+            raise ParameterError(f"epsilon must be above 0, got {epsilon}")
+        gain = self.f_max * self.p
+        if gain <= epsilon:
+            return 0
+        return math.ceil(math.log(epsilon / gain) / math.log1p(-self.p)) if self.p < 1 else 1
+
+
+def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
+    """Fit the model to accuracies by numbers of samples, such as majority@k, by `scipy.optimize.curve_fit`.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than three numbers, an accuracy is none, or accuracy does not grow.
+    """
+    need("scipy")
+    from scipy.optimize import curve_fit
+
+    numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
+    if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
+        raise ParameterError("a model of two parameters needs accuracies at three different numbers of samples or more")
+    if shares.min() < 0 or shares.max() > 1:
+        raise ParameterError(f"accuracies must lie in [0, 1], got {shares.min():g} to {shares.max():g}")
+    if shares[numbers.argmax()] <= shares[numbers.argmin()]:
+        raise ParameterError(
+            f"accuracy does not grow from {numbers.min():g} samples to {numbers.max():g}: more of them buy nothing"
+        )
+
+    def law(n: Floats, f_max: float, log_miss: float) -> Floats:
+        return np.asarray(-f_max * np.expm1(-n * log_miss))
+
+    first = min(max(float(shares[numbers.argmin()] / shares.max() / numbers.min()), 1e-6), 0.99)
+    start = (min(float(shares.max()), 0.999), -math.log1p(-first))
+    (f_max, log_miss), _ = curve_fit(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
+    model = Saturation(float(f_max), -math.expm1(-log_miss))
+    return model._replace(error=float(np.sqrt(np.mean((model.accuracy(numbers) - shares) ** 2))))

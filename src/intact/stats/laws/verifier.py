@@ -1,0 +1,183 @@
+"""Resampling until a verifier accepts: what an imperfect one can reach (Stroebl et al. 2024, arXiv 2411.17501).
+
+A sample of a problem with rate r is right with chance r. The verifier accepts a right one with chance c (completeness)
+and rejects a wrong one with chance s (soundness). So an attempt ends
+
+    right with chance  c r,      a fluke with  (1 - s)(1 - r),      rejected with  beta = (1 - c) r + s (1 - r),
+
+and after N attempts a problem is answered with chance `1 - beta^N`. However large N is, the share of right answers
+among those accepted stays `c r / (c r + (1 - s)(1 - r))`: the ceiling.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, finite
+from intact.stats.intervals import Interval, wilson
+
+
+class Verifier(NamedTuple):
+    """The chances that a right answer is accepted, and that a wrong one is rejected."""
+
+    completeness: float = 1.0
+    soundness: float = 1.0
+
+
+PERFECT = Verifier()
+
+
+class Measured(NamedTuple):
+    """A verifier as judgements show it; an interval is (0, 1) where nothing was seen."""
+
+    completeness: Interval
+    soundness: Interval
+
+    @property
+    def verifier(self) -> Verifier:
+        """The estimates."""
+        return Verifier(self.completeness.estimate, self.soundness.estimate)
+
+
+class Reach(NamedTuple):
+    """What attempts come to.
+
+    Attributes
+    ----------
+    right, fluke : array
+        Shares of problems answered right and wrong by the number of attempts; the rest are not answered.
+    """
+
+    right: Floats
+    fluke: Floats
+
+
+class Best(NamedTuple):
+    """The number of attempts that is worth most, and what it is worth."""
+
+    attempts: int
+    value: float
+
+
+def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
+    """Estimate a verifier from judged samples, with Wilson intervals (of samples taken as independent).
+
+    Parameters
+    ----------
+    accepted, right : array of bool
+        What the verifier said, and what is so.
+
+    Raises
+    ------
+    ParameterError
+        If there are no right samples or no wrong ones, or not as many of each array.
+    """
+    said, so = finite(accepted, "verdicts"), finite(right, "truths")
+    if said.size != so.size or not (np.isin(said, (0, 1)).all() and np.isin(so, (0, 1)).all()):
+        raise ParameterError(f"each sample must be accepted or not and right or not, got {said.size} and {so.size}")
+    good, bad = int(so.sum()), int((1 - so).sum())
+    if not good or not bad:
+        raise ParameterError(f"a verifier is measured on right and on wrong samples, got {good} and {bad}")
+    hits, catches = int(said @ so), int((1 - said) @ (1 - so))
+    return Measured(Interval(hits / good, *wilson(hits, good)), Interval(catches / bad, *wilson(catches, bad)))
+
+
+def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifier = PERFECT) -> float:
+    """The share of right answers that no number of attempts surpasses, each problem being tried until one is accepted.
+
+    Problems of which no attempt is ever accepted are never answered, and count as wrong.
+
+    Parameters
+    ----------
+    rates : array
+        The chance of a right sample, by problem or type of problem.
+    priors : array, optional
+        The share of each type; equal if left out.
+
+    Raises
+    ------
+    ParameterError
+        If a rate or chance does not lie in [0, 1], or priors do not sum up to 1.
+    """
+    rate, prior = _types(rates, priors)
+    hit, fluke = _accepted(rate, verifier)
+    return float(prior @ np.divide(hit, hit + fluke, out=np.zeros_like(rate), where=hit + fluke > 0))
+
+
+def reach(
+    attempts: ArrayLike,
+    rates: ArrayLike,
+    priors: ArrayLike | None = None,
+    verifier: Verifier = PERFECT,
+) -> Reach:
+    """Shares of problems that are answered right and wrong within numbers of attempts.
+
+    Parameters and errors are those of `ceiling`; attempts are whole numbers of at least 0.
+    """
+    rate, prior = _types(rates, priors)
+    hit, fluke = _accepted(rate, verifier)
+    times = np.asarray(attempts, np.float64)
+    if not (np.isfinite(times) & (times >= 0)).all():
+        raise ParameterError(f"attempts must be at least 0 and finite, got {times}")
+    taken = hit + fluke
+    ever = -np.expm1(times[..., None] * np.log1p(-np.minimum(taken, 1 - 1e-16)))
+    share = np.divide(ever, taken, out=np.zeros(np.broadcast(ever, taken).shape), where=taken > 0)
+    return Reach((share * hit) @ prior, (share * fluke) @ prior)
+
+
+def best_attempts(
+    rates: ArrayLike,
+    priors: ArrayLike | None = None,
+    verifier: Verifier = PERFECT,
+    *,
+    right: float = 1.0,
+    fluke: float = -1.0,
+    cost: float = 0.0,
+    most: int = 10_000,
+) -> Best:
+    """The number of attempts, up to `most`, after which it is best to give up.
+
+    Attempt k happens if all before were rejected, so its worth is the mean over types of
+    `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems that are still open after some rejections are
+    the hard ones, where flukes prevail: therefore the best number is often small.
+
+    Parameters
+    ----------
+    right, fluke, cost : float
+        The worth of a right answer and of a wrong one, no answer being worth 0; and what an attempt costs.
+
+    Raises
+    ------
+    ParameterError
+        As for `ceiling`, or if a worth is not finite or `most` below 1.
+    """
+    rate, prior = _types(rates, priors)
+    hit, miss = _accepted(rate, verifier)
+    if not np.isfinite([right, fluke, cost]).all() or most < 1:
+        raise ParameterError(f"worths must be finite and attempts at least 1, got {right}, {fluke}, {cost}, {most}")
+    worth, rejected = right * hit + fluke * miss - cost, 1 - hit - miss
+    gains = (rejected[None, :] ** np.arange(most)[:, None]) @ (prior * worth)
+    values = np.concatenate([[0.0], np.cumsum(gains)])
+    attempts = int(values.argmax())
+    return Best(attempts, float(values[attempts]))
+
+
+def _types(rates: ArrayLike, priors: ArrayLike | None) -> tuple[Floats, Floats]:
+    rate = finite(rates, "rates")
+    prior = np.full(rate.size, 1 / rate.size) if priors is None else finite(priors, "priors")
+    if rate.min() < 0 or rate.max() > 1:
+        raise ParameterError(f"rates must lie in [0, 1], got {rate.min():g} to {rate.max():g}")
+    if prior.size != rate.size or prior.min() < 0 or abs(prior.sum() - 1) > 1e-9:
+        raise ParameterError(f"there must be a prior for each of {rate.size} rates, summing up to 1, got {prior}")
+    return rate, prior
+
+
+def _accepted(rate: Floats, verifier: Verifier) -> tuple[Floats, Floats]:
+    """The chances of an attempt that it is right and accepted, and wrong and accepted."""
+    if not all(0 <= chance <= 1 for chance in verifier):
+        raise ParameterError(f"completeness and soundness must lie in [0, 1], got {tuple(verifier)}")
+    return verifier.completeness * rate, (1 - verifier.soundness) * (1 - rate)

@@ -1,0 +1,149 @@
+"""Two methods on the same problems: whether they differ, and by how much.
+
+Problems differ more than methods do; taking differences problem by problem removes that.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.exact import root
+from intact.stats.checks import inside, need, pairs
+from intact.stats.intervals import Interval, bootstrap, two_sided
+from intact.stats.quantiles import normal_quantile
+
+
+class McNemar(NamedTuple):
+    """What became of the problems of two methods.
+
+    Attributes
+    ----------
+    both, only_first, only_second, neither
+        How many problems they are right on.
+    difference, low, high
+        The share that the first is right on minus the second's, and its interval.
+    exact
+        The p-value of the exact test, which never rejects too often.
+    mid
+        The mid-p value, which rejects about as often as it says.
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    difference: float
+    low: float
+    high: float
+    exact: float
+    mid: float
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar:
+    """McNemar's test of two methods that are each right or wrong on the same problems.
+
+    Under the null hypothesis the b + c problems on which one alone is right fall to either as a fair coin does: the
+    exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c throws; the mid-p value counts the outcome seen by one
+    half (Fagerland et al. 2013). The interval of the difference is Bonett and Price's (2012), with one problem more on
+    either side: `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b = (b + 1) / (N + 2). All
+    figures are exact before they are rounded to doubles.
+
+    Parameters
+    ----------
+    first, second : array of bool, one for each problem
+
+    Raises
+    ------
+    ParameterError
+        If they are not as many, or something is neither right nor wrong.
+    """
+    one, other = pairs(first, second, 1)
+    for values in (one, other):
+        if not np.isin(values, (0, 1)).all():
+            raise ParameterError("each problem must be right or wrong; rates are compared by `paired_bootstrap`")
+    n = one.size
+    both, b, c = (int(count) for count in (one @ other, one @ (1 - other), (1 - one) @ other))
+    fewer, thrown = min(b, c), 1 << b + c
+    ways = sum(math.comb(b + c, i) for i in range(fewer + 1))
+    exact, mid = Fraction(2 * ways, thrown), Fraction(2 * ways - math.comb(b + c, fewer), thrown)
+    z = Fraction(normal_quantile(two_sided(inside(level, "the level"))))
+    d, p = Fraction(b - c, n + 2), Fraction(b + c + 2, n + 2)
+    half = z * root((p - d * d) / (n + 2))
+    low, high = max(-1.0, float(d - half)), min(1.0, float(d + half))
+    return McNemar(both, b, c, n - both - b - c, (b - c) / n, low, high, min(1.0, float(exact)), min(1.0, float(mid)))
+
+
+def paired_bootstrap(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    method: Literal["bca", "percentile"] = "bca",
+    level: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Interval:
+    """The bootstrap interval of the mean difference, over problems.
+
+    Parameters
+    ----------
+    first, second : array, a number for each problem
+        Right or wrong, or pass@k.
+
+    Raises
+    ------
+    ParameterError
+        As for `intact.stats.intervals.bootstrap`; above all if all differences are equal.
+    """
+    one, other = pairs(first, second)
+    _differ(one - other)
+    return bootstrap(one - other, method=method, level=level, resamples=resamples, seed=seed)
+
+
+class Permutation(NamedTuple):
+    """A mean difference, the p-value of there being none, and how many assignments of signs were tried."""
+
+    difference: float
+    p: float
+    tried: int
+
+
+def permutation(first: ArrayLike, second: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> Permutation:
+    """Test that exchanging the two methods, problem by problem, would not matter (Fisher's randomisation test).
+
+    By `scipy.stats.permutation_test`: all 2^N exchanges where they are no more than `resamples`, else as many as that,
+    drawn.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two problems, or not as many for each.
+    """
+    need("scipy")
+    from scipy import stats
+
+    one, other = pairs(first, second)
+    gaps = one - other
+    told = stats.permutation_test(
+        (one, other),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, 10_000_000 // one.size),
+        rng=np.random.default_rng(seed),
+    )
+    return Permutation(float(gaps.mean()), float(told.pvalue), len(told.null_distribution))
+
+
+def _differ(gaps: np.ndarray) -> None:
+    """Raise ParameterError if all differences are equal: nothing tells how they would vary."""
+    if (gaps == gaps[0]).all():
+        raise ParameterError(
+            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: how others would differ cannot be told"
+        )

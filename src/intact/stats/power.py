@@ -1,0 +1,139 @@
+"""How many problems are needed to tell two methods apart, and what a number of problems can tell.
+
+`level` is the chance to see a difference where there is none, `power` the chance to see one that there is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+from intact.stats.checks import inside, need
+
+
+class Discordance(NamedTuple):
+    """The chances that a problem is right by the first method alone, and by the second alone."""
+
+    only_first: float
+    only_second: float
+
+    @classmethod
+    def of(cls, first: float, second: float, correlation: float = 0.0) -> Discordance:
+        """From two accuracies and the correlation of being right.
+
+        Raises
+        ------
+        ParameterError
+            If an accuracy does not lie between 0 and 1, or the two cannot be correlated so.
+        """
+        p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
+        both = p * q + correlation * math.sqrt(p * (1 - p) * q * (1 - q))
+        if not max(0.0, p + q - 1) - 1e-12 <= both <= min(p, q) + 1e-12:
+            raise ParameterError(f"accuracies of {p} and {q} cannot have a correlation of {correlation}")
+        return cls(max(0.0, p - both), max(0.0, q - both))
+
+
+def paired_problems(chances: Discordance, *, power: float = 0.8, level: float = 0.05) -> int:
+    """Problems that McNemar's test needs, both methods being run on the same ones (Connor 1987).
+
+    `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the chances' sum and d their difference.
+
+    Raises
+    ------
+    ParameterError
+        If the chances are none, or do not differ: then no number suffices.
+    """
+    one, two, s, d = _quantiles(level, power) + _moments(chances)
+    return math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
+
+
+def paired_power(chances: Discordance, problems: int, *, level: float = 0.05) -> float:
+    """The chance that McNemar's test tells the two apart on so many problems (the inverse of `paired_problems`)."""
+    need("scipy")
+    from scipy import stats
+
+    if problems < 1:
+        raise ParameterError(f"there must be at least one problem, got {problems}")
+    one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
+    ahead = math.sqrt(problems) * abs(d) - one * math.sqrt(s)
+    spread = math.sqrt(s - d * d)  # none if one method is right just where the other is wrong
+    return float(stats.norm.cdf(ahead / spread)) if spread else float(ahead >= 0)
+
+
+def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:
+    """Problems that each method needs if they are run on different ones, by statsmodels' test of two shares.
+
+    Raises
+    ------
+    ParameterError
+        If a share does not lie between 0 and 1, or they do not differ.
+    """
+    need("statsmodels")
+    from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
+
+    p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
+    if p == q:
+        raise ParameterError(f"both accuracies are {p}: no number of problems tells them apart")
+    found = samplesize_proportions_2indep_onetail(
+        p - q, q, inside(power, "the power"), alpha=inside(level, "the level"), alternative="two-sided"
+    )
+    return math.ceil(float(found))
+
+
+def mean_problems(
+    difference: float, between: float, within: float = 0.0, samples: int = 1, *, power: float = 0.8, level: float = 0.05
+) -> int:
+    """Problems that a paired t-test needs, with several samples of each problem (Miller 2024, arXiv 2411.00640).
+
+    The variance of a problem's difference is `between + within / samples`; statsmodels solves for the number.
+
+    Parameters
+    ----------
+    difference : float
+        Of the mean scores.
+    between : float
+        The variance over problems of the difference of the two methods' expected scores.
+    within : float
+        The variance that one sample adds, the sum of the two methods'.
+    samples : int
+        Of each problem and method: more of them make the second part small, but never the first.
+
+    Raises
+    ------
+    ParameterError
+        If there is no difference or no variance.
+    """
+    need("statsmodels")
+    from statsmodels.stats.power import TTestPower
+
+    variance = between + within / samples if samples >= 1 else math.nan
+    if not (difference and math.isfinite(difference) and between >= 0 and within >= 0 and variance > 0):
+        raise ParameterError(
+            f"a difference other than 0 and a variance above 0 are needed, got {difference} and {between} + {within} / "
+            f"{samples}"
+        )
+    effect = abs(difference) / math.sqrt(variance)
+    chances = {"alpha": inside(level, "the level"), "power": inside(power, "the power")}
+    if TTestPower().power(effect, 2, chances["alpha"]) >= power:
+        return 2
+    return math.ceil(float(TTestPower().solve_power(effect, nobs=None, **chances)))
+
+
+def _quantiles(level: float, power: float) -> tuple[float, float]:
+    need("scipy")
+    from scipy import stats
+
+    return float(stats.norm.isf(inside(level, "the level") / 2)), float(stats.norm.ppf(inside(power, "the power")))
+
+
+def _moments(chances: Discordance) -> tuple[float, float]:
+    """The sum of the two chances and their difference."""
+    first, second = chances
+    if not (first >= 0 and second >= 0 and first + second <= 1):
+        raise ParameterError(f"chances must be at least 0 and sum to 1 at most, got {first} and {second}")
+    if first == second:
+        raise ParameterError(
+            f"both methods are right alone with chance {first}: no number of problems tells them apart"
+        )
+    return first + second, first - second

@@ -1,0 +1,119 @@
+"""Where the uncertainty of a score comes from: the problems, the prompts, or the samples.
+
+Random-effects components of variance. They are unbiased, so one that is about 0 may come out below 0; it then counts
+as 0 in standard errors, of which that of a table with prompts is too large rather than 0 by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats import checks
+
+
+class Part(NamedTuple):
+    """A source of variance.
+
+    Attributes
+    ----------
+    source
+        What it is.
+    variance
+        The component: the variance of its effect on one sample.
+    error
+        The standard error of the mean that it contributes, were it alone.
+    """
+
+    source: str
+    variance: float
+    error: float
+
+
+class Split(NamedTuple):
+    """The mean, its standard error, and the parts whose errors' squares sum up to that error's.
+
+    But for one-way tables with a component below 0: there the error is that of the problems' means, which needs none.
+    """
+
+    mean: float
+    error: float
+    parts: tuple[Part, ...]
+
+
+def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
+    """Problem and sample variance from samples and right ones of each problem; problems may have unlike many.
+
+    With `p = c / n` and `v = p (1 - p) / (n - 1)`, the unbiased variance of p around its problem's own rate, the
+    component of samples is the mean of n v, that of problems the variance of p over problems minus the mean of v. With
+    equal n this is one-way analysis of variance.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two problems, or one has a single sample: then nothing tells how samples differ.
+    """
+    samples, right = checks.problems(n, c)
+    if samples.min() < 2:
+        raise ParameterError(f"each problem needs two samples, problem {samples.argmin()} has one")
+    rates = right / samples
+    noise = rates * (1 - rates) / (samples - 1)
+    total, within = float(rates.var(ddof=1)), float((samples * noise).mean())
+    drawn = rates.size * (within / float(noise.mean()) if within else 1)
+    return _split(
+        float(rates.mean()),
+        total / rates.size,
+        ("problem", total - float(noise.mean()), rates.size),
+        ("sample", within, drawn),
+    )
+
+
+def split(values: ArrayLike) -> Split:
+    """Problem, prompt and sample variance from a full table.
+
+    Each problem is asked by every prompt, several times: `x_ijk = mean + problem_i + prompt_j + interaction_ij +
+    sample_ijk`. The components come from mean squares (Searle, Casella and McCulloch 1992, Variance Components).
+
+    Parameters
+    ----------
+    values : array
+        Problems x prompts x samples, or problems x samples.
+
+    Raises
+    ------
+    ParameterError
+        If a value is missing, or there are not two at least of everything.
+    """
+    table = checks.table(values, "values")
+    if table.ndim not in (2, 3) or min(table.shape) < 2:
+        raise ParameterError(
+            "two problems, two samples and, of three axes, two prompts at least are needed, got an array of shape "
+            f"{table.shape}"
+        )
+    mean, samples = float(table.mean()), table.shape[-1]
+    within = float(table.var(axis=-1, ddof=1).mean())
+    cells = table.mean(axis=-1)
+    if table.ndim == 2:
+        total, size = float(cells.var(ddof=1)), len(cells)
+        parts = [("problem", total - within / samples, size), ("sample", within, size * samples)]
+        return _split(mean, total / size, *parts)
+    size, prompts = cells.shape
+    rows, columns = cells.mean(axis=1), cells.mean(axis=0)
+    rest = cells - rows[:, None] - columns + mean
+    both = float((rest**2).sum()) / ((size - 1) * (prompts - 1))
+    parts = [
+        ("problem", float(rows.var(ddof=1)) - both / prompts, size),
+        ("prompt", float(columns.var(ddof=1)) - both / size, prompts),
+        ("problem x prompt", both - within / samples, size * prompts),
+        ("sample", within, size * prompts * samples),
+    ]
+    return _split(mean, sum(max(0.0, variance) / count for _, variance, count in parts), *parts)
+
+
+def _split(mean: float, squared: float, *parts: tuple[str, float, float]) -> Split:
+    """Of components and the numbers that their effects are averaged over."""
+    told = tuple(Part(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts)
+    return Split(mean, math.sqrt(max(0.0, squared)), told)
