@@ -3,7 +3,7 @@
 import pytest
 
 from intact.cli import doctor
-from intact.sandbox import Protection
+from intact.tools.sandbox import Protection
 
 
 def test_json_tells_everything(intact_command):
@@ -32,7 +32,7 @@ def test_json_tells_everything(intact_command):
     ],
 )
 def test_the_protection_in_force_is_named(intact_command, monkeypatch, guard, words):
-    monkeypatch.setattr("intact.sandbox.protection", lambda: guard)
+    monkeypatch.setattr("intact.tools.sandbox.protection", lambda: guard)
     assert words in " ".join(intact_command("doctor").out.split())
 
 

@@ -31,7 +31,7 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.markov import MarkovBackend
 from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of
 from support.script import ScriptBackend

@@ -14,7 +14,7 @@ from intact.reason import Problem, State, all_methods
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver, Task
 from intact.reason.fixed import ONE, UNIT, exp, fixed, ln
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.effort import effort
 from support.markov import MarkovBackend
 

@@ -14,7 +14,7 @@ from intact.reason import Problem, Result, State, all_methods
 from intact.reason.budget import Budget
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver, Task
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.small import SMALL
 

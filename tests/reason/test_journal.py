@@ -26,7 +26,7 @@ from intact.reason.driver import Driver, Task
 from intact.reason.journal import Journal, key_of, seen
 from intact.reason.requests import Extend
 from intact.reason.state import Hidden, Piece, Why
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of
 

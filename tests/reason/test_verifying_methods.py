@@ -15,8 +15,8 @@ from intact.reason.driver import Driver, Task
 from intact.reason.methods.forward_backward import masked
 from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
-from intact.sandbox import protection
 from intact.score.scorers import find_scorer
+from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
 
 sandboxed = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")

@@ -7,8 +7,8 @@ from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.registry import all_methods
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
-from intact.sandbox import protection
 from intact.score.scorers import scorers
+from intact.tools.sandbox import protection
 from support.small import SMALL
 from support.tiny import write_tiny
 

@@ -11,7 +11,7 @@ from intact.run_receipts.entries import RunEntry
 from intact.run_receipts.programs import here, verify_programs
 from intact.run_receipts.replay import replay
 from intact.run_receipts.verify import verify_run
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.bombs import BOMBS, contained
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
@@ -116,7 +116,7 @@ def test_another_python_may_print_something_else(model, receipt):
 
 def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
-    running = importlib.import_module("intact.sandbox.run")  # the package's own name for it is the function
+    running = importlib.import_module("intact.tools.sandbox.run")  # the package's own name for it is the function
     monkeypatch.setattr(running, "execute", lambda *_: pytest.fail("ran a stranger's program"))
     verdict = verify_run(model, receipt)
     found = verdict.outcome, verdict.what, verdict.entry, verdict.programs, verdict.checked
@@ -127,7 +127,7 @@ def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monke
 
 
 def test_programs_that_end_differently_each_time_are_no_proof_of_a_lie(model, receipt, monkeypatch):
-    from intact import sandbox
+    from intact.tools import sandbox
 
     count = iter(range(1000))
     run = sandbox.run
@@ -135,7 +135,7 @@ def test_programs_that_end_differently_each_time_are_no_proof_of_a_lie(model, re
     def differing(*given, **more):
         return replace(run(*given, **more), stdout=f"{next(count)} and so on\n")
 
-    monkeypatch.setattr("intact.sandbox.run", differing)
+    monkeypatch.setattr("intact.tools.sandbox.run", differing)
     verdict = verify_run(model, receipt)
     assert (verdict.outcome, verdict.what) == ("unverifiable", "run")
     assert "differently from run to run" in verdict.detail

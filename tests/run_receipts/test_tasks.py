@@ -10,10 +10,10 @@ from intact.reason.driver import Task
 from intact.reason.problem import Problem
 from intact.reason.registry import find
 from intact.run_receipts.document import RunReceipt
-from intact.sandbox import protection
 from intact.solving import solve_all, solve_items
 from intact.tasks import find_task
 from intact.tasks.task import Item
+from intact.tools.sandbox import protection
 from support.run_forger import judge
 from support.tiny import write_tiny
 

@@ -3,8 +3,8 @@
 import pytest
 
 from intact.errors import UndecidedError
-from intact.sandbox import Limits, protection, run
 from intact.score import code
+from intact.tools.sandbox import Limits, protection, run
 
 
 @pytest.mark.parametrize(

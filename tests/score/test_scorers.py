@@ -12,9 +12,9 @@ from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, m
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver, Task
 from intact.reason.state import LOGPROB_SCALE, Top
-from intact.sandbox import protection
 from intact.score.asking import asked, share
 from intact.score.scorers import find_scorer, scorers
+from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import solve
 

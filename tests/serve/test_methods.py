@@ -175,7 +175,7 @@ def test_a_client_is_charged_what_its_method_took(server, stream):
 @pytest.mark.parametrize("receipt", [False, True])
 def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, receipt):
     """Also where the environment changes after the start."""
-    running = importlib.import_module("intact.sandbox.run")  # the package's own name for it is the function
+    running = importlib.import_module("intact.tools.sandbox.run")  # the package's own name for it is the function
     monkeypatch.setattr(running, "execute", lambda *_: pytest.fail("ran a client's program without protection"))
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     asked = ASKED | {"model": "tiny:program-aided-1", "intact": {"answer": "text", "receipt": receipt}}

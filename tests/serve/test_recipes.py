@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import intact
-from intact.sandbox import protection
+from intact.tools.sandbox import protection
 from support.serving import running
 
 NAME = "smollm2-135m-instruct"
@@ -93,7 +93,7 @@ def test_the_unit_leaves_bubblewrap_what_it_needs(unit):
 FAMILIES = """
 import errno, socket, sys
 import pyseccomp
-from intact.sandbox import run
+from intact.tools.sandbox import run
 allowed = [int(getattr(socket, name)) for name in sys.argv[1].split()]
 rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
 for family in set(range(46)) - set(allowed):

@@ -22,12 +22,12 @@ from intact.reason.problem import Problem
 from intact.reason.registry import all_methods
 from intact.reason.state import LOGPROB_SCALE, Piece, State
 from intact.run_receipts.versions import versions_of
-from intact.sandbox import protection
 from intact.score import answers, code, equations
 from intact.score.scorers import find_scorer, scorers
 from intact.score.value.head import ValueHead
 from intact.score.value.hidden import HiddenState
 from intact.tasks import Item, Task, all_tasks
+from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.small import SMALL
 

@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 
 from intact.errors import FormatError, ParameterError
-from intact.sandbox import protection
 from intact.score import code
 from intact.tasks import Item, Task, all_tasks, data_folder, find_task
 from intact.tasks.data import read_rows
+from intact.tools.sandbox import protection
 
 TASKS = all_tasks()
 COUNTS = {

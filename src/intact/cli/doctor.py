@@ -39,8 +39,8 @@ def command(json: JsonOption = False) -> None:
 def examine() -> dict[str, Any]:
     """Return everything the command prints."""
     from intact.catalogue import store
-    from intact.sandbox import protection
     from intact.tasks.data import data_folder
+    from intact.tools.sandbox import protection
 
     guard = protection()
     models, data = store(), data_folder()

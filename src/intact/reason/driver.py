@@ -28,7 +28,7 @@ from intact.reason.trace import path
 from intact.reason.writing import Reader
 
 if TYPE_CHECKING:
-    from intact.sandbox import Outcome
+    from intact.tools.sandbox import Outcome
 
 VERSION: Final = 1
 """Of what becomes of a method's requests (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
@@ -174,7 +174,7 @@ class Driver:
 
     def run_now(self, request: Run, stop: Event) -> Outcome:
         """Run a program in the sandbox, and wait for it; `stop` ends it."""
-        from intact import sandbox
+        from intact.tools import sandbox
 
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, stranger=self.for_strangers)
 

@@ -12,7 +12,7 @@ from intact.reason.state import State
 
 if TYPE_CHECKING:
     from intact.reason.registry import Method
-    from intact.sandbox import Limits
+    from intact.tools.sandbox import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,14 @@ class Raced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a Python program in the sandbox; the result is an `intact.sandbox.Outcome`.
+    """Run a Python program in the sandbox; the result is an `intact.tools.sandbox.Outcome`.
 
     Attributes
     ----------
     stdin : str, optional
         What it may read.
     seconds : float
-        Wall time; it may compute all of it, and take a million steps in each second (`intact.sandbox.Limits`).
+        Wall time; it may compute all of it, and take a million steps in each second (`intact.tools.sandbox.Limits`).
     """
 
     code: str
@@ -119,7 +119,7 @@ class Run:
         ParameterError
             If the seconds make no sense.
         """
-        from intact.sandbox import Limits
+        from intact.tools.sandbox import Limits
 
         return Limits.of(self.seconds)
 

@@ -362,7 +362,7 @@ class ReadSlot(Slot):
 
 def _run_key(request: Run) -> bytes:
     """The digest of a program and of all that its end depends on: limits, protection, interpreter."""
-    from intact.sandbox import protection
+    from intact.tools.sandbox import protection
 
     guard = protection()
     place = guard.kind, guard.filtered, platform.python_version()
@@ -392,7 +392,7 @@ class RunSlot(Slot):
             return True
         self.pay(Cost(runs=1))
         if found is not None:
-            from intact.sandbox import Outcome
+            from intact.tools.sandbox import Outcome
 
             self._finish(Outcome(**found))
         else:

@@ -14,7 +14,7 @@ from intact.receipts.document import FINISHES, Output, read_base64, write_base64
 from intact.receipts.fields import Fields, shown
 from intact.receipts.likeliest import PAIR
 from intact.run_receipts.values import bits, read_branch, read_number
-from intact.sandbox.outcome import Ending
+from intact.tools.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31
 """Of a program's status."""

@@ -15,12 +15,12 @@ from intact.run_receipts.verdict import RunVerdict
 
 if TYPE_CHECKING:
     from intact.reason.requests import Run
-    from intact.sandbox import Outcome
+    from intact.tools.sandbox import Outcome
 
 
 def here() -> Sandbox:
     """Where programs run here."""
-    from intact.sandbox import protection
+    from intact.tools.sandbox import protection
 
     return Sandbox(platform.python_version(), protection().kind)
 
@@ -72,6 +72,6 @@ def _same(outcome: Outcome, entry: RunEntry) -> bool:
 
 def _outcome(request: Run) -> Outcome:
     """What becomes of a stranger's program: it never runs without protection, whatever INTACT_SANDBOX says."""
-    from intact import sandbox
+    from intact.tools import sandbox
 
     return sandbox.run(request.code, request.stdin, request.limits, stranger=True)

@@ -38,7 +38,7 @@ from intact.run_receipts.values import unbounded, unwritten
 from intact.score.child import noting
 
 if TYPE_CHECKING:
-    from intact.sandbox import Outcome
+    from intact.tools.sandbox import Outcome
 
 
 class TextRecorder(ChainRecorder):

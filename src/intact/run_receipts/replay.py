@@ -179,7 +179,7 @@ class ReplayDriver(SealedDriver):
         entry = claims.ran.get(key)
         if entry is None:
             raise self.claims.end(false("missing", None, "the method runs a program that is no entry"))
-        from intact.sandbox import Outcome
+        from intact.tools.sandbox import Outcome
 
         claims.programs[key] = request
         future: Future[Any] = Future()

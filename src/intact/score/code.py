@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from intact.errors import UndecidedError
-from intact.sandbox import Limits, run
 from intact.score.layout import laid_out
+from intact.tools.sandbox import Limits, run
 
 VERSION: Final = 1
 """Version of how programs are found in texts, written and tested; raise it when that changes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intact.errors import ParameterError
-from intact.sandbox.protection import wished
+from intact.tools.sandbox.protection import wished
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from threading import Event
 from typing import Any
 
 from intact.errors import SandboxError
-from intact.sandbox import filters
-from intact.sandbox.outcome import Ending, Limits, Outcome
-from intact.sandbox.protection import (
+from intact.tools.sandbox import filters
+from intact.tools.sandbox.outcome import Ending, Limits, Outcome
+from intact.tools.sandbox.protection import (
     SCRATCH,
     Kind,
     Protection,

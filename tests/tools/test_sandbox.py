@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from intact.errors import ParameterError, SandboxError
-from intact.sandbox import Limits, filters, protection, run
-from intact.sandbox.protection import Kind, Protection
+from intact.tools.sandbox import Limits, filters, protection, run
+from intact.tools.sandbox.protection import Kind, Protection
 
-protections = importlib.import_module("intact.sandbox.protection")  # the package's own name for it is the function
+protections = importlib.import_module("intact.tools.sandbox.protection")  # the name in the package is the function
 
 KINDS: tuple[Kind, ...] = ("bubblewrap", "seccomp")
 LIMITS = Limits(seconds=30, cpu_seconds=2, memory=256 << 20)
@@ -542,7 +542,7 @@ def test_many_programs_run_at_once(using: Kind) -> None:
 
 def test_a_program_dies_with_whom_it_was_started_by(using: Kind, tmp_path: Path) -> None:
     mark = f"mark{os.getpid()}{using}"
-    code = f"from intact.sandbox import run\nrun('import time; time.sleep(100) # {mark}', using={using!r})"
+    code = f"from intact.tools.sandbox import run\nrun('import time; time.sleep(100) # {mark}', using={using!r})"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     deadline = time.monotonic() + 60
@@ -592,7 +592,7 @@ FAILING = """
 import sys
 from pathlib import Path
 from intact.errors import SandboxError
-from intact.sandbox import protection, run
+from intact.tools.sandbox import protection, run
 broken = Path(sys.argv[1])
 def attempt():
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from intact.errors import ParameterError, SandboxError
-from intact.sandbox import filters
+from intact.tools.sandbox import filters
 
 Kind = Literal["bubblewrap", "seccomp", "none"]
 
@@ -131,8 +131,8 @@ def _failure(candidate: Protection) -> str | None:
 @cache
 def _try(candidate: Protection) -> None:
     """Run the smallest program."""
-    from intact.sandbox.outcome import Limits
-    from intact.sandbox.run import execute
+    from intact.tools.sandbox.outcome import Limits
+    from intact.tools.sandbox.run import execute
 
     outcome = execute("print(6 * 7)", None, Limits(), candidate)
     if not outcome.ok or outcome.stdout != "42\n":
