@@ -17,6 +17,10 @@ class ParameterError(IntactError):
     """An argument that makes no sense."""
 
 
+class PluginError(IntactError):
+    """A package that adds pieces by entry points and cannot be loaded, or whose piece is of the wrong kind or name."""
+
+
 class ConstraintError(ParameterError):
     """A constraint that takes more to compile than it may, or crashes its compiler, or that none is installed for."""
 

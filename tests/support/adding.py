@@ -1,0 +1,85 @@
+"""Follow a recipe of docs/adding.md: copy the package, add the files that the page shows, use them in a new process.
+
+A recipe shows each file that it adds in a block of code with a title: three backticks, then `python title="PATH"`.
+Nothing else is changed in the copy, so that a recipe that leaves a file out fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def recipe(heading: str) -> dict[str, str]:
+    """The files that a section of the page adds: paths in the repository and texts."""
+    page = (ROOT / "docs/adding.md").read_text()
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert section, f"docs/adding.md has no section {heading!r}"
+    return dict(_BLOCK.findall(section))
+
+
+def copy_package(folder: Path) -> Path:
+    """Copy the package's sources; return the folder that stands for the root of the repository."""
+    source = ROOT / "src/intact"
+    shutil.copytree(source, folder / "src/intact", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for library in source.glob("*.so"):
+        (folder / "src/intact" / library.name).symlink_to(library.resolve())
+    return folder
+
+
+def follow(heading: str, folder: Path, *, files: int = 1) -> Path:
+    """Copy the package and add the files of a recipe, none of which is there yet; return the copy's root.
+
+    Parameters
+    ----------
+    files : int
+        How many the recipe may add.
+    """
+    root = copy_package(folder)
+    added = recipe(heading)
+    assert len(added) == files, f"the recipe {heading!r} shows {len(added)} files: {', '.join(added)}"
+    for name, text in added.items():
+        path = root / name
+        assert not path.exists(), f"{name} exists already: a recipe adds files and edits none"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def write_distribution(folder: Path, name: str, group: str, entries: dict[str, str], modules: dict[str, str]) -> Path:
+    """Write an installed package with entry points into a folder for `sys.path`.
+
+    Parameters
+    ----------
+    entries : dict
+        Entry points of the group, such as ``{"mine": "my_module:mine"}``.
+    modules : dict
+        Names of modules and their texts.
+    """
+    information = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for module, text in modules.items():
+        (folder / f"{module}.py").write_text(text)
+    return folder
+
+
+def run_python(program: str, *path: Path) -> str:
+    """Run a program in a new process that finds modules in these folders first; return what it prints.
+
+    The root of a copy that `follow` returned stands for its `src`.
+    """
+    folders = [str(folder / "src" if (folder / "src/intact").is_dir() else folder) for folder in path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*folders, str(ROOT / "tests")])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
