@@ -10,8 +10,8 @@ import time
 import pytest
 
 import intact
-from intact.engine import constraints
 from intact.engine.driver import LINGER
+from intact.engine.sampling import constraints
 from intact.errors import CapacityError, ParameterError
 from intact.library import UNREAD
 from support.tiny import write_tiny

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.receipts.document import Output, Request
 from support.receipts import rich_receipt
 from support.tiny import write_tiny

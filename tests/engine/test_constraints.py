@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intact.engine import constraints, grammars
-from intact.engine.constraints import Matcher
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling import constraints, grammars
+from intact.engine.sampling.constraints import Matcher
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ConstraintError, ParameterError
 from intact.formats.checkpoint import open_checkpoint
 from intact.text.tokenizer import Tokenizer

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import intact
-from intact.engine import grammars
 from intact.engine.draft import Tree
 from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
+from intact.engine.sampling import grammars
 from intact.errors import CapacityError, ModelError, ParameterError
 from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.parameters import SamplingFields, SamplingParameters
+from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
 from intact.errors import ParameterError
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import Sampling

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.parameters import SamplingParameters
-from intact.engine.penalties import History
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.penalties import History
 from intact.numerics.sampling import allowed, edit
 
 SIZE, ENDS = 40, {3, 5}

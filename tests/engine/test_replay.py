@@ -6,8 +6,8 @@ import pytest
 
 import intact
 from intact.engine.job import Job
-from intact.engine.parameters import SamplingParameters
 from intact.engine.replay import CHECKED_ROWS
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sequence import Event
 from intact.numerics.sampling import branch_key
 from support.tiny import write_tiny

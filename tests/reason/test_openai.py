@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import intact
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.reason import Answer, Extend, Problem, Race, Result, Steps, find, method
 from intact.reason.backends.base import Generation, Written

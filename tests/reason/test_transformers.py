@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ModelError, ParameterError
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.backends.native import NativeBackend

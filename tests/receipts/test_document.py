@@ -17,7 +17,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import NewerReceiptError, ReceiptError
 from intact.receipts import canonical, sampling
 from intact.receipts.document import Receipt, Source, read_lines, read_receipts, write_receipts

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import intact
-from intact.engine.constraints import compiler
+from intact.engine.sampling.constraints import compiler
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts import verify as verifying
 from intact.receipts.document import Receipt, Source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.engine import grammars
+from intact.engine.sampling import grammars
 from intact.score import answers, latex, numbers
 
 PATTERNS = {

@@ -11,7 +11,7 @@ import pytest
 from intact.engine.completion import Completion
 from intact.engine.draft import Tree
 from intact.engine.job import Job
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.library import Model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason import Answer, Extend, Method, Problem, Race, Result, Steps, all_methods, find, method
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.budget import Budget

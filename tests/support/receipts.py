@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.receipts.document import Header, ModelDigests, Numerics, Output, Receipt, Request, Source
 
 CHAT = '{"messages":[{"role":"user","content":"Why? \\"é\\" 😀"}],"scale":1.5}'

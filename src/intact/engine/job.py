@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from intact.engine import constraints
 from intact.engine.completion import Chunk, Completion, Writer
-from intact.engine.parameters import SamplingParameters
-from intact.engine.penalties import History
-from intact.engine.rules import Rules
+from intact.engine.sampling import constraints
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.penalties import History
+from intact.engine.sampling.rules import Rules
 from intact.engine.sequence import Event, Finish, Request
 from intact.text import Tokenizer
 

@@ -9,8 +9,8 @@ from itertools import chain, count, islice
 from typing import NamedTuple
 
 from intact.engine.cache import Block, PageTable, PrefixIndex
-from intact.engine.line import Line, order
 from intact.engine.pages import OutOfPagesError
+from intact.engine.queue import Line, order
 from intact.engine.sequence import Request, Sample, Sequence
 
 FORESIGHT = 4  # pages of growth that are kept free for each sequence that runs

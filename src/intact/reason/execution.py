@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.answer import Answer, Conclusion, Cost
 from intact.reason.backends.base import Backend, Generation

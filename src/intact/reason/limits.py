@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
-from intact.engine.parameters import MOST_TOP_LOGPROBS
+from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ParameterError
 
 TOGETHER: Final = 1 << 16

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason.answer import Cost
 from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Written
 from intact.reason.budget import Ledger

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, cast
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ReceiptError
 from intact.executors.base import PROFILES, Profile
 from intact.files import write_whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from intact.engine import constraints
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling import constraints
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.receipts.chain import first_link, next_link
 from intact.receipts.digests import HASHES, HashName

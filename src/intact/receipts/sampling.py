@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
-from intact.engine.parameters import CONSTRAINTS, SamplingParameters
+from intact.engine.sampling.parameters import CONSTRAINTS, SamplingParameters
 from intact.errors import ParameterError, ReceiptError
 from intact.numerics.sampling import DECIMALS, millionths
 from intact.receipts.fields import Fields

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from intact.engine import constraints
+from intact.engine.sampling import constraints
 from intact.errors import (
     CapacityError,
     ConstraintError,

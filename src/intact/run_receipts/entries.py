@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from intact.engine.parameters import MOST_TOP_LOGPROBS
+from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ReceiptError
 from intact.reason.state import Branch
 from intact.receipts import canonical

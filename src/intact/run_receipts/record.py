@@ -12,9 +12,9 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from intact.clock import DEFAULT_NOW
-from intact.engine import constraints
 from intact.engine.completion import Completion
 from intact.engine.job import Job
+from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason.answer import Result

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from intact.clock import read_time
-from intact.engine import constraints
 from intact.engine.completion import Chunk, Completion
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling import constraints
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.serve import tracing
 from intact.serve.errors import ApiError, as_api_error

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from intact.clock import DEFAULT_NOW
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.reason.answer import Result
 from intact.serve import methods, tracing

@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import Any
 
-from intact.engine.grammars import SPACE
+from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
 from intact.serve.requests import ChatRequest, NamedTool
 from intact.text import Tokenizer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason.state import Branch, Hidden, Piece, Prompt, State, Top, Why
 
 Cut = Literal["cancelled", "length"]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeGuard, get_args
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
 from intact.reason.backends.base import Generation, Written
 from intact.reason.state import LOGPROB_SCALE, Top, Why

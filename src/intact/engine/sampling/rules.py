@@ -11,8 +11,8 @@ from intact.errors import ParameterError
 from intact.numerics.sampling import Edits
 
 if TYPE_CHECKING:
-    from intact.engine.constraints import Matcher
-    from intact.engine.penalties import History
+    from intact.engine.sampling.constraints import Matcher
+    from intact.engine.sampling.penalties import History
 
 
 class Rules:

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.parameters import SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.numerics.sampling import DECIMALS, Edits, decimal, millionths
 
 Ids = NDArray[np.int32]

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine import grammars
-from intact.engine.parameters import Constraint, SamplingParameters
+from intact.engine.sampling import grammars
+from intact.engine.sampling.parameters import Constraint, SamplingParameters
 from intact.errors import ConstraintError, ParameterError, install
 from intact.text.tokenizer import Tokenizer
 
