@@ -11,9 +11,9 @@ import httpx
 import openai
 import pytest
 
-from intact.serve.batches import Batches, Endpoint
+from intact.serve.apis.openai.batches import Batches, Endpoint
+from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
-from intact.serve.files import Files
 from intact.serve.requests import BatchRequest, ChatRequest
 from support.serving import PATIENCE, running
 
@@ -374,7 +374,7 @@ class Full(Batches):
 
 
 def test_a_batch_waits_while_its_files_cannot_be_written(state, monkeypatch):
-    monkeypatch.setattr("intact.serve.batches.REPAIR", 0.01)
+    monkeypatch.setattr("intact.serve.apis.openai.batches.REPAIR", 0.01)
 
     async def scene():
         files, batches, name = await begun(Full, state, [line(0), line(2, bogus=1), line(3)])

@@ -5,10 +5,10 @@ import json
 import httpx
 import pytest
 
-from intact.serve.bodies import LONG, VALUES, formed, parsed
+from intact.serve.apis.openai.responses import ResponsesRequest
 from intact.serve.errors import ApiError
+from intact.serve.forms import LONG, VALUES, formed, parsed
 from intact.serve.requests import ChatRequest, CompletionRequest, DetokenizeRequest
-from intact.serve.responses import ResponsesRequest
 
 MANY = 50_000
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}

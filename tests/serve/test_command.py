@@ -17,7 +17,7 @@ import openai
 import pytest
 
 import intact
-from intact.serve.watch import Lines
+from intact.serve.metrics import Lines
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "secret words"}], "max_tokens": 30, "seed": 9}
 START = 90.0

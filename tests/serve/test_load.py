@@ -13,8 +13,8 @@ import pytest
 import intact
 from intact.engine.sequence import Request
 from intact.numerics.sampling import branch_key, make_sampling
+from intact.serve.admission import Gate
 from intact.serve.errors import ApiError
-from intact.serve.gate import Gate
 from intact.serve.models import Loading, Models
 from intact.serve.settings import Settings
 from support.serving import PATIENCE, running

@@ -10,7 +10,7 @@ import pytest
 
 import intact
 from intact.reason.problem import Problem, whole_text
-from intact.serve import reasoning
+from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
 from intact.serve.generation import Service

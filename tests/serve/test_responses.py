@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 
-from intact.serve.responses import _Stage
+from intact.serve.apis.openai.responses import _Stage
 from support.serving import running
 from support.tiny import write_tiny
 

@@ -223,7 +223,7 @@ def test_too_many_connections_are_told_so(tiny_path):
 
 def test_a_failure_is_told_counted_and_guarded(tiny_path, tmp_path, monkeypatch):
     with running({"tiny": tiny_path}, state=tmp_path) as there:
-        monkeypatch.setattr("intact.serve.files.Files.all", lambda *_: 1 / 0)
+        monkeypatch.setattr("intact.serve.apis.openai.files.Files.all", lambda *_: 1 / 0)
         answer = httpx.get(there.url + "/v1/files")
         assert answer.status_code == 500
         assert answer.json()["error"]["code"] == "internal_error"

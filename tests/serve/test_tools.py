@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
+from intact.serve.apis.openai.tools import CallReader
 from intact.serve.messages import conversation
 from intact.serve.requests import Message, ToolCall
-from intact.serve.tools import CallReader
 from support.models import real_model
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny

@@ -15,12 +15,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import intact
-from intact.serve import chat, completions, methods, reasoning, receipts, responses, tokens
-from intact.serve.bodies import BodyRoute
+from intact.serve import methods
+from intact.serve.apis import receipts, tokens
+from intact.serve.apis.openai import chat, completions, reasoning, responses
+from intact.serve.apis.openai.files import Files
+from intact.serve.apis.openai.responses import ResponsesRequest
+from intact.serve.apis.openai.storage import add_storage, batches_of
 from intact.serve.errors import ApiError, invalid, reply
-from intact.serve.files import Files
+from intact.serve.forms import BodyRoute
 from intact.serve.generation import Service
-from intact.serve.guard import Guard
+from intact.serve.metrics import Watch
+from intact.serve.middleware import Guard
 from intact.serve.requests import (
     ChatRequest,
     CompletionRequest,
@@ -29,12 +34,9 @@ from intact.serve.requests import (
     TokenizeRequest,
     VerifyRequest,
 )
-from intact.serve.responses import ResponsesRequest
 from intact.serve.site import add_page
 from intact.serve.sse import Attended, Reply, Stream, as_events
-from intact.serve.storage import add_storage, batches_of
 from intact.serve.tracing import Traced
-from intact.serve.watch import Watch
 
 _LOG = logging.getLogger("intact.serve")
 THREADS = 16

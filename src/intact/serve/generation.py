@@ -15,15 +15,15 @@ from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.serve import tracing
+from intact.serve.admission import Ticket
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.gate import Ticket
 from intact.serve.kept import Kept
+from intact.serve.metrics import Metrics
 from intact.serve.models import Models, Served
 from intact.serve.requests import ChatRequest, Extension, ResponseFormat, Sampled
+from intact.serve.service import Threads
 from intact.serve.settings import Settings
-from intact.serve.threads import Threads
 from intact.serve.tracing import Tracing
-from intact.serve.watch import Metrics
 
 T = TypeVar("T")
 

@@ -35,7 +35,7 @@ from intact.serve import tracing
 from intact.serve.errors import ApiError
 from intact.serve.kept import documented
 from intact.serve.requests import Extension
-from intact.serve.threads import Threads, Work
+from intact.serve.service import Threads, Work
 
 WITHHELD = ("compute_optimal",)
 """Methods that read files of the server."""

@@ -16,8 +16,8 @@ from intact.executors.base import Profile
 from intact.library import Model
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
+from intact.serve.admission import Gate, full
 from intact.serve.errors import ApiError
-from intact.serve.gate import Gate, full
 from intact.serve.settings import Settings
 
 OVERHEAD = 1.1

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from intact.serve.connection import Connection
+from intact.serve.server import Connection
 from intact.serve.settings import Settings
 
 _LOG = logging.getLogger("intact.serve")

@@ -12,8 +12,8 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
 from intact.reason.answer import Result
 from intact.serve import methods, tracing
+from intact.serve.admission import Ticket
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.gate import Ticket
 from intact.serve.generation import FORESEEN, Service, apart, heed, limit_of, time_of
 from intact.serve.messages import conversation
 from intact.serve.methods import Solving, Tell, Undertaking

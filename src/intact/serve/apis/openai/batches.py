@@ -23,12 +23,12 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel
 
 from intact.errors import ParameterError
-from intact.serve.bodies import formed, parsed
+from intact.serve.apis.openai.files import Files, load, save
 from intact.serve.errors import ApiError, encode
-from intact.serve.files import Files, load, save
+from intact.serve.forms import formed, parsed
 from intact.serve.requests import BatchRequest
+from intact.serve.service import to_the_end
 from intact.serve.sse import told
-from intact.serve.threads import to_the_end
 
 _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from intact.serve import chat, reasoning
-from intact.serve.bodies import formed
+from intact.serve.apis.openai import chat, reasoning
 from intact.serve.errors import ApiError, encode
+from intact.serve.forms import formed
 from intact.serve.generation import Service, heed
 from intact.serve.requests import TURNS, ChatRequest, Extension, Form, Many, Part, Rounded, StreamOptions, few
 

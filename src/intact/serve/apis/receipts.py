@@ -18,7 +18,7 @@ from intact.run_receipts.verify import verify_run
 from intact.serve.errors import as_api_error
 from intact.serve.generation import Service
 from intact.serve.requests import VerifyRequest
-from intact.serve.threads import Work
+from intact.serve.service import Work
 
 
 async def check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Completion
+from intact.serve.admission import Ticket
 from intact.serve.errors import ApiError
-from intact.serve.gate import Ticket
 from intact.serve.generation import (
     HEEDED,
     Order,

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Form, Query, Request, UploadFile
 from starlette.responses import FileResponse, Response
 
-from intact.serve import chat, completions, reasoning
-from intact.serve.batches import Batches, Endpoint
+from intact.serve.apis.openai import chat, completions, reasoning
+from intact.serve.apis.openai.batches import Batches, Endpoint
+from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError, reply
-from intact.serve.files import Files
 from intact.serve.generation import Service
 from intact.serve.requests import BatchRequest, ChatRequest, CompletionRequest, FilesPaging, Paging
 

@@ -7,8 +7,9 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
+from intact.serve.admission import Ticket
+from intact.serve.apis.openai.tools import CallReader, alone, imposed, reads_calls, shown, stops
 from intact.serve.errors import ApiError
-from intact.serve.gate import Ticket
 from intact.serve.generation import (
     HEEDED,
     Order,
@@ -29,7 +30,6 @@ from intact.serve.models import Served
 from intact.serve.replies import FINISH, head, receipt_of, usage, used
 from intact.serve.requests import ChatRequest
 from intact.serve.sse import Frame
-from intact.serve.tools import CallReader, alone, imposed, reads_calls, shown, stops
 from intact.text import Conversation, Tokenizer
 
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
