@@ -8,7 +8,7 @@ import pytest
 import intact
 from intact.bench import workloads
 from intact.bench.passage import STRIDE, TEXT, Passage
-from intact.bench.speed import Figure, choose, measure
+from intact.bench.speed import Measurement, choose, measure
 from intact.bench.workloads import GROUPS, Forks, Mixed, Prompt, Samples, Stream, Value
 from intact.errors import ParameterError
 from support.speaker import Tokenizer
@@ -124,8 +124,8 @@ def test_the_first_round_does_not_count_and_progress_hears_of_every_run():
     model = SimpleNamespace(tokenizer=Tokenizer())
     figures = measure(model, [work], repeats=3, progress=lambda done, what: heard.append((done, what.title)))
     assert figures == [
-        Figure("prompt", "counting", "", "tokens/s", (2.0, 3.0, 4.0)),
-        Figure("prompt", "counting", "late", "s", (-2.0, -3.0, -4.0)),
+        Measurement("prompt", "counting", "", "tokens/s", (2.0, 3.0, 4.0)),
+        Measurement("prompt", "counting", "late", "s", (-2.0, -3.0, -4.0)),
     ]
     assert (figures[0].median, figures[0].low, figures[0].high) == (3.0, 2.0, 4.0)
     assert heard == [(i, "counting") for i in range(4)]

@@ -4,15 +4,15 @@ import pytest
 from rich.console import Console
 
 import intact.bench.profile as profiling
-from intact.bench.speed import Figure
+from intact.bench.speed import Measurement
 from intact.cli.bench import digits, save_plot, scale, table
 from support.tiny import write_tiny
 
 FIGURES = [
-    Figure("prompt", "prompt of 512", "", "tokens/s", (1720.0, 1700.0, 1800.0)),
-    Figure("stream", "one stream", "", "tokens/s", (430.0,)),
-    Figure("forks", "forks", "to fork", "s", (0.00134, 0.00131, 0.0015)),
-    Figure("forks", "forks", "memory", "B", (289_000.0,)),
+    Measurement("prompt", "prompt of 512", "", "tokens/s", (1720.0, 1700.0, 1800.0)),
+    Measurement("stream", "one stream", "", "tokens/s", (430.0,)),
+    Measurement("forks", "forks", "to fork", "s", (0.00134, 0.00131, 0.0015)),
+    Measurement("forks", "forks", "memory", "B", (289_000.0,)),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 import intact
 from intact.errors import ParameterError
 from intact.evaluate import likelihood as module
-from intact.evaluate.likelihood import Likelihood, Likelihoods, encode_pair, likeliest, likelihood
+from intact.evaluate.likelihood import ContinuationLikelihood, Likelihoods, encode_pair, likeliest, likelihood
 from intact.reason.backends.native import NativeBackend
 from support.tiny import write_tiny
 
@@ -70,6 +70,10 @@ def test_known_likelihoods_are_not_computed_again(model, tmp_path, monkeypatch):
 
 
 def test_of_equals_the_first_is_likeliest_and_lengths_decide_where_asked():
-    found = [Likelihood(-30, False, 1, 1), Likelihood(-20, False, 1, 1), Likelihood(-20, False, 1, 1)]
+    found = [
+        ContinuationLikelihood(-30, False, 1, 1),
+        ContinuationLikelihood(-20, False, 1, 1),
+        ContinuationLikelihood(-20, False, 1, 1),
+    ]
     assert likeliest(found) == 1
     assert likeliest(found, ["abcdef", "ab", "abc"]) == 0

@@ -1,16 +1,16 @@
 """The parts of a report, in HTML and in Markdown."""
 
-from intact.evaluate.report.blocks import Report, Section, Text, Tree, Trees
+from intact.evaluate.report.blocks import Paragraph, ReportDocument, Section, TextTree, TextTrees
 from intact.evaluate.report.failures import LONGEST, shortened
 from intact.evaluate.report.html import html
 from intact.evaluate.report.markdown import EXAMPLES, markdown
 
-TREES = [Tree(f"line {i}", "a text" if i else "") for i in range(EXAMPLES + 2)]
-REPORT = Report(
+TREES = [TextTree(f"line {i}", "a text" if i else "") for i in range(EXAMPLES + 2)]
+REPORT = ReportDocument(
     "A title",
     [
-        Section("Words", [Text("plain"), Text("beware", warning=True)]),
-        Section("Trees", [Trees(TREES, 3), Trees(TREES[:1])]),
+        Section("Words", [Paragraph("plain"), Paragraph("beware", warning=True)]),
+        Section("Trees", [TextTrees(TREES, 3), TextTrees(TREES[:1])]),
     ],
 )
 

@@ -4,7 +4,7 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.evaluate.plan import plan
-from intact.evaluate.results import Record
+from intact.evaluate.results import ItemRecord
 from intact.evaluate.run import evaluate
 from intact.evaluate.work import Done
 from intact.tasks.choose import choose
@@ -16,7 +16,7 @@ def failing(plan, units, how):
         item, cost = plan.item(unit), {"tokens": 0}
         error = f"problem {item.id} is too long"
         values = unit.task, 0, item.id, item.answer, None, False, None, None, "failed", error, {}, cost, ()
-        yield Done(unit, Record(*values), "{}")
+        yield Done(unit, ItemRecord(*values), "{}")
 
 
 def test_if_every_problem_fails_the_error_is_the_first_ones():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.evaluate.results import Record
+from intact.evaluate.results import ItemRecord
 from intact.evaluate.scores import check, scores
 from intact.tasks.choose import choose
 
@@ -10,7 +10,7 @@ from intact.tasks.choose import choose
 def recorded(*verdicts):
     """Records of problems, each of which was asked under as many seeds as it has verdicts."""
     return [
-        Record(0, seed, f"p{i}", "1", "1", right, None, None, "done", "", {}, {"tokens": 5 + seed}, ())
+        ItemRecord(0, seed, f"p{i}", "1", "1", right, None, None, "done", "", {}, {"tokens": 5 + seed}, ())
         for i, problem in enumerate(verdicts)
         for seed, right in enumerate(problem)
     ]
@@ -45,7 +45,9 @@ def test_what_an_interval_is_found_by_is_said(verdicts, interval):
     assert found.low <= found.value <= found.high
 
 
-RECORDS = [Record(0, 0, f"p{i}", "1", "1", i != 1, None, None, "done", "", {}, {"tokens": 5 + i}, ()) for i in range(3)]
+RECORDS = [
+    ItemRecord(0, 0, f"p{i}", "1", "1", i != 1, None, None, "done", "", {}, {"tokens": 5 + i}, ()) for i in range(3)
+]
 
 
 @pytest.mark.parametrize("name", ["value", "low", "high"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.difficulty import Sampled, by_difficulty, ladder
+from intact.evaluate.difficulty import SampledAnswers, by_difficulty, ladder
 from intact.numerics.sampling import branch_key
 from intact.reason import Problem, Result, find
 from intact.reason.aggregate.votes import vote
@@ -201,8 +201,8 @@ def test_logs_of_other_models_or_sampling_are_not_one_log(tmp_path: Path, told: 
 
 def test_a_ladder_is_the_log_of_each_number_of_samples() -> None:
     samples = {
-        "p": Sampled(["2", "1", "1", None], [False, True, True, False], [3, 4, 5, 6]),
-        "q": Sampled([None, None, "7", "7"], [False, False, True, True], [1, 1, 1, 1]),
+        "p": SampledAnswers(["2", "1", "1", None], [False, True, True, False], [3, 4, 5, 6]),
+        "q": SampledAnswers([None, None, "7", "7"], [False, False, True, True], [1, 1, 1, 1]),
     }
     log = ladder(samples, (1, 2, 3))
     assert list(log) == [pilot_arm(1), pilot_arm(2), pilot_arm(3)]
@@ -215,7 +215,7 @@ def test_a_ladder_is_the_log_of_each_number_of_samples() -> None:
     with pytest.raises(ParameterError, match="p has 4 samples, 5 are wanted"):
         ladder(samples, (4, 5))
     with pytest.raises(ParameterError, match="1 answers, 0 correct, 1 tokens"):
-        ladder({"p": Sampled(["1"], [], [2])}, (1,))
+        ladder({"p": SampledAnswers(["1"], [], [2])}, (1,))
 
 
 def test_a_ladder_is_what_the_methods_give() -> None:
@@ -225,7 +225,9 @@ def test_a_ladder_is_what_the_methods_give() -> None:
     for result in results[9]:
         nodes = [node for node in result.trace["nodes"] if node["kind"] == "extend"]
         answers = [node["text"][:1] or None for node in nodes]
-        samples[result.id] = Sampled(answers, [answer == "a" for answer in answers], [node["tokens"] for node in nodes])
+        samples[result.id] = SampledAnswers(
+            answers, [answer == "a" for answer in answers], [node["tokens"] for node in nodes]
+        )
     log = ladder(samples, results)
     for n, told in results.items():
         for result in told:

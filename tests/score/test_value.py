@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import intact
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.values import Sampled, examples_of, figures, learn_value, places_of, samples
+from intact.evaluate.values import GradedTexts, examples_of, figures, learn_value, places_of, samples
 from intact.library import Model
 from intact.numerics.activations import quantize, to_bytes
 from intact.reason import Extend, Problem, Result, State, Steps, find, method
@@ -302,7 +302,7 @@ def test_a_head_is_learnt_from_texts_of_the_engine(backend: NativeBackend) -> No
     for number, result in sorted(driver.solve([Task(samples, problem(i), {"n": 3}) for i in range(12)])):
         states: list[State] = result.answer.details["states"]
         right = [sum(state.tokens) % 2 == 0 for state in states]
-        found.append(Sampled(Item(f"p{number}", "", "", {}), states, right))
+        found.append(GradedTexts(Item(f"p{number}", "", "", {}), states, right))
     for state in found[0].states:
         places = places_of(backend, state)
         assert places == sorted(set(places))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """What one workload measured, a value a round.
 
     Attributes
@@ -83,7 +83,7 @@ def measure(
     repeats: int = 3,
     progress: Callable[[int, Workload], None] = lambda done, workload: None,
     passage: Passage | None = None,
-) -> list[Figure]:
+) -> list[Measurement]:
     """Run the workloads in rounds.
 
     Parameters
@@ -110,4 +110,4 @@ def measure(
             for part, unit, value in workload.run(model, passage):
                 if round_:
                     values.setdefault((workload.group, workload.title, part, unit), []).append(value)
-    return [Figure(*key, tuple(found)) for key, found in values.items()]
+    return [Measurement(*key, tuple(found)) for key, found in values.items()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from intact.bench.passage import Passage
     from intact.bench.profile import Profile
-    from intact.bench.speed import Figure
+    from intact.bench.speed import Measurement
     from intact.bench.workloads import Workload
     from intact.executors.profile import Limits
 
@@ -163,7 +163,7 @@ def _profile_document(profile: Profile) -> dict[str, Any]:
     }
 
 
-def table(figures: list[Figure], width: int = 0) -> Table:
+def table(figures: list[Measurement], width: int = 0) -> Table:
     """Figures as a table; with bars that compare the rates where there is width for them."""
     from rich import box
     from rich.table import Table
@@ -208,7 +208,7 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 or value == 0 else f"{value:#.3g}"
 
 
-def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Figure]) -> dict[str, Any]:
+def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Measurement]) -> dict[str, Any]:
     import intact
     from intact.cli.info import installation
 
@@ -247,7 +247,7 @@ def _check_plot(path: Path) -> None:
         raise ParameterError(f"--plot {path}: there is no folder {path.absolute().parent}")
 
 
-def save_plot(figures: list[Figure], path: Path, title: str) -> None:
+def save_plot(figures: list[Measurement], path: Path, title: str) -> None:
     """Save bars of the rates, with their spread."""
     from matplotlib.figure import Figure as Canvas
 

@@ -35,7 +35,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
-    from intact.evaluate.results import Run
+    from intact.evaluate.results import EvaluationRun
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -205,7 +205,7 @@ def command(
         raise typer.Exit(UNDECIDED)
 
 
-def _write_receipts(file: Path, run: Run) -> None:
+def _write_receipts(file: Path, run: EvaluationRun) -> None:
     """Write what receipts there are; refuse to pass over one that is missing."""
     from intact.receipts.document import write_receipts
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from intact.evaluate.plan import Plan
-    from intact.evaluate.results import Run
+    from intact.evaluate.results import EvaluationRun
     from intact.evaluate.work import Done
 
 
@@ -40,7 +40,7 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
         yield tokens, done
 
 
-def host(run: Run, began: datetime, seconds: float) -> dict[str, Any]:
+def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
     """What may differ from run to run: times, rates, the machine, versions."""
     import importlib.metadata
     import os
@@ -71,7 +71,7 @@ def host(run: Run, began: datetime, seconds: float) -> dict[str, Any]:
     }
 
 
-def summary(run: Run, place: Path) -> dict[str, Any]:
+def summary(run: EvaluationRun, place: Path) -> dict[str, Any]:
     """A run as JSON has it: the manifest and the scores."""
     counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
     undecided = [{"task": record.task, "seed": record.seed, "id": record.id} for record in run.undecided]
@@ -84,7 +84,7 @@ def summary(run: Run, place: Path) -> dict[str, Any]:
     }
 
 
-def show(run: Run, place: Path) -> None:
+def show(run: EvaluationRun, place: Path) -> None:
     """Print the scores."""
     from rich.table import Table
     from rich.text import Text

@@ -16,7 +16,7 @@ from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.evaluate.values import Sampled
+    from intact.evaluate.values import GradedTexts
     from intact.reason.choice import Outcome
 
 METHODS_EXAMPLES = """\
@@ -115,7 +115,7 @@ def value(
         raise ParameterError(f"there is no folder {to.parent} to write {to.name} to")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
-    sampled: list[Sampled] = []
+    sampled: list[GradedTexts] = []
     with bar() as progress:
         shown = progress.add_task("texts", total=len(items))
         with closing(sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal)) as texts:

@@ -11,7 +11,7 @@ from intact.cli import fetch
 from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, out
 from intact.cli.run import decode
-from intact.evaluate.perplexity import SCALE, Perplexity, perplexity
+from intact.evaluate.perplexity import SCALE, TextPerplexity, perplexity
 
 EXAMPLES = """\
 A text, in windows of 512 tokens
@@ -52,7 +52,7 @@ def command(
     with bar(MofNCompleteColumn(), TextColumn("perplexity {task.fields[value]}")) as progress:
         task = progress.add_task("windows", total=whole if windows is None else min(whole, windows), value="")
 
-        def show(so_far: Perplexity) -> None:
+        def show(so_far: TextPerplexity) -> None:
             progress.update(task, completed=so_far.windows, value=f"{so_far.perplexity:.4f}")
 
         result = perplexity(

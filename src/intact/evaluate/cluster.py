@@ -15,7 +15,7 @@ from intact.errors import ParameterError, WorkerError, install
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
 from intact.evaluate.plan import Plan, Unit
-from intact.evaluate.results import Record
+from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import Done, How, work
 from intact.reason.journal import Journal, key_of
 from intact.reason.registry import find
@@ -170,7 +170,7 @@ class _Known:
 
     def find(self, unit: Unit) -> Done | None:
         found = None if self._journal is None else self._journal.find(self._key(unit))
-        return None if found is None else Done(unit, Record.of(found[0]), found[1])
+        return None if found is None else Done(unit, ItemRecord.of(found[0]), found[1])
 
     def add(self, done: Done) -> None:
         if self._journal is not None:

@@ -13,7 +13,7 @@ from intact.reason.aggregate.votes import check_lengths, vote
 from intact.reason.choice import EDGES, Arm, Log, Outcome, Trial, common, fixed, outcome, pilot_arm
 
 
-class Sampled(NamedTuple):
+class SampledAnswers(NamedTuple):
     """Samples of a problem: the answer of each (None if it has none), whether it is right, and its tokens."""
 
     answers: Sequence[str | None]
@@ -21,7 +21,7 @@ class Sampled(NamedTuple):
     tokens: Sequence[int]
 
 
-def ladder(samples: Mapping[str, Sampled], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
+def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
     """The log of votes over the first 1, 2, 4, ... of samples that were drawn once.
 
     The first samples of a larger vote are those of a smaller one, so one run tells what each number would have given.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.results import FORMAT, READABLE, VERSION, Record, Run, Score, line, typed
+from intact.evaluate.results import FORMAT, READABLE, VERSION, EvaluationRun, ItemRecord, TaskScore, line, typed
 from intact.evaluate.scores import check
 from intact.files import write_whole
 
@@ -47,7 +47,7 @@ def host_of(path: Path) -> Path:
     return path.with_suffix(".host.json")
 
 
-def write(run: Run, path: Path, host: Mapping[str, Any]) -> None:
+def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
     """Write a run's three files, the result last: where it is, the others are, and each is whole.
 
     Raises
@@ -81,7 +81,7 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
             raise ParameterError(f"{path} is there already and states something else: name another file with --out")
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> EvaluationRun:
     """Read a result file, with its trees where they are.
 
     Raises
@@ -112,10 +112,10 @@ def read(path: Path) -> Run:
             typed(task, {"name": (str,), "label": (str,)})
             typed(task["digests"], dict.fromkeys(("items", "prompts", "grader"), (str,)))
         typed(manifest["method"], {"name": (str,), "parameters": (dict,)})
-        records = tuple(Record.of(value) for value in values[1:-1])
+        records = tuple(ItemRecord.of(value) for value in values[1:-1])
         if len(records) != manifest["records"]:
             raise FormatError(f"{path} should have {manifest['records']} records, but has {len(records)}")
-        scores = tuple(Score(**typed(score, _SCORE)) for score in values[-1]["scores"])
+        scores = tuple(TaskScore(**typed(score, _SCORE)) for score in values[-1]["scores"])
         digest, tasks = str(values[-1]["traces"]), range(len(manifest["tasks"]))
         for place in [*(record.task for record in records), *(score.task for score in scores)]:
             if place not in tasks:
@@ -123,7 +123,7 @@ def read(path: Path) -> Run:
         check(scores, records, nearly=first["version"] == 1)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
-    run = Run(manifest, records, scores, _traces(traces_of(path), digest))
+    run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest))
     if run.undecided:
         raise ParameterError(
             f"{path} holds verdicts that are undecided, on {len(run.undecided)} of {len(records)} records, the first "

@@ -19,7 +19,7 @@ from intact.text import Tokenizer
 FILE = "likelihoods.sqlite"
 
 
-class Likelihood(NamedTuple):
+class ContinuationLikelihood(NamedTuple):
     """What a continuation gets.
 
     Attributes
@@ -58,7 +58,7 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[
     return whole, len(tokenizer.encode(bare))
 
 
-def likelihood(model: Model, tokens: Sequence[int], start: int) -> Likelihood:
+def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationLikelihood:
     """How likely the tokens from `start` on are behind those before.
 
     Raises
@@ -83,7 +83,7 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> Likelihood:
             following = np.array(tokens[first + wanted[0] + 1 : first + wanted[0] + 1 + len(wanted)], np.int64)
             total += int(model.executor.log_probabilities(logits, following).sum())
             greedy = greedy and bool((logits.argmax(axis=1) == following).all())
-    return Likelihood(total, greedy, len(tokens) - start, len(tokens))
+    return ContinuationLikelihood(total, greedy, len(tokens) - start, len(tokens))
 
 
 class Likelihoods:
@@ -101,14 +101,14 @@ class Likelihoods:
         self._backend = backend
         self._journal = None if folder is None else Journal(folder / FILE)
 
-    def of(self, context: str, choices: Sequence[str], delimiter: str = " ") -> list[Likelihood]:
+    def of(self, context: str, choices: Sequence[str], delimiter: str = " ") -> list[ContinuationLikelihood]:
         """The likelihood of each choice behind a context and one space, or another delimiter."""
         found = []
         for choice in choices:
             tokens, start = encode_pair(self._backend.model.tokenizer, context, delimiter + choice)
             key = key_of("likelihood", self._backend.identity, tokens, start)
             known = None if self._journal is None else self._journal.find(key)
-            value = likelihood(self._backend.model, tokens, start) if known is None else Likelihood(*known)
+            value = likelihood(self._backend.model, tokens, start) if known is None else ContinuationLikelihood(*known)
             if known is None and self._journal is not None:
                 self._journal.add(key, list(value))
             found.append(value)
@@ -122,7 +122,7 @@ class Likelihoods:
             self._journal.close()
 
 
-def likeliest(found: Sequence[Likelihood], choices: Sequence[str] = ()) -> int:
+def likeliest(found: Sequence[ContinuationLikelihood], choices: Sequence[str] = ()) -> int:
     """The place of the likeliest; with `choices`, by log-probability a character. Of equals the first."""
     lengths = [max(1, len(choice)) for choice in choices] or [1] * len(found)
     shares = [Fraction(one.logprob, length) for one, length in zip(found, lengths, strict=True)]

@@ -24,7 +24,7 @@ SCALE = 1 << 24
 """A log-probability is an integer: nats times this."""
 
 
-class Scorer(Protocol):
+class TokenScorer(Protocol):
     """What is measured: gives the log-probability of each token after the first, Q24 nats."""
 
     def logprobs(self, tokens: Sequence[int]) -> NDArray[np.int64]:
@@ -32,7 +32,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Perplexity:
+class TextPerplexity:
     """The exact sums over all scored tokens, and what follows from them.
 
     Attributes
@@ -73,7 +73,7 @@ class Perplexity:
         return self.perplexity * deviation
 
 
-NOTHING = Perplexity(0, 0, 0, 0)
+NOTHING = TextPerplexity(0, 0, 0, 0)
 
 
 def cut(tokens: Sequence[int], context: int, bos: int | None = None) -> Iterator[list[int]]:
@@ -86,15 +86,15 @@ def cut(tokens: Sequence[int], context: int, bos: int | None = None) -> Iterator
 
 
 def perplexity(
-    model: Scorer,
+    model: TokenScorer,
     tokens: Sequence[int],
     context: int = 512,
     *,
     bos: int | None = None,
     all_positions: bool = False,
     windows: int | None = None,
-    progress: Callable[[Perplexity], None] = lambda so_far: None,
-) -> Perplexity:
+    progress: Callable[[TextPerplexity], None] = lambda so_far: None,
+) -> TextPerplexity:
     """Measure a model on a tokenised text.
 
     Parameters
@@ -131,7 +131,7 @@ def perplexity(
         if index == windows:
             break
         scored = [int(value) for value in model.logprobs(window)[first:]]
-        result = Perplexity(
+        result = TextPerplexity(
             windows=result.windows + 1,
             tokens=result.tokens + len(scored),
             total=result.total + sum(scored),

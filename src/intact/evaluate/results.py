@@ -49,7 +49,7 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     return value
 
 
-class Sample(NamedTuple):
+class ItemSample(NamedTuple):
     """A text that a method had written, and that nothing followed.
 
     Attributes
@@ -79,7 +79,7 @@ class Sample(NamedTuple):
     measures: Mapping[str, float] = {}
 
 
-class Record(NamedTuple):
+class ItemRecord(NamedTuple):
     """An item under a seed.
 
     Attributes
@@ -112,7 +112,7 @@ class Record(NamedTuple):
     error: str
     measures: Mapping[str, float]
     cost: Mapping[str, int]
-    samples: tuple[Sample, ...]
+    samples: tuple[ItemSample, ...]
 
     @property
     def undecided(self) -> bool:
@@ -124,7 +124,7 @@ class Record(NamedTuple):
         return self._asdict() | {"samples": [sample._asdict() for sample in self.samples]}
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Record:
+    def of(cls, value: Mapping[str, Any]) -> ItemRecord:
         """What `as_dict` gave.
 
         Raises
@@ -132,14 +132,14 @@ class Record(NamedTuple):
         TypeError, KeyError
             If it did not.
         """
-        samples = tuple(Sample(**typed(sample, _SAMPLE)) for sample in value["samples"])
+        samples = tuple(ItemSample(**typed(sample, _SAMPLE)) for sample in value["samples"])
         found = cls(**{**typed(value, _RECORD), "samples": samples})
         if found.chosen is not None and not 0 <= found.chosen < len(samples):
             raise TypeError(f"sample {found.chosen} was chosen, of {len(samples)}")
         return found
 
 
-class Score(NamedTuple):
+class TaskScore(NamedTuple):
     """A figure of a task, with its 95% interval, and how that was found."""
 
     task: int
@@ -152,7 +152,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluationRun:
     """What a run states.
 
     Attributes
@@ -166,13 +166,13 @@ class Run:
     """
 
     manifest: Mapping[str, Any]
-    records: tuple[Record, ...]
-    scores: tuple[Score, ...]
+    records: tuple[ItemRecord, ...]
+    scores: tuple[TaskScore, ...]
     traces: tuple[str, ...] = ()
     receipts: tuple[RunReceipt | str | None, ...] = ()
 
     @property
-    def undecided(self) -> list[Record]:
+    def undecided(self) -> list[ItemRecord]:
         """Return the records with a verdict that is undecided."""
         return [record for record in self.records if record.undecided]
 

@@ -10,7 +10,7 @@ from typing import Any
 from intact.errors import ParameterError
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, Unit
-from intact.evaluate.results import Run
+from intact.evaluate.results import EvaluationRun
 from intact.evaluate.scores import scores
 from intact.evaluate.work import Done, How, work
 from intact.reason.backends.base import Backend
@@ -27,7 +27,7 @@ def evaluate(
     told: Mapping[str, Any] | None = None,
     done: Callable[[Done], None] | None = None,
     worker: Worker | None = None,
-) -> Run:
+) -> EvaluationRun:
     """Work on all of a plan.
 
     Parameters
@@ -68,4 +68,4 @@ def evaluate(
     if len(errors) == len(records):
         raise ParameterError(f"every problem failed; the first: {errors[0]}")
     traces, receipts = (tuple(getattr(one, name) for one in ordered) for name in ("trace", "receipt"))
-    return Run(told, records, scores(plan.tasks, records), traces, receipts)
+    return EvaluationRun(told, records, scores(plan.tasks, records), traces, receipts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from intact.evaluate.results import Record
+from intact.evaluate.results import ItemRecord
 
 
 class Leaf(NamedTuple):
@@ -33,7 +33,7 @@ def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
         yield Leaf(branch, whole, tokens, logprob, node["why"])
 
 
-def direct(records: Sequence[Record]) -> int:
+def direct(records: Sequence[ItemRecord]) -> int:
     """How many samples each problem has, if they are independent draws of answers; else 0.
 
     Curves over the number of samples make sense only where every problem has as many, all forked from the prompt

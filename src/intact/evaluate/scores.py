@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from intact.evaluate.results import Record, Score
+from intact.evaluate.results import ItemRecord, TaskScore
 from intact.evaluate.samples import direct
 from intact.exact import integers, significant
 from intact.stats.choosing_at_k import majority_at_k
@@ -19,7 +19,7 @@ DIGITS = 10
 """Significant digits of a stated figure, rounded half to even from the double that is nearest to it."""
 
 
-def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, ...]:
+def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[TaskScore, ...]:
     """All figures of all tasks.
 
     Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
@@ -28,14 +28,14 @@ def scores(tasks: Sequence[Chosen], records: Sequence[Record]) -> tuple[Score, .
     problems are alike, or there is one problem, there is none, which the interval's name says. A task with a verdict
     that is undecided has no figures but those that need no verdict.
     """
-    found: list[Score] = []
+    found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
         own = [record for record in records if record.task == place]
         found += _of_task(place, own, isinstance(chosen.task, Likelihood), tuple(chosen.task.measures))
     return tuple(found)
 
 
-def check(stated: Sequence[Score], records: Sequence[Record], *, nearly: bool = False) -> None:
+def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
     """Hold scores against the records that they are about.
 
     Parameters
@@ -58,14 +58,14 @@ def check(stated: Sequence[Score], records: Sequence[Record], *, nearly: bool = 
                 raise ValueError(f"{metric} of task {place} is not what the records come to: {due.get(metric)}")
 
 
-def _alike(one: Score, other: Score) -> bool:
+def _alike(one: TaskScore, other: TaskScore) -> bool:
     """Whether two scores are the same but for the last digits of a library's sums."""
     pairs = zip((one.value, one.low, one.high), (other.value, other.low, other.high), strict=True)
     near = all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs)
     return near and (one.problems, one.interval) == (other.problems, other.interval)
 
 
-def _of_task(place: int, own: Sequence[Record], likelihood: bool, measures: Sequence[str]) -> list[Score]:
+def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: Sequence[str]) -> list[TaskScore]:
     figures: dict[str, list[float]] = {}
     if not any(record.undecided for record in own):
         figures["acc" if likelihood else "accuracy"] = [float(bool(record.correct)) for record in own]
@@ -81,7 +81,7 @@ def curve(most: int) -> list[int]:
     return sorted({*(1 << i for i in range(most.bit_length())), most})
 
 
-def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
+def _curves(records: Sequence[ItemRecord]) -> Iterator[tuple[str, list[float]]]:
     count = direct(records)
     if count < 2:
         return
@@ -94,7 +94,7 @@ def _curves(records: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
         yield f"majority@{k}", majority_at_k(answers, verdicts, k).tolist()
 
 
-def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> Score:
+def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> TaskScore:
     problems = len(set(ids))
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
@@ -103,16 +103,16 @@ def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str])
         # where all are alike, how problems differ cannot be told from their spread
         low, high, how = *wilson(round(mean * problems), problems), "Wilson"
     elif len(set(values)) == 1:
-        return Score(place, metric, _rounded(mean), None, None, problems, "all alike")
+        return TaskScore(place, metric, _rounded(mean), None, None, problems, "all alike")
     elif problems > 1:
         found = clustered(values, ids)
         low, high, how = found.low, found.high, "t over problems"
         low, high = max(0.0, low), min(1.0, high) if share else high
         if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
-            return Score(place, metric, _rounded(mean), None, None, problems, "problems all alike")
+            return TaskScore(place, metric, _rounded(mean), None, None, problems, "problems all alike")
     else:
-        return Score(place, metric, _rounded(mean), None, None, problems, "one problem")
-    return Score(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)
+        return TaskScore(place, metric, _rounded(mean), None, None, problems, "one problem")
+    return TaskScore(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)
 
 
 def _rounded(value: float) -> float:

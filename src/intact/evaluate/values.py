@@ -24,7 +24,7 @@ PLACES = 8
 """Of a text whose hidden states are learnt from, at most."""
 
 
-class Sampled(NamedTuple):
+class GradedTexts(NamedTuple):
     """A problem's texts, and which of them are right."""
 
     item: Item
@@ -54,7 +54,7 @@ def sample(
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
     journal: Path | None = None,
-) -> Generator[Sampled, None, None]:
+) -> Generator[GradedTexts, None, None]:
     """Sample problems' texts, and grade them; what the journal has is not written again.
 
     Texts whose verdict is undecided (`Task.grade`) are left out.
@@ -66,7 +66,7 @@ def sample(
             item, states = items[number], result.answer.details["states"]
             graded = [(state, task.grade(item, task.read_for(item, state.text))) for state in states]
             decided = [(state, right) for state, right in graded if right is not None]
-            yield Sampled(item, [state for state, _ in decided], [right for _, right in decided])
+            yield GradedTexts(item, [state for state, _ in decided], [right for _, right in decided])
 
 
 def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[int]:
@@ -81,7 +81,7 @@ def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[
     return [ends[-1 - (kept - 1 - i) * len(ends) // kept] for i in range(kept)] if tokens else []
 
 
-def examples_of(backend: NativeBackend, sampled: Sampled) -> list[Example]:
+def examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[Example]:
     """The hidden states of a problem's texts; of what has no text there is none."""
     profile, found = profile_of(backend.identity), []
     for state, right in zip(sampled.states, sampled.right, strict=True):
@@ -143,7 +143,7 @@ def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
     )
 
 
-def learn_value(backend: NativeBackend, sampled: Sequence[Sampled], origin: Mapping[str, Any]) -> ValueHead:
+def learn_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> ValueHead:
     """Learn a value head from problems' texts.
 
     Parameters

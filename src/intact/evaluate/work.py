@@ -13,7 +13,7 @@ from intact.errors import ParameterError
 from intact.evaluate.judging import Judge, ready
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
-from intact.evaluate.results import Record, Sample, line
+from intact.evaluate.results import ItemRecord, ItemSample, line
 from intact.evaluate.samples import Leaf, leaves
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
@@ -28,7 +28,7 @@ class Done(NamedTuple):
     """A unit, its record, its tree of texts as a line of JSON, and its receipt or why it has none."""
 
     unit: Unit
-    record: Record
+    record: ItemRecord
     trace: str
     receipt: RunReceipt | str | None = None
 
@@ -112,7 +112,7 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             found = likelihoods.of(task.context(item), choices)
             best, by_length = likeliest(found), likeliest(found, choices)
             samples = tuple(
-                Sample(f"{item.id}/{place}", str(place), str(place) == item.answer, one.tokens, one.nats, "")
+                ItemSample(f"{item.id}/{place}", str(place), str(place) == item.answer, one.tokens, one.nats, "")
                 for place, one in enumerate(found)
             )
             cost = {"tokens": 0, "prefill": sum(one.read for one in found)}
@@ -120,7 +120,9 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             answer = item.answer, str(best), correct, best, None, "done", "", measures, cost, samples
             nodes: list[Any] = []
             yield Done(
-                unit, Record(unit.task, 0, item.id, *answer), line({"task": unit.task, "id": item.id, "nodes": nodes})
+                unit,
+                ItemRecord(unit.task, 0, item.id, *answer),
+                line({"task": unit.task, "id": item.id, "nodes": nodes}),
             )
 
 
@@ -146,14 +148,14 @@ def _done(plan: Plan, one: _Pending) -> Done:
     task, item, result = plan.tasks[one.unit.task].task, plan.item(one.unit), one.result
     correct, *verdicts = [verdict.result() for verdict in one.verdicts]
     samples = tuple(
-        Sample(leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text))
+        ItemSample(leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text))
         for leaf, answer, verdict in zip(one.leaves, one.answers, verdicts, strict=True)
     )
     places = [leaf.branch for leaf in one.leaves]
     chosen = places.index(result.trace["chosen"]) if result.trace["chosen"] in places else None
     seed = plan.seeds[one.unit.seed]
     measures = task.measure(item, "") if chosen is None else samples[chosen].measures  # no text, no answer
-    record = Record(
+    record = ItemRecord(
         one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
     )  # fmt: skip

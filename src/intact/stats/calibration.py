@@ -147,7 +147,7 @@ def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, 
     return Murphy(apart, resolved, uncertainty, brier(confidences, right) - apart + resolved - uncertainty)
 
 
-class Choice(NamedTuple):
+class SelectionShares(NamedTuple):
     """What choosing one of several texts by score would give.
 
     Attributes
@@ -165,7 +165,7 @@ class Choice(NamedTuple):
     best: float
 
 
-def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> Choice:
+def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> SelectionShares:
     """Return what choosing by score gives, over problems with several texts each."""
     if not scores:
         raise ParameterError("there are no problems")
@@ -176,7 +176,7 @@ def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -
         chosen.append(sum(top) / len(top))
         anyone.append(sum(flags) / len(flags))
         best.append(float(any(flags)))
-    return Choice(mean(chosen), mean(anyone), mean(best))
+    return SelectionShares(mean(chosen), mean(anyone), mean(best))
 
 
 class Selective(NamedTuple):

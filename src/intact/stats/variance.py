@@ -15,7 +15,7 @@ from intact.errors import ParameterError
 from intact.stats import checks
 
 
-class Part(NamedTuple):
+class Component(NamedTuple):
     """A source of variance.
 
     Attributes
@@ -41,7 +41,7 @@ class Split(NamedTuple):
 
     mean: float
     error: float
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
 
 
 def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
@@ -115,5 +115,5 @@ def split(values: ArrayLike) -> Split:
 
 def _split(mean: float, squared: float, *parts: tuple[str, float, float]) -> Split:
     """Of components and the numbers that their effects are averaged over."""
-    told = tuple(Part(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts)
+    told = tuple(Component(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts)
     return Split(mean, math.sqrt(max(0.0, squared)), told)

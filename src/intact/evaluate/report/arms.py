@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.evaluate.results import Record, Run, Score
+from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct
 from intact.stats.checks import Floats
 
 
 @dataclass(frozen=True)
-class Arm:
+class ReportArm:
     """A task of a run.
 
     Attributes
@@ -34,7 +34,7 @@ class Arm:
 
     name: str
     path: Path
-    run: Run
+    run: EvaluationRun
     task: int
 
     @property
@@ -49,16 +49,16 @@ class Arm:
         return str(self.about["label"])
 
     @cached_property
-    def records(self) -> list[Record]:
+    def records(self) -> list[ItemRecord]:
         """Those of the task."""
         return [record for record in self.run.records if record.task == self.task]
 
     @property
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[TaskScore]:
         """Those of the task."""
         return [score for score in self.run.scores if score.task == self.task]
 
-    def score(self, *metrics: str) -> Score | None:
+    def score(self, *metrics: str) -> TaskScore | None:
         """The first of these that there is."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
@@ -87,14 +87,14 @@ class Arm:
         pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
         return pairs[:, 0], pairs[:, 1]
 
-    def trees(self) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+    def trees(self) -> Iterator[tuple[ItemRecord, Mapping[str, Any]]]:
         """Records with their trees of texts, where these are at hand."""
         for record, text in zip(self.run.records, self.run.traces, strict=False):
             if record.task == self.task:
                 yield record, json.loads(text)
 
 
-def arms_of(runs: Mapping[Path, Run]) -> list[Arm]:
+def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
     """The tasks of all runs, run by run.
 
     Raises
@@ -106,13 +106,13 @@ def arms_of(runs: Mapping[Path, Run]) -> list[Arm]:
         raise ParameterError("there is no run to report")
     names = _names(runs)
     return [
-        Arm(name, path, run, task)
+        ReportArm(name, path, run, task)
         for name, (path, run) in zip(names, runs.items(), strict=True)
         for task in range(len(run.manifest["tasks"]))
     ]
 
 
-def _names(runs: Mapping[Path, Run]) -> list[str]:
+def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
     """Names as short as tells the runs apart: method and what was asked of it, the model, at last the file."""
     methods = [_method(run) for run in runs.values()]
     models = [str(run.manifest["models"][0]["name"]) for run in runs.values()]
@@ -124,13 +124,13 @@ def _names(runs: Mapping[Path, Run]) -> list[str]:
     return names
 
 
-def _method(run: Run) -> str:
+def _method(run: EvaluationRun) -> str:
     method = run.manifest["method"]
     wishes = [f"{name}={value}" for name, value in method["parameters"].items() if name in ("n", "k", "m", "width")]
     return f"{method['name']} {','.join(wishes)}".strip()
 
 
-def pairs_of(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str, list[str]]]:
+def pairs_of(arms: Sequence[ReportArm]) -> Iterator[tuple[ReportArm, ReportArm, str, list[str]]]:
     """Every two arms of a task, what forbids comparing them (or nothing), and what else differs."""
     for one, other in combinations(arms, 2):
         if one.about["name"] != other.about["name"]:
@@ -138,7 +138,7 @@ def pairs_of(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str, list[str]]]:
         yield one, other, _forbids(one, other), list(_differs(one, other))
 
 
-def _forbids(one: Arm, other: Arm) -> str:
+def _forbids(one: ReportArm, other: ReportArm) -> str:
     a, b = one.about["digests"], other.about["digests"]
     if one.rates.keys() != other.rates.keys():
         return "they are of different problems"
@@ -160,7 +160,7 @@ _OF_MODELS = {
 }
 
 
-def _differs(one: Arm, other: Arm) -> Iterator[str]:
+def _differs(one: ReportArm, other: ReportArm) -> Iterator[str]:
     a, b = one.run.manifest, other.run.manifest
     if one.about["digests"]["prompts"] != other.about["digests"]["prompts"]:
         yield "prompts"

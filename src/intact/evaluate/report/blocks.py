@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 
-class Text(NamedTuple):
+class Paragraph(NamedTuple):
     """A paragraph; a warning is one that must not be overlooked."""
 
     text: str
@@ -20,7 +20,7 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-class Figure(NamedTuple):
+class Picture(NamedTuple):
     """A picture in SVG, and in a sentence what it shows."""
 
     svg: str
@@ -33,23 +33,23 @@ class Code(NamedTuple):
     lines: Sequence[str]
 
 
-class Tree(NamedTuple):
+class TextTree(NamedTuple):
     """Something that opens: a line, a text, and what is below."""
 
     line: str
     text: str
-    inner: tuple[Tree, ...] = ()
+    inner: tuple[TextTree, ...] = ()
     good: bool = False
 
 
-class Trees(NamedTuple):
+class TextTrees(NamedTuple):
     """Trees that belong together; `more` of them are not in the report."""
 
-    trees: Sequence[Tree]
+    trees: Sequence[TextTree]
     more: int = 0
 
 
-Block: TypeAlias = Text | Table | Figure | Code | Trees
+Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
 
 
 class Section(NamedTuple):
@@ -59,7 +59,7 @@ class Section(NamedTuple):
     blocks: Sequence[Block]
 
 
-class Report(NamedTuple):
+class ReportDocument(NamedTuple):
     """A whole report."""
 
     title: str

@@ -11,10 +11,10 @@ import numpy as np
 
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import Arm, arms_of, pairs_of
-from intact.evaluate.report.blocks import Block, Code, Figure, Report, Section, Table, Text, Trees
+from intact.evaluate.report.arms import ReportArm, arms_of, pairs_of
+from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table, TextTrees
 from intact.evaluate.report.failures import failures
-from intact.evaluate.results import Run, Score
+from intact.evaluate.results import EvaluationRun, TaskScore
 from intact.evaluate.scores import DIGITS
 from intact.exact import significant
 from intact.stats.calibration import brier, calibration_error, reliability, selective, selective_accuracy
@@ -31,7 +31,7 @@ _SHOWN = 16
 """Digits of digests; the result files have all."""
 
 
-def report(runs: Mapping[Path, Run], title: str = "") -> Report:
+def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocument:
     """Put together what runs state.
 
     Parameters
@@ -57,7 +57,7 @@ def report(runs: Mapping[Path, Run], title: str = "") -> Report:
         sections += _section(f"Problems{of}", _problems(own))
         sections += _section(f"Failures{of}", _failures(own))
     sections.append(Section("How to make it again", list(_again(runs))))
-    return Report(title or "Evaluation: " + ", ".join(labels), sections)
+    return ReportDocument(title or "Evaluation: " + ", ".join(labels), sections)
 
 
 def _section(title: str, blocks: Iterator[Block]) -> list[Section]:
@@ -89,14 +89,14 @@ def _drawn(bound: float | None) -> float:
     return math.nan if bound is None else bound
 
 
-def _cell(score: Score) -> tuple[str, str]:
+def _cell(score: TaskScore) -> tuple[str, str]:
     if score.metric == "tokens":
         between = "" if score.low is None else f"{score.low:,.0f} to {score.high:,.0f}"
         return f"{score.value:,.0f}", between
     return percent(score.value), _bounds(score.low, score.high)
 
 
-def _scores(arms: Sequence[Arm]) -> Table:
+def _scores(arms: Sequence[ReportArm]) -> Table:
     rows = []
     for arm in arms:
         shown = [score for score in arm.scores if "@" not in score.metric]
@@ -109,26 +109,28 @@ def _scores(arms: Sequence[Arm]) -> Table:
     return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
 
 
-def _caveats(runs: Mapping[Path, Run]) -> Iterator[Text]:
+def _caveats(runs: Mapping[Path, EvaluationRun]) -> Iterator[Paragraph]:
     for path, run in runs.items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
             count = sum(record.why == why for record in run.records)
             if count:
-                yield Text(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
+                yield Paragraph(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
         for caveat in run.manifest["caveats"]:
-            yield Text(f"{path.name}: {caveat}", True)
+            yield Paragraph(f"{path.name}: {caveat}", True)
 
 
-def _comparisons(arms: Sequence[Arm]) -> Iterator[Block]:
+def _comparisons(arms: Sequence[ReportArm]) -> Iterator[Block]:
     """Differences on the same problems; p-values are corrected for how many there are."""
     found, refused, flagged = [], [], []
     for one, other, forbidden, differing in pairs_of(arms):
         if forbidden:
-            refused.append(Text(f"{one.name} and {other.name} on {one.label} are not compared: {forbidden}.", True))
+            refused.append(
+                Paragraph(f"{one.name} and {other.name} on {one.label} are not compared: {forbidden}.", True)
+            )
             continue
         if differing:
             what = " and ".join(differing)
-            flagged.append(Text(f"{one.name} and {other.name} on {one.label} differ in their {what} too.", True))
+            flagged.append(Paragraph(f"{one.name} and {other.name} on {one.label} differ in their {what} too.", True))
         found.append((one, other, *_difference(one, other)))
     ps = [p for *_, p in found if p is not None]
     corrected = iter(holm(ps).p.tolist() if ps else [])
@@ -139,7 +141,7 @@ def _comparisons(arms: Sequence[Arm]) -> Iterator[Block]:
         rows.append([f"{one.name} − {other.name}", one.label, _points(difference), between, told])
     if rows:
         yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
-        yield Text(
+        yield Paragraph(
             "Paired, problem by problem: McNemar's exact test and Bonett and Price's interval where each problem was "
             "asked once, else the paired bootstrap over problems."
         )
@@ -147,7 +149,7 @@ def _comparisons(arms: Sequence[Arm]) -> Iterator[Block]:
     yield from refused
 
 
-def _difference(one: Arm, other: Arm) -> tuple[float, float | None, float | None, float | None]:
+def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, float | None, float | None]:
     names = list(one.rates)
     a, b = np.array([one.rates[name] for name in names]), np.array([other.rates[name] for name in names])
     if np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
@@ -160,11 +162,11 @@ def _difference(one: Arm, other: Arm) -> tuple[float, float | None, float | None
     return between.estimate, between.low, between.high, None
 
 
-def _scaling(arms: Sequence[Arm]) -> Iterator[Block]:
+def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
     """Pass@k and majority@k over k, and what laws foretell of the former."""
-    lines: list[figures.Line] = []
+    lines: list[figures.PlotLine] = []
     rows: list[list[str]] = []
-    notes: list[Text] = []
+    notes: list[Paragraph] = []
     for arm in arms:
         for kind in ("pass@", "majority@"):
             own = [score for score in arm.scores if score.metric.startswith(kind)]
@@ -173,26 +175,28 @@ def _scaling(arms: Sequence[Arm]) -> Iterator[Block]:
             k = [int(score.metric.partition("@")[2]) for score in own]
             low = [_drawn(score.low) for score in own]
             high = [_drawn(score.high) for score in own]
-            line = figures.Line(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
+            line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
             if kind == "pass@":
                 try:
                     line = line._replace(fit=_law(arm, max(k), rows, notes))
                 except IntactError as error:
-                    notes.append(Text(f"No law is fitted to {arm.name}: {error}."))
+                    notes.append(Paragraph(f"No law is fitted to {arm.name}: {error}."))
             lines.append(line)
     if not lines:
         return
     name = f"scaling {arms[0].label}"
     caption = "Coverage (pass@k) and majority@k over the number of samples, unbiased, with 95% intervals over problems"
     fitted = "; thin lines and bands are fitted laws" if rows else ""
-    yield Figure(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
+    yield Picture(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
     if rows:
         yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in FORETOLD]], rows)
-        yield Text("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
+        yield Paragraph("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
     yield from notes
 
 
-def _law(arm: Arm, most: int, rows: list[list[str]], notes: list[Text]) -> tuple[Floats, Floats, Floats, Floats]:
+def _law(
+    arm: ReportArm, most: int, rows: list[list[str]], notes: list[Paragraph]
+) -> tuple[Floats, Floats, Floats, Floats]:
     n, c = arm.counts
     k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), FORETOLD]))
     found = extrapolate(n, c, k)
@@ -204,12 +208,12 @@ def _law(arm: Arm, most: int, rows: list[list[str]], notes: list[Text]) -> tuple
     estimate, low, high = map(_settled, found.exponent)
     exponent = f"{estimate:.2f} ({low:.2f} to {high:.2f})"
     rows.append([arm.name, law, exponent, *foretold])
-    notes += [Text(f"{arm.name}: {caution}.", True) for caution in found.cautions]
+    notes += [Paragraph(f"{arm.name}: {caution}.", True) for caution in found.cautions]
     near = found.k <= 8 * most
     return found.k[near], found.coverage[near], found.low[near], found.high[near]
 
 
-def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
+def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
     points, places = [], {}
     for arm in arms:
         score, tokens = arm.score(*_COUNTED), arm.score("tokens")
@@ -223,7 +227,7 @@ def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
     sorted_out = frontier(points)
     kept = [point.name for point in sorted_out.kept]
     caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
-    yield Figure(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
+    yield Picture(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
     rows = [
         [
             point.name,
@@ -237,7 +241,7 @@ def _costs(arms: Sequence[Arm]) -> Iterator[Block]:
     yield Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
 
 
-def _calibration(arms: Sequence[Arm]) -> Iterator[Block]:
+def _calibration(arms: Sequence[ReportArm]) -> Iterator[Block]:
     bins, rows = {}, []
     for arm in arms:
         own = [(record.confidence, bool(record.correct)) for record in arm.records if record.confidence is not None]
@@ -253,11 +257,11 @@ def _calibration(arms: Sequence[Arm]) -> Iterator[Block]:
     caption = (
         "How often answers are right, over the confidence that the method states; larger marks hold more problems."
     )
-    yield Figure(figures.reliability(f"calibration {arms[0].label}", bins), caption)
+    yield Picture(figures.reliability(f"calibration {arms[0].label}", bins), caption)
     yield Table(["run", "ECE", "Brier", "AURC", "right among the surer half"], rows)
 
 
-def _problems(arms: Sequence[Arm]) -> Iterator[Block]:
+def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
     """How often each problem is solved by each run: of its samples where they are draws, else of its seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:
@@ -267,24 +271,24 @@ def _problems(arms: Sequence[Arm]) -> Iterator[Block]:
         of = {name: c / n for name, (n, c) in arm.samples.items()} or arm.rates
         shares.append([of[name] for name in arms[0].rates])
     caption = "How often each problem was answered rightly, by samples where there are several; darker is more often."
-    yield Figure(figures.heat(f"problems {arms[0].label}", [arm.name for arm in shared], shares), caption)
+    yield Picture(figures.heat(f"problems {arms[0].label}", [arm.name for arm in shared], shares), caption)
     all_of = np.array(shares)
     never, always = int((all_of.max(axis=0) == 0).sum()), int((all_of.min(axis=0) == 1).sum())
-    yield Text(f"{never} of {all_of.shape[1]} problems are never solved, {always} always.")
+    yield Paragraph(f"{never} of {all_of.shape[1]} problems are never solved, {always} always.")
 
 
-def _failures(arms: Sequence[Arm]) -> Iterator[Block]:
+def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
     for arm in arms:
         found = failures(arm)
         wrong = sum(not record.correct for record in arm.records)
         if found:
-            yield Text(f"{arm.name}: {wrong} of {len(arm.records)} wrong.")
-            yield Trees(found, wrong - len(found))
+            yield Paragraph(f"{arm.name}: {wrong} of {len(arm.records)} wrong.")
+            yield TextTrees(found, wrong - len(found))
         elif wrong and not arm.run.traces:
-            yield Text(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
+            yield Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
 
 
-def _again(runs: Mapping[Path, Run]) -> Iterator[Block]:
+def _again(runs: Mapping[Path, EvaluationRun]) -> Iterator[Block]:
     yield Code([str(run.manifest["command"]) + f" --out {path.name}" for path, run in runs.items()])
     rows = []
     for path, run in runs.items():
@@ -294,4 +298,4 @@ def _again(runs: Mapping[Path, Run]) -> Iterator[Block]:
         weights = str(model.get("weights", model.get("identity")))[:_SHOWN]
         rows.append([path.name, str(model["name"]), weights, numerics, result])
     yield Table(["file", "model", "digest of the weights", "numerics", "SHA-256 of the result"], rows)
-    yield Text("The same weights and numerics give the same bytes, with any threads, batch, order or machines.")
+    yield Paragraph("The same weights and numerics give the same bytes, with any threads, batch, order or machines.")

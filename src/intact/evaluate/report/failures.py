@@ -7,8 +7,8 @@ from typing import Any
 
 from intact.errors import FormatError
 from intact.evaluate.files import traces_of
-from intact.evaluate.report.arms import Arm
-from intact.evaluate.report.blocks import Tree
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import TextTree
 
 MOST = 20
 """Failures that are shown of a run."""
@@ -16,7 +16,7 @@ LONGEST = 4000
 """Characters of a text that are shown."""
 
 
-def failures(arm: Arm) -> list[Tree]:
+def failures(arm: ReportArm) -> list[TextTree]:
     """The first wrong answers of a run, with their texts.
 
     Raises
@@ -30,7 +30,7 @@ def failures(arm: Arm) -> list[Tree]:
         raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
 
 
-def _failures(arm: Arm) -> list[Tree]:
+def _failures(arm: ReportArm) -> list[TextTree]:
     found = []
     for record, trace in arm.trees():
         if record.correct or not trace["nodes"]:
@@ -43,7 +43,7 @@ def _failures(arm: Arm) -> list[Tree]:
             line += f" ({record.why}: {record.error})" if record.error else f" ({record.why})"
         notes = {one.branch: f"{'right' if one.correct else 'wrong'}: {_told(one.answer)}" for one in record.samples}
         good = {sample.branch for sample in record.samples if sample.correct}
-        found.append(Tree(line, _question(trace["prompt"]), tuple(_grow(trace, notes, good))))
+        found.append(TextTree(line, _question(trace["prompt"]), tuple(_grow(trace, notes, good))))
         if len(found) == MOST:
             break
     return found
@@ -68,7 +68,7 @@ def shortened(text: str) -> str:
     return f"{text[:half]}\n… {len(text) - LONGEST:,} characters …\n{text[-half:]}"
 
 
-def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[Tree]:
+def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
     """Every text below the one that it goes on from; calls of other methods after them."""
     texts = {node["branch"]: node for node in trace["nodes"] if node["kind"] == "extend"}
     below: dict[str, list[str]] = {}
@@ -80,22 +80,24 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
         for branch, score in node.get("scores", ()):
             scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
 
-    def tree(branch: str) -> Tree:
+    def tree(branch: str) -> TextTree:
         node = texts[branch]
         told = [f"{node['tokens']} tokens, {node['why']}", *scores.get(branch, ())]
         told += [notes[branch]] if branch in notes else []
         told += ["chosen"] if branch == trace["chosen"] else []
         inner = tuple(tree(child) for child in below.get(branch, ()))
         line = f"{branch.rpartition('/')[2]}: {'; '.join(told)}"
-        return Tree(line, shortened(node.get("appended", "") + node["text"]), inner, branch in good)
+        return TextTree(line, shortened(node.get("appended", "") + node["text"]), inner, branch in good)
 
     calls = [
-        Tree(f"{node['method']}: {_told(node.get('answer'))}", "", tuple(_grow({**node, "chosen": None}, notes, good)))
+        TextTree(
+            f"{node['method']}: {_told(node.get('answer'))}", "", tuple(_grow({**node, "chosen": None}, notes, good))
+        )
         for node in trace["nodes"]
         if node["kind"] == "call" and "method" in node
     ]
     runs = [
-        Tree(f"python: {node['ended']}", shortened(f"{node['code']}\n\n{node['stdout']}"))
+        TextTree(f"python: {node['ended']}", shortened(f"{node['code']}\n\n{node['stdout']}"))
         for node in trace["nodes"]
         if node["kind"] == "run"
     ]

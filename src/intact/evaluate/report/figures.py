@@ -17,7 +17,7 @@ _MARKS = "os^Dv*"
 _COLOURS = ("#1b4f72", "#b03a2e", "#1e8449", "#6c3483", "#9c640c", "#212f3c")
 
 
-class Line(NamedTuple):
+class PlotLine(NamedTuple):
     """Points with bounds, and perhaps a fitted law through them."""
 
     name: str
@@ -60,7 +60,7 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def curves(name: str, lines: Sequence[Line], x: str, y: str) -> str:
+def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
     """Lines over a logarithmic axis; a law is a thin line without marks, in a band."""
 
     def paint(figure: Any, axes: Any) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from intact.evaluate.report.blocks import Block, Code, Figure, Report, Table, Text, Tree, Trees
+from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Table, TextTree, TextTrees
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
-def html(report: Report) -> str:
+def html(report: ReportDocument) -> str:
     """The whole file."""
     return "".join(f"{part}\n" for part in _parts(report))
 
 
-def _parts(report: Report) -> Iterator[str]:
+def _parts(report: ReportDocument) -> Iterator[str]:
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -37,19 +37,19 @@ def _parts(report: Report) -> Iterator[str]:
 
 def _block(block: Block, prefix: str) -> str:
     match block:
-        case Text(text, warning):
+        case Paragraph(text, warning):
             return f'<p class="{"warning" if warning else "small"}">{_clean(text)}</p>'
         case Table(head, rows):
             heads = "".join(f'<th scope="col">{_clean(cell)}</th>' for cell in head)
             body = "".join(_row(head, row) for row in rows)
             return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
-        case Figure(svg, caption):
+        case Picture(svg, caption):
             own = _IDS.sub(rf"\g<1>{prefix}", svg)  # names are those of the page, which holds several pictures
             shown = own.replace("<svg ", f'<svg role="img" aria-label="{_clean(caption)}" ', 1)
             return f"<figure>\n{shown}\n<figcaption>{_clean(caption)}</figcaption>\n</figure>"
         case Code(lines):
             return "".join(f"<pre>{_clean(line)}</pre>\n" for line in lines)
-        case Trees(trees, more):
+        case TextTrees(trees, more):
             return "".join(map(_tree, trees)) + (f'<p class="small">and {more} more</p>' if more else "")
 
 
@@ -59,7 +59,7 @@ def _row(head: Sequence[str], row: Sequence[str]) -> str:
     return f'<tr><th scope="row">{_clean(row[0])}</th>{told}</tr>\n'
 
 
-def _tree(tree: Tree) -> str:
+def _tree(tree: TextTree) -> str:
     kind = ' class="good"' if tree.good else ""
     text = f"<pre>{_clean(tree.text)}</pre>" if tree.text else ""
     inner = "".join(_tree(one) for one in tree.inner)

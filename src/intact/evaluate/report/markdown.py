@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 
-from intact.evaluate.report.blocks import Block, Code, Figure, Report, Table, Text, Trees
+from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Table, TextTrees
 
 EXAMPLES = 5
 """Trees of which there is a line; all texts are in the HTML, and in the file of trees."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
-def markdown(report: Report, stem: str) -> tuple[str, dict[str, str]]:
+def markdown(report: ReportDocument, stem: str) -> tuple[str, dict[str, str]]:
     """The text, and the pictures by the names of their files, which begin with `stem`."""
     pictures: dict[str, str] = {}
     parts = [f"# {_plain(report.title)}"]
     for section in report.sections:
         parts.append(f"## {_plain(section.title)}")
         for block in section.blocks:
-            if isinstance(block, Figure):
+            if isinstance(block, Picture):
                 name = f"{stem}-{len(pictures) + 1}.svg"
                 pictures[name] = block.svg
                 parts.append(f"![{_plain(block.caption)}]({name})")
@@ -29,14 +29,14 @@ def markdown(report: Report, stem: str) -> tuple[str, dict[str, str]]:
 
 def _block(block: Block) -> str:
     match block:
-        case Text(text, warning):
+        case Paragraph(text, warning):
             return f"**Note:** {_plain(text)}" if warning else _plain(text)
         case Table(head, rows):
             lines = [head, ["---"] * len(head), *rows]
             return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
         case Code(lines):
             return "\n".join(f"    {line}" for line in lines)
-        case Trees(trees, more):
+        case TextTrees(trees, more):
             items = [f"- {_plain(tree.line)}" for tree in trees[:EXAMPLES]]
             more += len(trees) - len(items)
             return "\n".join([*items, f"- and {more} more"] if more else items)

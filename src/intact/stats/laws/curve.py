@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from intact.errors import ParameterError
 from intact.stats.checks import Floats, need
 from intact.stats.coverage import pass_at_k
-from intact.stats.laws.sample import Sample, sample
+from intact.stats.laws.sample import Counts, sample
 
 POINTS = 40
 
@@ -65,7 +65,7 @@ def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     return fit_sample(sample(n, c))
 
 
-def fit_sample(counted: Sample, table: tuple[Floats, Floats] | None = None) -> Curve:
+def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> Curve:
     """Fit the curve to counts, with `points` of them if they are known."""
     need("scipy")
     from scipy.optimize import curve_fit
@@ -88,7 +88,7 @@ def fit_sample(counted: Sample, table: tuple[Floats, Floats] | None = None) -> C
     return curve._replace(error=float(np.sqrt(np.mean((curve.pass_at_k(k) - coverage) ** 2))))
 
 
-def points(counted: Sample) -> tuple[Floats, Floats]:
+def points(counted: Counts) -> tuple[Floats, Floats]:
     """Values of k, and pass@k of each distinct pair of counts for each."""
     most = int(counted.n.min())
     if most < 3:

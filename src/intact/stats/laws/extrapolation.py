@@ -15,7 +15,7 @@ from intact.stats.intervals import Interval
 from intact.stats.laws import curve, kumaraswamy, population
 from intact.stats.laws.curve import Curve
 from intact.stats.laws.population import FAMILIES, Population
-from intact.stats.laws.sample import Sample, cautions, sample
+from intact.stats.laws.sample import Counts, cautions, sample
 
 CURVE = "curve"
 
@@ -125,14 +125,14 @@ def extrapolate(
 class _Fit:
     """Fits laws to resamples of one sample, whose tables are made once."""
 
-    def __init__(self, counted: Sample, laws: Sequence[str]) -> None:
+    def __init__(self, counted: Counts, laws: Sequence[str]) -> None:
         self.laws = laws
         self.points = curve.points(counted) if CURVE in laws else None
         needs_grid = any(law.endswith("kumaraswamy") for law in laws)
         self.grid = kumaraswamy.grid(counted.n, counted.c) if needs_grid else None
         self.starts: dict[str, Population] = {}
 
-    def __call__(self, counted: Sample) -> Curve | Population:
+    def __call__(self, counted: Counts) -> Curve | Population:
         if self.points is not None:
             return curve.fit_sample(counted, self.points)
         found = [

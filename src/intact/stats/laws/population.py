@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from intact.errors import ParameterError
 from intact.stats.checks import Floats, need
 from intact.stats.laws import kumaraswamy
-from intact.stats.laws.sample import Sample, sample
+from intact.stats.laws.sample import Counts, sample
 
 ZERO_INFLATED = "zero-inflated "
 FAMILIES = ("beta", "kumaraswamy", ZERO_INFLATED + "beta", ZERO_INFLATED + "kumaraswamy")
@@ -112,7 +112,7 @@ def fit_best(n: ArrayLike, c: ArrayLike, families: Iterable[str] = FAMILIES) -> 
 
 
 def fit_sample(
-    counted: Sample, family: str, start: Population | None = None, grid: kumaraswamy.Grid | None = None
+    counted: Counts, family: str, start: Population | None = None, grid: kumaraswamy.Grid | None = None
 ) -> Population:
     """Fit a family to counts, from another fit, with a quadrature that is known, if they are."""
     if family not in FAMILIES:
@@ -159,7 +159,7 @@ def fit_sample(
     )
 
 
-def _beta(counted: Sample, a: float, b: float) -> tuple[Floats, Floats]:
+def _beta(counted: Counts, a: float, b: float) -> tuple[Floats, Floats]:
     """Log-chances of counts, but for the binomial coefficient, and their derivatives by a and b."""
     from scipy.special import betaln, psi
 
@@ -175,7 +175,7 @@ def _kumaraswamy(grid: kumaraswamy.Grid, a: float, b: float) -> tuple[Floats, Fl
     return np.log(rate), told[:, 1:] / rate[:, None]
 
 
-def _moments(counted: Sample) -> tuple[float, float]:
+def _moments(counted: Counts) -> tuple[float, float]:
     """Shapes of a Beta distribution with about the mean and the variance of the rates."""
     rates, weight = counted.c / counted.n, counted.weight / counted.weight.sum()
     mean = float(np.clip(rates @ weight, 0.01, 0.99))

@@ -11,7 +11,7 @@ from intact.errors import ParameterError
 from intact.stats.checks import Floats, Integers, problems
 
 
-class Sample(NamedTuple):
+class Counts(NamedTuple):
     """Problems with equal counts taken together.
 
     Attributes
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
         """How many problems there are."""
         return self.place.size
 
-    def resampled(self, rng: np.random.Generator) -> Sample:
+    def resampled(self, rng: np.random.Generator) -> Counts:
         """As many problems, drawn with replacement; those that are not drawn stay with weight 0."""
         drawn = self.place[rng.integers(self.size, size=self.size)]
         return self._replace(weight=np.bincount(drawn, minlength=self.n.size).astype(np.float64), place=drawn)
@@ -52,7 +52,7 @@ class Sample(NamedTuple):
         return None
 
 
-def sample(n: ArrayLike, c: ArrayLike) -> Sample:
+def sample(n: ArrayLike, c: ArrayLike) -> Counts:
     """Take problems with equal counts together.
 
     Raises
@@ -62,7 +62,7 @@ def sample(n: ArrayLike, c: ArrayLike) -> Sample:
     """
     samples, right = problems(n, c)
     pairs, place, weight = np.unique(np.stack([samples, right]), axis=1, return_inverse=True, return_counts=True)
-    found = Sample(pairs[0], pairs[1], weight.astype(np.float64), place.ravel())
+    found = Counts(pairs[0], pairs[1], weight.astype(np.float64), place.ravel())
     if found.fault:
         raise ParameterError(found.fault)
     return found
