@@ -4,71 +4,60 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from html import escape
-from pathlib import Path
+from functools import cache
+from typing import TYPE_CHECKING
 
-from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Table, TextTree, TextTrees
+from intact.evaluate.report.blocks import Picture, ReportDocument, TextTree
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
-
-
-def html(report: ReportDocument) -> str:
-    """The whole file."""
-    return "".join(f"{part}\n" for part in _parts(report))
-
-
-def _parts(report: ReportDocument) -> Iterator[str]:
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    style = Path(__file__).with_name("report.css").read_text("utf-8")
-    yield f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>"
-    yield f"<h1>{escape(report.title)}</h1>"
-    links = [f'<a href="#s{i}">{escape(section.title)}</a>' for i, section in enumerate(report.sections)]
-    yield f"<nav>{' '.join(links)}</nav>"
-    for i, section in enumerate(report.sections):
-        yield f'<section>\n<h2 id="s{i}">{escape(section.title)}</h2>'
-        for j, block in enumerate(section.blocks):
-            yield _block(block, f"f{i}-{j}-")
-        yield "</section>"
-    yield "</body>\n</html>"
-
-
-def _block(block: Block, prefix: str) -> str:
-    match block:
-        case Paragraph(text, warning):
-            return f'<p class="{"warning" if warning else "small"}">{_clean(text)}</p>'
-        case Table(head, rows):
-            heads = "".join(f'<th scope="col">{_clean(cell)}</th>' for cell in head)
-            body = "".join(_row(head, row) for row in rows)
-            return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
-        case Picture(svg, caption):
-            own = _IDS.sub(rf"\g<1>{prefix}", svg)  # names are those of the page, which holds several pictures
-            shown = own.replace("<svg ", f'<svg role="img" aria-label="{_clean(caption)}" ', 1)
-            return f"<figure>\n{shown}\n<figcaption>{_clean(caption)}</figcaption>\n</figure>"
-        case Code(lines):
-            return "".join(f"<pre>{_clean(line)}</pre>\n" for line in lines)
-        case TextTrees(trees, more):
-            return "".join(map(_tree, trees)) + (f'<p class="small">and {more} more</p>' if more else "")
-
-
-def _row(head: Sequence[str], row: Sequence[str]) -> str:
-    cells = zip(head[1:], row[1:], strict=True)
-    told = "".join(f'<td data-head="{_clean(name)}">{_clean(cell)}</td>' for name, cell in cells)
-    return f'<tr><th scope="row">{_clean(row[0])}</th>{told}</tr>\n'
-
-
-def _tree(tree: TextTree) -> str:
-    kind = ' class="good"' if tree.good else ""
-    text = f"<pre>{_clean(tree.text)}</pre>" if tree.text else ""
-    inner = "".join(_tree(one) for one in tree.inner)
-    return f"<details><summary{kind}>{_clean(tree.line)}</summary>{text}\n{inner}</details>\n"
-
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _clean(text: object) -> str:
-    """Text as HTML has it; characters that no file may hold are shown as such."""
-    return escape(_CONTROL.sub("\ufffd", str(text)))
+def html(report: ReportDocument) -> str:
+    """Render the template `report.html.j2`, which escapes every text; control characters become U+FFFD."""
+    return _environment().get_template("report.html.j2").render(report=report)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("intact.evaluate", "report"),
+        autoescape=True,
+        finalize=_without_controls,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"kind": lambda block: type(block).__name__, "svg": _svg, "walk": _walk}
+    return environment
+
+
+def _without_controls(value: object) -> object:
+    """Replace characters that no file may hold; markup, which the template made of such texts, stays."""
+    return _CONTROL.sub("\ufffd", value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _svg(picture: Picture, prefix: str) -> Markup:
+    """Return a picture as markup with its caption as a label, its identifiers made unique on the page by a prefix."""
+    from markupsafe import Markup
+
+    start, rest = _IDS.sub(rf"\g<1>{prefix}", picture.svg).split("<svg ", 1)
+    label = Markup('<svg role="img" aria-label="{}" ').format(_without_controls(picture.caption))
+    return Markup(start) + label + Markup(rest)
+
+
+def _walk(trees: Sequence[TextTree]) -> Iterator[tuple[TextTree, int]]:
+    """Yield trees, each before those below it, with the number of trees that end there; of any depth."""
+    stack = [(tree, 0) for tree in reversed(trees)]
+    while stack:
+        tree, above = stack.pop()
+        if tree.inner:
+            stack.append((tree.inner[-1], above + 1))
+            stack += [(inner, 0) for inner in reversed(tree.inner[:-1])]
+        yield tree, 0 if tree.inner else above + 1
