@@ -19,8 +19,8 @@ import numpy as np
 from intact.conformance.synthetic import random_bytes, random_tensor
 from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
-from intact.models.rotary import rotation
 from intact.numerics import VERSION, activations, attention, fixed, functions, gate, matmul, norm, rope, sampling
+from intact.numerics.rope import rotation
 from intact.numerics.weights import BLOCK_KINDS, BlockWeight, from_blocks, from_floats
 
 FOLDER = Path(__file__).parent

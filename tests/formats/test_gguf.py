@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from intact.errors import FormatError
 from intact.formats import Tensor, open_checkpoint
 from intact.formats.gguf import TENSOR_KINDS, UNSUPPORTED_KINDS, parse_gguf, read_gguf
-from intact.formats.strings import Strings
+from intact.formats.metadata import Strings
 from intact.formats.tensor import KINDS, byte_length
 from support.examples import examples
 from support.gguf_writer import Tensors, gguf_bytes, gguf_pieces, write_gguf

@@ -104,10 +104,10 @@ def command(
     try:
         from intact.serve.app import create_app
         from intact.serve.generation import Service
+        from intact.serve.metrics import set_up_log
         from intact.serve.models import Loading, Models
         from intact.serve.run import make_room_for, server
         from intact.serve.tracing import exporting
-        from intact.serve.metrics import set_up_log
     except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: {install('serve')}") from error
     traces = exporting() if otel else None

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.conformance.synthetic import FLOAT_KINDS, random_bytes, random_floats, random_tensor
 from intact.models.decoder import inverse_root
-from intact.models.rotary import rotation
 from intact.numerics import attention, rope
 from intact.numerics.activations import block_sums, quantize
 from intact.numerics.fixed import rshift, sat32
@@ -23,6 +22,7 @@ from intact.numerics.functions import exp2_neg
 from intact.numerics.gate import gated
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, make_gain, rmsnorm
+from intact.numerics.rope import rotation
 from intact.numerics.sampling import log_probability
 from intact.numerics.weights import BLOCK_KINDS, floats, from_blocks, from_floats
 

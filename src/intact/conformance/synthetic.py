@@ -18,7 +18,7 @@ from intact.executors.base import Chunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
-from intact.models.rotary import rotation
+from intact.numerics.rope import rotation
 from intact.numerics.weights import BLOCK_KINDS
 
 Bytes = NDArray[np.uint8]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.errors import FormatError
-from intact.formats.strings import Strings
+from intact.formats.metadata import Strings
 from intact.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, shown
 
 MAGIC: Final = b"GGUF"

@@ -14,7 +14,7 @@ from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.models.config import Config, canonical_tensors, hf_name, read_config
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
-from intact.models.rotary import rotation
+from intact.numerics.rope import rotation
 
 
 def inverse_root(x: float) -> Fraction:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
 from intact.models.program import Buffer, Embed
-from intact.models.rotary import rotation
+from intact.numerics.rope import rotation
 
 
 class Gemma3(Decoder):

@@ -13,7 +13,7 @@ from intact.reason.budget import Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.requests import Extend
 from intact.reason.state import Branch, Piece, State, Why
-from intact.text.stops import StopStrings
+from intact.text.stream import StopStrings
 
 
 class Context(NamedTuple):

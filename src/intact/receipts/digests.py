@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 
 from intact.errors import ParameterError, ReceiptError, install
-from intact.formats.strings import Strings
+from intact.formats.metadata import Strings
 from intact.receipts import canonical
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ Importing this package is cheap: `tokenizers` is imported when a tokenizer is bu
 """
 
 from intact.text.conversation import Conversation
-from intact.text.detokenizer import Detokenizer
-from intact.text.stops import StopStrings
+from intact.text.stream import Detokenizer, StopStrings
 from intact.text.template import ChatTemplate, Message
 from intact.text.tokenizer import Tokenizer
 

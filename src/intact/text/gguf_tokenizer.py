@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import numpy as np
 
 from intact.errors import FormatError
-from intact.formats.strings import Strings
-from intact.text.backend import Parts
+from intact.formats.metadata import Strings
+from intact.text.parts import Parts
 from intact.text.pretokenizers import KINDS, normalizer, pre_tokenizer
 from intact.text.vocabulary import (
     SPECIAL,

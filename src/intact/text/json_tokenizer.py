@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from intact.errors import FormatError
+from intact.formats.metadata import Strings
 from intact.formats.safetensors import read_json
-from intact.formats.strings import Strings
 from intact.formats.tensor import map_file
-from intact.text.backend import Parts
+from intact.text.parts import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_pieces, turn_ends
 
 if TYPE_CHECKING:

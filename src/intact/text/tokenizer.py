@@ -6,8 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from intact.errors import ModelError, ParameterError
-from intact.text.backend import Parts
-from intact.text.detokenizer import Detokenizer
+from intact.text.parts import Parts
+from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message
 from intact.text.vocabulary import SPECIAL
 

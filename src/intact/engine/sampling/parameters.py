@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling, make_sampling
-from intact.text.stops import StopStrings
+from intact.text.stream import StopStrings
 
 ConstraintKind = Literal["json_schema", "regex", "grammar"]
 CONSTRAINTS: tuple[ConstraintKind, ...] = ("json_schema", "regex", "grammar")

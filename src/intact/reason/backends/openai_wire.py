@@ -11,7 +11,7 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
 from intact.reason.backends.base import Generation, Written
 from intact.reason.state import LOGPROB_SCALE, Top, Why
-from intact.text.stops import StopStrings
+from intact.text.stream import StopStrings
 
 Continues = Literal["no", "vllm", "prefill"]
 """How the endpoint goes on from an answer of a conversation that has begun: not at all; by `continue_final_message`

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ModelError
-from intact.models.rotary import rotation
+from intact.numerics.rope import rotation
 
 
 def radians(turns):
