@@ -20,9 +20,9 @@ import common
 
 import intact
 from intact.bench.passage import Passage
-from intact.bench.workloads import Prompt, Samples, Stream
+from intact.bench.workloads import prompt, samples, stream
 
-WORK = {work.title: work for work in (Prompt(512), Stream(64, 64), Samples(8, 64, 32), Samples(64, 64, 32))}
+WORK = {work.title: work for work in (prompt(512), stream(64, 64), samples(8, 64, 32), samples(64, 64, 32))}
 
 
 class Round(NamedTuple):

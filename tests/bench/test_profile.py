@@ -1,12 +1,14 @@
 """A profile accounts for all of a workload's time, and leaves no trace in what it measured."""
 
+from dataclasses import replace
+
 import pytest
 
 import intact
 from intact import _native
 from intact.bench.passage import Passage
 from intact.bench.profile import Profile, limits, native_calls, profile, representative
-from intact.bench.workloads import GROUPS, Mixed, Prompt, Samples
+from intact.bench.workloads import GROUPS, mixed, prompt, samples
 from support.tiny import write_tiny
 
 
@@ -19,7 +21,7 @@ def functions():
     return {name: found for place in (_native, _native.Model) for name, found in vars(place).items()}
 
 
-@pytest.mark.parametrize("workload", [Prompt(40), Samples(3, 40, 5), Mixed(4, 48, 16, 5)], ids=lambda w: w.group)
+@pytest.mark.parametrize("workload", [prompt(40), samples(3, 40, 5), mixed(4, 48, 16, 5)], ids=lambda w: w.group)
 def test_steps_draws_and_python_make_up_the_whole(tiny, workload):
     found = profile(tiny, workload, Passage(tiny.tokenizer))
     assert {"step", "draw"} <= set(found.calls)
@@ -35,9 +37,9 @@ def test_steps_draws_and_python_make_up_the_whole(tiny, workload):
 def test_nothing_stays_patched_or_profiling(tiny):
     before = functions()
     passage = Passage(tiny.tokenizer)
-    profile(tiny, Prompt(40), passage)
+    profile(tiny, prompt(40), passage)
     with native_calls() as calls:
-        Prompt(8).run(tiny, passage)
+        prompt(8).run(tiny, passage)
         assert functions() != before
     assert calls
     assert functions() == before
@@ -45,14 +47,13 @@ def test_nothing_stays_patched_or_profiling(tiny):
 
 
 def test_profiling_ends_after_an_error(tiny):
-    class Failing(Prompt):
-        def run(self, model, passage):
-            if model.executor.profiling:
-                raise ArithmeticError
-            return super().run(model, passage)
+    def fail(model, passage):
+        if model.executor.profiling:
+            raise ArithmeticError
+        return prompt(8).run(model, passage)
 
     with pytest.raises(ArithmeticError):
-        profile(tiny, Failing(8), Passage(tiny.tokenizer))
+        profile(tiny, replace(prompt(8), run=fail), Passage(tiny.tokenizer))
     assert not tiny.executor.profiling
 
 

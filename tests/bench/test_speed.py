@@ -9,12 +9,12 @@ import intact
 from intact.bench import workloads
 from intact.bench.passage import STRIDE, TEXT, Passage
 from intact.bench.speed import Measurement, choose, measure
-from intact.bench.workloads import GROUPS, Forks, Mixed, Prompt, Samples, Stream, Value
+from intact.bench.workloads import GROUPS, Metric, forks, mixed, mixed_lengths, prompt, samples, stream
 from intact.errors import ParameterError
 from support.speaker import Tokenizer
 from support.tiny import write_tiny
 
-SMALL = [Prompt(40), Stream(8, 6), Samples(3, 40, 5), Forks(20, 70), Mixed(6, 48, 16, 5)]
+SMALL = [prompt(40), stream(8, 6), samples(3, 40, 5), forks(20, 70), mixed(6, 48, 16, 5)]
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def test_a_workload_gives_positive_figures_and_returns_its_pages(tiny, workload)
 def test_rates_count_what_was_made(tiny, monkeypatch):
     monkeypatch.setattr(workloads, "clock", Ticking())
     passage = Passage(tiny.tokenizer)
-    assert Prompt(40).run(tiny, passage) == [Value("", "tokens/s", 40.0)]
-    assert Stream(8, 6).run(tiny, passage) == [Value("", "tokens/s", 1.0)]
+    assert prompt(40).run(tiny, passage) == [Metric("", "tokens/s", 40.0)]
+    assert stream(8, 6).run(tiny, passage) == [Metric("", "tokens/s", 1.0)]
     monkeypatch.setattr(tiny, "generate", lambda *_, **__: [[SimpleNamespace(tokens=(1,) * 5)] * 3])
-    assert Samples(3, 40, 5).run(tiny, passage) == [Value("", "tokens/s", 15.0)]
+    assert samples(3, 40, 5).run(tiny, passage) == [Metric("", "tokens/s", 15.0)]
 
 
 def test_samples_are_drawn_at_temperature_1_with_their_log_probabilities(tiny, monkeypatch):
@@ -74,7 +74,7 @@ def test_samples_are_drawn_at_temperature_1_with_their_log_probabilities(tiny, m
         return [[SimpleNamespace(tokens=(1,))]]
 
     monkeypatch.setattr(tiny, "generate", generate)
-    Samples(3, 40, 5).run(tiny, Passage(tiny.tokenizer))
+    samples(3, 40, 5).run(tiny, Passage(tiny.tokenizer))
     assert asked["prompt"] == 40
     assert (asked["n"], asked["max_tokens"], asked["temperature"], asked["logprobs"]) == (3, 5, 1.0, True)
 
@@ -83,14 +83,14 @@ def test_a_stream_drafts_only_when_told(tiny):
     passage = Passage(tiny.tokenizer)
     for draft in (False, True):
         before = tiny.engine.counters.drafted
-        Stream(8, 40, draft).run(tiny, passage)
+        stream(8, 40, draft).run(tiny, passage)
         assert draft or tiny.engine.counters.drafted == before
 
 
 def test_forks_share_the_pages_of_their_prompt(tiny):
-    forks = tiny.engine.counters.forks
-    values = {value.part: value.value for value in Forks(20, 70).run(tiny, Passage(tiny.tokenizer))}
-    assert tiny.engine.counters.forks == forks + 40  # timed once, weighed once
+    before = tiny.engine.counters.forks
+    values = {value.part: value.value for value in forks(20, 70).run(tiny, Passage(tiny.tokenizer))}
+    assert tiny.engine.counters.forks == before + 40  # timed once, weighed once
     pages = -(-72 // tiny.executor.page_size)
     assert pages <= values["pages of all, prompt's included"] <= pages + 1
     assert 0 < values["memory of one"] < 10_000
@@ -98,12 +98,11 @@ def test_forks_share_the_pages_of_their_prompt(tiny):
 
 def test_requests_of_a_mixed_load_arrive_while_others_are_under_way(tiny, monkeypatch):
     """Each is answered in full, and the longest are among the first."""
-    mixed = Mixed(6, 48, 16, 5)
-    lengths = list(mixed.lengths())
+    lengths = mixed_lengths(6, 48, 16)
     assert max(prompt for prompt, _ in lengths) == 48
     assert len(set(lengths)) > 4
     monkeypatch.setattr(workloads, "clock", Ticking())
-    values = {value.part: value.value for value in mixed.run(tiny, Passage(tiny.tokenizer))}
+    values = {value.part: value.value for value in mixed(6, 48, 16, 5).run(tiny, Passage(tiny.tokenizer))}
     written = sum(max(1, answer) for _, answer in lengths)
     assert values[""] == written / (written + 6 + 1)  # looks at the clock: two around all, one an arrival, one a token
     assert values["between tokens, 95%"] > 1  # others wrote between
@@ -118,7 +117,7 @@ def test_the_first_round_does_not_count_and_progress_hears_of_every_run():
 
         def run(self, model, passage):
             self.runs += 1
-            return [Value("", "tokens/s", float(self.runs)), Value("late", "s", -float(self.runs))]
+            return [Metric("", "tokens/s", float(self.runs)), Metric("late", "s", -float(self.runs))]
 
     work, heard = Counting(), []
     model = SimpleNamespace(tokenizer=Tokenizer())

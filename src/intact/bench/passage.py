@@ -1,4 +1,4 @@
-"""The text that speed is measured on: plain prose, a new beginning each time, so that no cache of prefixes can help."""
+"""The text that workloads read: plain prose, with another beginning each time so that no prefix cache can help."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ yourself, and tell you that the sums have to agree in the evening, whatever the 
 """
 
 STRIDE = 61
-"""Words from one beginning to the next; the number of words is no multiple of it, so that all beginnings come up."""
+"""Words from one beginning to the next; coprime to the number of words, so that each word comes first once."""
 
 
 class Passage:
-    """Gives pieces of a text as tokens. Each begins at another word and runs on from the end to the beginning.
+    """A source of prompts: each begins at another word of a text and wraps round at its end.
 
-    When each word has been the first, pieces begin with a number, how often that has been so.
+    Once each word has come first, prompts begin with the number of rounds so far.
     """
 
     def __init__(self, tokenizer: Any, text: str = TEXT) -> None:
@@ -59,7 +59,7 @@ class Passage:
         self._given = 0
 
     def piece(self, count: int) -> list[int]:
-        """Tokens of the next piece, with the token that the model wants first."""
+        """Return the next prompt of `count` tokens, with the BOS token where the model expects one."""
         rounds, start = self._given // len(self._words), self._given * STRIDE % len(self._words)
         self._given += 1
         words = (self._words[start:] + self._words[:start]) * (1 + 2 * count // len(self._words))

@@ -1,4 +1,4 @@
-"""Where a workload's time goes: native calls and Python between them; within the steps, the operations."""
+"""Profiles of a workload: seconds in native calls and in Python, and in each operation of its steps."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Profile:
-    """One run of a workload.
+    """The profile of one workload.
 
     Attributes
     ----------
     title : str
-        The work.
+        The workload's title.
     seconds : float
-        All of it.
+        The whole run.
     calls : dict
-        Seconds of it within each native function.
+        Seconds within each native function.
     records : list of Record
-        The operations of the steps, from a second run.
+        Operations of the steps, from a second run.
     """
 
     title: str
@@ -46,19 +46,21 @@ class Profile:
 
 @contextmanager
 def native_calls() -> Iterator[dict[str, float]]:
-    """Seconds within each native function that is called meanwhile, by name."""
+    """Yield a mapping that collects the seconds within each native function called in the block, by name."""
     seconds: dict[str, float] = {}
-    places = [(_native, name) for name, found in vars(_native).items() if callable(found)]
-    places += [(_native.Model, name) for name, found in vars(_native.Model).items() if callable(found)]
-    kept = [(place, name, getattr(place, name)) for place, name in places if name[0] != "_"]
-    kept = [(place, name, found) for place, name, found in kept if not isinstance(found, type)]
-    for place, name, found in kept:
-        setattr(place, name, _timed(found, name, seconds))
+    kept = [
+        (place, name, function)
+        for place in (_native, _native.Model)
+        for name, function in vars(place).items()
+        if callable(function) and name[0] != "_" and not isinstance(function, type)
+    ]
+    for place, name, function in kept:
+        setattr(place, name, _timed(function, name, seconds))
     try:
         yield seconds
     finally:
-        for place, name, found in kept:
-            setattr(place, name, found)
+        for place, name, function in kept:
+            setattr(place, name, function)
 
 
 def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
@@ -73,12 +75,12 @@ def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -
 
 
 def representative(chosen: Sequence[Workload]) -> list[Workload]:
-    """The last workload of each group that runs the model."""
+    """Return the last workload of each group but forks, which hardly run the model."""
     return list({workload.group: workload for workload in chosen if workload.group != "forks"}.values())
 
 
 def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
-    """Run a workload twice: with its native calls timed, then with its operations timed, for that costs a little."""
+    """Run a workload twice: first with native calls timed, then with operations timed, which costs a little."""
     executor: Any = model.executor
     with native_calls() as calls:
         start = workloads.clock()
@@ -94,6 +96,6 @@ def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
 
 
 def limits(model: Model) -> Limits:
-    """What this machine allows with the model's tier and threads."""
+    """Measure the arithmetic and memory rates that this machine reaches with the model's tier and threads."""
     facts = model.info()
     return measure_limits(str(facts["tier"]), int(facts["threads"]))

@@ -1,7 +1,7 @@
-"""How fast a model runs on this machine: rounds over a list of workloads, medians with their spread.
+"""Measurements of speed: rounds over a list of workloads, medians with their spread.
 
-A round runs every workload once, so that a machine's change of mood touches all of them alike; the first round warms up
-and is not counted. Each run reads another piece of text.
+A round runs every workload once, so that a machine that slows down slows all of them; the first round warms up and is
+not counted. Each run reads another text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one workload measured, a value a round.
+    """One metric of one workload, with a value for each round.
 
     Attributes
     ----------
     group : str
-        Its key in `GROUPS`.
+        The workload's key in `GROUPS`.
     what : str
-        The work.
+        The workload's title.
     part : str
-        Which of its figures, if it has several.
+        The metric, if the workload has several.
     unit : str
-        Of the values: `tokens/s`, `s`, `B`, or nothing for a number of things.
+        Unit of the values: `tokens/s`, `s`, `B`, or empty for a count.
     """
 
     group: str
@@ -43,7 +43,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """The middle value."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     @property
@@ -58,7 +58,7 @@ class Measurement:
 
 
 def choose(only: Sequence[str] | None, context: int) -> tuple[list[Workload], list[Workload]]:
-    """The workloads of some groups (all for None) that fit a context, and those that do not.
+    """Return the workloads of some groups (all for None) that fit a context, and those that do not.
 
     Raises
     ------
@@ -89,11 +89,11 @@ def measure(
     Parameters
     ----------
     repeats : int
-        Rounds that count; one more comes before them.
+        Rounds that count; one more warms up before them.
     progress : callable
-        Called before each run with the number of runs done and what comes next.
+        Called before each run with the number of runs done and the next workload.
     passage : Passage, optional
-        Where the tokens come from; whoever goes on with it later meets no prefix that the model keeps of these runs.
+        Source of the prompts. Prompts taken from it later share no prefix with those that the model has cached.
 
     Raises
     ------

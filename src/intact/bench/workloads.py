@@ -1,4 +1,4 @@
-"""The work that speed is measured by: a prompt, one stream, samples of one prompt, forks, a mixed load."""
+"""The workloads of `intact bench`: a prompt, one stream, samples of one prompt, forks, a mixed load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,170 +22,79 @@ if TYPE_CHECKING:
 clock = time.perf_counter
 
 
-class Value(NamedTuple):
-    """One figure of one run; `part` says which, if a workload has several."""
+class Metric(NamedTuple):
+    """One number measured in one run; `part` names it where a workload measures several."""
 
     part: str
     unit: str
     value: float
 
 
-class Workload(Protocol):
-    """Something to run and to time."""
-
-    @property
-    def group(self) -> str:
-        """Its key in `GROUPS`."""
-
-    @property
-    def title(self) -> str:
-        """The work in words."""
-
-    @property
-    def positions(self) -> int:
-        """The most positions that one of its sequences takes."""
-
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Do it once."""
-
-
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt until its first new token is known."""
+class Workload:
+    """Something to run and to time.
 
-    length: int
-    group: str = "prompt"
+    Attributes
+    ----------
+    group : str
+        Its key in `GROUPS`.
+    title : str
+        The work in words.
+    positions : int
+        The most positions that one of its sequences takes.
+    run : callable
+        Run it once on a model, with prompts from a passage, and return its metrics.
+    """
 
-    @property
-    def title(self) -> str:
-        """The work in words."""
-        return f"prompt of {self.length}"
+    group: str
+    title: str
+    positions: int
+    run: Callable[[Model, Passage], list[Metric]]
 
-    @property
-    def positions(self) -> int:
-        """Prompt and one token."""
-        return self.length + 1
 
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Tokens of the prompt a second."""
-        tokens = passage.piece(self.length)
+def prompt(length: int) -> Workload:
+    """Tokens per second of reading a prompt, until its first new token is known."""
+
+    def run(model: Model, passage: Passage) -> list[Metric]:
+        tokens = passage.piece(length)
         start = clock()
         model.generate(tokens, max_tokens=1)
-        return [Value("", "tokens/s", len(tokens) / (clock() - start))]
+        return [Metric("", "tokens/s", len(tokens) / (clock() - start))]
+
+    return Workload("prompt", f"prompt of {length}", length + 1, run)
 
 
-@dataclass(frozen=True)
-class Stream:
-    """One greedy answer, from its first token to its last; the prompt is not counted."""
+def stream(length: int, answer: int, draft: bool = False) -> Workload:
+    """Tokens per second of one greedy answer, from its first token to its last; the prompt is not counted."""
 
-    length: int
-    answer: int
-    draft: bool = False
-    group: str = "stream"
+    def run(model: Model, passage: Passage) -> list[Metric]:
+        chunks = model.stream(passage.piece(length), max_tokens=answer, ignore_eos=True, draft=draft)
+        stamps = [clock() for _ in chunks]
+        return [Metric("", "tokens/s", (len(stamps) - 1) / (stamps[-1] - stamps[0]))]
 
-    @property
-    def title(self) -> str:
-        """The work in words."""
-        return f"one stream of {self.answer}, greedy{', drafting' if self.draft else ''}"
-
-    @property
-    def positions(self) -> int:
-        """Prompt and answer."""
-        return self.length + self.answer
-
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Tokens a second."""
-        tokens = passage.piece(self.length)
-        pieces = model.stream(tokens, max_tokens=self.answer, ignore_eos=True, draft=self.draft)
-        stamps = [clock() for _ in pieces]
-        return [Value("", "tokens/s", (len(stamps) - 1) / (stamps[-1] - stamps[0]))]
+    title = f"one stream of {answer}, greedy{', drafting' if draft else ''}"
+    return Workload("stream", title, length + answer, run)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Samples of one prompt at temperature 1 with their log-probabilities: new tokens over all the time it took."""
+def samples(count: int, length: int, answer: int) -> Workload:
+    """New tokens per second, prompt included, of samples at temperature 1 with their log-probabilities."""
+    parameters = {"n": count, "max_tokens": answer, "temperature": 1.0, "logprobs": True, "ignore_eos": True}
 
-    count: int
-    length: int
-    answer: int
-    group: str = "samples"
-
-    @property
-    def title(self) -> str:
-        """The work in words."""
-        return f"{self.count} x {self.answer} after a prompt of {self.length}"
-
-    @property
-    def positions(self) -> int:
-        """Prompt and one answer."""
-        return self.length + self.answer
-
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """New tokens a second, the prompt's time included."""
-        tokens = passage.piece(self.length)
+    def run(model: Model, passage: Passage) -> list[Metric]:
+        tokens = passage.piece(length)
         start = clock()
-        [completions] = model.generate(
-            tokens, n=self.count, max_tokens=self.answer, temperature=1.0, logprobs=True, ignore_eos=True
-        )
+        [completions] = model.generate(tokens, **parameters)  # type: ignore[arg-type]
         seconds = clock() - start
-        return [Value("", "tokens/s", sum(len(c.tokens) for c in completions) / seconds)]
+        return [Metric("", "tokens/s", sum(len(c.tokens) for c in completions) / seconds)]
+
+    return Workload("samples", f"{count} x {answer} after a prompt of {length}", length + answer, run)
 
 
-@dataclass(frozen=True)
-class Forks:
-    """Branches forked off one sample after its prompt, one step in which they draw and part, and their end."""
+def forks(count: int, length: int) -> Workload:
+    """Seconds to fork one sample after its prompt, to let all branches draw once, to drop them; bytes and pages."""
 
-    count: int
-    length: int
-    group: str = "forks"
-
-    @property
-    def title(self) -> str:
-        """The work in words."""
-        return f"{self.count:,} forks of a prompt of {self.length}"
-
-    @property
-    def positions(self) -> int:
-        """The prompt and two tokens."""
-        return self.length + 2
-
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """Seconds to fork all, to let them draw once, and to drop all; bytes and pages that they hold."""
-        engine, tokens = model.engine, passage.piece(self.length)
-        held = engine.held
-        stamps = self._stamps(model, tokens)
-        tracemalloc.start()
-        try:
-            drawn = self._branch(model, tokens)
-            before = tracemalloc.get_traced_memory()[0]
-            branches = engine.fork(drawn, 0, _keys(self.count))
-            engine.step()
-            memory, pages = tracemalloc.get_traced_memory()[0] - before, engine.held - held
-        finally:
-            tracemalloc.stop()
-        engine.cancel(drawn)
-        return [
-            Value("to fork", "s", stamps[1] - stamps[0]),
-            Value("to draw and part", "s", stamps[2] - stamps[1]),
-            Value("to drop", "s", stamps[3] - stamps[2]),
-            Value("memory of one", "B", memory / len(branches)),
-            Value("pages of all, prompt's included", "", pages),
-        ]
-
-    def _stamps(self, model: Model, tokens: list[int]) -> list[float]:
-        engine, request, keys = model.engine, self._branch(model, tokens), _keys(self.count)
-        stamps = [clock()]
-        branches = engine.fork(request, 0, keys)
-        stamps.append(clock())
-        engine.step()
-        stamps.append(clock())
-        engine.cancel(request, branches)
-        stamps.append(clock())
-        engine.cancel(request)
-        return stamps
-
-    def _branch(self, model: Model, tokens: list[int]) -> Request:
-        """A request that has drawn its first token."""
+    def sampled(model: Model, tokens: list[int]) -> Request:
+        """Return a request that has drawn its first token."""
         drawn: list[Event] = []
         request = _request(tokens, 8, drawn.append)
         model.engine.add(request)
@@ -193,74 +102,92 @@ class Forks:
             model.engine.step()
         return request
 
+    def stamps(model: Model, tokens: list[int]) -> Iterator[float]:
+        engine, request, keys = model.engine, sampled(model, tokens), _keys(count)
+        yield clock()
+        branches = engine.fork(request, 0, keys)
+        yield clock()
+        engine.step()
+        yield clock()
+        engine.cancel(request, branches)
+        yield clock()
+        engine.cancel(request)
 
-@dataclass(frozen=True)
-class Mixed:
-    """Requests of different lengths that arrive while others are under way.
+    def run(model: Model, passage: Passage) -> list[Metric]:
+        engine, tokens = model.engine, passage.piece(length)
+        held = engine.held
+        seconds = [after - before for before, after in pairwise(list(stamps(model, tokens)))]
+        tracemalloc.start()
+        try:
+            request = sampled(model, tokens)
+            before = tracemalloc.get_traced_memory()[0]
+            branches = engine.fork(request, 0, _keys(count))
+            engine.step()
+            memory, pages = tracemalloc.get_traced_memory()[0] - before, engine.held - held
+        finally:
+            tracemalloc.stop()
+        engine.cancel(request)
+        return [
+            *[Metric(part, "s", value) for part, value in zip(FORK_PARTS, seconds, strict=True)],
+            Metric("memory of one", "B", memory / len(branches)),
+            Metric("pages of all, prompt's included", "", pages),
+        ]
 
-    The next one arrives whenever the others have written `gap` more tokens (at once if all are done), so that the same
-    steps run on every machine.
+    return Workload("forks", f"{count:,} forks of a prompt of {length}", length + 2, run)
+
+
+FORK_PARTS = ("to fork", "to draw and part", "to drop")
+
+
+def mixed(requests: int, longest: int, answer: int, gap: int) -> Workload:
+    """Tokens per second of requests that arrive one by one, seconds to their first token and between tokens.
+
+    The next request arrives whenever the others have written `gap` more tokens (at once if all are done), so that
+    the same steps run on every machine.
     """
 
-    requests: int
-    longest: int
-    answer: int
-    gap: int
-    group: str = "mixed"
-
-    @property
-    def title(self) -> str:
-        """The work in words."""
-        return f"{self.requests} requests, one by one"
-
-    @property
-    def positions(self) -> int:
-        """The longest prompt with the longest answer."""
-        return self.longest + self.answer
-
-    def lengths(self) -> Iterator[tuple[int, int]]:
-        """Tokens of prompt and answer of each request: by turns, down to a sixteenth and an eighth of the longest."""
-        for i in range(self.requests):
-            yield self.longest >> (3 * i % 5), self.answer >> (i % 4)
-
-    def run(self, model: Model, passage: Passage) -> list[Value]:
-        """New tokens a second; seconds to the first token and between two tokens of one request."""
-        engine, stamps = model.engine, list[list[float]]()
-        waiting = [(passage.piece(max(1, prompt)), max(1, answer)) for prompt, answer in self.lengths()]
-        requests: list[Request] = []
+    def run(model: Model, passage: Passage) -> list[Metric]:
+        engine, stamps, added = model.engine, list[list[float]](), list[Request]()
+        waiting = [(passage.piece(max(1, size)), max(1, new)) for size, new in mixed_lengths(requests, longest, answer)]
 
         def arrive() -> None:
             times = [clock()]
-            tokens, answer = waiting[len(stamps)]
+            tokens, new = waiting[len(stamps)]
             stamps.append(times)
-            requests.append(_request(tokens, answer, lambda event: times.append(clock())))
-            engine.add(requests[-1])
+            added.append(_request(tokens, new, lambda event: times.append(clock())))
+            engine.add(added[-1])
 
         start = clock()
         try:
             while len(stamps) < len(waiting) or engine.busy:
                 written = sum(len(times) - 1 for times in stamps)
-                while len(stamps) < len(waiting) and (written >= self.gap * len(stamps) or not engine.busy):
+                while len(stamps) < len(waiting) and (written >= gap * len(stamps) or not engine.busy):
                     arrive()
                 engine.step()
         finally:
-            for request in requests:
+            for request in added:
                 engine.cancel(request)
         seconds = clock() - start
-        first = [times[1] - times[0] for times in stamps]
         between = [b - a for times in stamps for a, b in pairwise(times[1:])]
         return [
-            Value("", "tokens/s", sum(len(times) - 1 for times in stamps) / seconds),
-            *_percentiles("to the first token", first),
+            Metric("", "tokens/s", sum(len(times) - 1 for times in stamps) / seconds),
+            *_percentiles("to the first token", [times[1] - times[0] for times in stamps]),
             *_percentiles("between tokens", between),
         ]
 
+    return Workload("mixed", f"{requests} requests, one by one", longest + answer, run)
 
-def _request(tokens: list[int], answer: int, told: Callable[[Event], object]) -> Request:
-    """A sample at temperature 1, that only the count of its tokens ends."""
+
+def mixed_lengths(requests: int, longest: int, answer: int) -> list[tuple[int, int]]:
+    """Return the tokens of each request's prompt and answer: in turn, down to a sixteenth and an eighth of the most."""
+    return [(longest >> (3 * i % 5), answer >> (i % 4)) for i in range(requests)]
+
+
+def _request(tokens: list[int], answer: int, notify: Callable[[Event], object]) -> Request:
+    """Return a request for a sample at temperature 1 that ends only when it has its number of tokens."""
 
     def sink(event: Event) -> None:
-        told(event)
+        notify(event)
 
     sampling = make_sampling(1.0, 0, 1.0, 0.0)
     return Request(np.array(tokens, np.int32), _keys(1), sampling, answer, sink, lambda *_: None)
@@ -270,17 +197,17 @@ def _keys(count: int) -> list[int]:
     return [branch_key(0, ("bench", i)) for i in range(count)]
 
 
-def _percentiles(part: str, seconds: list[float]) -> list[Value]:
+def _percentiles(part: str, seconds: list[float]) -> list[Metric]:
     ordered = sorted(seconds)
     late = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
-    return [Value(f"{part}, median", "s", statistics.median(ordered)), Value(f"{part}, 95%", "s", late)]
+    return [Metric(f"{part}, median", "s", statistics.median(ordered)), Metric(f"{part}, 95%", "s", late)]
 
 
 GROUPS: dict[str, tuple[Workload, ...]] = {
-    "prompt": (Prompt(512),),
-    "stream": (Stream(64, 64, draft=True), Stream(64, 64)),
-    "samples": (Samples(8, 64, 32), Samples(64, 64, 32), Samples(8, 512, 128), Samples(64, 512, 128)),
-    "forks": (Forks(1000, 512),),
-    "mixed": (Mixed(16, 512, 128, 24),),
+    "prompt": (prompt(512),),
+    "stream": (stream(64, 64, draft=True), stream(64, 64)),
+    "samples": (samples(8, 64, 32), samples(64, 64, 32), samples(8, 512, 128), samples(64, 512, 128)),
+    "forks": (forks(1000, 512),),
+    "mixed": (mixed(16, 512, 128, 24),),
 }
-"""What `--only` may name."""
+"""The workloads that `--only` selects."""
