@@ -21,8 +21,8 @@ import intact
 from intact.engine.engine import Engine
 from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
-from intact.reason.driver import Task
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob
 from intact.solving import read_answer, solve_all
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -97,7 +97,7 @@ def measure(backend: NativeBackend, method: str, journal: Path | None, max_token
     problem = Problem("farm", (("user", QUESTION),), read_answer, seed=seed)
     with watching((engine, Engine, "step"), (engine, Engine, "add"), (commits, Journal, "commit")):
         began = time.thread_time()
-        tasks = [Task(find(method), problem, METHODS[method])]
+        tasks = [MethodJob(find(method), problem, METHODS[method])]
         ((_, result),) = solve_all(backend, tasks, sampling={"max_tokens": max_tokens}, journal=journal)
         total = time.thread_time() - began
     assert result.why == "done", result.error

@@ -21,10 +21,10 @@ from intact.engine.engine import Engine
 from intact.library import Model
 from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
-from intact.reason.driver import Driver, Task
+from intact.reason.services import MethodJob
 from intact.receipts.document import write_base64
 from intact.run_receipts.entries import TextEntry
-from intact.run_receipts.record import RecordingBackend, RecordingDriver, TextRecorder
+from intact.run_receipts.record import Recorder, RecordingBackend, TextRecorder
 from intact.solving import read_answer, solve_all
 
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -69,12 +69,11 @@ def measure(model: Model, method: str, parameters: dict[str, Any], max_tokens: i
         (made, TextRecorder, "watch"),
         (ordinary, NativeBackend, "_finish"),
         (made, RecordingBackend, "_finish"),
-        (ordinary, Driver, "_open"),
-        (made, RecordingDriver, "_open"),
-        (made, RecordingDriver, "_receipt"),
+        (made, Recorder, "admit"),
+        (made, Recorder, "_receipt"),
     ):
         began = time.thread_time()
-        tasks = [Task(find(method), problem, parameters)]
+        tasks = [MethodJob(find(method), problem, parameters)]
         ((_, result),) = solve_all(model, tasks, sampling={"max_tokens": max_tokens}, receipt=True)
         assert result.receipt is not None, result
         data = made.watch(result.receipt.encode)()

@@ -16,7 +16,7 @@ from common import parser
 
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
-from intact.reason.driver import Task
+from intact.reason.services import MethodJob
 from intact.solving import solve_all
 from intact.stats.calibration import auroc, calibration_error, choice
 from intact.tasks import find_task
@@ -54,7 +54,7 @@ def measure(path: Any, args: Any) -> dict[str, Any]:
     task = find_task(args.task)
     items = task.load(limit=args.limit)
     names = args.scorers.split(",")
-    tasks = [Task(judged, task.problem(item), {"n": args.n, "top": args.top, "scorers": names}) for item in items]
+    tasks = [MethodJob(judged, task.problem(item), {"n": args.n, "top": args.top, "scorers": names}) for item in items]
     details, failed = {}, []
     for number, result in solve_all(path, tasks, sampling={"max_tokens": args.max_tokens}, journal=args.journal):
         if result.why == "done":

@@ -18,14 +18,14 @@ from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.budget import Budget
-from intact.reason.driver import PARALLEL, Driver, Task
+from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
+from intact.reason.services import MethodJob, Services
 from intact.score.answers import read_answer as read_answer
 from intact.score.scorers import find_scorer
-from intact.tasks.task import Item
-from intact.tasks.task import Task as TaskOfItems
+from intact.tasks.task import Item, Task
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "regex", "grammar")
@@ -182,14 +182,14 @@ def solve(
     with opened(model, now=now) as backends:
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
-        task = Task(found, question, parameters)
-        ((_, result),) = solve_all(backends, [task], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
+        job = MethodJob(found, question, parameters)
+        ((_, result),) = solve_all(backends, [job], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
     return result
 
 
 def solve_all(
     model: Solver | Mapping[str, Solver],
-    tasks: Iterable[Task],
+    jobs: Iterable[MethodJob],
     *,
     sampling: Mapping[str, Any] | None = None,
     budget: Budget | str | None = None,
@@ -225,33 +225,26 @@ def solve_all(
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
     with nullcontext() if place is None else Journal(place / JOURNAL) as kept, opened(model, now=now) as backends:
-        driver = _kind(receipt)(
-            backends,
-            journal=kept,
-            budget=caps,
-            sampling=sampling,
-            scorer=find_scorer,
-            parallel=parallel,
-            seconds=seconds,
-            progress=progress,
+        options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
+        options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
+        driver = (
+            _recording(backends, options) if receipt else Driver(backends, services=Services(find_scorer), **options)
         )
-        with closing(driver.solve(tasks)) as results:
+        with closing(driver.solve(jobs)) as results:
             yield from results
 
 
-def _kind(receipt: bool) -> type[Driver]:
-    """Who makes receipts is loaded where one is asked for."""
-    if not receipt:
-        return Driver
-    from intact.run_receipts.record import RecordingDriver
+def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:
+    """Return a driver that makes receipts, whose modules are imported only here."""
+    from intact.run_receipts.record import recording_driver
 
-    return RecordingDriver
+    return recording_driver(backends, scorer=find_scorer, **options)
 
 
 def solve_items(
     model: Solver | Mapping[str, Solver],
     method: Method,
-    task: TaskOfItems,
+    task: Task,
     items: Sequence[Item],
     parameters: Mapping[str, Any] | None = None,
     *,
@@ -273,13 +266,13 @@ def solve_items(
         chat = takes_conversations(next(iter(backends.values())))
         problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
         wishes = wishes_of(task, chat, sampling)
-        tasks = [Task(method, problem, parameters or {}) for problem in problems]
-        with closing(solve_all(backends, tasks, sampling=wishes, **options)) as results:
+        jobs = [MethodJob(method, problem, parameters or {}) for problem in problems]
+        with closing(solve_all(backends, jobs, sampling=wishes, **options)) as results:
             for number, result in results:
                 yield Graded(items[number], result, task.grade(items[number], result.answer.answer))
 
 
-def wishes_of(task: TaskOfItems, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
+def wishes_of(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
     """The user's wishes on a task's problems; a text that continues another ends where the task says."""
     return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
 

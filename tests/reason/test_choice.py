@@ -34,7 +34,8 @@ from intact.reason.choice import (
     read_logs,
     split,
 )
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob
 from support.markov import MarkovBackend
 
 FOUR, MANY, TREE = pilot_arm(4), pilot_arm(16), Arm.of("uct_search", {})
@@ -123,7 +124,7 @@ PARAMETERS: list[tuple[str, dict[str, Any]]] = [
 
 def solve(problems: list[Problem], name: str, budget: Budget | None = None, **parameters: Any) -> list[Result]:
     driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 6, "temperature": 1.0}, budget=budget)
-    results = dict(driver.solve([Task(find(name), problem, parameters) for problem in problems]))
+    results = dict(driver.solve([MethodJob(find(name), problem, parameters) for problem in problems]))
     return [results[i] for i in range(len(problems))]
 
 

@@ -29,8 +29,9 @@ from intact.reason import (
 )
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
 from intact.tools.sandbox import protection
 from support.markov import MarkovBackend
 from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of
@@ -68,7 +69,7 @@ def reluctant(problem: Problem) -> Steps:
 
 def test_what_cannot_be_left_keeps_nobody_from_leaving(caplog: pytest.LogCaptureFixture) -> None:
     backend = MarkovBackend(timing=1)
-    tasks = [Task(reluctant, problem, {}) for problem in problems(2)]
+    tasks = [MethodJob(reluctant, problem, {}) for problem in problems(2)]
     results = Driver({"main": backend}, sampling=SAMPLED).solve([*tasks_of(problems(1)), *tasks])
     next(results)
     results.close()
@@ -101,7 +102,7 @@ def test_a_batch_is_paid_as_if_one_came_after_the_other() -> None:
     def lengths(results: list[Result]) -> list[int]:
         return [node["tokens"] for node in results[0].trace["nodes"]]
 
-    task = [Task(find("self_consistency"), problems(1)[0], {"n": 8})]
+    task = [MethodJob(find("self_consistency"), problems(1)[0], {"n": 8})]
     free = lengths(solve(MarkovBackend(), task))
     for cap in range(sum(free) + 1):
         expected, left = [], cap
@@ -130,7 +131,7 @@ def test_a_race_is_decided_by_tokens_then_by_place() -> None:
         for timing in (None, 1, 2, 3):
             seen.clear()
             backend = MarkovBackend(timing=timing)
-            results = solve(backend, [Task(racing, p, {"m": m}) for p in problems()])
+            results = solve(backend, [MethodJob(racing, p, {"m": m}) for p in problems()])
             assert sum(result.cost.tokens for result in results) == backend.made
             told.append(sorted((states[0].branch, states, winners) for _, states, winners in seen))
         assert told[0] == told[1] == told[2] == told[3]
@@ -157,7 +158,7 @@ def test_a_race_gives_what_the_same_extensions_give() -> None:
         return Answer(None, details={"texts": [s.text for s in result.states], "winners": result.winners})
 
     for problem in problems():
-        one, other = solve(MarkovBackend(timing=5), [Task(free, problem, {}), Task(raced, problem, {})])
+        one, other = solve(MarkovBackend(timing=5), [MethodJob(free, problem, {}), MethodJob(raced, problem, {})])
         ends, texts = one.answer.details["ends"], one.answer.details["texts"]
         first = sorted(range(6), key=lambda i: (ends[i], i))[:2]
         assert other.answer.details["winners"] == first
@@ -166,7 +167,9 @@ def test_a_race_gives_what_the_same_extensions_give() -> None:
 
 
 def test_children_of_a_state_draw_independently_and_more_samples_keep_the_first() -> None:
-    few, many = (solve(MarkovBackend(), [Task(find("self_consistency"), problems(1)[0], {"n": n})])[0] for n in (4, 16))
+    few, many = (
+        solve(MarkovBackend(), [MethodJob(find("self_consistency"), problems(1)[0], {"n": n})])[0] for n in (4, 16)
+    )
     texts = [node["text"] for node in many.trace["nodes"]]
     assert [node["text"] for node in few.trace["nodes"]] == texts[:4]
     assert len(set(texts)) > 4
@@ -211,7 +214,7 @@ def test_a_scorer_that_fails_is_named_and_others_go_on(error: Callable[[], Any],
         yield Score(failing(error, asks), states)
         return Answer("scored")
 
-    good, bad, other = solve(MarkovBackend(), [Task(scored, p, {}) for p in problems(3)])
+    good, bad, other = solve(MarkovBackend(), [MethodJob(scored, p, {}) for p in problems(3)])
     assert (good.why, other.why, bad.why) == ("done", "done", "failed")
     assert bad.error.startswith("ScorerError")
     assert message in bad.error
@@ -247,7 +250,7 @@ def test_a_scorer_is_made_once_for_all_who_name_it() -> None:
         yield Score("none", states)
         return Answer(None)
 
-    results = solve(MarkovBackend(), [Task(scored, p, {}) for p in problems(3)], scorer=make)
+    results = solve(MarkovBackend(), [MethodJob(scored, p, {}) for p in problems(3)], services=Services(make))
     assert [result.error for result in results] == ["ParameterError: there is no such scorer"] * 3
     assert sorted(name for name in made if name != "none") == ["asking", "length"]
 
@@ -263,7 +266,7 @@ def test_a_method_may_catch_what_a_scorer_raises() -> None:
             return Answer("caught")
         return Answer("scored")
 
-    assert [r.answer.answer for r in solve(MarkovBackend(), [Task(careful, p, {}) for p in problems(2)])] == [
+    assert [r.answer.answer for r in solve(MarkovBackend(), [MethodJob(careful, p, {}) for p in problems(2)])] == [
         "scored",
         "caught",
     ]
@@ -279,9 +282,13 @@ def test_the_users_wish_for_tokens_holds_for_texts_in_several_goes(name: str, pa
         return (yield Call(find(name), problem, parameters))
 
     problem, endless = problems(1)[0], {"": {"a": 1, "b": 1}, "a": {"a": 1, "b": 1}, "b": {"a": 1, "b": 1}}
-    given = Task(find(name), problem, parameters | {"max_tokens": 14})
+    given = MethodJob(find(name), problem, parameters | {"max_tokens": 14})
     texts = parameters.get("n", 1)
-    for task, most in ((Task(find(name), problem, parameters), 10), (Task(calling, problem, {}), 10), (given, 14)):
+    for task, most in (
+        (MethodJob(find(name), problem, parameters), 10),
+        (MethodJob(calling, problem, {}), 10),
+        (given, 14),
+    ):
         backends = {model: MarkovBackend(endless) for model in ("toy", "large")}
         ((_, result),) = Driver(backends, sampling={"max_tokens": 10, "temperature": 1.0}).solve([task])
         assert (result.why, result.cost.tokens) == ("done", texts * most)
@@ -305,7 +312,7 @@ def test_a_spent_budget_ends_a_method_that_would_go_on_for_ever() -> None:
 
     one, other = solve(
         MarkovBackend(),
-        [Task(endless, problems(1)[0], {}), Task(catching, problems(1)[0], {})],
+        [MethodJob(endless, problems(1)[0], {}), MethodJob(catching, problems(1)[0], {})],
         budget=Budget(tokens=50),
     )
     assert one.why == "spent"
@@ -333,7 +340,7 @@ def test_what_a_method_does_wrong_is_named() -> None:
         yield Extend(problem.start, model="large")
         return Answer(None)
 
-    wrong = [Task(m, problems(1)[0], {}) for m in (wrong_request, wrong_answer, wrong_model)]
+    wrong = [MethodJob(m, problems(1)[0], {}) for m in (wrong_request, wrong_answer, wrong_model)]
     for result, message in zip(
         solve(MarkovBackend(), wrong),
         ["yields requests", "returned str", "no model 'large'; there are toy"],
@@ -379,7 +386,7 @@ def test_a_request_that_cannot_be_served_is_told_to_its_method_alone(tmp_path: P
     main, other = MarkovBackend(), Plain()
     with Journal(tmp_path / "journal.sqlite") as journal:
         driver = Driver({"main": main, "plain": other}, sampling=SAMPLED, journal=journal)
-        results = dict(driver.solve([Task(m, problem, {}) for m, problem in zip(methods, chat, strict=False)]))
+        results = dict(driver.solve([MethodJob(m, problem, {}) for m, problem in zip(methods, chat, strict=False)]))
     assert [results[i].why for i in range(5)] == ["done", "failed", "done", "failed", "done"]
     assert results[1].error == "ParameterError: the model has no chat template"
     assert "AttributeError" in results[3].error
@@ -394,13 +401,13 @@ def test_a_method_that_breaks_is_told_with_the_place() -> None:
         yield []
         return {}["nothing"]  # here
 
-    (result,) = solve(MarkovBackend(), [Task(broken, problems(1)[0], {})])
+    (result,) = solve(MarkovBackend(), [MethodJob(broken, problems(1)[0], {})])
     line = 1 + next(i for i, text in enumerate(Path(__file__).read_text().splitlines()) if text.endswith("# here"))
     assert result.error == f"KeyError: 'nothing' (test_driver.py, line {line})"
 
 
 def test_what_a_back_end_cannot_write_fails_alone() -> None:
-    (result,) = solve(MarkovBackend(fail="ab"), [Task(find("self_consistency"), problems(1)[0], {"n": 12})])
+    (result,) = solve(MarkovBackend(fail="ab"), [MethodJob(find("self_consistency"), problems(1)[0], {"n": 12})])
     whys = [node["why"] for node in result.trace["nodes"]]
     assert "error" in whys
     assert "end" in whys
@@ -408,7 +415,7 @@ def test_what_a_back_end_cannot_write_fails_alone() -> None:
 
 
 def test_what_broke_off_with_an_error_has_no_vote() -> None:
-    (result,) = solve(MarkovBackend(fail="ab"), [Task(find("self_consistency"), problems(1)[0], {"n": 12})])
+    (result,) = solve(MarkovBackend(fail="ab"), [MethodJob(find("self_consistency"), problems(1)[0], {"n": 12})])
     broken = [node["text"] for node in result.trace["nodes"] if node["why"] == "error"]
     assert broken
     assert not any(text in result.answer.votes for text in broken)
@@ -427,8 +434,8 @@ class Breaking(ScriptBackend):
 def test_half_a_text_is_no_answer_and_nobody_goes_on_from_it(name: str) -> None:
     problem = Problem("p", "6 * 7?", lambda text: (re.findall(r"answer is (\d+)", text) or [None])[-1])
     backends = {model: Breaking(lambda prompt, text, place: "") for model in ("toy", "large")}
-    driver = Driver(backends, scorer=lambda name: Fair(), sampling={"max_tokens": 5})
-    ((_, result),) = driver.solve([Task(find(name), problem, {})])
+    driver = Driver(backends, services=Services(lambda name: Fair()), sampling={"max_tokens": 5})
+    ((_, result),) = driver.solve([MethodJob(find(name), problem, {})])
     assert (result.why, result.answer.answer) == ("failed", None)
     assert "no connection" in result.error or "log-probabilities" in result.error, result.error
 
@@ -443,7 +450,7 @@ def test_what_a_called_method_could_not_write_is_told(fail: str) -> None:
         return (yield Call(find("self_consistency"), problem, {"n": 12}))
 
     problem = problems(1)[0]
-    tasks = [Task(find("self_consistency"), problem, {"n": 12}), Task(calling, problem, {})]
+    tasks = [MethodJob(find("self_consistency"), problem, {"n": 12}), MethodJob(calling, problem, {})]
     direct, called = solve(MarkovBackend(fail=fail), tasks)
     assert direct.why == called.why == ("done" if fail else "failed")
     assert direct.error == called.error == f"{fail} cannot be continued"
@@ -473,7 +480,7 @@ def test_several_models_and_their_vocabularies() -> None:
     for other, kept in ((Noting(), True), (Foreign(), False)):
         seen.clear()
         small = Noting()
-        ((_, result),) = Driver({"small": small, "large": other}).solve([Task(alternating, problem, {})])
+        ((_, result),) = Driver({"small": small, "large": other}).solve([MethodJob(alternating, problem, {})])
         assert result.why == "done", result.error
         one, two, *_ = result.trace["nodes"]
         assert [len(state.pieces) for state in seen] == [0, 1, 3]
@@ -495,7 +502,7 @@ def test_a_race_whose_winners_have_ended_before_makes_nothing() -> None:
         raced = yield Race([Extend(ended[0]), Extend(problem.start), Extend(ended[1])], 2)
         return Answer(None, details={"winners": raced.winners, "whys": [state.why for state in raced.states]})
 
-    (result,) = solve(MarkovBackend(), [Task(late, problems(1)[0], {})])
+    (result,) = solve(MarkovBackend(), [MethodJob(late, problems(1)[0], {})])
     assert result.why == "done", result.error
     assert result.answer.details == {"winners": [0, 2], "whys": ["end", "cancelled", "end"]}
     assert len(result.trace["nodes"]) == 12
@@ -519,7 +526,7 @@ def test_what_replies_to_another_question_never_answers_for_a_method_that_fails(
 
     backend = ScriptBackend(lambda prompt, text, place: "42" if prompt == "6 * 7?" else "99")
     problem = Problem("p1", "6 * 7?")
-    one, other = solve(backend, [Task(asking, problem, {}), Task(only_asking, problem, {})])
+    one, other = solve(backend, [MethodJob(asking, problem, {}), MethodJob(only_asking, problem, {})])
     assert (one.why, dict(one.answer.votes)) == ("failed", {"42": 2.0})
     assert (other.why, other.answer) == ("failed", Answer(None))
 
@@ -530,7 +537,7 @@ def test_who_reads_answers_may_fail() -> None:
 
     problem = Problem("p1", "ask", unreadable)
     for budget in (None, Budget(tokens=1)):
-        (result,) = solve(MarkovBackend(), [Task(find("self_consistency"), problem, {"n": 3})], budget=budget)
+        (result,) = solve(MarkovBackend(), [MethodJob(find("self_consistency"), problem, {"n": 3})], budget=budget)
         assert (result.why, result.answer.answer) == ("failed", None)
         assert "RecursionError: too deep" in result.error
 
@@ -546,7 +553,7 @@ def test_programs_run_in_the_sandbox_and_are_counted() -> None:
             return Answer(good.stdout.strip(), details={"ended": bad.ended})
         return Answer(None)
 
-    (result,) = solve(MarkovBackend(), [Task(running, problems(1)[0], {})], budget=Budget(runs=2))
+    (result,) = solve(MarkovBackend(), [MethodJob(running, problems(1)[0], {})], budget=Budget(runs=2))
     assert (result.answer.answer, result.answer.details["ended"], result.why) == ("42", "error", "spent")
     assert result.cost.runs == 2
     assert [node["kind"] for node in result.trace["nodes"]] == ["run", "run"]
@@ -565,7 +572,7 @@ def test_a_program_may_compute_all_the_seconds_it_is_given() -> None:
             return Answer(few.stdout + many.stdout, details={"error": str(error)})
         return Answer(None)
 
-    (result,) = solve(MarkovBackend(), [Task(running, problems(1)[0], {})])
+    (result,) = solve(MarkovBackend(), [MethodJob(running, problems(1)[0], {})])
     assert result.answer.answer == "3\n40\n"
     assert result.answer.details["error"] == "seconds must be positive and finite, got nan"
 
@@ -581,7 +588,7 @@ def test_called_methods_share_what_is_left() -> None:
         told = []
         for timing in (None, 1, 2):
             backend = MarkovBackend(timing=timing)
-            (result,) = solve(backend, [Task(calling, problems(1)[0], {})], budget=Budget(tokens=cap))
+            (result,) = solve(backend, [MethodJob(calling, problems(1)[0], {})], budget=Budget(tokens=cap))
             told.append(comparable(result))
             calls = [tokens_of(node["nodes"]) for node in result.trace["nodes"]]
             assert len(calls) == 3
@@ -594,7 +601,7 @@ def test_called_methods_share_what_is_left() -> None:
 def test_problems_are_begun_as_long_as_there_is_little_to_do() -> None:
     for n, least, most in ((1, 64, 64), (16, 256, 271), (300, 300, 555)):
         backend = MarkovBackend()
-        tasks = [Task(find("self_consistency"), problem, {"n": n}) for problem in problems(80)]
+        tasks = [MethodJob(find("self_consistency"), problem, {"n": n}) for problem in problems(80)]
         next(Driver({"toy": backend}, sampling=SAMPLED).solve(tasks))
         assert least <= backend.most <= most
 
@@ -608,7 +615,9 @@ def test_the_users_stops_end_texts_whatever_ends_a_request() -> None:
         return Answer(None, details={"states": states, "aside": aside})
 
     (result,) = solve(
-        MarkovBackend(), [Task(stopping, problems(1)[0], {})], sampling={**SAMPLED, "max_tokens": 30, "stop": (".",)}
+        MarkovBackend(),
+        [MethodJob(stopping, problems(1)[0], {})],
+        sampling={**SAMPLED, "max_tokens": 30, "stop": (".",)},
     )
     states, aside = result.answer.details["states"], result.answer.details["aside"]
     assert {state.why for state in states} >= {"stop", "closed"}
@@ -633,7 +642,7 @@ def test_a_stop_of_the_users_may_lie_across_steps() -> None:
 
     (result,) = solve(
         MarkovBackend(),
-        [Task(stepwise, problems(1)[0], {})],
+        [MethodJob(stepwise, problems(1)[0], {})],
         sampling={**SAMPLED, "max_tokens": 30, "stop": (".a", "cb")},
     )
     states = result.answer.details["states"]

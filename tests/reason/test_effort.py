@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from intact.reason import Problem, State, all_methods
 from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.fixed import ONE, UNIT, exp, fixed, ln
+from intact.reason.services import MethodJob, Services
 from intact.tools.sandbox import protection
 from support.effort import effort
 from support.markov import MarkovBackend
@@ -43,10 +44,10 @@ def spent(name: str, parameters: dict[str, Any], length: int) -> tuple[int, int]
     own = [parameter.name for parameter in METHODS[name].parameters]
     values = parameters | {key: length for key in LENGTHS if key in own}
     backends = {model: MarkovBackend(ENDLESS) for model in ("toy", "large")}
-    driver = Driver(backends, scorer=lambda _: Sums(), sampling={"max_tokens": length, "temperature": 1.0})
+    driver = Driver(backends, services=Services(lambda _: Sums()), sampling={"max_tokens": length, "temperature": 1.0})
     problem = Problem("p", "ask 3 and 4?", lambda text: text[-1:])
     results = []
-    counted = effort(lambda: results.extend(driver.solve([Task(METHODS[name], problem, values)])))
+    counted = effort(lambda: results.extend(driver.solve([MethodJob(METHODS[name], problem, values)])))
     assert results[0][1].why == "done", results[0][1].error
     return counted, sum(backend.made for backend in backends.values())
 

@@ -13,7 +13,8 @@ from intact.evaluate.samples import leaves
 from intact.reason import Problem, Result, State, all_methods
 from intact.reason.budget import Budget
 from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob, Services
 from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.small import SMALL
@@ -68,8 +69,8 @@ def solve(
     """Solve problems, and hold what is charged against what was made."""
     backends = {model: MarkovBackend(Everywhere(WEIGHTS), timing) for model in ("toy", "large")}
     sampling = {"max_tokens": 12, "temperature": 1.0}
-    driver = Driver(backends, scorer=lambda _: Letters(), sampling=sampling, budget=Budget(**caps))
-    results = [result for _, result in driver.solve([Task(METHODS[name], p, parameters) for p in which])]
+    driver = Driver(backends, services=Services(lambda _: Letters()), sampling=sampling, budget=Budget(**caps))
+    results = [result for _, result in driver.solve([MethodJob(METHODS[name], p, parameters) for p in which])]
     assert sum(result.cost.tokens for result in results) == sum(backend.made for backend in backends.values())
     for result in results:
         assert result.why in ("done", "spent"), result.error

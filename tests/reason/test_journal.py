@@ -22,9 +22,10 @@ from intact.errors import JournalError, SandboxError
 from intact.reason import Answer, Call, Problem, Run, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal, key_of, seen
 from intact.reason.requests import Extend
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import Hidden, Piece, Why
 from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
@@ -58,10 +59,10 @@ class Letters:
         return [1 / (2 + len(state.text)) for state in states]
 
 
-def tasks(count: int = 3) -> list[Task]:
+def tasks(count: int = 3) -> list[MethodJob]:
     which = problems(count)
     other = [
-        Task(find(name), Problem(f"{name} {problem.id}", problem.prompt), parameters)  # who share no samples
+        MethodJob(find(name), Problem(f"{name} {problem.id}", problem.prompt), parameters)  # who share no samples
         for problem in which
         for name, parameters in (
             ("particle_filter", {"n": 4, "steps": 4, "delimiter": ".", "scorer": "letters"}),
@@ -75,9 +76,12 @@ def tasks(count: int = 3) -> list[Task]:
 def run(backend: MarkovBackend, path: Path | None, **options: Any) -> list[Any]:
     """Results without seconds, journal hits."""
     if path is None:
-        return [comparable(result) for result in solve(backend, tasks(), scorer=Letters, **options)]
+        return [comparable(result) for result in solve(backend, tasks(), services=Services(Letters), **options)]
     with Journal(path) as journal:
-        return [comparable(result) for result in solve(backend, tasks(), journal=journal, scorer=Letters, **options)]
+        return [
+            comparable(result)
+            for result in solve(backend, tasks(), journal=journal, services=Services(Letters), **options)
+        ]
 
 
 def tokens_kept(path: Path) -> int:
@@ -126,7 +130,9 @@ def test_more_samples_make_only_those_that_are_new(tmp_path: Path) -> None:
     def sample(n: int, name: str = "self_consistency", **more: Any) -> MarkovBackend:
         backend = MarkovBackend(**more)
         with Journal(tmp_path / "journal.sqlite") as journal:
-            solve(backend, [Task(find(name), problems(1)[0], {"n": n})], journal=journal, scorer=Letters)
+            solve(
+                backend, [MethodJob(find(name), problems(1)[0], {"n": n})], journal=journal, services=Services(Letters)
+            )
         return backend
 
     assert sample(16).started == 16
@@ -166,7 +172,7 @@ def test_another_request_never_hits(tmp_path: Path, change: dict[str, Any]) -> N
         parameters = {k: v for k, v in given.items() if k not in fields}
         backend = MarkovBackend()
         with Journal(tmp_path / "journal.sqlite") as journal:
-            solve(backend, [Task(one, Problem(**fields), parameters)], journal=journal)
+            solve(backend, [MethodJob(one, Problem(**fields), parameters)], journal=journal)
         return backend.started
 
     assert started() == 1
@@ -186,7 +192,7 @@ def test_another_protection_is_another_end_of_a_program(tmp_path: Path, monkeypa
     def ended(kind: str) -> Any:
         monkeypatch.setenv("INTACT_SANDBOX", kind)
         with Journal(tmp_path / "journal.sqlite") as journal:
-            (result,) = solve(MarkovBackend(), [Task(writing, problems(1)[0], {})], journal=journal)
+            (result,) = solve(MarkovBackend(), [MethodJob(writing, problems(1)[0], {})], journal=journal)
         return result.answer.answer
 
     try:
@@ -393,7 +399,7 @@ def test_a_cap_in_seconds_ends_programs_and_begins_no_more(tmp_path: Path, calle
 
     def solved() -> Any:
         ticks = itertools.count()
-        task = Task(calling if called else running, problems(1)[0], {})
+        task = MethodJob(calling if called else running, problems(1)[0], {})
         with Journal(tmp_path / "journal.sqlite") as journal:
             options: dict[str, Any] = {"journal": journal, "clock": lambda: float(next(ticks))}
             (result,) = solve(MarkovBackend(), [task], budget=Budget(seconds=30), **options)
@@ -426,8 +432,8 @@ def test_no_score_is_found_for_what_another_model_wrote(tmp_path: Path) -> None:
 
     with Journal(tmp_path / "journal") as journal:
         for backend, reward in ((MarkovBackend(), 0.25), (Other(), 1.0), (MarkovBackend(), 0.25)):
-            driver = Driver({"toy": backend}, journal=journal, scorer=Capitals, sampling={"max_tokens": 4})
-            ((_, result),) = driver.solve([Task(find("best_of_n"), Problem("p", "q"), {"n": 3})])
+            driver = Driver({"toy": backend}, journal=journal, services=Services(Capitals), sampling={"max_tokens": 4})
+            ((_, result),) = driver.solve([MethodJob(find("best_of_n"), Problem("p", "q"), {"n": 3})])
             assert result.answer.details["rewards"] == [reward] * 3
 
 
@@ -477,7 +483,7 @@ def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_
     assert rewards(0.75, Other(), seconds=1e9) == [0.75] * 4
     assert rewards(0.5, MarkovBackend()) == [0.5] * 4
     assert rewards(0.5, MarkovBackend(), seconds=1e9) == [0.25] * 4, "replayed"
-    task = Task(find("best_of_n"), problems(1)[0], {"n": 4, "scorer": Constant(0.5)})
+    task = MethodJob(find("best_of_n"), problems(1)[0], {"n": 4, "scorer": Constant(0.5)})
     with Journal(tmp_path / "journal.sqlite") as journal:
         (result,) = solve(MarkovBackend(), [task], journal=journal, budget=Budget(seconds=1e9))
     assert result.answer.details["rewards"] == [0.5] * 4, "a scorer that was handed over"

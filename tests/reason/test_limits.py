@@ -13,9 +13,10 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Answer, Call, Problem, State, Steps, all_methods, find, method
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
 from intact.reason.registry import Parameter
+from intact.reason.services import MethodJob, Services
 from support.markov import MarkovBackend
 
 
@@ -78,9 +79,9 @@ def test_what_makes_no_sense_is_named_before_anything_is_written(name: str) -> N
         for value in wrong_values(parameter):
             backend = MarkovBackend()
             backends = {"toy": backend, "large": backend}
-            driver = Driver(backends, scorer=known_scorer, sampling={"max_tokens": 3})
+            driver = Driver(backends, services=Services(known_scorer), sampling={"max_tokens": 3})
             with pytest.raises(ParameterError, match="nobody" if value == "nobody" else parameter.name):
-                list(driver.solve([Task(method, Problem("p", "q"), {parameter.name: value})]))
+                list(driver.solve([MethodJob(method, Problem("p", "q"), {parameter.name: value})]))
             assert backend.made == 0, (parameter.name, value)
 
 
@@ -110,7 +111,7 @@ def test_a_method_of_ones_own_declares_as_little_as_it_likes() -> None:
         return Answer(repr((n, bare, odd, several)))
 
     values = {"n": 1, "bare": "x", "odd": 0.5, "several": ["y"]}
-    ((_, result),) = Driver({"toy": MarkovBackend()}).solve([Task(mine, Problem("p", "q"), values)])
+    ((_, result),) = Driver({"toy": MarkovBackend()}).solve([MethodJob(mine, Problem("p", "q"), values)])
     assert result.answer.answer == "(1, 'x', 0.5, ['y'])"
     with pytest.raises(ParameterError, match="n must be at least 1, got 0"):
         mine(Problem("p", "q"), n=0)
@@ -126,8 +127,8 @@ def test_a_called_method_is_judged_before_it_begins(parameters: dict[str, Any], 
         return (yield Call("best_of_n", problem, parameters))
 
     backend = MarkovBackend()
-    driver = Driver({"toy": backend}, scorer=known_scorer)
-    ((_, result),) = driver.solve([Task(calling, Problem("p", "q"), {})])
+    driver = Driver({"toy": backend}, services=Services(known_scorer))
+    ((_, result),) = driver.solve([MethodJob(calling, Problem("p", "q"), {})])
     assert result.why == "failed"
     assert message in result.error
     assert backend.made == 0
@@ -138,8 +139,8 @@ def test_a_table_of_methods_is_judged_before_the_pilot(tmp_path: Path) -> None:
     arms = [["self_consistency", {"n": 8}], ["self_consistency", {"n": 4}], ["best_of_n", {"reduction": "bset"}]]
     table.write_text(json.dumps({"pilot": 4, "edges": [0.5, 1.0], "arms": arms}))
     backend = MarkovBackend()
-    driver = Driver({"toy": backend}, scorer=Half)
-    ((_, result),) = driver.solve([Task(find("compute_optimal"), Problem("p", "q"), {"table": str(table)})])
+    driver = Driver({"toy": backend}, services=Services(Half))
+    ((_, result),) = driver.solve([MethodJob(find("compute_optimal"), Problem("p", "q"), {"table": str(table)})])
     assert "reduction must be one of last, min, prod, mean, got 'bset'" in result.error
     assert backend.made == 0
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from intact.reason import Problem, State, find
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob, Services
 from support.markov import MarkovBackend
 
 LONGEST = 4
@@ -33,10 +34,13 @@ def reward(text: str) -> float:
 
 def answers(method: str, runs: int, longest: int = LONGEST, **parameters: Any) -> list[Any]:
     driver = Driver(
-        {"toy": MarkovBackend()}, sampling={"max_tokens": longest, "temperature": 1.0}, scorer=Letters, parallel=64
+        {"toy": MarkovBackend()},
+        sampling={"max_tokens": longest, "temperature": 1.0},
+        services=Services(Letters),
+        parallel=64,
     )
     problems = [Problem(f"run {i}", "?", lambda text: text) for i in range(runs)]
-    results = dict(driver.solve([Task(find(method), problem, parameters) for problem in problems]))
+    results = dict(driver.solve([MethodJob(find(method), problem, parameters) for problem in problems]))
     assert all(result.why == "done" for result in results.values()), results[0].error
     return [results[i].answer for i in range(runs)]
 
@@ -145,8 +149,8 @@ def test_every_reduction_of_step_rewards_is_used(reduction: str) -> None:
             seen.append([state.text for state in states])
             return super().score(problem, states)
 
-    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 12, "temperature": 1.0}, scorer=Spy)
-    task = Task(
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 12, "temperature": 1.0}, services=Services(Spy))
+    task = MethodJob(
         find("best_of_n"), Problem("x", "?"), {"n": 4, "scorer": "spy", "reduction": reduction, "delimiter": "."}
     )
     ((_, result),) = driver.solve([task])

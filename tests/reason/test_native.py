@@ -19,8 +19,9 @@ from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, f
 from intact.reason.backends.native import NativeBackend, digest_of
 from intact.reason.backends.texts import Texts
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 from support.folders import VARIANTS, write_folder
 from support.models import real_model
@@ -64,7 +65,7 @@ def test_a_prompt_with_the_date_is_another_one_at_another_time(tmp_path: Path, m
         for day, again in ((6, False), (6, True), (7, name == "plain"), (6, True)):
             made.clear()
             with closing(intact.load(path, threads=1)) as model, Journal(tmp_path / name) as journal:
-                task = Task(find("chain_of_thought"), problem, {})
+                task = MethodJob(find("chain_of_thought"), problem, {})
                 backend = NativeBackend(model, datetime(2026, 5, day))
                 list(Driver({"tiny": backend}, journal=journal, sampling={"max_tokens": 3}).solve([task]))
             assert (not made) == again, (name, day)
@@ -79,9 +80,9 @@ def problems(count: int) -> list[Problem]:
     return [Problem(f"sum-{i}", (("user", f"What is {i + 2} + {i}?"),), last_number) for i in range(count)]
 
 
-def solve(model: Model, tasks: list[Task], **options: Any) -> list[Result]:
+def solve(model: Model, tasks: list[MethodJob], **options: Any) -> list[Result]:
     options.setdefault("sampling", {"max_tokens": 24})
-    driver = Driver({"main": NativeBackend(model)}, scorer=find_scorer, **options)
+    driver = Driver({"main": NativeBackend(model)}, services=Services(find_scorer), **options)
     results = dict(driver.solve(tasks))
     assert model.engine.held == 0
     return [results[i] for i in range(len(tasks))]
@@ -93,10 +94,10 @@ def comparable(result: Result) -> Any:
     return json.loads(json.dumps(value))
 
 
-def some_tasks(which: list[Problem]) -> list[Task]:
+def some_tasks(which: list[Problem]) -> list[MethodJob]:
     particles = {"n": 3, "delimiter": ".", "steps": 3, "scorer": "p_true"}
     return [
-        Task(find(name), problem, parameters)
+        MethodJob(find(name), problem, parameters)
         for problem in which
         for name, parameters in (
             ("self_consistency", {"n": 4}),
@@ -108,7 +109,7 @@ def some_tasks(which: list[Problem]) -> list[Task]:
 
 def test_samples_are_those_of_generate(model: Model) -> None:
     (problem,) = problems(1)
-    (result,) = solve(model, [Task(find("self_consistency"), problem, {"n": 3})])
+    (result,) = solve(model, [MethodJob(find("self_consistency"), problem, {"n": 3})])
     prompt = model.tokenizer.encode_chat([{"role": "user", "content": problem.prompt[0][1]}])
     ((*samples,),) = model.generate(prompt, 3, ids=[problem.id], temperature=0.7, max_tokens=24)
     assert [node["tokens"] for node in result.trace["nodes"]] == [len(sample.tokens) for sample in samples]
@@ -155,7 +156,7 @@ def test_runners_of_a_race_that_begin_at_different_times_stay_abreast(
         seen.append((free, raced.states))
         return Answer(None, details={"winners": raced.winners})
 
-    results = solve(tiny, [Task(racing, Problem(f"p{i}", "x"), {}) for i in range(6)], sampling={})
+    results = solve(tiny, [MethodJob(racing, Problem(f"p{i}", "x"), {}) for i in range(6)], sampling={})
     assert {(result.why, result.error) for result in results} == {("done", "")}
     assert sum(result.cost.tokens for result in results) == len(made)
     decided = sum(len(result.answer.details["winners"]) == 2 for result in results)
@@ -190,7 +191,7 @@ def test_a_race_of_texts_that_are_known_is_decided_without_the_model(
 
     def asked(what: Any, folder: str) -> tuple[list[Any], int]:
         made.clear()
-        tasks = [Task(what, Problem(f"p{i}", "x"), {}) for i in range(8)]
+        tasks = [MethodJob(what, Problem(f"p{i}", "x"), {}) for i in range(8)]
         with Journal(tmp_path / folder) as journal:
             return [comparable(result) for result in solve(tiny, tasks, sampling={}, journal=journal)], len(made)
 
@@ -217,7 +218,7 @@ def test_what_a_cap_leaves_of_texts_that_are_known_is_not_written_again(
     def votes(folder: str, budget: Budget | None) -> tuple[Any, int]:
         made.clear()
         with Journal(tmp_path / folder) as journal:
-            task = Task(find("self_consistency"), problem, {"n": 6})
+            task = MethodJob(find("self_consistency"), problem, {"n": 6})
             (result,) = solve(tiny, [task], sampling=wishes, journal=journal, budget=budget)
         return comparable(result), len(made)
 
@@ -249,7 +250,7 @@ def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pyt
         state = yield Extend(state.append("<|im_end|>so"))
         return Answer(state.text, {}, None, state)
 
-    (result,) = solve(tiny, [Task(stepping, Problem("p", "begin"), {})], sampling={})
+    (result,) = solve(tiny, [MethodJob(stepping, Problem("p", "begin"), {})], sampling={})
     state = result.answer.chosen
     assert state is not None
     written = [piece.tokens for piece in state.pieces if piece.tokens]
@@ -273,7 +274,7 @@ def test_a_state_that_goes_on_finds_its_pages_again(model: Model) -> None:
 
     before = model.engine.counters.prefilled
     story = Problem("story", (("user", "Tell a long story about a clockmaker and his three daughters. " * 8),))
-    (result,) = solve(model, [Task(stepping, story, {})], sampling={})
+    (result,) = solve(model, [MethodJob(stepping, story, {})], sampling={})
     if all(node["why"] == "length" for node in result.trace["nodes"]):
         assert model.engine.counters.prefilled - before < result.cost.prefill + 4 * model.engine.pool.page_size
 
@@ -295,7 +296,7 @@ def test_operations_are_those_of_the_program(tiny: Model) -> None:
 def test_a_prompt_that_is_too_long_or_impossible_is_named(tiny: Model) -> None:
     long, empty, fine = solve(
         tiny,
-        [Task(find("chain_of_thought"), Problem(str(i), text), {}) for i, text in enumerate(("x" * 600, "", "x"))],
+        [MethodJob(find("chain_of_thought"), Problem(str(i), text), {}) for i, text in enumerate(("x" * 600, "", "x"))],
     )
     assert (long.why, empty.why, fine.why) == ("done", "failed", "done")
     assert "the prompt is empty" in empty.error

@@ -23,8 +23,9 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.openai import KEY, OpenAIBackend
 from intact.reason.backends.openai_wire import stand_in
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import LOGPROB_SCALE, State
 from intact.score.scorers import find_scorer
 from intact.solving import backend_of, opened, solve_all
@@ -352,7 +353,7 @@ def test_equal_texts_whose_probabilities_differ_in_the_last_digits_are_one_text(
     endpoint.script = [answer(letters("ab", -0.5 + one), [END], [usage(2)], [DONE]) for one in noise]
     endpoint.script += [answer(letters("cd", -1.5), [END], [usage(2)], [DONE])]
     with backend(endpoint, concurrency=1) as back:
-        (result,) = solved(back, Task(find("rpc"), Problem("p", "ask?"), {"n": 4}))
+        (result,) = solved(back, MethodJob(find("rpc"), Problem("p", "ask?"), {"n": 4}))
     assert (result.why, result.answer.answer) == ("done", "ab"), result.error
     assert result.answer.votes["ab"] == pytest.approx(math.exp(-0.5), rel=1e-4)
 
@@ -364,8 +365,8 @@ def test_one_whose_own_context_is_full_is_not_asked_for_ever(endpoint: Endpoint,
     endpoint.script = [full] * 100
     parameters = {"n": 2, "warmup": 1} if name == "deepconf_online" else {}
     with backend(endpoint) as back:
-        tasks = [Task(find(name), Problem("p", "ask?"), parameters)]
-        driver = Driver({"toy": back, "large": back}, sampling={"max_tokens": 5}, scorer=find_scorer)
+        tasks = [MethodJob(find(name), Problem("p", "ask?"), parameters)]
+        driver = Driver({"toy": back, "large": back}, sampling={"max_tokens": 5}, services=Services(find_scorer))
         ((_, result),) = driver.solve(tasks)
     assert result.why == "done", result.error
     assert len(endpoint.asked) <= 16
@@ -411,7 +412,7 @@ def test_the_key_is_nowhere_but_in_its_header(
     echo += [answer(letters("a"), sent({"error": SECRET})), answer(event(False, SECRET), END)]
     endpoint.script = list(echo)
     with backend(endpoint) as back, Journal(tmp_path / "journal") as journal:
-        task = Task(find("self_consistency"), Problem("p", "ask?"), {"n": 8})
+        task = MethodJob(find("self_consistency"), Problem("p", "ask?"), {"n": 8})
         ((_, result),) = Driver({"http": back}, journal=journal).solve([task])
         assert len(endpoint.asked) == 8
         shown = [
@@ -516,7 +517,7 @@ def racing(problem: Problem, *, m: int = 2) -> Steps:
     return Answer(None, details={"winners": raced.winners, "lengths": [s.length for s in raced.states], "whys": whys})
 
 
-def solved(back: OpenAIBackend, *tasks: Task, **options: Any) -> list[Result]:
+def solved(back: OpenAIBackend, *tasks: MethodJob, **options: Any) -> list[Result]:
     return [result for _, result in sorted(Driver({"http": back}, **options).solve(tasks), key=lambda pair: pair[0])]
 
 
@@ -526,7 +527,7 @@ def test_what_solving_opens_it_closes(endpoint: Endpoint, caplog: pytest.LogCapt
     model = f"{endpoint.url}#toy"
     result = intact.solve(model, "self_consistency", Problem("p", "ask?"), n=8, max_tokens=200, stop=["\n"])
     assert result.why == "done"
-    assert len(list(solve_all(model, [Task(racing, Problem("p", "ask?"), {})]))) == 1
+    assert len(list(solve_all(model, [MethodJob(racing, Problem("p", "ask?"), {})]))) == 1
     deadline = time.monotonic() + 10
     while left := set(threading.enumerate()) - before:  # the server's end a moment later
         assert time.monotonic() < deadline, left
@@ -552,7 +553,7 @@ def test_a_race_is_decided_by_tokens_and_losers_are_cut(endpoint: Endpoint) -> N
     for m in (1, 2, 4, 6):
         endpoint.script = [answer(letters("a" * length), END, usage(length)) for length in lengths]
         with backend(endpoint, concurrency=1) as back:  # one after the other, so that each gets its own
-            (result,) = solved(back, Task(racing, Problem("p", "ask?"), {"m": m}))
+            (result,) = solved(back, MethodJob(racing, Problem("p", "ask?"), {"m": m}))
         details = result.answer.details
         assert details["winners"] == [1, 3, 5, 0, 2, 4][:m]
         assert [why == "end" for why in details["whys"]] == [i in details["winners"] for i in range(6)]
@@ -560,7 +561,7 @@ def test_a_race_is_decided_by_tokens_and_losers_are_cut(endpoint: Endpoint) -> N
     slow = answer(letters("a" * 30), END, delay=0.05)
     endpoint.script = [answer(letters("aaa"), END), slow, slow, slow, slow, slow]
     with backend(endpoint) as back:
-        (result,) = solved(back, Task(racing, Problem("p", "ask?"), {"m": 1}))
+        (result,) = solved(back, MethodJob(racing, Problem("p", "ask?"), {"m": 1}))
     lengths = result.answer.details["lengths"]
     assert len(result.answer.details["winners"]) == 1
     assert sorted(lengths)[0] == 3
@@ -568,7 +569,7 @@ def test_a_race_is_decided_by_tokens_and_losers_are_cut(endpoint: Endpoint) -> N
 
 
 def test_caps_hold_and_a_journal_spares_requests(endpoint: Endpoint, tmp_path: Path) -> None:
-    task = Task(find("self_consistency"), Problem("p", "ask?"), {"n": 8})
+    task = MethodJob(find("self_consistency"), Problem("p", "ask?"), {"n": 8})
     told = []
     for _ in range(2):
         with backend(endpoint) as back, Journal(tmp_path / "journal") as journal:
@@ -587,10 +588,10 @@ def test_methods_that_need_log_probabilities_say_so(endpoint: Endpoint) -> None:
     endpoint.mute = True
     with backend(endpoint) as back:
         needing = ("rpc", "self_certainty", "deepconf", "deepconf_online", "self_consistency")
-        tasks = [Task(find(name), Problem("p", "ask?"), {"n": 4}) for name in needing]
+        tasks = [MethodJob(find(name), Problem("p", "ask?"), {"n": 4}) for name in needing]
         scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "verification")
-        tasks[:0] = [Task(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
-        *failed, voted = solved(back, *tasks, scorer=find_scorer)
+        tasks[:0] = [MethodJob(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
+        *failed, voted = solved(back, *tasks, services=Services(find_scorer))
         assert all("tells no log-probabilities" in result.error for result in failed)
         assert voted.why == "done"
         assert any("tells no log-probabilities" in caveat for caveat in back.caveats)

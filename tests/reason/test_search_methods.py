@@ -12,9 +12,10 @@ import pytest
 
 from intact.reason import Problem, Result, State, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.populations.thompson import Normal
 from intact.reason.populations.variates import Stream
+from intact.reason.services import MethodJob, Services
 from support.enumeration import Oracle, Player, law
 from support.markov import MarkovBackend
 from support.script import ScriptBackend
@@ -37,8 +38,8 @@ class Table:
 
 
 def solve(backend: MarkovBackend, name: str, scorer: Table, budget: Budget | None = None, **parameters: Any) -> Result:
-    driver = Driver({"toy": backend}, scorer=lambda _: scorer, budget=budget, sampling={"max_tokens": 40})
-    ((_, result),) = driver.solve([Task(find(name), PROBLEM, parameters)])
+    driver = Driver({"toy": backend}, services=Services(lambda _: scorer), budget=budget, sampling={"max_tokens": 40})
+    ((_, result),) = driver.solve([MethodJob(find(name), PROBLEM, parameters)])
     assert result.cost.tokens == backend.made
     return result
 
@@ -89,9 +90,11 @@ def test_choices_follow_the_formula_all_along(name: str, seed: int) -> None:
     """The trace again, by other means: statistics kept by text, bounds in plain floats."""
     table = Table(lambda text: (hash_of(text) % 97) / 97)
     problem = Problem(f"p{seed}", "ask")
-    driver = Driver({"toy": MarkovBackend()}, scorer=lambda _: table, sampling={"max_tokens": 9, "temperature": 1.0})
+    driver = Driver(
+        {"toy": MarkovBackend()}, services=Services(lambda _: table), sampling={"max_tokens": 9, "temperature": 1.0}
+    )
     ((_, result),) = driver.solve(
-        [Task(find(name), problem, {"simulations": 40, "width": 3, "delimiter": ".", "steps": 3})]
+        [MethodJob(find(name), problem, {"simulations": 40, "width": 3, "delimiter": ".", "steps": 3})]
     )
     nodes = iter([node for node in result.trace["nodes"] if node["kind"] == "extend"])
     scores = iter([score for node in result.trace["nodes"] if node["kind"] == "score" for _, score in node["scores"]])
@@ -153,9 +156,11 @@ def hash_of(text: str) -> int:
 def test_puct_prefers_likely_steps_at_first() -> None:
     """Steps of two letters: a is likelier than c; nobody rewards anything."""
     problem = Problem("p", "ask")
-    driver = Driver({"toy": MarkovBackend()}, scorer=lambda _: Table(lambda text: 0.0), sampling={"max_tokens": 1})
+    driver = Driver(
+        {"toy": MarkovBackend()}, services=Services(lambda _: Table(lambda text: 0.0)), sampling={"max_tokens": 1}
+    )
     ((_, result),) = driver.solve(
-        [Task(find("puct_search"), problem, {"simulations": 80, "width": 24, "delimiter": ".", "steps": 1})]
+        [MethodJob(find("puct_search"), problem, {"simulations": 80, "width": 24, "delimiter": ".", "steps": 1})]
     )
     first = {n["text"]: n["logprob"] for n in result.trace["nodes"] if n["kind"] == "extend" and n["parent"] == "p"}
     visits = dict(zip(first, result.answer.details["visits"], strict=True))
@@ -204,8 +209,8 @@ def test_ab_mcts_by_hand() -> None:
         problem = Problem("p", "ask", seed=seed)
         scores = iter([0.5, 0.9, 0.2])
         backend = ScriptBackend(lambda prompt, text, number: "x")
-        driver = Driver({"toy": backend}, scorer=lambda _, s=scores: Table(lambda text: next(s)))
-        ((_, result),) = driver.solve([Task(find("ab_mcts"), problem, {"n": 3})])
+        driver = Driver({"toy": backend}, services=Services(lambda _, s=scores: Table(lambda text: next(s))))
+        ((_, result),) = driver.solve([MethodJob(find("ab_mcts"), problem, {"n": 3})])
         parents = [n["parent"] for n in result.trace["nodes"] if n["kind"] == "extend"]
         assert parents[0] == "p"
         # one score of 0.5: m = .25, kappa = nu = 2, tau2 = (.1 + .5 * .25) / 2 = .1125
@@ -275,9 +280,12 @@ def test_early_rejection_without_scores_for_the_end_goes_by_what_its_beginnings_
     for scores in (4, 5, 6):
         backend = ScriptBackend(reply)
         driver = Driver(
-            {"toy": backend}, scorer=lambda name: table, sampling={"max_tokens": 20}, budget=Budget(scores=scores)
+            {"toy": backend},
+            services=Services(lambda name: table),
+            sampling={"max_tokens": 20},
+            budget=Budget(scores=scores),
         )
-        ((_, result),) = driver.solve([Task(find("early_rejection"), Problem("p", "q"), {"n": 4, "width": 2})])
+        ((_, result),) = driver.solve([MethodJob(find("early_rejection"), Problem("p", "q"), {"n": 4, "width": 2})])
         assert (result.why, result.answer.answer) == ("done" if scores == 6 else "spent", "good"), result.error
         assert result.answer.details["rewards"] == [0.9, 0.5]
 

@@ -12,10 +12,11 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.methods import particle_gibbs as gibbs
 from intact.reason.methods import smc
 from intact.reason.particles import Particle
+from intact.reason.services import MethodJob, Services
 from support.enumeration import Oracle, Player, ancestors, outcomes
 from support.markov import MarkovBackend
 
@@ -92,10 +93,12 @@ def test_evidence_and_posterior_masses_are_unbiased(
 def test_many_particles_find_the_posterior(scheme: str) -> None:
     exact = target(3, "ratio")
     z = sum(exact.values())
-    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Letters)
+    driver = Driver(
+        {"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, services=Services(Letters)
+    )
     parameters = {"n": 200, "steps": 3, "scheme": scheme, "least": 0.95}
     problems = [Problem(f"run {i}", "ask", read=PROBLEM.read) for i in range(12)]
-    results = [result for _, result in driver.solve([Task(find("smc"), p, parameters) for p in problems])]
+    results = [result for _, result in driver.solve([MethodJob(find("smc"), p, parameters) for p in problems])]
     evidence = sum(math.exp(result.answer.details["log_evidence"]) for result in results) / 12
     assert abs(evidence / z - 1) < 0.03
     shares: Counter[str] = Counter()
@@ -151,9 +154,11 @@ def texts_of(particle: Particle) -> tuple[str, ...]:
 def test_particle_gibbs_finds_the_posterior() -> None:
     exact = target(3, "product")
     z = sum(exact.values())
-    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Letters)
+    driver = Driver(
+        {"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, services=Services(Letters)
+    )
     parameters = {"n": 16, "sweeps": 120, "steps": 3, "potential": "product"}
-    ((_, result),) = driver.solve([Task(find("particle_gibbs"), PROBLEM, parameters)])
+    ((_, result),) = driver.solve([MethodJob(find("particle_gibbs"), PROBLEM, parameters)])
     assert result.why == "done", result.error
     assert sum(result.answer.votes.values()) == pytest.approx(120)
     for text, expected in exact.items():
@@ -171,9 +176,11 @@ class Cruel(Letters):
 def test_texts_of_weight_0_never_win_unless_all_are(method: str) -> None:
     seen: set[Any] = set()
     for seed in range(40):
-        driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, scorer=Cruel)
+        driver = Driver(
+            {"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, services=Services(Cruel)
+        )
         problem = Problem("p", "ask", read=lambda text: text[:1] or None, seed=seed)
-        ((_, result),) = driver.solve([Task(find(method), problem, {"n": 2, "steps": 3})])
+        ((_, result),) = driver.solve([MethodJob(find(method), problem, {"n": 2, "steps": 3})])
         assert result.why == "done", result.error
         first = [node["text"] for node in result.trace["nodes"] if "text" in node][:2]
         if method == "smc":

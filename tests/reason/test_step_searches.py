@@ -10,10 +10,11 @@ import pytest
 from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.methods import entropic_particle_filter as entropic
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.weights import logit, relative
+from intact.reason.services import MethodJob, Services
 from support.enumeration import Oracle, Player
 from support.markov import MarkovBackend
 from support.script import ScriptBackend
@@ -200,8 +201,10 @@ def test_steps_are_judged_by_what_is_likeliest_to_follow(name: str, lookahead: i
     backend, witness = MarkovBackend(), Witness()
     parameters = {"n": 6, "steps": 1, "delimiter": ".", "lookahead": lookahead, "scorer": "witness"}
     parameters |= {} if name == "entropic_particle_filter" else {"width": 1}
-    driver = Driver({"toy": backend}, scorer=lambda _: witness, sampling={"max_tokens": 50, "temperature": 1.0})
-    ((_, result),) = driver.solve([Task(find(name), PROBLEM, parameters)])
+    driver = Driver(
+        {"toy": backend}, services=Services(lambda _: witness), sampling={"max_tokens": 50, "temperature": 1.0}
+    )
+    ((_, result),) = driver.solve([MethodJob(find(name), PROBLEM, parameters)])
     assert result.why == "done", result.error
     nodes = [node for node in result.trace["nodes"] if node["kind"] == "extend"]
     steps = [node for node in nodes if node["parent"] == "p"]
@@ -240,8 +243,11 @@ def test_out_of_budget_texts_that_resampling_dropped_have_no_vote(name: str, cap
 
     problem = Problem("p", "A or B?", lambda text: text if text in ("A", "B") else None, seed=3)
     driver = Driver(
-        {"toy": ScriptBackend(reply)}, scorer=lambda _: Likes(), sampling={"max_tokens": 3}, budget=Budget(tokens=cap)
+        {"toy": ScriptBackend(reply)},
+        services=Services(lambda _: Likes()),
+        sampling={"max_tokens": 3},
+        budget=Budget(tokens=cap),
     )
-    ((_, result),) = driver.solve([Task(find(name), problem, {"n": 8, "steps": 10})])
+    ((_, result),) = driver.solve([MethodJob(find(name), problem, {"n": 8, "steps": 10})])
     assert (result.why, result.answer.answer) == ("spent", "B")
     assert result.answer.votes.get("A", 0) < 0.1

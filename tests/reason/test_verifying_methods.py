@@ -11,10 +11,11 @@ from intact.reason import Problem, Result, find
 from intact.reason.asking import asking, question, read_value
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.methods.forward_backward import masked
 from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
+from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
@@ -36,8 +37,8 @@ def solve(
 ) -> tuple[Result, ScriptBackend]:
     backend = ScriptBackend(reply)
     backends = {"main": backend} | ({} if other is None else {"other": ScriptBackend(other, "others")})
-    driver = Driver(backends, budget=budget, sampling={"max_tokens": 400}, scorer=find_scorer)
-    ((_, result),) = driver.solve([Task(find(name), PROBLEM, parameters)])
+    driver = Driver(backends, budget=budget, sampling={"max_tokens": 400}, services=Services(find_scorer))
+    ((_, result),) = driver.solve([MethodJob(find(name), PROBLEM, parameters)])
     assert result.cost.tokens == sum(one.made for one in backends.values())
     return result, backend
 
@@ -207,7 +208,7 @@ def test_numbers_that_the_reader_takes_for_no_answer_are_not_hidden() -> None:
         return ("A" if place % 3 else "B") if prompt == QUESTION else "no idea"
 
     backend = ScriptBackend(reply)
-    ((_, result),) = Driver({"main": backend}).solve([Task(find("forward_backward"), letter, {"n": 6})])
+    ((_, result),) = Driver({"main": backend}).solve([MethodJob(find("forward_backward"), letter, {"n": 6})])
     assert (result.answer.answer, result.answer.details) == ("A", {"hits": {}, "hidden": 0})
     assert len(backend.asked) == 6
 
@@ -276,7 +277,7 @@ def test_what_could_not_be_written_is_not_run() -> None:
 
     backend = Broken(lambda prompt, text, place: "print(17)")
     driver = Driver({"main": backend}, sampling={"max_tokens": 400})
-    ((_, result),) = driver.solve([Task(find("program_aided"), PROBLEM, {"n": 2})])
+    ((_, result),) = driver.solve([MethodJob(find("program_aided"), PROBLEM, {"n": 2})])
     assert (result.cost.runs, result.answer.details["printed"]) == (1, ["", "17"])
 
 
@@ -345,7 +346,7 @@ def test_a_thought_is_drafted_where_a_token_reaches_beyond_the_delimiter() -> No
     large = ScriptBackend(lambda prompt, text, place: "So:\n\n", "others")
     driver = Driver({"main": Wide(small), "other": large}, sampling={"max_tokens": 400})
     parameters = {"large": "other", "takeover": 5, "draft": 12}
-    ((_, result),) = driver.solve([Task(find("speculative_thinking"), PROBLEM, parameters)])
+    ((_, result),) = driver.solve([MethodJob(find("speculative_thinking"), PROBLEM, parameters)])
     assert result.answer.details == {"takeovers": 1}, result.error
     assert result.answer.chosen is not None
     assert result.answer.chosen.text == "First.\n\n  So:\n\nDone.\n\n  "
@@ -357,7 +358,7 @@ def test_an_end_of_thinking_is_taken_away_where_a_token_reaches_beyond_it() -> N
 
     backend = Wide(lambda prompt, text, place: reply(prompt, text, place) + ("</t>" if "Wait" in text else ""))
     driver = Driver({"main": backend}, sampling={"max_tokens": 400})
-    ((_, result),) = driver.solve([Task(find("budget_forcing"), PROBLEM, {"end": "</t>", "waits": 1})])
+    ((_, result),) = driver.solve([MethodJob(find("budget_forcing"), PROBLEM, {"end": "</t>", "waits": 1})])
     assert result.answer.chosen is not None
     assert result.answer.chosen.text.startswith("soWaithm</t>  17"), result.error
 

@@ -17,7 +17,8 @@ from intact.reason.aggregate.confidence import bottom_confidence, tail_confidenc
 from intact.reason.aggregate.deepconf import stopping_place
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import LOGPROB_SCALE
 from intact.score.scorers.likelihood import Likelihood
 from support.enumeration import Oracle, Player, law, outcomes
@@ -169,7 +170,7 @@ def test_deepconf_online_stops_texts_below_the_bar_and_sampling_at_consensus() -
         backend = MarkovBackend()
         method = find("deepconf_online")
         (_, result), *_ = Driver({"toy": backend}, sampling={"temperature": 1.0}).solve(
-            [Task(method, problem, parameters)]
+            [MethodJob(method, problem, parameters)]
         )
         assert result.why == "done", result.error
         assert result.cost.tokens == backend.made
@@ -193,9 +194,12 @@ def test_deepconf_online_stops_texts_below_the_bar_and_sampling_at_consensus() -
 def confidence_of(name: str, reply: Reply, cap: int | None = None, **parameters: Any) -> float | None:
     problem = Problem("p", "A or B?", lambda text: text if text in ("A", "B") else None)
     driver = Driver(
-        {"toy": ScriptBackend(reply)}, scorer=lambda _: Likelihood(), sampling={"max_tokens": 4}, budget=Budget(cap)
+        {"toy": ScriptBackend(reply)},
+        services=Services(lambda _: Likelihood()),
+        sampling={"max_tokens": 4},
+        budget=Budget(cap),
     )
-    ((_, result),) = driver.solve([Task(find(name), problem, parameters)])
+    ((_, result),) = driver.solve([MethodJob(find(name), problem, parameters)])
     assert result.answer.answer == "A", result.error
     return result.answer.confidence
 
@@ -233,7 +237,7 @@ def test_deepconf_online_out_of_budget_votes_as_it_would_have(cap: int) -> None:
     problem = Problem("p", "A or B?")
     parameters = {"n": 40, "keep": 15, "window": 1, "batch": 4, "consensus": 1.0, "max_tokens": 8, "stride": 8}
     driver = Driver({"toy": Confident(lambda prompt, text, place: "")}, budget=Budget(tokens=cap))
-    ((_, result),) = driver.solve([Task(find("deepconf_online"), problem, parameters)])
+    ((_, result),) = driver.solve([MethodJob(find("deepconf_online"), problem, parameters)])
     assert (result.why, result.answer.answer, result.cost.tokens) == ("spent", "B", cap)
     assert result.answer.votes == {"B": 6.0, "C": 3.0, "A": 0.0}
 
@@ -336,8 +340,8 @@ def forced(oracle: Oracle, parameters: dict[str, Any]) -> tuple[Answer, list[Sta
 
 @pytest.mark.parametrize(("name", "parameters"), [("self_certainty", {"p": 50}), ("majority_of_bests", {"m": 1024})])
 def test_the_largest_exact_weights_fit_a_float(name: str, parameters: dict[str, Any]) -> None:
-    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 2}, scorer=lambda _: Likelihood())
-    ((_, result),) = driver.solve([Task(find(name), PROBLEM, {"n": 1024, **parameters})])
+    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 2}, services=Services(lambda _: Likelihood()))
+    ((_, result),) = driver.solve([MethodJob(find(name), PROBLEM, {"n": 1024, **parameters})])
     assert (result.why, result.answer.answer in ("a", "b")) == ("done", True), result.error
     assert all(math.isfinite(votes) for votes in result.answer.votes.values())
 
@@ -347,5 +351,5 @@ def test_the_shortest_break_ties_of_a_race(m: int, answer: str | None) -> None:
     texts = ["a" * 30, "b" * 20, "c" * 10, "b" * 40, "-" * 5]
     problem = Problem("p", "q", lambda text: text[0] if text[:1].isalpha() else None)
     driver = Driver({"toy": ScriptBackend(lambda prompt, text, place: texts[place])}, sampling={"max_tokens": 50})
-    ((_, result),) = driver.solve([Task(find("short_m_at_k"), problem, {"k": 5, "m": m})])
+    ((_, result),) = driver.solve([MethodJob(find("short_m_at_k"), problem, {"k": 5, "m": m})])
     assert result.answer.answer == answer

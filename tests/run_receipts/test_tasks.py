@@ -6,9 +6,9 @@ import pytest
 
 import intact
 from intact.errors import ParameterError
-from intact.reason.driver import Task
 from intact.reason.problem import Problem
 from intact.reason.registry import find
+from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
 from intact.solving import solve_all, solve_items
 from intact.tasks import find_task
@@ -75,7 +75,7 @@ def test_data_that_nothing_reads_are_no_part_of_a_receipt(model):
         find_task("gsm8k").problem(replace(GSM[0], data=data)),
     ):
         ((_, result),) = solve_all(
-            model, [Task(find("self_consistency"), problem, {"n": 2})], sampling={"max_tokens": 9}, receipt=True
+            model, [MethodJob(find("self_consistency"), problem, {"n": 2})], sampling={"max_tokens": 9}, receipt=True
         )
         receipt = result.receipt
         assert receipt.header.data == {}
@@ -98,7 +98,7 @@ def test_problems_of_one_name_are_kept_apart(model):
     """Other seeds, other parameters: their texts stand at the same places of their trees."""
     chosen = find("self_consistency")
     problems = [Problem("p", "Why?", seed=seed) for seed in (1, 2)]
-    tasks = [Task(chosen, problem, {"n": n}) for problem in problems for n in (2, 3)]
+    tasks = [MethodJob(chosen, problem, {"n": n}) for problem in problems for n in (2, 3)]
     results = dict(solve_all(model, tasks, sampling={"max_tokens": 9, "temperature": 1.0}, receipt=True))
     receipts = [results[number].receipt for number in range(4)]
     assert [(receipt.header.seed, len(receipt.entries)) for receipt in receipts] == [(1, 2), (1, 3), (2, 2), (2, 3)]

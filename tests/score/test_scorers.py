@@ -10,7 +10,8 @@ import pytest
 from intact.errors import ParameterError, ScorerError
 from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import LOGPROB_SCALE, Top
 from intact.score.asking import asked, share
 from intact.score.scorers import find_scorer, scorers
@@ -150,14 +151,14 @@ def judged(problem: Problem, *, scorer: str, n: int = 3) -> Steps:
 def test_a_check_in_words_is_charged_to_the_token():
     weights = {**WEIGHTS, "?": {"a": 3, "b": 1}}  # the question about the verdict ends in this letter
     backend = MarkovBackend(weights)
-    (result,) = solve(backend, [Task(judged, PROBLEM, {"scorer": "verification"})], scorer=find_scorer)
+    (result,) = solve(backend, [MethodJob(judged, PROBLEM, {"scorer": "verification"})], services=Services(find_scorer))
     assert result.why == "done", result.error
     assert result.cost.tokens == backend.made
     assert result.answer.details["scores"] == [0.5] * 3  # neither word is known here
     (spent,) = solve(
         MarkovBackend(weights),
-        [Task(judged, PROBLEM, {"scorer": "verification"})],
-        scorer=find_scorer,
+        [MethodJob(judged, PROBLEM, {"scorer": "verification"})],
+        services=Services(find_scorer),
         budget=Budget(tokens=30),
     )
     assert spent.cost.tokens <= 30
@@ -173,12 +174,12 @@ class Approving(MarkovBackend):
 @pytest.mark.parametrize("scorer", ["p_true", "verification"])
 def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer):
     """With any budget there are the scores of the full run, or none: never a guess for what was not asked."""
-    task = Task(judged, PROBLEM, {"scorer": scorer})
-    (whole,) = solve(Approving(), [task], scorer=find_scorer)
+    task = MethodJob(judged, PROBLEM, {"scorer": scorer})
+    (whole,) = solve(Approving(), [task], services=Services(find_scorer))
     assert whole.answer.details["scores"] == pytest.approx([0.75] * 3)
     seen = set()
     for tokens in range(1, whole.cost.tokens + 1):
-        (result,) = solve(Approving(), [task], scorer=find_scorer, budget=Budget(tokens=tokens))
+        (result,) = solve(Approving(), [task], services=Services(find_scorer), budget=Budget(tokens=tokens))
         assert result.cost.tokens <= tokens
         seen.add(result.why)
         if result.answer.details:
@@ -188,8 +189,8 @@ def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer):
 
 def test_a_judge_that_cannot_be_asked_is_an_error():
     models = {"toy": MarkovBackend(), "judge": MarkovBackend(fail="")}
-    driver = Driver(models, scorer=find_scorer, sampling={"max_tokens": 4})
-    ((_, result),) = driver.solve([Task(judged, PROBLEM, {"scorer": "p_true:judge"})])
+    driver = Driver(models, services=Services(find_scorer), sampling={"max_tokens": 4})
+    ((_, result),) = driver.solve([MethodJob(judged, PROBLEM, {"scorer": "p_true:judge"})])
     assert result.why == "failed"
     assert "the scorer p_true could not ask:  cannot be continued" in result.error
 
@@ -208,26 +209,36 @@ def test_programs_score_the_share_of_public_tests_they_pass():
     texts = iter(CODE.values())
     problem = Problem("p", "ask", lambda text: next(texts), {"tests": tests})
     tried = {"scorer": "unit_tests", "n": len(CODE)}
-    (result,) = solve(MarkovBackend(), [Task(judged, problem, tried)], scorer=find_scorer)
+    (result,) = solve(
+        MarkovBackend(),
+        [MethodJob(judged, problem, tried)],
+        services=Services(find_scorer),
+    )
     assert result.answer.details["scores"] == [0.75, 0.25, 0.0, 0.0]
     assert result.cost.runs == 3
 
 
 def test_a_problem_without_public_tests_is_named():
-    (result,) = solve(MarkovBackend(), [Task(judged, PROBLEM, {"scorer": "unit_tests"})], scorer=find_scorer)
+    (result,) = solve(
+        MarkovBackend(), [MethodJob(judged, PROBLEM, {"scorer": "unit_tests"})], services=Services(find_scorer)
+    )
     assert result.why == "failed"
     assert "p has no public tests" in result.error
 
 
 def test_texts_without_any_program_cost_nothing():
     problem = Problem("p", "ask", lambda text: None, {"tests": ["assert True"]})
-    (result,) = solve(MarkovBackend(), [Task(judged, problem, {"scorer": "unit_tests"})], scorer=find_scorer)
+    (result,) = solve(
+        MarkovBackend(), [MethodJob(judged, problem, {"scorer": "unit_tests"})], services=Services(find_scorer)
+    )
     assert result.answer.details["scores"] == [0.0] * 3
     assert result.cost.runs == 0
 
 
 def test_scorer_errors_are_raised_where_the_method_waits():
-    (result,) = solve(MarkovBackend(), [Task(judged, PROBLEM, {"scorer": "self_certainty"})], scorer=find_scorer)
+    (result,) = solve(
+        MarkovBackend(), [MethodJob(judged, PROBLEM, {"scorer": "self_certainty"})], services=Services(find_scorer)
+    )
     assert result.why == "failed"
     assert ScorerError.__name__ in result.error
 

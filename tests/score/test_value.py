@@ -24,8 +24,9 @@ from intact.reason import Extend, Problem, Result, State, Steps, find, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.ballot import take
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import Hidden
 from intact.score.scorers import find_scorer
 from intact.score.value import Example, ValueHead, learn
@@ -191,10 +192,10 @@ def run(
     backend: Any, name: str, parameters: dict[str, Any], count: int = 1, journal: Journal | None = None, **caps: int
 ) -> list[Result]:
     driver = Driver(
-        {"tiny": backend}, scorer=find_scorer, journal=journal, budget=Budget(**caps),
+        {"tiny": backend}, services=Services(find_scorer), journal=journal, budget=Budget(**caps),
         sampling={"max_tokens": 9, "temperature": 1.0},
     )  # fmt: skip
-    tasks = [Task(find(name), problem(i), parameters) for i in range(count)]
+    tasks = [MethodJob(find(name), problem(i), parameters) for i in range(count)]
     return [result for _, result in sorted(driver.solve(tasks))]
 
 
@@ -207,7 +208,7 @@ def telling(problem: Problem, *, n: int = 2) -> Steps:
 
 def test_a_sample_and_a_pass_over_its_text_tell_the_same_hidden_state(backend: NativeBackend) -> None:
     driver = Driver({"tiny": backend}, sampling={"max_tokens": 9})
-    ((_, result),) = driver.solve([Task(telling, problem(), {})])
+    ((_, result),) = driver.solve([MethodJob(telling, problem(), {})])
     states: list[State] = result.answer.details["states"]
     for state in states:
         hidden = state.pieces[-1].hidden
@@ -299,7 +300,7 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
 def test_a_head_is_learnt_from_texts_of_the_engine(backend: NativeBackend) -> None:
     driver = Driver({"tiny": backend}, sampling={"max_tokens": 9, "temperature": 1.0})
     found = []
-    for number, result in sorted(driver.solve([Task(samples, problem(i), {"n": 3}) for i in range(12)])):
+    for number, result in sorted(driver.solve([MethodJob(samples, problem(i), {"n": 3}) for i in range(12)])):
         states: list[State] = result.answer.details["states"]
         right = [sum(state.tokens) % 2 == 0 for state in states]
         found.append(GradedTexts(Item(f"p{number}", "", "", {}), states, right))

@@ -11,8 +11,9 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason import Answer, Extend, Method, Problem, Race, Result, Steps, all_methods, find, method
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 
 SMALL = {"n": 4, "k": 4, "m": 2, "steps": 3, "simulations": 4, "width": 2, "keep": 2, "warmup": 2, "rounds": 2}
@@ -70,9 +71,11 @@ class BackendContract:
         assert {id(one) for one in ended} == {id(one) for one in generations}
         return [one.written for one in generations if one.written is not None]
 
-    def solve(self, backend: Backend, *tasks: Task, **options: Any) -> list[Result]:
+    def solve(self, backend: Backend, *tasks: MethodJob, **options: Any) -> list[Result]:
         options.setdefault("sampling", {"max_tokens": 12, "temperature": 1.0})
-        results = dict(Driver({"it": backend, "large": backend}, scorer=find_scorer, **options).solve(tasks))
+        results = dict(
+            Driver({"it": backend, "large": backend}, services=Services(find_scorer), **options).solve(tasks)
+        )
         return [results[i] for i in range(len(tasks))]
 
     def problems(self, count: int) -> list[Problem]:
@@ -140,7 +143,7 @@ class BackendContract:
         assert backend.step() == []
 
     def test_texts_go_on_from_what_was_written(self, backend: Backend) -> None:
-        for result in self.solve(backend, *[Task(stepwise, problem, {}) for problem in self.problems(4)]):
+        for result in self.solve(backend, *[MethodJob(stepwise, problem, {}) for problem in self.problems(4)]):
             assert result.why == "done", result.error
             _, one, two, three = result.answer.details["texts"]
             assert two.startswith(one)
@@ -148,7 +151,7 @@ class BackendContract:
 
     def test_races_are_decided_by_tokens_then_by_place(self, backend: Backend) -> None:
         for m in (1, 2):
-            for result in self.solve(backend, *[Task(racing, problem, {"m": m}) for problem in self.problems(2)]):
+            for result in self.solve(backend, *[MethodJob(racing, problem, {"m": m}) for problem in self.problems(2)]):
                 assert result.why == "done", result.error
                 winners, states = result.answer.details["winners"], result.answer.details["states"]
                 complete = sorted((length, i) for i, (length, why) in enumerate(states) if why in ("end", "stop"))
@@ -159,7 +162,9 @@ class BackendContract:
     @pytest.mark.parametrize("name", sorted(all_methods()))
     def test_methods_give_valid_results(self, backend: Backend, name: str) -> None:
         chosen = find(name)
-        (result,) = self.solve(backend, Task(chosen, self.problems(1)[0], small(chosen)), budget=Budget(tokens=400))
+        (result,) = self.solve(
+            backend, MethodJob(chosen, self.problems(1)[0], small(chosen)), budget=Budget(tokens=400)
+        )
         if result.why == "failed":
             assert name not in MUST, result.error
             assert result.error.partition("Error")[0] in ("Parameter", "Sandbox", "Scorer", "Format"), result.error
@@ -177,7 +182,7 @@ class BackendContract:
         told = []
         for _ in range(2):
             with Journal(tmp_path / "journal") as journal:
-                tasks = [Task(find(name), self.problems(1)[0], {"n": 4}) for name in ("self_consistency", "rpc")]
+                tasks = [MethodJob(find(name), self.problems(1)[0], {"n": 4}) for name in ("self_consistency", "rpc")]
                 results = self.solve(backend, *tasks, journal=journal)
                 told.append([json.dumps([r.trace, r.answer.answer, dict(r.answer.votes)]) for r in results])
                 unfinished, finished = journal.unfinished, journal.finished

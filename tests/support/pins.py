@@ -17,9 +17,9 @@ import numpy as np
 
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
-from intact.reason.driver import Task as Work
 from intact.reason.problem import Problem
 from intact.reason.registry import all_methods
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import LOGPROB_SCALE, Piece, State
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
@@ -162,10 +162,10 @@ def _first_two(text: str) -> str | None:
 
 def _solved(name: str, parameters: Mapping[str, Any], scorer: Callable[[str], Any]) -> Any:
     backends = {model: MarkovBackend(Everywhere(WEIGHTS)) for model in ("toy", "large")}
-    driver = Driver(backends, scorer=scorer, sampling={"max_tokens": 12, "temperature": 1.0})
+    driver = Driver(backends, services=Services(scorer), sampling={"max_tokens": 12, "temperature": 1.0})
     data = {"tests": ["assert True", "assert aa"]}
     problems = [Problem(f"p{i}", "ask 3 and 4?", _first_two, data) for i in (0, 1)]
-    work = [Work(all_methods()[name], problem, dict(parameters)) for problem in problems]
+    work = [MethodJob(all_methods()[name], problem, dict(parameters)) for problem in problems]
     results = sorted((result for _, result in driver.solve(work)), key=lambda result: result.id)
     told = [result.as_dict(trace=True) for result in results]
     return [

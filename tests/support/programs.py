@@ -7,7 +7,8 @@ from typing import Any
 
 from intact.reason import Answer, Call, Extend, Problem, Race, Result, Score, State, Steps, find, method
 from intact.reason.backends.base import Backend
-from intact.reason.driver import Driver, Task
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob
 
 SAMPLED = {"temperature": 1.0, "max_tokens": 12}
 
@@ -16,7 +17,7 @@ def problems(count: int = 6) -> list[Problem]:
     return [Problem(f"p{i}", "ask" + "?" * i) for i in range(count)]
 
 
-def solve(backend: Backend, tasks: list[Task], **options: Any) -> list[Result]:
+def solve(backend: Backend, tasks: list[MethodJob], **options: Any) -> list[Result]:
     """All results, in the order of the tasks."""
     options.setdefault("sampling", SAMPLED)
     results = dict(Driver({"toy": backend}, **options).solve(tasks))
@@ -71,10 +72,10 @@ def mixed(problem: Problem, *, n: int = 4, rounds: int = 3) -> Steps:
     return Answer(votes.answer, {"x": float(len(raced.winners))}, None, raced.states[(raced.winners or [0])[0]])
 
 
-def tasks_of(which: list[Problem]) -> list[Task]:
+def tasks_of(which: list[Problem]) -> list[MethodJob]:
     """Two methods on each problem."""
     return [
         task
         for problem in which
-        for task in (Task(find("self_consistency"), problem, {"n": 5}), Task(mixed, problem, {}))
+        for task in (MethodJob(find("self_consistency"), problem, {"n": 5}), MethodJob(mixed, problem, {}))
     ]

@@ -45,7 +45,7 @@ def cover(
     models = model if isinstance(model, Mapping) else {receipt.header.models[0].name: model}
     changed = replace(receipt, header=replace(receipt.header, **header), entries=tuple(entries or receipt.entries))
     claims = Claims(changed)
-    result = run_again(driver_of(models, claims, Liar), changed.header)
+    result = run_again(driver_of(models, claims, Liar)[0], claims)
     return RunReceipt.make(changed.header, entries_of(result.trace, claims.texts, "sha256"), outcome_of(result))
 
 

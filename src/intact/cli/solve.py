@@ -196,11 +196,11 @@ def _solve(
     journal: Path | None,
     receipt: bool,
 ) -> Result:
-    from intact.reason.driver import Task
+    from intact.reason.services import MethodJob
     from intact.solving import as_problem, solve_all
 
     problem = as_problem(text, next(iter(backends.values())), seed=seed)
-    console, one = err(), Task(method, problem, parameters)
+    console, one = err(), MethodJob(method, problem, parameters)
     with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:
         ((_, result),) = solve_all(backends, [one], sampling=sampling, budget=caps, journal=journal, receipt=receipt)
     return result

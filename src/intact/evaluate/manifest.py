@@ -15,7 +15,7 @@ from intact.errors import IntactError
 from intact.evaluate.plan import Plan
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
-from intact.reason.driver import told_time
+from intact.reason.driver import template_time
 from intact.reason.state import Prompt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
@@ -30,7 +30,7 @@ USUAL = "int8"
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     """Everything that decides a run's result; the models are called by the names of `backends`."""
     first = next(iter(backends.values()))
-    method, time = plan.method, told_time(backends.values())
+    method, time = plan.method, template_time(backends.values())
     now = None if time is None else time.isoformat()
     own = not method.function.__module__.startswith("intact.")
     parameters = {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters}

@@ -10,15 +10,14 @@ from intact.errors import ParameterError
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
-from intact.reason.driver import Task
+from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, ValueHead, learn
 from intact.score.value.head import profile_of
 from intact.score.value.hidden import read_hidden
 from intact.score.value.learning import check_installed
 from intact.solving import solve_all, wishes_of
 from intact.stats.calibration import auroc, brier, calibration_error, choice
-from intact.tasks.task import Item
-from intact.tasks.task import Task as TaskOfItems
+from intact.tasks.task import Item, Task
 
 PLACES = 8
 """Of a text whose hidden states are learnt from, at most."""
@@ -47,7 +46,7 @@ def samples(problem: Problem, *, n: int = 4) -> Steps:
 
 def sample(
     backend: NativeBackend,
-    task: TaskOfItems,
+    task: Task,
     items: Sequence[Item],
     n: int,
     *,
@@ -60,8 +59,8 @@ def sample(
     Texts whose verdict is undecided (`Task.grade`) are left out.
     """
     chat = backend.model.tokenizer.chat_template is not None
-    tasks = [Task(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
-    for number, result in solve_all(backend, tasks, sampling=wishes_of(task, chat, sampling), journal=journal):
+    jobs = [MethodJob(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
+    for number, result in solve_all(backend, jobs, sampling=wishes_of(task, chat, sampling), journal=journal):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
             graded = [(state, task.grade(item, task.read_for(item, state.text))) for state in states]

@@ -17,7 +17,8 @@ from intact.evaluate.results import ItemRecord, ItemSample, line
 from intact.evaluate.samples import Leaf, leaves
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
-from intact.reason.driver import PARALLEL, Task
+from intact.reason.driver import PARALLEL
+from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
 from intact.score.child import noting
 from intact.solving import solve_all, takes_conversations
@@ -86,12 +87,12 @@ def _solve(
     backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How, judge: Judge
 ) -> Iterator[Done]:
     converses = takes_conversations(next(iter(backends.values())))
-    tasks = (Task(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
+    jobs = (MethodJob(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
     options: dict[str, Any] = {"budget": plan.budget, "journal": how.journal, "parallel": how.parallel}
     options["receipt"] = how.receipt
     sampling = plan.wishes(units[0].task, converses)
     pending: list[_Pending] = []
-    with closing(solve_all(backends, tasks, sampling=sampling, progress=how.progress, **options)) as results:
+    with closing(solve_all(backends, jobs, sampling=sampling, progress=how.progress, **options)) as results:
         for number, result in results:
             pending.append(_judged(plan, units[number], result, judge))
             judge.keep()

@@ -6,7 +6,6 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from intact.reason.problem import Problem
 from intact.reason.registry import Method
 from intact.reason.requests import Call, Extend, Race, Read, Run, Score
 from intact.reason.scorer import Scorer
+from intact.reason.services import Root
 from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked
 from intact.reason.state import Branch, Piece, State
 from intact.reason.trace import score_node
@@ -40,26 +40,6 @@ _FIELDS = ("stop", "max_tokens", "temperature", "top_p", "top_k", "min_p", "top_
 @lru_cache(maxsize=1024)
 def _parameters(fields: tuple[tuple[str, Any], ...]) -> SamplingParameters:
     return SamplingParameters(**dict(fields))
-
-
-class Root:
-    """What a method and all that it calls have in common.
-
-    Attributes
-    ----------
-    key : bytes
-        The digest of the whole undertaking, for what belongs to no single request.
-    timed : bool
-        Whether it has a cap in seconds.
-    struck : bool
-        Whether that has struck: nothing new begins.
-    now : datetime or None
-        The time that chat templates were told, where one that asks for it was used.
-    """
-
-    def __init__(self, key: bytes, timed: bool, struck: bool) -> None:
-        self.key, self.timed, self.struck = key, timed, struck
-        self.now: datetime | None = None
 
 
 class Execution:
@@ -165,12 +145,12 @@ class Execution:
 
         Under a cap in seconds that is what this very undertaking has had of it, so that a replay has no more.
         """
-        if self.journal is None or (self.driver.anew and not text):
+        if self.journal is None or (self.driver.services.recompute and not text):
             return None
         if not self.root.timed:
             return self.journal.find(key)
         found = self.journal.find(self.own(key))
-        if found is None and not self.root.struck:
+        if found is None and not self.root.timed_out:
             found = self.journal.find(key)
             if found is not None:
                 self.journal.add(self.own(key), found)
@@ -211,11 +191,11 @@ class Execution:
                 return
             self._advance()
 
-    def strike(self) -> None:
+    def time_out(self) -> None:
         """End all that is under way: time is over."""
         for slot in self._slots:
             if slot.begun and not slot.done:
-                slot.strike()
+                slot.time_out()
 
     def close(self) -> None:
         """Leave the generator, whatever it makes of that."""
@@ -237,7 +217,7 @@ class Execution:
             try:
                 if not slot.begin(alone):
                     return
-            except self.driver.fatal:
+            except self.driver.services.fatal:
                 raise
             except Exception as error:  # of a request that nobody can serve; those beside it end first
                 slot.settle(None, Cost(), error)
@@ -314,7 +294,7 @@ class Execution:
         raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
 
     def _scorer(self, wanted: Scorer | str) -> Scorer:
-        return self.driver.scorer_for(self, wanted) if isinstance(wanted, str) else wanted
+        return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted
 
     def look_up(self, method: Method, parameters: Mapping[str, Any]) -> None:
         """Find the scorers and models that parameters name, before a token is spent on a name that is none.
@@ -340,7 +320,7 @@ class Execution:
         sampling = self.sampling
         generator: Generator[Any, Any, Any]
         if isinstance(request, Call):
-            method = self.driver.called(request)
+            method = self.driver.services.method(request)
             name, generator = method.name, method(problem, **method.heeding(self.wishes, request.parameters))
             self.look_up(method, request.parameters)
             sampling = dict(method.sampling) | dict(self.wishes)
@@ -408,8 +388,8 @@ class CallSlot(Slot):
         self.execution.driver.ready.append(self.child)
         return True
 
-    def strike(self) -> None:  # noqa: D102
-        self.child.strike()
+    def time_out(self) -> None:  # noqa: D102
+        self.child.time_out()
 
     def _concluded(self) -> None:
         child, request = self.child, self._request

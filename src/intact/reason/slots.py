@@ -59,7 +59,7 @@ class Slot(ABC):
             Whether nothing is under way, so that what is left is all there will be: then it takes less, or is refused.
         """
 
-    def strike(self) -> None:  # noqa: B027 (most are over in a moment)
+    def time_out(self) -> None:  # noqa: B027 (most are over in a moment)
         """End now, with what there is: time is over."""
 
     def pay(self, most: Cost) -> None:
@@ -92,7 +92,7 @@ class WritingSlot(Slot):
         self._arrived = sum(request.state.complete and request.state.ended for request in requests)
         self._running: dict[Generation, Writing] = {}
         self._written: dict[Writing, Written] = {}
-        self._struck = False
+        self._timed_out = False
         self._key = b""
 
     @property
@@ -121,12 +121,12 @@ class WritingSlot(Slot):
             for writing in going:
                 writing.allowed = min(writing.allowed, most)
         found = self._find(going)
-        if found is None and execution.root.struck:
+        if found is None and execution.root.timed_out:
             self.refuse(self._results({}))
             return True
         self.pay(cost_of(going, most))
         execution.reader.read(reading)
-        if found is not None and not execution.driver.anew:
+        if found is not None and not execution.driver.services.recompute:
             self._written = dict(zip(going, map(_read, found), strict=True))
             self._finish()
         else:
@@ -195,7 +195,7 @@ class WritingSlot(Slot):
         """Have the journal keep what was written; of a race, whatever has come to its end as a text of its own."""
         if self.execution.journal is None:
             return
-        keep, values = partial(self.execution.keep, cut=self._struck), dict[Writing, list[Any] | None]()
+        keep, values = partial(self.execution.keep, cut=self._timed_out), dict[Writing, list[Any] | None]()
         for writing, text in written.items():
             values[writing] = list(text)
             if self._winners and text.why != "cancelled":
@@ -221,8 +221,8 @@ class WritingSlot(Slot):
                 self.execution.driver.watch("begin", begun(generation))
         self.execution.start(going[0].backend, generations, self._wrote)
 
-    def strike(self) -> None:  # noqa: D102
-        self._struck = True
+    def time_out(self) -> None:  # noqa: D102
+        self._timed_out = True
         for generation, writing in self._running.items():
             if generation.written is None:
                 self.execution.cancel(writing.backend, generation)
@@ -232,7 +232,7 @@ class WritingSlot(Slot):
         self._written[self._running[generation]] = generation.written
         if len(self._written) < len(self._running):
             return
-        if self._struck:
+        if self._timed_out:
             for writing, written in self._written.items():
                 if written.why == "cancelled":
                     self._written[writing] = written._replace(why="budget")
@@ -305,7 +305,7 @@ class ScoreSlot(Slot):
         if not scorer.digest:  # nothing tells what its scores depend on besides
             key = execution.own(key)
         found = execution.recall(key) if kept else None
-        if found is None and execution.root.struck:
+        if found is None and execution.root.timed_out:
             self.refuse()
             return True
         self.pay(cost)
@@ -354,7 +354,7 @@ class ReadSlot(Slot):
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         try:
-            self.settle(self.execution.driver.read(self.execution, self._request.file), Cost())
+            self.settle(self.execution.driver.services.read(self.execution.root, self._request.file), Cost())
         except FormatError as error:
             self.settle(None, Cost(), error)
         return True
@@ -376,7 +376,7 @@ class RunSlot(Slot):
         super().__init__(execution)
         self._request = request
         self._key = b""
-        self._struck = False
+        self._timed_out = False
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution, request = self.execution, self._request
@@ -387,7 +387,7 @@ class RunSlot(Slot):
         if execution.journal is not None:
             self._key = _run_key(request)
         found = execution.recall(self._key)
-        if found is None and execution.root.struck:
+        if found is None and execution.root.timed_out:
             self.refuse()
             return True
         self.pay(Cost(runs=1))
@@ -400,8 +400,8 @@ class RunSlot(Slot):
             execution.run(request, self._ran)
         return True
 
-    def strike(self) -> None:  # noqa: D102
-        self._struck = True
+    def time_out(self) -> None:  # noqa: D102
+        self._timed_out = True
         self.execution.driver.end_code(self.execution)
 
     def _ran(self, future: Future[Any]) -> None:
@@ -413,7 +413,7 @@ class RunSlot(Slot):
             self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
         outcome = future.result()
-        self.execution.keep(self._key, asdict(outcome), cut=self._struck)
+        self.execution.keep(self._key, asdict(outcome), cut=self._timed_out)
         self._finish(outcome)
 
     def _finish(self, outcome: Any) -> None:

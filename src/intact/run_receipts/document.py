@@ -28,7 +28,7 @@ _LEAF: Final = b"\0"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """What a run came to: the fields of `Answer` and `Result` that go by these names; `chosen` as a place."""
 
     answer: str | None
@@ -50,7 +50,7 @@ class Outcome:
         }
 
     @classmethod
-    def from_document(cls, value: Any) -> Outcome:
+    def from_document(cls, value: Any) -> RunResult:
         """Read it."""
         fields = Fields(value, "result", ("answer", "votes", "confidence", "chosen", "why", "cost"))
         votes = fields.values["votes"]
@@ -85,12 +85,12 @@ class RunReceipt:
 
     header: RunHeader
     entries: tuple[Entry, ...]
-    result: Outcome
+    result: RunResult
     root: bytes
     signature: Signature | None = None
 
     @classmethod
-    def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: Outcome) -> RunReceipt:
+    def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: RunResult) -> RunReceipt:
         """A receipt with the root that it ought to have."""
         return cls(header, entries, result, cls(header, entries, result, b"").digest)
 
@@ -161,7 +161,7 @@ class RunReceipt:
         receipt = cls(
             RunHeader.from_document(fields),
             tuple([read_entry(entry, f"entries[{index}]") for index, entry in enumerate(entries)]),
-            Outcome.from_document(fields.values["result"]),
+            RunResult.from_document(fields.values["result"]),
             fields.digest("root"),
             Signature.from_document(value["signature"]) if "signature" in value else None,
         )
@@ -200,6 +200,6 @@ def read_file(file: Path) -> Iterator[Receipt | RunReceipt]:
             raise type(error)(f"{file}, line {number}: {error}") from error
 
 
-def leaf_of(hash: HashName, part: RunHeader | Entry | Outcome) -> bytes:  # noqa: A002
+def leaf_of(hash: HashName, part: RunHeader | Entry | RunResult) -> bytes:  # noqa: A002
     """The leaf of a part of a receipt: the digest of a zero byte and its canonical form."""
     return digest(hash, _LEAF + canonical.encode(part.to_document()))

@@ -20,9 +20,11 @@ from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import NativeBackend, Watcher
-from intact.reason.driver import Active, Task, read_text
-from intact.reason.execution import Execution, Root
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver
 from intact.reason.requests import Run
+from intact.reason.scorer import Scorer
+from intact.reason.services import MethodJob, Root, read_text
 from intact.reason.trace import path
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
@@ -33,7 +35,7 @@ from intact.run_receipts.entries import RunEntry, TextEntry, program_digest
 from intact.run_receipts.header import FIRST, RunHeader, RunModel
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
-from intact.run_receipts.sealed import SealedDriver, entries_of, insist, outcome_of, source
+from intact.run_receipts.sealed import SealedServices, entries_of, insist, outcome_of, source
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.child import noting
 
@@ -99,112 +101,141 @@ class NotingReader:
         self.given_up: list[str] = []
 
     def __call__(self, text: str) -> str | None:
-        """The answer in a text."""
+        """Return the answer in a text."""
         with noting() as given_up:
             answer = self.read(text)
         self.given_up += given_up
         return answer
 
 
-class RecordingDriver(SealedDriver):
-    """A driver whose results have receipts.
+def recording_driver(
+    backends: Mapping[str, Backend],
+    *,
+    scorer: Callable[[str], Scorer],
+    untrusted: bool = False,
+    budget: Budget | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+    **options: Any,
+) -> Driver:
+    """Return a driver whose results have receipts.
 
     Parameters
     ----------
     backends : mapping of str to Backend
         The models by name, which run here.
-    **options
+    scorer, untrusted
+        As of `Services`.
+    budget, sampling, seconds, **options
         As of `Driver`; no caps in seconds.
 
     Raises
     ------
     ParameterError
-        If no receipt can be made of such runs: what of it a receipt cannot hold.
+        If no receipt can be made of such runs, naming what a receipt cannot hold.
+    """
+    writers: dict[str, RecordingBackend] = {}
+    for name, backend in backends.items():
+        if not isinstance(backend, NativeBackend):
+            raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
+        writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model, backend.now)
+        writers[name] = writer
+    if seconds is not None or (budget is not None and budget.seconds is not None):
+        raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
+    recorder = Recorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted)
+    return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
+
+
+class Recorder(SealedServices):
+    """Services that keep what is written, read and run, and make receipts of it.
+
+    Parameters
+    ----------
+    writers : mapping of str to RecordingBackend
+        The models by name.
+    budget, sampling
+        Those of the driver, which receipts hold.
+    scorer, untrusted
+        As of `Services`.
     """
 
-    def __init__(self, backends: Mapping[str, Backend], **options: Any) -> None:
-        self._writers: dict[str, RecordingBackend] = {}
-        for name, backend in backends.items():
-            if not isinstance(backend, NativeBackend):
-                raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
-            writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model, backend.now)
-            self._writers[name] = writer
-        super().__init__(self._writers, **options)
-        if self.budget.seconds is not None or options.get("seconds") is not None:
-            raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
+    def __init__(
+        self,
+        writers: Mapping[str, RecordingBackend],
+        budget: Budget,
+        sampling: Mapping[str, Any],
+        scorer: Callable[[str], Scorer],
+        *,
+        untrusted: bool = False,
+    ) -> None:
+        super().__init__(scorer, untrusted=untrusted)
+        self._writers, self._budget, self._sampling = writers, budget, sampling
         self._texts: dict[Root, dict[str, TextEntry]] = defaultdict(dict)
         self._constrained: set[Root] = set()
         self._contents: dict[str, str] = {}
         self._outcomes: dict[bytes, Outcome] = {}
         self._locks: dict[bytes, Lock] = {}
 
-    def start(
-        self,
-        execution: Execution,
-        backend: Backend,
-        generations: Sequence[Generation],
-        done: Callable[[Generation], None],
-    ) -> None:
-        """Have texts written, and keep their entries for their problem."""
-        assert isinstance(backend, RecordingBackend)
-
-        def ended(generation: Generation) -> None:
-            entry = backend.entries.pop(generation, None)
-            if entry is not None:
-                self._texts[execution.root][path(generation.branch)] = entry
-            done(generation)
-
+    def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
+        """Note whether any text of a problem is constrained."""
         if any(generation.parameters.constraint is not None for generation in generations):
-            self._constrained.add(execution.root)
-        super().start(execution, backend, generations, ended)
+            self._constrained.add(root)
+
+    def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
+        """Keep a text's entry for its problem."""
+        assert isinstance(backend, RecordingBackend)
+        entry = backend.entries.pop(generation, None)
+        if entry is not None:
+            self._texts[root][path(generation.branch)] = entry
 
     def content(self, file: str) -> str:
-        """The text of a file, as it was when it was read first."""
+        """Return the text of a file, as it was when it was read first."""
         if file not in self._contents:
             self._contents[file] = read_text(file)
         return self._contents[file]
 
-    def run_now(self, request: Run, stop: Event) -> Outcome:
+    def run(self, request: Run, stop: Event) -> Outcome:
         """Run a program; one that was run before has the outcome that it had."""
         key = program_digest("sha256", request.code, request.stdin, request.seconds)
         with self._locks.setdefault(key, Lock()):
             if key not in self._outcomes:
-                self._outcomes[key] = super().run_now(request, stop)
+                self._outcomes[key] = super().run(request, stop)
             return self._outcomes[key]
 
-    def _open(self, number: int, task: Task) -> None:
-        insist(task.method)
-        if task.problem.branch:
+    def admit(self, job: MethodJob) -> MethodJob:
+        """Return the job with a problem whose data and answers are noted as they are read."""
+        insist(job.method)
+        if job.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
-        wrong = unbounded(task.parameters)
+        wrong = unbounded(job.parameters)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold the parameter {wrong} = {task.parameters[wrong]!r:.80}")
-        data = _plain(task.problem.data)
+            raise ParameterError(f"no receipt can hold the parameter {wrong} = {job.parameters[wrong]!r:.80}")
+        data = _plain(job.problem.data)
         wrong = unwritten(data)
         if wrong is not None:
             raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {data[wrong]!r:.80}")
-        problem = replayable(replace(task.problem, data=data))
-        super()._open(number, task._replace(problem=replace(problem, read=NotingReader(problem.read))))
+        problem = replayable(replace(job.problem, data=data))
+        return job._replace(problem=replace(problem, read=NotingReader(problem.read)))
+
+    def finish(self, root: Root, job: MethodJob, result: Result) -> Result:
+        """Return the result with a receipt, or with a caveat that says why there is none."""
+        if result.why == "failed":
+            return result
+        try:
+            return replace(result, receipt=self._receipt(root, job, result))
+        except ReceiptError as error:
+            return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
 
     def _models(self, named: AbstractSet[str]) -> tuple[RunModel, ...]:
-        """The first model, and those that were called by their names."""
+        """Return the first model, and those that were named."""
         (first, writer), *others = self._writers.items()
         called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
         models = [(first if first in named else FIRST, writer), *called]
         return tuple([RunModel(name, digests_of(one.model), numerics_of(one.model)) for name, one in models])
 
-    def _result(self, active: Active) -> Result:
-        result = super()._result(active)
-        if result.why == "failed":
-            return result
-        try:
-            return replace(result, receipt=self._receipt(active, result))
-        except ReceiptError as error:
-            return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
-
-    def _receipt(self, active: Active, result: Result) -> RunReceipt:
-        method, problem, parameters = active.task
-        read, data, root = problem.read, problem.data, active.execution.root
+    def _receipt(self, root: Root, job: MethodJob, result: Result) -> RunReceipt:
+        method, problem, parameters = job
+        read, data = problem.read, problem.data
         assert isinstance(read, NotingReader)
         assert isinstance(data, NotingData)
         if read.given_up:
@@ -222,12 +253,12 @@ class RecordingDriver(SealedDriver):
             problem.seed,
             reader,
             data.read,
-            _plain(self.sampling),
-            self.budget.as_dict(),
+            _plain(self._sampling),
+            self._budget.as_dict(),
             tuple(sorted(self.files.pop(root, {}).items())),
             constraints.compiler() if root in self._constrained else None,
             here() if ran else None,
-            active.execution.root.now,
+            root.now,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
         RunReceipt.parse(receipt.encode())  # a receipt that could not be read is none

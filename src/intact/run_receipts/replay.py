@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from intact.clock import DEFAULT_NOW
 from intact.errors import FormatError, ParameterError
@@ -16,11 +15,11 @@ from intact.reason.answer import Result
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.reason.driver import Task
-from intact.reason.execution import Execution
+from intact.reason.driver import Driver
 from intact.reason.registry import all_methods
 from intact.reason.requests import Run
 from intact.reason.scorer import Scorer
+from intact.reason.services import MethodJob, Root
 from intact.reason.state import Hidden, Piece, Prompt
 from intact.reason.trace import path
 from intact.receipts.chain import first_link, next_link
@@ -30,12 +29,15 @@ from intact.receipts.likeliest import PAIR, unpack
 from intact.run_receipts.claims import Asked, Claims
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ScoreEntry, TextEntry, program_digest
-from intact.run_receipts.header import FIRST, RunHeader
+from intact.run_receipts.header import FIRST
 from intact.run_receipts.problems import problem_of
-from intact.run_receipts.sealed import SealedDriver, entries_of, outcome_of
+from intact.run_receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import Value
+
+if TYPE_CHECKING:
+    from intact.tools.sandbox import Outcome
 
 
 class ReplayBackend(NativeBackend):
@@ -147,47 +149,46 @@ class ReplayBackend(NativeBackend):
         """Nothing is under way."""
 
 
-class ReplayDriver(SealedDriver):
-    """Serves a method from a receipt alone."""
+class Replayer(SealedServices):
+    """Services that know only what a receipt holds."""
 
-    fatal = (*SealedDriver.fatal, DecidedError)
+    fatal = (*SealedServices.fatal, DecidedError)
 
-    def __init__(self, backends: Mapping[str, ReplayBackend], claims: Claims, **options: Any) -> None:
-        super().__init__(backends, **options)
-        self.claims, self._first = claims, next(iter(backends.values()))
+    def __init__(self, claims: Claims, first: NativeBackend) -> None:
+        super().__init__(find_scorer)
+        self._claims, self._first = claims, first
 
     def content(self, file: str) -> str:
-        """The text of a file, which the receipt holds."""
-        for name, text in self.claims.run.header.files:
+        """Return the text of a file, which the receipt holds."""
+        for name, text in self._claims.run.header.files:
             if name == file:
                 return text
-        raise self.claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
 
-    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+    def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer; a value head must be of this very file of a model."""
-        self.claims.check()
-        scorer = super().scorer_for(execution, name)
+        self._claims.check()
+        scorer = super().scorer(root, name)
         if isinstance(scorer, Value) and scorer.head.model != self._first.identity:
             detail = f"its value head was learnt on {scorer.head.model:.120}; here is {self._first.identity}"
-            raise self.claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
+            raise self._claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
         return scorer
 
-    def serve_run(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
-        """Say how a program ended."""
-        claims = self.claims
-        key = program_digest(claims.run.header.hash, request.code, request.stdin, request.seconds)
-        entry = claims.ran.get(key)
+    def known_outcome(self, request: Run) -> Outcome | None:
+        """Return how a program ended, as the receipt says."""
+        if request.seconds > LONGEST_RUN:
+            return None
+        key = program_digest(self._claims.run.header.hash, request.code, request.stdin, request.seconds)
+        entry = self._claims.ran.get(key)
         if entry is None:
-            raise self.claims.end(false("missing", None, "the method runs a program that is no entry"))
+            raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
         from intact.tools.sandbox import Outcome
 
-        claims.programs[key] = request
-        future: Future[Any] = Future()
-        future.set_result(Outcome(entry.stdout, "", entry.status, entry.ended, 0.0))
-        done(future)
+        self._claims.programs[key] = request
+        return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
 
 
-def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
+def run_again(driver: Driver, claims: Claims) -> Result:
     """Run a method on what is known.
 
     Raises
@@ -197,10 +198,10 @@ def run_again(driver: ReplayDriver, header: RunHeader) -> Result:
     Exception
         What `between` raised.
     """
-    claims = driver.claims
+    header = claims.run.header
     problem = problem_of(header, claims.data)
     problem = replace(problem, read=partial(claims.read, problem.read))
-    ((_, result),) = driver.solve([Task(all_methods()[header.method], problem, header.parameters)])
+    ((_, result),) = driver.solve([MethodJob(all_methods()[header.method], problem, header.parameters)])
     if claims.ended is not None:
         raise claims.ended
     return result
@@ -210,8 +211,8 @@ def driver_of(
     models: Mapping[str, Model],
     claims: Claims,
     kind: type[ReplayBackend] = ReplayBackend,
-) -> ReplayDriver:
-    """The driver for a receipt's run.
+) -> tuple[Driver, Replayer]:
+    """Return the driver for a receipt's run, and its services.
 
     Raises
     ------
@@ -227,9 +228,9 @@ def driver_of(
         raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
     sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
     backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
-    return ReplayDriver(
-        backends, claims, budget=caps, sampling=sampling, scorer=find_scorer, progress=lambda _: claims.check()
-    )
+    services = Replayer(claims, next(iter(backends.values())))
+    driver = Driver(backends, services=services, budget=caps, sampling=sampling, progress=lambda _: claims.check())
+    return driver, services
 
 
 def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
@@ -245,15 +246,15 @@ def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], N
         If no such run is possible.
     """
     claims = Claims(run, between)
-    driver = driver_of(models, claims)
-    result = run_again(driver, run.header)
+    driver, services = driver_of(models, claims)
+    result = run_again(driver, claims)
     if result.why == "failed":
         raise false("method", None, f"the method fails: {result.error}")
-    _compare(run, claims, driver, result)
+    _compare(run, claims, services, result)
     return claims
 
 
-def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Result) -> None:
+def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result) -> None:
     """Hold entries and result against those of the replay."""
     if claims.unread:
         where, index = min(claims.unread.items(), key=itemgetter(1))
@@ -269,13 +270,13 @@ def _compare(run: RunReceipt, claims: Claims, driver: ReplayDriver, result: Resu
         what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
         raise false(what, min(len(run.entries), len(entries)), detail)
     header = run.header
-    named = set().union(*driver.named.values())
+    named = set().union(*services.named.values())
     for place, one in enumerate(header.models):
         if one.name not in named and (place or one.name != FIRST):
             raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
     for name in claims.data.unread:
         raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
-    if dict(header.files) != {name: text for files in driver.files.values() for name, text in files.items()}:
+    if dict(header.files) != {name: text for files in services.files.values() for name, text in files.items()}:
         raise false("extra", None, "it holds a file that the method does not read")
     now = None if header.now is None else header.now.isoformat()
     if now != result.trace["now"]:

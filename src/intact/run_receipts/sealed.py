@@ -5,26 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
 from functools import cache
-from typing import Any, Final
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
 
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.answer import Result
-from intact.reason.backends.base import Backend
-from intact.reason.driver import Driver
-from intact.reason.execution import Execution, Root
 from intact.reason.registry import Method, all_methods
 from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
+from intact.reason.services import Root, Services
 from intact.reason.state import Branch
 from intact.receipts.digests import HashName
-from intact.run_receipts.document import Outcome
+from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.values import unbounded
 from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
+
+if TYPE_CHECKING:
+    from intact.tools.sandbox import Outcome
 
 INEXACT: Final = ("reward",)
 """Scorers whose numbers nobody else can be sure to get: Transformers adds floats in an order of its own."""
@@ -32,75 +33,65 @@ LONGEST_RUN: Final = 60.0
 """Seconds that a program may have: who verifies runs it again."""
 
 
-class SealedDriver(Driver, ABC):
-    """A driver that serves what can be served again: by methods and scorers of this package, from files that are kept.
+class SealedServices(Services, ABC):
+    """Services that a verifier can provide again: methods and scorers of this package, files that the receipt holds.
 
-    What the journal knows is taken for an expectation, so that every text passes through a back end of the maker's.
+    The journal is used only to say which texts to expect, so that every text passes through a back end of the maker's.
 
     Attributes
     ----------
     files : dict of Root to dict of str to str
-        The texts of what was read for each problem, by their names.
+        The texts of the files that were read for each problem, by their names.
     named : dict of Root to set of str
-        The models that were called by a name for each problem.
+        The models that were named for each problem.
     """
 
-    anew = True
+    recompute = True
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, scorer: Callable[[str], Scorer], *, untrusted: bool = False) -> None:
+        super().__init__(scorer, untrusted=untrusted)
         self.files: dict[Root, dict[str, str]] = defaultdict(dict)
         self.named: dict[Root, set[str]] = defaultdict(set)
 
     @abstractmethod
     def content(self, file: str) -> str:
-        """The text of a file."""
+        """Return the text of a file."""
 
-    def read(self, execution: Execution, file: str) -> str:
-        """Read a file, and remember for which problem."""
-        text = self.content(file)
-        self.files[execution.root][file] = text
+    def read(self, root: Root, file: str) -> str:
+        """Return the text of a file, and note for which problem it was read."""
+        text = self.files[root][file] = self.content(file)
         return text
 
-    def model(self, execution: Execution, name: str) -> Backend:
-        """Find a model, and remember for which problem it was called by a name."""
-        found = super().model(execution, name)
-        if name:
-            self.named[execution.root].add(name)
-        return found
+    def note_model(self, root: Root, name: str) -> None:
+        """Note for which problem a model was named."""
+        self.named[root].add(name)
 
-    def scorer_for(self, execution: Execution, name: str) -> Scorer:
+    def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer by its name, of those whose numbers are the same everywhere."""
         kind, _, argument = name.partition(":")
         if kind in INEXACT:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
             )
-        if kind == Value.name and argument:
-            return Value(argument, ValueHead.parse(self.read(execution, argument), argument))
-        return super().scorer_for(execution, name)
+        if kind == Value.name and argument and not self.untrusted:
+            return Value(argument, ValueHead.parse(self.read(root, argument), argument))
+        return super().scorer(root, name)
 
-    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+    def run(self, request: Run, stop: Event) -> Outcome:
         """Run a program, if verifiers can wait for it."""
-        if request.seconds <= LONGEST_RUN:
-            self.serve_run(execution, request, done)
-            return
-        refused: Future[Any] = Future()
-        text = f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
-        refused.set_exception(ParameterError(text))
-        done(refused)
+        if request.seconds > LONGEST_RUN:
+            raise ParameterError(
+                f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+            )
+        return super().run(request, stop)
 
-    def serve_run(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
-        """Run a program."""
-        super().run_code(execution, request, done)
-
-    def called(self, request: Call) -> Method:
-        """The method of a call, of this package's."""
-        name = request.method if isinstance(request.method, str) else request.method.name
+    def method(self, call: Call) -> Method:
+        """Find the method of a call, of this package's."""
+        name = call.method if isinstance(call.method, str) else call.method.name
         found = all_methods().get(name)
         if found is None:
             raise ParameterError(f"{name:.80} is no method of this package; a run with a receipt can call only such")
-        wrong = unbounded(request.parameters)
+        wrong = unbounded(call.parameters)
         if wrong is not None:
             raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
         return found
@@ -160,13 +151,13 @@ def _flat(
             yield from _flat(node["nodes"], texts, name)
 
 
-def outcome_of(result: Result) -> Outcome:
+def outcome_of(result: Result) -> RunResult:
     """What a result says, as a receipt holds it."""
     answer = result.answer
     chosen: Branch | None = None if answer.chosen is None else answer.chosen.branch
     votes = tuple([(name, float(weight)) for name, weight in answer.votes.items()])
     confidence = None if answer.confidence is None else float(answer.confidence)
-    return Outcome(answer.answer, votes, confidence, chosen, result.why, result.cost._replace(seconds=0.0))
+    return RunResult(answer.answer, votes, confidence, chosen, result.why, result.cost._replace(seconds=0.0))
 
 
 def on_path(branch: Branch, chosen: Branch | None) -> bool:

@@ -21,14 +21,14 @@ from intact.library import Model
 from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver, Task
-from intact.reason.execution import Execution
+from intact.reason.driver import Driver
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
+from intact.reason.services import MethodJob, Services
 from intact.reason.state import Prompt
 from intact.reason.trace import path
-from intact.run_receipts.record import RecordingBackend, RecordingDriver
+from intact.run_receipts.record import RecordingBackend, recording_driver
 from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers
 from intact.serve import tracing
@@ -187,15 +187,14 @@ class Solving(Work[Result]):
     def run(self) -> Result:
         """Solve the problem."""
         given = self._undertaking
-        driver = (_ServedRecorder if given.receipt else _ServedDriver)(
-            {"main": self._backend},
-            budget=given.budget,
-            sampling=given.sampling,
-            scorer=_scorer,
-            progress=self._progress,
-            watch=self._watch,
-        )
-        with closing(driver.solve([Task(given.method, given.problem, given.parameters)])) as results:
+        backends = {"main": self._backend}
+        options: dict[str, Any] = {"budget": given.budget, "sampling": given.sampling}
+        options |= {"progress": self._progress, "watch": self._watch}
+        if given.receipt:
+            driver = recording_driver(backends, scorer=_scorer, untrusted=True, **options)
+        else:
+            driver = Driver(backends, services=Services(_scorer, untrusted=True), **options)
+        with closing(driver.solve([MethodJob(given.method, given.problem, given.parameters)])) as results:
             try:
                 return next(results)[1]
             except ParameterError as error:
@@ -222,21 +221,6 @@ class Solving(Work[Result]):
             self._tell({"event": "begin", **node})
         else:  # what a called method did has been told already
             self._tell({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
-
-
-class _ServedDriver(Driver):
-    """Solves what clients ask for."""
-
-    for_strangers = True
-
-
-class _ServedRecorder(RecordingDriver):
-    """Makes receipts of what clients may ask for."""
-
-    for_strangers = True
-
-    def scorer_for(self, execution: Execution, name: str) -> Scorer:
-        return self.scorer(name)
 
 
 def _scorer(name: str) -> Scorer:

@@ -1,0 +1,148 @@
+"""Jobs, and what a driver needs from outside to do them: files, programs, scorers, and notes on texts and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from intact.errors import FormatError, JournalError, ParameterError
+from intact.reason.answer import Result
+from intact.reason.backends.base import Backend, Generation
+from intact.reason.problem import Problem
+from intact.reason.registry import Method, find
+from intact.reason.requests import Call, Run
+from intact.reason.scorer import Scorer
+
+if TYPE_CHECKING:
+    from intact.tools.sandbox import Outcome
+
+LARGEST_FILE: Final = 1 << 20
+"""The most bytes of a file that a method reads."""
+
+
+class MethodJob(NamedTuple):
+    """A method, with parameters, for a problem."""
+
+    method: Method
+    problem: Problem
+    parameters: Mapping[str, Any]
+
+
+class Root:
+    """The state that a job's method shares with all methods and scorers that it calls.
+
+    Attributes
+    ----------
+    key : bytes
+        The digest of the whole job, for what belongs to no single request.
+    timed : bool
+        If true, the job has a cap in seconds.
+    timed_out : bool
+        If true, that time is over: nothing new begins.
+    now : datetime or None
+        The time given to chat templates; None until one that needs it is used.
+    """
+
+    def __init__(self, key: bytes, timed: bool, timed_out: bool) -> None:
+        self.key, self.timed, self.timed_out = key, timed, timed_out
+        self.now: datetime | None = None
+
+
+class Services:
+    """The default services of a driver: files from the disk, programs in the sandbox, scorers by name, no records.
+
+    `intact.run_receipts` has services of its own, which record a run, or replay one from its receipt.
+
+    Parameters
+    ----------
+    scorer : callable, optional
+        Makes a scorer of its name. It is called once for each name.
+    untrusted : bool
+        If true, programs never run without protection, whatever INTACT_SANDBOX says.
+
+    Attributes
+    ----------
+    recompute : bool
+        If true, ignore recorded results and recompute everything; the journal then only says which texts to expect.
+    fatal : tuple of types
+        Errors of a request that end everything; any other is raised in the method that made the request.
+    """
+
+    recompute = False
+    fatal: tuple[type[Exception], ...] = (JournalError,)
+
+    def __init__(self, scorer: Callable[[str], Scorer] | None = None, *, untrusted: bool = False) -> None:
+        self.untrusted = untrusted
+        self._make_scorer = cache(scorer or _no_scorer)
+
+    def admit(self, job: MethodJob) -> MethodJob:
+        """Return the job as it is to be done.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be done with these services.
+        """
+        return job
+
+    def method(self, call: Call) -> Method:
+        """Find the method of a call."""
+        return find(call.method) if isinstance(call.method, str) else call.method
+
+    def scorer(self, root: Root, name: str) -> Scorer:
+        """Find a scorer by its name."""
+        return self._make_scorer(name)
+
+    def note_model(self, root: Root, name: str) -> None:
+        """Note that a request named a model."""
+
+    def read(self, root: Root, file: str) -> str:
+        """Return the text of a file of the user's."""
+        return read_text(file)
+
+    def known_outcome(self, request: Run) -> Outcome | None:
+        """Return the outcome of a program that need not run, or None."""
+        return None
+
+    def run(self, request: Run, stop: Event) -> Outcome:
+        """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
+        from intact.tools import sandbox
+
+        return sandbox.run(request.code, request.stdin, request.limits, stop=stop, stranger=self.untrusted)
+
+    def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
+        """Note that texts are about to be written."""
+
+    def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
+        """Note that a back end has finished a text."""
+
+    def finish(self, root: Root, job: MethodJob, result: Result) -> Result:
+        """Return the result of a job as the caller gets it."""
+        return result
+
+
+def read_text(file: str) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, is no text in UTF-8, or is too large.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(LARGEST_FILE + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{file} cannot be read: {error}") from error
+    if len(data) > LARGEST_FILE:
+        raise FormatError(f"{file} has more than {LARGEST_FILE:,} bytes")
+    return text
+
+
+def _no_scorer(name: str) -> Scorer:
+    raise ParameterError(f"there is no scorer {name!r}: this driver was given none by name")
