@@ -33,10 +33,9 @@ from intact.memory import usable
 from intact.models import Program, build_program
 from intact.numerics import VERSION
 from intact.numerics.sampling import branch_key
-from intact.receipts.digests import HashName
-from intact.receipts.document import Source
+from intact.receipts.canonical import HashName
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
-from intact.receipts.source import source_of_chat, source_of_text, tokens_of
+from intact.receipts.request import PromptSource
 from intact.text import Conversation, Tokenizer
 
 __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
@@ -449,14 +448,14 @@ class Model:
         tokens = []
         for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
             what = f"prompt {i}" if len(prompts) > 1 else "the prompt"
-            made = self._tokens(prompt, what) if source is None else tokens_of(source, self.tokenizer, self.context)
+            made = self._tokens(prompt, what) if source is None else source.encode(self.tokenizer, self.context)
             tokens.append(made)
         return self._jobs(tokens, n, parameters, ids, priority, draft, listen, receipts, sources)
 
-    def _source(self, prompt: Prompt) -> Source | None:
+    def _source(self, prompt: Prompt) -> PromptSource | None:
         if isinstance(prompt, Conversation):
-            return source_of_chat(prompt, self.tokenizer)
-        return source_of_text(prompt) if isinstance(prompt, str | bytes) else None
+            return PromptSource.of_chat(prompt, self.tokenizer)
+        return PromptSource.of_text(prompt) if isinstance(prompt, str | bytes) else None
 
     def _jobs(
         self,
@@ -468,7 +467,7 @@ class Model:
         draft: bool,
         listen: Listener | None = None,
         receipts: _Receipts | None = None,
-        sources: Sequence[Source | None] = (),
+        sources: Sequence[PromptSource | None] = (),
     ) -> list[Job]:
         """A job for each prompt, checked."""
         n = integer("n", n, 1, MOST_SAMPLES)
@@ -537,7 +536,12 @@ class Model:
             self._driver.run(done)
 
     def _recorder(
-        self, receipts: _Receipts, tokens: list[int], parameters: SamplingParameters, name: str, source: Source | None
+        self,
+        receipts: _Receipts,
+        tokens: list[int],
+        parameters: SamplingParameters,
+        name: str,
+        source: PromptSource | None,
     ) -> ChainRecorder:
         """Makes the receipts of a prompt's samples."""
         assert receipts.hash is not None

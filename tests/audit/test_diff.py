@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 import intact
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.receipts.document import Output, Request
+from intact.receipts.document import Output
+from intact.receipts.request import AnswerRequest
 from support.receipts import rich_receipt
 from support.tiny import write_tiny
 
@@ -52,7 +53,7 @@ def write_completions(path, *answers, **more):
 
 
 def write_receipt(path, tokens):
-    request = Request(tuple(PROMPT), SamplingParameters(), ("0123456789abcdef", 0))
+    request = AnswerRequest(tuple(PROMPT), SamplingParameters(), ("0123456789abcdef", 0))
     receipt = rich_receipt(output=Output(tuple(tokens), "length", ""), chain=bytes(32 * len(tokens)), request=request)
     path.write_bytes(receipt.encode())
     return path

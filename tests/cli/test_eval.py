@@ -7,7 +7,8 @@ import shlex
 import pytest
 
 from intact.errors import UndecidedError
-from intact.run_receipts.document import read_file
+from intact.receipts.document import read_receipts
+from intact.run_receipts import PARSERS
 from intact.score.child import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
@@ -319,7 +320,7 @@ def test_every_answer_has_a_receipt(evaluate, intact_command, place, expected, t
     assert evaluate("--receipt", file, "--journal", tmp_path / "run.journal", file="again.jsonl") == expected
     verified = intact_command("verify", file, "--model", place / "tiny.gguf", "--json")
     assert (verified.code, verified.json["true"]) == (0, 10)
-    receipts = list(read_file(file))
+    receipts = list(read_receipts(file, PARSERS))
     assert [receipt.header.seed for receipt in receipts] == [0] * 5 + [1] * 5
     answers = [json.loads(row).get("answer") for row in expected[0].decode().splitlines()[1:-1]]
     assert [receipt.result.answer for receipt in receipts] == answers

@@ -5,7 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from intact.run_receipts.document import read_file
+from intact.receipts.document import read_receipts
+from intact.run_receipts import PARSERS
 from support.clock import set_clock, write_dated
 from support.tiny import write_tiny
 
@@ -92,5 +93,5 @@ def test_an_answer_is_of_its_day_unless_told(intact_command, dated, tmp_path, mo
             file = tmp_path / f"{command[0]}{len(options)}.receipt"
             asked = (*command, "--max-tokens", "6", "--receipt", file, *options)
             assert intact_command(*asked, stdin=stdin).code == 0
-            (receipt,) = read_file(file)
+            (receipt,) = read_receipts(file, PARSERS)
             assert receipt.header.request.source.now == now

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 import intact
-from intact.cli.verify import LARGE, Entry, _line, _Verifier
+from intact.cli.verify import Entry, _line, _Verifier
 from intact.errors import ReceiptError
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, misses, missing
 from intact.receipts.verify import unreadable
-from intact.run_receipts.document import read_file
+from intact.run_receipts import PARSERS
 from support.absent import intact_without
 from support.run_forger import cover, loser, swap
 from support.tiny import write_tiny
@@ -139,7 +139,7 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
 
 
 def test_who_claims_the_root_of_a_true_run_is_chosen_for_its_own_parts(intact_command, path, runs):
-    (true,) = read_file(runs)
+    (true,) = read_receipts(runs, PARSERS)
     lies = [replace(true, result=replace(true.result, answer=f"lie {i}")) for i in range(12)]
     write_receipts(runs, [true, true, true, *lies])
     seen = set()
@@ -147,7 +147,7 @@ def test_who_claims_the_root_of_a_true_run_is_chosen_for_its_own_parts(intact_co
         result = intact_command("verify", runs, "--model", path, "--sample", 4, "--nonce", nonce, "--json")
         spot, lines = result.json["spot_check"], [one["line"] - 1 for one in result.json["receipts"]]
         assert (result.code, result.json["false"] >= 3, spot["receipts"], spot["chosen"]) == (1, True, 13, 4)
-        assert lines == choose(nonce, [one.digest for one in read_file(runs)], 4)
+        assert lines == choose(nonce, [one.digest for one in read_receipts(runs, PARSERS)], 4)
         assert {one["what"] for one in result.json["receipts"] if one["outcome"] == "false"} == {"root"}
         seen |= set(lines)
     assert len(seen) > 6
@@ -172,7 +172,7 @@ def test_no_more_false_receipts_are_reckoned_with_than_there_are():
 
 
 def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
-    (true,) = read_file(runs)
+    (true,) = read_receipts(runs, PARSERS)
     lie = "\x1b[1A\x1b[2K\nrun.receipt:1  true  24 tokens\x9b8m\u2028"
     write_receipts(runs, [replace(true, header=replace(true.header, id=lie))])
     told = intact_command("verify", runs, "--model", path)
@@ -185,8 +185,8 @@ def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
 
 
 def test_large_receipts_are_not_read_ahead(path, runs):
-    (run,) = read_file(runs)
-    entries = iter([Entry(runs, line, LARGE // 2, run) for line in range(10)])
+    (run,) = read_receipts(runs, PARSERS)
+    entries = iter([Entry(runs, line, 1 << 19, run) for line in range(10)])
     judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False).run(entries)
     next(judged)
     assert len(list(entries)) == 8
@@ -279,7 +279,7 @@ def test_false_and_unverifiable_come_before_partial(intact_command, path, other,
 
 def test_the_winner_alone_is_partial_where_the_losers_are_invented(intact_command, path, runs):
     """Their tokens are nobody's, with all digests made to fit: checked as a whole the run is false."""
-    (receipt,) = read_file(runs)
+    (receipt,) = read_receipts(runs, PARSERS)
     index, model = loser(receipt), intact.load(path, drafter="off")
     tokens = tuple([token ^ 1 for token in receipt.entries[index].output.tokens])
     forged = cover(model, receipt, swap(receipt, index, tokens=tokens))
@@ -323,7 +323,7 @@ def test_runs_are_signed_as_answers_are(intact_command, path, runs, answers, tmp
     assert intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "mine.pub").code == 0
     wrong = intact_command("verify", both, "--model", path, "--signed-by", tmp_path / "yours.pub", "--json")
     assert (wrong.code, wrong.json["unverifiable"], wrong.json["receipts"][0]["what"]) == (3, 7, "signature")
-    stolen = next(read_file(both))
+    stolen = next(read_receipts(both, PARSERS))
     other = replace(stolen, result=replace(stolen.result, answer="mine"))
     write_receipts(tmp_path / "other", [other])
     moved = intact_command("verify", tmp_path / "other", "--model", path, "--json")

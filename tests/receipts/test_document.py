@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import NewerReceiptError, ReceiptError
-from intact.receipts import canonical, sampling
-from intact.receipts.document import Receipt, Source, read_lines, read_receipts, write_receipts
-from intact.receipts.fields import LARGEST
+from intact.receipts import canonical, request
+from intact.receipts.document import Receipt, read_lines, read_receipts, write_receipts
+from intact.receipts.request import PromptSource
 from intact.receipts.schema import schema
+from intact.strict_json import LARGEST
 from support.effort import counted_calls
 from support.examples import examples
 from support.receipts import plain_receipt, rich_receipt
@@ -44,7 +45,7 @@ def test_canonical_form_is_rfc_8785(value: Any) -> None:
     data = canonical.encode(value)
     assert data == rfc8785.dumps(value)
     assert canonical.read(data, "it") == value
-    canonical.insist(value, data, "it")
+    canonical.require_canonical(value, data, "it")
 
 
 @pytest.mark.parametrize("receipt", RECEIPTS)
@@ -294,9 +295,9 @@ def test_a_line_that_is_too_long_counts_once(tmp_path: Path, over: int) -> None:
 @given(st.integers(-1000 * 10**6, 1000 * 10**6))
 def test_decimals_have_one_form(millionths: int) -> None:
     value = millionths / 10**6
-    text = sampling.decimal_text(value)
+    text = request.decimal_text(value)
     assert float(text) == value
-    assert sampling._DECIMAL.fullmatch(text)
+    assert request._DECIMAL.fullmatch(text)
     assert text != "-0"
 
 
@@ -308,19 +309,19 @@ def test_decimals_have_one_form(millionths: int) -> None:
 )
 def test_sampling_parameters_come_back(temperature: float, seed: int, bias: dict[int, float], stop: list[str]) -> None:
     parameters = SamplingParameters(temperature=temperature, seed=seed, logit_bias=bias, stop=tuple(stop))
-    document = sampling.to_document(parameters)
-    assert sampling.from_document(document, "sampling") == parameters
+    document = request.sampling_to_document(parameters)
+    assert request.sampling_from_document(document, "sampling") == parameters
     SAMPLING.validate(document)
 
 
 @pytest.mark.parametrize("stop", [tuple(map(str, range(257))), ("x" * 1025,)])
 def test_stop_strings_are_bounded_when_written_and_when_read(stop: tuple[str, ...]) -> None:
     with pytest.raises(ReceiptError, match="at most 256 stop strings"):
-        sampling.to_document(SamplingParameters(stop=stop))
-    document = sampling.to_document(SamplingParameters()) | {"stop": list(stop)}
+        request.sampling_to_document(SamplingParameters(stop=stop))
+    document = request.sampling_to_document(SamplingParameters()) | {"stop": list(stop)}
     assert not SAMPLING.is_valid(document)
     with pytest.raises(ReceiptError, match=r"sampling.stop: a receipt has at most 256 stop strings"):
-        sampling.from_document(document, "sampling")
+        request.sampling_from_document(document, "sampling")
 
 
 def test_a_conversation_keeps_its_order_and_numbers() -> None:
@@ -329,7 +330,7 @@ def test_a_conversation_keeps_its_order_and_numbers() -> None:
     assert source.conversation()["scale"] == 1.5
     for text in ("[]", "{}", '{"messages":1}', "[" * 100000, "x"):
         with pytest.raises(ReceiptError, match=r"request\.source\.text"):
-            Source("chat", text).conversation()
+            PromptSource("chat", text).conversation()
 
 
 @given(st.binary() | VALUES.map(canonical.encode))

@@ -8,8 +8,7 @@ import intact
 from intact.engine.drafting import Drafting
 from intact.errors import ParameterError
 from intact.executors.native import available_tiers
-from intact.receipts.chain import first_link, next_link
-from intact.receipts.document import Receipt
+from intact.receipts.document import Receipt, first_link, next_link
 from intact.receipts.make import IN_A_ROW
 from intact.receipts.verify import verify
 from support.asks import Prophet, preempting

@@ -15,10 +15,10 @@ from intact.formats import open_checkpoint
 from intact.models import build_program, program
 from intact.receipts import canonical
 from intact.receipts.document import VERSION, Receipt
+from intact.receipts.identity import describe
 from intact.receipts.lock import FORMAT, LIBRARIES, Lock
 from intact.receipts.schema import schema
 from intact.receipts.verify import verify
-from intact.receipts.weights import describe
 from intact.text import Conversation
 from support.receipts import rich_receipt
 from support.tiny import write_tiny

@@ -7,8 +7,7 @@ from types import MappingProxyType
 import pytest
 
 from intact.errors import ParameterError, ReceiptError
-from intact.receipts.document import Source
-from intact.receipts.source import source_of_chat, tokens_of
+from intact.receipts.request import PromptSource
 from intact.text import Conversation, Tokenizer
 from support.tiny import TEMPLATE, tokenizer_metadata
 
@@ -29,26 +28,28 @@ def dated():
 
 @pytest.mark.parametrize("kind", [MappingProxyType, UserDict])
 def test_mappings_of_any_kind_are_written_as_objects(plain, kind):
-    source = source_of_chat(Conversation([kind(TURNS[0])], {"tools": [kind({"a": kind({})})]}, NOW), plain)
-    assert source == Source("chat", '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"a": {}}]}', None)
-    assert tokens_of(source, plain) == Conversation(TURNS).encode(plain)
+    source = PromptSource.of_chat(Conversation([kind(TURNS[0])], {"tools": [kind({"a": kind({})})]}, NOW), plain)
+    assert source == PromptSource(
+        "chat", '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"a": {}}]}', None
+    )
+    assert source.encode(plain) == Conversation(TURNS).encode(plain)
 
 
 def test_what_json_cannot_hold_is_refused(plain):
     with pytest.raises(ParameterError, match="messages that JSON can hold: set is none of its types"):
-        source_of_chat(Conversation(TURNS, {"tools": {1}}, NOW), plain)
+        PromptSource.of_chat(Conversation(TURNS, {"tools": {1}}, NOW), plain)
 
 
 def test_the_time_stands_beside_a_dated_chat_alone(plain, dated):
     conversation = Conversation(TURNS, {}, NOW)
-    source = source_of_chat(conversation, dated)
+    source = PromptSource.of_chat(conversation, dated)
     assert source.now == "2026-11-20T17:45:00"
-    assert tokens_of(source, dated) == conversation.encode(dated)
+    assert source.encode(dated) == conversation.encode(dated)
     with pytest.raises(ReceiptError, match=r"request\.source\.now must be null"):
-        tokens_of(source, plain)
+        source.encode(plain)
 
 
 @pytest.mark.parametrize("now", ["", "yesterday", "2026-11-20 17:45:00", "20261120T174500", "2026-11-31T00:00:00"])
 def test_a_time_has_one_spelling(dated, now):
     with pytest.raises(ReceiptError, match=r"request\.source\.now must be a time such as"):
-        tokens_of(Source("chat", '{"messages": []}', now), dated)
+        PromptSource("chat", '{"messages": []}', now).encode(dated)

@@ -10,7 +10,8 @@ import intact
 from intact.engine.sampling.constraints import compiler
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts import verify as verifying
-from intact.receipts.document import Receipt, Source
+from intact.receipts.document import Receipt
+from intact.receipts.request import PromptSource
 from intact.receipts.verify import verify
 from support.bombs import BOMBS, contained
 from support.forger import altered, forge
@@ -172,13 +173,13 @@ def test_tokens_lie_below_the_vocabularys_size(model, honest):
 @pytest.mark.parametrize("name", ["self", "messages_", "context", "now"])
 def test_variables_of_any_name(model, honest, name):
     text = json.dumps({"messages": MESSAGES, name: 1})
-    verdict = judge(model, forge(model, altered(honest.header, source=Source("chat", text)), honest.output))
+    verdict = judge(model, forge(model, altered(honest.header, source=PromptSource("chat", text)), honest.output))
     assert verdict.outcome == ("false" if name == "now" else "true")
 
 
 def test_another_system_message(model, honest):
     text = honest.header.request.source.text
-    source = Source("chat", text.replace("brief", "verbose"))
+    source = PromptSource("chat", text.replace("brief", "verbose"))
     said = model.tokenizer.decode(honest.header.request.prompt, skip_special=False)
     verdict = judge(model, forge(model, altered(honest.header, source=source), honest.output))
     made = model.tokenizer.encode_chat(json.loads(source.text)["messages"])

@@ -17,9 +17,19 @@ from intact.errors import ParameterError, ReceiptError
 from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Attend, Norm
-from intact.receipts import canonical, digests
-from intact.receipts.identity import digests_of, numerics_of, weights_of
-from intact.receipts.weights import Weights, check_proof, describe, measure, program_leaf, root_of, tensor_leaf
+from intact.receipts import canonical, identity
+from intact.receipts.identity import (
+    Weights,
+    check_proof,
+    describe,
+    digests_of,
+    measure,
+    numerics_of,
+    program_leaf,
+    root_of,
+    tensor_leaf,
+    weights_of,
+)
 from intact.text import Tokenizer
 from support.folders import VARIANTS, write_folder
 from support.tiny import write_tiny
@@ -137,7 +147,7 @@ def test_every_hyperparameter_counts(program: Program, change: Callable[[Program
 def test_descriptions_hold_no_floats_and_come_back(program: Program) -> None:
     data = canonical.encode(describe(program))
     value = canonical.read(data, "it")
-    canonical.insist(value, data, "it")
+    canonical.require_canonical(value, data, "it")
 
 
 def test_roots_do_not_change_with_the_package(tmp_path: Path) -> None:
@@ -147,8 +157,8 @@ def test_roots_do_not_change_with_the_package(tmp_path: Path) -> None:
         checkpoint = open_checkpoint(write_tiny(tmp_path / f"{architecture}.gguf", architecture))
         found[architecture] = measure(build_program(checkpoint)).root.hex()[:16]
     tokenizer = Tokenizer.from_checkpoint(checkpoint)
-    found["tokenizer"] = digests.tokenizer_digest("sha256", checkpoint, tokenizer).hex()[:16]
-    template = digests.template_digest("sha256", tokenizer)
+    found["tokenizer"] = identity.tokenizer_digest("sha256", checkpoint, tokenizer).hex()[:16]
+    template = identity.template_digest("sha256", tokenizer)
     assert template is not None
     found["template"] = template.hex()[:16]
     assert found == GOLDEN
@@ -166,7 +176,7 @@ def test_tokenizers_differ_by_whatever_changes_tokens(tmp_path: Path) -> None:
         )
     ):
         checkpoint = open_checkpoint(write_tiny(tmp_path / f"{number}.gguf", metadata=metadata))
-        seen.add(digests.tokenizer_digest("sha256", checkpoint, Tokenizer.from_checkpoint(checkpoint)))
+        seen.add(identity.tokenizer_digest("sha256", checkpoint, Tokenizer.from_checkpoint(checkpoint)))
     assert len(seen) == 5
 
 

@@ -12,7 +12,7 @@ import pytest
 import intact
 from intact.errors import NewerReceiptError, ParameterError, ReceiptError
 from intact.reason import Answer, Extend, Problem, method
-from intact.receipts.weights import check_proof
+from intact.receipts.identity import check_proof
 from intact.run_receipts.document import RunReceipt, leaf_of
 from intact.run_receipts.entries import ScoreEntry, TextEntry
 from intact.run_receipts.replay import replay

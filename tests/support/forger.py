@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from intact.library import Model
-from intact.receipts.chain import first_link, next_link
-from intact.receipts.document import Header, Output, Receipt
+from intact.receipts.document import Header, Output, Receipt, first_link, next_link
 
 
 def states(model: Model, text: Sequence[int]) -> list[bytes]:
@@ -33,7 +32,7 @@ def forge(model: Model, header: Header, output: Output) -> Receipt:
 
 
 def altered(header: Header, **changes: Any) -> Header:
-    """A header with another request: fields of `Request`, or of `SamplingParameters`."""
+    """A header with another request: fields of `AnswerRequest`, or of `SamplingParameters`."""
     request = header.request
     own = {name: changes.pop(name) for name in ("prompt", "branch", "source") if name in changes}
     return replace(header, request=replace(request, parameters=replace(request.parameters, **changes), **own))

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.receipts.document import Header, ModelDigests, Numerics, Output, Receipt, Request, Source
+from intact.receipts.document import Header, ModelDigests, Numerics, Output, Receipt
+from intact.receipts.request import AnswerRequest, PromptSource
 
 CHAT = '{"messages":[{"role":"user","content":"Why? \\"é\\" 😀"}],"scale":1.5}'
 
@@ -24,7 +25,9 @@ def rich_receipt(**changes: Any) -> Receipt:
         json_schema={"type": "object", "properties": {"b": {}, "a": {}}},
     )
     model = ModelDigests(bytes(range(32)), 272, b"t" * 32, b"c" * 32, (0, 2), "A model")
-    request = Request((1, 2, 49151), parameters, ("problem-12", 3), "llguidance 1.3.0", Source("chat", CHAT, None))
+    request = AnswerRequest(
+        (1, 2, 49151), parameters, ("problem-12", 3), "llguidance 1.3.0", PromptSource("chat", CHAT, None)
+    )
     output = Output((5, 6, 2), "stop", 'He said "no"\t\\ {[,😀', (-1, 0, -(1 << 40)))
     fields: dict[str, Any] = {"model": model, "numerics": Numerics("1", "int8", 8), "request": request}
     header = Header(**{**fields, **{name: changes.pop(name) for name in (*fields, "hash") if name in changes}})
@@ -34,5 +37,5 @@ def rich_receipt(**changes: Any) -> Receipt:
 def plain_receipt() -> Receipt:
     """One that leaves out whatever can be left out."""
     model = ModelDigests(bytes(32), 1, bytes(32), None, (), None)
-    request = Request((0,), SamplingParameters(), ("0123456789abcdef", 0))
+    request = AnswerRequest((0,), SamplingParameters(), ("0123456789abcdef", 0))
     return Receipt(Header(model, Numerics("1", "fp32", 4), request), Output((0,), "length", ""), bytes(32))

@@ -7,7 +7,8 @@ from typing import Any
 from intact.library import Model
 from intact.reason.backends.base import Generation, Written
 from intact.reason.trace import path
-from intact.receipts.document import Header, Request
+from intact.receipts.document import Header
+from intact.receipts.request import AnswerRequest
 from intact.run_receipts.claims import Claims
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import Entry, TextEntry
@@ -27,7 +28,7 @@ class Liar(ReplayBackend):
         assert isinstance(entry, TextEntry)
         compiler = header.compiler if generation.parameters.constraint is not None else None
         prompt = tuple(self._texts.context(generation.state))
-        asked = Request(prompt, generation.parameters, generation.branch, compiler)
+        asked = AnswerRequest(prompt, generation.parameters, generation.branch, compiler)
         false = forge(self.model, Header(self._own.digests, self._own.numerics, asked, header.hash), entry.output)
         state = entry.state and states(self.model, [*prompt, *entry.output.tokens])[-2]
         own = TextEntry(generation.branch, false.header.digest, false.output, false.chain, state)

@@ -17,7 +17,8 @@ from intact.cli.verify import Entry, entries
 from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
-    from intact.receipts.document import ModelDigests, Numerics, Receipt, Source
+    from intact.receipts.document import ModelDigests, Numerics, Receipt
+    from intact.receipts.request import PromptSource
     from intact.run_receipts.document import RunReceipt
 
 UNREADABLE: Final = 2
@@ -165,7 +166,7 @@ def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:
     return parts | {"numerics": numerics.to_document()}
 
 
-def _source(source: Source | None) -> dict[str, Any] | None:
+def _source(source: PromptSource | None) -> dict[str, Any] | None:
     """What a prompt was made from; the text itself where it is no conversation."""
     if source is None:
         return None

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
 """The exit status of each outcome. Of several outcomes the first one in this order decides."""
-LARGE: Final = 1 << 20
-"""Bytes of receipts with which no further one is read before they are verified."""
+BYTES_PER_TOKEN: Final = 128
+"""A receipt of more bytes counts as one of more tokens, so that a window of receipts stays below some megabytes."""
 EXAMPLES = """\
 One answer, and what it was made with
   intact run "Why is the sky blue?" --receipt sky.receipt
@@ -155,15 +155,15 @@ def command(
 
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
     """The lines of all files, or those of them whose numbers, over all files, are chosen."""
-    from intact.receipts.document import read_lines
-    from intact.run_receipts.document import read_any
+    from intact.receipts.document import read_any, read_lines
+    from intact.run_receipts import PARSERS
 
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield Entry(file, number, len(line), read_any(line))
+            yield Entry(file, number, len(line), read_any(line, PARSERS))
         except ReceiptError as error:
             yield Entry(file, number, len(line), error)
 
@@ -180,20 +180,6 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
     missed = [{"false": false, "probability": p} for false, p in misses(total, number).items()]
     chosen = picked | set(range(len(found))) - set(places)
     return chosen, {"receipts": total, "chosen": number, "nonce": nonce, "missed": missed}
-
-
-def _windows(entries: Iterator[Entry]) -> Iterator[list[tuple[int, Entry]]]:
-    """Entries with their numbers, some at a time: as many as are verified together, or less where they are large."""
-    from intact.receipts.verify import WINDOW
-
-    window: list[tuple[int, Entry]] = []
-    for number, entry in enumerate(entries):
-        window.append((number, entry))
-        if len(window) == WINDOW or sum([one.size for _, one in window]) >= LARGE:
-            yield window
-            window = []
-    if window:
-        yield window
 
 
 class _Verifier:
@@ -223,9 +209,14 @@ class _Verifier:
     def run(self, entries: Iterator[Entry]) -> Iterator[tuple[int, Entry, Verdict | RunVerdict]]:
         """A verdict for each entry, with its number, as soon as it is known: answers are verified many at once."""
         from intact.receipts.document import Receipt
-        from intact.receipts.verify import unreadable
+        from intact.receipts.verify import unreadable, windows
 
-        for window in _windows(entries):
+        def tokens(numbered: tuple[int, Entry]) -> int:
+            content, size = numbered[1].content, numbered[1].size // BYTES_PER_TOKEN
+            claimed = content.count if isinstance(content, Receipt) else 0
+            return max(size, min(claimed, self._tokens or claimed))
+
+        for window in windows(enumerate(entries), tokens):
             groups: dict[tuple[Profile, int], list[tuple[int, Entry]]] = {}
             runs = []
             for number, entry in window:
@@ -239,20 +230,19 @@ class _Verifier:
                     runs.append((number, entry, content))
             for (profile, bits), group in groups.items():
                 answers = [entry.content for _, entry in group if isinstance(entry.content, Receipt)]
-                for (number, entry), verdict in zip(group, self._judge(profile, bits, answers), strict=True):
+                for (number, entry), verdict in zip(group, self._verify(profile, bits, answers), strict=True):
                     yield number, entry, verdict
             for number, entry, run in runs:
                 yield number, entry, self._judge_run(run)
 
-    def _judge(self, profile: Profile, bits: int, receipts: list[Receipt]) -> Iterator[Verdict]:
-        from intact.receipts.verify import Verdict, verify
+    def _verify(self, profile: Profile, bits: int, receipts: list[Receipt]) -> list[Verdict]:
+        from intact.receipts.verify import Verdict, verify_together
 
         try:
             model = self._model("", profile, bits)
         except (IntactError, OSError) as error:
-            yield from [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
-            return
-        yield from verify(model, receipts, self._tokens, self._key)
+            return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
+        return verify_together(model, receipts, self._tokens, self._key)
 
     def _model(self, name: str, profile: Profile, bits: int) -> Model:
         """The model of a name; another that was loaded under it is given up first."""

@@ -1,33 +1,35 @@
-"""JSON in one form only (RFC 8785), read from strangers within bounds; what would be written otherwise is refused.
+"""Canonical JSON (RFC 8785) within bounds of size, and the hash functions that digests of it are taken with.
 
 Documents hold objects, lists, strings, integers, booleans and null, and the names of members are ASCII. Of these the
-standard library writes what RFC 8785 asks for, which the tests hold against the `rfc8785` package.
+standard library writes what RFC 8785 asks for, which the tests compare with the `rfc8785` package.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-import reprlib
 from bisect import bisect_left
-from collections import Counter
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, Protocol
 
-from intact.errors import ReceiptError
+from intact import strict_json
+from intact.errors import ParameterError, ReceiptError, install
 
 MOST_BYTES: Final = 8 << 20
 MOST_BYTES_UNICODE: Final = 4 << 20
-"""Where a character is not ASCII, since each may then take four bytes."""
+"""The limit of a text that is not all ASCII, since each character may then take four bytes."""
 MOST_VALUES: Final = (1 << 18) + (1 << 12)
-"""Commas and opening brackets outside strings: so many values at most."""
-LARGEST: Final = (1 << 53) - 1
-"""Beyond it JSON's numbers are not exact everywhere."""
+"""Limit on commas and opening brackets outside strings, and so on values."""
+HashName = Literal["sha256", "blake3"]
+HASHES: Final[tuple[HashName, ...]] = ("sha256", "blake3")
+SIZE: Final = 32
+"""Bytes of a digest."""
 _MARKS: Final = (b",", b"[", b"{")
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 def encode(value: Any) -> bytes:
-    """Write a value.
+    """Write a value in canonical form.
 
     Raises
     ------
@@ -42,59 +44,37 @@ def encode(value: Any) -> bytes:
 
 
 def read(data: bytes, what: str, floats: bool = False) -> Any:
-    """Read a value in whatever form; memory and time are bounded before anything is made of it.
+    """Read a value in any form; memory and time are bounded before it is parsed.
 
     Parameters
     ----------
     what : str
-        What it is, for messages.
+        A name for the value in messages.
     floats : bool
-        Whether numbers may be other than integers.
+        If true, numbers may have a fraction.
 
     Raises
     ------
     ReceiptError
-        If it is too large, or no JSON.
+        If it is too large, or not JSON.
     """
     check_size(data, what)
+    return strict_json.parse(data, what, floats=floats)
+
+
+def require_canonical(value: Any, data: bytes, what: str) -> None:
+    """Raise `ReceiptError` if data is not the canonical form of the value that was read from it."""
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ReceiptError(f"{what} is not UTF-8: byte {error.start} is 0x{data[error.start]:02X}") from None
-
-    def refuse(number: str) -> NoReturn:
-        raise ReceiptError(f"{what} holds the number {number:.40}; expected integers")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-            raise ReceiptError(f"{what} has the member {reprlib.repr(twice)} twice")
-        return found
-
-    try:
-        return json.loads(text, parse_float=None if floats else refuse, parse_constant=refuse, object_pairs_hook=unique)
-    except ReceiptError:
-        raise
+        canonical = encode(value)
     except RecursionError:
         raise ReceiptError(f"{what} is nested too deep") from None
-    except ValueError as error:
-        raise ReceiptError(f"{what} is no JSON: {error!s:.200}") from None
-
-
-def insist(value: Any, data: bytes, what: str) -> None:
-    """Refuse data that is not the canonical form of the value that was read from it."""
-    try:
-        again = encode(value)
-    except RecursionError:
-        raise ReceiptError(f"{what} is nested too deep") from None
-    if again != data:
-        at = bisect_left(range(len(data)), True, key=lambda i: again[: i + 1] != data[: i + 1])
+    if canonical != data:
+        at = bisect_left(range(len(data)), True, key=lambda i: canonical[: i + 1] != data[: i + 1])
         raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): byte {at} is the first that should be different")
 
 
 def check_size(data: bytes, what: str) -> None:
-    """Refuse what is larger than a receipt may be."""
+    """Raise `ReceiptError` if data is larger than a receipt may be."""
     most = MOST_BYTES if data.isascii() else MOST_BYTES_UNICODE
     if len(data) > most:
         raise ReceiptError(f"{what} has {len(data):,} bytes; expected at most {most:,}")
@@ -106,3 +86,41 @@ def check_size(data: bytes, what: str) -> None:
         if sum(map(bare.count, _MARKS)) <= MOST_VALUES:
             return
     raise ReceiptError(f"{what} has more than {MOST_VALUES:,} values")
+
+
+class Hash(Protocol):
+    """A hash function at work."""
+
+    def update(self, data: Any, /) -> Any:
+        """Add bytes."""
+
+    def digest(self) -> bytes:
+        """Return the digest of all bytes so far."""
+
+
+def new_hash(name: HashName) -> Hash:
+    """Begin a digest.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such function, or the package that has it is missing.
+    """
+    if name == "sha256":
+        return hashlib.sha256()
+    if name != "blake3":
+        raise ParameterError(f"the hash must be one of {', '.join(HASHES)}, got {name!r:.40}")
+    try:
+        from blake3 import blake3
+    except ImportError:
+        raise ParameterError(f"BLAKE3 needs the package blake3: {install('receipts')}") from None
+    made: Hash = blake3()
+    return made
+
+
+def digest(name: HashName, *parts: Any) -> bytes:
+    """Return the digest of bytes or buffers, one after the other."""
+    made = new_hash(name)
+    for part in parts:
+        made.update(part)
+    return made.digest()

@@ -1,57 +1,63 @@
-"""The receipt of one answer: its parts as values, and the one form in which they are written (docs/receipts.md)."""
+"""The receipt of one answer: its parts as values, its chain of digests, and its canonical form (docs/receipts.md).
+
+The chain has a link of 32 bytes for each token of the output:
+
+    link 0 = H("intact-receipt-chain-1" LF, the header's digest)
+    link i = H(link i - 1, token i as four bytes, the input of the head that gave the logits token i was drawn from)
+
+A link binds everything before it, and the first false one says where an answer leaves the computation.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
-from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ReceiptError
 from intact.executors.base import PROFILES, Profile
 from intact.files import write_whole
-from intact.receipts import canonical, sampling
-from intact.receipts.canonical import LARGEST
-from intact.receipts.digests import HASHES, SIZE, HashName, digest
-from intact.receipts.fields import Fields, check_kind, is_integer
+from intact.receipts import canonical
+from intact.receipts.canonical import HASHES, SIZE, HashName, digest
+from intact.receipts.request import AnswerRequest
 from intact.receipts.signature import Signature
+from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-receipt"
 VERSION: Final = 1
-MOST_PARTS: Final = 16
-"""Of a branch."""
 Finish = Literal["stop", "length", "context"]
-Kind = Literal["text", "chat"]
-_KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
 FINISHES: Final[tuple[Finish, ...]] = ("stop", "length", "context")
 Cut = Literal["cancelled"]
-"""How a text of a run may also end: another won the race."""
+"""Another finish reason, of texts of runs: another text won the race."""
+Other = TypeVar("Other")
+"""A receipt of another kind."""
+_CHAIN: Final = b"intact-receipt-chain-1\n"
 _HEADER: Final = ("format", "version", "hash", "model", "numerics", "request")
 _LOGPROB: Final = 1 << 48
+_NO_OTHERS: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True)
 class ModelDigests:
-    """Which model answered.
+    """The model that answered, by its digests.
 
     Attributes
     ----------
     weights : bytes
-        Root of the Merkle tree over program and tensors (`intact.receipts.weights`).
+        Root of the Merkle tree over program and tensors (`intact.receipts.identity`).
     tensors : int
-        How many tensors it has.
+        The number of its tensors.
     tokenizer, template : bytes
         Digests of tokenizer and chat template; None for a model without a template.
     ends : tuple of int
         Tokens that end a text, ascending.
     name : str or None
-        What the checkpoint calls itself. Informative: no verdict depends on it.
+        The name in the checkpoint. Informative: no verdict depends on it.
     """
 
     weights: bytes
@@ -62,7 +68,7 @@ class ModelDigests:
     name: str | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         return {
             "weights": self.weights.hex(),
             "tensors": self.tensors,
@@ -74,141 +80,41 @@ class ModelDigests:
 
     @classmethod
     def from_document(cls, value: Any) -> ModelDigests:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "model", ("weights", "tensors", "tokenizer", "template", "ends", "name"))
-        ends = fields.integers("ends")
-        if any(a >= b for a, b in pairwise(ends)):
-            fields.fail("ends", "tokens in ascending order")
         return cls(
             fields.digest("weights"),
             fields.integer("tensors", 1, 1 << 24),
             fields.digest("tokenizer"),
             fields.maybe("template", fields.digest),
-            ends,
+            fields.ascending("ends"),
             fields.maybe("name", fields.text),
         )
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """Which arithmetic: its version, the profile, and the bits of matrices that the checkpoint stores as floats."""
+    """The arithmetic: its version, the profile, and the bits of matrices that the checkpoint stores as floats."""
 
     version: str
     profile: Profile
     bits: int = 8
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         return {"version": self.version, "profile": self.profile, "bits": self.bits}
 
     @classmethod
     def from_document(cls, value: Any) -> Numerics:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "numerics", ("version", "profile", "bits"))
         profile = cast(Profile, fields.choice("profile", PROFILES))
         return cls(fields.text("version"), profile, fields.choice("bits", (8, 4)))
 
 
 @dataclass(frozen=True)
-class Source:
-    """What the prompt's tokens were made from.
-
-    Attributes
-    ----------
-    kind : {'text', 'chat'}
-        A text, or what the chat template was given.
-    text : str
-        The text itself; or an object in JSON, whose members keep their order, with `messages` and whatever other
-        variables the template was given.
-    now : str or None
-        The time that the template was told, as 2026-11-20T17:45:00, if it asks for one.
-    """
-
-    kind: Kind
-    text: str
-    now: str | None = None
-
-    def to_document(self) -> dict[str, Any]:
-        """Describe it."""
-        return {"kind": self.kind, "text": self.text, "now": self.now}
-
-    @classmethod
-    def from_document(cls, value: Any) -> Source:
-        """Read it."""
-        fields = Fields(value, "request.source", ("kind", "text", "now"))
-        kind = fields.choice("kind", _KINDS)
-        return cls(kind, fields.text("text"), fields.maybe("now", fields.text))
-
-    def conversation(self) -> dict[str, Any]:
-        """The variables of the template, `messages` among them.
-
-        Raises
-        ------
-        ReceiptError
-            If it is no such object.
-        """
-        value = canonical.read(self.text.encode(), "request.source.text", floats=True)
-        if self.kind != "chat" or not isinstance(value, dict) or not isinstance(value.get("messages"), list):
-            raise ReceiptError("request.source.text must be a JSON object with a list of messages")
-        return value
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked.
-
-    Attributes
-    ----------
-    prompt : tuple of int
-        Its tokens.
-    parameters : SamplingParameters
-        How tokens are drawn, and when the answer ends; the seed is among them.
-    branch : tuple of str and int
-        What names the draws beside the seed: by default the prompt's name and the sample's number.
-    compiler : str or None
-        What compiled the constraint, such as `llguidance 1.3.0`; None without one.
-    source : Source or None
-        What the tokens were made from, if it is known.
-    """
-
-    prompt: tuple[int, ...]
-    parameters: SamplingParameters
-    branch: tuple[str | int, ...]
-    compiler: str | None = None
-    source: Source | None = None
-
-    def to_document(self) -> dict[str, Any]:
-        """Describe it."""
-        return {
-            "prompt": list(self.prompt),
-            "sampling": sampling.to_document(self.parameters),
-            "branch": list(self.branch),
-            "compiler": self.compiler,
-            "source": None if self.source is None else self.source.to_document(),
-        }
-
-    @classmethod
-    def from_document(cls, value: Any) -> Request:
-        """Read it."""
-        fields = Fields(value, "request", ("prompt", "sampling", "branch", "compiler", "source"))
-        parameters = sampling.from_document(fields.values["sampling"], "request.sampling")
-        branch = fields.values["branch"]
-        if (
-            not isinstance(branch, list)
-            or len(branch) > MOST_PARTS
-            or not all(isinstance(part, str) or is_integer(part, -LARGEST, LARGEST) for part in branch)
-        ):
-            fields.fail("branch", f"a list of at most {MOST_PARTS} strings and integers")
-        compiler = fields.maybe("compiler", fields.text)
-        if (compiler is None) != (parameters.constraint is None):
-            fields.fail("compiler", "the name of what compiled the constraint, and null without one")
-        source = None if fields.values["source"] is None else Source.from_document(fields.values["source"])
-        return cls(fields.integers("prompt", shortest=1), parameters, tuple(branch), compiler, source)
-
-
-@dataclass(frozen=True)
 class Output:
-    """What was answered.
+    """The answer.
 
     Attributes
     ----------
@@ -217,12 +123,12 @@ class Output:
     finish : {'stop', 'length', 'context', 'cancelled'}
         An end token or stop string, `max_tokens`, or the context's end; of a text of a run also that another won.
     text : str
-        What the tokens say, without what ended it.
+        The text of the tokens, without the stop string or end token.
     logprobs : tuple of int or None
         Natural log-probabilities of the tokens under the model, times 2^24.
     top : bytes or None
-        The likeliest tokens at each place (`intact.receipts.likeliest`). Only texts of runs have any, who write them
-        themselves.
+        The likeliest tokens at each place (`intact.receipts.likeliest`). Only texts of runs have them, and the run's
+        receipt writes them.
     """
 
     tokens: tuple[int, ...]
@@ -232,13 +138,13 @@ class Output:
     top: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         logprobs = None if self.logprobs is None else list(self.logprobs)
         return {"tokens": list(self.tokens), "finish": self.finish, "text": self.text, "logprobs": logprobs}
 
     @classmethod
     def from_document(cls, value: Any, finishes: Sequence[Finish | Cut] = FINISHES) -> Output:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "output", ("tokens", "finish", "text", "logprobs"))
         tokens = fields.integers("tokens", shortest=1)
         logprobs = fields.maybe("logprobs", lambda name: fields.integers(name, -_LOGPROB, 0))
@@ -249,15 +155,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Header:
-    """All that decides an answer: model, arithmetic and request. Its digest seeds the chain."""
+    """Everything that decides an answer: model, arithmetic and request. Its digest seeds the chain."""
 
     model: ModelDigests
     numerics: Numerics
-    request: Request
+    request: AnswerRequest
     hash: HashName = "sha256"
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -280,9 +186,9 @@ class Receipt:
     Attributes
     ----------
     chain : bytes
-        A link of 32 bytes for each token of the output (`intact.receipts.chain`).
+        A link of 32 bytes for each token of the output.
     signature : Signature or None
-        Of `digest`, by whoever vouches for it.
+        The signature of `digest`.
     """
 
     header: Header
@@ -298,15 +204,15 @@ class Receipt:
 
     @property
     def count(self) -> int:
-        """How many tokens its output has."""
+        """The number of tokens of the output."""
         return len(self.output.tokens)
 
     def link(self, index: int) -> bytes:
-        """The link of a token of the output."""
+        """Return the link of a token of the output."""
         return self.chain[SIZE * index : SIZE * (index + 1)]
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         value = self._unsigned()
         if self.signature is not None:
             value["signature"] = self.signature.to_document()
@@ -333,15 +239,15 @@ class Receipt:
 
     @property
     def digest(self) -> bytes:
-        """The digest of its canonical form, the signature left out: what a signature signs."""
+        """The digest of its canonical form without the signature: what a signature signs."""
         return digest(self.header.hash, canonical.encode(self._unsigned()))
 
     def signed(self, signature: Signature | None) -> Receipt:
-        """The same with a signature."""
+        """Return the same receipt with a signature."""
         return replace(self, signature=signature)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it to a file of its own, as `write_receipts` does."""
+        """Write it to a file as `write_receipts` does."""
         write_receipts(Path(path), [self])
 
     @classmethod
@@ -362,19 +268,37 @@ class Receipt:
             Header(
                 ModelDigests.from_document(value["model"]),
                 Numerics.from_document(value["numerics"]),
-                Request.from_document(value["request"]),
+                AnswerRequest.from_document(value["request"]),
                 fields.choice("hash", HASHES),
             ),
             Output.from_document(value["output"]),
             read_base64(fields, "chain"),
             Signature.from_document(value["signature"]) if "signature" in value else None,
         )
-        canonical.insist(receipt.to_document(), data, "the receipt")
+        canonical.require_canonical(receipt.to_document(), data, "the receipt")
         return receipt
 
 
+def first_link(name: HashName, header: bytes) -> bytes:
+    """Return the link that all links of a chain follow, from the header's digest."""
+    return digest(name, _CHAIN, header)
+
+
+def next_link(name: HashName, last: bytes, token: int, head: bytes) -> bytes:
+    """Return the link of a token.
+
+    Parameters
+    ----------
+    last : bytes
+        The link before it.
+    head : bytes
+        The input of the head there, as `Executor.head_inputs` returns it.
+    """
+    return digest(name, last, token.to_bytes(4, "little"), head)
+
+
 def write_base64(data: bytes) -> str:
-    """Bytes as base64url without padding."""
+    """Return bytes as base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -387,17 +311,38 @@ def read_base64(fields: Fields, name: str) -> bytes:
         fields.fail(name, "base64url without padding")
 
 
-def read_receipts(path: Path) -> Iterator[Receipt]:
-    """Read a file of receipts: one a line.
+def read_any(data: bytes, others: Mapping[str, Callable[[bytes], Other]] = _NO_OTHERS) -> Receipt | Other:
+    """Read a receipt of an answer, or of another kind; nothing in it is trusted.
+
+    Parameters
+    ----------
+    others : mapping of str to callable
+        For other formats, such as `intact.run_receipts.PARSERS`, the function that reads them.
+
+    Raises
+    ------
+    NewerReceiptError
+        If it is of a later version.
+    ReceiptError
+        If it is no receipt.
+    """
+    for name, parse in others.items():
+        if f'"format":"{name}"'.encode() in data:
+            return parse(data)
+    return Receipt.parse(data)
+
+
+def read_receipts(path: Path, others: Mapping[str, Callable[[bytes], Other]] = _NO_OTHERS) -> Iterator[Receipt | Other]:
+    """Read a file of receipts, one a line, each as by `read_any`.
 
     Raises
     ------
     ReceiptError
-        Naming file and line, if it cannot be read or one of them is no receipt.
+        Naming file and line, if the file cannot be read or a line is no receipt.
     """
     for number, line in enumerate(read_lines(path), 1):
         try:
-            yield Receipt.parse(line)
+            yield read_any(line, others)
         except ReceiptError as error:
             raise type(error)(f"{path}, line {number}: {error}") from error
 
@@ -424,15 +369,23 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise ReceiptError(f"{path} is empty; expected a receipt a line")
 
 
-class Encodes(Protocol):
+class AnyReceipt(Protocol):
     """A receipt of any kind."""
+
+    @property
+    def signature(self) -> Signature | None:
+        """The signature of `digest`, if it is signed."""
+
+    @property
+    def digest(self) -> bytes:
+        """The digest that is cited and signed."""
 
     def encode(self) -> bytes:
         """Write it in canonical form."""
 
 
-def write_receipts(path: Path, receipts: Iterable[Encodes]) -> None:
-    """Write a file of receipts, one a line; the file appears whole or not at all. A symbolic link is replaced.
+def write_receipts(path: Path, receipts: Iterable[AnyReceipt]) -> None:
+    """Write a file of receipts, one a line, whole or not at all. A symbolic link is replaced.
 
     Raises
     ------

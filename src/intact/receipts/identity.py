@@ -1,32 +1,104 @@
-"""Which model this is, as receipts say it."""
+"""The digests by which a receipt names its model: weights and program, tokenizer, chat template (docs/receipts.md).
+
+Weights and program have a Merkle tree: one leaf for the program, one for each tensor (the tree of RFC 6962).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import struct
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from intact.errors import ParameterError, ReceiptError
 from intact.executors.base import Profile, choose_threads
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Strings
+from intact.models import Program
+from intact.models.program import Op
 from intact.numerics import VERSION, fp32
-from intact.receipts.digests import HashName, template_digest, tokenizer_digest
+from intact.receipts import canonical
+from intact.receipts.canonical import HashName, digest
 from intact.receipts.document import ModelDigests, Numerics
-from intact.receipts.weights import Weights, measure
+from intact.strict_json import LARGEST
+from intact.text import Tokenizer
 
 if TYPE_CHECKING:
-    from intact.formats import Checkpoint
     from intact.library import Model
-    from intact.models import Program
-    from intact.text import Tokenizer
+
+PROGRAM: Final = ""
+"""The name of the leaf of the program; it comes before all tensors."""
+_LEAF: Final = b"\0"
+_NODE: Final = b"\1"
+_BLOCK: Final = 1 << 24
+"""Bytes of a tensor that are hashed at a time."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The proof that a leaf belongs to a root: its place among `size` leaves, and the siblings on its way up."""
+
+    index: int
+    size: int
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The leaves of a model, and the root over them.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The program's, then the tensors' in the order of their UTF-8.
+    leaves : tuple of bytes
+        Their digests.
+    """
+
+    hash: HashName
+    names: tuple[str, ...]
+    leaves: tuple[bytes, ...]
+
+    @property
+    def root(self) -> bytes:
+        """The digest of the whole tree."""
+        return root_of(self.hash, self.leaves)
+
+    @property
+    def tensors(self) -> int:
+        """The number of tensors."""
+        return len(self.names) - 1
+
+    def prove(self, name: str) -> Proof:
+        """Return the proof that a tensor, or with an empty name the program, belongs to the root.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such tensor.
+        """
+        if name not in self.names:
+            raise ParameterError(f"this model has no tensor {name!r:.80}; it has {self.names[1]}, ...")
+        index = self.names.index(name)
+        return Proof(index, len(self.leaves), tuple(path_of(self.hash, self.leaves, index)))
+
 
 _measured: WeakKeyDictionary[Model, dict[HashName, tuple[Weights, ModelDigests]]] = WeakKeyDictionary()
 
 
 def weights_of(model: Model, hash: HashName = "sha256") -> Weights:  # noqa: A002
-    """The Merkle tree over a model, read from its file when first asked for."""
+    """Return the Merkle tree over a model; the first call reads the whole file."""
     return _measure(model, hash)[0]
 
 
 def digests_of(model: Model, hash: HashName = "sha256") -> ModelDigests:  # noqa: A002
-    """The digests of a model, taken when first asked for.
+    """Return the digests of a model; the first call reads the whole file.
 
     Raises
     ------
@@ -37,13 +109,13 @@ def digests_of(model: Model, hash: HashName = "sha256") -> ModelDigests:  # noqa
 
 
 def numerics_of(model: Model) -> Numerics:
-    """The arithmetic that a model runs in."""
+    """Return the arithmetic that a model runs in."""
     executor = model.executor
     return Numerics(version_of(executor.profile), executor.profile, executor.bits)
 
 
 def version_of(profile: Profile) -> str:
-    """The version of a profile's arithmetic."""
+    """Return the version of a profile's arithmetic."""
     return fp32.VERSION if profile == "fp32" else VERSION
 
 
@@ -60,7 +132,7 @@ def identify(
     tokenizer: Tokenizer,
     hash: HashName = "sha256",  # noqa: A002
 ) -> tuple[Weights, ModelDigests]:
-    """The Merkle tree over a checkpoint, and all its digests.
+    """Return the Merkle tree over a checkpoint, and all its digests.
 
     Raises
     ------
@@ -74,11 +146,171 @@ def identify(
         tokenizer_digest(hash, checkpoint, tokenizer),
         template_digest(hash, tokenizer),
         tuple(sorted(tokenizer.eos_ids)),
-        own_name(checkpoint),
+        _declared_name(checkpoint),
     )
 
 
-def own_name(checkpoint: Checkpoint) -> str | None:
-    """What a GGUF file calls its model."""
+def _declared_name(checkpoint: Checkpoint) -> str | None:
+    """Return the name that a GGUF file gives its model."""
     name: Any = checkpoint.metadata.get("general.name")
     return name if isinstance(name, str) and name else None
+
+
+def template_digest(name: HashName, tokenizer: Tokenizer) -> bytes | None:
+    """Return the digest of a chat template: its text in UTF-8; after a byte 0xFF that of the one for tools, if any."""
+    template = tokenizer.chat_template
+    if template is None:
+        return None
+    return digest(name, b"\xff".join(text.encode("utf-8", "surrogatepass") for text in template.sources))
+
+
+def tokenizer_digest(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> bytes:
+    """Return the digest of a tokenizer.
+
+    Raises
+    ------
+    ReceiptError
+        If its file was removed, or holds a value without a canonical form.
+    """
+    describe = _of_gguf if checkpoint.format == "gguf" else _of_folder
+    return digest(name, canonical.encode(describe(name, checkpoint, tokenizer)))
+
+
+def _of_gguf(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, Any]:
+    metadata: Mapping[str, Any] = checkpoint.metadata
+    keys = [key for key in metadata if key.startswith("tokenizer.ggml.")]
+    return {"format": "gguf", "metadata": {key: _metadata_value(metadata[key], key) for key in keys}}
+
+
+def _metadata_value(value: Any, key: str) -> Any:
+    """Return a value of metadata with floats as the hexadecimal digits of their binary64 bits."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f":
+            digits = value.astype(">f8").tobytes().hex()
+            return [digits[at : at + 16] for at in range(0, len(digits), 16)]
+        value = value.tolist()
+    if isinstance(value, Strings):
+        return value.tolist()
+    if isinstance(value, float):
+        return struct.pack(">d", value).hex()
+    if isinstance(value, list | tuple):
+        return [_metadata_value(item, key) for item in value]
+    if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) <= LARGEST):
+        return value
+    raise ReceiptError(f"{key} holds {value!r:.60}, which has no place in a receipt")
+
+
+def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, Any]:
+    file: Path = checkpoint.folder / "tokenizer.json"
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ReceiptError(f"{file}: cannot be read again ({error}); a receipt needs its digest") from error
+    prefix, suffix = tokenizer.around
+    return {
+        "format": "json",
+        "file": digest(name, content).hex(),
+        "bos": tokenizer.bos_id,
+        "prefix": list(prefix),
+        "suffix": list(suffix),
+    }
+
+
+def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002
+    """Read all tensors of a program and compute their digests; some gigabytes take seconds."""
+    names = sorted(program.tensors, key=str.encode)
+    by_size = sorted(names, key=lambda name: program.tensors[name].data.nbytes, reverse=True)
+    with ThreadPoolExecutor(max(1, threads)) as pool:  # hash functions release the interpreter's lock
+        found = dict(zip(by_size, pool.map(lambda n: tensor_leaf(hash, n, program.tensors[n]), by_size), strict=True))
+    leaves = [program_leaf(hash, program), *(found[name] for name in names)]
+    return Weights(hash, (PROGRAM, *names), tuple(leaves))
+
+
+def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
+    """Return the digest of a tensor: of a zero byte, a line of JSON that names it, and its bytes in the checkpoint."""
+    head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
+    blocks = (tensor.data[at : at + _BLOCK] for at in range(0, tensor.data.nbytes, _BLOCK))
+    return digest(hash, _LEAF, head, b"\n", *blocks)
+
+
+def program_leaf(hash: HashName, program: Program) -> bytes:  # noqa: A002
+    """Return the digest of a zero byte and the program's description."""
+    return digest(hash, _LEAF, canonical.encode(describe(program)))
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """Describe all of a program that decides the answer besides its tensors, without floats."""
+    return {
+        "architecture": program.architecture,
+        "buffers": {name: _members(buffer) for name, buffer in program.buffers.items()},
+        "ops": [_op(op) for op in program.ops],
+        "rotations": [[str(turn) for turn in rotation.tolist()] for rotation in program.rotations],
+        "layers": program.layers,
+        "kv_heads": program.kv_heads,
+        "head_width": program.head_width,
+        "vocabulary": program.vocabulary,
+        "context": program.context,
+    }
+
+
+def _op(op: Op) -> dict[str, Any]:
+    return {"op": type(op).__name__.lower(), **_members(op)}
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults: a new field changes no old description."""
+    found = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
+    return {name: _plain(item) for name, (item, default) in found.items() if default is MISSING or item != default}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float | Fraction):
+        return str(Fraction(value))
+    if isinstance(value, tuple):
+        return [_members(item) for item in value]
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def check_proof(hash: HashName, root: bytes, leaf: bytes, proof: Proof) -> bool:  # noqa: A002
+    """Return true if a leaf is at its place in the tree with a root (RFC 9162, section 2.1.3.2)."""
+    index, last, digest = proof.index, proof.size - 1, leaf
+    if not 0 <= index <= last:
+        return False
+    for sibling in proof.path:
+        if last == 0:
+            return False
+        if index % 2 or index == last:
+            digest = _node(hash, sibling, digest)
+            while index % 2 == 0 and index:
+                index, last = index // 2, last // 2
+        else:
+            digest = _node(hash, digest, sibling)
+        index, last = index // 2, last // 2
+    return last == 0 and digest == root
+
+
+def root_of(hash: HashName, leaves: Sequence[bytes]) -> bytes:  # noqa: A002
+    """Return the root over digests of leaves; the left part is the largest power of two that leaves a right part."""
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = _split(len(leaves))
+    return _node(hash, root_of(hash, leaves[:middle]), root_of(hash, leaves[middle:]))
+
+
+def path_of(hash: HashName, leaves: Sequence[bytes], index: int) -> list[bytes]:  # noqa: A002
+    """Return the siblings on the way from a leaf to the root, lowest first."""
+    if len(leaves) == 1:
+        return []
+    middle = _split(len(leaves))
+    if index < middle:
+        return [*path_of(hash, leaves[:middle], index), root_of(hash, leaves[middle:])]
+    return [*path_of(hash, leaves[middle:], index - middle), root_of(hash, leaves[:middle])]
+
+
+def _split(count: int) -> int:
+    """Return the largest power of two below a count."""
+    return 1 << (count - 1).bit_length() - 1
+
+
+def _node(hash: HashName, left: bytes, right: bytes) -> bytes:  # noqa: A002
+    return digest(hash, _NODE, left, right)

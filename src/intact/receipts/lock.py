@@ -17,8 +17,8 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.receipts import canonical
 from intact.receipts.document import ModelDigests, Numerics
-from intact.receipts.fields import Fields, is_integer, shown
 from intact.receipts.identity import digests_of, identify, numerics_of
+from intact.strict_json import Fields, is_integer, quote
 from intact.text import Tokenizer
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Lock:
             raise LockError(f"no lock: its member format must be {FORMAT!r}")
         version: Any = value.get("version")
         if not is_integer(version, 1, VERSION):
-            raise LockError(f"the lock is of version {shown(version)}; this program reads 1 and {VERSION}")
+            raise LockError(f"the lock is of version {quote(version)}; this program reads 1 and {VERSION}")
         fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
         found, models, run = fields.values["libraries"], fields.values["models"], fields.values["run"]
         if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):

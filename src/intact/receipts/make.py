@@ -1,4 +1,4 @@
-"""Receipts of answers while they are written: a recorder hears every token, and what entered the head before it."""
+"""Make receipts of answers while they are written: a recorder collects every token and the head's input before it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
-from intact.receipts.chain import first_link, next_link
-from intact.receipts.digests import HASHES, HashName
-from intact.receipts.document import Finish, Header, Output, Receipt, Request, Source
+from intact.receipts.canonical import HASHES, HashName
+from intact.receipts.document import Finish, Header, Output, Receipt, first_link, next_link
 from intact.receipts.identity import digests_of, numerics_of
+from intact.receipts.request import AnswerRequest, Branch, PromptSource
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
     from intact.engine.sequence import Event
     from intact.library import Model
 
-Branch = tuple[str | int, ...]
 IN_A_ROW: Final = 64
-"""Tokens whose links are made together: until then what entered the head is kept, one or two KB for each."""
+"""Tokens whose links are computed together: until then the head's inputs are kept, one or two KB each."""
 
 
 class Chain:
-    """The chain of one sample as far as it is written, with log-probabilities.
+    """The chain of one sample so far, with log-probabilities.
 
-    Links of many tokens are made in a row: after a step, which reads all weights, the processor's caches hold nothing
-    of what makes them, and a single one would take several times as long.
+    Links of many tokens are computed in a row: after a step, which reads all weights, the processor's caches hold
+    nothing that they need, and a single one would take several times as long.
 
     Attributes
     ----------
     head : bytes
-        What entered the head before the newest token.
+        The input of the head before the newest token.
     """
 
     def __init__(self, header: Header) -> None:
@@ -42,7 +41,7 @@ class Chain:
         self._waiting: list[Event] = []
 
     def add(self, event: Event) -> None:
-        """Take a token."""
+        """Add a token."""
         self.head = event.head
         self.logprobs.append(event.logprob)
         self._waiting.append(event)
@@ -51,7 +50,7 @@ class Chain:
 
     @property
     def links(self) -> bytes:
-        """A link for each token."""
+        """The links of all tokens so far, one after the other."""
         self._link()
         return bytes(self._links)
 
@@ -63,19 +62,19 @@ class Chain:
 
 
 class ChainRecorder:
-    """Keeps a chain for each sample of a request.
+    """A recorder that keeps a chain for each sample of a request.
 
     Parameters
     ----------
     header_of : callable
-        The header of a sample's receipt, asked for at its first token.
+        Returns the header of a sample's receipt; called at the sample's first token.
     logprobs : bool
-        Whether receipts hold log-probabilities.
+        If true, receipts hold log-probabilities.
 
     Attributes
     ----------
     chains : dict of int to Chain
-        Of the samples that have a token.
+        The chains of the samples that have a token.
     """
 
     def __init__(self, header_of: Callable[[int], Header], logprobs: bool = False) -> None:
@@ -90,7 +89,7 @@ class ChainRecorder:
         chain.add(event)
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
-        """The receipt of a sample; None if it was cut short."""
+        """Return the receipt of a sample; None if the sample was cut short."""
         chain = self.chains.get(sample)
         if chain is None or completion.finish not in get_args(Finish):
             return None
@@ -104,22 +103,22 @@ def header_of(
     prompt: tuple[int, ...],
     parameters: SamplingParameters,
     branch: Branch,
-    source: Source | None = None,
+    source: PromptSource | None = None,
     hash: HashName = "sha256",  # noqa: A002
 ) -> Header:
-    """The header of an answer's receipt; the model's digests are taken when first asked for."""
+    """Return the header of an answer's receipt; the first call computes the model's digests."""
     compiler = constraints.compiler() if parameters.constraint is not None else None
-    request = Request(prompt, parameters, branch, compiler, source)
+    request = AnswerRequest(prompt, parameters, branch, compiler, source)
     return Header(digests_of(model, hash), numerics_of(model), request, hash)
 
 
 def wanted_hash(receipt: object) -> HashName | None:
-    """What the argument `receipt` of `generate` asks for: False, True (SHA-256) or a hash by its name.
+    """Return the hash that the argument `receipt` of `generate` names: False, True (SHA-256) or a hash by its name.
 
     Raises
     ------
     ParameterError
-        If it is something else.
+        If it is anything else.
     """
     if isinstance(receipt, bool):
         return HASHES[0] if receipt else None

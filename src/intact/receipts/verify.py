@@ -1,14 +1,14 @@
-"""Verifying receipts: their requests run once more, the receipts' tokens known ahead, so that many are checked at once.
+"""Verify receipts: run their requests again with the tokens known ahead, so that many are checked at once.
 
-The engine draws each token from its key as ever; a receipt is true if all it says comes out again. So stop strings,
-penalties, constraints, ends, preemption and shared prompts need no second implementation.
+The engine draws each token from its key as always; a receipt is true if everything in it comes out again. So stop
+strings, penalties, constraints, ends, preemption and shared prompts need no second implementation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from intact.engine.sampling import constraints
 from intact.errors import (
@@ -20,13 +20,11 @@ from intact.errors import (
     ParameterError,
 )
 from intact.numerics.sampling import branch_key
-from intact.receipts.chain import first_link, next_link
-from intact.receipts.digests import HashName, new_hash
-from intact.receipts.document import ModelDigests, Numerics, Receipt
+from intact.receipts.canonical import HashName, new_hash
+from intact.receipts.document import AnyReceipt, ModelDigests, Numerics, Receipt, first_link, next_link
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
-from intact.receipts.signature import Signature, is_weak
-from intact.receipts.source import tokens_of
+from intact.receipts.signature import is_weak
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
@@ -39,29 +37,30 @@ What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
 ]  # fmt: skip
+T = TypeVar("T")
 WINDOW = 64
-"""Receipts whose requests run together, at most."""
+"""Limit on the receipts whose requests run together."""
 ENOUGH = 1 << 13
-"""Tokens with which no further receipt joins them: the engine's steps are full, and verdicts are wanted."""
+"""Tokens with which no further receipt joins a window: the engine's steps are full, and verdicts are wanted."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What verifying a receipt found.
+    """The result of verifying a receipt.
 
     Attributes
     ----------
     outcome : {'true', 'partial', 'false', 'unverifiable'}
-        The receipt says what the model says; it does as far as it was checked, which is not all of it; it does not; or
-        this model, or this program, cannot tell.
+        The receipt agrees with the model; it agrees as far as it was checked, which is not all of it; it does not
+        agree; or this model, or this program, cannot tell.
     what : str or None
-        What differs, or is missing; None where all is well.
+        The part that differs, or is missing; None if there is none.
     position : int or None
-        Where: the first token of the output (of the prompt, for what 'prompt') that differs, from 0.
+        The first token of the output (of the prompt, for what 'prompt') that differs, from 0.
     detail : str
         The same in words.
     checked : int
-        Tokens of the output that were found true.
+        Number of the output's tokens that were found true.
     """
 
     outcome: Outcome
@@ -72,7 +71,7 @@ class Verdict:
 
 
 def unreadable(error: ValueError) -> Verdict:
-    """The verdict on what is no receipt, or one of a later version."""
+    """Return the verdict on something that is no receipt, or one of a later version."""
     return Verdict("unverifiable", "version" if isinstance(error, NewerReceiptError) else "format", None, str(error))
 
 
@@ -83,48 +82,60 @@ def verify(
     signed_by: bytes | None = None,
     between: Callable[[], None] | None = None,
 ) -> Iterator[Verdict]:
-    """Verify receipts, some at a time in shared steps (`WINDOW`, `ENOUGH`); a verdict for each, in order.
+    """Verify receipts, many at a time in shared steps; yield a verdict for each, in order.
 
     Parameters
     ----------
     most : int, optional
-        Tokens of each output that are checked at most, from its beginning; by default all. A receipt with more is
+        Check only so many tokens of each output, from its beginning; by default all. A receipt with more is
         'partial' where it is not false.
     signed_by : bytes, optional
         The public key that must have signed them. Without it a signature must hold, but may be missing.
     between : callable, optional
-        Called before each step of the engine; what it raises ends all.
+        Called before each step of the engine; an exception that it raises ends the verification.
     """
-    for checks in _windows(_Check(receipt, most) for receipt in receipts):
-        groups: dict[tuple[object, ...], _Group] = {}
-        for check in checks:
-            check.found = _refused(model, check.receipt, signed_by)
-            if check.found is None:
-                request = check.receipt.header.request
-                shared = request.prompt, replace(request.parameters, seed=0)
-                groups.setdefault(shared, _Group()).checks.append(check)
-        model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
-        for group in groups.values():
-            group.end()
-        for check in checks:
-            assert check.found is not None
-            yield check.found
+    for window in windows(receipts, lambda receipt: min(receipt.count, most or receipt.count)):
+        yield from verify_together(model, window, most, signed_by, between)
 
 
-def _windows(checks: Iterable[_Check]) -> Iterator[list[_Check]]:
-    """Checks that run together, as soon as there are enough."""
-    window: list[_Check] = []
-    for check in checks:
-        window.append(check)
-        if len(window) == WINDOW or sum([len(one.claimed) for one in window]) >= ENOUGH:
+def windows(items: Iterable[T], tokens: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut items into lists that are verified together: of at most `WINDOW`, ended early by `ENOUGH` tokens."""
+    window: list[T] = []
+    total = 0
+    for item in items:
+        window.append(item)
+        total += tokens(item)
+        if len(window) == WINDOW or total >= ENOUGH:
             yield window
-            window = []
+            window, total = [], 0
     if window:
         yield window
 
 
-def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
-    """The verdict if the header alone decides."""
+def verify_together(
+    model: Model,
+    receipts: Iterable[Receipt],
+    most: int | None = None,
+    signed_by: bytes | None = None,
+    between: Callable[[], None] | None = None,
+) -> list[Verdict]:
+    """Verify receipts as `verify` does, all in the same steps."""
+    checks = [_Check(receipt, most) for receipt in receipts]
+    groups: dict[tuple[object, ...], _Group] = {}
+    for check in checks:
+        check.found = _rejected_by_header(model, check.receipt, signed_by)
+        if check.found is None:
+            request = check.receipt.header.request
+            shared = request.prompt, replace(request.parameters, seed=0)
+            groups.setdefault(shared, _Group()).checks.append(check)
+    model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
+    for group in groups.values():
+        group.end()
+    return [check.found for check in checks if check.found is not None]
+
+
+def _rejected_by_header(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
+    """Return the verdict if the header alone decides."""
     try:
         new_hash(receipt.header.hash)
     except ParameterError as error:
@@ -137,20 +148,8 @@ def _refused(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict
     )
 
 
-class Signed(Protocol):
-    """A receipt of any kind."""
-
-    @property
-    def signature(self) -> Signature | None:
-        """Whoever vouches for it."""
-
-    @property
-    def digest(self) -> bytes:
-        """What is signed."""
-
-
-def signature_of(receipt: Signed, signed_by: bytes | None) -> Verdict | None:
-    """Whether who is asked for has signed it, and if anybody has, whether the signature holds; the verdict if not."""
+def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None:
+    """Return the verdict if a receipt's signature does not hold, or is not by the key that is required."""
     signature = receipt.signature
     if signature is None:
         return None if signed_by is None else Verdict("unverifiable", "signature", None, "it is not signed")
@@ -169,7 +168,7 @@ def signature_of(receipt: Signed, signed_by: bytes | None) -> Verdict | None:
 
 
 def identity(model: Model, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
-    """Whether a receipt is of this model in this arithmetic; the verdict if it is not."""
+    """Return the verdict if a receipt is not of this model in this arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
@@ -193,7 +192,7 @@ def identity(model: Model, claimed: ModelDigests, given: Numerics, hash: HashNam
 
 
 def _request(model: Model, receipt: Receipt) -> Verdict | None:
-    """Whether the request can have been one, and its prompt what its source becomes."""
+    """Return the verdict if no model takes the request, or its source does not give its prompt."""
     request, tokens, vocabulary = receipt.header.request, receipt.output.tokens, model.program.vocabulary
     parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", request.prompt), ("token", tokens))
     for what, several in parts:
@@ -207,7 +206,7 @@ def _request(model: Model, receipt: Receipt) -> Verdict | None:
     if request.source is None:
         return None
     try:
-        made = tokens_of(request.source, model.tokenizer)
+        made = request.source.encode(model.tokenizer)
     except FormatError as error:  # the template's limits: elsewhere it may stay within them
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
@@ -219,7 +218,7 @@ def _request(model: Model, receipt: Receipt) -> Verdict | None:
 
 
 def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
-    """The first place where two lists differ, be it that one has ended."""
+    """Return the first place where two lists differ, or one has ended."""
     for place, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return place
@@ -227,14 +226,14 @@ def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
 
 
 class _Group:
-    """Receipts that differ in branch or seed alone: samples of one request. A `Recorder` that compares."""
+    """Receipts that differ in branch or seed alone: samples of one request. A `Recorder` that compares tokens."""
 
     def __init__(self) -> None:
         self.checks: list[_Check] = []
         self._job: Job | None = None
 
     def begin(self, model: Model) -> Job | None:
-        """The request; None if it cannot run, which is the verdict on all then."""
+        """Return the job; None if it cannot run, which decides all verdicts."""
         request = self.checks[0].receipt.header.request
         requests = [check.receipt.header.request for check in self.checks]
         keys = [branch_key(each.parameters.seed, each.branch) for each in requests]
@@ -242,33 +241,33 @@ class _Group:
         try:
             self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known)
         except CapacityError as error:
-            self._judge(Verdict("unverifiable", "memory", None, str(error)))
+            self._decide(Verdict("unverifiable", "memory", None, str(error)))
         except ConstraintError as error:
-            self._judge(Verdict("unverifiable", "constraint", None, str(error)))
+            self._decide(Verdict("unverifiable", "constraint", None, str(error)))
         except ParameterError as error:
-            self._judge(Verdict("false", "sampling", None, f"no model takes this request: {error}"))
+            self._decide(Verdict("false", "sampling", None, f"no model takes this request: {error}"))
         return self._job
 
-    def _judge(self, verdict: Verdict) -> None:
+    def _decide(self, verdict: Verdict) -> None:
         for check in self.checks:
             check.found = verdict
 
     def watch(self, event: Event) -> Finish | None:
-        """Compare a token of a sample."""
+        """Compare a token of a sample with its receipt."""
         return self.checks[event.sample].watch(event)
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """None: nobody asks for another."""
+        """Return None: no further receipt is made."""
 
     def end(self) -> None:
-        """Reach the verdicts, once the job is done."""
+        """Decide the verdicts when the job is done."""
         if self._job is not None:
             for i, check in enumerate(self.checks):
                 check.end(self._job.completion(i, False))
 
 
 class _Check:
-    """One receipt, and how far it was found true."""
+    """A receipt that is being verified."""
 
     def __init__(self, receipt: Receipt, most: int | None) -> None:
         self.receipt, claimed = receipt, receipt.output.tokens
@@ -296,7 +295,7 @@ class _Check:
         return "cancelled" if self._cut and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
-        """What is wrong with a token of the receipt, all before it being right."""
+        """Return the verdict if a token of the receipt is wrong, given that all before it are right."""
         name, claimed = self.receipt.header.hash, self.claimed[index]
         link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)
@@ -309,9 +308,7 @@ class _Check:
                 if output.top[index * size : (index + 1) * size] != top:
                     return self._verdict("likeliest", "the model finds other tokens likeliest, or others as likely")
             return None
-        drawn = (
-            event.token >= 0 and event.token != claimed and link == next_link(name, self._last, event.token, event.head)
-        )
+        drawn = event.token >= 0 and link == next_link(name, self._last, event.token, event.head)
         if event.token != claimed and (same or drawn):
             return self._verdict(
                 "token",
@@ -327,7 +324,7 @@ class _Check:
         return Verdict("false", what, self._checked, detail, self._checked)
 
     def end(self, completion: Completion) -> None:
-        """Reach the verdict, the sample being done."""
+        """Decide the verdict when the sample is done."""
         found = self.found or self._ended(completion)
         own = self.receipt.header.request.compiler
         drawn = found.what in ("token", "finish")  # what a mask decides; states, text and log-probabilities it does not
@@ -337,7 +334,7 @@ class _Check:
         self.found = found
 
     def _ended(self, completion: Completion) -> Verdict:
-        """All tokens that were drawn are right: whether the rest is, too."""
+        """Return the verdict, given that all tokens that were drawn are right."""
         if isinstance(completion.error, CapacityError):
             return Verdict("unverifiable", "memory", None, str(completion.error), self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from intact.errors import ReceiptError
 from intact.reason.answer import Conclusion, Cost
 from intact.reason.budget import CAPPED
 from intact.reason.state import Branch
 from intact.reason.trace import path
 from intact.receipts import canonical
-from intact.receipts.digests import HashName, digest
-from intact.receipts.document import Receipt, read_lines
-from intact.receipts.fields import Fields, check_kind
+from intact.receipts.canonical import HashName, digest
+from intact.receipts.identity import Proof, path_of, root_of
 from intact.receipts.signature import Signature
-from intact.receipts.weights import Proof, path_of, root_of
+from intact.run_receipts import FORMAT
 from intact.run_receipts.entries import Entry, TextEntry, read_entry
-from intact.run_receipts.header import FORMAT, MEMBERS, READERS, VERSION, RunHeader
+from intact.run_receipts.header import MEMBERS, READERS, VERSION, RunHeader
 from intact.run_receipts.values import bits, read_branch, read_number
+from intact.strict_json import Fields, check_kind
 
 _COSTS: Final = (*CAPPED, "sequential")
 _LEAF: Final = b"\0"
@@ -168,36 +165,8 @@ class RunReceipt:
         branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry)]
         if len(set(branches)) < len(branches):
             fields.fail("entries", "a list without two texts at one place of the tree")
-        canonical.insist(receipt.to_document(), data, "the receipt")
+        canonical.require_canonical(receipt.to_document(), data, "the receipt")
         return receipt
-
-
-def read_any(data: bytes) -> Receipt | RunReceipt:
-    """Read the receipt of an answer or of a run; nothing in it is trusted.
-
-    Raises
-    ------
-    NewerReceiptError
-        If it is of a later version.
-    ReceiptError
-        If it is none.
-    """
-    return RunReceipt.parse(data) if b'"format":"' + FORMAT.encode() + b'"' in data else Receipt.parse(data)
-
-
-def read_file(file: Path) -> Iterator[Receipt | RunReceipt]:
-    """Read a file of receipts of any kind, one a line.
-
-    Raises
-    ------
-    ReceiptError
-        Naming file and line, if it cannot be read or one of them is no receipt.
-    """
-    for number, line in enumerate(read_lines(file), 1):
-        try:
-            yield read_any(line)
-        except ReceiptError as error:
-            raise type(error)(f"{file}, line {number}: {error}") from error
 
 
 def leaf_of(hash: HashName, part: RunHeader | Entry | RunResult) -> bytes:  # noqa: A002

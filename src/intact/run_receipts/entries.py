@@ -9,11 +9,11 @@ from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ReceiptError
 from intact.reason.state import Branch
 from intact.receipts import canonical
-from intact.receipts.digests import SIZE, HashName, digest
+from intact.receipts.canonical import SIZE, HashName, digest
 from intact.receipts.document import FINISHES, Output, read_base64, write_base64
-from intact.receipts.fields import Fields, shown
 from intact.receipts.likeliest import PAIR
 from intact.run_receipts.values import bits, read_branch, read_number
+from intact.strict_json import Fields, quote
 from intact.tools.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31
@@ -169,4 +169,4 @@ def read_entry(value: Any, where: str) -> Entry:
         return ScoreEntry.from_document(value, where)
     if kind == "run":
         return RunEntry.from_document(value, where)
-    raise ReceiptError(f"{where} must be an object of kind text, score or run, got {shown(value)}")
+    raise ReceiptError(f"{where} must be an object of kind text, score or run, got {quote(value)}")

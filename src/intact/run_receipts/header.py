@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from intact.clock import exact_time
 from intact.reason.state import Prompt
-from intact.receipts.digests import HASHES, HashName
+from intact.receipts.canonical import HASHES, HashName
 from intact.receipts.document import ModelDigests, Numerics
-from intact.receipts.fields import Fields, shown
+from intact.run_receipts import FORMAT
 from intact.run_receipts.values import MOST, read_values, unbounded, write_values
+from intact.strict_json import Fields, quote
 
-FORMAT: Final = "intact-run-receipt"
 VERSION: Final = 3
 READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
 """The last version of this package that reads each earlier version."""
@@ -157,7 +157,7 @@ class RunHeader:
         parameters = read_values(method, "parameters")
         wrong = unbounded(parameters)
         if wrong is not None:
-            method.fail("parameters", f"an object with integers of at most {MOST} in size, {shown(wrong)} too")
+            method.fail("parameters", f"an object with integers of at most {MOST} in size, {quote(wrong)} too")
         return cls(
             _models(fields),
             method.text("name"),

@@ -22,10 +22,10 @@ from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root
 from intact.reason.state import Hidden, Piece, Prompt
 from intact.reason.trace import path
-from intact.receipts.chain import first_link, next_link
-from intact.receipts.digests import SIZE
-from intact.receipts.document import Header, Receipt, Request
+from intact.receipts.canonical import SIZE
+from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack
+from intact.receipts.request import AnswerRequest
 from intact.run_receipts.claims import Asked, Claims
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ScoreEntry, TextEntry, program_digest
@@ -95,7 +95,7 @@ class ReplayBackend(NativeBackend):
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self._texts.context(generation.state))
-        asked = Request(prompt, parameters, generation.branch, compiler)
+        asked = AnswerRequest(prompt, parameters, generation.branch, compiler)
         return Header(self._own.digests, self._own.numerics, asked, run.hash)
 
     def told(self, generation: Generation, entry: TextEntry) -> Written:

@@ -16,7 +16,7 @@ from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root, Services
 from intact.reason.state import Branch
-from intact.receipts.digests import HashName
+from intact.receipts.canonical import HashName
 from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.values import unbounded

@@ -11,8 +11,7 @@ from typing import Any, Final
 from intact.errors import ReceiptError
 from intact.reason.state import Branch
 from intact.receipts import canonical
-from intact.receipts.canonical import LARGEST
-from intact.receipts.fields import Fields, is_integer
+from intact.strict_json import LARGEST, Fields, is_integer
 
 DEEPEST: Final = 256
 """Parts of a place in the tree of texts."""

@@ -13,7 +13,7 @@ from intact.errors import IntactError, ParameterError
 from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
-from intact.receipts.digests import new_hash
+from intact.receipts.canonical import new_hash
 from intact.receipts.document import Receipt
 from intact.run_receipts.claims import Claims
 from intact.run_receipts.document import RunReceipt

@@ -9,9 +9,10 @@ from typing import Any
 from intact.errors import IntactError
 from intact.library import Model
 from intact.receipts import canonical
-from intact.receipts.document import Receipt
+from intact.receipts.document import Receipt, read_any
 from intact.receipts.verify import WINDOW, Verdict, unreadable, verify
-from intact.run_receipts.document import RunReceipt, read_any
+from intact.run_receipts import PARSERS
+from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import TextEntry
 from intact.run_receipts.verdict import RunVerdict
 from intact.run_receipts.verify import verify_run
@@ -26,7 +27,7 @@ async def check(service: Service, request: VerifyRequest, client: str) -> dict[s
     async with service.models.lease(request.model or service.models.first) as served:
         verdict: Verdict | RunVerdict
         try:
-            receipt = await asyncio.to_thread(lambda: read_any(canonical.encode(request.receipt)))
+            receipt = await asyncio.to_thread(lambda: read_any(canonical.encode(request.receipt), PARSERS))
         except ValueError as error:
             verdict = unreadable(error)
         else:

@@ -1,24 +1,74 @@
-"""Typed reading of the parts of a document: errors name the place, what stands there, and what would be right."""
+"""Strict reading of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
+
+Errors name the place, what stands there, and what would be right.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from typing import Any, Final, NoReturn, TypeVar
 
-from intact.errors import NewerReceiptError, ReceiptError
-from intact.receipts.canonical import LARGEST
+from intact.errors import IntactError, NewerReceiptError, ReceiptError
 
 T = TypeVar("T")
-shown: Final = reprlib.repr
-"""Quotes a value for a message without writing all of it."""
+quote: Final = reprlib.repr
+"""Quote a value for a message, shortened if it is long."""
+LARGEST: Final = (1 << 53) - 1
+"""Largest integer that every JSON implementation represents exactly."""
 MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
+def parse(data: bytes, what: str, *, floats: bool = True, error: type[IntactError] = ReceiptError) -> Any:
+    """Parse a JSON text in UTF-8, refusing what JSON leaves open: NaN, infinities, a member that is given twice.
+
+    Bound the size of `data` first: memory and time grow with it.
+
+    Parameters
+    ----------
+    what : str
+        A name for the text in messages, such as "the receipt".
+    floats : bool
+        If false, refuse numbers that are not integers.
+    error : type
+        The error to raise.
+
+    Raises
+    ------
+    IntactError
+        Of the type `error`, if the text is not such JSON.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise error(f"{what} has the member {quote(twice)} twice")
+        return found
+
+    try:
+        text = data.decode("utf-8")
+        return json.loads(text, parse_float=None if floats else refuse, parse_constant=refuse, object_pairs_hook=unique)
+    except error:
+        raise
+    except UnicodeDecodeError as failure:
+        raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{data[failure.start]:02X}") from None
+    except RecursionError:
+        raise error(f"{what} is nested too deep") from None
+    except ValueError as failure:
+        raise error(f"{what} is no JSON: {failure!s:.200}") from None
+
+
 def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
-    """Refuse a document that is not of a format by this name, or not of this version.
+    """Validate the format that a document names, and its version.
 
     Parameters
     ----------
@@ -28,15 +78,15 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
     Raises
     ------
     ReceiptError
-        If it is no `what`.
+        If it is not of this format.
     NewerReceiptError
-        If it is one of another version.
+        If it is of another version.
     """
     if not isinstance(value, dict) or value.get("format") != name:
         raise ReceiptError(f"no {what}: its member format must be {name!r}")
     given: Any = value.get("version")
     if not is_integer(given, 1, LARGEST):
-        raise ReceiptError(f"version must be a positive integer, got {shown(given)}")
+        raise ReceiptError(f"version must be a positive integer, got {quote(given)}")
     if given != version:
         reader = (readers or {}).get(given)
         hint = "" if reader is None else f"; the last intact to read it is {reader}"
@@ -44,12 +94,12 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
 
 
 class Fields:
-    """The members of one object: exactly those that belong there.
+    """The members of one JSON object, read by type; unknown and missing members are refused.
 
     Parameters
     ----------
     value : any
-        What the document has.
+        The value that should be an object.
     where : str
         The object's place, such as `request.sampling`.
     names : collection of str
@@ -60,28 +110,28 @@ class Fields:
     Raises
     ------
     ReceiptError
-        If it is no object, has a member that is unknown, or lacks one.
+        If it is not an object, has an unknown member, or lacks one.
     """
 
     def __init__(self, value: Any, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
         self._where = where
         if not isinstance(value, dict):
-            raise ReceiptError(f"{where} must be an object, got {shown(value)}")
+            raise ReceiptError(f"{where} must be an object, got {quote(value)}")
         for name in value:
             if name not in names and name not in optional:
-                raise ReceiptError(f"{where} has the unknown member {shown(name)}")
+                raise ReceiptError(f"{where} has the unknown member {quote(name)}")
         for name in names:
             if name not in value:
                 raise ReceiptError(f"{where} lacks the member {name!r}")
         self.values: Mapping[str, Any] = value
 
     def place(self, name: str) -> str:
-        """The place of a member."""
+        """Return the place of a member, for messages."""
         return f"{self._where}.{name}"
 
     def fail(self, name: str, expected: str) -> NoReturn:
-        """Refuse a member."""
-        raise ReceiptError(f"{self.place(name)} must be {expected}, got {shown(self.values[name])}")
+        """Raise `ReceiptError` for a member."""
+        raise ReceiptError(f"{self.place(name)} must be {expected}, got {quote(self.values[name])}")
 
     def text(self, name: str) -> str:
         """Read a string."""
@@ -119,8 +169,22 @@ class Fields:
         for index, item in enumerate(value):
             if not is_integer(item, least, most):
                 where = f"{self.place(name)}[{index}]"
-                raise ReceiptError(f"{where} must be an integer from {least} to {most}, got {shown(item)}")
+                raise ReceiptError(f"{where} must be an integer from {least} to {most}, got {quote(item)}")
         return tuple(value)
+
+    def ascending(self, name: str) -> tuple[int, ...]:
+        """Read a list of tokens in ascending order."""
+        value = self.integers(name)
+        if any(a >= b for a, b in pairwise(value)):
+            self.fail(name, "tokens in ascending order")
+        return value
+
+    def items(self, name: str, expected: str = "a list") -> list[Any]:
+        """Read a list of any items."""
+        value = self.values[name]
+        if not isinstance(value, list):
+            self.fail(name, expected)
+        return value
 
     def digits(self, name: str, size: int) -> bytes:
         """Read bytes from hexadecimal digits in lower case."""
@@ -139,5 +203,5 @@ class Fields:
 
 
 def is_integer(value: object, least: int, most: int) -> bool:
-    """Whether a value is an integer, and within bounds."""
+    """Return true if a value is an integer within bounds."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
