@@ -1,7 +1,10 @@
 """What the documentation shows is what happens: its Python snippets run, its links lead somewhere."""
 
 import doctest
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +13,21 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 NEEDS_A_MODEL = ("intact.load(", "open_checkpoint(")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models that holds the default one."""
+    from intact.catalogue import CATALOGUE, DEFAULT
+    from intact.conformance import default_model
+
+    model = default_model()
+    if model is None:
+        pytest.skip("needs the default model: intact pull, or INTACT_MODELS")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / CATALOGUE[DEFAULT].file).symlink_to(model)
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path))
+    return tmp_path
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in p.read_text()], ids=lambda p: p.name)
@@ -32,27 +50,65 @@ def _blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "intact.load(" in "".join(_blocks(p))], ids=lambda p: p.name)
-def test_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from intact.catalogue import CATALOGUE, DEFAULT
-    from intact.conformance import default_model
-
-    model = default_model()
-    if model is None:
-        pytest.skip("needs the default model: intact pull, or INTACT_MODELS")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / CATALOGUE[DEFAULT].file).symlink_to(model)
-    monkeypatch.setenv("INTACT_HOME", str(tmp_path))
+def test_examples_of_a_page_run(page: Path, home: Path) -> None:
     names: dict[str, object] = {}
     for block in _blocks(page):
         exec(block, names)
 
 
+def test_the_transcript_of_the_readme_is_what_its_commands_print(home: Path) -> None:
+    text = (ROOT / "README.md").read_text().partition("<!-- transcript -->\n```console\n")[2].partition("```")[0]
+    exchanges = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", text, flags=re.MULTILINE)
+    assert len(exchanges) >= 5
+    environment = dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for command, output in exchanges:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=home,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.stdout == output, command
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    names = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
+
+
+def _links(page: Path) -> list[tuple[str, str]]:
+    """Return the relative links of a page: file and anchor."""
+    text = re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)", text)
+    return [(link, anchor) for link, anchor in found if link or anchor]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"`[^`\n]+`", "", page.read_text())  # a regular expression may look like a link
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
-    missing = [link for link in links if not (page.parent / link).exists()]
+    missing = []
+    for link, anchor in _links(page):
+        there = (page.parent / link) if link else page
+        if not there.exists() or (anchor and there.suffix == ".md" and anchor not in _anchors(there)):
+            missing.append(f"{link}#{anchor}")
     assert not missing, f"{page.name} links to {missing}"
+
+
+@pytest.mark.parametrize("index", [ROOT / "docs" / "README.md", ROOT / "docs" / "notes" / "README.md"], ids=str)
+def test_an_index_lists_every_page_of_its_folder_once(index: Path) -> None:
+    entries = re.findall(r"^(?:- |\| )\[[^]]+\]\((\w+\.md)\)", index.read_text(), flags=re.MULTILINE)
+    assert sorted(entries) == sorted(path.name for path in index.parent.glob("*.md") if path != index)
+
+
+@pytest.mark.parametrize("note", sorted((ROOT / "docs" / "notes").glob("[!R]*.md")), ids=lambda p: p.stem)
+def test_a_design_note_has_a_date_a_machine_and_one_conclusion(note: Path) -> None:
+    text = note.read_text()
+    assert re.match(r"# .+\n\n- Date: 20\d\d-\d\d-\d\d\n- Machine: \S[^|]*?\n- Conclusion: \S", text)
+    assert text.count("- Conclusion:") == 1
+    assert len(text.split()) <= 350
 
 
 def test_every_method_has_a_page_and_stands_in_the_list() -> None:
