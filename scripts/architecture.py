@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Draw docs/architecture.svg, and print the table of packages into docs/architecture.md.
+
+    scripts/architecture.py [--check]
+
+The picture has import-linter's layers (pyproject.toml) in their order, five storeys and the helpers below them. What a
+package is for is the first line of its docstring; what it imports is read from its files. With --check nothing is
+written; the exit status is 1 if a file would change. `tests/test_architecture.py` checks the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "intact"
+PAGE = ROOT / "docs" / "architecture.md"
+PICTURE = ROOT / "docs" / "architecture.svg"
+BEGIN, END = "<!-- packages -->\n", "<!-- end of packages -->\n"
+
+STOREYS = {
+    "cli": ("Use", "#e8f0fe"),
+    "run_receipts": ("Reasoning", "#e6f4ea"),
+    "conformance": ("Engine", "#fef7e0"),
+    "text": ("Model", "#fce8e6"),
+    "numerics": ("Definition", "#f3e8fd"),
+    "plugins": ("Helpers", "#f1f3f4"),
+}
+"""Each storey by the first of its packages, in the order of the layers, with its colour."""
+WIDTH, HEIGHT, GAP, ACROSS, LEFT = 208, 96, 12, 5, 110
+
+
+def layers() -> list[str]:
+    """Return the packages and modules of import-linter's contract that exist, the uppermost first."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = [each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers"]
+    names = [name.strip(" ()") for layer in contract["layers"] for name in layer.split("|")]
+    return [name for name in names if files(name)]
+
+
+def files(name: str) -> list[Path]:
+    """Return the files of a package, or the file of a module."""
+    module = PACKAGE / f"{name}.py"
+    return [module] if module.exists() else sorted((PACKAGE / name).rglob("*.py"))
+
+
+def purpose(name: str) -> str:
+    """Return the first sentence of a package's docstring, without its reference to a page."""
+    path = PACKAGE / name / "__init__.py"
+    text = ast.get_docstring(ast.parse((path if path.exists() else files(name)[0]).read_text(encoding="utf-8"))) or ""
+    line = " ".join(text.split("\n\n")[0].split())
+    return re.sub(r" \((in )?docs/[^)]*\)", "", line).rstrip(".")
+
+
+def imports(name: str, known: list[str]) -> list[str]:
+    """Return which of the known packages a package imports, in the layers' order, type-only imports included."""
+    found: set[str] = set()
+    for path in files(name):
+        place = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {".".join(alias.name.split(".")[:2]) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = list(place[: -node.level]) if node.level else []
+                module = ".".join([*base, *filter(None, [node.module])])
+                found |= {".".join(f"{module}.{alias.name}".split(".")[:2]) for alias in node.names}
+    return [other for other in known if other != name and f"intact.{other}" in found]
+
+
+def table(names: list[str]) -> str:
+    """Return the table of packages in Markdown."""
+    rows = ["| package | what it is for | files | imports |", "|---|---|---|---|"]
+    for name in names:
+        below = ", ".join(f"`{other}`" for other in imports(name, names)) or "nothing"
+        rows.append(f"| `{name}` | {purpose(name)} | {len(files(name))} | {below} |")
+    return "\n".join(rows) + "\n"
+
+
+def picture(names: list[str]) -> str:
+    """Return the drawing: a band for each storey, a box for each package."""
+    storeys: list[tuple[str, str, list[str]]] = []
+    for name in names:
+        if name in STOREYS:
+            storeys.append((*STOREYS[name], []))
+        storeys[-1][2].append(name)
+    shapes, top = [], GAP
+    for title, colour, members in storeys:
+        tall = -(-len(members) // ACROSS) * (HEIGHT + GAP) + GAP
+        wide = LEFT + ACROSS * (WIDTH + GAP) + GAP
+        shapes.append(f'<rect x="{GAP}" y="{top}" width="{wide}" height="{tall}" rx="8" fill="{colour}"/>')
+        shapes.append(f'<text x="{GAP * 2}" y="{top + 28}" class="storey">{title}</text>')
+        for place, name in enumerate(members):
+            x = GAP + LEFT + place % ACROSS * (WIDTH + GAP)
+            y = top + GAP + place // ACROSS * (HEIGHT + GAP)
+            shapes.append(f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5" class="box"/>')
+            shapes.append(f'<text x="{x + 8}" y="{y + 19}" class="name">{name}</text>')
+            for number, line in enumerate(textwrap.wrap(purpose(name).replace("`", ""), 36)[:5]):
+                shapes.append(f'<text x="{x + 8}" y="{y + 35 + 13 * number}">{escape(line)}</text>')
+        top += tall + GAP
+    style = (
+        "text{font:11px sans-serif;fill:#202124}.name{font:bold 14px monospace}"
+        ".storey{font:bold 15px sans-serif}.box{fill:#fff;stroke:#5f6368}"
+    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide + 2 * GAP}" height="{top}">'
+    background = '<rect width="100%" height="100%" fill="#fff"/>'
+    return "\n".join([head, f"<style>{style}</style>", background, *shapes, "</svg>"]) + "\n"
+
+
+def made() -> dict[Path, str]:
+    """Return the text of each file that this program makes."""
+    names = layers()
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return {PICTURE: picture(names), PAGE: before + BEGIN + table(names) + END + rest.partition(END)[2]}
+
+
+def main() -> int:
+    """Write the files, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, say what would change")
+    options = parser.parse_args()
+    stale = [p for p, text in made().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} {'is stale: run scripts/architecture.py' if options.check else 'written'}")
+        if not options.check:
+            path.write_text(made()[path], encoding="utf-8")
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
