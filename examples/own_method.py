@@ -8,7 +8,7 @@ import sys
 
 import intact
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 
 
 @method("after Du et al. 2023, arXiv 2305.14325", temperature=0.7)

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
 from intact.library import Model, load
-from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services
 from intact.score.answers import read_answer as read_answer

@@ -17,7 +17,7 @@ from support.tiny import write_tiny
 
 MINE = '''
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 
 
 @method("mine", temperature=1.0)

@@ -22,7 +22,7 @@ import signal
 from pathlib import Path
 
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 
 
 @method("mine", temperature=0.7)

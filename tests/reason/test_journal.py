@@ -24,9 +24,9 @@ from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal, key_of, seen
+from intact.reason.problem import Hidden, Piece, Why
 from intact.reason.requests import Extend
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import Hidden, Piece, Why
 from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of

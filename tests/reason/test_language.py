@@ -6,10 +6,9 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Extend, Piece, Problem, State, Steps, all_methods, find, method
-from intact.reason.answer import Cost
 from intact.reason.backends.base import Heat
-from intact.reason.budget import Budget, Ledger
-from intact.reason.state import LOGPROB_SCALE
+from intact.reason.budget import Budget, Cost, Ledger
+from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.writing import Reader
 from support.markov import MarkovBackend
 

@@ -16,8 +16,7 @@ import intact
 from intact.engine.sequence import Event
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
-from intact.reason.backends.native import NativeBackend, digest_of
-from intact.reason.backends.texts import Texts
+from intact.reason.backends.native import NativeBackend, Texts, digest_of
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal

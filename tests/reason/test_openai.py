@@ -25,8 +25,8 @@ from intact.reason.backends.openai_wire import stand_in
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.problem import LOGPROB_SCALE, State
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import LOGPROB_SCALE, State
 from intact.score.scorers import find_scorer
 from intact.solving import backend_of, opened, solve_all
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage

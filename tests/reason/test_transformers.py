@@ -16,7 +16,7 @@ from intact.errors import ModelError, ParameterError
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.transformers import TransformersBackend
-from intact.reason.state import LOGPROB_SCALE, State
+from intact.reason.problem import LOGPROB_SCALE, State
 from support.float_model import save_tiny_llama
 
 CHAT = (("user", "How are you?"),)

@@ -18,8 +18,8 @@ from intact.reason.aggregate.deepconf import stopping_place
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
+from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import LOGPROB_SCALE
 from intact.score.scorers.likelihood import Likelihood
 from support.enumeration import Oracle, Player, law, outcomes
 from support.markov import MarkovBackend

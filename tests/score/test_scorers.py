@@ -11,8 +11,8 @@ from intact.errors import ParameterError, ScorerError
 from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
+from intact.reason.problem import LOGPROB_SCALE, Top
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import LOGPROB_SCALE, Top
 from intact.score.asking import asked, share
 from intact.score.scorers import find_scorer, scorers
 from intact.tools.sandbox import protection

@@ -21,13 +21,13 @@ from intact.evaluate.values import GradedTexts, examples_of, figures, learn_valu
 from intact.library import Model
 from intact.numerics.activations import quantize, to_bytes
 from intact.reason import Extend, Problem, Result, State, Steps, find, method
+from intact.reason.aggregate.votes import take
 from intact.reason.backends.native import NativeBackend
-from intact.reason.ballot import take
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.problem import Hidden
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import Hidden
 from intact.score.scorers import find_scorer
 from intact.score.value import Example, ValueHead, learn
 from intact.score.value.hidden import HiddenState, read_hidden

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from intact.numerics.sampling import branch_key, uniform64
 from intact.reason.backends.base import Generation, Written
-from intact.reason.state import LOGPROB_SCALE, Piece, Prompt, Top
+from intact.reason.problem import LOGPROB_SCALE, Piece, Prompt, Top
 
 END = "$"
 WEIGHTS: Mapping[str, Mapping[str, int]] = {

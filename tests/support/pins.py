@@ -17,10 +17,9 @@ import numpy as np
 
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
-from intact.reason.problem import Problem
+from intact.reason.problem import LOGPROB_SCALE, Piece, Problem, State
 from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import LOGPROB_SCALE, Piece, State
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
 from intact.score.scorers import find_scorer, scorers

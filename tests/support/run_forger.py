@@ -6,7 +6,7 @@ from typing import Any
 
 from intact.library import Model
 from intact.reason.backends.base import Generation, Written
-from intact.reason.trace import path
+from intact.reason.problem import path
 from intact.receipts.document import Header
 from intact.receipts.request import AnswerRequest
 from intact.run_receipts.claims import Claims

@@ -122,7 +122,7 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
 
 
 def _run(run: RunReceipt) -> dict[str, Any]:
-    from intact.reason.trace import path
+    from intact.reason.problem import path
     from intact.run_receipts.entries import TextEntry
     from intact.run_receipts.sealed import on_path
 

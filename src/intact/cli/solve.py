@@ -36,8 +36,8 @@ from intact.errors import ParameterError
 from intact.files import write_whole
 
 if TYPE_CHECKING:
-    from intact.reason.answer import Result
     from intact.reason.budget import Budget
+    from intact.reason.problem import Result
     from intact.reason.registry import Method, Parameter
 
 EXAMPLES = """\

@@ -19,8 +19,7 @@ from intact.files import write_whole
 from intact.stats.intervals import wilson
 
 if TYPE_CHECKING:
-    from intact.reason.answer import Cost
-    from intact.reason.budget import Budget
+    from intact.reason.budget import Budget, Cost
     from intact.reason.registry import Method
     from intact.solving import Graded
     from intact.tasks.task import Item, Task

@@ -16,7 +16,7 @@ from intact.evaluate.plan import Plan
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import template_time
-from intact.reason.state import Prompt
+from intact.reason.problem import Prompt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations

@@ -15,9 +15,9 @@ from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import ItemRecord, ItemSample, line
 from intact.evaluate.samples import Leaf, leaves
-from intact.reason.answer import Result
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
+from intact.reason.problem import Result
 from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
 from intact.score.child import noting

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.reason.problem import Problem
-from intact.reason.state import Prompt, State
+from intact.reason.problem import Problem, Prompt, State
 
 LONGEST: Final = 1 << 24
 """Characters of a question that is made, more than any model reads: a template may repeat what it is given."""

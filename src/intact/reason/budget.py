@@ -1,16 +1,57 @@
-"""Hard caps, and the ledger of what was spent against them."""
+"""Costs, hard caps on them, and the ledger of what was spent."""
 
 from __future__ import annotations
 
 import math
+import operator
 import re
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
-from intact.reason.answer import Cost
 
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+class Cost(NamedTuple):
+    """What was spent. Cache hits and rejected guesses change nothing here, so that a replay costs the same.
+
+    Attributes
+    ----------
+    tokens : int
+        Tokens that models wrote.
+    prefill : int
+        Tokens that a model had to read: each distinct text once a problem, what it wrote itself not at all.
+    operations : int
+        Integer multiply-adds for both, as they are without any cache.
+    scores, runs : int
+        States that scorers judged; programs that were run.
+    sequential : int
+        Tokens one after the other: of what runs side by side, the longest counts.
+    seconds : float
+        Wall time; the one figure that differs from run to run.
+    """
+
+    tokens: int = 0
+    prefill: int = 0
+    operations: int = 0
+    scores: int = 0
+    runs: int = 0
+    sequential: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: Cost) -> Cost:
+        """The sum, of what happened one after the other."""
+        return Cost(*map(operator.add, self, other))
+
+    def minus(self, other: Cost) -> Cost:
+        """The difference."""
+        return Cost(*map(operator.sub, self, other))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by their names."""
+        return self._asdict()
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from traceback import extract_tb
 from typing import Any, Final, NamedTuple
 
 from intact.errors import IntactError, ParameterError
-from intact.reason.answer import Answer, Result
 from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution
 from intact.reason.journal import Journal, key_of
+from intact.reason.problem import Answer, Result, path
 from intact.reason.requests import Run
 from intact.reason.services import MethodJob, Root, Services
-from intact.reason.trace import path
 from intact.reason.writing import Reader
 
 VERSION: Final = 1

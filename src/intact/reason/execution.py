@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
-from intact.reason.answer import Answer, Conclusion, Cost
+from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend, Generation
-from intact.reason.ballot import elect
-from intact.reason.budget import Budget, Ledger
+from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.journal import key_of
-from intact.reason.problem import Problem
+from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
 from intact.reason.registry import Method
 from intact.reason.requests import Call, Extend, Race, Read, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root
-from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked
-from intact.reason.state import Branch, Piece, State
-from intact.reason.trace import score_node
+from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked, score_node
 from intact.reason.writing import Reader, Writing
 
 if TYPE_CHECKING:

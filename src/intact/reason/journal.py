@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from intact.errors import JournalError
-from intact.reason.state import State
+from intact.reason.problem import State
 
 _LOG = logging.getLogger("intact")
 APPLICATION = 0x494E5443  # "INTC", in the file's header

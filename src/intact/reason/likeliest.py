@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.state import LOGPROB_SCALE, State
+from intact.reason.problem import LOGPROB_SCALE, State
 
 
 def check_told(samples: Sequence[State]) -> None:

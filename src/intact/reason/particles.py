@@ -10,8 +10,8 @@ from typing import Annotated, NamedTuple, TypeAlias
 from intact.errors import ParameterError
 from intact.exact import ln
 from intact.reason.limits import one_of
+from intact.reason.problem import State
 from intact.reason.registry import Part
-from intact.reason.state import State
 from intact.reason.stepwise import advance
 
 POTENTIALS = ("ratio", "product")

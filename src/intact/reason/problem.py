@@ -1,13 +1,188 @@
-"""What is to be solved, as a method sees it."""
+"""A problem, the texts on the way to its answer, and the answer: the values that methods take, extend and return."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from intact.numerics.sampling import branch_key
-from intact.reason.state import Branch, Prompt, State, as_prompt
+from intact.reason.budget import Cost
+
+LOGPROB_SCALE = 1 << 24
+
+Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
+"""A text as it is, or a conversation: pairs of role and content."""
+
+Branch: TypeAlias = tuple[str | int, ...]
+"""A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
+
+Why = Literal["", "end", "closed", "stop", "length", "context", "cancelled", "budget", "error"]
+"""Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, `max_tokens`, no room
+in the context, a lost race, a budget that is spent, an error."""
+
+Top: TypeAlias = tuple[tuple[str, int], ...]
+
+
+class Hidden(NamedTuple):
+    """What entered a model's head: its final hidden state, behind the text before a token.
+
+    Attributes
+    ----------
+    model : str
+        The identity of the back end whose it is.
+    data : str
+        Its bytes in hexadecimal (`Executor.head_inputs`).
+    """
+
+    model: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a text: what a model wrote in one go, or what a method appended.
+
+    Attributes
+    ----------
+    text : str
+        All of it, the request's stop string that ended it included; an end token has no text, nor has what comes with a
+        stop string of the user's.
+    tokens : tuple of int
+        What was drawn, the end token included. Empty for text that was appended, and where a back end tells no tokens.
+    logprobs : tuple of int
+        Natural log-probability of each token under the model at temperature 1, times 2^24.
+    top : tuple
+        For each token the likeliest ones there, as (text, log-probability times 2^24), if asked for.
+    model : str or None
+        Who wrote it, by the name that `Extend.model` gave; None: it was appended.
+    special : bool
+        Of appended text: whether control tokens written in it count as such.
+    hidden : Hidden or None
+        What the last token was drawn from, if asked for.
+    """
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[int, ...] = ()
+    top: tuple[Top, ...] = ()
+    model: str | None = None
+    special: bool = True
+    hidden: Hidden | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A prompt and what follows it. Forking it costs nothing: extend it twice, and there are two.
+
+    Made by `Problem.start`; the driver makes new ones by extending others. What a model wrote is kept as tokens and
+    never tokenised again.
+
+    Attributes
+    ----------
+    why : Why
+        Why the last extension ended.
+    error : str
+        What went wrong, where `why` is 'error'.
+    """
+
+    prompt: Prompt
+    branch: Branch
+    pieces: tuple[Piece, ...] = ()
+    why: Why = ""
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """Everything after the prompt."""
+        return "".join([piece.text for piece in self.pieces])
+
+    @property
+    def last(self) -> str:
+        """The text of the last piece: the newest step."""
+        return self.pieces[-1].text if self.pieces else ""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens that models wrote."""
+        return tuple([token for piece in self.pieces for token in piece.tokens])
+
+    @property
+    def logprobs(self) -> tuple[int, ...]:
+        """Log-probability of each of `tokens`, times 2^24."""
+        return tuple([value for piece in self.pieces for value in piece.logprobs])
+
+    @property
+    def top(self) -> tuple[Top, ...]:
+        """The likeliest tokens at each of `tokens`, where `top_logprobs` asked for them."""
+        return tuple([likeliest for piece in self.pieces for likeliest in piece.top])
+
+    @property
+    def length(self) -> int:
+        """The number of tokens that models wrote."""
+        return sum([len(piece.tokens) for piece in self.pieces])
+
+    @property
+    def logprob(self) -> float:
+        """Natural log-probability of everything written."""
+        return sum([sum(piece.logprobs) for piece in self.pieces]) / LOGPROB_SCALE
+
+    @property
+    def mean_logprob(self) -> float:
+        """`logprob` per token; 0 where nothing was written."""
+        return self.logprob / max(1, self.length)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model came to an end of its own: an end token or a stop string."""
+        return self.why in ("end", "closed", "stop")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
+        return self.why in ("end", "closed", "context", "error")
+
+    def append(self, text: str, *, special: bool = True) -> State:
+        """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
+
+        To what broke off with an error nothing is added: nobody knows where it was going. Where a stop string of the
+        user's ended the text, the last piece is kept as text alone, without what came with that string.
+
+        Parameters
+        ----------
+        special : bool
+            Whether control tokens written in the text (``</think>``) count as such; not for text from elsewhere.
+        """
+        if self.why == "error":
+            return self
+        pieces = self.pieces
+        if self.why == "end" and pieces and pieces[-1].tokens:
+            last = pieces[-1]
+            kept = replace(last, tokens=last.tokens[:-1], logprobs=last.logprobs[:-1], top=last.top[:-1])
+            pieces = (*pieces[:-1], kept)
+        elif self.why == "closed" and pieces:
+            pieces = (*pieces[:-1], replace(pieces[-1], tokens=(), logprobs=(), top=()))
+        return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
+
+    def prefixes(self, delimiter: str) -> list[State]:
+        """The text after each of its steps, for scorers: the last is the whole. These have texts, but no tokens."""
+        steps = self.text.split(delimiter)
+        texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
+        if len(texts) > 1 and not steps[-1]:
+            texts.pop()  # the text ends with a delimiter
+        states = [State(self.prompt, self.branch, (Piece(text, special=False),), "stop") for text in texts[:-1]]
+        return [*states, self]
+
+    def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
+        """Begin anew with another prompt at this place of the tree, such as a question about this text."""
+        return State(as_prompt(prompt), self.branch)
+
+
+def as_prompt(prompt: str | Sequence[Mapping[str, str]] | Prompt) -> Prompt:
+    """A prompt as a value: a text, or pairs of role and content."""
+    if isinstance(prompt, str):
+        return prompt
+    return tuple([(turn["role"], turn["content"]) if isinstance(turn, Mapping) else turn for turn in prompt])
 
 
 def whole_text(text: str) -> str | None:
@@ -67,3 +242,83 @@ class Problem:
     def answers(self, states: Sequence[State]) -> list[str | None]:
         """The answer in each state's text."""
         return [self.answer(state) for state in states]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method returns.
+
+    Attributes
+    ----------
+    answer : str or None
+        The canonical answer, as `Problem.read` gives it.
+    votes : mapping of str to float
+        Every answer that was considered, with its weight, the largest first.
+    confidence : float or None
+        The method's own estimate that the answer is right, in [0, 1]. Of a vote it is the answer's share of the weight
+        of all texts, those included that give no answer; a text that a budget, an error or a lost race has cut before
+        it gave one says nothing.
+    chosen : State or None
+        The text that the answer is taken from.
+    details : mapping
+        What else is worth keeping, as JSON could.
+    """
+
+    answer: str | None
+    votes: Mapping[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+    chosen: State | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+Conclusion = Literal["done", "spent", "failed"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A problem's answer, with all that led to it.
+
+    Attributes
+    ----------
+    why : {'done', 'spent', 'failed'}
+        The method came to its end; its budget was spent, and this is the best so far; or it raised `error`.
+    trace : mapping
+        The tree of texts (docs/reasoning.md), as JSON has it.
+    caveats : tuple of str
+        What the back end cannot promise.
+    receipt : RunReceipt or None
+        By which others can verify it all (docs/receipts.md, Runs); None unless asked for.
+    """
+
+    id: str
+    method: str
+    answer: Answer
+    cost: Cost
+    why: Conclusion = "done"
+    error: str = ""
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
+    receipt: Any = None
+
+    def as_dict(self, trace: bool = False) -> dict[str, Any]:
+        """The result as JSON has it."""
+        chosen = self.answer.chosen
+        value: dict[str, Any] = {
+            "id": self.id,
+            "method": self.method,
+            "answer": self.answer.answer,
+            "votes": dict(self.answer.votes),
+            "confidence": self.answer.confidence,
+            "text": None if chosen is None else chosen.text,
+            "details": dict(self.answer.details),
+            "cost": self.cost.as_dict(),
+            "why": self.why,
+            "error": self.error,
+            "caveats": list(self.caveats),
+        }
+        return value | ({"trace": dict(self.trace)} if trace else {})
+
+
+def path(branch: Branch) -> str:
+    """A branch as one text."""
+    return "/".join(map(str, branch))

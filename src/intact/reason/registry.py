@@ -19,9 +19,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_
 
 from intact.engine.sampling.parameters import whole
 from intact.errors import ParameterError
-from intact.reason.answer import Answer
 from intact.reason.limits import Named
-from intact.reason.problem import Problem
+from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 
 T = TypeVar("T")

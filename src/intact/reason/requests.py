@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, State
 from intact.reason.scorer import Scorer
-from intact.reason.state import State
 
 if TYPE_CHECKING:
     from intact.reason.registry import Method

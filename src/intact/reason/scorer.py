@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from intact.reason.problem import Problem
-from intact.reason.state import State
+from intact.reason.problem import Problem, State
 
 if TYPE_CHECKING:
     from intact.reason.requests import Request

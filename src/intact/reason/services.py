@@ -10,9 +10,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError, JournalError, ParameterError
-from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer

@@ -11,14 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from intact.errors import FormatError, ScorerError
-from intact.reason.answer import Cost
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
+from intact.reason.budget import Cost
 from intact.reason.journal import key_of, seen
+from intact.reason.problem import Hidden, State, Why, path
 from intact.reason.requests import Extend, Raced, Read, Run
 from intact.reason.scorer import Scorer
-from intact.reason.state import Hidden, State, Why
-from intact.reason.trace import begun, extension, run_node, score_node
-from intact.reason.writing import Writing, affordable, cost_of
+from intact.reason.writing import Writing, affordable, begun, cost_of, extension
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -419,3 +418,19 @@ class RunSlot(Slot):
     def _finish(self, outcome: Any) -> None:
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
+
+
+def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:
+    """An entry for texts that were judged."""
+    return {
+        "kind": "score",
+        "scorer": name,
+        "scores": [[path(s.branch), v] for s, v in zip(states, scores, strict=True)],
+    }
+
+
+def run_node(request: Run, outcome: Any) -> dict[str, Any]:
+    """An entry for a program that was run."""
+    asked = {"code": request.code, "seconds": request.seconds}
+    asked |= {} if request.stdin is None else {"stdin": request.stdin}
+    return {"kind": "run", **asked, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}

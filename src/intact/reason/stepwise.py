@@ -7,13 +7,11 @@ from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from intact.errors import SpentError
-from intact.reason.answer import Answer
-from intact.reason.ballot import elect, pick
+from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import one_of
-from intact.reason.problem import Problem
+from intact.reason.problem import Answer, Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend, Score
-from intact.reason.state import State
 
 FINALS = ("best", "weighted", "majority")
 FinalRule: TypeAlias = Annotated[str, partial(one_of, FINALS)]

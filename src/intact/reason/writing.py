@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.reason.answer import Cost
 from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Written
-from intact.reason.budget import Ledger
+from intact.reason.budget import Cost, Ledger
 from intact.reason.journal import key_of, plain
+from intact.reason.problem import LOGPROB_SCALE, Branch, Piece, State, Why, path
 from intact.reason.requests import Extend
-from intact.reason.state import Branch, Piece, State, Why
 from intact.text.stream import StopStrings
 
 
@@ -167,3 +166,37 @@ def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
         low, high = (middle, high) if ledger.fits(cost_of(writings, middle)) else (low, middle - 1)
         middle = (low + high + 1) // 2
     return low
+
+
+def begun(generation: Generation) -> dict[str, Any]:
+    """A text that is being written: its place, and where it goes on from."""
+    return {"branch": path(generation.branch), "parent": path(generation.state.branch)}
+
+
+def extension(writing: Writing, state: State, written: Written) -> dict[str, Any]:
+    """An entry for a text that was extended."""
+    cost = writing.cost(len(written.tokens))
+    node: dict[str, Any] = {
+        "kind": "extend",
+        "branch": path(state.branch),
+        "parent": path(writing.request.state.branch),
+        "text": "".join([piece.text for piece in state.pieces[len(writing.request.state.pieces) :]]),
+        "tokens": len(written.tokens),
+        "prefill": cost.prefill,
+        "operations": cost.operations,
+        "logprob": sum(written.logprobs) / LOGPROB_SCALE,
+        "why": state.why,
+    }
+    appended = _appended(writing.request.state)
+    extras = {"appended": appended, "model": writing.model, "error": written.error}
+    return node | {name: value for name, value in extras.items() if value}
+
+
+def _appended(state: State) -> str:
+    """What was added to a text since a model last wrote."""
+    text = ""
+    for piece in reversed(state.pieces):
+        if piece.model is not None:
+            break
+        text = piece.text + text
+    return text

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from intact.reason.problem import Branch, path
 from intact.reason.requests import Run
-from intact.reason.state import Branch
-from intact.reason.trace import path
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry

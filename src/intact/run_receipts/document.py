@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, cast, get_args
 
-from intact.reason.answer import Conclusion, Cost
-from intact.reason.budget import CAPPED
-from intact.reason.state import Branch
-from intact.reason.trace import path
+from intact.reason.budget import CAPPED, Cost
+from intact.reason.problem import Branch, Conclusion, path
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
 from intact.receipts.identity import Proof, path_of, root_of

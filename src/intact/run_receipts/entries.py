@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ReceiptError
-from intact.reason.state import Branch
+from intact.reason.problem import Branch
 from intact.receipts import canonical
 from intact.receipts.canonical import SIZE, HashName, digest
 from intact.receipts.document import FINISHES, Output, read_base64, write_base64

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from intact.clock import exact_time
-from intact.reason.state import Prompt
+from intact.reason.problem import Prompt
 from intact.receipts.canonical import HASHES, HashName
 from intact.receipts.document import ModelDigests, Numerics
 from intact.run_receipts import FORMAT

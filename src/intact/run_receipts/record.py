@@ -17,15 +17,14 @@ from intact.engine.job import Job
 from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
-from intact.reason.answer import Result
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import NativeBackend, Watcher
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
+from intact.reason.problem import Result, path
 from intact.reason.requests import Run
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
-from intact.reason.trace import path
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 from intact.clock import DEFAULT_NOW
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
-from intact.reason.answer import Result
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
+from intact.reason.problem import Hidden, Piece, Prompt, Result, path
 from intact.reason.registry import all_methods
 from intact.reason.requests import Run
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root
-from intact.reason.state import Hidden, Piece, Prompt
-from intact.reason.trace import path
 from intact.receipts.canonical import SIZE
 from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack

@@ -10,12 +10,11 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from intact.errors import ParameterError, ReceiptError
-from intact.reason.answer import Result
+from intact.reason.problem import Branch, Result
 from intact.reason.registry import Method, all_methods
 from intact.reason.requests import Call, Run
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root, Services
-from intact.reason.state import Branch
 from intact.receipts.canonical import HashName
 from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest

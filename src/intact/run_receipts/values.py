@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from intact.errors import ReceiptError
-from intact.reason.state import Branch
+from intact.reason.problem import Branch
 from intact.receipts import canonical
 from intact.strict_json import LARGEST, Fields, is_integer
 

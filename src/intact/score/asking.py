@@ -5,8 +5,7 @@ from __future__ import annotations
 from intact.errors import ParameterError, ScorerError
 from intact.exact import exp
 from intact.reason.asking import asking
-from intact.reason.problem import Problem
-from intact.reason.state import LOGPROB_SCALE, State
+from intact.reason.problem import LOGPROB_SCALE, Problem, State
 
 
 def asked(problem: Problem, state: State, task: str) -> State:

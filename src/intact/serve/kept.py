@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from intact.engine.completion import Completion
-from intact.reason.answer import Result
+from intact.reason.problem import Result
 from intact.serve.errors import ApiError, encode
 
 

@@ -18,16 +18,13 @@ from intact import errors
 from intact.clock import DEFAULT_NOW
 from intact.errors import ParameterError
 from intact.library import Model
-from intact.reason.answer import Result
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, Prompt, Result, path
 from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Services
-from intact.reason.state import Prompt
-from intact.reason.trace import path
 from intact.run_receipts.record import RecordingBackend, recording_driver
 from intact.score.answers import READERS
 from intact.score.scorers import find_scorer, scorers

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from intact.reason.state import Prompt
+from intact.reason.problem import Prompt
 from intact.score import code
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from intact.errors import FormatError, IntactError, ParameterError, UndecidedError
-from intact.reason.problem import Problem
-from intact.reason.state import Prompt
+from intact.reason.problem import Problem, Prompt
 from intact.score.child import noting
 from intact.tasks.data import Row, data_folder, read_rows
 

@@ -1,13 +1,15 @@
-"""Majority and weighted votes."""
+"""Votes, and the answers that come of them."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from intact.errors import ParameterError
-from intact.exact import Number, weight
+from intact.exact import Number, rational, weight
+from intact.reason.aggregate.best import best_of_n
+from intact.reason.problem import Answer, Problem, State
 
 A = TypeVar("A", bound=Hashable)
 
@@ -66,3 +68,75 @@ def check_lengths(**lists: Sequence[object]) -> None:
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
         raise ParameterError(f"each sample must have one of each, got {sizes}")
+
+
+CUT = ("cancelled", "budget", "error")
+"""Why a text ended that somebody else has ended: what it would have answered nobody knows."""
+
+
+def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
+    """The answer with the most weight (1 each by default); ties go to the answer seen first.
+
+    Texts without an answer do not vote. The chosen text is the first of the largest weight that gives the answer.
+    """
+    answers = problem.answers(states)
+    return _answer(vote(answers, weights), answers, states, weights, heard(answers, states, weights), details)
+
+
+def elected(
+    tally: Tally[str],
+    answers: Sequence[str | None],
+    states: Sequence[State],
+    weights: Sequence[Number] | None = None,
+    **details: Any,
+) -> Answer:
+    """An `Answer` from the outcome of a vote whose weights are others; these only say which text is chosen."""
+    return _answer(tally, answers, states, weights, heard(answers, states), details)
+
+
+def heard(answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None) -> Fraction:
+    """The share of texts that give an answer, by weight (1 each by default), of all but those that were cut.
+
+    A text that has run out of tokens counts; one without an answer that a budget, an error or a lost race ended does
+    not.
+    """
+    voting = silent = Fraction(0)
+    for i, (answer, state) in enumerate(zip(answers, states, strict=True)):
+        mass = Fraction(1) if weights is None else max(rational(weights[i]), Fraction(0))
+        if answer is not None:
+            voting += mass
+        elif state.why not in CUT:
+            silent += mass
+    return voting / (voting + silent) if voting + silent else Fraction(1)
+
+
+def _answer(
+    tally: Tally[str],
+    answers: Sequence[str | None],
+    states: Sequence[State],
+    weights: Sequence[Number] | None,
+    share: Fraction,
+    details: Mapping[str, Any],
+) -> Answer:
+    """The outcome of a vote; the confidence is the winner's share of it times the share of texts that voted."""
+    votes = {name: float(mass) for name, mass in sorted(tally.weights.items(), key=lambda item: -item[1])}
+    if tally.answer is None:
+        return Answer(None, votes, None, None, details)
+    behind = [i for i, answer in enumerate(answers) if answer == tally.answer]
+    chosen = max(behind, key=lambda i: (0 if weights is None else weights[i], -i))
+    return Answer(tally.answer, votes, float(tally.share * share), states[chosen], details)
+
+
+def take(problem: Problem, state: State, **details: Any) -> Answer:
+    """The answer of one text."""
+    return Answer(problem.answer(state), {}, None, state, details)
+
+
+def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
+    """The answer of the text with the largest reward, of equals the first; with an answer, as long as one has any."""
+    answers = problem.answers(states)
+    silent = all(answer is None for answer in answers)
+    winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])
+    if winner is None:
+        return Answer(None)
+    return Answer(answers[winner], {}, None, states[winner], {"rewards": list(rewards), **details})

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.reason.state import Branch, Hidden, Piece, Prompt, State, Top, Why
+from intact.reason.problem import Branch, Hidden, Piece, Prompt, State, Top, Why
 
 Cut = Literal["cancelled", "length"]
 """Why a text has no more tokens: a lost race, or a limit."""

@@ -19,7 +19,7 @@ from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
 from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, body_of
 from intact.reason.limits import above, at_least, within
-from intact.reason.state import Piece, Prompt
+from intact.reason.problem import Piece, Prompt
 
 if TYPE_CHECKING:
     import httpx

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeGuard, get_arg
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
 from intact.reason.backends.base import Generation, Written
-from intact.reason.state import LOGPROB_SCALE, Top, Why
+from intact.reason.problem import LOGPROB_SCALE, Top, Why
 from intact.text.stream import StopStrings
 
 Continues = Literal["no", "vllm", "prefill"]

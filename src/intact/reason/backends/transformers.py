@@ -19,9 +19,8 @@ from intact.errors import IntactError, ModelError, ParameterError, install
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
 from intact.reason.backends.base import Cut, Generation, Heat, Written
-from intact.reason.backends.native import digest_of
-from intact.reason.backends.texts import Texts
-from intact.reason.state import Piece, Prompt, State
+from intact.reason.backends.native import Texts, digest_of
+from intact.reason.problem import Piece, Prompt, State
 from intact.text import Tokenizer
 
 STEPS = 16  # tokens of each text, before the driver looks at its clock

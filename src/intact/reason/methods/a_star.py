@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
-from intact.reason.ballot import take
+from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, ScorerName, one_of
 from intact.reason.stepwise import advance, told
 

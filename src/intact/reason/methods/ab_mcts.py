@@ -7,8 +7,8 @@ from typing import Annotated
 
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
+from intact.reason.aggregate.votes import pick
 from intact.reason.asking import as_reply, asking
-from intact.reason.ballot import pick
 from intact.reason.limits import Count, ScorerName, one_of
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
 

@@ -9,8 +9,7 @@ from typing import Annotated
 from intact.exact import written
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import confident, decided, leaders, survival_probability
-from intact.reason.aggregate.votes import vote
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Share, one_of
 
 Rule = Callable[[Sequence[str | None], int, float], bool]

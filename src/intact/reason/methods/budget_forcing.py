@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intact.reason import Extend, Piece, Problem, State, Steps, method
-from intact.reason.ballot import take
+from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural
 
 FINAL = "\nFinal Answer:"

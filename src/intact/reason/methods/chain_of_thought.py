@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.ballot import take
+from intact.reason.aggregate.votes import take
 
 
 @method("Wei et al. 2022, arXiv 2201.11903; Kojima et al. 2022, arXiv 2205.11916", temperature=0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate.votes import elect
 from intact.reason.asking import asking
-from intact.reason.ballot import elect
 from intact.reason.limits import Amount, Count, Positive
 from intact.reason.methods.program_aided import FENCE, printed
 

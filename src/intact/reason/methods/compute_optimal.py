@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from intact.errors import SpentError
 from intact.reason import Answer, Call, Extend, Problem, Read, Steps, find, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
 
 

@@ -16,8 +16,7 @@ from intact.reason.aggregate.confidence import (
     token_confidences,
 )
 from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stopping_place
-from intact.reason.aggregate.votes import vote
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected, vote
 from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, Share, one_of, within
 from intact.reason.stepwise import told

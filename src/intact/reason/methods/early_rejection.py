@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
-from intact.reason.ballot import pick
+from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.populations.beam import keep_best
 from intact.reason.stepwise import told

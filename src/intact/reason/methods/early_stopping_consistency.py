@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import unanimous
-from intact.reason.aggregate.votes import vote
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count
 
 

@@ -10,11 +10,10 @@ from itertools import islice
 from intact.errors import ParameterError, SpentError
 from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.aggregate.votes import vote
+from intact.reason.aggregate.votes import elected, vote
 from intact.reason.asking import LONGEST, asking, question, read_value
-from intact.reason.ballot import elected
 from intact.reason.limits import Count, Natural, Share, together
-from intact.reason.state import State
+from intact.reason.problem import State
 
 BACKWARD = """\
 {question}

@@ -7,8 +7,8 @@ import re
 from intact.errors import SpentError
 from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.votes import elect, pick
 from intact.reason.asking import asking
-from intact.reason.ballot import elect, pick
 from intact.reason.limits import Count, ModelName, together
 
 VERIFY = """\

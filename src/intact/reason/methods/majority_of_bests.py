@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate import majority_of_bests as formula
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected
 from intact.reason.limits import Count, ScorerName, within
 
 Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]

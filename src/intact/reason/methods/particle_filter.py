@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, Steps, method
-from intact.reason.ballot import take
+from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Positive, ScorerName
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
-from intact.reason.state import State
+from intact.reason.problem import State
 from intact.reason.stepwise import settle
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from intact.errors import SpentError
 from intact.reason import Part, Problem, State, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, Filled, ScorerName, at_least
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import multinomial

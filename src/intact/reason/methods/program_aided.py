@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from intact.errors import SpentError
 from intact.reason import Extend, Part, Problem, Run, State, Steps, method
-from intact.reason.aggregate.votes import vote
+from intact.reason.aggregate.votes import elected, vote
 from intact.reason.asking import asking, read_value
-from intact.reason.ballot import elected
 from intact.reason.limits import Count, Positive
 
 PROGRAM = """\

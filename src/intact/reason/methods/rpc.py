@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected
 from intact.reason.likeliest import check_told
 from intact.reason.limits import Count
 

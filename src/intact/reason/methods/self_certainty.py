@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.confidence import self_certainty as certainty
-from intact.reason.ballot import elected
+from intact.reason.aggregate.votes import elected
 from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, within
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
 
 

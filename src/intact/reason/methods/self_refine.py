@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate.votes import take
 from intact.reason.asking import as_reply, asking, whole
-from intact.reason.ballot import take
 from intact.reason.limits import Natural
 
 FEEDBACK = """\

@@ -6,7 +6,7 @@ import math
 
 from intact.errors import SpentError
 from intact.reason import Problem, Steps, method
-from intact.reason.ballot import elect
+from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import SchemeName, resample

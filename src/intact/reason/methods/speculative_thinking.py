@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intact.reason import Extend, Part, Problem, State, Steps, method
-from intact.reason.ballot import take
+from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, ModelName
 
 WORDS = {

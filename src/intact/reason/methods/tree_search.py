@@ -11,7 +11,7 @@ from typing import Final
 from intact.errors import SpentError
 from intact.exact import exp, total
 from intact.reason import Extend, Part, Problem, Score, State, Steps, method
-from intact.reason.ballot import pick
+from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.populations.tree import Child, puct, uct
 

@@ -11,8 +11,7 @@ from intact.errors import ParameterError
 from intact.exact import exp
 from intact.reason.aggregate.confidence import entropy, self_certainty
 from intact.reason.likeliest import check_told, rivals
-from intact.reason.problem import Problem
-from intact.reason.state import State
+from intact.reason.problem import Problem, State
 
 UNWRITTEN = -1000.0
 """The score of a text in which the model wrote nothing; below that of any other."""

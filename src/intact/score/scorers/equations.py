@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.problem import Problem
-from intact.reason.state import State
+from intact.reason.problem import Problem, State
 from intact.score.equations import share_right
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from intact.exact import exp
 from intact.reason.likeliest import check_told
-from intact.reason.problem import Problem
-from intact.reason.state import State
+from intact.reason.problem import Problem, State
 
 
 class Likelihood:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.reason.state import State
 from intact.score.asking import asked, share
 
 _QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."

@@ -7,8 +7,7 @@ from functools import cached_property
 
 from intact.errors import ParameterError
 from intact.reason.asking import question
-from intact.reason.problem import Problem
-from intact.reason.state import State
+from intact.reason.problem import Problem, State
 from intact.score.rewards import RewardModel, open_reward
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Run
-from intact.reason.state import State
 from intact.score import code
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intact.errors import ParameterError, ScorerError, SpentError
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.reason.state import State
 from intact.score.value.head import ValueHead
 
 HOPELESS = 0.0

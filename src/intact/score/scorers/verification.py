@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from intact.errors import ParameterError
 from intact.exact import mean
-from intact.reason.problem import Problem
+from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.reason.state import State
 from intact.score.asking import asked, share
 
 _TASK = (

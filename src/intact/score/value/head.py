@@ -15,7 +15,7 @@ import numpy as np
 from intact.errors import FormatError, ParameterError
 from intact.exact import exp
 from intact.files import write_whole
-from intact.reason.state import Hidden
+from intact.reason.problem import Hidden
 from intact.score.value.hidden import HiddenState, read_hidden
 
 KIND = "intact value head"

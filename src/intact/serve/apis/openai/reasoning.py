@@ -10,7 +10,7 @@ from typing import Any
 from intact.clock import DEFAULT_NOW
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
-from intact.reason.answer import Result
+from intact.reason.problem import Result
 from intact.serve import methods, tracing
 from intact.serve.admission import Ticket
 from intact.serve.errors import ApiError, as_api_error
