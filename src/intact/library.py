@@ -23,7 +23,8 @@ from intact.engine.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
-from intact.engine.sampling.parameters import SamplingFields, SamplingParameters, check_unicode, integer, whole
+from intact.engine.sampling.definitions import check_unicode, integer, whole
+from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.sequence import Request
 from intact.errors import ModelError, ParameterError

@@ -6,6 +6,8 @@ import json
 import math
 from dataclasses import fields
 from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields, SamplingParameters
 from intact.errors import ParameterError
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import Sampling
+from intact.receipts.schema import schema
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, r"max_tokens must be an integer from 1 to 1073741824, got 0"),
@@ -175,3 +178,14 @@ def test_json_that_makes_no_sense_is_refused(text: str, message: str) -> None:
 
 def test_the_arguments_by_name_are_the_fields():
     assert list(SamplingFields.__annotations__) == [field.name for field in fields(SamplingParameters)]
+
+
+def test_the_table_of_the_documents_is_that_of_the_definitions():
+    page = (Path(__file__).parents[2] / "docs/sampling.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [definition.row(name) for name, definition in DEFINITIONS.items()]
+
+
+def test_the_schema_of_receipts_has_the_ranges_of_the_definitions():
+    published = json.loads(files("intact.receipts").joinpath("receipt.schema.json").read_bytes())
+    assert schema() == published

@@ -27,7 +27,7 @@ from intact.cli.options import (
     check_output,
     complete_model,
     pair,
-    with_wishes,
+    with_method_sampling,
 )
 from intact.cli.output import emit, note
 from intact.cli.solve import complete_method, given
@@ -67,7 +67,7 @@ def complete_task(incomplete: str) -> list[str]:
     return complete(incomplete)
 
 
-@with_wishes
+@with_method_sampling
 def command(
     model: Annotated[
         str,

@@ -13,6 +13,8 @@ import typer
 
 from intact.catalogue import CATALOGUE, find
 from intact.clock import DEFAULT_NOW
+from intact.engine.sampling.definitions import Definition, Kind
+from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import ParameterError
 
 
@@ -99,58 +101,26 @@ def check_output(option: str, path: Path | None) -> None:
         raise ParameterError(f"{option}: {path} cannot be written; expected a file in a folder that is there")
 
 
-_PANEL = "Sampling"
-
-
-def _option(kind: Any, name: str, default: Any, help: str, **more: Any) -> tuple[Any, Any]:  # noqa: A002
-    return Annotated[kind, typer.Option(name, help=help, rich_help_panel=_PANEL, **more)], default
-
-
 Command = Callable[..., None]
-_HIDDEN: dict[str, Any] = {"show_default": False}
-_SAMPLING: dict[str, tuple[Any, Any]] = {
-    "max_tokens": _option(int, "--max-tokens", 512, "Tokens to generate at most."),
-    "min_tokens": _option(int, "--min-tokens", 0, "No end token before this many."),
-    "temperature": _option(float, "--temperature", 0.0, "0: the likeliest token; 1: sample as trained."),
-    "top_p": _option(float, "--top-p", 1.0, "Sample from the likeliest that hold this probability."),
-    "top_k": _option(int, "--top-k", 0, "Sample from this many likeliest tokens; 0: all."),
-    "min_p": _option(float, "--min-p", 0.0, "Leave out those below this share of the likeliest."),
-    "typical_p": _option(float, "--typical-p", 1.0, "Sample from the most typical that hold this probability."),
-    "repetition_penalty": _option(float, "--repetition-penalty", 1.0, "Above 1: avoid tokens of prompt and answer."),
-    "presence_penalty": _option(float, "--presence-penalty", 0.0, "Above 0: avoid tokens of the answer."),
-    "frequency_penalty": _option(float, "--frequency-penalty", 0.0, "The same, for each time a token came up."),
-    "logit_bias": _option(
-        list[str] | None, "--logit-bias", None, "Add NUMBER to a token's logit.", metavar="TOKEN=NUMBER", **_HIDDEN
-    ),
-    "seed": _option(int, "--seed", 0, "Another seed, another sample; the same seed, the same bits."),
-    "stop": _option(
-        list[str] | None, "--stop", None, "End before this text (\\n: a line feed); again for more.", **_HIDDEN
-    ),
-    "json_schema": _option(
-        str | None, "--json-schema", None, "Answer in JSON that fits: a file, or the schema itself.", **_HIDDEN
-    ),
-    "regex": _option(str | None, "--regex", None, "Answer in text that matches the whole expression.", **_HIDDEN),
-    "grammar": _option(str | None, "--grammar", None, "Answer by a Lark grammar: a file, or the text.", **_HIDDEN),
+_TYPES: dict[Kind, Any] = {"integer": int, "decimal": float, "flag": bool, "stops": list[str], "biases": list[str]}
+_METHOD_HELP = {
+    "max_tokens": "Of one extension at most: 512, unless the method says otherwise.",
+    "temperature": "By default as the method prefers.",
 }
+"""Helps of options that methods have defaults of their own for."""
 
 
-# Of a method, which has defaults of its own.
-_WISHES: dict[str, tuple[Any, Any]] = {
-    "max_tokens": _option(
-        int | None, "--max-tokens", None, "Of one extension at most: 512, unless the method says otherwise.", **_HIDDEN
-    ),
-    "temperature": _option(float | None, "--temperature", None, "By default as the method prefers.", **_HIDDEN),
-    "top_p": _option(float | None, "--top-p", None, "Sample from the likeliest that hold this probability.", **_HIDDEN),
-    "top_k": _option(int | None, "--top-k", None, "Sample from this many likeliest tokens.", **_HIDDEN),
-    "min_p": _option(float | None, "--min-p", None, "Leave out those below this share of the likeliest.", **_HIDDEN),
-    "stop": _option(
-        list[str] | None,
-        "--stop",
-        None,
-        "What ends an answer, such as '\\nQuestion:'; may be given again.",
-        **_HIDDEN,
-    ),
-}
+def _option(name: str, definition: Definition, default: Any, help: str) -> tuple[Any, Any]:  # noqa: A002
+    """Return the type of a command's argument for a sampling parameter, and its default; None: not given."""
+    kind, default = _TYPES.get(definition.kind, str), None if default == () else default
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        metavar=definition.metavar or None,
+        help=help,
+        rich_help_panel="Sampling",
+        show_default=default is not None,
+    )
+    return Annotated[kind | None if default is None else kind, option], default
 
 
 def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
@@ -161,13 +131,22 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
     **defaults
         Those that differ from the ordinary ones.
     """
-    options = {name: (kind, defaults.get(name, default)) for name, (kind, default) in _SAMPLING.items()}
+    options = {
+        name: _option(name, one, defaults.get(name, one.default), one.help)
+        for name, one in DEFINITIONS.items()
+        if one.help
+    }
     return lambda command: _with(options, _collect, command)
 
 
-def with_wishes(command: Command) -> Command:
-    """Give a command the options of sampling that a method heeds; what is given reaches it as `sampling`."""
-    return _with(_WISHES, _given, command)
+def with_method_sampling(command: Command) -> Command:
+    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`."""
+    options = {
+        name: _option(name, one, None, _METHOD_HELP.get(name, one.help))
+        for name, one in DEFINITIONS.items()
+        if one.methods
+    }
+    return _with(options, _given, command)
 
 
 def _with(
@@ -190,9 +169,9 @@ def _with(
     return wrapped
 
 
-def _given(wishes: dict[str, Any]) -> dict[str, Any]:
-    wishes["stop"] = _stops(wishes["stop"]) or None
-    return {name: value for name, value in wishes.items() if value is not None}
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    options["stop"] = _stops(options["stop"]) or None
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _collect(given: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ A digest that is the same everywhere
 """
 
 
-@with_sampling()
+@with_sampling(max_tokens=512)
 def command(
     words: Annotated[
         list[str],

@@ -29,7 +29,7 @@ from intact.cli.options import (
     check_output,
     complete_model,
     pair,
-    with_wishes,
+    with_method_sampling,
 )
 from intact.cli.output import emit, err, out, printable, say
 from intact.errors import ParameterError
@@ -74,7 +74,7 @@ def complete_method(incomplete: str) -> list[str]:
     return [name for name in all_methods() if name.startswith(incomplete)]
 
 
-@with_wishes
+@with_method_sampling
 def command(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)

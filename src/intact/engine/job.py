@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from intact.engine.completion import Chunk, Completion, Writer
-from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.engine.sampling.penalties import History
-from intact.engine.sampling.rules import Rules
+from intact.engine.sampling.state import make_rules
 from intact.engine.sequence import Event, Finish, Request
 from intact.text import Tokenizer
 
@@ -74,7 +72,7 @@ class Job:
             priority,
             draft,
             parameters.top_logprobs,
-            _rules(tokenizer, parameters, prompt, vocabulary, len(keys)),
+            make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)),
             None if known is None else [np.array(tokens, np.int32) for tokens in known],
             recorder is not None,
         )
@@ -110,13 +108,3 @@ class Job:
         self._writer(sample).end(finish, error)
         if self._listen is not None:
             self._listen(sample, None)
-
-
-def _rules(
-    tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int, texts: int
-) -> Rules | None:
-    history = History.start(parameters, prompt, tokenizer.eos_ids)
-    matcher = constraints.compile(tokenizer, vocabulary, parameters, texts)
-    if matcher is not None:
-        matcher.make_ready(texts)
-    return Rules(history, matcher) if history is not None or matcher is not None else None

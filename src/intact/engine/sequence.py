@@ -14,7 +14,7 @@ from intact.numerics.sampling import Sampling
 
 if TYPE_CHECKING:
     from intact.engine.draft import Draft, Drafter
-    from intact.engine.sampling.rules import Rules
+    from intact.engine.sampling.state import Rules
 
 Finish = Literal["stop", "length", "context", "cancelled", "error"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from intact.engine.sampling.parameters import whole
+from intact.engine.sampling.definitions import whole
 from intact.errors import ParameterError
 from intact.reason.limits import Named
 from intact.reason.problem import Answer, Problem

@@ -15,7 +15,9 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from intact.clock import exact_time
-from intact.engine.sampling.parameters import CONSTRAINTS, SamplingParameters
+from intact.engine.sampling.definitions import Definition
+from intact.engine.sampling.parameters import CONSTRAINTS, DEFINITIONS, SamplingParameters
+from intact.engine.sampling.rules import RULES
 from intact.errors import ParameterError, ReceiptError
 from intact.numerics.sampling import DECIMALS, millionths
 from intact.receipts import canonical
@@ -30,19 +32,12 @@ MOST_STOPS: Final = 256
 LONGEST_STOP: Final = 1024
 """Characters: each token of an answer is searched for all stop strings, and a verifier does not choose them."""
 _KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
-_DECIMALS: Final = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
-_INTEGERS: Final = ("top_k", "min_tokens", "max_tokens")
-_NAMES: Final = (*_DECIMALS, *_INTEGERS, "seed", "stop", "ignore_eos", "logit_bias", "constraint")
+NUMBERS: Final = {n: one for n, one in DEFINITIONS.items() if one.draws and one.kind in ("integer", "decimal", "flag")}
+"""The sampling parameters that are numbers or booleans."""
+_NAMES: Final = (*(name for name in NUMBERS if name not in RULES), "stop", "logit_bias", "constraint")
+"""The members that a receipt always has; the parameter of an added rule is one where it is not the default."""
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,3})(?:\.\d{0,5}[1-9])?", re.ASCII)
-_SEED: Final = re.compile(r"0|-?[1-9]\d{0,19}", re.ASCII)
+_INTEGER: Final = re.compile(r"0|-?[1-9]\d{0,19}", re.ASCII)
 _NEVER: Final = "-inf"
 
 
@@ -215,14 +210,12 @@ def sampling_to_document(parameters: SamplingParameters) -> dict[str, Any]:
         If there are more stop strings than a receipt may hold.
     """
     _check_stops(parameters.stop, "stop")
+    written = [name for name in NUMBERS if name not in RULES or name in parameters.changed]
     bias = parameters.biases
     constraint = parameters.constraint
     return {
-        **{name: decimal_text(getattr(parameters, name)) for name in _DECIMALS},
-        **{name: getattr(parameters, name) for name in _INTEGERS},
-        "seed": str(parameters.seed),
+        **{name: _number(NUMBERS[name], getattr(parameters, name)) for name in written},
         "stop": list(parameters.stop),
-        "ignore_eos": parameters.ignore_eos,
         "logit_bias": {
             "tokens": [token for token, _ in bias],
             "values": [_NEVER if value == -math.inf else decimal_text(value) for _, value in bias],
@@ -239,15 +232,12 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
     ReceiptError
         If a member is missing, unknown or impossible.
     """
-    fields = Fields(value, where, _NAMES)
-    given: dict[str, Any] = {name: _decimal(fields, name) for name in _DECIMALS}
-    given |= {name: fields.integer(name) for name in _INTEGERS}
-    seed = fields.text("seed")
-    if not _SEED.fullmatch(seed):
-        fields.fail("seed", "an integer in decimal, as text")
+    added = [name for name in RULES if isinstance(value, dict) and name in value]
+    fields = Fields(value, where, (*_NAMES, *added))
+    given = {name: _read_number(fields, name, one) for name, one in NUMBERS.items() if name in fields.values}
     stop = fields.items("stop", "a list of strings")
     _check_stops(stop, fields.place("stop"))
-    given |= {"seed": int(seed), "stop": tuple(stop), "ignore_eos": fields.flag("ignore_eos")}
+    given["stop"] = tuple(stop)
     given["logit_bias"] = _biases(Fields(fields.values["logit_bias"], fields.place("logit_bias"), ("tokens", "values")))
     if fields.values["constraint"] is not None:
         constraint = Fields(fields.values["constraint"], fields.place("constraint"), ("kind", "text"))
@@ -256,6 +246,36 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
         return SamplingParameters(**given)
     except ParameterError as error:
         raise ReceiptError(f"{where}: {error}") from error
+
+
+def number_schema(definition: Definition) -> dict[str, Any]:
+    """Return the JSON schema of a number or a boolean as a receipt writes it."""
+    if definition.kind == "flag":
+        return {"type": "boolean"}
+    if definition.kind == "decimal":
+        return {"$ref": "#/$defs/decimal"}
+    if definition.high > LARGEST:
+        return {"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,19})$"}
+    return {"type": "integer", "minimum": definition.low, "maximum": definition.high}
+
+
+def _number(definition: Definition, value: Any) -> Any:
+    if definition.kind == "decimal":
+        return decimal_text(value)
+    return str(value) if definition.high > LARGEST else value
+
+
+def _read_number(fields: Fields, name: str, definition: Definition) -> Any:
+    if definition.kind == "flag":
+        return fields.flag(name)
+    if definition.kind == "decimal":
+        return _decimal(fields, name)
+    if definition.high <= LARGEST:
+        return fields.integer(name)
+    text = fields.text(name)
+    if not _INTEGER.fullmatch(text):
+        fields.fail(name, "an integer in decimal, as text")
+    return int(text)
 
 
 def _check_stops(stops: Sequence[Any], where: str) -> None:

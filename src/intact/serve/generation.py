@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 from intact.clock import read_time
 from intact.engine.completion import Chunk, Completion
 from intact.engine.sampling import constraints
-from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve import tracing
 from intact.serve.admission import Ticket
@@ -37,17 +37,6 @@ RECEIPTS = 64 << 20
 """Bytes of receipts that are kept to be fetched."""
 HEEDED = frozenset({"receipt", "regex", "grammar", "priority", "deadline", "id"})
 """Fields of `intact` that matter to every text."""
-_PASSED_ON = (
-    "top_k",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "min_tokens",
-    "ignore_eos",
-    "seed",
-)
 
 
 @dataclass(eq=False)
@@ -131,9 +120,12 @@ def sampling_of(
     ApiError
         400, naming the field.
     """
-    given = {name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None}
     own = request.intact
-    given |= {name: value for name in ("regex", "grammar") if (value := getattr(own, name)) is not None}
+    given: dict[str, Any] = {"temperature": 1.0}
+    for name, definition in DEFINITIONS.items():
+        form = request if definition.http == "body" else own
+        if definition.http != "endpoint" and (value := getattr(form, name)) is not None:
+            given[name] = value
     for name, value in constraint.items():
         if value is None:
             continue
@@ -141,8 +133,6 @@ def sampling_of(
             where = f"intact.{name}"
             raise ApiError(400, f"{where} cannot be combined with calls that have a grammar", where, "unsupported")
         given[name] = value
-    given["temperature"] = 1.0 if request.temperature is None else request.temperature
-    given["top_p"] = 1.0 if request.top_p is None else request.top_p
     own_stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
     given["stop"] = (*own_stops, *stops)
     if request.logit_bias:
@@ -150,7 +140,7 @@ def sampling_of(
     try:
         return SamplingParameters(max_tokens=max_tokens, top_logprobs=top_logprobs, **given)
     except IntactError as error:
-        raise as_api_error(error, [one.name for one in fields(SamplingParameters)]) from error
+        raise as_api_error(error, list(DEFINITIONS)) from error
 
 
 def schema_of(format_: ResponseFormat | None) -> dict[str, Any] | None:
@@ -318,4 +308,4 @@ async def pieces(served: Served, order: Order, logprobs: bool) -> AsyncGenerator
 
 
 def _fields(parameters: SamplingParameters) -> Any:
-    return {one.name: getattr(parameters, one.name) for one in fields(parameters)}
+    return {name: getattr(parameters, name) for name in DEFINITIONS}

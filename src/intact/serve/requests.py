@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticKnownError
+
+from intact.engine.sampling.parameters import DEFINITIONS
 
 T = TypeVar("T")
 
@@ -146,7 +158,26 @@ class StreamOptions(Form):
 Value = bool | int | Number | str
 
 
-class Extension(Form):
+def _sampling_form(place: str) -> type[Form]:
+    """Return a form of the sampling parameters that requests have in one place, none of which must be given."""
+    types: dict[str, Any] = {"integer": int, "decimal": Rounded, "flag": bool, "text": str}
+    chosen = {name: (types[one.kind] | None, None) for name, one in DEFINITIONS.items() if one.http == place}
+    return create_model("SamplingForm", __base__=Form, **chosen)  # type: ignore[call-overload, no-any-return]
+
+
+if TYPE_CHECKING:
+
+    class BodySampling(Form):
+        """The fields that code names; the others come from their definitions too."""
+
+        seed: int | None
+
+    OwnSampling = Form
+else:
+    BodySampling, OwnSampling = _sampling_form("body"), _sampling_form("intact")
+
+
+class Extension(OwnSampling):
     """What OpenAI's interface has no field for.
 
     Attributes
@@ -172,37 +203,24 @@ class Extension(Form):
     """
 
     method: str | None = None
-    parameters: Annotated[dict[str, Value], few(64)] = {}
+    parameters: Annotated[dict[str, Value], few(64)] = {}  # noqa: RUF012  pydantic copies it
     n: Count | None = None
     budget: str | None = None
     answer: Literal["text", "number", "expression"] = "expression"
     progress: bool = False
     trace: bool = False
     receipt: bool = False
-    regex: str | None = None
-    grammar: str | None = None
     priority: Annotated[int, Field(ge=-8, le=8)] = 0
     deadline: Annotated[Number, Field(gt=0)] | None = None
     id: Annotated[str, Field(max_length=256)] | None = None
     now: str | None = None
 
 
-class Sampled(Form):
+class Sampled(BodySampling):
     """The fields that all requests for text have."""
 
     model: str
-    temperature: Rounded | None = None
-    top_p: Rounded | None = None
-    top_k: int | None = None
-    min_p: Rounded | None = None
-    typical_p: Rounded | None = None
-    repetition_penalty: Rounded | None = None
-    presence_penalty: Rounded | None = None
-    frequency_penalty: Rounded | None = None
     logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
-    min_tokens: int | None = None
-    ignore_eos: bool | None = None
-    seed: int | None = None
     stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
     n: Count | None = None
     stream: bool | None = None

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from intact.clock import DEFAULT_NOW
-from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.reason.problem import Result
 from intact.serve import methods, tracing
@@ -26,7 +26,7 @@ from intact.text import Conversation, Tokenizer
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
 _OWN |= {"now"}
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
+_SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
 _IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 _IDLE |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
 _SAYS_NOTHING: dict[str, tuple[Any, ...]] = {

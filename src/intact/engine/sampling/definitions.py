@@ -1,0 +1,212 @@
+"""How a sampling parameter is defined, and how its values are checked. Imports nothing heavy: `--help` reads it."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from intact.errors import ParameterError
+
+Kind = Literal["integer", "decimal", "flag", "stops", "biases", "schema", "text"]
+LARGEST_BIAS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """One sampling parameter: all that checks, offers, stores or documents it reads this.
+
+    Attributes
+    ----------
+    kind : {'integer', 'decimal', 'flag', 'stops', 'biases', 'schema', 'text'}
+        The type. Decimals have at most 6 decimals; 'stops' is a tuple of texts, 'biases' pairs of token and number,
+        'schema' and 'text' are constraints, None or a text.
+    default : object
+        The value that changes nothing, unless the parameter is a limit.
+    low, high : int
+        The bounds of a number.
+    above : bool
+        If true, `low` itself is excluded.
+    effect, source : str
+        What it does and the paper it is from: cells of the table in docs/sampling.md.
+    values, usual : str
+        Cells for its values and its default, where the bounds and `default` do not say it.
+    help, metavar : str
+        The help of the command line's option; without a help there is no option.
+    http : {'body', 'intact', 'endpoint'}
+        Where requests over HTTP have it: a field of the body under the same name, one of the object `intact`, or in a
+        form of each endpoint's own.
+    draws : bool
+        If true, it can change a token, so that receipts hold it.
+    methods : bool
+        If true, reasoning methods accept it.
+    """
+
+    kind: Kind
+    default: Any = None
+    low: int = 0
+    high: int = 1 << 30
+    above: bool = False
+    effect: str
+    source: str = ""
+    values: str = ""
+    usual: str = ""
+    help: str = ""
+    metavar: str = ""
+    http: Literal["body", "intact", "endpoint"] = "body"
+    draws: bool = True
+    methods: bool = False
+
+    def check(self, name: str, value: object) -> Any:
+        """Return a value in its normal form.
+
+        Raises
+        ------
+        ParameterError
+            If it is impossible.
+        """
+        match self.kind:
+            case "integer":
+                return integer(name, value, self.low, self.high)
+            case "decimal":
+                return decimal(name, value, self.low, self.high, self.above)
+            case "flag":
+                return flag(name, value)
+            case "stops":
+                return _stops(name, value)
+            case "biases":
+                return _biases(value)
+        return None if value is None else _constraint(name, value, self.kind)
+
+    def row(self, name: str) -> str:
+        """Return its row of the table in docs/sampling.md."""
+        low = f"above {self.low}" if self.above else str(self.low)
+        values = self.values or f"{low} to {self.high}"
+        usual = self.usual or f"{self.default:g}"
+        cells = (f"`{name}`", values, usual, self.effect, self.source)
+        return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def whole(value: object) -> int | None:
+    """Return the integer that a value is, Python's or NumPy's; None for any other value, also for booleans."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def integer(name: str, value: object, low: int, high: int) -> int:
+    """Return a value as an integer between bounds.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        raise ParameterError(f"{name} must be an integer from {low} to {high}, got {_format(value)}")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Return a value as a boolean.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} must be True or False, got {value!r:.60}")
+    return value
+
+
+def decimal(name: str, value: object, low: int, high: int, above: bool = False) -> float:
+    """Return a value as a number between bounds, of at most 6 decimals.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    given = value if isinstance(value, float) else whole(value)
+    if given is None:
+        raise ParameterError(f"{name} must be a number, an int or a float of Python's, got {_format(value)}")
+    if not low <= given <= high or (above and given == low):
+        raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {_format(value)}")
+    number = float(given)
+    if round(number, 6) != number:
+        raise ParameterError(f"{name} may have at most 6 decimals, got {number!r}")
+    return number + 0.0  # -0.0 is 0.0
+
+
+def check_unicode(name: str, value: str) -> None:
+    """Raise if a text cannot be written as UTF-8.
+
+    Raises
+    ------
+    ParameterError
+        If it holds a lone surrogate.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        character = ord(value[error.start])
+        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is no character") from error
+
+
+def _format(value: object) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return f"{type(value).__name__} that is too long to write"
+
+
+def _stops(name: str, value: Any) -> tuple[str, ...]:
+    from intact.text.stream import StopStrings
+
+    stops = StopStrings(value).stops
+    for i, stop in enumerate(stops):
+        check_unicode(f"{name}[{i}]", stop)
+    return stops
+
+
+def _biases(value: object) -> tuple[tuple[int, float], ...]:
+    if not isinstance(value, Mapping | tuple):
+        raise ParameterError(f"logit_bias must map token ids to numbers, got {_format(value)}")
+    pairs: dict[int, float] = {}
+    for entry in value.items() if isinstance(value, Mapping) else value:
+        if not isinstance(entry, Sequence) or len(entry) != 2:
+            raise ParameterError(f"logit_bias must map token ids to numbers, got {_format(entry)} for a pair of them")
+        token, bias = entry
+        number = whole(token)
+        if number is None or not 0 <= number < 1 << 31:
+            raise ParameterError(f"logit_bias must map token ids to numbers, got the token {_format(token)}")
+        name = f"logit_bias of token {number}"
+        pairs[number] = bias if bias == -math.inf else decimal(name, bias, -LARGEST_BIAS, LARGEST_BIAS)
+    return tuple(sorted(pairs.items()))
+
+
+def _constraint(name: str, value: object, kind: Kind) -> str:
+    text = _schema(value) if kind == "schema" else value
+    if not isinstance(text, str) or not text:
+        raise ParameterError(f"{name} must be a text that is not empty, got {text!r:.60}")
+    check_unicode(name, text)
+    return text
+
+
+def _schema(value: object) -> str:
+    """Return a schema as JSON; the order of its properties is kept, as they are written in this order."""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+        if isinstance(parsed, Mapping):
+            return json.dumps(parsed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ParameterError(f"json_schema is no JSON: {error}") from error
+    raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

@@ -1,0 +1,124 @@
+"""The rules at one place of one text: penalties, biases, added rules and a constraint, as edits and a mask of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.sampling import constraints
+from intact.engine.sampling.constraints import Matcher
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
+from intact.engine.sampling.penalties import History, bias_q16
+from intact.engine.sampling.rules import RULES, Rule
+from intact.errors import ParameterError
+from intact.numerics.sampling import Edits
+from intact.text.tokenizer import Tokenizer
+
+
+class Rules:
+    """All that the tokens of one text so far say about the next one.
+
+    Parameters
+    ----------
+    history : History, optional
+        Penalties, biases and `min_tokens`.
+    matcher : Matcher, optional
+        The constraint.
+    added : sequence of Rule
+        Rules that are files or packages of their own.
+
+    Attributes
+    ----------
+    refusal : ParameterError or None
+        Why no token can follow.
+    """
+
+    __slots__ = ("_added", "_history", "_matcher", "refusal")
+
+    def __init__(self, history: History | None, matcher: Matcher | None, added: Sequence[Rule] = ()) -> None:
+        self._history, self._matcher, self._added = history, matcher, added
+        self.refusal: ParameterError | None = None
+
+    def allow(self) -> bool:
+        """Return true if a token may follow; if not, `refusal` says why."""
+        if self._matcher is not None and self.refusal is None:
+            try:
+                self._matcher.mask()  # which it keeps
+            except ParameterError as error:
+                self.refusal = error
+        return self.refusal is None
+
+    def next(self) -> tuple[Edits | None, NDArray[np.uint32] | None]:
+        """Return the edits and the mask of the next row."""
+        edits = self._history.edits() if self._history is not None else None
+        for rule in self._added:
+            edits = _edited(edits or Edits(), rule)
+        return edits, self._matcher.mask() if self._matcher is not None else None
+
+    def dead_end(self, drawn: int) -> ParameterError:
+        """Return the error of a text for which nothing was left to draw after so many tokens."""
+        causes = ["the constraint"] if self._matcher is not None else []
+        causes += self._history.bars(drawn) if self._history is not None else []
+        causes += [rule.name for rule in self._added]
+        return ParameterError(f"no token is allowed here: {' and '.join(causes)} rule out all")
+
+    def add(self, token: int) -> None:
+        """Append a token to the text."""
+        if self._history is not None:
+            self._history.add(token)
+        for rule in self._added:
+            rule.add(token)
+        if self._matcher is not None and self.refusal is None:
+            try:
+                self._matcher.accept(token)
+            except ParameterError as error:  # the constraint passes its limits
+                self.refusal = error
+
+    def fork(self) -> Rules:
+        """Return the rules of a second text, which begins with this one and goes on by itself."""
+        return self._copy(self._matcher and self._matcher.fork())
+
+    def ahead(self) -> Rules:
+        """Return a copy to look some tokens ahead with, for this very text; this one stays where it is."""
+        return self._copy(self._matcher and self._matcher.ahead())
+
+    def _copy(self, matcher: Matcher | None) -> Rules:
+        other = Rules(self._history and self._history.fork(), matcher, [rule.fork() for rule in self._added])
+        other.refusal = self.refusal
+        return other
+
+
+def make_rules(
+    tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int, texts: int
+) -> Rules | None:
+    """Return the rules at the beginning of a request's texts; None if no row of logits will ever be changed.
+
+    Raises
+    ------
+    ParameterError, ConstraintError
+        If the constraint cannot be used.
+    """
+    changed = parameters.changed
+    history = History.start(parameters, prompt, tokenizer.eos_ids)
+    matcher = constraints.compile(tokenizer, vocabulary, parameters, texts)
+    if matcher is not None:
+        matcher.make_ready(texts)
+    added = [RULES[name](value, prompt) for name, value in changed.items() if name in _ADDED]
+    return Rules(history, matcher, added) if history or matcher or added else None
+
+
+_ADDED = [name for name in DEFINITIONS if name in RULES]
+
+
+def _edited(edits: Edits, rule: Rule) -> Edits:
+    """Return the edits with those of one more rule."""
+    if forbidden := rule.forbidden():
+        edits = edits._replace(forbidden=np.union1d(edits.forbidden, np.fromiter(forbidden, np.int32)))
+    if biases := rule.biases():
+        sums = dict(zip(edits.biased.tolist(), edits.bias.tolist(), strict=True))
+        for token, bias in biases.items():
+            sums[token] = sums.get(token, 0) + bias_q16(bias)
+        edits = edits._replace(biased=np.fromiter(sums, np.int32), bias=np.fromiter(sums.values(), np.int32))
+    return edits
