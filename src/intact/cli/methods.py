@@ -1,19 +1,25 @@
-"""``intact methods``: what ``intact solve`` can do."""
+"""``intact methods``: list the methods and scorers of ``intact solve``."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out
+from intact.cli.output import emit, note, out
+from intact.errors import ParameterError
+from intact.plugins import Registry
 
 EXAMPLES = """\
 All methods
   intact methods
 One with its parameters
   intact methods self_consistency
+Scorers, for methods that take one (--set scorer=NAME)
+  intact methods --scorers
 For programs
   intact methods --json
 """
@@ -21,20 +27,27 @@ For programs
 
 def command(
     names: Annotated[list[str] | None, typer.Argument(help="Which; by default all.", show_default=False)] = None,
+    scorers: Annotated[bool, typer.Option("--scorers", help="List scorers instead of methods.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List reasoning methods: where each comes from, what it does, what it takes."""
-    from intact.reason.registry import all_methods, find
+    from intact.reason.registry import METHODS, find
+    from intact.score.scorers import SCORERS
 
-    chosen = [find(name) for name in names] if names else list(all_methods().values())
+    if scorers:
+        _list_scorers(SCORERS, names, json)
+        return
+    chosen = [find(name) for name in names] if names else list(METHODS.working().values())
     if json:
-        emit([describe(method) for method in chosen])
+        emit([describe(method) | {"origin": _origin(METHODS, method.name)} for method in chosen])
     else:
-        _print(chosen, detailed=bool(names))
+        _print(chosen, METHODS, detailed=bool(names))
+    for problem in {} if names else METHODS.problems().values():
+        note(str(problem))
 
 
 def describe(method: Any) -> dict[str, Any]:
-    """A method as JSON has it."""
+    """Return a method as JSON has it."""
     return {
         "name": method.name,
         "line": method.line,
@@ -44,13 +57,38 @@ def describe(method: Any) -> dict[str, Any]:
     }
 
 
-def _print(chosen: list[Any], detailed: bool) -> None:
+def _origin(registry: Registry[Any], name: str) -> str:
+    """Return the package that a piece is from; a file of the user's own is in none."""
+    return registry.origin(name) if name in registry else "file"
+
+
+def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) -> None:
+    wrong = [name for name in names or [] if name not in registry]
+    if wrong:
+        raise ParameterError(f"there is no scorer {wrong[0]!r:.60}; there are {', '.join(registry)}")
+    chosen = {name: registry[name] for name in names} if names else registry.working()
+    rows = [
+        {"name": name, "line": (inspect.getdoc(kind) or "").partition("\n")[0], "origin": registry.origin(name)}
+        for name, kind in chosen.items()
+    ]
+    if json:
+        emit(rows)
+        return
+    for row in rows:
+        out().print(Text.assemble((row["name"], "bold"), "  ", (row["origin"], "dim")), soft_wrap=True)
+        out().print(Text("  " + row["line"]))
+    for problem in {} if names else registry.problems().values():
+        note(str(problem))
+
+
+def _print(chosen: list[Any], registry: Registry[Any], detailed: bool) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     console = out()
     for method in chosen:
-        console.print(Text.assemble((method.name, "bold"), "  ", (method.paper, "dim")), soft_wrap=True)
+        origin = _origin(registry, method.name)
+        source = method.paper if origin in ("intact", "file") else f"{method.paper} ({origin})"
+        console.print(Text.assemble((method.name, "bold"), "  ", (source, "dim")), soft_wrap=True)
         console.print(Text("  " + method.line))
         if not detailed:
             continue

@@ -69,9 +69,9 @@ MAIN = "main"
 
 def complete_method(incomplete: str) -> list[str]:
     """Offer the methods' names."""
-    from intact.reason.registry import all_methods
+    from intact.reason.registry import METHODS
 
-    return [name for name in all_methods() if name.startswith(incomplete)]
+    return [name for name in METHODS if name.startswith(incomplete)]
 
 
 @with_method_sampling

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import inspect
 import math
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,10 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, SimpleNamespace
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from intact.engine.sampling.definitions import whole
 from intact.errors import ParameterError
+from intact.plugins import Registry
 from intact.reason.limits import Named
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
@@ -100,7 +99,7 @@ class Method:
     Attributes
     ----------
     line : str
-        What it does, in one line: the first of its docstring.
+        The first line of its docstring.
     paper : str
         Where it comes from.
     sampling : mapping
@@ -203,15 +202,16 @@ def _help(docstring: str, name: str) -> str:
     return " ".join(found[1].split()).replace("``", "") if found else ""
 
 
+METHODS: Final = Registry[Method](
+    "intact.methods", "intact.reason.methods", lambda value: value.name if isinstance(value, Method) else None
+)
+"""All methods: those that the files of `intact.reason.methods` define, and those of other packages."""
+
+
 @cache
 def all_methods() -> Mapping[str, Method]:
-    """All methods of this package by name, sorted: whatever the modules of `intact.reason.methods` define."""
-    package = importlib.import_module("intact.reason.methods")
-    found: dict[str, Method] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        names = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
-        found |= {value.name: value for value in names.values() if isinstance(value, Method)}
-    return dict(sorted(found.items()))
+    """Return the methods of this package by name, sorted."""
+    return dict(sorted(METHODS.own.items()))
 
 
 def find(name: str) -> Method:
@@ -221,15 +221,16 @@ def find(name: str) -> Method:
     ------
     ParameterError
         If there is none, naming what there is.
+    PluginError
+        If it is of another package that cannot be loaded.
     """
     file, colon, inner = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _from_file(Path(file), inner)
-    known = all_methods()
-    if (plain := name.replace("-", "_")) in known:
-        return known[plain]
+    if (plain := name.replace("-", "_")) in METHODS:
+        return METHODS[plain]
     raise ParameterError(
-        f"there is no method {name!r:.200}; there are {', '.join(known)}, and FILE.py:NAME for your own"
+        f"there is no method {name!r:.200}; there are {', '.join(METHODS)}, and FILE.py:NAME for your own"
     )
 
 

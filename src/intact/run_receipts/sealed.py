@@ -20,6 +20,7 @@ from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.values import unbounded
 from intact.run_receipts.versions import versions_of_all
+from intact.score.scorers import SCORERS, scorers
 from intact.score.scorers.value import Value
 from intact.score.value.head import ValueHead
 
@@ -71,6 +72,11 @@ class SealedServices(Services, ABC):
         if kind in INEXACT:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
+            )
+        if kind in SCORERS and kind not in scorers():
+            raise ParameterError(
+                f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
+                "verifiers have only those of this package"
             )
         if kind == Value.name and argument and not self.untrusted:
             return Value(argument, ValueHead.parse(self.read(root, argument), argument))

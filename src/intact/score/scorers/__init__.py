@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from intact.errors import ParameterError
+from intact.plugins import Registry
 from intact.reason.scorer import Scorer
+
+
+def _name_of(value: Any) -> str | None:
+    """Return a scorer's name: that of a class with a method `score` and a `name` of its own."""
+    name = vars(value).get("name") if isinstance(value, type) and hasattr(value, "score") else None
+    return name if isinstance(name, str) else None
+
+
+SCORERS: Final = Registry[type[Any]]("intact.scorers", "intact.score.scorers", _name_of)
+"""All scorers: those that the files of this package define, and those of other packages.
+
+Each has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
+(`intact.run_receipts.versions`).
+"""
 
 
 @cache
 def scorers() -> dict[str, type[Any]]:
-    """The classes of this package that have a `name` and a method `score`, by that name, sorted.
-
-    Each also has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
-    (`intact.run_receipts.versions`).
-    """
-    found: dict[str, type[Any]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(value, type) and hasattr(value, "score") and isinstance(vars(value).get("name"), str):
-                found[vars(value)["name"]] = value
-    return dict(sorted(found.items()))
+    """Return the scorers of this package by name, sorted."""
+    return dict(sorted(SCORERS.own.items()))
 
 
 def find_scorer(name: str) -> Scorer:
@@ -33,9 +37,11 @@ def find_scorer(name: str) -> Scorer:
     ------
     ParameterError
         If there is none, naming what there is.
+    PluginError
+        If it is of another package that cannot be loaded.
     """
     kind, colon, argument = name.partition(":")
-    if kind not in scorers():
-        raise ParameterError(f"there is no scorer {kind!r}; there are {', '.join(scorers())}")
-    made: Scorer = scorers()[kind](argument) if colon else scorers()[kind]()
+    if kind not in SCORERS:
+        raise ParameterError(f"there is no scorer {kind!r}; there are {', '.join(SCORERS)}")
+    made: Scorer = SCORERS[kind](argument) if colon else SCORERS[kind]()
     return made
