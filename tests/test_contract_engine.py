@@ -16,6 +16,7 @@ import intact
 from intact.engine.draft import make_drafter
 from intact.engine.drafting import Drafting
 from intact.executors.native import available_tiers
+from intact.models import ARCHITECTURES
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
 from support.models import real_model
 from support.settings import WHOLE, all_pairs
@@ -24,7 +25,6 @@ from support.tiny import write_tiny
 
 pytest.importorskip("llguidance")
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 TIERS = tuple(available_tiers())
 VOCABULARY = 301
 PROMPT = tuple((53 * i * i + 7 * i + 40) % 256 + 3 for i in range(70))  # beyond Gemma's window of 24

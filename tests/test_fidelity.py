@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import intact
+from intact.models import ARCHITECTURES
 from support.tiny import K_KINDS, KINDS, write_tiny
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which dequantises the weights")
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 TEXTS = (
     "The capital of France is",
     "def fibonacci(n):\n    if n < 2:\n        return n\n    return",

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from intact.errors import ModelError
+from intact.formats.metadata import Metadata
 from intact.models import build_program
-from intact.models.config import _gguf_scaling, _HfRope, _Reader, read_config
+from intact.models.config import read_gguf_scaling, read_hf_rope
+from intact.models.gemma3 import Gemma3
 from support.folders import VARIANTS, newer_gemma
 
 LINEAR = {"rope_type": "linear", "factor": 8.0}
@@ -34,31 +36,30 @@ def test_gemma_s_defaults_are_those_of_transformers() -> None:
         "rope_scaling": LINEAR,
         "sliding_window": 1024,
     }
-    found = read_config(Checkpoint({"text_config": text}), "gemma3")
+    found = Gemma3.read_config(Checkpoint({"text_config": text}))
     assert (found.heads, found.kv_heads, found.head_width, found.context) == (8, 4, 256, 131072)
     assert (found.query_width, found.eps, found.rope_base, found.rope_local_base) == (256, 1e-6, 1e6, 1e4)
-    assert (found.width, found.layers, found.window, sum(found.window_pattern)) == (2560, 34, 1024, 29)
-    bare = read_config(Checkpoint({"text_config": {"model_type": "gemma3_text"}}), "gemma3")
+    assert (found.width, found.layers, found.window, sum(found.local_layers)) == (2560, 34, 1024, 29)
+    bare = Gemma3.read_config(Checkpoint({"text_config": {"model_type": "gemma3_text"}}))
     assert (bare.width, bare.hidden, bare.layers, bare.window, bare.head_width) == (2304, 9216, 26, 4096, 256)
 
 
 def test_transformers_has_these_defaults() -> None:
     theirs = pytest.importorskip("transformers").Gemma3TextConfig().to_dict()
-    from intact.models.config import _HF_GEMMA_DEFAULTS
-
-    assert {key: theirs[key] for key in _HF_GEMMA_DEFAULTS} == _HF_GEMMA_DEFAULTS
+    ours = {key: value for key, value in Gemma3.hf_defaults.items() if key != "rope_theta"}  # a set of its own there
+    assert {key: theirs[key] for key in ours} == ours
 
 
 def test_a_scalar_that_is_left_out_is_gemma_s_own() -> None:
     config = {key: value for key, value in VARIANTS["gemma3"].config.items() if key != "query_pre_attn_scalar"}
-    assert read_config(Checkpoint(config), "gemma3").query_width == 256
+    assert Gemma3.read_config(Checkpoint(config)).query_width == 256
 
 
 @pytest.mark.parametrize("value", [1e-300, 0.5, 0, None, True, [], float("nan")])
 def test_a_scalar_that_makes_no_sense_is_refused(value: object) -> None:
     config = {**VARIANTS["gemma3"].config, "query_pre_attn_scalar": value}
     with pytest.raises(ModelError, match=r"some/model: query_pre_attn_scalar must be a positive number from 1 to"):
-        read_config(Checkpoint(config), "gemma3")
+        Gemma3.read_config(Checkpoint(config))
 
 
 @pytest.mark.parametrize("kind", ["gguf", "safetensors"])
@@ -74,7 +75,7 @@ def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
     with pytest.raises(
         ModelError, match=r"llama.rope.scaling.type must be none or linear \(others are not supported\)"
     ):
-        _gguf_scaling(_Reader(Checkpoint({}), {"llama.rope.scaling.type": kind}, "llama."))
+        read_gguf_scaling(Metadata({"llama.rope.scaling.type": kind}, "some/model", prefix="llama."))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
 )
 def test_rotary_keys_that_would_be_ignored_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match="some/model: .*" + message):
-        _HfRope(_Reader(Checkpoint({}), changes), gemma=False)
+        read_hf_rope(Metadata(changes, "some/model"))
 
 
 @pytest.mark.parametrize(
@@ -100,4 +101,4 @@ def test_local_layers_have_plain_rotations(key: str, value: object) -> None:
     config = json.loads(json.dumps(newer_gemma().config))
     config["text_config"]["rope_parameters"]["sliding_attention"][key] = value
     with pytest.raises(ModelError, match=f"rope_parameters: sliding_attention: {key} "):
-        read_config(Checkpoint(config), "gemma3")
+        Gemma3.read_config(Checkpoint(config))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ModelError
-from intact.models.config import read_config
+from intact.models.llama import Llama
 from intact.numerics import weights
 from intact.numerics.activations import LARGEST, Quantized, block_sums, quantize
 from intact.numerics.matmul import FOLD, GROUP, MINIMA_FOLD, matmul
@@ -153,10 +153,10 @@ def test_models_beyond_the_bounds_are_refused(key: str | None) -> None:
     metadata |= {"llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.dimension_count": 512}
     checkpoint: Any = SimpleNamespace(path=Path("m.gguf"), format="gguf", metadata=metadata, tensors={})
     if key is None:
-        read_config(checkpoint, "llama")
+        Llama(checkpoint)
     else:
         with pytest.raises(ModelError, match=r"m\.gguf: a .*width .* passes the proven bounds"):
-            read_config(checkpoint, "llama")
+            Llama(checkpoint)
 
 
 @given(st.integers(0, 2**32))

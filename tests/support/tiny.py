@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from intact.conformance.synthetic import FLOAT_KINDS, random_floats, random_tensor
+from intact.formats import Checkpoint
+from intact.models import ARCHITECTURES
 from intact.numerics.weights import BLOCK_KINDS
 from support.gguf_writer import write_gguf
 
@@ -18,6 +20,26 @@ KINDS = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "IQ4_NL", "MXFP4"
 """A mixture in rows of a multiple of 32."""
 K_KINDS = ("Q4_K", "Q6_K", "Q2_K", "Q5_K", "Q3_K", "IQ4_XS", "TQ1_0", "TQ2_0", "Q8_0")
 """A mixture that needs rows of a multiple of 256."""
+
+MATRICES = {
+    "token_embd": 8.0,
+    "attn_q": 1.5,
+    "attn_k": 1.5,
+    "attn_v": 1.5,
+    "attn_output": 1.0,
+    "ffn_gate": 1.5,
+    "output": 3.0,
+}
+"""Sizes of random matrices by the ends of their names; 1 for others."""
+VECTORS = {
+    "attn_q_norm.weight": (1.2, 0.3),
+    "attn_k_norm.weight": (1.2, 0.3),
+    "post_attention_norm.weight": (0.8, 0.2),
+    "post_ffw_norm.weight": (0.8, 0.2),
+    "attn_k.bias": (0.0, 2.0),
+    ".bias": (0.0, 0.3),
+}
+"""Means and sizes of random vectors; 1 and 0.2 for others."""
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -74,7 +96,8 @@ def write_tiny(
 
     Parameters
     ----------
-    architecture : {'llama', 'qwen2', 'qwen3', 'gemma3'}
+    architecture : str
+        A name in `intact.models.ARCHITECTURES`, whose class says which tensors and hyper-parameters there are.
     kinds : names of formats
         Given to the matrices in turn. One whose blocks do not fit a matrix's columns is passed over; where none fits,
         the matrix is F32.
@@ -88,45 +111,6 @@ def write_tiny(
     kinds = list(kinds)
     wide = any(kind not in FLOAT_KINDS and BLOCK_KINDS[kind].values == 256 for kind in kinds)
     width, hidden = width or (256 if wide else 96), hidden or (768 if wide else 160)
-    tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
-    turn = 0
-
-    def matrix(name: str, rows: int, columns: int, size: float = 1.0) -> None:
-        nonlocal turn
-        order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
-        fits = [i for i, kind in enumerate(order) if kind in FLOAT_KINDS or columns % BLOCK_KINDS[kind].values == 0]
-        kind = order[fits[0]] if fits else "F32"
-        turn += fits[0] + 1 if fits else 0
-        shape = (rows, columns)
-        tensors[name + ".weight"] = (kind, shape, random_tensor(f"{seed}|{name}", kind, shape, size / columns**0.5))
-
-    def vector(name: str, length: int, mean: float, size: float) -> None:
-        x = random_floats(f"{seed}|{name}", (length,), size) + np.float32(mean)
-        tensors[name] = ("F32", (length,), x.astype("<f4").tobytes())
-
-    matrix("token_embd", vocabulary, width, 8.0)
-    for i in range(layers):
-        p = f"blk.{i}."
-        vector(p + "attn_norm.weight", width, 1.0, 0.2)
-        outputs = {"q": heads * head_width, "k": kv_heads * head_width, "v": kv_heads * head_width}
-        for part, rows in outputs.items():
-            matrix(p + "attn_" + part, rows, width, 1.5)
-            if architecture == "qwen2":
-                vector(f"{p}attn_{part}.bias", rows, 0.0, 2.0 if part == "k" else 0.3)
-        if architecture in ("qwen3", "gemma3"):
-            vector(p + "attn_q_norm.weight", head_width, 1.2, 0.3)
-            vector(p + "attn_k_norm.weight", head_width, 1.2, 0.3)
-        matrix(p + "attn_output", width, heads * head_width)
-        vector(p + "ffn_norm.weight", width, 1.0, 0.2)
-        matrix(p + "ffn_gate", hidden, width, 1.5)
-        matrix(p + "ffn_up", hidden, width)
-        matrix(p + "ffn_down", width, hidden)
-        if architecture == "gemma3":
-            vector(p + "post_attention_norm.weight", width, 0.8, 0.2)
-            vector(p + "post_ffw_norm.weight", width, 0.8, 0.2)
-    vector("output_norm.weight", width, 1.0, 0.2)
-    if not tied:
-        matrix("output", vocabulary, width, 3.0)
     a = architecture + "."
     own: dict[str, Any] = {
         "general.architecture": architecture,
@@ -143,6 +127,57 @@ def write_tiny(
         a + "rope.dimension_count": head_width,
         a + "rope.freq_base": 10000.0,
     }
-    if architecture == "gemma3":
-        own |= {a + "attention.sliding_window": 24, a + "attention.sliding_window_pattern": 2}
+    own |= {a + key: value for key, value in ARCHITECTURES[architecture].sample.items()}
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
+    turn = 0
+    for name, shape in tensor_shapes(architecture, own, vocabulary, tied).items():
+        if len(shape) == 1:
+            mean, size = _of(name, VECTORS, (1.0, 0.2))
+            values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
+            tensors[name] = ("F32", shape, values.astype("<f4").tobytes())
+            continue
+        order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
+        fits = [i for i, kind in enumerate(order) if kind in FLOAT_KINDS or shape[1] % BLOCK_KINDS[kind].values == 0]
+        kind = order[fits[0]] if fits else "F32"
+        turn += fits[0] + 1 if fits else 0
+        stem = name.removesuffix(".weight")
+        size = _of(stem, MATRICES, 1.0) / shape[1] ** 0.5
+        tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
     return write_gguf(path, own | tokenizer_metadata(vocabulary) | dict(metadata or {}), tensors)
+
+
+def _of(name: str, table: Mapping[str, Any], default: Any) -> Any:
+    """The entry of a table for the ending that a name has."""
+    return next((value for ending, value in table.items() if name.endswith(ending)), default)
+
+
+def tensor_shapes(
+    architecture: str, metadata: Mapping[str, Any], vocabulary: int, tied: bool
+) -> dict[str, tuple[int, ...]]:
+    """The tensors that an architecture's program names, with their shapes, in the order in which files have them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    class Described(ARCHITECTURES[architecture]):  # type: ignore[misc]
+        def matrix(self, name: str, rows: int | None, columns: int) -> str:
+            shapes[name] = (rows or vocabulary, columns)
+            return name
+
+        def vector(self, name: str, length: int) -> None:
+            shapes[name] = (length,)
+
+    decoder = Described(Checkpoint(Path("tiny"), "gguf", metadata, {}))
+    decoder.embed()
+    layers = decoder.config.layers
+    for i in range(layers):
+        decoder.layer(i)
+    decoder.norm("x", "normed", "output_norm.weight")
+    if not tied:
+        decoder.matrix("output.weight", vocabulary, decoder.config.width)
+
+    def place(name: str) -> tuple[int, bool, int, bool]:
+        """Layers in turn, in each first what all architectures have, a bias behind its matrix."""
+        layer = int(name.split(".")[1]) if name.startswith("blk.") else layers if "output" in name else -1
+        matrix = name.replace(".bias", ".weight")
+        return layer, ".post_" in name, list(shapes).index(matrix), matrix != name
+
+    return {name: shapes[name] for name in sorted(shapes, key=place)}

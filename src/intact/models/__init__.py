@@ -1,36 +1,52 @@
-"""Checkpoints to Programs: one declarative builder an architecture."""
+"""Checkpoints to Programs: one declarative file an architecture."""
 
 from __future__ import annotations
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
-from intact.models.gemma3 import Gemma3
-from intact.models.llama import Llama
 from intact.models.program import Program
-from intact.models.qwen2 import Qwen2
-from intact.models.qwen3 import Qwen3
+from intact.plugins import Registry
 
-ARCHITECTURES: tuple[type[Decoder], ...] = (Llama, Qwen2, Qwen3, Gemma3)
+__all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_architecture"]
 
-__all__ = ["ARCHITECTURES", "Program", "build_program"]
+
+def _name_of(value: object) -> str | None:
+    """Return the GGUF name of an architecture; None for other objects and for classes that architectures share."""
+    return vars(value).get("gguf") if isinstance(value, type) and issubclass(value, Decoder) else None
+
+
+ARCHITECTURES: Registry[type[Decoder]] = Registry("intact.architectures", __name__, _name_of)
+"""The architectures by their names in GGUF: those of this package's files, and those of other packages."""
+
+
+def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
+    """Return the architecture that a checkpoint names.
+
+    Raises
+    ------
+    ModelError
+        If it names none that is known.
+    """
+    gguf = checkpoint.format == "gguf"
+    key = "general.architecture" if gguf else "architectures"
+    named = checkpoint.metadata.get(key)
+    names = [named] if gguf else named if isinstance(named, list) else []
+    known = ARCHITECTURES.working()
+    for architecture in known.values():
+        if any(isinstance(name, str) and name in ((architecture.gguf,) if gguf else architecture.hf) for name in names):
+            return architecture
+    listed = ", ".join(architecture.gguf if gguf else architecture.hf[0] for architecture in known.values())
+    broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
+    raise ModelError(f"{checkpoint.path}: {key} is {str(named)[:80]!r}; known are {listed}{broken}")
 
 
 def build_program(checkpoint: Checkpoint) -> Program:
-    """The Program of a checkpoint.
+    """Return the Program of a checkpoint.
 
     Raises
     ------
     ModelError
         If the architecture is unknown, or a hyper-parameter or tensor is missing or misshapen.
     """
-    key = "general.architecture" if checkpoint.format == "gguf" else "architectures"
-    name = checkpoint.metadata.get(key)
-    if checkpoint.format == "gguf":
-        found = [a for a in ARCHITECTURES if isinstance(name, str) and a.gguf == name]
-    else:
-        found = [a for a in ARCHITECTURES if isinstance(name, list) and set(a.hf) & set(map(str, name))]
-    if not found:
-        known = ", ".join(a.gguf if checkpoint.format == "gguf" else a.hf[0] for a in ARCHITECTURES)
-        raise ModelError(f"{checkpoint.path}: {key} is {str(name)[:80]!r}; known are {known}")
-    return found[0](checkpoint).build()
+    return find_architecture(checkpoint)(checkpoint).build()

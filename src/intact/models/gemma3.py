@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Checkpoint
-from intact.models.decoder import Decoder
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.decoder import HF_NAMES, Decoder
 from intact.models.program import Buffer, Embed
 from intact.numerics.rope import rotation
 
@@ -19,14 +21,60 @@ class Gemma3(Decoder):
 
     gguf = "gemma3"
     hf = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
+    hf_names = HF_NAMES | {
+        "post_attention_norm": "post_attention_layernorm",
+        "ffn_norm": "pre_feedforward_layernorm",
+        "post_ffw_norm": "post_feedforward_layernorm",
+    }
+    hf_defaults = {  # Gemma3TextConfig's, which published files rely on
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 131072,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "rope_theta": 1e6,
+    }
+    hf_gain_offset = 1.0
+    hf_activation = ("hidden_activation", "gelu_pytorch_tanh")
     activation = "gelu"
+    has_local_layers = True
+    sample = {"attention.sliding_window": 24, "attention.sliding_window_pattern": 2}
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__(checkpoint)
-        self.gain_offset = 0.0 if self.config.from_gguf else 1.0
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read also the window, the local layers and their rotary base."""
+        config = super().read_gguf(m)
+        window = m.integer("attention.sliding_window", 0, least=0)
+        return replace(
+            config,
+            window=window,
+            local_layers=_gguf_local_layers(m, config.layers) if window else (False,) * config.layers,
+            rope_local_base=m.number("rope.freq_base_swa", 10000.0, least=1.0),
+            query_width=config.width / config.heads if config.layers == 62 else config.head_width,  # 62: the 27B
+        )
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read also the window, the local layers and the scale of the scores."""
+        config = super().read_hf(m)
+        if (kinds := m.get("layer_types")) is not None:
+            local = tuple(kind == "sliding_attention" for kind in kinds)
+        else:
+            every = m.integer("sliding_window_pattern", m.integer("_sliding_window_pattern", 6))
+            local = _all_but_each(every, config.layers)
+        return replace(
+            config,
+            window=m.integer("sliding_window") if any(local) else 0,
+            local_layers=local,
+            query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6),
+        )
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Global layers (with the checkpoint's scaling), then local ones."""
+        """Return the frequencies of global layers, with the checkpoint's scaling, and of local ones."""
         c = self.config
         return (
             rotation(c.rope_base, c.rope_width, c.rope_scaling),
@@ -34,11 +82,11 @@ class Gemma3(Decoder):
         )
 
     def buffers(self) -> dict[str, Buffer]:
-        """One more wide row: a block's result before its norm."""
+        """Add one more wide row: a block's result before its norm."""
         return super().buffers() | {"result": Buffer(self.config.width, wide=True)}
 
     def embed(self) -> None:
-        """Embedding times sqrt(width)."""
+        """Append the embedding times sqrt(width)."""
         width = self.config.width
         scale = Fraction(math.isqrt(width << 60), 1 << 30)
         self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), scale))
@@ -46,7 +94,7 @@ class Gemma3(Decoder):
     def layer(self, i: int) -> None:
         """Norm, attention, norm, residual; norm, feed-forward, norm, residual."""
         c, p = self.config, f"blk.{i}."
-        local = c.window_pattern[i]
+        local = c.local_layers[i]
         self.norm("x", "normed", p + "attn_norm.weight")
         self.attention(i, head_norms=True, rotary=int(local), window=c.window if local else 0)
         self.project(i, "result", accumulate=False)
@@ -54,3 +102,19 @@ class Gemma3(Decoder):
         self.norm("x", "normed", p + "ffn_norm.weight")
         self.feed_forward(i, "result", accumulate=False)
         self.norm("result", "x", p + "post_ffw_norm.weight", accumulate=True)
+
+
+def _gguf_local_layers(m: Metadata, layers: int) -> tuple[bool, ...]:
+    """Read which layers are local: all but each n-th, or those that a list says."""
+    key = "attention.sliding_window_pattern"
+    value = m.get(key)
+    if value is None or isinstance(value, int):
+        return _all_but_each(m.integer(key, 6), layers)
+    flags = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(flags, list | tuple) or len(flags) != layers or not all(flag in (True, False) for flag in flags):
+        m.refuse(key, f"an integer or true or false for each of {layers} layers", value)
+    return tuple(bool(flag) for flag in flags)
+
+
+def _all_but_each(every: int, layers: int) -> tuple[bool, ...]:
+    return tuple((i + 1) % every != 0 for i in range(layers))

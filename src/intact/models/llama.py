@@ -1,6 +1,8 @@
 """Llama, and what shares its graph (SmolLM2, TinyLlama): pre-norm, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
-from intact.models.decoder import Decoder
+from typing import ClassVar
+
+from intact.models.decoder import FEED_FORWARD, Decoder
 
 
 class Llama(Decoder):
@@ -8,8 +10,9 @@ class Llama(Decoder):
 
     gguf = "llama"
     hf = ("LlamaForCausalLM",)
-    head_norms = False
-    gguf_interleaves = True
+    biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
+    head_norms: ClassVar[bool] = False
+    gguf_interleaves: ClassVar[bool] = True
 
     def layer(self, i: int) -> None:
         """Norm, attention, residual; norm, feed-forward, residual."""

@@ -1,11 +1,13 @@
 """Qwen2 and Qwen2.5: Llama's graph with biases on query, key and value (arXiv 2407.10671)."""
 
+from intact.models.decoder import ATTENTION, Decoder
 from intact.models.llama import Llama
 
 
 class Qwen2(Llama):
-    """The biases are found beside their matrices; rotary pairs lie half a head apart."""
+    """The biases stand beside their matrices; rotary pairs lie half a head apart."""
 
     gguf = "qwen2"
     hf = ("Qwen2ForCausalLM",)
+    biases = {matrix: matrix in ATTENTION for matrix in Decoder.biases}
     gguf_interleaves = False

@@ -8,14 +8,12 @@ leftmost of equals. With the pairs of pieces listed by the score of what they ma
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError
-from intact.formats.metadata import Strings
+from intact.formats.metadata import Metadata, Strings
 from intact.text.parts import Parts
-from intact.text.pretokenizers import KINDS, normalizer, pre_tokenizer
+from intact.text.pretokenizers import KINDS
 from intact.text.vocabulary import (
     SPECIAL,
     TURN_ENDS,
@@ -48,72 +46,6 @@ _MOST_MERGES: Final = 1 << 20
 """Pairs of pieces that make a piece; Gemma 3 has half a million."""
 
 
-class _Metadata:
-    """Typed, checked access to the tokenizer's keys of a GGUF file."""
-
-    def __init__(self, metadata: Mapping[str, Any], source: str) -> None:
-        self._metadata = metadata
-        self.source = source
-
-    def fail(self, key: str, problem: str) -> NoReturn:
-        raise FormatError(f"{self.source}: {_PREFIX}{key} {problem}")
-
-    def has(self, key: str) -> bool:
-        return _PREFIX + key in self._metadata
-
-    def string(self, key: str, default: str) -> str:
-        value = self._metadata.get(_PREFIX + key, default)
-        if not isinstance(value, str):
-            self.fail(key, f"must be a string, got {type(value).__name__}")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._metadata.get(_PREFIX + key, default)
-        if not isinstance(value, bool | int) or value not in (True, False):
-            self.fail(key, f"must be true or false, got {value!r:.60}")
-        return bool(value)
-
-    def strings(self, key: str) -> list[str]:
-        value = self._sequence(key)
-        try:
-            "".join(value).encode("utf-8")
-        except (TypeError, UnicodeEncodeError):
-            for index, item in enumerate(value):
-                if not isinstance(item, str):
-                    self.fail(key, f"must hold strings only, but entry {index} is of type {type(item).__name__}")
-                if any("\ud800" <= character <= "\udfff" for character in item):
-                    self.fail(key, f"must hold Unicode, but entry {index} is {item!r:.60}")
-        return list(value)
-
-    def stored(self, key: str) -> Sequence[str]:
-        """Strings that have been checked, as the file's reader holds them or as small."""
-        value = self._sequence(key)
-        return value if isinstance(value, Strings) else Strings(value)
-
-    def numbers(self, key: str, length: int) -> list[Any]:
-        value = self._sequence(key)
-        if len(value) != length:
-            self.fail(key, f"has {len(value)} entries, but {_PREFIX}tokens has {length}; expected one for every token")
-        return value.tolist() if isinstance(value, np.ndarray) else list(value)
-
-    def token(self, key: str, default: int | None, size: int) -> int | None:
-        value = self._metadata.get(_PREFIX + key)
-        if value is None:
-            return default if default is not None and default < size else None
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
-            self.fail(key, f"is {value!r:.60}, which is no token: expected 0 to {size - 1}")
-        return value
-
-    def _sequence(self, key: str) -> Sequence[Any]:
-        value = self._metadata.get(_PREFIX + key)
-        if value is None:
-            self.fail(key, "is missing")
-        if isinstance(value, str | bytes) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
-            self.fail(key, f"must be an array, got {type(value).__name__}")
-        found: Sequence[Any] = value
-        return found
-
-
 class _Family(NamedTuple):
     """What differs between the two families."""
 
@@ -140,7 +72,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         If a key is missing or of the wrong type, lists disagree in length, a merge or an id names no token, or the
         kind of tokenizer isn't supported. The message names the key.
     """
-    meta = _Metadata(metadata, source)
+    meta = Metadata(metadata, source, prefix=_PREFIX, error=FormatError)
     texts, stored = _texts(meta)
     types = _types(meta, texts)
     model = meta.string("model", "")
@@ -152,9 +84,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         meta.fail("model", f"is {model!r}; expected gpt2 (byte-level BPE) or llama (SentencePiece)")
     size = len(texts)
     default_bos, default_eos = family.default_ids
-    bos_id = meta.token("bos_token_id", default_bos, size)
-    eos_id = meta.token("eos_token_id", default_eos, size)
-    ends = {eos_id, meta.token("eot_token_id", None, size), meta.token("eom_token_id", None, size)} - {None}
+    bos_id = _token(meta, "bos_token_id", default_bos, size)
+    eos_id = _token(meta, "eos_token_id", default_eos, size)
+    ends = {eos_id, _token(meta, "eot_token_id", None, size), _token(meta, "eom_token_id", None, size)} - {None}
     special = {token for token, kind in enumerate(types) if kind in SPECIAL}
     add_bos = meta.flag("add_bos_token", family.add_bos and bos_id is not None)
     add_eos = meta.flag("add_eos_token", False)
@@ -198,14 +130,22 @@ def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
     return found
 
 
+def _token(meta: Metadata, key: str, default: int | None, size: int) -> int | None:
+    """Read the id of a token; the default, where that is one, if the key is missing."""
+    if meta.get(key) is None:
+        return default if default is not None and default < size else None
+    return meta.integer(key, least=0, most=size - 1)
+
+
 def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
     known, kept = tuple(TokenType), bytes(types)
     return lambda token: known[kept[token]]
 
 
-def _texts(meta: _Metadata) -> tuple[list[str], Sequence[str]]:
+def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
     """Read the vocabulary: to work with, and to keep, in little memory."""
-    texts, stored = meta.strings("tokens"), meta.stored("tokens")
+    texts, stored = meta.strings("tokens"), meta.array("tokens")
+    stored = stored if isinstance(stored, Strings) else Strings(stored)
     if not texts:
         meta.fail("tokens", "is empty; expected the vocabulary")
     if "" in texts:
@@ -219,9 +159,9 @@ def _texts(meta: _Metadata) -> tuple[list[str], Sequence[str]]:
     return texts, stored
 
 
-def _types(meta: _Metadata, texts: Sequence[str]) -> list[TokenType]:
+def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
     """Read the types. Tokens known to end a turn are control tokens, whatever the file says."""
-    if not meta.has("token_type"):
+    if meta.get("token_type") is None:
         types = [TokenType.NORMAL] * len(texts)
     else:
         known = list(TokenType)
@@ -238,21 +178,26 @@ def _types(meta: _Metadata, texts: Sequence[str]) -> list[TokenType]:
     return types
 
 
-def _byte_level(meta: _Metadata, texts: Sequence[str]) -> _Family:
+def _byte_level(meta: Metadata, texts: Sequence[str]) -> _Family:
     name = meta.string("pre", "default")
     if name not in KINDS:
         meta.fail("pre", f"is {name!r}; expected one of {', '.join(sorted(KINDS))}")
     kind = KINDS[name]
 
     def build() -> "tokenizers.Tokenizer":
-        return _assemble(
-            _bpe(meta, texts, _merges(meta), ignore_merges=kind.whole_words), normalizer(kind), pre_tokenizer(kind)
-        )
+        from tokenizers import Regex
+        from tokenizers.normalizers import NFC
+        from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
+
+        splits: list[PreTokenizer] = [Split(Regex(pattern), behavior="isolated") for pattern in kind.patterns]
+        words = Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
+        model = _bpe(meta, texts, _merges(meta), ignore_merges=kind.whole_words)
+        return _assemble(model, NFC() if kind.nfc else None, words)
 
     return _Family(build, spell_byte_level, (None, None), kind.bos, leading_space=False)
 
 
-def _merges(meta: _Metadata) -> list[tuple[str, str]]:
+def _merges(meta: Metadata) -> list[tuple[str, str]]:
     """Read the merges. Of a pair given twice the first counts."""
     written = meta.strings("merges")
     pairs: list[Any] = [tuple(merge.split(" ", 1)) for merge in written]
@@ -262,7 +207,7 @@ def _merges(meta: _Metadata) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def _bpe(meta: _Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **options: Any) -> "BPE":
+def _bpe(meta: Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **options: Any) -> "BPE":
     from tokenizers.models import BPE
 
     vocabulary = {text: token for token, text in enumerate(texts)}
@@ -276,13 +221,13 @@ def _bpe(meta: _Metadata, texts: Sequence[str], merges: list[tuple[str, str]], *
         raise FormatError(f"{meta.source}: the tokenizer cannot be built: {error}") from error
 
 
-def _sentence_pieces(meta: _Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
+def _sentence_pieces(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
     scores = meta.numbers("scores", len(texts))
     for token, score in enumerate(scores):
         if not isinstance(score, int | float) or math.isnan(score):
             meta.fail("scores", f"entry {token} is {score!r:.60}; expected a number")
     leading_space = meta.flag("add_space_prefix", True)
-    unknown = meta.token("unknown_token_id", 0, len(texts))
+    unknown = _token(meta, "unknown_token_id", 0, len(texts))
     pieces = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
     longest = max(pieces, key=len, default="")
     if len(longest) > _LONGEST_PIECE:

@@ -4,11 +4,7 @@ The patterns are those of the models' own tokenizer.json. A pattern of a family 
 models share it, the names are listed together.
 """
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from tokenizers.normalizers import Normalizer
-    from tokenizers.pre_tokenizers import PreTokenizer
+from typing import Final, NamedTuple
 
 _ENDINGS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST: Final = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -24,7 +20,7 @@ _TEKKEN: Final = (
 )
 
 
-class Kind(NamedTuple):
+class PreTokenizerKind(NamedTuple):
     """One kind of pre-tokenizer.
 
     Attributes
@@ -45,36 +41,18 @@ class Kind(NamedTuple):
     nfc: bool = False
 
 
-_LLAMA3_KIND = Kind((_LLAMA3,), whole_words=True, bos=True)
-_GPT2_KIND = Kind((_GPT2,))
-_DIGITS_KIND = Kind((r"\p{N}", _GPT2))
+_LLAMA3_KIND = PreTokenizerKind((_LLAMA3,), whole_words=True, bos=True)
+_GPT2_KIND = PreTokenizerKind((_GPT2,))
+_DIGITS_KIND = PreTokenizerKind((r"\p{N}", _GPT2))
 
-KINDS: Final[dict[str, Kind]] = {
+KINDS: Final[dict[str, PreTokenizerKind]] = {
     # Files made before converters wrote the kind; this is what llama.cpp then does.
-    "default": Kind((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+    "default": PreTokenizerKind((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
     **dict.fromkeys(("gpt-2", "olmo", "mpt", "exaone4"), _GPT2_KIND),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell", "minerva-7b"), _DIGITS_KIND),
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "lfm2"), _LLAMA3_KIND),
-    **dict.fromkeys(("dbrx", "smaug-bpe"), Kind((_LLAMA3,))),
-    "qwen2": Kind((_QWEN2,), nfc=True),
-    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), Kind((_QWEN2,))),
-    "tekken": Kind((_TEKKEN,), whole_words=True, bos=True),
+    **dict.fromkeys(("dbrx", "smaug-bpe"), PreTokenizerKind((_LLAMA3,))),
+    "qwen2": PreTokenizerKind((_QWEN2,), nfc=True),
+    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), PreTokenizerKind((_QWEN2,))),
+    "tekken": PreTokenizerKind((_TEKKEN,), whole_words=True, bos=True),
 }
-
-
-def pre_tokenizer(kind: Kind) -> "PreTokenizer":
-    """Build the splitter of a kind, with the mapping of bytes to characters behind it."""
-    from tokenizers import Regex
-    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
-
-    splits: list[PreTokenizer] = [Split(Regex(pattern), behavior="isolated") for pattern in kind.patterns]
-    return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-def normalizer(kind: Kind) -> "Normalizer | None":
-    """Build the normalizer of a kind, if it has one."""
-    if not kind.nfc:
-        return None
-    from tokenizers.normalizers import NFC
-
-    return NFC()
