@@ -8,7 +8,14 @@ from typing import Any
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve.admission import Ticket
-from intact.serve.apis.openai.tools import CallReader, alone, imposed, reads_calls, shown, stops
+from intact.serve.apis.openai.tools import (
+    ToolCallStream,
+    call_format,
+    call_grammar,
+    call_stops,
+    single_call,
+    template_tools,
+)
 from intact.serve.errors import ApiError
 from intact.serve.generation import (
     HEEDED,
@@ -45,14 +52,15 @@ async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncI
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
         tokenizer = served.loaded.tokenizer
-        said, context = _conversation(request, shown(request, tokenizer)), served.loaded.context
+        form, context = call_format(request, tokenizer), served.loaded.context
+        said = _conversation(request, template_tools(request, form))
         prompt = await apart(lambda: said.encode(tokenizer, context), "messages")
         room = max(1, context - len(prompt))
         limit = min(room, service.settings.max_tokens) if wanted is None else wanted
         schema = schema_of(request.response_format)
-        grammar = imposed(request, schema)
+        grammar = call_grammar(request, schema, form)
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
-        parameters = sampling_of(request, limit, request.top_logprobs or 0, stops(request), **constraint)
+        parameters = sampling_of(request, limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
         own = request.intact
         source = "tools" if grammar else "response_format" if schema else None
         order = Order(prompt, n, parameters, client, own.priority, own.id, source, own.receipt)
@@ -84,7 +92,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
             "choices": [
                 {
                     "index": index,
-                    **_message(request, completion),
+                    **_message(request, tokenizer, completion),
                     "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, order)) if request.logprobs else None,
                     **receipt_of(order, completion),
                 }
@@ -94,12 +102,12 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         }
 
 
-def _message(request: ChatRequest, completion: Completion) -> dict[str, Any]:
+def _message(request: ChatRequest, tokenizer: Tokenizer, completion: Completion) -> dict[str, Any]:
     """What was said, and why it ended there."""
     message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
     finish = FINISH[completion.finish]
-    if reads_calls(request):
-        reader = CallReader(alone(request))
+    if (form := call_format(request, tokenizer)) is not None:
+        reader = ToolCallStream(form, single_call(request))
         content, calls = reader.push(completion.text)
         rest, last = reader.flush()
         content, calls = content + rest, calls + last
@@ -115,7 +123,8 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
     async with _placed(service, request, client) as (served, order, ticket):
         first, tokenizer = head(served, "chat.completion.chunk", request.model), served.loaded.tokenizer
         ends, completions = _ends(tokenizer, order), dict[int, Completion]()
-        readers = [CallReader(alone(request)) for _ in range(order.n)] if reads_calls(request) else []
+        form = call_format(request, tokenizer)
+        readers = [] if form is None else [ToolCallStream(form, single_call(request)) for _ in range(order.n)]
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         if with_usage:
             first["usage"] = None
