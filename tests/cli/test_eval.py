@@ -9,7 +9,7 @@ import pytest
 from intact.errors import UndecidedError
 from intact.receipts.document import read_receipts
 from intact.run_receipts import PARSERS
-from intact.score.child import note
+from intact.score.judging import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
 from support.tiny import write_tiny

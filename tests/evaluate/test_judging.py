@@ -89,7 +89,7 @@ def test_a_verdict_that_a_safety_net_ended_is_undecided_and_asked_for_again(tmp_
 def test_what_algebra_gave_up_is_undecided_told_and_not_kept(tmp_path, monkeypatch, caplog):
     task = Algebraic()
     with monkeypatch.context() as slow, Judge(tmp_path) as judge:
-        slow.setattr(symbolic, "_once", lambda *asked: symbolic.GIVEN_UP)
+        slow.setattr(symbolic, "_once", lambda *asked: symbolic.LIMIT_REACHED)
         assert judge.ask(task, ITEM, "2^2").result() is None
     told = "counting/test/0: the verdict on '2^2' is undecided: 4"
     assert [record.getMessage() for record in caplog.records] == [told]

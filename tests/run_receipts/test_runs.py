@@ -267,7 +267,7 @@ def test_algebra_that_is_given_up_makes_nobody_a_liar(model, monkeypatch):
     assert judge(model, result.receipt)[0] == "true"
     false = replace(result.receipt.result, votes=(("x", 2.0),))
     assert judge(model, RunReceipt.make(result.receipt.header, result.receipt.entries, false))[:2] == ("false", "vote")
-    monkeypatch.setattr(symbolic, "_once", lambda *asked: symbolic.GIVEN_UP)
+    monkeypatch.setattr(symbolic, "_once", lambda *asked: symbolic.LIMIT_REACHED)
     assert judge(model, result.receipt)[:2] == ("unverifiable", "reading")
     slow = run(model, "self_consistency", n=2, max_tokens=12, regex=r"\\boxed\{x\+[1-9]\}")
     assert all(answer.startswith("x+") for answer in slow.answer.votes)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from intact.errors import ParameterError
 from intact.process import WorkerProcess
 from intact.score import answers, symbolic
-from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, noting
+from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, noting
 from intact.score.latex import undressed
 from intact.score.symbolic import explodes
 
@@ -234,7 +234,7 @@ def child(seconds=SECONDS, memory=MEMORY):
 @needs_algebra
 def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
     algebra = child(seconds=1)
-    assert ask(algebra, "canonical", "9^{9^{9^{9}}}") is GIVEN_UP
+    assert ask(algebra, "canonical", "9^{9^{9^{9}}}") is LIMIT_REACHED
     assert ask(algebra, "canonical", "1+x") == "x + 1"
     assert algebra.started == 2
     algebra.end()
@@ -243,7 +243,9 @@ def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
 @needs_algebra
 def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
     algebra = child(memory=600 << 20)
-    assert ask(algebra, "canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is GIVEN_UP
+    assert (
+        ask(algebra, "canonical", r"\begin{pmatrix}" + r"9^{99999999} & 1 \\" * 40 + r"\end{pmatrix}") is LIMIT_REACHED
+    )
     assert ask(algebra, "equal", "1+x", "x+1") is True
     algebra.end()
 

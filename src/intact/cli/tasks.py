@@ -1,4 +1,4 @@
-"""``intact tasks``: what ``intact eval`` can ask."""
+"""``intact tasks``: list the tasks that ``intact eval`` knows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(
 
 
 def describe(chosen: Any) -> dict[str, Any]:
-    """A task as JSON has it."""
+    """Describe a task for `--json`."""
     from intact.errors import IntactError
 
     task = chosen.task

@@ -20,7 +20,7 @@ from intact.reason.driver import PARALLEL
 from intact.reason.problem import Result
 from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
-from intact.score.child import noting
+from intact.score.judging import noting
 from intact.solving import solve_all, takes_conversations
 from intact.tasks.likelihood import Likelihood
 

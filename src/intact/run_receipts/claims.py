@@ -13,7 +13,7 @@ from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry
 from intact.run_receipts.problems import NotingData
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
-from intact.score.child import noting
+from intact.score.judging import noting
 
 READING: Final = 600.0
 """Seconds for all answers of a run that are read, many times what an honest one takes."""

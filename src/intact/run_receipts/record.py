@@ -36,7 +36,7 @@ from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
 from intact.run_receipts.sealed import SealedServices, entries_of, insist, outcome_of, source
 from intact.run_receipts.values import unbounded, unwritten
-from intact.score.child import noting
+from intact.score.judging import noting
 
 if TYPE_CHECKING:
     from intact.tools.sandbox import Outcome

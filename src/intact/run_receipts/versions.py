@@ -19,7 +19,7 @@ from intact.reason.registry import Method, all_methods
 from intact.receipts import canonical
 from intact.score import answers, code, equations, symbolic
 from intact.score.scorers import scorers
-from intact.tasks.task import Task, all_tasks
+from intact.tasks.task import TASKS, Task
 
 
 class _Part(NamedTuple):
@@ -126,7 +126,7 @@ def _parts() -> dict[str, _Part]:
         "reader number": readers["reader number"]._replace(uses=("equations",)),
         "reader expression": readers["reader expression"]._replace(uses=("algebra", "equations")),
         **{f"scorer {name}": _part_of(kind) for name, kind in scorers().items()},
-        **{f"task {name}": _part_of(task) for name, task in all_tasks().items()},
+        **{f"task {name}": _part_of(kind) for name, kind in TASKS.own.items()},
     }
 
 

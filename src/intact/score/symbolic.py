@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from intact.process import WorkerProcess
-from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
+from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
 VERSION: Final = 1
 """Of how expressions are written, and which are equal; raise it when that changes (`intact.run_receipts.versions`)."""
@@ -54,7 +54,7 @@ def _ask(name: str, *expressions: str) -> Any:
     if max(map(len, expressions)) > LONGEST or any(map(explodes, expressions)):
         return None
     reply = _once(name, *expressions)
-    if reply is not GIVEN_UP:
+    if reply is not LIMIT_REACHED:
         return reply
     note(*expressions)
     return None

@@ -15,7 +15,7 @@ import intact.score
 from intact.errors import ParameterError
 from intact.process import LimitReached, WorkerFailure, WorkerProcess
 from intact.score import answers, numbers
-from intact.score.child import FILES, GIVEN_UP, MEMORY, SECONDS, ask, note
+from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 from intact.score.latex import plain
 from intact.tasks.generated import Generated
 from intact.tasks.task import Item
@@ -114,6 +114,6 @@ class ReasoningGym(Generated):
         if answer is None:
             return False
         found = ask(_gym, "full_marks", self._settings, self._entry(index)["entry"], answer)
-        if found is GIVEN_UP:
+        if found is LIMIT_REACHED:
             note(answer)
         return found is True

@@ -1,21 +1,20 @@
-"""What every task is: problems as data, a way to ask them, a way to read answers, and a judge."""
+"""The interface of tasks: problems as data, a way to ask them, a way to read answers, and a judge."""
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from intact.errors import FormatError, IntactError, ParameterError, UndecidedError
+from intact.plugins import Registry
 from intact.reason.problem import Problem, Prompt
-from intact.score.child import noting
+from intact.score.judging import noting
 from intact.tasks.data import Row, data_folder, read_rows
 
 Style = Literal["chat", "base"]
@@ -29,15 +28,15 @@ class Item:
     Attributes
     ----------
     id : str
-        Its name for good, such as ``gsm8k/test/17``; draws depend on it.
+        Its permanent name, such as ``gsm8k/test/17``; draws depend on it.
     question : str
-        What is asked.
+        The text of the question.
     answer : str
         The right answer, as the data have it.
     data : mapping
-        What a method may know besides, such as public tests. Never the answer.
+        Data for methods, such as public tests. Never the answer.
     secret : mapping
-        What only the judge may know, such as hidden tests.
+        Data for the judge alone, such as hidden tests.
     """
 
     id: str
@@ -53,33 +52,33 @@ class Task(ABC):
     Attributes
     ----------
     name : str
-        What the command line calls it.
+        Its name on the command line.
     line : str
-        What it is, in a line.
+        A description in one line.
     source, licence : str
-        Where the data come from, and under which licence.
+        Origin and licence of the data.
     files : mapping
         The file of each split, in the folder of the data; the first split is the usual one.
     instruction : str
-        What a chat model is told besides the question.
+        Text for a chat model after the question.
     shots : tuple
-        Questions with model answers, for models that only continue texts. Ours, never from the data.
+        Questions with model answers, for models that only continue texts. They are never from the data.
     stops : tuple of str
-        What ends an answer of such a model.
+        Texts that end an answer of such a model.
     measures : mapping
-        What is measured of an answer besides its being right, and what that means, in a line each (`measure`).
+        Measures of an answer besides its being right, each with a description in one line (`measure`).
     extra : str
-        The extra of this package that has to be installed for it, such as ``reasoning-gym``.
+        The extra of this package that it needs, such as ``reasoning-gym``.
     graded : bool
-        Whether anything here can judge its answers.
+        If false, nothing here can judge its answers.
     called : str
-        What finds it, where that is not its name.
+        The text that finds it, if that is not its name.
     version : int
-        Raised when it reads, judges or makes something else than before (`intact.run_receipts.versions`).
+        Raise it when the task reads, judges or makes something else than before (`intact.run_receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``reader number``.
     libraries : tuple of str
-        Outside libraries that decide what it makes or judges.
+        Libraries that decide what it makes or judges.
     """
 
     name: ClassVar[str]
@@ -108,7 +107,7 @@ class Task(ABC):
 
     @abstractmethod
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return whether an answer, as `read` gives it, is right. None never is.
+        """Return true if an answer, as `read` returns it, is right. None never is.
 
         Raises
         ------
@@ -117,30 +116,30 @@ class Task(ABC):
         """
 
     def grade(self, item: Item, answer: str | None) -> bool | None:
-        """Return whether an answer is right, or None where that is undecided. Whoever grades calls this, not `correct`.
+        """Return true if an answer is right, or None if that is undecided. Graders call this, not `correct`.
 
-        A verdict is undecided where a safety net on this machine's time or memory ended the judging before there was
-        one: a faster machine, or this one on another day, may find it. `correct` says so by raising `UndecidedError`,
-        or by returning False after something was given up (`intact.score.child.note`) on the way. The caller counts
-        None neither as right nor as wrong, and stores no verdict, so that a later run tries again.
+        A verdict is undecided if a limit on this machine's time or memory ended the judging before there was one: a
+        faster machine, or this one on another day, may find it. `correct` reports this by raising `UndecidedError`, or
+        by returning False after a worker reached a limit (`intact.score.judging.note`). The caller counts None neither
+        as right nor as wrong, and stores no verdict, so that a later run tries again.
         """
-        with noting() as given_up:
+        with noting() as abandoned:
             try:
                 correct = self.correct(item, answer)
             except UndecidedError as error:
-                given_up, correct = [*given_up, str(error)], False
-        if given_up and not correct:
-            _LOG.warning("%s: the verdict on %.80r is undecided: %.200s", item.id, answer, given_up[0])
+                abandoned, correct = [*abandoned, str(error)], False
+        if abandoned and not correct:
+            _LOG.warning("%s: the verdict on %.80r is undecided: %.200s", item.id, answer, abandoned[0])
             return None
         return correct
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Return what its judge depends on besides its code, as JSON has it."""
+        """Return the settings that its judge depends on besides its code, as JSON values."""
         return {}
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return what `measures` names, of a text that answers."""
+        """Return the values of `measures` for an answer's text."""
         return {}
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
@@ -148,7 +147,7 @@ class Task(ABC):
         return list(enumerate(rows))
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Return what the rows of a split come from, by name, and the rows with their numbers."""
+        """Return the name of the file of a split, and its rows with their numbers."""
         path = folder or data_folder()
         path = path if path.is_file() else path / self.files[split]
         if not path.is_file():
@@ -162,11 +161,11 @@ class Task(ABC):
         Parameters
         ----------
         split
-            By default the usual one.
+            The split; by default the first one.
         limit
-            The most items; all without it.
+            Return at most so many items; by default all.
         folder
-            Where the data lie; by default `data_folder`. A file is taken as it is.
+            The folder of the data; by default `data_folder`. A file is read as it is.
 
         Raises
         ------
@@ -203,23 +202,23 @@ class Task(ABC):
         return list(items.values())
 
     def can_judge(self, item: Item) -> bool:
-        """Return whether the right answer is one that `correct` can compare with."""
+        """Return true if the right answer is one that `correct` can compare with."""
         return bool(item.answer)
 
     def chat(self, item: Item) -> Prompt:
-        """Ask a chat model, without examples."""
+        """Return the prompt for a chat model, without examples."""
         question = f"{item.question}\n\n{self.instruction}" if self.instruction else item.question
         return (("user", question),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """Ask a model that continues texts, behind a few examples."""
+        """Return the prompt for a model that continues texts, after a few examples."""
         examples = "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in self.shots[:shots])
         return f"{examples}Question: {item.question}\nAnswer:"
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer in a text to this very item, of which it may look at `data` alone.
+        """Return the canonical answer in a text to this item, of which it may use `data` alone.
 
-        A receipt holds no more of an item, and of its data only what was looked at.
+        A receipt holds no more of an item, and of its data only what was used.
         """
         return self.read(text)
 
@@ -234,25 +233,27 @@ class Task(ABC):
         prompt: Prompt
         if style == "chat":
             instruction = f"\n\n{self.instruction}" if self.instruction else ""
-            told = [
+            examples = [
                 (("user", question + instruction), ("assistant", text)) for question, text in self.shots[: shots or 0]
             ]
-            prompt = (*(turn for pair in told for turn in pair), *self.chat(item))
+            prompt = (*(turn for pair in examples for turn in pair), *self.chat(item))
         else:
             prompt = self.base(item, shots)
         return Problem(item.id, prompt, partial(self.read_for, item), {"question": item.question, **item.data}, seed)
 
 
+def _name_of(value: Any) -> str | None:
+    """Return the name of a task's class; classes without a name of their own are shared parts of tasks."""
+    return vars(value).get("name") if isinstance(value, type) and issubclass(value, Task) else None
+
+
+TASKS: Final[Registry[type[Task]]] = Registry("intact.tasks", "intact.tasks", _name_of)
+"""The classes of tasks by name: those of this package's files, and of other packages' entry points."""
+
+
 def all_tasks() -> dict[str, Task]:
-    """Return all tasks by name, sorted: whatever the modules of this package define."""
-    package = importlib.import_module("intact.tasks")
-    found: dict[str, Task] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
-            # classes without a name of their own are shared parts
-            if isinstance(value, type) and issubclass(value, Task) and "name" in vars(value):
-                found[value.name] = value()
-    return dict(sorted(found.items()))
+    """Return all tasks that can be loaded, by name, sorted."""
+    return {name: kind() for name, kind in TASKS.working().items()}
 
 
 def find_task(name: str) -> Task:
@@ -261,9 +262,10 @@ def find_task(name: str) -> Task:
     Raises
     ------
     ParameterError
-        If there is none, naming what there is.
+        If there is none, naming those that there are.
+    PluginError
+        If another package provides it and cannot be loaded.
     """
-    known = all_tasks()
-    if name not in known:
-        raise ParameterError(f"there is no task {name!r}; there are {', '.join(known)}")
-    return known[name]
+    if name not in TASKS:
+        raise ParameterError(f"there is no task {name!r}; there are {', '.join(TASKS)}")
+    return TASKS[name]()
