@@ -14,7 +14,7 @@ import pytest
 
 import intact
 from intact.engine.draft import make_drafter
-from intact.engine.drafting import Drafting
+from intact.engine.draft.drafting import Drafting
 from intact.executors.native import available_tiers
 from intact.models import ARCHITECTURES
 from support.asks import Ask, Prophet, completions, job_of, preempting, together

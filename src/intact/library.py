@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from intact.catalogue import DEFAULT, resolve
 from intact.clock import current, read_time
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
-from intact.engine.drafting import CHOICES, make_drafting
+from intact.engine.draft.drafting import CHOICES, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from intact.engine.draft import DRAFTERS, make_drafter
 from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
 from intact.engine.draft.base import make_tree
-from intact.engine.draft.lookup import EFFORT, LONGEST, Lookup
-from intact.engine.draft.recycling import CANDIDATES, Recycling
+from intact.engine.draft.drafters.lookup import EFFORT, LONGEST, Lookup
+from intact.engine.draft.drafters.recycling import CANDIDATES, Recycling
 from intact.errors import ParameterError
 
 VOCABULARY = 12

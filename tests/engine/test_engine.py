@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from intact.engine.cache import PageTable
-from intact.engine.drafting import Drafting
+from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE, SCORED_ROWS
 from intact.engine.scoring import Scoring

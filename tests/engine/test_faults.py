@@ -10,7 +10,7 @@ import pytest
 
 import intact
 from intact.engine.draft import Tree
-from intact.engine.drafting import Drafting
+from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.sampling import grammars
 from intact.errors import CapacityError, ModelError, ParameterError

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 import intact
-from intact.engine.drafting import Drafting
+from intact.engine.draft.drafting import Drafting
 from intact.errors import ParameterError
 from intact.executors.native import available_tiers
 from intact.receipts.document import Receipt, first_link, next_link

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable, PrefixIndex
 from intact.engine.draft import Tree
-from intact.engine.drafting import Drafting, Lesson
+from intact.engine.draft.drafting import Drafting, Lesson
 from intact.engine.pages import PagePool
 from intact.engine.replay import Replay, known_chains
 from intact.engine.run import Run

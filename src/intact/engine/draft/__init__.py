@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from intact.engine.draft.auto import Auto
+from intact.engine.draft.drafters.auto import Auto
 from intact.engine.draft.base import Draft, Drafter, Tree
 from intact.engine.draft.controller import Controller, Statistics
-from intact.engine.draft.lookup import Lookup
-from intact.engine.draft.recycling import Recycling
+from intact.engine.draft.drafters.lookup import Lookup
+from intact.engine.draft.drafters.recycling import Recycling
 from intact.errors import ParameterError
 
 __all__ = ["DRAFTERS", "Controller", "Draft", "Drafter", "Statistics", "Tree", "make_drafter"]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.draft.base import Tree
-from intact.engine.draft.lookup import Lookup, LookupDraft
-from intact.engine.draft.recycling import Recycling, RecyclingDraft
+from intact.engine.draft.drafters.lookup import Lookup, LookupDraft
+from intact.engine.draft.drafters.recycling import Recycling, RecyclingDraft
 
 
 class AutoDraft:
