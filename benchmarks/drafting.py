@@ -18,7 +18,8 @@ from common import machine, parser
 from draft_requests import KINDS, needs, requests
 
 import intact
-from intact.engine.draft import DRAFTERS, Controller, Statistics
+from intact.engine.draft.controller import Controller, Statistics
+from intact.engine.draft.drafting import DRAFTERS
 
 
 class Row(NamedTuple):
@@ -91,7 +92,7 @@ def measure(
 
 def main() -> None:
     p = parser(__doc__, text=False)
-    p.add_argument("--drafter", choices=DRAFTERS, default="auto")
+    p.add_argument("--drafter", choices=list(DRAFTERS), default="auto")
     p.add_argument("--requests", type=int, default=4, help="of each kind, at most 4 (default 4)")
     p.add_argument("--tokens", type=int, default=192, help="of each answer (default 192)")
     p.add_argument("--repeats", type=int, default=3, help="with and without (default 3)")

@@ -13,8 +13,7 @@ from itertools import combinations, product
 import pytest
 
 import intact
-from intact.engine.draft import make_drafter
-from intact.engine.draft.drafting import Drafting
+from intact.engine.draft.drafting import DRAFTERS, Drafting
 from intact.executors.native import available_tiers
 from intact.models import ARCHITECTURES
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
@@ -131,7 +130,7 @@ def load(path, profile, row, texts):
     if row["drafter"] != "off":
         trees = model.executor.trees
         prophet = row["drafter"] == "prophet"
-        drafter = Prophet(texts, trees, VOCABULARY) if prophet else make_drafter(row["drafter"], VOCABULARY, trees)
+        drafter = Prophet(texts, trees, VOCABULARY) if prophet else DRAFTERS[row["drafter"]](VOCABULARY, trees)
         engine.drafting = Drafting(drafter, Eager())
     return model
 
@@ -310,7 +309,7 @@ def test_a_fork_equals_a_fresh_request_with_its_text(tiny, architecture, disturb
     model = intact.load(tiny(architecture), threads=1, page_size=16, drafter="off")
     engine = model.engine
     if disturbed:
-        engine.drafting = Drafting(make_drafter("recycling", VOCABULARY, True), Eager())
+        engine.drafting = Drafting(DRAFTERS["recycling"](VOCABULARY, True), Eager())
     ask = Ask(PROMPT[:45], LONG | {"temperature": 0.9, "seed": 2})
     job = job_of(model, ask)
     engine.add(job.request)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from intact.catalogue import DEFAULT, resolve
 from intact.clock import current, read_time
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
-from intact.engine.draft.drafting import CHOICES, make_drafting
+from intact.engine.draft.drafting import check_drafter, make_drafting
 from intact.engine.driver import Driver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
@@ -710,8 +710,7 @@ def load(
     else:
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     _check_boolean("prefix_cache", prefix_cache)
-    if drafter not in CHOICES:
-        raise ParameterError(f"drafter must be one of {', '.join(CHOICES)}, got {drafter!r}")
+    check_drafter(drafter)
     if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  what stays in memory before what comes and goes: it leaves fewer holes

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.draft import DRAFTERS, make_drafter
-from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
-from intact.engine.draft.base import make_tree
+from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, make_tree
 from intact.engine.draft.drafters.lookup import EFFORT, LONGEST, Lookup
 from intact.engine.draft.drafters.recycling import CANDIDATES, Recycling
+from intact.engine.draft.drafting import DRAFTERS, check_drafter
 from intact.errors import ParameterError
 
 VOCABULARY = 12
@@ -51,7 +50,7 @@ def check(tree, limit, floor, trees):
     seed=st.integers(0, 9),
 )
 def test_every_tree_is_valid_and_its_beginning_is_the_smaller_tree(name, prompt, steps, limit, floor, trees, seed):
-    drafter = make_drafter(name, VOCABULARY, trees)
+    drafter = DRAFTERS[name](VOCABULARY, trees)
     teach(drafter, seed)
     draft = drafter.open(prompt)
     for step in steps:
@@ -69,7 +68,7 @@ def test_every_tree_is_valid_and_its_beginning_is_the_smaller_tree(name, prompt,
 
 @pytest.mark.parametrize("name", DRAFTERS)
 def test_nothing_is_proposed_beyond_a_limit_of_nothing(name):
-    drafter = make_drafter(name, VOCABULARY, True)
+    drafter = DRAFTERS[name](VOCABULARY, True)
     teach(drafter, 0)
     draft = drafter.open([1, 2, 3, 1, 2])
     assert draft.propose(3) is not None
@@ -78,8 +77,8 @@ def test_nothing_is_proposed_beyond_a_limit_of_nothing(name):
 
 
 def test_an_unknown_drafter_is_refused_by_name():
-    with pytest.raises(ParameterError, match="auto, lookup, recycling, got 'medusa'"):
-        make_drafter("medusa", 10, True)
+    with pytest.raises(ParameterError, match="auto, lookup, recycling, off, got 'medusa'"):
+        check_drafter("medusa")
 
 
 @given(st.data())
@@ -117,7 +116,7 @@ def longest_match(text):
 
 @given(prompt=texts, steps=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), max_size=12))
 def test_the_incremental_index_finds_what_a_plain_search_finds(prompt, steps):
-    draft = Lookup().open(prompt)
+    draft = Lookup(100).open(prompt)
     text = list(prompt)
     assert draft.search() == longest_match(text)
     for step in steps:
@@ -137,13 +136,13 @@ def test_the_incremental_index_finds_what_a_plain_search_finds(prompt, steps):
 
 def test_the_longest_match_wins_and_then_the_latest():
     text = [1, 2, 3, 10, 9, 2, 3, 11, 1, 2, 3, 12, 8, 2, 3, 13, 1, 2, 3]
-    assert Lookup().open(text).propose(1).tokens.tolist() == [12]
-    assert Lookup().open([5, *text[5:8], *text[12:16], 2, 3]).propose(1).tokens.tolist() == [13]
+    assert Lookup(100).open(text).propose(1).tokens.tolist() == [12]
+    assert Lookup(100).open([5, *text[5:8], *text[12:16], 2, 3]).propose(1).tokens.tolist() == [13]
 
 
 @given(prompt=texts, runs=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=60))
 def test_forks_of_a_prompt_share_its_index_and_do_not_disturb_one_another(prompt, runs):
-    drafter = Lookup()
+    drafter = Lookup(100)
     forks = [drafter.open(prompt) for _ in range(3)]
     own = [list(prompt) for _ in range(3)]
     for fork, token in runs:
@@ -157,7 +156,7 @@ def test_forks_of_a_prompt_share_its_index_and_do_not_disturb_one_another(prompt
 def test_a_fork_costs_less_than_a_kilobyte():
     import tracemalloc
 
-    drafter = Lookup()
+    drafter = Lookup(100)
     prompt = list(range(4000))
     kept = [drafter.open(prompt)]
     tracemalloc.start()
@@ -167,14 +166,14 @@ def test_a_fork_costs_less_than_a_kilobyte():
 
 
 def test_only_a_few_prompts_are_kept():
-    drafter = Lookup()
+    drafter = Lookup(100)
     for i in range(100):
         drafter.open([i, i + 1, i + 2])
     assert len(drafter._prompts) < 10
 
 
 def test_a_text_that_repeats_is_expected_to_go_on():
-    draft = Lookup().open(list(range(10)) * 3)
+    draft = Lookup(100).open(list(range(10)) * 3)
     first = sum(draft.propose(10).chances)
     for i in range(100):
         draft.propose(0)
@@ -314,7 +313,7 @@ def test_a_frequency_comes_near_the_truth_and_follows_it():
 
 
 def test_luck_tells_a_sequence_from_the_average():
-    good, bad = Luck(), Luck()
+    good, bad = RelativeAcceptance(), RelativeAcceptance()
     for _ in range(60):
         good.observe(0.5, True)
         bad.observe(0.5, False)

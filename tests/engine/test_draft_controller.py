@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.draft import Controller, make_drafter
-from intact.engine.draft.acceptance import Acceptance
-from intact.engine.draft.base import make_tree
-from intact.engine.draft.controller import MOST_ROWS
-from intact.engine.draft.costs import LARGEST, Costs
+from intact.engine.draft.base import Acceptance, make_tree
+from intact.engine.draft.controller import LARGEST, MOST_ROWS, Controller, Costs
+from intact.engine.draft.drafting import DRAFTERS
 from support.examples import examples
 
 CURVES = {
@@ -287,7 +285,7 @@ def test_statistics_count_by_drafter():
 @pytest.mark.parametrize("name", ["lookup", "recycling", "auto"])
 def test_on_a_text_that_never_does_as_guessed_a_real_drafter_loses_less_than_three_hundredths(name):
     """An adversary: each token is one that no node guesses, while pairs of tokens keep coming back."""
-    drafter, rng = make_drafter(name, 30, True), random.Random(3)
+    drafter, rng = DRAFTERS[name](30, True), random.Random(3)
     simulation = Simulation(CURVES["slope"])
     text = [0, 1]
     draft = drafter.open(text)

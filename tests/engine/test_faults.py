@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.engine.draft import Tree
+from intact.engine.draft.base import Tree
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.sampling import grammars

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from intact.engine.completion import Completion
-from intact.engine.draft import Tree
+from intact.engine.draft.base import Tree
 from intact.engine.job import Job
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.library import Model

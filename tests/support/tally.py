@@ -6,7 +6,7 @@ checked against `continued`, which knows no cache.
 
 import numpy as np
 
-from intact.engine.draft import Tree
+from intact.engine.draft.base import Tree
 from intact.engine.sequence import Request
 
 VOCABULARY = 7

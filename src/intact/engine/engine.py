@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable, PrefixIndex
-from intact.engine.draft import Tree
-from intact.engine.draft.drafting import Drafting, Lesson
+from intact.engine.draft.base import Tree
+from intact.engine.draft.drafting import Drafting, Observation
 from intact.engine.pages import PagePool
 from intact.engine.replay import Replay, known_chains
 from intact.engine.run import Run
@@ -178,7 +178,7 @@ class Engine:
         while works:
             runs, chunks, wanted = self._lay_out(works, draft)
             try:
-                lesson = self._draw(self.executor.step(chunks, wanted), runs)
+                observation = self._draw(self.executor.step(chunks, wanted), runs)
             except Exception as error:  # what one sequence causes shall not end the others, nor a draft its own
                 for run in runs:
                     run.sequence.renew()
@@ -189,7 +189,7 @@ class Engine:
             rows = sum(len(chunk.tokens) for chunk in chunks)
             self._count(runs, rows)
             try:
-                self._take(runs, lesson)
+                self._take(runs, observation)
             except BaseException as error:  # an interrupt: who has been told what is not known any more
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
@@ -264,7 +264,7 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, logits: NDArray[np.int32], runs: list[Run]) -> Lesson | None:
+    def _draw(self, logits: NDArray[np.int32], runs: list[Run]) -> Observation | None:
         """Let the runs that complete draw, nothing of it taken yet: all that an executor may fail at."""
         drawing = walking = [run for run in runs if run.completes]
         while walking:
@@ -279,7 +279,7 @@ class Engine:
             run.score(self.executor, logits)
         self._add_tops(logits, [*drawing, *recitals])
         self._add_heads(drawing)
-        return self.drafting.lesson(self.executor, logits, drawing) if self.drafting is not None else None
+        return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def _add_tops(self, logits: NDArray[np.int32], runs: list[Run]) -> None:
         """Note the likeliest tokens along each path, where the request asked for them."""
@@ -303,9 +303,9 @@ class Engine:
         for run in asked:
             run.heads = [next(entered).tobytes() for _ in run.path]
 
-    def _take(self, runs: list[Run], lesson: Lesson | None) -> None:
+    def _take(self, runs: list[Run], observation: Observation | None) -> None:
         if self.drafting is not None:
-            self.drafting.report(runs, lesson)
+            self.drafting.report(runs, observation)
         for run in runs:
             if run.completes:
                 self._settle(run)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft import Tree
-from intact.engine.draft.base import make_tree
+from intact.engine.draft.base import Tree, make_chain
 from intact.engine.run import Drawn, Run
 from intact.engine.scheduler import Scheduler, Work
 from intact.engine.sequence import Sequence
@@ -26,11 +25,10 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
         if known is None or not work.completes or spare < 1:
             continue
         tokens = _common(work.sequence, known, spare)
-        count = len(tokens)
-        chain = make_tree(tokens, range(-1, count - 1), [1.0] * count, [ORIGIN] * count)
-        if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + count):
+        chain = make_chain(tokens, [1.0] * len(tokens), ORIGIN)
+        if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + len(tokens)):
             found[work.sequence] = chain
-            spare -= count
+            spare -= len(tokens)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.engine.draft import Tree
+from intact.engine.draft.base import Tree
 from intact.engine.scheduler import Work
 from intact.numerics.sampling import Draw
 

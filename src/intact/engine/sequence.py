@@ -13,7 +13,7 @@ from intact.engine.cache import PageTable
 from intact.numerics.sampling import Sampling
 
 if TYPE_CHECKING:
-    from intact.engine.draft import Draft, Drafter
+    from intact.engine.draft.base import Draft, Drafter
     from intact.engine.sampling.state import Rules
 
 Finish = Literal["stop", "length", "context", "cancelled", "error"]

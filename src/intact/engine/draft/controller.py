@@ -1,49 +1,56 @@
-"""How much to draft: the nodes whose chance is worth the time of their rows, over all sequences of a step."""
+"""The amount of drafting: the nodes whose chance is worth the time of their rows, over all sequences of a step."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from intact.engine.draft.acceptance import CEILING
-from intact.engine.draft.base import Draft, Tree
-from intact.engine.draft.costs import Costs
+from intact.engine.draft.base import CEILING, Draft, Tree
 
 MOST_NODES = 24
-"""Of one sequence in one step."""
+"""Limit on the nodes of one sequence in one step."""
 MOST_ROWS = 64
-"""Of drafts in one step, over all sequences."""
+"""Limit on the nodes of one step, over all sequences."""
 MARGIN = 1.02
 """The speed-up that has to be expected before anything is drafted."""
 LEAST = 0.02
 """The least that a second row may add to a step, whatever was measured."""
 STALE = 0.2
-"""What is left of a measurement (see `Costs`) when a step is run without drafts, to know anew what that costs."""
+"""The freshness (see `Costs`) below which a step is run without drafts, to measure again what that costs."""
 ALLOWANCE = 0.015
 """The share of time that drafts may lose."""
 LEARNING = 16
 """The most sequences of a step that the drafter learns from."""
 KEPT = 16
 """Steps without drafts for which prices are kept."""
-ASKING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 32
-"""All work for a draft in times of proposing it; the share of time that it may take where it brings nothing."""
+PROPOSING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 32
+"""All work for a draft in times of proposing it; the share of time it may take without gain; steps of a pause."""
 CREDIT, WINNINGS = 2.0, 12.0
-"""Steps' worth of time that they may lose at first, and after they have won it."""
+"""The account of time, in steps: at first, and at most."""
+EXACT, LARGEST = 64, 1024
+SLOPE = 0.06
+"""The first estimate of what a second row adds: so low that it is soon tried."""
+REACH = 0.1
+"""The ratio of rows (a logarithm) over which a measurement counts for other numbers of rows."""
+MEMORY = 40.0
+"""The steps after which a measurement has faded to 1 / e."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What drafting did so far.
+    """Counts of drafting so far.
 
     Attributes
     ----------
     steps, drafted : int
         Decoding steps of sequences, and those of them that had a draft.
     proposed, accepted : mapping of str to int
-        Nodes that were run and those that came true, by drafter.
+        Nodes that were run, and those that were accepted, by drafter.
     """
 
     steps: int
@@ -53,17 +60,17 @@ class Statistics:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Nodes that were run in vain, by drafter."""
+        """Nodes that were run and not accepted, by drafter."""
         return {name: count - self.accepted.get(name, 0) for name, count in self.proposed.items()}
 
     @property
     def acceptance(self) -> float:
-        """The share of nodes that came true; 0 if none was run."""
+        """The share of nodes that were accepted; 0 if none was run."""
         return sum(self.accepted.values()) / max(1, sum(self.proposed.values()))
 
     @property
     def mean_accepted(self) -> float:
-        """Nodes that came true in a step with a draft."""
+        """Accepted nodes in a step with a draft."""
         return sum(self.accepted.values()) / max(1, self.drafted)
 
     @property
@@ -97,8 +104,8 @@ class Controller:
         self.learning = False
         self._balance = CREDIT
         self._ramp = 2  # nodes that may be tried: twice as many as were
-        self._pause, self._wait = 1, 0  # steps from one asking to the next, and those still to go
-        self._asking, self._gain = 0.0, 0.3  # seconds that asking takes, and what it brings in steps
+        self._pause, self._wait = 1, 0  # steps from one proposal to the next, and those still to go
+        self._proposing, self._gain = 0.0, 0.3  # seconds that proposing takes, and its gain in steps
         self._prices: tuple[int, int, list[float]] = (0, 0, [])  # of how many sequences, until which step
         self._plain = 1.0  # seconds of a step without drafts
         self._step = 0
@@ -110,11 +117,11 @@ class Controller:
 
     @property
     def statistics(self) -> Statistics:
-        """What was proposed and accepted so far."""
+        """Counts of proposed and accepted nodes so far."""
         return Statistics(self._steps, self._drafted, dict(self._proposed), dict(self._accepted))
 
     def prices(self, sequences: int, others: int = 0) -> list[float]:
-        """The time of 0, 1, 2, ... more rows, in steps without drafts; noise never makes rows free.
+        """Return the time of 0, 1, 2, ... more rows, in steps without drafts; noise never makes rows free.
 
         Parameters
         ----------
@@ -137,14 +144,14 @@ class Controller:
         return prices
 
     def interested(self, sequences: int, others: int = 0) -> bool:
-        """Whether drafts are to be asked in the next step: a likely guess could pay, and they have not just been.
+        """Return true if the next step should have drafts: a likely guess could pay, and no pause is on.
 
-        If not, they need not be opened, nor told of the text. Parameters as of `prices`.
+        If not, they need not be opened or extended. Parameters as of `prices`.
         """
         return sequences > 0 and self._wait <= 1 and self.prices(sequences, others)[1] * sequences < CEILING
 
     def propose(self, drafts: Sequence[Draft | None], limits: Sequence[int], others: int = 0) -> list[Tree | None]:
-        """Trees for a step; `report` must follow it. The clock runs in between.
+        """Return trees for a step; `report` must follow. The time in between is measured.
 
         Parameters
         ----------
@@ -187,7 +194,7 @@ class Controller:
         return trees
 
     def _best(self, trees: Sequence[Tree | None], prices: Sequence[float], count: int) -> tuple[int, float, float]:
-        """How many of the likeliest nodes make the expected tokens a unit of time most; the last's chance; the gain."""
+        """Return the number of nodes with the most expected tokens a unit of time; the last's chance; the gain."""
         chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
         tokens, best, nodes = float(count), MARGIN * count, 0
         for i, chance in enumerate(chances[: min(self._ramp, len(prices) - 1)], 1):
@@ -197,15 +204,15 @@ class Controller:
         return (nodes, chances[nodes - 1], best / count - 1) if nodes else (0, 0.0, 0.0)
 
     def _rest(self, gain: float) -> None:
-        """Ask less often where asking takes more time than it has lately brought; `gain` is expected of this step."""
-        self._asking += (self._clock() - self._start - self._asking) / 8
+        """Pause where proposing takes more time than it has lately gained; `gain` is expected of this step."""
+        self._proposing += (self._clock() - self._start - self._proposing) / 8
         self._gain += (gain - self._gain) / 16
-        share = ASKING * self._asking / self._plain
+        share = PROPOSING * self._proposing / self._plain
         self._pause = 1 if gain or self._gain > share else int(min(2 * self._pause, 1 + share / IDLE, LONGEST_PAUSE))
         self._wait = self._pause
 
     def report(self, trees: Sequence[Tree | None], paths: Sequence[Sequence[int]]) -> None:
-        """The step is over.
+        """Count the outcome of a step, and its time.
 
         Parameters
         ----------
@@ -234,3 +241,45 @@ class Controller:
             self._balance = min(WINNINGS, self._balance + won / count - self.prices(count, others)[nodes])
         if self._balance < CREDIT:
             self._balance += ALLOWANCE
+
+
+class Costs:
+    """Seconds of a step of so many rows: a smooth correction of `1 + SLOPE * (rows - 1)`, in logarithms.
+
+    The correction at a number of rows is the mean of what was measured, weighted by 1 / (1 + (distance / REACH)^4) and
+    exp(-age / MEMORY): a measurement that has grown old yields to its fresh neighbours, and so to the hope in SLOPE.
+    """
+
+    def __init__(self) -> None:
+        steps = int(np.log(LARGEST / EXACT) / (REACH / 2)) + 1
+        grid = np.unique([*range(1, EXACT), *np.geomspace(EXACT, LARGEST, steps).round().astype(int)])
+        self._index = np.searchsorted((grid[1:] + grid[:-1]) / 2, np.arange(LARGEST + 1))  # of the nearest
+        logs = np.log(grid)
+        self._nearness = 1 / (1 + (np.abs(logs[:, None] - logs) / REACH) ** 4)
+        self._steps = 0
+        self._seen: dict[int, tuple[float, int, int]] = {}  # by place in the grid: correction, how often, when
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Measure a step. After the first, one that took over twice as long as expected counts as twice."""
+        place = int(self._index[min(rows, LARGEST)])
+        value = math.log(max(seconds, 1e-9) / (1 + SLOPE * (rows - 1)))
+        self._steps += 1
+        before, count, _ = self._seen.get(place, (value, 0, 0))
+        change = min(value - before, math.log(2))
+        self._seen[place] = before + change / min(count + 1, 4), count + 1, self._steps
+
+    def freshness(self, rows: int) -> float:
+        """Return 1 for a number of rows that was just measured, falling to 0."""
+        seen = self._seen.get(int(self._index[min(rows, LARGEST)]))
+        return math.exp((seen[2] - self._steps) / MEMORY) if seen else 0.0
+
+    def seconds(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the cost of steps; relative, before anything was measured."""
+        hope = 1 + SLOPE * (rows.astype(np.float64) - 1)
+        if not self._seen:
+            return hope
+        value, _, when = np.array(list(self._seen.values())).T
+        near = self._nearness[self._index[np.minimum(rows, LARGEST)]][:, list(self._seen)]
+        weights = near * np.exp(np.maximum((when - self._steps) / MEMORY, -600))
+        seconds: NDArray[np.float64] = hope * np.exp((weights @ value) / weights.sum(axis=1))
+        return seconds

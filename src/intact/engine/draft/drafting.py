@@ -1,58 +1,81 @@
-"""Drafts in the engine's steps: who gets one, and what the drafter and the controller hear of it."""
+"""Drafts in the engine's steps: which sequences get one, and what drafter and controller learn from the outcome.
+
+A step, for the sequences that decode:
+
+1. `controller.interested` decides if drafts pay; the open ones are extended by the tokens since;
+2. `controller.propose` chooses trees; each sequence's last token and its tree run as one chunk;
+3. each sequence draws after its last token with its own key, and while the token drawn is a child in the tree, after
+   that: this is the path;
+4. `controller.report` and `drafter.learn` observe the outcome.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Several
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft import DRAFTERS, Controller, Drafter, Statistics, Tree, make_drafter
+from intact.engine.draft.base import Drafter, Tree
+from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.run import Run
 from intact.engine.scheduler import Scheduler, Work
 from intact.engine.sequence import Sequence
+from intact.errors import ParameterError
 from intact.executors.base import Executor
+from intact.plugins import Registry
 
-OFF = "off"
-CHOICES = (*DRAFTERS, OFF)
-"""Names of drafters, and of doing without."""
-Lesson = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""What a drafter learns from a step: tokens, and the likeliest to follow each."""
+Observation = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Tokens of a step, and the likeliest to follow each, for a drafter to learn from."""
+
+
+def _name_of(value: Any) -> str | None:
+    is_drafter = isinstance(value, type) and callable(getattr(value, "open", None)) and hasattr(value, "learn")
+    return getattr(value, "name", None) if is_drafter else None
+
+
+DRAFTERS: Final[Registry[Callable[[int, bool], Drafter]]] = Registry(
+    "intact.drafters", "intact.engine.draft.drafters", _name_of
+)
+OFF: Final = "off"
+"""The choice of no drafter."""
 
 
 class Drafting:
-    """A drafter, which guesses, and a controller, which says how much of it is run.
+    """A drafter, which guesses, and a controller, which decides how much of it is run.
 
-    The engine calls `guess`, `lesson` and `report` in this order in each step. Those in which nobody could have a draft
-    count for nothing.
+    The engine calls `guess`, `observe` and `report` in this order in each step. Steps in which no sequence could
+    have a draft do not count.
     """
 
     def __init__(self, drafter: Drafter, controller: Controller | None = None) -> None:
         self.drafter, self.controller = drafter, controller or Controller()
-        self._concerned = False  # somebody could have a draft in this step
+        self._drafting = False  # true if a sequence could have a draft in this step
 
     @property
     def statistics(self) -> Statistics:
-        """What was proposed and accepted so far."""
+        """Counts of proposed and accepted nodes so far."""
         return self.controller.statistics
 
     def guess(self, works: Several[Work], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
-        """Drafts for sequences that decode, of what the budget of rows and the free pages leave.
+        """Return drafts for sequences that decode, within the spare rows and the free pages.
 
         Parameters
         ----------
         allowed : bool
-            Whether there may be any; if not, the controller learns what a step costs without.
+            If false, there are none, and the controller measures a step without them.
         """
         controller = self.controller
         decoding = [work.sequence for work in works if _guessable(work)]
-        self._concerned = any(sequence.may_draft for sequence in decoding)
-        if not self._concerned:
+        self._drafting = any(sequence.may_draft for sequence in decoding)
+        if not self._drafting:
             return {}
         others = sum(work.rows for work in works if not _guessable(work))
-        asks = allowed and controller.interested(len(decoding), others)
+        wanted = allowed and controller.interested(len(decoding), others)
         spare = scheduler.rows - others - len(decoding)
-        drafts = [s.draft_by(self.drafter) if asks and s.may_draft else None for s in decoding]
+        drafts = [s.draft_by(self.drafter) if wanted and s.may_draft else None for s in decoding]
         trees = controller.propose(drafts, [min(sequence.left - 1, spare) for sequence in decoding], others)
         found: dict[Sequence, Tree] = {}
         if not any(tree is not None for tree in trees):
@@ -64,9 +87,9 @@ class Drafting:
                 spare -= len(cut.tokens)
         return found
 
-    def lesson(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Lesson | None:
-        """What the drafter may learn: the tokens that were verified, and what is likely to follow each."""
-        if not self._concerned or not self.drafter.candidates or not self.controller.learning:
+    def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Observation | None:
+        """Return what the drafter may learn: the tokens that were verified, and the likeliest to follow each."""
+        if not self._drafting or not self.drafter.candidates or not self.controller.learning:
             return None
         known = [run for run in runs if run.sequence.draft is not None]
         rows = [run.first + row for run in known for row in run.path]
@@ -76,21 +99,42 @@ class Drafting:
         candidates = executor.likeliest(logits, np.array(rows, np.int64), self.drafter.candidates)
         return np.array(tokens, np.int32), candidates
 
-    def report(self, runs: Several[Run], lesson: Lesson | None) -> None:
-        """Which drafts came true, and what is to be learnt."""
-        if not self._concerned:
+    def report(self, runs: Several[Run], observation: Observation | None) -> None:
+        """Report which drafts were accepted, and let the drafter learn."""
+        if not self._drafting:
             return
         decoding = [run for run in runs if _guessable(run)]
         self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
-        if lesson is not None:
-            self.drafter.learn(*lesson)
+        if observation is not None:
+            self.drafter.learn(*observation)
 
 
 def _guessable(work: Work | Run) -> bool:
-    """Whether it is a step of decoding whose outcome nobody knows."""
+    """Return true for a step of decoding whose outcome is not known ahead."""
     return work.decodes and work.sequence.request.known is None
 
 
+def check_drafter(name: str) -> None:
+    """Raise if there is no such drafter.
+
+    Raises
+    ------
+    ParameterError
+        If the name is neither a drafter's nor "off".
+    """
+    if name != OFF and name not in DRAFTERS:
+        raise ParameterError(f"drafter must be one of {', '.join([*DRAFTERS, OFF])}, got {name!r}")
+
+
 def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
-    """Drafting by a choice of `CHOICES`; other parameters as of `make_drafter`."""
-    return None if name == OFF else Drafting(make_drafter(name, vocabulary, trees))
+    """Return drafting by a drafter's name; None for "off".
+
+    Parameters
+    ----------
+    vocabulary : int
+        Tokens of the model.
+    trees : bool
+        If true, the executor runs trees; else drafts are chains.
+    """
+    check_drafter(name)
+    return None if name == OFF else Drafting(DRAFTERS[name](vocabulary, trees))

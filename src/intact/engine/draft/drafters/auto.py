@@ -1,4 +1,4 @@
-"""Both drafters at once: the text's own repetition, and recycled candidates beside it."""
+"""Look-up and recycling in one tree: the text's own repetition, and recycled candidates around it."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class AutoDraft:
         self._lookup, self._recycling = lookup, recycling
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Both take the tokens."""
+        """Extend both drafts."""
         self._lookup.extend(tokens)
         self._recycling.extend(tokens)
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """The likeliest nodes of both."""
+        """Return the likeliest nodes of both."""
         return self._recycling.grow(limit, floor, *self._lookup.guess(limit, floor))
 
 
 class Auto:
-    """Look-up where the text repeats itself; recycling where it does not, or may not."""
+    """The default drafter: look-up where the text repeats itself, recycling elsewhere."""
 
     name = "auto"
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
-        self._lookup, self._recycling = Lookup(trees), Recycling(vocabulary, trees)
+        self._lookup, self._recycling = Lookup(vocabulary, trees), Recycling(vocabulary, trees)
         self.candidates = self._recycling.candidates
 
     def open(self, tokens: Sequence[int]) -> AutoDraft:
-        """Drafts of both."""
+        """Return a draft of both."""
         return AutoDraft(self._lookup.open(tokens), self._recycling.open(tokens))
 
     def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Recycling learns."""
+        """Let recycling learn."""
         self._recycling.learn(tokens, candidates)

@@ -1,4 +1,4 @@
-"""Prompt look-up: the text goes on as it did where its last tokens stood before."""
+"""Prompt look-up (Saxena 2023): guess that the text goes on as it did where its last tokens stood before."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from operator import mul
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
-from intact.engine.draft.base import Tree, make_tree
+from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, Tree, make_chain
 
 LONGEST = 24
-"""Matches are not told apart beyond this length."""
+"""The length from which matches count as equal."""
 EFFORT = 24
-"""Earlier places that are looked at."""
+"""Limit on the earlier places that are compared."""
 PROMPTS = 8
-"""Indices of prompts that are kept for the next sequence."""
+"""Limit on the prompts whose index is kept for later sequences."""
 PRIORS = tuple(min(0.9, 0.25 + 0.1 * length) for length in range(LONGEST + 1))
 
 
@@ -45,14 +44,14 @@ class _Prompt:
 class LookupDraft:
     """The text so far: a prompt, shared with its other forks, and what came after."""
 
-    __slots__ = ("_acceptance", "_before", "_last", "_luck", "_match", "_own", "_prompt")
+    __slots__ = ("_acceptance", "_before", "_last", "_match", "_own", "_prompt", "_relative")
 
     def __init__(self, prompt: _Prompt, acceptance: Acceptance) -> None:
-        self._prompt, self._acceptance, self._luck = prompt, acceptance, Luck()
+        self._prompt, self._acceptance, self._relative = prompt, acceptance, RelativeAcceptance()
         self._own: list[int] = []
         self._last: dict[int, int] = {}
         self._before: list[int] = []
-        self._match: tuple[int, int] | None = None  # where the guess begins, and how many tokens before it agree
+        self._match: tuple[int, int] | None = None  # the place of the guess, and how many tokens before it agree
 
     def __len__(self) -> int:
         return len(self._prompt.tokens) + len(self._own)
@@ -74,14 +73,14 @@ class LookupDraft:
         self._before.append(before)
 
     def _agreement(self, place: int) -> int:
-        """How many tokens up to `place` agree with the text's last ones, of which two are known to."""
+        """Return how many tokens up to `place` agree with the text's last ones, of which two are known to."""
         end, length = len(self) - 1, 2
         while length < LONGEST and length <= place and self._at(place - length) == self._at(end - length):
             length += 1
         return length
 
     def search(self) -> tuple[int, int] | None:
-        """Where the longest match ends (the place after it) and its length; the latest of equals."""
+        """Return the place after the longest match and its length, the latest of equals; None without a match."""
         first = len(self._prompt.tokens)
         best: tuple[int, int] | None = None
         place, effort = len(self) - 1, EFFORT
@@ -93,7 +92,7 @@ class LookupDraft:
         return best
 
     def _following(self, start: int, count: int) -> list[int]:
-        """What followed: a guess that reaches the text's end goes on with itself."""
+        """Return the tokens that followed; at the text's end the guess goes on with itself."""
         period = len(self) - start
         found = [self._at(place) for place in range(start, start + min(count, period))]
         while len(found) < count:
@@ -101,12 +100,12 @@ class LookupDraft:
         return found
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Compare the guess with what came, and take it into the text."""
+        """Compare the guess with the tokens that came, and append them to the text."""
         if self._match:
             start, length = self._match
             for token, guess in zip(tokens, self._following(start, len(tokens)), strict=True):
                 kind = min(length, LONGEST)
-                self._luck.observe(self._acceptance.chances[kind], token == guess)
+                self._relative.observe(self._acceptance.chances[kind], token == guess)
                 self._acceptance.observe(kind, token == guess)
                 if token != guess:
                     break
@@ -116,7 +115,7 @@ class LookupDraft:
             self._append(token)
 
     def guess(self, limit: int, floor: float = 0.0) -> tuple[list[int], list[float]]:
-        """What followed the longest match, and the chance of each token if those before it come true."""
+        """Return the tokens after the longest match, and each one's chance if those before it are accepted."""
         self._match = match = self.search() if len(self) else None
         chances: list[float] = []
         if match is None:
@@ -124,7 +123,7 @@ class LookupDraft:
         start, length = match
         reach = 1.0
         while len(chances) < limit:
-            chance = min(CEILING, self._acceptance.chances[min(length, LONGEST)] * self._luck.factor)
+            chance = min(CEILING, self._acceptance.chances[min(length, LONGEST)] * self._relative.factor)
             reach *= chance
             if reach < floor:
                 break
@@ -133,10 +132,9 @@ class LookupDraft:
         return self._following(start, len(chances)), chances
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """A chain, as long as its chance stays above the floor."""
+        """Return a chain, as long as its chance stays above the floor."""
         tokens, chances = self.guess(limit, floor)
-        count = len(tokens)
-        return make_tree(tokens, range(-1, count - 1), list(accumulate(chances, mul)), [Lookup.name] * count)
+        return make_chain(tokens, list(accumulate(chances, mul)), Lookup.name)
 
 
 class Lookup:
@@ -145,13 +143,13 @@ class Lookup:
     name = "lookup"
     candidates = 0
 
-    def __init__(self, trees: bool = True) -> None:
+    def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
         self._acceptance = Acceptance(PRIORS)
         self._prompts: OrderedDict[tuple[int, ...], _Prompt] = OrderedDict()
 
     def open(self, tokens: Sequence[int]) -> LookupDraft:
-        """A draft of a text; those of equal texts share its index."""
+        """Return a draft of a text; those of equal texts share its index."""
         key = tuple(tokens)
         prompt = self._prompts.pop(key, None) or _Prompt(key)
         self._prompts[key] = prompt
@@ -160,4 +158,4 @@ class Lookup:
         return LookupDraft(prompt, self._acceptance)
 
     def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Nothing: the texts are all it knows."""
+        """Do nothing: guesses come from the texts alone."""

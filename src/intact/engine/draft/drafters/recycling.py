@@ -1,4 +1,4 @@
-"""Token Recycling: candidates that lost at a token once are guesses for the next time that the token comes."""
+"""Token Recycling (Luo et al. 2024): the likely successors of a token are guesses when the token comes again."""
 
 from __future__ import annotations
 
@@ -10,42 +10,41 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft.acceptance import CEILING, Acceptance, Luck
-from intact.engine.draft.base import Tree, make_tree
+from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, Tree, make_tree
 
 CANDIDATES = 8
 DEEPEST = 4
-"""Depths are not told apart beyond this."""
+"""The depth from which frequencies are shared."""
 PRIORS = (0.4, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01)
 
 
 class RecyclingDraft:
-    """One sequence's walk through the matrix."""
+    """The draft of one sequence."""
 
-    __slots__ = ("_asked", "_drafter", "_last", "_luck")
+    __slots__ = ("_drafter", "_last", "_proposed", "_relative")
 
     def __init__(self, drafter: Recycling, last: int) -> None:
-        self._drafter, self._last, self._luck = drafter, last, Luck()
-        self._asked = False
+        self._drafter, self._last, self._relative = drafter, last, RelativeAcceptance()
+        self._proposed = False
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Note at which rank of the matrix each token stood."""
+        """Count at which rank of the matrix each token stood."""
         before = (self._last, *tokens)
-        if self._asked:
+        if self._proposed:
             for depth, token in enumerate(tokens):
-                self._drafter.observe(min(depth, DEEPEST - 1), before[depth], token, self._luck)
-            self._asked = False
+                self._drafter.observe(min(depth, DEEPEST - 1), before[depth], token, self._relative)
+            self._proposed = False
         self._last = before[-1]
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """The likeliest nodes below the last token."""
+        """Return the likeliest nodes below the last token."""
         return self.grow(limit, floor, [], [])
 
     def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
-        """The same beside another drafter's guess: a chain, and each token's chance if those before it come true."""
-        self._asked = True
+        """Return a tree around another drafter's chain, whose chances are of tokens after accepted ones."""
+        self._proposed = True
         self._drafter.settle()
-        return _Growth(self._drafter, floor, self._luck.factor, tokens, chances).run(self._last, limit)
+        return _Growth(self._drafter, floor, self._relative.factor, tokens, chances).run(self._last, limit)
 
 
 class Recycling:
@@ -65,7 +64,7 @@ class Recycling:
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
-        # Zeros that are nowhere until something else is written: those of the heap may be written at once.
+        # The system gives zeroed pages when they are first written; NumPy's zeros may take the memory at once.
         memory = mmap.mmap(-1, vocabulary * CANDIDATES * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         # A candidate plus 1; 0: not known.
         self.matrix = np.frombuffer(memory, np.int32).reshape(vocabulary, CANDIDATES)
@@ -73,32 +72,32 @@ class Recycling:
         self._learnt: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
     def open(self, tokens: Sequence[int]) -> RecyclingDraft:
-        """A draft that goes on from the last token."""
+        """Return a draft that goes on from the last token."""
         return RecyclingDraft(self, tokens[-1])
 
     def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Replace the candidates of tokens, as soon as the next guess is made; of a token's rows the last stays."""
+        """Replace the candidates of tokens when the next guess is made; of a token's rows the last stays."""
         self._learnt.append((tokens, candidates))
 
     def settle(self) -> None:
-        """Write what was learnt. Not at once: a step's own tokens are to be compared with what was known before it."""
+        """Write what was learnt: after the step's own tokens were compared with what was known before it."""
         for tokens, candidates in self._learnt:
             self.matrix[tokens] = candidates + 1
         self._learnt.clear()
 
-    def observe(self, depth: int, before: int, token: int, luck: Luck) -> None:
-        """A token followed another: count its rank."""
+    def observe(self, depth: int, before: int, token: int, relative: RelativeAcceptance) -> None:
+        """Count the rank of a token that followed another."""
         row = self.matrix[before].tolist()
         if not row[0]:
             return
         acceptance = self.acceptance[depth]
-        luck.observe(min(CEILING, sum(acceptance.chances)), token + 1 in row)
+        relative.observe(min(CEILING, sum(acceptance.chances)), token + 1 in row)
         for rank, candidate in enumerate(row):
             acceptance.observe(rank, candidate == token + 1)
 
 
 class _Growth:
-    """Best first: a node that is taken offers what may follow it, and the candidate ranked after it."""
+    """Best-first growth: a node that is taken offers its children, and the candidate ranked after it."""
 
     def __init__(
         self, drafter: Recycling, floor: float, factor: float, chain: Sequence[int], links: Sequence[float]
@@ -116,7 +115,7 @@ class _Growth:
             heappush(self._offers, (-chance, next(self._order), token, parent, depth, link, row))
 
     def _candidate(self, row: tuple[int, int, float, int], parent: int, depth: int, most: float) -> None:
-        """Offer the next candidate of a row: the token before, the rank, the chance that is left, what to pass over."""
+        """Offer the next candidate of a row: (token before, rank, chance that is left, token to skip)."""
         before, rank, reach, other = row
         while rank < CANDIDATES and (token := int(self._matrix[before, rank]) - 1) >= 0:
             if token != other:
@@ -126,7 +125,7 @@ class _Growth:
             rank += 1
 
     def _below(self, before: int, parent: int, depth: int, reach: float, link: int) -> None:
-        """Offer what may follow a node. Where the chain may be wrong, the candidates share what is left."""
+        """Offer the children of a node: the chain's token, and candidates, which share the chance that it leaves."""
         other = -1
         if link < len(self._chain) and (self._trees or self._links[link] >= self._chances[min(depth, DEEPEST - 1)][0]):
             other = self._chain[link]
@@ -137,7 +136,7 @@ class _Growth:
         self._candidate((before, 0, left, other), parent, depth, left)
 
     def run(self, last: int, limit: int) -> Tree | None:
-        """At most so many nodes below a token."""
+        """Return a tree of at most so many nodes below a token."""
         tokens: list[int] = []
         parents: list[int] = []
         chances: list[float] = []
