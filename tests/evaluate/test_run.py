@@ -23,4 +23,4 @@ def test_if_every_problem_fails_the_error_is_the_first_ones():
     planned = plan([choose("gsm_ranges:size=2")], "chain_of_thought")
     first, *_ = (planned.item(unit).id for unit in planned.units())
     with pytest.raises(ParameterError, match=f"every problem failed; the first: problem {first} is too long"):
-        evaluate({}, planned, told={"seeds": [0]}, worker=failing)
+        evaluate({}, planned, described={"seeds": [0]}, worker=failing)

@@ -1,32 +1,26 @@
-"""``intact eval``: whole tasks by a method, to a result file whose bytes depend on nothing but what was asked."""
+"""``intact eval``: evaluate whole tasks; the result file's bytes depend on model, tasks and method alone."""
 
 from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli import UNDECIDED, fetch
-from intact.cli.eval_shown import host, show, summary, watch
+from intact.cli import UNDECIDED
+from intact.cli.eval_output import host, print_scores, summary, watch
+from intact.cli.groups import ModelOptions, with_groups
 from intact.cli.options import (
-    CacheOption,
-    ContinuesOption,
-    FixedNowOption,
     JsonOption,
     NOption,
-    ProfileOption,
     ReceiptOption,
     SetOption,
-    ThreadsOption,
-    WithOption,
-    as_bytes,
     check_output,
     complete_model,
-    pair,
     with_method_sampling,
 )
 from intact.cli.output import emit, note
@@ -36,6 +30,7 @@ from intact.errors import ParameterError
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
     from intact.evaluate.results import EvaluationRun
+    from intact.evaluate.run import Worker
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -67,7 +62,105 @@ def complete_task(incomplete: str) -> list[str]:
     return complete(incomplete)
 
 
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is evaluated: everything that the result depends on besides tasks, models and sampling."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "-M", help="A name (intact methods), or FILE.py:NAME.", autocompletion=complete_method
+        ),
+    ] = "chain_of_thought"
+    n: NOption = None
+    settings: SetOption = None
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Only the first so many problems of each task.", show_default=False),
+    ] = None
+    seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0"
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="CAPS", help="What a problem may cost, such as tokens=4k.", show_default=False
+        ),
+    ] = None
+
+    def planned(self, tasks: list[str], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
+        """Load the tasks' items, and put the plan together."""
+        from intact.evaluate.plan import plan
+        from intact.reason.registry import find
+        from intact.tasks.choose import choose
+
+        return plan(
+            [choose(task) for task in tasks],
+            self.method,
+            given(find(self.method), self.settings or [], self.n),
+            limit=self.limit,
+            sampling=sampling,
+            seeds=_seeds(self.seeds),
+            budget=self.budget or "",
+            others={name: _name(one) for name, one in others.items()},
+        )
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How the work is done; nothing of it changes the result."""
+
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIR", help="What is done is kept there.", show_default="beside the result"),
+    ] = None
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. It changes no byte of the result.")
+    ] = 64
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="Rows of a step at most. It changes no byte either.", show_default=False),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Of the cluster; by default one a machine.", show_default=False),
+    ] = None
+    shuffle: Annotated[
+        int | None,
+        typer.Option(
+            "--shuffle",
+            metavar="SEED",
+            help="Work in an order drawn from SEED; the result stays the same.",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """The further arguments of `intact.load`."""
+        return {"rows": self.batch} if self.batch else {}
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """Where the result is written."""
+
+    out_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
+        ),
+    ] = None
+    receipt: ReceiptOption = None
+    json: JsonOption = False
+
+
 @with_method_sampling
+@with_groups
 def command(
     model: Annotated[
         str,
@@ -84,129 +177,55 @@ def command(
             show_default=False,
         ),
     ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method", "-M", help="A name (intact methods), or FILE.py:NAME.", autocompletion=complete_method
-        ),
-    ] = "chain_of_thought",
-    n: NOption = None,
-    settings: SetOption = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help="Only the first so many problems of each task.", show_default=False),
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0",
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget", metavar="CAPS", help="What a problem may cost, such as tokens=4k.", show_default=False
-        ),
-    ] = None,
-    others: WithOption = None,
-    out_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
-        ),
-    ] = None,
-    journal: Annotated[
-        Path | None,
-        typer.Option("--journal", metavar="DIR", help="What is done is kept there.", show_default="beside the result"),
-    ] = None,
-    parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. It changes no byte of the result.")
-    ] = 64,
-    batch: Annotated[
-        int | None,
-        typer.Option("--batch", min=1, help="Rows of a step at most. It changes no byte either.", show_default=False),
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Of the cluster; by default one a machine.", show_default=False),
-    ] = None,
-    shuffle: Annotated[
-        int | None,
-        typer.Option(
-            "--shuffle",
-            metavar="SEED",
-            help="Work in an order drawn from SEED; the result stays the same.",
-            show_default=False,
-        ),
-    ] = None,
-    receipt: ReceiptOption = None,
-    now: FixedNowOption = None,
-    continues: ContinuesOption = "no",
-    profile: ProfileOption = "int8",
-    threads: ThreadsOption = None,
-    cache: CacheOption = None,
-    json: JsonOption = False,
     *,
+    evaluation: PlanOptions,
+    work: WorkOptions,
+    result: ResultOptions,
+    models: ModelOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
-    from intact.evaluate.plan import plan
     from intact.evaluate.run import evaluate
     from intact.evaluate.work import How
-    from intact.reason.registry import find
-    from intact.solving import is_address, opened
-    from intact.tasks.choose import choose
 
-    further = dict(map(pair, others or []))
-    planned = plan(
-        [choose(task) for task in tasks or [DEFAULT_TASK]],
-        method,
-        given(find(method), settings or [], n),
-        limit=limit,
-        sampling=sampling,
-        seeds=_seeds(seeds),
-        budget=budget or "",
-        others={name: _name(one) for name, one in further.items()},
-    )
-    check_output("--receipt", receipt)
-    if receipt is not None and ray is not None:
+    others = models.named
+    planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
+    check_output("--receipt", result.receipt)
+    if result.receipt is not None and work.ray is not None:
         raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
-    if workers is not None and ray is None:
+    if work.workers is not None and work.ray is None:
         raise ParameterError("--workers goes with --ray: there is no cluster")
-    place = out_file or _place(planned, model)
-    named = {_name(model): model} | further
+    place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
-    options: dict[str, Any] = {"profile": profile, "threads": threads, "cache_bytes": as_bytes(cache)}
-    options |= {"rows": batch} if batch else {}
-    models = {name: one if is_address(one) else fetch.load(one, **options) for name, one in named.items()}
-    with opened(models, continues, now) as backends:
-        told = manifest(planned, backends)
-        check_place(place, told)
-        kept = journal or place.with_suffix(".journal")
+    with models.opened({_name(model): model} | others, **work.loading) as backends:
+        described = manifest(planned, backends)
+        check_place(place, described)
+        kept = work.journal or place.with_suffix(".journal")
         with watch(planned) as (tokens, done):
-            how = How(kept, parallel, tokens, receipt is not None)
-            worker = None if ray is None else _cluster(ray, workers, backends, options, told)
+            how = How(kept, work.parallel, tokens, result.receipt is not None)
+            worker = _cluster(work, backends, models.loading | work.loading, described)
             try:
-                run = evaluate(backends, planned, how, shuffle=shuffle, told=told, done=done, worker=worker)
+                run = evaluate(
+                    backends, planned, how, shuffle=work.shuffle, described=described, done=done, worker=worker
+                )
             except KeyboardInterrupt:
-                note(f"what is done is in {kept}: the same command goes on from there")
+                note(f"results so far are in {kept}; run the same command again to continue")
                 raise
     write(run, place, host(run, began, time.monotonic() - start))
-    if receipt is not None:
-        _write_receipts(receipt, run)
-    if json:
+    if result.receipt is not None:
+        _write_receipts(result.receipt, run)
+    if result.json:
         emit(summary(run, place))
     else:
-        show(run, place)
+        print_scores(run, place)
     if run.undecided:
         raise typer.Exit(UNDECIDED)
 
 
 def _write_receipts(file: Path, run: EvaluationRun) -> None:
-    """Write what receipts there are; refuse to pass over one that is missing."""
+    """Write the receipts that there are; raise if one is missing."""
     from intact.receipts.document import write_receipts
 
     write_receipts(file, [one for one in run.receipts if one is not None and not isinstance(one, str)])
@@ -216,7 +235,7 @@ def _write_receipts(file: Path, run: EvaluationRun) -> None:
 
 
 def _seeds(text: str) -> list[int]:
-    """Seeds from a list such as 0-4,7."""
+    """Parse a list of seeds such as 0-4,7."""
     seeds: list[int] = []
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
@@ -227,26 +246,28 @@ def _seeds(text: str) -> list[int]:
 
 
 def _name(model: str) -> str:
-    """What a model is called, wherever its file lies."""
+    """Return a model's name without its folder."""
     return Path(model).name if Path(model).exists() else model
 
 
 def _place(planned: Plan, model: str) -> Path:
-    """A file's name for a result."""
+    """Return the default name of the result file."""
     words = [_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
     return Path("-".join(re.sub(r"[^\w.]+", "_", word) for word in words) + ".jsonl")
 
 
 def _cluster(
-    address: str, workers: int | None, backends: dict[str, Any], options: dict[str, Any], told: dict[str, Any]
-) -> Any:
-    """Who does the work on a cluster."""
+    work: WorkOptions, backends: dict[str, Any], loading: dict[str, Any], described: dict[str, Any]
+) -> Worker | None:
+    """Return the function that does the work on a cluster; None without one."""
     from intact.evaluate.cluster import spread
     from intact.evaluate.models import ship
     from intact.reason.backends.native import NativeBackend
 
+    if work.ray is None:
+        return None
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
             raise ParameterError(f"{name} runs elsewhere already: only models of ours are spread over a cluster")
-    shipments = {name: ship(backend.model.path, options) for name, backend in backends.items()}
-    return spread(address, shipments, told, workers)
+    shipments = {name: ship(backend.model.path, loading) for name, backend in backends.items()}
+    return spread(work.ray, shipments, described, work.workers)

@@ -5,38 +5,20 @@ from __future__ import annotations
 import json as encoder
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli import fetch
-from intact.cli.options import (
-    CacheOption,
-    ContinuesOption,
-    FixedNowOption,
-    JsonOption,
-    NOption,
-    ProfileOption,
-    ReceiptOption,
-    SetOption,
-    ThreadsOption,
-    WithOption,
-    as_bytes,
-    check_output,
-    complete_model,
-    pair,
-    with_method_sampling,
-)
+from intact.cli.groups import ModelOptions, with_groups
+from intact.cli.options import JsonOption, NOption, SetOption, check_output, complete_model, with_method_sampling
 from intact.cli.output import emit, err, out, printable, say
+from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
 from intact.files import write_whole
 
 if TYPE_CHECKING:
-    from intact.reason.budget import Budget
     from intact.reason.problem import Result
     from intact.reason.registry import Method, Parameter
 
@@ -60,9 +42,6 @@ What there is
 """
 
 
-PARALLEL = 64
-"""Problems at a time, where nothing else is said."""
-
 MAIN = "main"
 """What methods may call the first model."""
 
@@ -75,6 +54,7 @@ def complete_method(incomplete: str) -> list[str]:
 
 
 @with_method_sampling
+@with_groups
 def command(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
@@ -91,119 +71,58 @@ def command(
             "--model", "-m", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
         ),
     ] = DEFAULT,
-    others: WithOption = None,
-    task: Annotated[
-        str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
-    ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
-    ] = None,
-    parallel: Annotated[
-        int | None,
-        typer.Option(
-            "--parallel", min=1, help="Problems at a time, at most. Changes no answer.", show_default=str(PARALLEL)
-        ),
-    ] = None,
     n: NOption = None,
     settings: SetOption = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget",
-            metavar="CAPS",
-            help="Hard caps, such as tokens=20k,seconds=60; a task's problems share them equally.",
-            show_default=False,
-        ),
-    ] = None,
-    journal: Annotated[
-        Path | None,
-        typer.Option("--journal", metavar="DIR", help="Keep results there, and use what is there.", show_default=False),
-    ] = None,
-    trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
-    ] = None,
-    receipt: ReceiptOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0,
-    now: FixedNowOption = None,
-    continues: ContinuesOption = "no",
-    profile: ProfileOption = "int8",
-    threads: ThreadsOption = None,
-    cache: CacheOption = None,
     json: JsonOption = False,
     *,
+    task: TaskOptions,
+    work: SolveOptions,
+    models: ModelOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
-    from intact.reason.budget import Budget
     from intact.reason.registry import find
+    from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
-    from intact.solving import is_address, opened
+    from intact.solving import as_problem, solve_all
 
     if method in CATALOGUE or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
-    chosen, caps = find(method), Budget.parse(budget or "")
+    chosen, caps = find(method), work.caps
     parameters = given(chosen, settings or [], n)
-    of_a_task = {"--split": split, "--limit": limit, "--parallel": parallel}
-    if (question is None) == (task is None):
+    if (question is None) == (task.task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
-    if task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
-        raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
-    check_output("--receipt", receipt)
-    check_output("--trace", trace)
-
-    @contextmanager
-    def loaded() -> Iterator[dict[str, Any]]:
-        named = {MAIN: model} | dict(map(pair, others or []))
-        options = profile, threads, as_bytes(cache)
-        models = {name: one if is_address(one) else fetch.load(one, *options) for name, one in named.items()}
-        with opened(models, continues, now) as backends:
-            yield backends
-
-    if task is not None:
-        from intact.cli.solve_task import TaskRun, run_task
-
-        given_all = model, chosen, parameters, sampling, seed, caps, journal, trace, receipt, parallel or PARALLEL
-        run_task(loaded, TaskRun(task, split, limit, *given_all), json)
+    if task.task is None and task.further:
+        raise ParameterError(f"{', '.join(task.further)} goes with --task: there is one question")
+    check_output("--receipt", work.receipt)
+    check_output("--trace", work.trace)
+    named = {MAIN: model} | models.named
+    if task.task is not None:
+        run_task(lambda: models.opened(named), TaskRun(task, work, model, chosen, parameters, sampling), json)
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    with loaded() as backends:
-        result = _solve(backends, chosen, text, parameters, sampling, seed, caps, journal, receipt is not None)
+    receipt = work.receipt is not None
+    with models.opened(named) as backends:
+        problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
+        console, one = err(), MethodJob(chosen, problem, parameters)
+        with console.status(f"{chosen.name} …") if console.is_terminal else fetch.NOTHING:
+            ((_, result),) = solve_all(
+                backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
+            )
     if json:
         emit(result.as_dict())
     else:
         show(result)
-    if receipt is not None and result.receipt is not None:
-        write_receipts(receipt, [result.receipt])
-    if trace is not None:
-        write_whole(trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
+    if work.receipt is not None and result.receipt is not None:
+        write_receipts(work.receipt, [result.receipt])
+    if work.trace is not None:
+        write_whole(work.trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
-    if receipt is not None and result.receipt is None:
+    if receipt and result.receipt is None:
         raise ParameterError(result.caveats[-1])
-
-
-def _solve(
-    backends: dict[str, Any],
-    method: Method,
-    text: str,
-    parameters: dict[str, Any],
-    sampling: dict[str, Any],
-    seed: int,
-    caps: Budget,
-    journal: Path | None,
-    receipt: bool,
-) -> Result:
-    from intact.reason.services import MethodJob
-    from intact.solving import as_problem, solve_all
-
-    problem = as_problem(text, next(iter(backends.values())), seed=seed)
-    console, one = err(), MethodJob(method, problem, parameters)
-    with console.status(f"{method.name} …") if console.is_terminal else fetch.NOTHING:
-        ((_, result),) = solve_all(backends, [one], sampling=sampling, budget=caps, journal=journal, receipt=receipt)
-    return result
 
 
 def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:

@@ -6,17 +6,17 @@ import json as encoder
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.cli import UNDECIDED
+from intact.cli.options import ReceiptOption
 from intact.cli.output import emit, err, out
 from intact.errors import ParameterError
 from intact.files import write_whole
-from intact.stats.intervals import wilson
 
 if TYPE_CHECKING:
     from intact.reason.budget import Budget, Cost
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
     from intact.tasks.task import Item, Task
 
 ANSWERS = "answers.jsonl"
+PARALLEL = 64
+"""Problems at a time, by default."""
 PAUSE = 0.2
-"""Seconds between two looks of the view at what is known."""
+"""Seconds between two updates of the status line."""
 
 
 class View:
-    """What is known while problems are being solved."""
+    """The progress of a task: graded results, tokens, time."""
 
     def __init__(self, problems: int, caps: Budget) -> None:
         self.problems, self.caps, self.graded = problems, caps, list[Any]()
         self.tokens, self.began = 0, time.monotonic()
 
     def line(self) -> str:
-        """Problems done, accuracy, tokens a second, what is left of the budget."""
+        """Format a status line: problems done, accuracy, tokens a second, the remaining budget."""
         seconds = time.monotonic() - self.began
         parts = [f"{len(self.graded)}/{self.problems} problems"]
         if self.graded:
@@ -51,32 +53,81 @@ class View:
         return "  ".join(parts)
 
 
-class TaskRun(NamedTuple):
-    """What the command line asked for."""
+@dataclass(frozen=True)
+class TaskOptions:
+    """The options of ``--task``."""
 
-    task: str
-    split: str | None
-    limit: int | None
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
+    ] = None
+    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
+    ] = None
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--parallel", min=1, help="Problems at a time, at most. Changes no answer.", show_default=str(PARALLEL)
+        ),
+    ] = None
+
+    @property
+    def further(self) -> list[str]:
+        """The options given that make sense with a task alone."""
+        return [f"--{name}" for name in ("split", "limit", "parallel") if getattr(self, name) is not None]
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """What work may cost, its seed, and what is kept of it."""
+
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="CAPS",
+            help="Hard caps, such as tokens=20k,seconds=60; a task's problems share them equally.",
+            show_default=False,
+        ),
+    ] = None
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIR", help="Keep results there, and use what is there.", show_default=False),
+    ] = None
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
+    ] = None
+    receipt: ReceiptOption = None
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0
+
+    @property
+    def caps(self) -> Budget:
+        """The budget's caps."""
+        from intact.reason.budget import Budget
+
+        return Budget.parse(self.budget or "")
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A task to be solved: the options given, the model's name, the method with its parameters and sampling."""
+
+    options: TaskOptions
+    work: SolveOptions
     model: str
     method: Method
     parameters: dict[str, Any]
     sampling: dict[str, Any]
-    seed: int
-    caps: Budget
-    journal: Path | None
-    trace: Path | None
-    receipt: Path | None
-    parallel: int
 
 
 def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: TaskRun, json: bool) -> None:
-    """Solve a task's problems, and tell how many are right."""
+    """Solve a task's problems, and print or write how many are right."""
     from intact.receipts.document import write_receipts
     from intact.tasks import find_task
 
-    task = find_task(run.task)
-    items = task.load(run.split, run.limit)
-    view = View(len(items), run.caps)
+    task = find_task(str(run.options.task))
+    items = task.load(run.options.split, run.options.limit)
+    view = View(len(items), run.work.caps)
     with load() as models:
         view.began = time.monotonic()
         _solve(models, task, items, run, view)
@@ -87,18 +138,18 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
         emit(summary)
     else:
         _print(summary, results)
-    for file in (run.trace, run.journal and run.journal / ANSWERS):
+    for file in (run.work.trace, run.work.journal and run.work.journal / ANSWERS):
         if file is not None:
             write_whole(file, _lines(results, run))
-    if run.receipt is not None:
-        write_receipts(run.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
+    if run.work.receipt is not None:
+        write_receipts(run.work.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     _check_receipts(run, results)
     if summary["undecided"]:
         raise typer.Exit(UNDECIDED)
 
 
 def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View) -> None:
-    """Solve, and show how far it is."""
+    """Solve the items, showing progress."""
     from intact.solving import solve_items
 
     with _watch(view) as refresh:
@@ -114,13 +165,13 @@ def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskR
             items,
             run.parameters,
             sampling=run.sampling,
-            seed=run.seed,
-            budget=replace(run.caps, seconds=None).divide(len(items)),
-            seconds=run.caps.seconds,
-            journal=run.journal,
-            parallel=run.parallel,
+            seed=run.work.seed,
+            budget=replace(view.caps, seconds=None).divide(len(items)),
+            seconds=view.caps.seconds,
+            journal=run.work.journal,
+            parallel=run.options.parallel or PARALLEL,
             progress=progress,
-            receipt=run.receipt is not None,
+            receipt=run.work.receipt is not None,
         )
         with closing(solving) as graded:
             for one in graded:
@@ -129,16 +180,16 @@ def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskR
 
 
 def _check_receipts(run: TaskRun, results: list[Graded]) -> None:
-    """Say it where a receipt was asked for that could not be made."""
+    """Raise ParameterError if receipts were requested and one could not be made."""
     missing = [one.result for one in results if one.result.receipt is None]
-    if run.receipt is not None and missing:
+    if run.work.receipt is not None and missing:
         why = missing[0].error or missing[0].caveats[-1]
         raise ParameterError(f"{len(missing)} of {len(results)} problems have no receipt; the first: {why}")
 
 
 @contextmanager
 def _watch(view: View) -> Iterator[Callable[[], None]]:
-    """Show the view on stderr, if that is a terminal."""
+    """Show the status line on stderr, if that is a terminal; yield a function that updates it."""
     console = err()
     if not console.is_terminal:
         yield lambda: None
@@ -156,7 +207,7 @@ def _watch(view: View) -> Iterator[Callable[[], None]]:
 
 
 def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
-    """A line for each result."""
+    """Yield a line of JSON for each result."""
     for one in results:
         line = one.result.as_dict(trace=True) | {"model": run.model, "correct": one.correct, "right": one.item.answer}
         yield encoder.dumps(line, ensure_ascii=False) + "\n"
@@ -165,16 +216,18 @@ def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
 def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
     right = sum(bool(one.correct) for one in results)
     undecided = [one.item.id for one in results if one.correct is None]
+    from intact.stats.intervals import wilson  # imports NumPy, which `intact --help` does without
+
     low, high = wilson(right, len(results))
     cost = _total([one.result.cost for one in results])
     return {
-        "task": run.task,
+        "task": run.options.task,
         "model": run.model,
         "method": run.method.name,
         "parameters": run.parameters,
         "sampling": run.sampling,
-        "seed": run.seed,
-        "budget": run.caps.as_dict(),
+        "seed": run.work.seed,
+        "budget": run.work.caps.as_dict(),
         "problems": len(results),
         "right": right,
         "undecided": undecided,
@@ -190,7 +243,7 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
 
 
 def _total(costs: list[Cost]) -> dict[str, Any]:
-    """The sum of all, but the longest chain of tokens; seconds overlap, so they are left out."""
+    """Sum costs, but take the longest chain of tokens; seconds overlap, so they are left out."""
     sums = {
         name: sum(getattr(cost, name) for cost in costs)
         for name in ("tokens", "prefill", "operations", "scores", "runs")
@@ -204,8 +257,8 @@ def _print(summary: dict[str, Any], results: list[Graded]) -> None:
     console, cost = out(), summary["cost"]
     if summary["undecided"]:
         ids = ", ".join(summary["undecided"])
-        told = f"no score: judging ran out of time or memory on {ids}; with --journal the same command tries again"
-        console.print(Text(told, "red"), soft_wrap=True)
+        message = f"no score: judging ran out of time or memory on {ids}; with --journal the same command tries again"
+        console.print(Text(message, "red"), soft_wrap=True)
     else:
         low, high = summary["interval"]
         console.print(

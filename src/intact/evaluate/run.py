@@ -24,7 +24,7 @@ def evaluate(
     how: How | None = None,
     *,
     shuffle: int | None = None,
-    told: Mapping[str, Any] | None = None,
+    described: Mapping[str, Any] | None = None,
     done: Callable[[Done], None] | None = None,
     worker: Worker | None = None,
 ) -> EvaluationRun:
@@ -39,7 +39,7 @@ def evaluate(
     shuffle : int, optional
         Work in an order of chance, so that what is seen on the way is no worse than any other part; changes nothing
         either.
-    told : mapping, optional
+    described : mapping, optional
         The plan's manifest, if it is known.
     done : callable, optional
         Told of every unit when it is done.
@@ -51,7 +51,7 @@ def evaluate(
     ParameterError
         If every problem failed, saying how.
     """
-    told, how = told or manifest(plan, backends), how or How()
+    described, how = described or manifest(plan, backends), how or How()
     units = list(plan.units())
     if shuffle is not None:
         random.Random(shuffle).shuffle(units)
@@ -68,4 +68,4 @@ def evaluate(
     if len(errors) == len(records):
         raise ParameterError(f"every problem failed; the first: {errors[0]}")
     traces, receipts = (tuple(getattr(one, name) for one in ordered) for name in ("trace", "receipt"))
-    return EvaluationRun(told, records, scores(plan.tasks, records), traces, receipts)
+    return EvaluationRun(described, records, scores(plan.tasks, records), traces, receipts)

@@ -84,7 +84,7 @@ def summary(run: EvaluationRun, place: Path) -> dict[str, Any]:
     }
 
 
-def show(run: EvaluationRun, place: Path) -> None:
+def print_scores(run: EvaluationRun, place: Path) -> None:
     """Print the scores."""
     from rich.table import Table
     from rich.text import Text
