@@ -1,6 +1,6 @@
-"""How far scores can be trusted: whether higher ones are right more often, and whether 0.8 is right in 80 of 100 cases.
+"""Calibration: if higher scores are right more often, and if confidences of 0.8 are right in 80 of 100 cases.
 
-All functions take scores, or confidences in [0, 1], and whether each text was right.
+All functions take scores, or confidences in [0, 1], and a flag for each text that is right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Bin(NamedTuple):
     low, high
         Bounds of their confidence.
     texts
-        How many they are.
+        Their number.
     confidence
         Its mean.
     right
@@ -40,29 +40,23 @@ class Bin(NamedTuple):
 def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
     """Return the chance that a right text scores above a wrong one, ties counting half; None if one kind is missing.
 
-    0.5 is what a coin gives. (The area under the receiver operating characteristic, by ranks.)
+    This is the area under the receiver operating characteristic; random scores have 0.5.
     """
     _check(scores, right)
     good = sum(right)
     bad = len(right) - good
     if not good or not bad:
         return None
-    order = sorted(zip(scores, right, strict=True), key=lambda pair: pair[0])
-    won, below, place = Fraction(0), 0, 0
-    while place < len(order):
-        end = place
-        while end < len(order) and order[end][0] == order[place][0]:
-            end += 1
-        here = sum(flag for _, flag in order[place:end])
-        wrong = end - place - here
-        won += here * (below + Fraction(wrong, 2))
+    won, below = Fraction(0), 0
+    for flags in _by_score(scores, right):
+        wrong = len(flags) - sum(flags)
+        won += sum(flags) * (below + Fraction(wrong, 2))
         below += wrong
-        place = end
     return float(won / (good * bad))
 
 
 def brier(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """Return the mean squared difference between confidence and truth; 0.25 is what saying 0.5 gives."""
+    """Return the mean squared difference between confidence and truth; constant confidences of 0.5 have 0.25."""
     _check(confidences, right, bounded=True)
     return mean(_square(confidence - flag) for confidence, flag in zip(confidences, right, strict=True))
 
@@ -124,11 +118,11 @@ class Murphy(NamedTuple):
     reliability
         The mean squared distance between a bin's confidence and its share right: 0 is best.
     resolution
-        How far the bins' shares lie from the whole's: more is better.
+        The mean squared distance of the bins' shares from the whole's: more is better.
     uncertainty
-        `s (1 - s)` with s the share of all that is right: what saying s always gives.
+        `s (1 - s)` with s the share of all that is right: the score of confidence s everywhere.
     within
-        What is left because confidences differ within a bin; 0 where they do not.
+        The remainder due to confidences that differ within a bin.
     """
 
     reliability: float
@@ -138,7 +132,7 @@ class Murphy(NamedTuple):
 
 
 def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False) -> Murphy:
-    """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for what bins leave)."""
+    """Return the parts of the Brier score (Murphy 1973; Stephenson et al. 2008 for the part within bins)."""
     found = reliability(confidences, right, bins, adaptive)
     share = sum(right) / len(right)
     apart = total(held.texts * _square(held.confidence - held.right) for held in found) / len(right)
@@ -148,16 +142,16 @@ def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, 
 
 
 class SelectionShares(NamedTuple):
-    """What choosing one of several texts by score would give.
+    """The accuracy of choosing one of several texts by score.
 
     Attributes
     ----------
     chosen
         Share of problems whose text with the highest score is right; of several such texts the share that is.
     anyone
-        The mean share of right texts: what a coin gives.
+        The mean share of right texts: the accuracy of a random choice.
     best
-        Share of problems with any right text: what a perfect score gives.
+        Share of problems with any right text: the accuracy of a perfect score.
     """
 
     chosen: float
@@ -166,7 +160,7 @@ class SelectionShares(NamedTuple):
 
 
 def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> SelectionShares:
-    """Return what choosing by score gives, over problems with several texts each."""
+    """Return the accuracy of choosing by score, over problems with several texts each."""
     if not scores:
         raise ParameterError("there are no problems")
     chosen, anyone, best = [], [], []
@@ -180,18 +174,18 @@ def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -
 
 
 class Selective(NamedTuple):
-    """What answering only where confidence is high gives.
+    """The risk of answering only where confidence is high.
 
     Attributes
     ----------
     coverage
-        Shares of texts that are answered, those of the highest confidence first; a point after each.
+        The shares of texts answered, from the highest confidence on: a point for each text.
     risk
-        The share of wrong ones among them.
+        The share of wrong ones among those answered.
     aurc
         The mean risk, the area under the curve: 0 is best.
     excess
-        How much more it is than that of the same texts in the best order.
+        The difference to the aurc of the same texts in the best order.
     """
 
     coverage: list[float]
@@ -203,14 +197,12 @@ class Selective(NamedTuple):
 def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
     """Return the risk-coverage curve (Geifman and El-Yaniv 2017, arXiv 1705.08500; for the excess 2019, 1805.08206).
 
-    Texts of equal scores come in any order: each counts as wrong as they are on average.
+    Texts of equal scores have no order: each counts as their mean.
     """
     _check(scores, right)
     texts = len(right)
-    ordered = sorted(zip(scores, right, strict=True), key=lambda pair: -pair[0])
     wrong, risk = Fraction(0), list[Fraction]()
-    for _, held in groupby(ordered, key=lambda pair: pair[0]):
-        flags = [flag for _, flag in held]
+    for flags in reversed(_by_score(scores, right)):
         for _ in flags:
             wrong += Fraction(len(flags) - sum(flags), len(flags))
             risk.append(wrong / (len(risk) + 1))
@@ -228,6 +220,12 @@ def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage:
     return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
 
 
+def _by_score(scores: Sequence[float], right: Sequence[bool]) -> list[list[bool]]:
+    """Return the flags of texts with equal scores, from the lowest score to the highest."""
+    ordered = sorted(zip(scores, right, strict=True), key=lambda pair: pair[0])
+    return [[flag for _, flag in held] for _, held in groupby(ordered, key=lambda pair: pair[0])]
+
+
 def _square(x: float) -> float:
     return x * x  # a power would be the C library's
 
@@ -236,6 +234,6 @@ def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False
     if len(scores) != len(right) or not len(scores):
         raise ParameterError(f"there must be as many scores as verdicts, and one at least: {len(scores)}, {len(right)}")
     if any(score != score for score in scores):
-        raise ParameterError("a score is no number")
+        raise ParameterError("a score is not a number")
     if bounded and not all(0 <= score <= 1 for score in scores):
         raise ParameterError("confidences must lie in [0, 1]")

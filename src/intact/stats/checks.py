@@ -1,8 +1,10 @@
-"""What samples must be before anything is computed from them, and the libraries that some of it needs."""
+"""Checks of arguments, and imports of the libraries of the extra `evaluate`."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +16,22 @@ Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 
-def need(library: str) -> None:
-    """Raise ParameterError unless a library of the extra `evaluate` is installed."""
-    if find_spec(library) is None:
-        raise ParameterError(f"this needs {library}: {install('evaluate')}")
+def library(name: str) -> Any:
+    """Import a module of the extra `evaluate`.
+
+    Raises
+    ------
+    ParameterError
+        If its package is not installed.
+    """
+    package = name.partition(".")[0]
+    if find_spec(package) is None:
+        raise ParameterError(f"this needs {package}: {install('evaluate')}")
+    return import_module(name)
 
 
 def whole(values: ArrayLike, name: str) -> Integers:
-    """Whole numbers.
+    """Return whole numbers as integers.
 
     Raises
     ------
@@ -40,7 +50,7 @@ def whole(values: ArrayLike, name: str) -> Integers:
 
 
 def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Samples and right ones by problem, broadcast against each other.
+    """Return samples and right ones by problem, broadcast against each other.
 
     Raises
     ------
@@ -50,24 +60,24 @@ def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
     samples, right = np.broadcast_arrays(whole(n, "n"), whole(c, "c"))
     if not samples.size:
         raise ParameterError("there is no problem")
-    for wrong, what in (
+    for wrong, message in (
         (samples < 1, "n must be at least 1"),
         (right < 0, "c must be at least 0"),
         (right > samples, "there cannot be more right samples than samples"),
     ):
         if wrong.any():
             first = tuple(np.argwhere(wrong)[0])
-            raise ParameterError(f"{what}, got n = {samples[first]} and c = {right[first]}{_where(wrong)}")
+            raise ParameterError(f"{message}, got n = {samples[first]} and c = {right[first]}{_where(wrong)}")
     return samples, right
 
 
 def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Counts of at least two problems, as one list.
+    """Return the counts of at least two problems, as one list.
 
     Raises
     ------
     ParameterError
-        If counts are none, or there is one problem: how problems differ cannot be told from one.
+        If counts are invalid, or there is only one problem, which shows nothing of how problems differ.
     """
     samples, right = counts(n, c)
     if samples.size < 2 or samples.ndim != 1:
@@ -76,7 +86,7 @@ def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
 
 
 def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
-    """One list of finite numbers, `least` of them or more.
+    """Return one list of finite numbers, `least` of them or more.
 
     Raises
     ------
@@ -90,12 +100,12 @@ def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
 
 
 def table(values: ArrayLike, name: str) -> Floats:
-    """Finite numbers in rows of one length, with any number of axes.
+    """Return finite numbers in rows of one length, with any number of axes.
 
     Raises
     ------
     ParameterError
-        If rows have unlike lengths, or a value is missing or infinite.
+        If rows have different lengths, or a value is missing or infinite.
     """
     try:
         array = np.asarray(values, np.float64)
@@ -108,12 +118,12 @@ def table(values: ArrayLike, name: str) -> Floats:
 
 
 def pairs(first: ArrayLike, second: ArrayLike, least: int = 2) -> tuple[Floats, Floats]:
-    """Values of two methods on the same problems.
+    """Return the values of two methods on the same problems.
 
     Raises
     ------
     ParameterError
-        If they are not as many, too few, or one is missing.
+        If the two have different lengths, there are too few values, or one is missing.
     """
     one, other = finite(first, "values of the first", least), finite(second, "values of the second", least)
     if one.size != other.size:
@@ -122,12 +132,12 @@ def pairs(first: ArrayLike, second: ArrayLike, least: int = 2) -> tuple[Floats, 
 
 
 def inside(value: float, name: str) -> float:
-    """A number strictly between 0 and 1, such as a level.
+    """Return a number strictly between 0 and 1, such as a level.
 
     Raises
     ------
     ParameterError
-        If it is none.
+        If it lies elsewhere.
     """
     if not 0 < value < 1:
         raise ParameterError(f"{name} must lie between 0 and 1, got {value}")
@@ -135,6 +145,6 @@ def inside(value: float, name: str) -> float:
 
 
 def _where(wrong: Booleans) -> str:
-    """The place of the first wrong value, if there are several values."""
+    """Format the place of the first wrong value, if there are several values."""
     places = np.argwhere(wrong)[0]
     return f" for problem {places[0]}" + f", place {places[1:].tolist()}" * (places.size > 1) if places.size else ""

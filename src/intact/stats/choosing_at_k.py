@@ -1,4 +1,4 @@
-"""What choosing one of k samples comes to: by majority, or by the largest reward.
+"""Accuracy of choosing one of k samples: by majority, or by the largest reward.
 
 Means over all subsets of k of a problem's n samples, each in the order of samples, hence unbiased; exact fractions,
 rounded once.
@@ -25,7 +25,7 @@ Answers = Sequence[Hashable | None]
 def majority_at_k(
     answers: Sequence[Answers], right: Sequence[Sequence[bool]], k: int, ties: Literal["first", "shared"] = "first"
 ) -> Floats:
-    """The chance that the majority of k samples is right (self-consistency, Wang et al. 2022, arXiv 2203.11171).
+    """Return the chance that the majority of k samples is right (self-consistency, Wang et al. 2022, arXiv 2203.11171).
 
     An answer wins with t votes if the others have fewer. For each right answer, each t and, where ties go to the
     first, each of its samples that may be its first, the subsets in which it wins are counted: the other answers'
@@ -35,13 +35,13 @@ def majority_at_k(
     Parameters
     ----------
     answers : sequence of problems, each a sequence of hashable or None
-        None does not vote, but takes up one of k places.
+        None casts no vote, but takes one of the k places.
     right : sequence of problems, each a sequence of bool
         Whether the sample's answer is right.
     k : int
     ties : {"first", "shared"}
-        As `intact.reason.aggregate.votes.vote` has them, to the answer seen first; or credit is shared among equals,
-        which is the mean over all orders of samples.
+        To the answer seen first, as in `intact.reason.aggregate.votes.vote`; or credit is shared among equals, which is
+        the mean over all orders of samples.
 
     Returns
     -------
@@ -56,22 +56,22 @@ def majority_at_k(
     if ties not in ("first", "shared"):
         raise ParameterError(f"ties go to the first or are shared, got {ties!r}")
     values = []
-    for number, (said, verdicts) in enumerate(_problems(answers, right, k)):
+    for number, (given, verdicts) in enumerate(_problems(answers, right, k)):
         places: dict[Hashable, list[int]] = {}
-        for place, answer in enumerate(said):
+        for place, answer in enumerate(given):
             if answer is not None:
                 places.setdefault(answer, []).append(place)
         for answer, held in places.items():
             if len({bool(verdicts[place]) for place in held}) > 1:
                 raise ParameterError(f"problem {number}: the answer {answer!r} is called both right and wrong")
         won = _first if ties == "first" else _shared
-        ways = sum(won(answer, places, len(said), k) for answer in places if verdicts[places[answer][0]])
-        values.append(float(Fraction(ways) / math.comb(len(said), k)))
+        ways = sum(won(answer, places, len(given), k) for answer in places if verdicts[places[answer][0]])
+        values.append(float(Fraction(ways) / math.comb(len(given), k)))
     return np.array(values)
 
 
 def best_at_k(rewards: Sequence[Sequence[float | None]], right: Sequence[Sequence[bool]], k: int) -> Floats:
-    """The chance that of k samples the one with the largest reward is right; of equals it is the first.
+    """Return the chance that of k samples the one with the largest reward is right; of equals it is the first.
 
     The sample of rank r, of n, is the best of `C(n - r, k - 1)` subsets. A reward that is missing ranks last, and where
     all of a subset are missing nothing is chosen, which is wrong.
@@ -82,9 +82,9 @@ def best_at_k(rewards: Sequence[Sequence[float | None]], right: Sequence[Sequenc
         If k > n, lengths differ, or a reward is not a number.
     """
     values = []
-    for said, verdicts in _problems(rewards, right, k):
-        n = len(said)
-        ways = sum(math.comb(n - rank, k - 1) for rank, place in enumerate(ranking(said), 1) if verdicts[place])
+    for values_of, verdicts in _problems(rewards, right, k):
+        n = len(values_of)
+        ways = sum(math.comb(n - rank, k - 1) for rank, place in enumerate(ranking(values_of), 1) if verdicts[place])
         values.append(float(Fraction(ways, math.comb(n, k))))
     return np.array(values)
 
@@ -94,26 +94,26 @@ def _problems(
 ) -> list[tuple[Sequence[T], Sequence[bool]]]:
     if len(samples) != len(right) or not len(samples):
         raise ParameterError(f"there must be verdicts for as many problems, and one: {len(samples)}, {len(right)}")
-    for number, (said, verdicts) in enumerate(zip(samples, right, strict=True)):
-        if len(said) != len(verdicts):
-            raise ParameterError(f"problem {number}: {len(said)} samples have {len(verdicts)} verdicts")
-        if not 1 <= k <= len(said):
-            raise ParameterError(f"k = {k} samples cannot be drawn from n = {len(said)} for problem {number}")
+    for number, (given, verdicts) in enumerate(zip(samples, right, strict=True)):
+        if len(given) != len(verdicts):
+            raise ParameterError(f"problem {number}: {len(given)} samples have {len(verdicts)} verdicts")
+        if not 1 <= k <= len(given):
+            raise ParameterError(f"k = {k} samples cannot be drawn from n = {len(given)} for problem {number}")
     return list(zip(samples, right, strict=True))
 
 
 def _first(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) -> int:
-    """Subsets in which an answer wins, ties going to the answer seen first."""
+    """Count the subsets in which an answer wins, ties going to the answer seen first."""
     own = places[answer]
     others = [held for name, held in places.items() if name != answer]
     silent = n - sum(map(len, places.values()))
     ways = 0
     for rank, first in enumerate(own):
-        behind = [sum(place > first for place in held) for held in others]
+        later = [sum(place > first for place in held) for held in others]
         for votes in range(1, min(len(own) - rank, k) + 1):
             numbers = [
                 [*(math.comb(len(held), j) for j in range(votes)), math.comb(after, votes)]
-                for held, after in zip(others, behind, strict=True)
+                for held, after in zip(others, later, strict=True)
             ]
             numbers.append([math.comb(silent, j) for j in range(silent + 1)])
             ways += math.comb(len(own) - rank - 1, votes - 1) * _coefficient(numbers, k - votes, n)
@@ -121,7 +121,7 @@ def _first(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) 
 
 
 def _shared(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) -> Fraction:
-    """Subsets in which an answer wins, each over the number of answers that have as many votes."""
+    """Sum over the subsets in which an answer wins, each divided by the number of answers with as many votes."""
     own = len(places[answer])
     sizes = [len(held) for name, held in places.items() if name != answer]
     silent = n - own - sum(sizes)
@@ -133,8 +133,8 @@ def _shared(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int)
         ]
         numbers.append([math.comb(silent, j) for j in range(silent + 1)])
         rivals = range((k - votes) // votes + 1)
-        told = _coefficients(numbers, [(k - votes) + (n + 1) * equal for equal in rivals], n)
-        ways += math.comb(own, votes) * sum(Fraction(told[equal], equal + 1) for equal in rivals)
+        found = _coefficients(numbers, [(k - votes) + (n + 1) * equal for equal in rivals], n)
+        ways += math.comb(own, votes) * sum(Fraction(found[equal], equal + 1) for equal in rivals)
     return ways
 
 
@@ -143,10 +143,10 @@ def _coefficient(polynomials: list[list[int]], power: int, n: int) -> int:
 
 
 def _coefficients(polynomials: list[list[int]], powers: list[int], n: int) -> list[int]:
-    """Coefficients of a product of polynomials that count subsets of n.
+    """Return coefficients of a product of polynomials that count subsets of n, by Kronecker's substitution.
 
-    A polynomial is taken as its value at 2^(n + 1), which no sum of coefficients reaches: the digits of the product
-    to that base are its coefficients, and Python's product of integers does the work (Kronecker's substitution).
+    Each polynomial is evaluated at 2^(n + 1), which no sum of coefficients reaches: the digits of the product to that
+    base are its coefficients.
     """
     product = 1
     for numbers in polynomials:

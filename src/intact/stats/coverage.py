@@ -1,7 +1,7 @@
-"""Pass@k and its kin: what k samples of each problem come to, from n samples of which c are right.
+"""Pass@k and related metrics: the success of k samples of each problem, from n samples of which c are right.
 
 All are means over all subsets of k samples, hence unbiased. They are computed as exact fractions of binomial
-coefficients and rounded once, so they have the same bits everywhere, and pass@1 is c / n to the last one.
+coefficients and rounded once, so they have the same bits everywhere, and pass@1 is exactly c / n.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def pass_at_k(n: int, c: int, k: int) -> float: ...
 @overload
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """The chance that any of k samples is right, `1 - C(n - c, k) / C(n, k)` (Chen et al. 2021, arXiv 2107.03374).
+    """Return the chance that any of k samples is right, `1 - C(n - c, k) / C(n, k)`.
 
-    Its mean over problems is the benchmark's pass@k, also called coverage.
+    Its mean over problems is the benchmark's pass@k, also called coverage (Chen et al. 2021, arXiv 2107.03374).
 
     Parameters
     ----------
     n, c, k : int or array of int
-        Samples, right ones, and how many are drawn; broadcast against each other.
+        Samples, right ones, and the number drawn; broadcast against each other.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
     Raises
     ------
     ParameterError
-        If k > n, c > n, or something is no whole number: the error says for which problem.
+        If k > n, c > n, or a value is not a whole number; the message names the problem.
     """
     return _each(lambda n, c, k: Fraction(comb(n, k) - math.comb(n - c, k), comb(n, k)), n, c, k)
 
@@ -54,7 +54,7 @@ def pass_hat_k(n: int, c: int, k: int) -> float: ...
 @overload
 def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
 def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """The chance that all k samples are right, pass^k = `C(c, k) / C(n, k)` (Yao et al. 2024, arXiv 2406.12045).
+    """Return the chance that all k samples are right, pass^k = `C(c, k) / C(n, k)` (Yao et al. 2024, arXiv 2406.12045).
 
     Parameters, result and errors are those of `pass_at_k`.
     """
@@ -62,10 +62,10 @@ def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
 
 
 def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction) -> Floats | float:
-    """The chance that a share tau or more of k samples is right, G-Pass@k_tau (Liu et al. 2024, arXiv 2412.13147).
+    """Return the chance that a share tau or more of k samples is right (Liu et al. 2024, arXiv 2412.13147).
 
-    `sum over j >= ceil(tau k) of C(c, j) C(n - c, k - j) / C(n, k)`. Tau is the decimal fraction that is written: 0.1
-    of 30 is 3, not the 4 that binary rounding makes of it.
+    G-Pass@k_tau is `sum over j >= ceil(tau k) of C(c, j) C(n - c, k - j) / C(n, k)`. A float tau means the decimal
+    fraction that it is written as: 0.1 of 30 is 3, not the 4 of binary rounding.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction)
 
 
 def mean_g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """The mean of G-Pass@k_tau over tau from one half to 1, `2/k sum_{i = ceil(k/2) + 1}^k G-Pass@k_{i/k}` (mG-Pass@k).
+    """Return mG-Pass@k, `2/k sum_{i = ceil(k/2) + 1}^k G-Pass@k_{i/k}`: the mean over tau from one half to 1.
 
-    Parameters, result and errors are those of `pass_at_k`; of one sample it says nothing: k must be at least 2.
+    Parameters, result and errors are those of `pass_at_k`, but k must be at least 2.
     """
     if (whole(k, "k") < 2).any():
         raise ParameterError("k must be at least 2 for a mean over shares")
@@ -100,13 +100,13 @@ def mean_g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float
 
 
 def _at_least(n: int, c: int, k: int, least: int) -> Fraction:
-    """The chance of `least` right ones or more among k."""
+    """Return the chance of at least `least` right ones among k."""
     ways = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(least, min(c, k) + 1))
     return Fraction(ways, comb(n, k))
 
 
 def _each(formula: Callable[[int, int, int], Fraction], n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """A formula's values, computed once for equal arguments."""
+    """Evaluate a formula for each problem, once for equal arguments."""
     samples, right = counts(n, c)
     samples, right, draws = np.broadcast_arrays(samples, right, whole(k, "k"))
     if (draws < 1).any():

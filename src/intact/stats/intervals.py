@@ -1,7 +1,7 @@
-"""How sure a measured share or mean is.
+"""Intervals of measured shares and means.
 
-`wilson` and `clustered`, whose bounds stand in result files, are exact before they are rounded to the nearest double
-(once a quantile has been): the same bits on every machine. The bootstrap is SciPy's; its last digits are not defined.
+`wilson` and `clustered`, whose bounds stand in result files, are computed exactly from a correctly rounded quantile and
+rounded once: the same bits on every machine. The bootstrap is SciPy's; its last digits are not defined.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.exact import integers, root, written
-from intact.stats.checks import Floats, finite, inside, need, table
+from intact.stats.checks import Floats, finite, inside, library, table
 from intact.stats.quantiles import normal_quantile, student_quantile
 
 
@@ -29,7 +29,7 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
+    """Return the score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
 
     Trials must be independent: one sample of each problem. For several, see `clustered`.
 
@@ -51,7 +51,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
 
 
 def two_sided(level: float) -> Fraction:
-    """The probability whose quantile bounds an interval of a level on both sides, (1 + level) / 2."""
+    """Return the probability whose quantile bounds a two-sided interval of a level, (1 + level) / 2."""
     return (1 + written(level, "the level")) / 2
 
 
@@ -64,9 +64,9 @@ def bootstrap(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """The bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
+    """Return the bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
 
-    Problems are drawn anew, never samples: what a benchmark would have said with other problems of its kind.
+    Problems are resampled, never samples: the interval is for other problems of the same kind.
 
     Parameters
     ----------
@@ -82,11 +82,9 @@ def bootstrap(
     Raises
     ------
     ParameterError
-        If there are fewer than two problems, or all have one value, which says nothing of others.
+        If there are fewer than two problems, or all have the same value.
     """
-    need("scipy")
-    from scipy import stats
-
+    stats = library("scipy.stats")
     array = finite(values, "values", 2)
     if (array == array[0]).all():
         raise ParameterError(
@@ -122,9 +120,9 @@ class Clustered(NamedTuple):
     error
         Its standard error.
     clusters
-        How many clusters there are.
+        The number of clusters.
     design_effect
-        How many times the variance is that of as many independent values; nan if all are equal.
+        The ratio of the variance to that of as many independent values; nan if all are equal.
     """
 
     estimate: float
@@ -136,7 +134,7 @@ class Clustered(NamedTuple):
 
 
 def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> Clustered:
-    """The mean of values in clusters, such as samples of problems, with the standard error that clusters leave.
+    """Return the mean of values in clusters, such as samples of problems, with a cluster-robust standard error.
 
     `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
     quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). It is
@@ -147,12 +145,12 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
     values : array
         Problems x samples, or a list, with `clusters`.
     clusters : sequence, optional
-        To which problem, or prompt, each value belongs.
+        The problem, or prompt, that each value belongs to.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two clusters, as many names as values are wanting, or a value is not finite.
+        If there are fewer than two clusters, not as many names as values, or a value is not finite.
     """
     array = table(values, "values")
     if clusters is None:

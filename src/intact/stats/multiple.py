@@ -1,4 +1,4 @@
-"""Many comparisons at once: p-values corrected for how many they are, by statsmodels."""
+"""Corrections of p-values for the number of comparisons, by statsmodels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Booleans, Floats, finite, inside, need
+from intact.stats.checks import Booleans, Floats, finite, inside, library
 
 
 class Corrected(NamedTuple):
@@ -19,7 +19,7 @@ class Corrected(NamedTuple):
 
 
 def holm(p: ArrayLike, level: float = 0.05) -> Corrected:
-    """Keep the chance of any false rejection at the level (Holm 1979).
+    """Adjust p-values so that the chance of any false rejection is at most the level (Holm 1979).
 
     Raises
     ------
@@ -30,7 +30,9 @@ def holm(p: ArrayLike, level: float = 0.05) -> Corrected:
 
 
 def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
-    """Keep the expected share of false ones among rejections at the level (Benjamini and Hochberg 1995).
+    """Adjust p-values so that the expected share of false rejections is at most the level.
+
+    The procedure is that of Benjamini and Hochberg (1995).
 
     Raises
     ------
@@ -41,11 +43,9 @@ def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
 
 
 def _corrected(p: ArrayLike, level: float, method: str) -> Corrected:
-    need("statsmodels")
-    from statsmodels.stats.multitest import multipletests
-
+    multitest = library("statsmodels.stats.multitest")
     values = finite(p, "p-values")
     if ((values < 0) | (values > 1)).any():
         raise ParameterError("p-values must lie in [0, 1]")
-    rejected, adjusted, *_ = multipletests(values, inside(level, "the level"), method)
+    rejected, adjusted, *_ = multitest.multipletests(values, inside(level, "the level"), method)
     return Corrected(np.asarray(adjusted), np.asarray(rejected))

@@ -1,6 +1,6 @@
-"""Two methods on the same problems: whether they differ, and by how much.
+"""Tests and intervals of the difference of two methods on the same problems.
 
-Problems differ more than methods do; taking differences problem by problem removes that.
+Problems differ more than methods do; taking differences problem by problem removes that variance.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.exact import root
-from intact.stats.checks import inside, need, pairs
+from intact.stats.checks import inside, library, pairs
 from intact.stats.intervals import Interval, bootstrap, two_sided
 from intact.stats.quantiles import normal_quantile
 
 
 class McNemar(NamedTuple):
-    """What became of the problems of two methods.
+    """The outcomes of two methods on the same problems.
 
     Attributes
     ----------
     both, only_first, only_second, neither
-        How many problems they are right on.
+        The number of problems with each outcome.
     difference, low, high
-        The share that the first is right on minus the second's, and its interval.
+        The first's share of right answers minus the second's, and its interval.
     exact
-        The p-value of the exact test, which never rejects too often.
+        The p-value of the exact test, which is conservative.
     mid
-        The mid-p value, which rejects about as often as it says.
+        The mid-p value, whose rate of false rejections is close to the level.
     """
 
     both: int
@@ -46,7 +46,7 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar:
-    """McNemar's test of two methods that are each right or wrong on the same problems.
+    """Run McNemar's test of two methods that are each right or wrong on the same problems.
 
     Under the null hypothesis the b + c problems on which one alone is right fall to either as a fair coin does: the
     exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c throws; the mid-p value counts the outcome seen by one
@@ -61,7 +61,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     Raises
     ------
     ParameterError
-        If they are not as many, or something is neither right nor wrong.
+        If the two have different lengths, or a value is neither right nor wrong.
     """
     one, other = pairs(first, second, 1)
     for values in (one, other):
@@ -88,7 +88,7 @@ def paired_bootstrap(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """The bootstrap interval of the mean difference, over problems.
+    """Return the bootstrap interval of the mean difference, over problems.
 
     Parameters
     ----------
@@ -101,12 +101,16 @@ def paired_bootstrap(
         As for `intact.stats.intervals.bootstrap`; above all if all differences are equal.
     """
     one, other = pairs(first, second)
-    _differ(one - other)
-    return bootstrap(one - other, method=method, level=level, resamples=resamples, seed=seed)
+    gaps = one - other
+    if (gaps == gaps[0]).all():
+        raise ParameterError(
+            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: nothing shows how others would differ"
+        )
+    return bootstrap(gaps, method=method, level=level, resamples=resamples, seed=seed)
 
 
 class Permutation(NamedTuple):
-    """A mean difference, the p-value of there being none, and how many assignments of signs were tried."""
+    """A mean difference, the p-value of there being none, and the number of assignments of signs tried."""
 
     difference: float
     p: float
@@ -116,20 +120,16 @@ class Permutation(NamedTuple):
 def permutation(first: ArrayLike, second: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> Permutation:
     """Test that exchanging the two methods, problem by problem, would not matter (Fisher's randomisation test).
 
-    By `scipy.stats.permutation_test`: all 2^N exchanges where they are no more than `resamples`, else as many as that,
-    drawn.
+    By `scipy.stats.permutation_test`: all 2^N exchanges if they are no more than `resamples`, else that many at random.
 
     Raises
     ------
     ParameterError
         If there are fewer than two problems, or not as many for each.
     """
-    need("scipy")
-    from scipy import stats
-
+    stats = library("scipy.stats")
     one, other = pairs(first, second)
-    gaps = one - other
-    told = stats.permutation_test(
+    found = stats.permutation_test(
         (one, other),
         lambda a, b, axis: np.mean(a - b, axis=axis),
         permutation_type="samples",
@@ -138,12 +138,4 @@ def permutation(first: ArrayLike, second: ArrayLike, *, resamples: int = 9999, s
         batch=max(1, 10_000_000 // one.size),
         rng=np.random.default_rng(seed),
     )
-    return Permutation(float(gaps.mean()), float(told.pvalue), len(told.null_distribution))
-
-
-def _differ(gaps: np.ndarray) -> None:
-    """Raise ParameterError if all differences are equal: nothing tells how they would vary."""
-    if (gaps == gaps[0]).all():
-        raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: how others would differ cannot be told"
-        )
+    return Permutation(float((one - other).mean()), float(found.pvalue), len(found.null_distribution))

@@ -1,6 +1,6 @@
-"""How many problems are needed to tell two methods apart, and what a number of problems can tell.
+"""Sample sizes: the number of problems that a comparison of two methods needs, and the power of a given number.
 
-`level` is the chance to see a difference where there is none, `power` the chance to see one that there is.
+`level` is the chance of finding a difference where there is none, `power` that of finding one that exists.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from intact.errors import ParameterError
-from intact.stats.checks import inside, need
+from intact.stats.checks import inside, library
 
 
 class Discordance(NamedTuple):
@@ -20,7 +20,7 @@ class Discordance(NamedTuple):
 
     @classmethod
     def of(cls, first: float, second: float, correlation: float = 0.0) -> Discordance:
-        """From two accuracies and the correlation of being right.
+        """Return the chances for two accuracies and the correlation of being right.
 
         Raises
         ------
@@ -35,24 +35,22 @@ class Discordance(NamedTuple):
 
 
 def paired_problems(chances: Discordance, *, power: float = 0.8, level: float = 0.05) -> int:
-    """Problems that McNemar's test needs, both methods being run on the same ones (Connor 1987).
+    """Return the number of problems that McNemar's test needs, both methods on the same ones (Connor 1987).
 
     `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the chances' sum and d their difference.
 
     Raises
     ------
     ParameterError
-        If the chances are none, or do not differ: then no number suffices.
+        If the chances are invalid, or equal: then no number suffices.
     """
     one, two, s, d = _quantiles(level, power) + _moments(chances)
     return math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
 
 
 def paired_power(chances: Discordance, problems: int, *, level: float = 0.05) -> float:
-    """The chance that McNemar's test tells the two apart on so many problems (the inverse of `paired_problems`)."""
-    need("scipy")
-    from scipy import stats
-
+    """Return the power of McNemar's test on a number of problems (the inverse of `paired_problems`)."""
+    stats = library("scipy.stats")
     if problems < 1:
         raise ParameterError(f"there must be at least one problem, got {problems}")
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
@@ -62,20 +60,18 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05) ->
 
 
 def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:
-    """Problems that each method needs if they are run on different ones, by statsmodels' test of two shares.
+    """Return the number of problems that each of two methods needs, on different ones, by statsmodels' test.
 
     Raises
     ------
     ParameterError
-        If a share does not lie between 0 and 1, or they do not differ.
+        If a share does not lie between 0 and 1, or the two are equal.
     """
-    need("statsmodels")
-    from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
-
+    proportion = library("statsmodels.stats.proportion")
     p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
     if p == q:
         raise ParameterError(f"both accuracies are {p}: no number of problems tells them apart")
-    found = samplesize_proportions_2indep_onetail(
+    found = proportion.samplesize_proportions_2indep_onetail(
         p - q, q, inside(power, "the power"), alpha=inside(level, "the level"), alternative="two-sided"
     )
     return math.ceil(float(found))
@@ -84,9 +80,10 @@ def unpaired_problems(first: float, second: float, *, power: float = 0.8, level:
 def mean_problems(
     difference: float, between: float, within: float = 0.0, samples: int = 1, *, power: float = 0.8, level: float = 0.05
 ) -> int:
-    """Problems that a paired t-test needs, with several samples of each problem (Miller 2024, arXiv 2411.00640).
+    """Return the number of problems that a paired t-test needs, with several samples of each (Miller 2024).
 
-    The variance of a problem's difference is `between + within / samples`; statsmodels solves for the number.
+    The variance of a problem's difference is `between + within / samples` (arXiv 2411.00640); statsmodels solves for
+    the number.
 
     Parameters
     ----------
@@ -97,16 +94,14 @@ def mean_problems(
     within : float
         The variance that one sample adds, the sum of the two methods'.
     samples : int
-        Of each problem and method: more of them make the second part small, but never the first.
+        Of each problem and method; more of them make the second part small, but never the first.
 
     Raises
     ------
     ParameterError
         If there is no difference or no variance.
     """
-    need("statsmodels")
-    from statsmodels.stats.power import TTestPower
-
+    test = library("statsmodels.stats.power").TTestPower()
     variance = between + within / samples if samples >= 1 else math.nan
     if not (difference and math.isfinite(difference) and between >= 0 and within >= 0 and variance > 0):
         raise ParameterError(
@@ -115,20 +110,18 @@ def mean_problems(
         )
     effect = abs(difference) / math.sqrt(variance)
     chances = {"alpha": inside(level, "the level"), "power": inside(power, "the power")}
-    if TTestPower().power(effect, 2, chances["alpha"]) >= power:
+    if test.power(effect, 2, chances["alpha"]) >= power:
         return 2
-    return math.ceil(float(TTestPower().solve_power(effect, nobs=None, **chances)))
+    return math.ceil(float(test.solve_power(effect, nobs=None, **chances)))
 
 
 def _quantiles(level: float, power: float) -> tuple[float, float]:
-    need("scipy")
-    from scipy import stats
-
-    return float(stats.norm.isf(inside(level, "the level") / 2)), float(stats.norm.ppf(inside(power, "the power")))
+    norm = library("scipy.stats").norm
+    return float(norm.isf(inside(level, "the level") / 2)), float(norm.ppf(inside(power, "the power")))
 
 
 def _moments(chances: Discordance) -> tuple[float, float]:
-    """The sum of the two chances and their difference."""
+    """Return the sum of the two chances, and their difference."""
     first, second = chances
     if not (first >= 0 and second >= 0 and first + second <= 1):
         raise ParameterError(f"chances must be at least 0 and sum to 1 at most, got {first} and {second}")

@@ -1,8 +1,8 @@
 """Quantiles of the normal distribution and of Student's t: the nearest double, the same on every machine.
 
 The distribution function is a series of positive terms, summed in decimals of 60 digits; a quantile is found by
-halving, first among all doubles, then between two neighbours. Libraries give 9 to 16 right digits and change them from
-one version to the next.
+bisection, first among all doubles, then between two neighbours. By hand, because libraries give 9 to 16 right digits
+and change them from one version to the next.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEAST = Fraction(1, 10**25)
 
 
 def normal_quantile(p: Number) -> float:
-    """The double nearest to the p-quantile of the standard normal distribution.
+    """Return the double nearest to the p-quantile of the standard normal distribution.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def normal_quantile(p: Number) -> float:
 
 
 def student_quantile(p: Number, freedom: int) -> float:
-    """The double nearest to the p-quantile of Student's t distribution with `freedom` degrees of freedom.
+    """Return the double nearest to the p-quantile of Student's t distribution with `freedom` degrees of freedom.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def _inside(p: Number) -> Fraction:
 
 
 def _quantile(p: Fraction, within: Callable[[Decimal], Decimal]) -> float:
-    """The double nearest to x with `within(x) = P(-x < X < x) = 2 p - 1`, for a distribution symmetric around 0."""
+    """Return the double nearest to x with `within(x) = P(-x < X < x) = 2 p - 1`, for a distribution symmetric at 0."""
     if p < Fraction(1, 2):
         return -_quantile(1 - p, within)
     if p == Fraction(1, 2):
@@ -100,7 +100,7 @@ def _quantile(p: Fraction, within: Callable[[Decimal], Decimal]) -> float:
 
 
 def _order(x: float) -> int:
-    """The place of a double >= 0 among all."""
+    """Return the place of a double >= 0 among all doubles."""
     return int(struct.unpack("<q", struct.pack("<d", x))[0])
 
 

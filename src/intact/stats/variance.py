@@ -1,7 +1,7 @@
-"""Where the uncertainty of a score comes from: the problems, the prompts, or the samples.
+"""Components of variance of a score: problems, prompts and samples.
 
-Random-effects components of variance. They are unbiased, so one that is about 0 may come out below 0; it then counts
-as 0 in standard errors, of which that of a table with prompts is too large rather than 0 by chance.
+Random-effects components are unbiased, so one that is about 0 may come out below 0; it then counts as 0 in standard
+errors, so that the error of a table with prompts is too large rather than 0 by chance.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Component(NamedTuple):
     Attributes
     ----------
     source
-        What it is.
+        Its name.
     variance
         The component: the variance of its effect on one sample.
     error
-        The standard error of the mean that it contributes, were it alone.
+        The standard error of the mean if this component were alone.
     """
 
     source: str
@@ -34,9 +34,9 @@ class Component(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The mean, its standard error, and the parts whose errors' squares sum up to that error's.
+    """The mean, its standard error, and the components, the squares of whose errors sum to that of the standard error.
 
-    But for one-way tables with a component below 0: there the error is that of the problems' means, which needs none.
+    The exception is a one-way table with a component below 0: there the error is that of the problems' means.
     """
 
     mean: float
@@ -45,7 +45,7 @@ class Split(NamedTuple):
 
 
 def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
-    """Problem and sample variance from samples and right ones of each problem; problems may have unlike many.
+    """Return problem and sample variance from each problem's number of samples and of right ones.
 
     With `p = c / n` and `v = p (1 - p) / (n - 1)`, the unbiased variance of p around its problem's own rate, the
     component of samples is the mean of n v, that of problems the variance of p over problems minus the mean of v. With
@@ -54,7 +54,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
     Raises
     ------
     ParameterError
-        If there are fewer than two problems, or one has a single sample: then nothing tells how samples differ.
+        If there are fewer than two problems, or one has a single sample.
     """
     samples, right = checks.problems(n, c)
     if samples.min() < 2:
@@ -72,7 +72,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
 
 
 def split(values: ArrayLike) -> Split:
-    """Problem, prompt and sample variance from a full table.
+    """Return problem, prompt and sample variance from a full table.
 
     Each problem is asked by every prompt, several times: `x_ijk = mean + problem_i + prompt_j + interaction_ij +
     sample_ijk`. The components come from mean squares (Searle, Casella and McCulloch 1992, Variance Components).
@@ -85,7 +85,7 @@ def split(values: ArrayLike) -> Split:
     Raises
     ------
     ParameterError
-        If a value is missing, or there are not two at least of everything.
+        If a value is missing, or an axis has fewer than two entries.
     """
     table = checks.table(values, "values")
     if table.ndim not in (2, 3) or min(table.shape) < 2:
@@ -114,6 +114,8 @@ def split(values: ArrayLike) -> Split:
 
 
 def _split(mean: float, squared: float, *parts: tuple[str, float, float]) -> Split:
-    """Of components and the numbers that their effects are averaged over."""
-    told = tuple(Component(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts)
-    return Split(mean, math.sqrt(max(0.0, squared)), told)
+    """Build a split from components and the numbers that their effects are averaged over."""
+    components = tuple(
+        Component(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts
+    )
+    return Split(mean, math.sqrt(max(0.0, squared)), components)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from intact.stats.checks import Floats, need
+from intact.stats.checks import Floats, library
 
 WIDTH, HEIGHT = 4.8, 3.3
 """In inches; so small that writing can be read on a phone."""
@@ -31,10 +31,7 @@ class PlotLine(NamedTuple):
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
     """What matplotlib draws, the same bytes each time."""
-    need("matplotlib")
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
+    mpl, kind = library("matplotlib"), library("matplotlib.figure").Figure
     style: dict[Any, Any] = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
@@ -42,7 +39,7 @@ def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) 
         "font.size": 9.5,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = kind(figsize=(WIDTH, height), layout="constrained")
         paint(figure, figure.subplots())
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

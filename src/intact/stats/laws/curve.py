@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, need
+from intact.stats.checks import Floats, library
 from intact.stats.coverage import pass_at_k
 from intact.stats.laws.sample import Counts, sample
 
@@ -24,9 +24,9 @@ class Curve(NamedTuple):
     a, b
         Of `exp(a k^b)`, both below 0.
     k, coverage
-        The points that it was fitted to.
+        The points of the fit.
     error
-        The root mean square of what is left, in coverage.
+        The root mean square of the residuals, in coverage.
     """
 
     a: float
@@ -37,11 +37,11 @@ class Curve(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """How fast what is missing vanishes: -log coverage falls as `k^-exponent`."""
+        """The rate at which -log coverage falls, as `k^-exponent`."""
         return -self.b
 
     def pass_at_k(self, k: ArrayLike) -> Floats:
-        """The curve's coverage."""
+        """Return the coverage of k samples."""
         return np.asarray(np.exp(self.a * np.asarray(k, np.float64) ** self.b))
 
 
@@ -49,7 +49,7 @@ def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787), by `scipy.optimize.curve_fit`.
 
     Least squares of coverage on 40 values of k, spaced evenly by their logarithm up to the least n. Points of one curve
-    hang together, so the errors that a regression would state are far too small: bootstrap problems instead
+    are correlated, so a regression's standard errors are far too small: bootstrap problems instead
     (`intact.stats.laws.extrapolation`).
 
     Parameters
@@ -67,9 +67,7 @@ def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
 
 def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> Curve:
     """Fit the curve to counts, with `points` of them if they are known."""
-    need("scipy")
-    from scipy.optimize import curve_fit
-
+    optimize = library("scipy.optimize")
     k, passed = points(counted) if table is None else table
     coverage = passed @ counted.weight / counted.weight.sum()
     if coverage[-1] == coverage[0]:
@@ -83,13 +81,13 @@ def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> C
     def law(k: Floats, log_a: float, b: float) -> Floats:
         return np.asarray(np.exp(-np.exp(log_a) * k**b))
 
-    (log_a, b), _ = curve_fit(law, k, coverage, (start, min(slope, -1e-3)), bounds=((-50, -20), (50, 0)))
+    (log_a, b), _ = optimize.curve_fit(law, k, coverage, (start, min(slope, -1e-3)), bounds=((-50, -20), (50, 0)))
     curve = Curve(-math.exp(log_a), float(b), k, coverage, 0.0)
     return curve._replace(error=float(np.sqrt(np.mean((curve.pass_at_k(k) - coverage) ** 2))))
 
 
 def points(counted: Counts) -> tuple[Floats, Floats]:
-    """Values of k, and pass@k of each distinct pair of counts for each."""
+    """Return values of k, and for each of them pass@k of each distinct pair of counts."""
     most = int(counted.n.min())
     if most < 3:
         raise ParameterError(f"a curve of two parameters needs 3 samples of each problem, one has {most}")

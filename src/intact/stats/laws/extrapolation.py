@@ -1,4 +1,4 @@
-"""Coverage at numbers of samples that nobody drew, and how sure it is."""
+"""Extrapolation of coverage to numbers of samples that were not drawn, with intervals."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ CURVE = "curve"
 
 
 class Extrapolation(NamedTuple):
-    """Coverage foretold.
+    """Extrapolated coverage.
 
     Attributes
     ----------
     law : Curve or Population
-        The one chosen, as fitted to all problems.
+        The law chosen, fitted to all problems.
     k : array
         Numbers of samples.
     coverage, low, high : array
-        What the law says of each, and bounds.
+        The law's coverage for each, with bounds.
     exponent : Interval
-        Of what is missing.
+        Of the power law that the missing coverage follows.
     chosen : mapping
-        How often each law was chosen among the resamples: how sure the choice is.
+        How often each law was chosen among the resamples.
     cautions : tuple of str
-        What makes it doubtful.
+        Reasons to doubt it.
     """
 
     law: Curve | Population
@@ -59,10 +59,10 @@ def extrapolate(
     resamples: int = 200,
     seed: int = 0,
 ) -> Extrapolation:
-    """Fit laws, take the one with the least AIC, and tell its coverage with a bootstrap interval over problems.
+    """Fit laws, choose the one with the least AIC, and return its coverage with a bootstrap interval over problems.
 
-    In each resample laws are fitted and chosen anew, so the interval (percentiles) has in it that another law might
-    have been chosen. It cannot have in it that none of them is right: compare laws.
+    Laws are fitted and chosen again in each resample, so the interval (percentiles) includes the uncertainty of the
+    choice. It does not include the case that no law is right: compare laws.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def extrapolate(
     laws : sequence of str
         Of `intact.stats.laws.population.FAMILIES`; or "curve" alone, which has no likelihood to compare.
     resamples : int
-        At least 20 for bounds that mean something.
+        At least 20.
 
     Raises
     ------
     ParameterError
-        If counts are degenerate, k is no whole number above 0, or laws are unknown.
+        If counts are degenerate, k is not a whole number above 0, or laws are unknown.
     """
     times = np.atleast_1d(whole(k, "k")).astype(np.float64)
     if times.min() < 1:
@@ -90,22 +90,22 @@ def extrapolate(
     fit = _Fit(counted, laws)
     law = fit(counted)
     rng = np.random.default_rng(seed)
-    told, exponents, chosen = [], [], Counter[str]()
+    coverages, exponents, chosen = [], [], Counter[str]()
     for _ in range(resamples):
         drawn = counted.resampled(rng)
-        if drawn.fault:  # as rare as a law can be fitted at all
+        if drawn.fault:  # rare where a law can be fitted to all problems
             continue
         try:
             again = fit(drawn)
-        except ParameterError:  # where coverage does not grow, there is no curve
+        except ParameterError:  # no curve fits where coverage does not grow
             continue
-        told.append(again.pass_at_k(times))
+        coverages.append(again.pass_at_k(times))
         exponents.append(again.exponent)
         chosen[_name(again)] += 1
-    if len(told) < 0.9 * resamples:
-        raise ParameterError(f"{resamples - len(told)} of {resamples} resamples of the problems are degenerate")
+    if len(coverages) < 0.9 * resamples:
+        raise ParameterError(f"{resamples - len(coverages)} of {resamples} resamples of the problems are degenerate")
     tail = (1 - inside(level, "the level")) / 2
-    low, high = np.quantile(told, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(coverages, [tail, 1 - tail], axis=0)
     bounds = np.quantile(exponents, [tail, 1 - tail])
     doubts = cautions(n, c)
     if isinstance(law, Population) and law.at_bound:
@@ -123,7 +123,7 @@ def extrapolate(
 
 
 class _Fit:
-    """Fits laws to resamples of one sample, whose tables are made once."""
+    """Fits laws to resamples of the same problems, with tables that are computed once."""
 
     def __init__(self, counted: Counts, laws: Sequence[str]) -> None:
         self.laws = laws

@@ -1,4 +1,4 @@
-"""The frontier of accuracy and cost: which methods no other method beats on both."""
+"""The Pareto frontier of accuracy and cost over methods."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from intact.errors import ParameterError
 
 
 class Point(NamedTuple):
-    """A method: how accurate it is, and what it takes.
+    """A method with its accuracy and cost.
 
     Attributes
     ----------
     name : str
     accuracy : float
     cost : mapping
-        By unit, a problem's mean: tokens, operations, seconds.
+        The mean of a problem by unit: tokens, operations, seconds.
     """
 
     name: str
@@ -26,15 +26,14 @@ class Point(NamedTuple):
 
 
 class Frontier(NamedTuple):
-    """Methods sorted out by one unit of cost.
+    """Methods on the frontier by one unit of cost, and those that are dominated.
 
     Attributes
     ----------
     kept : tuple of Point
         From the cheapest to the most accurate.
     dominated : mapping
-        The others by name, each with the method of the frontier that is as accurate or more for as little or less: of
-        several the most accurate.
+        The others by name, each with the most accurate method of the frontier that costs no more.
     """
 
     kept: tuple[Point, ...]
@@ -42,9 +41,9 @@ class Frontier(NamedTuple):
 
 
 def frontier(points: Sequence[Point], unit: str = "tokens") -> Frontier:
-    """Sort methods out: one is dominated if another is at least as accurate and costs no more, and is better in one.
+    """Return the methods that no other dominates: at least as accurate for no more cost, and better in one of the two.
 
-    Methods that are equal in both stay, both of them.
+    Methods that are equal in both are all kept.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Counts of problems whose rates follow Kumaraswamy's distribution (1980): sums that have no closed form.
+"""Quadrature for counts of problems whose rates follow Kumaraswamy's distribution (1980).
 
 The density `a b p^(a - 1) (1 - p^a)^(b - 1)` has poles at both ends for small shapes. In x = log(p / (1 - p)) it is
 smooth and falls off exponentially, so Gauss-Legendre panels serve; what lies beyond the last ones is known exactly.
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
 
 
 def grid(n: Integers, c: Integers) -> Grid:
-    """Nodes close enough for the narrowest of these counts' likelihoods, whose width is at least 2 / sqrt(n)."""
+    """Return nodes close enough for the narrowest of these counts' likelihoods, whose width is at least 2 / sqrt(n)."""
     most = int(n.max())
     end = float(np.log(most / BEYOND))
     panels = int(np.ceil(2 * end / min(0.5, 4 / most**0.5)))
@@ -54,27 +54,29 @@ def grid(n: Integers, c: Integers) -> Grid:
 
 
 def chances(of: Grid, a: float, b: float) -> Floats:
-    """The mean of `p^c (1 - p)^(n - c)` for each problem, and its derivatives by a and b, as three columns."""
+    """Return the mean of `p^c (1 - p)^(n - c)` for each problem and its derivatives by a and b, as three columns."""
     raised, by_a = _complement(a, of.log_p)
     density = np.exp(np.log(a) + np.log(b) + a * of.log_p + (b - 1) * raised + of.log_q)  # over x, not p
     slopes = np.stack([np.ones_like(raised), 1 / a + of.log_p + (b - 1) * by_a, 1 / b + raised])
-    told: Floats = np.einsum("pn,sn->ps", of.kernel, slopes * density)  # too small for the threads that @ would start
+    columns: Floats = np.einsum(
+        "pn,sn->ps", of.kernel, slopes * density
+    )  # too small for the threads that @ would start
     for end, where, sign in ((of.end, of.low, -1), (-of.end, of.high, 1)):
         raised, by_a = _complement(a, -np.logaddexp(0, end))
         beyond = np.exp(b * raised)  # the chance of a rate above this end
         first = np.expm1(b * raised) if sign < 0 else beyond
-        told += sign * np.outer(where, [first, beyond * b * by_a, beyond * raised])
-    return told
+        columns += sign * np.outer(where, [first, beyond * b * by_a, beyond * raised])
+    return columns
 
 
 def fails(a: float, b: float, k: Floats) -> Floats:
-    """The mean of `(1 - p)^k`: the chance that k samples are all wrong."""
+    """Return the mean of `(1 - p)^k`, the chance that k samples are all wrong."""
     none = np.zeros(1, np.int64)
-    told = [float(chances(grid(np.array([times]), none), a, b)[0, 0]) for times in np.ravel(k)]
-    return np.array(told).reshape(np.shape(k))
+    values = [float(chances(grid(np.array([times]), none), a, b)[0, 0]) for times in np.ravel(k)]
+    return np.array(values).reshape(np.shape(k))
 
 
 def _complement(a: float, log_p: Floats) -> tuple[Floats, Floats]:
-    """Log of 1 - p^a, and its derivative by a."""
+    """Return the log of 1 - p^a, and its derivative by a."""
     rest = -np.expm1(a * log_p)
     return np.log(rest), -np.exp(a * log_p) * log_p / rest

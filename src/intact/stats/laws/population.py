@@ -1,4 +1,4 @@
-"""Populations of problems: how pass@1 is spread over them, which says more of the tail than the curve does.
+"""Populations of problems: distributions of pass@1, which determine the tail of coverage better than its curve.
 
 If the density of pass@1 is about `C p^(a - 1)` near 0, then `-log pass@k` is about `C Gamma(a) k^-a` for large k
 (Schaeffer et al. 2025, arXiv 2502.17578): the exponent of the power law is the shape of the left tail.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, need
+from intact.stats.checks import Floats, library
 from intact.stats.laws import kumaraswamy
 from intact.stats.laws.sample import Counts, sample
 
@@ -48,25 +48,23 @@ class Population(NamedTuple):
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion: less is better. Twice a parameter's worth is what a parameter must gain."""
+        """Akaike's information criterion: less is better."""
         return 2 * (3 if self.family.startswith(ZERO_INFLATED) else 2) - 2 * self.log_likelihood
 
     @property
     def exponent(self) -> float:
-        """The exponent of the power law that what is missing (beyond `never`) follows."""
+        """The exponent of the power law that missing coverage (beyond `never`) follows."""
         return self.a
 
     @property
     def at_bound(self) -> bool:
-        """Whether a shape ran to its bound, as where problems differ by no more than chance."""
+        """If true, a shape ran to its bound, as where problems differ by no more than chance."""
         least, most = SHAPES
         return not (1.01 * least < self.a < most / 1.01 and 1.01 * least < self.b < most / 1.01)
 
     def pass_at_k(self, k: ArrayLike) -> Floats:
-        """The chance that any of k samples of a new problem is right."""
-        need("scipy")
-        from scipy.special import betaln
-
+        """Return the chance that any of k samples of a new problem is right."""
+        betaln = library("scipy.special").betaln
         times = np.asarray(k, np.float64)
         if not (np.isfinite(times) & (times >= 1)).all():
             raise ParameterError(f"k must be at least 1 and finite, got {times}")
@@ -87,7 +85,7 @@ def fit_population(n: ArrayLike, c: ArrayLike, family: str = "beta") -> Populati
     Parameters
     ----------
     n, c : array of int
-        Samples and right ones of each problem, which may have unlike many.
+        Samples and right ones of each problem.
     family : str
         One of `FAMILIES`.
 
@@ -114,32 +112,29 @@ def fit_best(n: ArrayLike, c: ArrayLike, families: Iterable[str] = FAMILIES) -> 
 def fit_sample(
     counted: Counts, family: str, start: Population | None = None, grid: kumaraswamy.Grid | None = None
 ) -> Population:
-    """Fit a family to counts, from another fit, with a quadrature that is known, if they are."""
+    """Fit a family to counts, starting from an earlier fit and with a quadrature grid, if given."""
     if family not in FAMILIES:
         raise ParameterError(f"a family is one of {', '.join(FAMILIES)}, got {family!r}")
     if counted.fault:
         raise ParameterError(counted.fault)
-    need("scipy")
-    from scipy.optimize import minimize
-    from scipy.special import gammaln
-
+    minimize, gammaln = library("scipy.optimize").minimize, library("scipy.special").gammaln
     n, c, weight = counted.n, counted.c, counted.weight / counted.weight.sum()
     choose = gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)
     if family.endswith("kumaraswamy") and grid is None:
         grid = kumaraswamy.grid(n, c)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        """The negative log-likelihood of a problem, and its gradient by log a, log b and, if inflated, never."""
+        """Return the negative log-likelihood of a problem and its gradient by log a, log b and, if inflated, never."""
         shapes = np.exp(parameters[:2])
-        told, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
-        told, slopes = told + choose, slopes * shapes
+        logs, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
+        logs, slopes = logs + choose, slopes * shapes
         if len(parameters) > 2:
             never, ever = math.log(max(parameters[2], 1e-300)), math.log1p(-parameters[2])
-            mixed = np.where(c == 0, np.logaddexp(never, ever + told), ever + told)
-            by_never = np.where(c == 0, np.exp(np.minimum(-mixed, 600)), 0) - np.exp(told - mixed)
-            slopes = np.column_stack([slopes * np.exp(ever + told - mixed)[:, None], by_never])
-            told = mixed
-        return -float(weight @ told), -weight @ slopes
+            mixed = np.where(c == 0, np.logaddexp(never, ever + logs), ever + logs)
+            by_never = np.where(c == 0, np.exp(np.minimum(-mixed, 600)), 0) - np.exp(logs - mixed)
+            slopes = np.column_stack([slopes * np.exp(ever + logs - mixed)[:, None], by_never])
+            logs = mixed
+        return -float(weight @ logs), -weight @ slopes
 
     unsolved = float(weight[c == 0].sum())
     first = [(start.a, start.b)] if start else [_moments(counted)]
@@ -160,23 +155,22 @@ def fit_sample(
 
 
 def _beta(counted: Counts, a: float, b: float) -> tuple[Floats, Floats]:
-    """Log-chances of counts, but for the binomial coefficient, and their derivatives by a and b."""
-    from scipy.special import betaln, psi
-
+    """Return log-chances of counts without the binomial coefficient, and their derivatives by a and b."""
+    betaln, psi = library("scipy.special").betaln, library("scipy.special").psi
     right, wrong = a + counted.c, b + counted.n - counted.c
     both = psi(a + b) - psi(right + wrong)
     return betaln(right, wrong) - betaln(a, b), np.stack([psi(right) - psi(a) + both, psi(wrong) - psi(b) + both], 1)
 
 
 def _kumaraswamy(grid: kumaraswamy.Grid, a: float, b: float) -> tuple[Floats, Floats]:
-    """The same by quadrature."""
-    told = kumaraswamy.chances(grid, a, b)
-    rate = np.maximum(told[:, 0], 1e-300)
-    return np.log(rate), told[:, 1:] / rate[:, None]
+    """Return the same as `_beta`, by quadrature."""
+    found = kumaraswamy.chances(grid, a, b)
+    rate = np.maximum(found[:, 0], 1e-300)
+    return np.log(rate), found[:, 1:] / rate[:, None]
 
 
 def _moments(counted: Counts) -> tuple[float, float]:
-    """Shapes of a Beta distribution with about the mean and the variance of the rates."""
+    """Return the shapes of a Beta distribution with about the mean and the variance of the rates."""
     rates, weight = counted.c / counted.n, counted.weight / counted.weight.sum()
     mean = float(np.clip(rates @ weight, 0.01, 0.99))
     spread = float((rates - mean) ** 2 @ weight)

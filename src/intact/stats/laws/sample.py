@@ -1,4 +1,4 @@
-"""Counts of problems as laws take them: distinct pairs, weighted, and what to be cautious of."""
+"""Counts of problems as laws take them: distinct pairs with weights; reasons for caution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Counts(NamedTuple):
     n, c : array
         Samples, and right ones.
     weight : array
-        How many problems have them.
+        The number of problems with each pair.
     place : array
         The pair of each problem.
     """
@@ -31,20 +31,20 @@ class Counts(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many problems there are."""
+        """The number of problems."""
         return self.place.size
 
     def resampled(self, rng: np.random.Generator) -> Counts:
-        """As many problems, drawn with replacement; those that are not drawn stay with weight 0."""
+        """Return as many problems, drawn with replacement; pairs that are not drawn keep a weight of 0."""
         drawn = self.place[rng.integers(self.size, size=self.size)]
         return self._replace(weight=np.bincount(drawn, minlength=self.n.size).astype(np.float64), place=drawn)
 
     @property
     def fault(self) -> str | None:
-        """Why no law can be fitted, if so."""
+        """The reason that no law can be fitted; None if one can."""
         n, c = self.n[self.weight > 0], self.c[self.weight > 0]
         if n.max() < 2:
-            return "each problem has one sample: how rates differ cannot be told from luck"
+            return "each problem has one sample: differences of rates cannot be separated from chance"
         if not c.any():
             return f"no sample of any of {self.size} problems is right: the rates may be anything small"
         if (c == n).all():
@@ -53,12 +53,12 @@ class Counts(NamedTuple):
 
 
 def sample(n: ArrayLike, c: ArrayLike) -> Counts:
-    """Take problems with equal counts together.
+    """Group problems with equal counts.
 
     Raises
     ------
     ParameterError
-        If counts make no sense, or all samples are wrong, all right, or one for each problem.
+        If counts are invalid, all samples are wrong or all right, or each problem has only one.
     """
     samples, right = problems(n, c)
     pairs, place, weight = np.unique(np.stack([samples, right]), axis=1, return_inverse=True, return_counts=True)
@@ -69,11 +69,11 @@ def sample(n: ArrayLike, c: ArrayLike) -> Counts:
 
 
 def cautions(n: ArrayLike, c: ArrayLike) -> tuple[str, ...]:
-    """What makes an extrapolation doubtful, in words.
+    """Return reasons to doubt an extrapolation, in words.
 
-    With k as large as n, all that is missing from coverage is missing because of problems that were never solved. If it
-    is one, the tail is that problem's; if there is none, the tail was not seen; if it is half of all, whether they are
-    rarely or never solved decides everything, and cannot be told.
+    At k = n, coverage misses only problems that were never solved. If that is one problem, it alone determines the
+    tail; if there is none, the tail was not observed; if it is half of all, the extrapolation depends on if they are
+    solved rarely or never, which the counts do not show.
     """
     samples, right = problems(n, c)
     never = np.flatnonzero(right == 0)

@@ -1,4 +1,4 @@
-"""Where more samples stop paying: the saturation point of TTSPM (Wang et al. 2025, arXiv 2505.20522).
+"""The saturation point of TTSPM, from which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
 
 With N samples in parallel the chance of a right one is `1 - (1 - p)^N`; with N rounds of rethinking it has the same
 form, p being the chance that a round mends a wrong answer. Of what can be reached at all,
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, finite, need
+from intact.stats.checks import Floats, finite, library
 
 
 class Saturation(NamedTuple):
@@ -27,11 +27,11 @@ class Saturation(NamedTuple):
     Attributes
     ----------
     f_max
-        What no number of samples surpasses.
+        The limit of accuracy.
     p
-        The chance that a sample solves what can be solved.
+        The chance that a sample solves a problem that can be solved.
     error
-        The root mean square of what a fit leaves; 0 of a model that was not fitted.
+        The root mean square of a fit's residuals; 0 of a model that was not fitted.
     """
 
     f_max: float
@@ -39,16 +39,16 @@ class Saturation(NamedTuple):
     error: float = 0.0
 
     def accuracy(self, n: ArrayLike) -> Floats:
-        """F(N)."""
+        """Return F(N)."""
         return np.asarray(self.f_max * (1 - (1 - self.p) ** np.asarray(n, np.float64)))
 
     def point(self, epsilon: float = 0.001) -> int:
-        """The least N from which on another sample gains epsilon or less, N*.
+        """Return N*, the least N from which another sample gains epsilon or less.
 
         Raises
         ------
         ParameterError
-            If epsilon is not above 0, or the model is none: f_max and p must lie in (0, 1].
+            If epsilon is not above 0, or f_max or p does not lie in (0, 1].
         """
         if not (0 < self.f_max <= 1 and 0 < self.p <= 1):
             raise ParameterError(f"F_max and p must lie in (0, 1], got {self.f_max} and {self.p}")
@@ -66,11 +66,9 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, an accuracy is none, or accuracy does not grow.
+        If there are fewer than three numbers, an accuracy lies outside [0, 1], or accuracy does not grow.
     """
-    need("scipy")
-    from scipy.optimize import curve_fit
-
+    optimize = library("scipy.optimize")
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
     if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
         raise ParameterError("a model of two parameters needs accuracies at three different numbers of samples or more")
@@ -86,6 +84,6 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
 
     first = min(max(float(shares[numbers.argmin()] / shares.max() / numbers.min()), 1e-6), 0.99)
     start = (min(float(shares.max()), 0.999), -math.log1p(-first))
-    (f_max, log_miss), _ = curve_fit(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
+    (f_max, log_miss), _ = optimize.curve_fit(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
     model = Saturation(float(f_max), -math.expm1(-log_miss))
     return model._replace(error=float(np.sqrt(np.mean((model.accuracy(numbers) - shares) ** 2))))

@@ -1,4 +1,4 @@
-"""Resampling until a verifier accepts: what an imperfect one can reach (Stroebl et al. 2024, arXiv 2411.17501).
+"""Resampling until a verifier accepts: the limits of an imperfect one (Stroebl et al. 2024, arXiv 2411.17501).
 
 A sample of a problem with rate r is right with chance r. The verifier accepts a right one with chance c (completeness)
 and rejects a wrong one with chance s (soundness). So an attempt ends
@@ -32,7 +32,7 @@ PERFECT = Verifier()
 
 
 class Measured(NamedTuple):
-    """A verifier as judgements show it; an interval is (0, 1) where nothing was seen."""
+    """A verifier as estimated from judged samples."""
 
     completeness: Interval
     soundness: Interval
@@ -44,7 +44,7 @@ class Measured(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """What attempts come to.
+    """The results of a number of attempts.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Reach(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The number of attempts that is worth most, and what it is worth."""
+    """The number of attempts of the highest value, and that value."""
 
     attempts: int
     value: float
@@ -69,25 +69,27 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
     Parameters
     ----------
     accepted, right : array of bool
-        What the verifier said, and what is so.
+        The verifier's verdicts, and the truth.
 
     Raises
     ------
     ParameterError
         If there are no right samples or no wrong ones, or not as many of each array.
     """
-    said, so = finite(accepted, "verdicts"), finite(right, "truths")
-    if said.size != so.size or not (np.isin(said, (0, 1)).all() and np.isin(so, (0, 1)).all()):
-        raise ParameterError(f"each sample must be accepted or not and right or not, got {said.size} and {so.size}")
-    good, bad = int(so.sum()), int((1 - so).sum())
+    verdicts, truths = finite(accepted, "verdicts"), finite(right, "truths")
+    if verdicts.size != truths.size or not (np.isin(verdicts, (0, 1)).all() and np.isin(truths, (0, 1)).all()):
+        raise ParameterError(
+            f"each sample must be accepted or not and right or not, got {verdicts.size} and {truths.size}"
+        )
+    good, bad = int(truths.sum()), int((1 - truths).sum())
     if not good or not bad:
         raise ParameterError(f"a verifier is measured on right and on wrong samples, got {good} and {bad}")
-    hits, catches = int(said @ so), int((1 - said) @ (1 - so))
+    hits, catches = int(verdicts @ truths), int((1 - verdicts) @ (1 - truths))
     return Measured(Interval(hits / good, *wilson(hits, good)), Interval(catches / bad, *wilson(catches, bad)))
 
 
 def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifier = PERFECT) -> float:
-    """The share of right answers that no number of attempts surpasses, each problem being tried until one is accepted.
+    """Return the limit of the share of right answers if each problem is tried until an answer is accepted.
 
     Problems of which no attempt is ever accepted are never answered, and count as wrong.
 
@@ -114,7 +116,7 @@ def reach(
     priors: ArrayLike | None = None,
     verifier: Verifier = PERFECT,
 ) -> Reach:
-    """Shares of problems that are answered right and wrong within numbers of attempts.
+    """Return the shares of problems answered right and wrong within numbers of attempts.
 
     Parameters and errors are those of `ceiling`; attempts are whole numbers of at least 0.
     """
@@ -139,16 +141,16 @@ def best_attempts(
     cost: float = 0.0,
     most: int = 10_000,
 ) -> Best:
-    """The number of attempts, up to `most`, after which it is best to give up.
+    """Return the number of attempts, up to `most`, after which it is best to stop.
 
-    Attempt k happens if all before were rejected, so its worth is the mean over types of
-    `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems that are still open after some rejections are
-    the hard ones, where flukes prevail: therefore the best number is often small.
+    Attempt k happens if all before it were rejected, so its value is the mean over types of
+    `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems still open after some rejections are the hard
+    ones, where flukes prevail, so the best number is often small.
 
     Parameters
     ----------
     right, fluke, cost : float
-        The worth of a right answer and of a wrong one, no answer being worth 0; and what an attempt costs.
+        The value of a right answer and of a wrong one, no answer having 0; the cost of an attempt.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def _types(rates: ArrayLike, priors: ArrayLike | None) -> tuple[Floats, Floats]:
 
 
 def _accepted(rate: Floats, verifier: Verifier) -> tuple[Floats, Floats]:
-    """The chances of an attempt that it is right and accepted, and wrong and accepted."""
+    """Return the chances that an attempt is right and accepted, and that it is wrong and accepted."""
     if not all(0 <= chance <= 1 for chance in verifier):
         raise ParameterError(f"completeness and soundness must lie in [0, 1], got {tuple(verifier)}")
     return verifier.completeness * rate, (1 - verifier.soundness) * (1 - rate)
