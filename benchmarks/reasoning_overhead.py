@@ -98,7 +98,7 @@ def measure(backend: NativeBackend, method: str, journal: Path | None, max_token
     with watching((engine, Engine, "step"), (engine, Engine, "add"), (commits, Journal, "commit")):
         began = time.thread_time()
         tasks = [MethodJob(find(method), problem, METHODS[method])]
-        ((_, result),) = solve_all(backend, tasks, sampling={"max_tokens": max_tokens}, journal=journal)
+        ((_, result),) = solve_all({"main": backend}, tasks, sampling={"max_tokens": max_tokens}, journal=journal)
         total = time.thread_time() - began
     assert result.why == "done", result.error
     return Share(method, journal is not None, result.cost.tokens, total, engine.spent, commits.spent)

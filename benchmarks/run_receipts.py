@@ -74,7 +74,9 @@ def measure(model: Model, method: str, parameters: dict[str, Any], max_tokens: i
     ):
         began = time.thread_time()
         tasks = [MethodJob(find(method), problem, parameters)]
-        ((_, result),) = solve_all(model, tasks, sampling={"max_tokens": max_tokens}, receipt=True)
+        ((_, result),) = solve_all(
+            {"main": NativeBackend(model)}, tasks, sampling={"max_tokens": max_tokens}, receipt=True
+        )
         assert result.receipt is not None, result
         data = made.watch(result.receipt.encode)()
         total = time.thread_time() - began

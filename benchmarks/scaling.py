@@ -115,7 +115,7 @@ def measure(
     folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
     sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
     graded = solve_items(
-        backend, find(setup.method), task, missing, setup.parameters,
+        {"main": backend}, find(setup.method), task, missing, setup.parameters,
         sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=folder, parallel=args.parallel,
     )  # fmt: skip
     for item, result, correct in graded:

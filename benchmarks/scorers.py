@@ -17,7 +17,7 @@ from common import parser
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.services import MethodJob
-from intact.solving import solve_all
+from intact.solving import backends_of, solve_all
 from intact.stats.calibration import auroc, calibration_error, choice
 from intact.tasks import find_task
 
@@ -56,7 +56,9 @@ def measure(path: Any, args: Any) -> dict[str, Any]:
     names = args.scorers.split(",")
     tasks = [MethodJob(judged, task.problem(item), {"n": args.n, "top": args.top, "scorers": names}) for item in items]
     details, failed = {}, []
-    for number, result in solve_all(path, tasks, sampling={"max_tokens": args.max_tokens}, journal=args.journal):
+    for number, result in solve_all(
+        backends_of(path), tasks, sampling={"max_tokens": args.max_tokens}, journal=args.journal
+    ):
         if result.why == "done":
             details[number] = result.answer.details
         else:

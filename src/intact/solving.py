@@ -28,12 +28,12 @@ from intact.tasks.task import Item, Task
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "regex", "grammar")
-"""What may be said of sampling beside a method's own parameters."""
+"""The sampling parameters that may be given beside a method's own parameters."""
 JOURNAL = "journal.sqlite"
 
 
 class Graded(NamedTuple):
-    """An item of a task, what came of it, and whether that is right; None where that is undecided."""
+    """An item of a task, its result, and whether that is correct; None where that is undecided."""
 
     item: Item
     result: Result
@@ -41,7 +41,7 @@ class Graded(NamedTuple):
 
 
 def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: datetime | str | None = None) -> Backend:
-    """The back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
+    """Return the back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: dateti
     key : str
         The environment's variable that holds an endpoint's key.
     now : datetime or str, optional
-        The time that the chat template of a model that runs here is told, such as "2026-11-20T17:45:00"; by default
+        The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
         `intact.clock.DEFAULT_NOW`. Endpoints apply their templates themselves.
 
     Raises
     ------
     ParameterError
-        If there is no such way; if a back end is given that was made with another `now`.
+        If `continues` is unknown; if a back end is given that was made with another `now`.
     """
     time = None if now is None else read_time(now)
     if is_address(model):
@@ -75,21 +75,22 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: dateti
 
 
 def is_address(model: Any) -> TypeGuard[str]:
-    """Whether a model is meant by an endpoint's address."""
+    """Return whether a model is given by an endpoint's address."""
     return isinstance(model, str) and model.startswith(("http://", "https://"))
 
 
 def backends_of(
     model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
 ) -> dict[str, Backend]:
-    """Back ends by name; one alone is called 'main'. Other parameters as of `backend_of`.
+    """Return back ends by name; one alone is called 'main'. Other parameters as of `backend_of`.
 
     The key of an endpoint is sent to its host alone (docs/backends.md).
     """
     several = _named(model)
     if not several:
         raise ParameterError("there is no model")
-    keys = variables({name: one for name, one in several.items() if is_address(one)})
+    addresses = {name: one for name, one in several.items() if is_address(one)}
+    keys = variables(addresses) if addresses else {}
     if continues != "no" and not keys:
         raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
     made = {
@@ -109,7 +110,7 @@ def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
 def opened(
     model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
 ) -> Iterator[dict[str, Backend]]:
-    """`backends_of` for a while: of those that are made for it the connections are closed."""
+    """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
     backends = backends_of(model, continues, now)
     try:
         yield backends
@@ -123,7 +124,7 @@ def opened(
 def as_problem(
     question: str, backend: Backend, read: Callable[[str], str | None] = read_answer, seed: int = 0
 ) -> Problem:
-    """A question as a problem: a conversation where the model has a chat template, named by a digest of its text."""
+    """Return a question as a problem, named by a digest of its text: a conversation if the model takes such."""
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
     return Problem(name, (("user", question),) if takes_conversations(backend) else question, read, seed=seed)
 
@@ -158,9 +159,9 @@ def solve(
     journal : path, optional
         A folder where results are kept; what is there is not computed again.
     receipt : bool
-        Whether the result shall have a receipt of the whole run (docs/receipts.md).
+        If true, the result has a receipt of the whole run (docs/receipts.md).
     now : datetime or str, optional
-        The time that a chat template is told which writes the date, such as "2026-11-20T17:45:00"; by default
+        The time given to chat templates that write the date, such as "2026-11-20T17:45:00"; by default
         2024-07-26T00:00:00, so that the same question has the same answer on any day.
     **parameters
         The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar.
@@ -187,7 +188,7 @@ def solve(
 
 
 def solve_all(
-    model: Solver | Mapping[str, Solver],
+    backends: Mapping[str, Backend],
     jobs: Iterable[MethodJob],
     *,
     sampling: Mapping[str, Any] | None = None,
@@ -197,22 +198,21 @@ def solve_all(
     parallel: int = PARALLEL,
     progress: Callable[[int], None] | None = None,
     receipt: bool = False,
-    now: datetime | str | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
-    """Work on many tasks at once; each one's number and result, as they end.
+    """Do many jobs at once, and yield the number and result of each as it ends.
 
     Parameters
     ----------
+    backends : mapping of str to Backend
+        As `opened` gives them.
     budget : Budget or str, optional
         What each problem may cost.
     seconds : float, optional
-        What all together may take.
+        Wall time for all jobs together.
     progress : callable, optional
-        Told now and then how many tokens have been written so far.
+        Called now and then with the number of tokens written so far.
     receipt : bool
-        Whether results shall have receipts. All is written again then; what the journal knows speeds it up.
-    now : datetime or str, optional
-        As of `solve`.
+        If true, results have receipts. Everything is written again then; what the journal knows speeds that up.
 
     Raises
     ------
@@ -223,7 +223,7 @@ def solve_all(
     place = None if journal is None else Path(journal)
     if place is not None and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
-    with nullcontext() if place is None else Journal(place / JOURNAL) as kept, opened(model, now=now) as backends:
+    with nullcontext() if place is None else Journal(place / JOURNAL) as kept:
         options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
         options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
         driver = (
@@ -241,7 +241,7 @@ def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driv
 
 
 def solve_items(
-    model: Solver | Mapping[str, Solver],
+    backends: Mapping[str, Backend],
     method: Method,
     task: Task,
     items: Sequence[Item],
@@ -249,35 +249,31 @@ def solve_items(
     *,
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
-    now: datetime | str | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
-    """Work on items of a task by a method; each graded, as they end.
+    """Answer items of a task by a method, and yield each graded as it ends.
 
     Parameters
     ----------
-    now : datetime or str, optional
-        As of `solve`.
+    backends : mapping of str to Backend
+        As `opened` gives them.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
-    with opened(model, now=now) as backends:
-        chat = takes_conversations(next(iter(backends.values())))
-        problems = [task.problem(item, "chat" if chat else "base", seed) for item in items]
-        wishes = wishes_of(task, chat, sampling)
-        jobs = [MethodJob(method, problem, parameters or {}) for problem in problems]
-        with closing(solve_all(backends, jobs, sampling=wishes, **options)) as results:
-            for number, result in results:
-                yield Graded(items[number], result, task.grade(items[number], result.answer.answer))
+    chat = takes_conversations(next(iter(backends.values())))
+    jobs = [MethodJob(method, task.problem(item, "chat" if chat else "base", seed), parameters or {}) for item in items]
+    with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
+        for number, result in results:
+            yield Graded(items[number], result, task.grade(items[number], result.answer.answer))
 
 
-def wishes_of(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The user's wishes on a task's problems; a text that continues another ends where the task says."""
+def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the user's sampling for a task's problems; a text that continues another ends where the task says."""
     return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
 
 
 def takes_conversations(backend: Backend) -> bool:
-    """Whether a model takes conversations."""
+    """Return whether a model takes conversations."""
     place = backend.model if isinstance(backend, NativeBackend) else backend
     tokenizer = getattr(place, "tokenizer", None)  # an endpoint keeps its own
     return tokenizer is None or tokenizer.chat_template is not None

@@ -118,7 +118,13 @@ def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(da
         journal = tmp_path / "journal"
         list(
             solve_items(
-                backend, find("self_consistency"), task, task.load(), {"n": 4}, sampling=sampling, journal=journal
+                {"main": backend},
+                find("self_consistency"),
+                task,
+                task.load(),
+                {"n": 4},
+                sampling=sampling,
+                journal=journal,
             )
         )
         with Journal(journal / JOURNAL) as kept:

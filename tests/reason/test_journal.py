@@ -362,7 +362,7 @@ def test_a_cap_in_seconds_stops_a_replay_at_the_same_token(tmp_path: Path) -> No
     def timed(path: Path, timing: int | None, cap: float) -> tuple[list[Any], Clocked]:
         backend = Clocked(timing=timing)
         with Journal(path) as journal:
-            options: dict[str, Any] = {"journal": journal, "scorer": Letters, "clock": lambda: backend.now}
+            options: dict[str, Any] = {"journal": journal, "services": Services(Letters), "clock": lambda: backend.now}
             results = solve(backend, tasks(1), budget=Budget(seconds=cap), **options)
         return [comparable(result) for result in results], backend
 
@@ -475,7 +475,7 @@ def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_
     def rewards(value: float, backend: MarkovBackend, **caps: float) -> list[float]:
         (task,) = [one for one in tasks(1) if one.method.name == "best_of_n"]
         with Journal(tmp_path / "journal.sqlite") as journal:
-            options: dict[str, Any] = {"journal": journal, "scorer": lambda _: Constant(value)}
+            options: dict[str, Any] = {"journal": journal, "services": Services(lambda _: Constant(value))}
             (result,) = solve(backend, [task], budget=Budget(**caps), **options)
         return list(result.answer.details["rewards"])
 

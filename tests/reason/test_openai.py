@@ -527,7 +527,8 @@ def test_what_solving_opens_it_closes(endpoint: Endpoint, caplog: pytest.LogCapt
     model = f"{endpoint.url}#toy"
     result = intact.solve(model, "self_consistency", Problem("p", "ask?"), n=8, max_tokens=200, stop=["\n"])
     assert result.why == "done"
-    assert len(list(solve_all(model, [MethodJob(racing, Problem("p", "ask?"), {})]))) == 1
+    with opened(model) as backends:
+        assert len(list(solve_all(backends, [MethodJob(racing, Problem("p", "ask?"), {})]))) == 1
     deadline = time.monotonic() + 10
     while left := set(threading.enumerate()) - before:  # the server's end a moment later
         assert time.monotonic() < deadline, left

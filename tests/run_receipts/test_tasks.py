@@ -10,7 +10,7 @@ from intact.reason.problem import Problem
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
-from intact.solving import solve_all, solve_items
+from intact.solving import backends_of, solve_all, solve_items
 from intact.tasks import find_task
 from intact.tasks.task import Item
 from intact.tools.sandbox import protection
@@ -34,7 +34,9 @@ def model(tmp_path_factory):
 
 def solve(model, name, items, method="self_consistency", parameters=None, **options):
     asked = {"sampling": {"max_tokens": 24, "temperature": 1.0}, **options}
-    found = solve_items(model, find(method), find_task(name), items, parameters or {"n": 3}, receipt=True, **asked)
+    found = solve_items(
+        backends_of(model), find(method), find_task(name), items, parameters or {"n": 3}, receipt=True, **asked
+    )
     graded = sorted(found, key=lambda one: [item.id for item in items].index(one.item.id))
     return [one.result.receipt for one in graded]
 
@@ -75,7 +77,10 @@ def test_data_that_nothing_reads_are_no_part_of_a_receipt(model):
         find_task("gsm8k").problem(replace(GSM[0], data=data)),
     ):
         ((_, result),) = solve_all(
-            model, [MethodJob(find("self_consistency"), problem, {"n": 2})], sampling={"max_tokens": 9}, receipt=True
+            backends_of(model),
+            [MethodJob(find("self_consistency"), problem, {"n": 2})],
+            sampling={"max_tokens": 9},
+            receipt=True,
         )
         receipt = result.receipt
         assert receipt.header.data == {}
@@ -89,7 +94,7 @@ def test_tasks_of_ones_own_are_refused(model):
     class Mine(type(find_task("gsm8k"))):
         """Reads as nobody else does."""
 
-    found = solve_items(model, find("self_consistency"), Mine(), GSM[:1], {"n": 1}, receipt=True)
+    found = solve_items(backends_of(model), find("self_consistency"), Mine(), GSM[:1], {"n": 1}, receipt=True)
     with pytest.raises(ParameterError, match="an item of a task of this package"):
         next(found)
 
@@ -99,7 +104,7 @@ def test_problems_of_one_name_are_kept_apart(model):
     chosen = find("self_consistency")
     problems = [Problem("p", "Why?", seed=seed) for seed in (1, 2)]
     tasks = [MethodJob(chosen, problem, {"n": n}) for problem in problems for n in (2, 3)]
-    results = dict(solve_all(model, tasks, sampling={"max_tokens": 9, "temperature": 1.0}, receipt=True))
+    results = dict(solve_all(backends_of(model), tasks, sampling={"max_tokens": 9, "temperature": 1.0}, receipt=True))
     receipts = [results[number].receipt for number in range(4)]
     assert [(receipt.header.seed, len(receipt.entries)) for receipt in receipts] == [(1, 2), (1, 3), (2, 2), (2, 3)]
     assert [judge(model, receipt)[0] for receipt in receipts] == ["true"] * 4

@@ -15,7 +15,7 @@ from intact.score.value import Example, Learnt, ValueHead, learn
 from intact.score.value.head import profile_of
 from intact.score.value.hidden import read_hidden
 from intact.score.value.learning import check_installed
-from intact.solving import solve_all, wishes_of
+from intact.solving import solve_all, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.task import Item, Task
 
@@ -60,7 +60,9 @@ def sample(
     """
     chat = backend.model.tokenizer.chat_template is not None
     jobs = [MethodJob(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
-    for number, result in solve_all(backend, jobs, sampling=wishes_of(task, chat, sampling), journal=journal):
+    for number, result in solve_all(
+        {"main": backend}, jobs, sampling=task_sampling(task, chat, sampling), journal=journal
+    ):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
             graded = [(state, task.grade(item, task.read_for(item, state.text))) for state in states]
