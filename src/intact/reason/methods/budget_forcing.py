@@ -7,6 +7,7 @@ from dataclasses import replace
 from intact.reason import Extend, Piece, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural
+from intact.text.thinking.think_tags import THINK_TAGS
 
 FINAL = "\nFinal Answer:"
 
@@ -28,7 +29,7 @@ def budget_forcing(
     thinking: Count = 2048,
     waits: Natural = 1,
     answering: Count = 256,
-    end: Filled = "</think>",
+    end: Filled = THINK_TAGS.closes,
     wait: str = "Wait",
     final: str = FINAL,
 ) -> Steps:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
+from intact.text.thinking.think_tags import THINK_TAGS
 
-PREFILL = "<think>\nOkay, I think I have finished thinking.\n</think>\n\n"
+PREFILL = f"{THINK_TAGS.opens}\nOkay, I think I have finished thinking.\n{THINK_TAGS.closes}\n\n"
 
 
 @method("Ma et al. 2025, arXiv 2504.09858", temperature=0.6, top_p=0.95)
