@@ -150,7 +150,7 @@ def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
     }
     wheel: Path | None = None
     for python in [*named, *map(Path, interpreters().values())]:
-        version = said(python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])")
+        version = output_of(python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])")
         base = work / version
         try:
             wheel = build_wheel(python, base, wheel)
@@ -254,10 +254,10 @@ def sha256(data: bytes) -> str:
 
 def pip(venv: Path, *arguments: str) -> str:
     """Run pip in an environment."""
-    return said(venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *arguments)
+    return output_of(venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
-def said(program: Path, *arguments: str) -> str:
+def output_of(program: Path, *arguments: str) -> str:
     """Run a program and return what it printed."""
     return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 

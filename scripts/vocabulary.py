@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check the words of names and documentation: the field's own terms, imperative docstrings, no class name twice.
 
-    scripts/vocabulary.py [PATH...]      # default: src native docs README.md CONTRIBUTING.md benchmarks/README.md scripts
+    scripts/vocabulary.py [PATH...]      # default: src, native, scripts and all documents
 
 Prints a line for each finding, `file:line: ...`, and exits with 1 if there is one. The lists are in `vocabulary.toml`.
 """
