@@ -108,6 +108,9 @@ _METHOD_HELP = {
     "temperature": "By default as the method prefers.",
 }
 """Helps of options that methods have defaults of their own for."""
+_FIRST = {"max_tokens", "min_tokens"}
+_LAST = {"seed", "stop", "json_schema", "regex", "grammar"}
+"""The order of the help and of the fields of `--json`, whose digests people compare."""
 
 
 def _option(name: str, definition: Definition, default: Any, help: str) -> tuple[Any, Any]:  # noqa: A002
@@ -132,9 +135,9 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
         Those that differ from the ordinary ones.
     """
     options = {
-        name: _option(name, one, defaults.get(name, one.default), one.help)
-        for name, one in DEFINITIONS.items()
-        if one.help
+        name: _option(name, DEFINITIONS[name], defaults.get(name, DEFINITIONS[name].default), DEFINITIONS[name].help)
+        for name in sorted(DEFINITIONS, key=lambda name: (name in _LAST, name not in _FIRST))
+        if DEFINITIONS[name].help
     }
     return lambda command: _with(options, _collect, command)
 
