@@ -129,12 +129,8 @@ def receipt(folder: Path) -> None:
 JOURNEYS: dict[str, Callable[[Path], None]] = {"generate": generate, "chat": chat, "solve": solve, "receipt": receipt}
 
 
-def main() -> None:
-    """Print the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", action="store_true", help="also the files, with the functions that were entered")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def entered_files() -> dict[str, dict[str, list[str]]]:
+    """Return the files that each journey enters, with the functions; of those after the first only what is theirs."""
     from support.tiny import write_tiny
 
     found: dict[str, dict[str, list[str]]] = {}
@@ -149,6 +145,16 @@ def main() -> None:
                     JOURNEYS[name](Path(another))
         below = found.get("generate", {})
         found[name] = {file: sorted(entered[file]) for file in sorted(entered) if file not in below}
+    return found
+
+
+def main() -> None:
+    """Print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", action="store_true", help="also the files, with the functions that were entered")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = entered_files()
     if options.json:
         print(json.dumps(found, indent=1))
         return
