@@ -147,12 +147,12 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "absent" in error("svamp")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
-    assert ".traces.jsonl is how the trees beside a result file end" in result.err
+    assert "the ending .traces.jsonl belongs to the trees of texts" in result.err
     assert list(tmp_path.glob("*.jsonl")) == []
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
     assert result.code == 2
-    assert "states something else" in result.err
+    assert "holds the result of another run" in result.err
     assert file.read_text() == "something else\n"
 
 

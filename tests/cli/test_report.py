@@ -103,7 +103,7 @@ def test_failures_open_as_trees_of_texts_and_nothing_in_them_becomes_markup(repo
     _, *records, _ = map(json.loads, runs["vote"].read_text().splitlines())
     wrong = [record for record in records if not record["correct"]]
     assert text.count("<details>") == len(wrong) + sum(len(record["samples"]) for record in wrong)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34;" in text
     assert "<script" not in text
 
 
@@ -161,7 +161,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     better["scores"][0]["value"] = 0.99
     named["scores"][0]["metric"] = "beauty"
     for content, message in (
-        ("{}\n", "is no result file"),
+        ("{}\n", "is not a result file"),
         ("not json", "cannot be read"),
         (lines[0].replace('"version":2', '"version":9', 1), "is of version 9"),
         ("".join(lines[:-1]), "is cut off"),
@@ -171,8 +171,8 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([lines[0], lines[1].replace('"task":0', '"task":7', 1), *lines[2:]]), "no such task"),
         ("".join([lines[0], lines[1].replace('"tokens":', '"tokens":"many","y":', 1), *lines[2:]]), "is damaged"),
         ("".join([*lines[:-1], lines[-1].replace('"value":', '"value":9.5,"was":', 1)]), "is damaged"),
-        ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 is not what the records come to"),
-        ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 is not what the records come to"),
+        ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 does not follow from the records"),
+        ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
         ("[" * 100_000 + "\n", "is nested too deeply"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),

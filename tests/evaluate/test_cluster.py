@@ -13,7 +13,7 @@ import pytest
 import intact
 from intact.errors import WorkerError
 from intact.evaluate import cluster
-from intact.evaluate.models import PIECE, receive, ship
+from intact.evaluate.models import CHUNK, receive, ship
 from support.tiny import write_tiny
 
 MORTAL = '''
@@ -80,7 +80,7 @@ def test_a_worker_that_would_state_something_else_says_what():
 
 def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
     monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
-    data = bytes(range(256)) * (PIECE // 200)
+    data = bytes(range(256)) * (CHUNK // 200)
     (tmp_path / "model.gguf").write_bytes(data)
     shipped = ship(tmp_path / "model.gguf", {"threads": 1})
     assert receive(shipped, pytest.fail) == tmp_path / "model.gguf"
@@ -92,9 +92,9 @@ def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
 
     place = receive(away, read)
     assert hashlib.sha256(place.read_bytes()).digest() == hashlib.sha256(data).digest()
-    assert asked == [0, PIECE]
+    assert asked == [0, CHUNK]
     assert receive(away, pytest.fail) == place
     place.unlink()
     with pytest.raises(WorkerError, match=r"model.gguf was pulled with the digest"):
-        receive(away, lambda number, start: b"\0" * min(PIECE, len(data) - start))
+        receive(away, lambda number, start: b"\0" * min(CHUNK, len(data) - start))
     assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))

@@ -59,7 +59,7 @@ def test_stated_figures_are_those_of_the_records(name, metric):
     place = next(i for i, score in enumerate(stated) if score.metric == metric)
     for nearly, off in ((False, 1e-9), (False, 1e-5), (True, 1e-5), (True, -1e-5), (True, 0.09)):
         lie = stated[place]._replace(**{name: getattr(stated[place], name) * (1 + off)})
-        with pytest.raises(ValueError, match=f"{metric} of task 0 is not what the records come to"):
+        with pytest.raises(ValueError, match=f"{metric} of task 0 does not follow from the records"):
             check([*stated[:place], lie, *stated[place + 1 :]], RECORDS, nearly=nearly)
     near = stated[place]._replace(**{name: getattr(stated[place], name) * (1 + 1e-7)})
     check([*stated[:place], near, *stated[place + 1 :]], RECORDS, nearly=True)
@@ -87,7 +87,7 @@ def test_scores_are_what_the_records_come_to_and_nothing_near_it():
     for name in ("value", "high"):
         off = [score._replace(**{name: getattr(score, name) * (1 + 1e-9)}) for score in right]
         check(off, records, nearly=True)
-        with pytest.raises(ValueError, match="is not what the records come to"):
+        with pytest.raises(ValueError, match="does not follow from the records"):
             check(off, records)
-        with pytest.raises(ValueError, match="is not what the records come to"):
+        with pytest.raises(ValueError, match="does not follow from the records"):
             check([score._replace(**{name: getattr(score, name) * 1.00001}) for score in right], records, nearly=True)

@@ -1,4 +1,4 @@
-"""``intact bench``: how fast a model runs on this machine, and where the time goes."""
+"""``intact bench``: measure the speed of a model on this machine, and profile it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Prompt, one stream, samples of one prompt, forks, a mixed load
   intact bench smollm2-135m-instruct
 Only some of it, more often, with a picture
   intact bench ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
-Where a step's time goes
+The time of each operation of a step
   intact bench ./model.gguf --only prompt --profile
 For programs
   intact bench --json | jq '.figures[] | {what, unit, median}'
@@ -53,9 +53,7 @@ def command(
         ),
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds that count, after one to warm up.")] = 3,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Also tell where a step's time goes; the arithmetic is int8.")
-    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Also profile the operations of a step.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
     ] = None,
@@ -66,7 +64,7 @@ def command(
     from intact.bench.passage import Passage
     from intact.bench.speed import choose, measure
 
-    choose(only, 1 << 30)  # what cannot be is refused before the model is loaded
+    choose(only, 1 << 30)  # raises before the model is loaded
     if plot is not None:
         _check_plot(plot)
     loaded = fetch.load(model, "int8", threads)
@@ -125,23 +123,17 @@ def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[
 
 
 def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
-    from rich import box
-    from rich.table import Table
-
     console = out()
     parts = sorted(profile.calls.items(), key=lambda item: -item[1])
     shares = [f"{name} {seconds / profile.seconds:.1%}" for name, seconds in parts if seconds > profile.seconds / 1000]
     python = f"Python {profile.python / profile.seconds:.1%}"
     console.print(f"[bold]{profile.title}[/bold]: {profile.seconds:.3f} s; {', '.join([*shares, python])}")
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("operation of step")
-    for column in ("share", "waiting", "µs a call", "G MAC/s", "GB/s", "of the limit"):
-        shown.add_column(column, justify="right", no_wrap=True)
+    rows = _new_table("operation of step", "share", "waiting", "µs a call", "G MAC/s", "GB/s", "of the limit")
     total = sum(record.seconds for record in profile.records) or 1.0
     for record in sorted(profile.records, key=lambda record: -record.seconds):
         seconds = record.seconds or 1e-9
         bound = record.macs or record.bytes
-        shown.add_row(
+        rows.add_row(
             f"{record.kind} [dim]{record.label}[/dim]",
             f"{record.seconds / total:.1%}",
             f"{record.waiting / seconds:.0%}",
@@ -150,7 +142,7 @@ def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
             digits(record.bytes / seconds / 1e9) if record.bytes else "",
             f"{limits.fraction(record, threads):.0%}" if bound else "",
         )
-    console.print(shown)
+    console.print(rows)
 
 
 def _profile_document(profile: Profile) -> dict[str, Any]:
@@ -164,21 +156,16 @@ def _profile_document(profile: Profile) -> dict[str, Any]:
 
 
 def table(figures: list[Measurement], width: int = 0) -> Table:
-    """Figures as a table; with bars that compare the rates where there is width for them."""
-    from rich import box
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("what", no_wrap=True)
-    for column in ("median", "", "least to most"):
-        shown.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    """Return a table of measurements; with bars that compare the rates if there is width for them."""
+    rows = _new_table("what", "median", "", "least to most")
+    rows.columns[0].no_wrap = True
     if width >= 8:
-        shown.add_column("", style="cyan", no_wrap=True)
+        rows.add_column("", style="cyan", no_wrap=True)
     longest = max((figure.median for figure in figures if figure.unit == "tokens/s"), default=0.0)
     title = ""
     for figure in figures:
         if figure.part and figure.what != title:
-            shown.add_row(figure.what)
+            rows.add_row(figure.what)
         title = figure.what
         factor, unit = scale(figure.median, figure.unit)
         median, low, high = (
@@ -187,8 +174,20 @@ def table(figures: list[Measurement], width: int = 0) -> Table:
         row = [f"  {figure.part}" if figure.part else title, f"[bold]{median}[/bold]", unit, f"{low} to {high}"]
         if width >= 8:
             row.append(_bar(figure.median / longest * width) if figure.unit == "tokens/s" and longest else "")
-        shown.add_row(*row)
-    return shown
+        rows.add_row(*row)
+    return rows
+
+
+def _new_table(first: str, *columns: str) -> Table:
+    """Return an empty table whose named columns after the first are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows.add_column(first)
+    for column in columns:
+        rows.add_column(column, justify="right" if column else "left", no_wrap=True)
+    return rows
 
 
 def _bar(length: float) -> str:
@@ -197,14 +196,14 @@ def _bar(length: float) -> str:
 
 
 def scale(value: float, unit: str) -> tuple[float, str]:
-    """A factor for values like this one, and the unit that it makes: milliseconds, kilobytes."""
+    """Return a factor and a unit that suit a value, such as milliseconds or kilobytes."""
     steps = {"s": ((1.0, "s"), (1e3, "ms"), (1e6, "µs")), "B": ((1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB"), (1.0, "B"))}
     scales = steps.get(unit, ((1.0, unit),))
     return next((s for s in scales if value * s[0] >= 1), scales[-1])
 
 
 def digits(value: float) -> str:
-    """A number to three digits: ``1,720``, ``49.3``, ``0.420``."""
+    """Format a number to three digits: ``1,720``, ``49.3``, ``0.420``."""
     return f"{value:,.0f}" if value >= 99.95 or value == 0 else f"{value:#.3g}"
 
 
@@ -219,23 +218,15 @@ def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Mea
         "executor": {key: facts[key] for key in ("executor", "tier", "threads", "weight_bytes", "numerics")},
         "repeats": repeats,
         "figures": [
-            {
-                "group": figure.group,
-                "what": figure.what,
-                "part": figure.part,
-                "unit": figure.unit,
-                "median": figure.median,
-                "least": figure.low,
-                "most": figure.high,
-                "values": list(figure.values),
-            }
+            {name: getattr(figure, name) for name in ("group", "what", "part", "unit", "median")}
+            | {"least": figure.low, "most": figure.high, "values": list(figure.values)}
             for figure in figures
         ],
     }
 
 
 def _check_plot(path: Path) -> None:
-    """Refuse what would fail after all the work."""
+    """Raise if the picture could not be written after the measurements."""
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:

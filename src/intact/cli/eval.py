@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
-Kill it, run it again: it goes on where it was, and ends with the same bytes
+Kill it, run it again: it continues, and ends with the same bytes
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
-Several tasks, five seeds; a task's parameters behind a colon
+Several tasks, five seeds; a task's parameters follow a colon
   intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seeds 0-4
-No data needed: problems that are made, from any seed
+Generated problems, which need no data, from any seed
   intact eval smollm2-135m-instruct reasoning_gym:seed=7
 Likelihoods of choices
   intact eval smollm2-135m-instruct arc_easy_likelihood
-A receipt of every answer, for whoever doubts a score
+A receipt of every answer, by which others can verify a score
   intact eval smollm2-135m-instruct gsm8k --limit 10 --receipt gsm8k.receipts && intact verify gsm8k.receipts
 On all machines of a Ray cluster
   intact eval qwen2.5-coder-1.5b-instruct humaneval -n 20 --method self_consistency --ray auto
-What tasks there are; what came out
+List the tasks; report a result
   intact tasks
   intact report gsm8k.jsonl --out gsm8k.html
 """
@@ -64,7 +64,7 @@ def complete_task(incomplete: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is evaluated: everything that the result depends on besides tasks, models and sampling."""
+    """The method, its parameters and budget, the seeds, and the number of problems."""
 
     method: Annotated[
         str,
@@ -106,18 +106,23 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class WorkOptions:
-    """How the work is done; nothing of it changes the result."""
+    """Options of the work, none of which changes the result."""
 
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIR", help="What is done is kept there.", show_default="beside the result"),
+        typer.Option(
+            "--journal",
+            metavar="DIR",
+            help="Keep results there; the same command continues from it.",
+            show_default="beside the result",
+        ),
     ] = None
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Problems at a time, at most. It changes no byte of the result.")
+        int, typer.Option("--parallel", min=1, help="Most problems at a time. It changes no byte of the result.")
     ] = 64
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Rows of a step at most. It changes no byte either.", show_default=False),
+        typer.Option("--batch", min=1, help="Most rows of a step. It changes no byte either.", show_default=False),
     ] = None
     ray: Annotated[
         str | None,
@@ -127,7 +132,9 @@ class WorkOptions:
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Of the cluster; by default one a machine.", show_default=False),
+        typer.Option(
+            "--workers", min=1, help="Workers of the cluster; by default one for each machine.", show_default=False
+        ),
     ] = None
     shuffle: Annotated[
         int | None,
@@ -147,7 +154,7 @@ class WorkOptions:
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """Where the result is written."""
+    """The files and the format of the result."""
 
     out_file: Annotated[
         Path | None,
@@ -268,6 +275,6 @@ def _cluster(
         return None
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
-            raise ParameterError(f"{name} runs elsewhere already: only models of ours are spread over a cluster")
+            raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
     shipments = {name: ship(backend.model.path, loading) for name, backend in backends.items()}
     return spread(work.ray, shipments, described, work.workers)

@@ -1,10 +1,10 @@
-"""What ``intact eval`` shows: how far it is, the scores, and what may differ from run to run."""
+"""The output of ``intact eval``: progress, scores, and the facts that may differ from run to run."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
-    """Show on stderr, if that is a terminal, how far it is, and when it will end."""
+    """Show progress on stderr, if that is a terminal; yield functions to call with tokens and with finished units."""
     from rich.progress import MofNCompleteColumn, TextColumn
 
-    shown = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
+    status = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
     began, right, count = time.monotonic(), 0, 0
-    with bar(MofNCompleteColumn(), shown) as progress:
+    with bar(MofNCompleteColumn(), status) as progress:
         total = sum(1 for _ in planned.units())
         task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
 
@@ -41,7 +41,7 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
 
 def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
-    """What may differ from run to run: times, rates, the machine, versions."""
+    """Return the facts that may differ from run to run: times, rates, the machine, versions."""
     import importlib.metadata
     import os
     import platform
@@ -52,10 +52,8 @@ def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
     tokens = sum(record.cost["tokens"] for record in run.records)
     packages = {}
     for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -72,7 +70,7 @@ def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
 
 
 def summary(run: EvaluationRun, place: Path) -> dict[str, Any]:
-    """A run as JSON has it: the manifest and the scores."""
+    """Return a run's manifest and scores as JSON has them."""
     counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
     undecided = [{"task": record.task, "seed": record.seed, "id": record.id} for record in run.undecided]
     return {
@@ -105,14 +103,11 @@ def print_scores(run: EvaluationRun, place: Path) -> None:
             console.print(Text(f"{len(found)} {words}{first}", "red" if why == "failed" else "magenta"), soft_wrap=True)
     if run.undecided:
         ids = ", ".join(dict.fromkeys(record.id for record in run.undecided))
-        console.print(
-            Text(
-                f"no score: verdicts are undecided, as judging ran out of time or memory, on {len(run.undecided)} "
-                f"of {len(run.records)} records ({ids}); the same command tries these again",
-                "red",
-            ),
-            soft_wrap=True,
+        message = (
+            f"no score: verdicts are undecided, as judging ran out of time or memory, on {len(run.undecided)} "
+            f"of {len(run.records)} records ({ids}); the same command tries these again"
         )
+        console.print(Text(message, "red"), soft_wrap=True)
     for caveat in run.manifest["caveats"]:
         console.print(Text(caveat, "yellow"), soft_wrap=True)
     note(f"{place}, and beside it the trees of texts and the times")

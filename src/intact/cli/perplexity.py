@@ -1,4 +1,4 @@
-"""``intact perplexity``: how well a model predicts a text."""
+"""``intact perplexity``: measure the perplexity of a model on a text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ A text, in windows of 512 tokens
   intact perplexity smollm2-135m-instruct wiki.test.txt
 The first 40 windows of 1024
   intact perplexity ./model.gguf book.txt --context 1024 --windows 40
-The yardstick
+The reference arithmetic
   intact perplexity ./model.gguf book.txt --profile fp32 --json
 
-The second half of each window is scored, as llama.cpp's perplexity tool does it.
-Where the model wants a first token, it replaces the first token of each window.
+The second half of each window is scored, as by llama.cpp's perplexity tool.
+If the model expects a first token (BOS), it replaces the first token of each window.
 """
 
 
@@ -33,7 +33,7 @@ def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[
-        int | None, typer.Option("--windows", help="Read only so many windows.", show_default=False)
+        int | None, typer.Option("--windows", help="Read only the first so many windows.", show_default=False)
     ] = None,
     all_positions: Annotated[
         bool, typer.Option("--all-positions", help="Score every token of a window, not only its second half.")
@@ -90,7 +90,7 @@ def command(
 
 
 def tokenise(tokenizer: Any, text: str) -> tuple[list[int], int | None]:
-    """Return the tokens of a text, names of special tokens taken as plain text, and the first token the model wants."""
+    """Return the tokens of a text, special names as plain text, and the BOS token if the model adds one."""
     tokens: list[int] = tokenizer.encode(text, special=False)
     adds_bos = tokenizer.bos_id is not None and tokens[:1] == [tokenizer.bos_id]
     return tokens, tokenizer.bos_id if adds_bos else None

@@ -1,4 +1,4 @@
-"""``intact report``: what runs state, as one HTML file or as Markdown."""
+"""``intact report``: a report of runs, as one HTML file or as Markdown."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ For a README
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Result files of intact eval.")],
     out_file: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="What to write: .html, or .md with pictures beside it.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The report: .html, or .md with pictures in files next to it."
+        ),
     ] = Path("report.html"),
-    title: Annotated[str, typer.Option("--title", help="Above all.", show_default=False)] = "",
+    title: Annotated[str, typer.Option("--title", help="The title of the report.", show_default=False)] = "",
     json: JsonOption = False,
 ) -> None:
     """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
@@ -37,7 +40,7 @@ def command(
     from intact.evaluate.report.markdown import markdown
 
     if out_file.suffix not in (".html", ".md"):
-        raise ParameterError(f"a report is .html or .md, got {out_file}")
+        raise ParameterError(f"--out must end in .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):
         raise ParameterError("a run was given twice")
     made = report({path: read(path) for path in runs}, title)

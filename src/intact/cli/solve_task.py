@@ -67,7 +67,7 @@ class TaskOptions:
     parallel: Annotated[
         int | None,
         typer.Option(
-            "--parallel", min=1, help="Problems at a time, at most. Changes no answer.", show_default=str(PARALLEL)
+            "--parallel", min=1, help="Most problems at a time. Changes no answer.", show_default=str(PARALLEL)
         ),
     ] = None
 
@@ -79,7 +79,7 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """What work may cost, its seed, and what is kept of it."""
+    """The budget of the work, its seed, and the files that keep its results."""
 
     budget: Annotated[
         str | None,

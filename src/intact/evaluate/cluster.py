@@ -1,4 +1,4 @@
-"""Spreads the units of a plan over the workers of a Ray cluster; what comes back is what one machine would give."""
+"""Spreads the units of a plan over the workers of a Ray cluster; the result is that of one machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from intact.reason.journal import Journal, key_of
 from intact.reason.registry import find
 
 RETRIES = 3
-"""How often a worker is started anew, and its work done again."""
+"""Restarts of a worker that died, its work being repeated."""
 MOST = 16
-"""Units that a worker is given at a time, at most: what is lost when it dies."""
+"""Most units in one assignment; as many are repeated if a worker dies."""
 FILE = "records.sqlite"
 LOCAL = "local"
 
@@ -59,23 +59,23 @@ def connected(address: str) -> Iterator[Any]:
 def spread(
     address: str,
     shipments: Mapping[str, Shipment],
-    told: Mapping[str, Any],
+    described: Mapping[str, Any],
     workers: int | None = None,
 ) -> Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]:
-    """What does a plan's units on the workers of a cluster.
+    """Return a function that does a plan's units on the workers of a cluster.
 
     Parameters
     ----------
     shipments : mapping
         The models by name, as `intact.evaluate.models.ship` describes them.
-    told : mapping
-        The plan's manifest; a worker that would state another one is refused.
+    described : mapping
+        The plan's manifest; a worker whose manifest would differ is refused.
     workers : int, optional
-        By default as many as the cluster has machines.
+        By default one for each machine of the cluster.
     """
 
-    def does(plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
-        with connected(address) as ray, closing(_Known(how.journal, told)) as known:
+    def work_on(plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
+        with connected(address) as ray, closing(_Known(how.journal, described)) as known:
             waiting = []
             for unit in units:
                 if (done := known.find(unit)) is None:
@@ -83,17 +83,17 @@ def spread(
                 else:
                     yield done
             count = workers or len([node for node in ray.nodes() if node["Alive"]])
-            for done in _work(ray, shipments, told, count, plan, waiting, how):
+            for done in _work(ray, shipments, described, count, plan, waiting, how):
                 known.add(done)
                 yield done
 
-    return does
+    return work_on
 
 
 def _work(
     ray: Any,
     shipments: Mapping[str, Shipment],
-    told: Mapping[str, Any],
+    described: Mapping[str, Any],
     count: int,
     plan: Plan,
     units: Sequence[Unit],
@@ -103,7 +103,7 @@ def _work(
 
     files = ray.remote(num_cpus=0)(_Files).remote(dict(shipments))
     kind = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, scheduling_strategy="SPREAD")(_Worker)
-    shared = ray.put((replace(plan, method=None), dict(shipments), dict(told)))  # type: ignore[arg-type]
+    shared = ray.put((replace(plan, method=None), dict(shipments), dict(described)))  # type: ignore[arg-type]
     actors = [kind.remote(shared, files, how.parallel) for _ in range(min(count, max(1, len(units))))]
     size = max(1, min(MOST, -(-len(units) // (4 * len(actors)))))
     parts = [list(units[i : i + size]) for i in range(0, len(units), size)]
@@ -117,7 +117,7 @@ def _work(
 
 
 class _Files:
-    """Hands out pieces of models on the machine where they are."""
+    """An actor that reads parts of models' files on the machine where they are."""
 
     def __init__(self, shipments: Mapping[str, Shipment]) -> None:
         self._shipments = shipments
@@ -127,7 +127,7 @@ class _Files:
 
 
 class _Worker:
-    """Loads the models once, then works on what it is given."""
+    """An actor that loads the models once, then works on the units assigned to it."""
 
     def __init__(self, shared: tuple[Plan, dict[str, Shipment], dict[str, Any]], files: Any, parallel: int) -> None:
         import ray
@@ -135,17 +135,17 @@ class _Worker:
         from intact.library import load
         from intact.reason.backends.native import NativeBackend
 
-        bare, shipments, told = shared
+        bare, shipments, described = shared
         self._plan, self._how = replace(bare, method=find(bare.source)), How(parallel=parallel)
-        self._backends, now = {}, DEFAULT_NOW if told["now"] is None else read_time(told["now"])
+        self._backends, now = {}, DEFAULT_NOW if described["now"] is None else read_time(described["now"])
         for name, shipment in shipments.items():
 
             def read(number: int, start: int, name: str = name) -> bytes:
-                piece: bytes = ray.get(files.read.remote(name, number, start))
-                return piece
+                part: bytes = ray.get(files.read.remote(name, number, start))
+                return part
 
             self._backends[name] = NativeBackend(load(receive(shipment, read), **shipment.options), now)
-        self._refusal = _difference(told, manifest(self._plan, self._backends))
+        self._refusal = _difference(described, manifest(self._plan, self._backends))
 
     def work(self, units: Sequence[Unit]) -> list[Done]:
         if self._refusal:
@@ -153,17 +153,17 @@ class _Worker:
         return list(work(self._backends, self._plan, units, self._how))
 
 
-def _difference(told: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """What a worker would state otherwise, by its first name."""
-    wrong = [name for name in told if told[name] != own.get(name)]
+def _difference(described: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """Return a message if a worker's manifest differs, with the first field that does."""
+    wrong = [name for name in described if described[name] != own.get(name)]
     return f"it would compute something else: {wrong[0]} is {own.get(wrong[0])!r:.300}" if wrong else ""
 
 
 class _Known:
-    """Records that have come back, in a journal."""
+    """A journal of the records that workers have returned."""
 
-    def __init__(self, folder: Path | None, told: Mapping[str, Any]) -> None:
-        self._journal, self._digest = None if folder is None else Journal(folder / FILE), digest(told)
+    def __init__(self, folder: Path | None, described: Mapping[str, Any]) -> None:
+        self._journal, self._digest = None if folder is None else Journal(folder / FILE), digest(described)
 
     def _key(self, unit: Unit) -> bytes:
         return key_of("record", __version__, self._digest, list(unit))

@@ -1,4 +1,4 @@
-"""Which method, and how many samples, suit which difficulty: what `intact.reason.choice` learns from, in a table."""
+"""Logs of methods by difficulty, which `intact.reason.choice` learns from."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class SampledAnswers(NamedTuple):
 
 
 def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
-    """The log of votes over the first 1, 2, 4, ... of samples that were drawn once.
+    """Return the log of votes over the first 1, 2, 4, ... of samples that were drawn once.
 
-    The first samples of a larger vote are those of a smaller one, so one run tells what each number would have given.
+    A smaller vote takes the first samples of a larger one, so one run gives the result of each size.
 
     Raises
     ------
     ParameterError
-        If a problem has fewer samples than wanted, or not as many answers, verdicts and numbers of tokens.
+        If a problem has fewer samples than a size, or different numbers of answers, verdicts and token counts.
     """
     log: dict[Arm, dict[str, Trial]] = {}
     for n in sizes:
@@ -37,7 +37,7 @@ def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[
         for problem, drawn in samples.items():
             check_lengths(**drawn._asdict())
             if not 1 <= n <= len(drawn.answers):
-                raise ParameterError(f"{problem} has {len(drawn.answers)} samples, {n} are wanted")
+                raise ParameterError(f"{problem} has {len(drawn.answers)} samples, {n} are needed")
             tally = vote(drawn.answers[:n])
             right = tally.answer is not None and bool(drawn.correct[drawn.answers.index(tally.answer)])
             votes = {answer: float(count) for answer, count in tally.weights.items()}
@@ -46,15 +46,15 @@ def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[
 
 
 class Class(NamedTuple):
-    """Problems of about one difficulty, and what each arm comes to on them.
+    """Problems of about the same difficulty, and the outcome of each arm on them.
 
     Attributes
     ----------
     low, high : float
-        Bounds of their agreement, or of whatever tells difficulty: low is in the class, high is not.
+        Bounds of their difficulty, such as agreement: low is in the class, high is not.
     problems : int
     outcomes : mapping of Arm to Outcome
-        Empty if there is no problem.
+        Empty without problems.
     """
 
     low: float
@@ -64,17 +64,17 @@ class Class(NamedTuple):
 
 
 def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[float] = EDGES) -> list[Class]:
-    """Tell which method suits which difficulty: that of a pilot's agreement, or pass@1 where answers are known.
+    """Tabulate arms by difficulty: a pilot's agreement, or pass@1 where answers are known.
 
     Bounds are absolute, not quantiles (Liu et al. 2025, arXiv 2502.06703).
 
     Raises
     ------
     ParameterError
-        If edges do not rise, or a problem of the log has no difficulty.
+        If edges are not increasing, or a problem of the log has no difficulty.
     """
     if sorted(set(edges)) != list(edges):
-        raise ParameterError(f"edges must rise, got {list(edges)}")
+        raise ParameterError(f"edges must increase, got {list(edges)}")
     held: list[list[str]] = [[] for _ in range(len(edges) + 1)]
     for problem in common(log):
         if problem not in difficulty:

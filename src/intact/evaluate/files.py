@@ -1,4 +1,4 @@
-"""Result files on disk: written whole or not at all, and believed only where every part is what it should be."""
+"""Result files on disk: written whole or not at all, and validated completely when they are read."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ TRACES = ".traces.jsonl"
 
 
 def traces_of(path: Path) -> Path:
-    """Where the trees of a result file lie."""
+    """Return the path of a result file's trees of texts."""
     return path.with_suffix(TRACES)
 
 
 def host_of(path: Path) -> Path:
-    """Where a result file's times and versions lie."""
+    """Return the path of a result file's times and versions."""
     return path.with_suffix(".host.json")
 
 
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files, the result last: where it is, the others are, and each is whole.
+    """Write a run's three files, each whole, the result last: if it exists, so do the others.
 
     Raises
     ------
     ParameterError
-        If there is another file, or the result of another run.
+        If another file, or the result of another run, is there.
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,22 +63,22 @@ def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
 
 
 def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse to write over something else.
+    """Raise if writing a run would replace something else.
 
     Raises
     ------
     ParameterError
-        If there is a file that is not the result of the same run, or the name is not one of a result file.
+        If the path has a file that is not the result of the same run, or is not the name of a result file.
     """
     if path.suffix != ".jsonl":
         raise ParameterError(f"a result file ends in .jsonl, got {path}")
     if path.name.endswith(TRACES):
-        raise ParameterError(f"{TRACES} is how the trees beside a result file end, got {path}: another name is needed")
+        raise ParameterError(f"{path}: the ending {TRACES} belongs to the trees of texts; choose another name")
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as stream:
             first = stream.readline()
         if first != line({"format": FORMAT, "version": VERSION} | dict(manifest)) + "\n":
-            raise ParameterError(f"{path} is there already and states something else: name another file with --out")
+            raise ParameterError(f"{path} exists and holds the result of another run: choose another file with --out")
 
 
 def read(path: Path) -> EvaluationRun:
@@ -87,17 +87,17 @@ def read(path: Path) -> EvaluationRun:
     Raises
     ------
     ParameterError
-        If there is none, or it holds verdicts that are undecided.
+        If the file is missing, or holds undecided verdicts.
     FormatError
-        If it is none, of another version, cut off, or damaged; its scores are not those of its records; or the trees
-        are those of another run.
+        If the file is not a result file, of another version, cut off or damaged; its scores are not those of its
+        records; or the trees belong to another run.
     """
     if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file")
+        raise ParameterError(f"{path}: no such file")
     values = _lines(path)
     first = values[0] if values else None
     if not isinstance(first, dict) or first.get("format") != FORMAT:
-        raise FormatError(f"{path} is no result file; expected what `intact eval` wrote")
+        raise FormatError(f"{path} is not a result file of `intact eval`")
     if first.get("version") not in READABLE:
         known = " and ".join(map(str, READABLE))
         raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {known}")

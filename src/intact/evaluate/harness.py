@@ -1,8 +1,8 @@
-"""A model class for lm-evaluation-harness: its tasks, prompts and metrics on our models.
+"""A model class for lm-evaluation-harness: its tasks, prompts and metrics with models of intact.
 
     python -m intact.evaluate.harness --model intact --model_args pretrained=MODEL --tasks arc_easy
 
-is `lm_eval` with the class registered; a program of one's own imports this module before it calls lm_eval.
+is `lm_eval` with the class registered; other programs import this module before they call lm_eval.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 MAX_TOKENS = 256
-"""Of an answer, where a task says nothing; as in the harness's own classes."""
+"""The default length of an answer, as in the harness's own classes."""
 _KNOWN = {"until", "max_gen_toks", "max_tokens", "do_sample", "temperature", "top_p", "top_k", "min_p"}
 
 
 @register_model("intact")
 class IntactLM(LM):  # type: ignore[misc]
-    """A model of ours in the harness.
+    """A model of intact in the harness.
 
     Parameters
     ----------
     pretrained : str or Model
-        Catalogue name, path, or a model that is loaded.
+        Catalogue name, path, or a loaded model.
     profile, threads
         As for `intact.load`.
     journal : str, optional
-        A folder where likelihoods are kept, and found.
+        A folder with a journal of likelihoods, which are computed once.
     seed : int
-        Of answers that are drawn.
+        Seed of sampled answers.
     now : str
-        The time that a chat template is told, such as 2026-11-20T17:45:00; by default `intact.clock.DEFAULT_NOW`.
+        The time given to chat templates, such as 2026-11-20T17:45:00; by default `intact.clock.DEFAULT_NOW`.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class IntactLM(LM):  # type: ignore[misc]
 
     @property
     def tokenizer_name(self) -> str:
-        """What the harness keeps requests under."""
+        """The name under which the harness caches requests."""
         return self.model.path.name
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """The model's template, if it is wanted."""
+        """Return the source of the model's chat template, if it is requested."""
         found = self.model.tokenizer.chat_template
         return found.source_text if chat_template and found is not None else None
 
     def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
-        """A conversation as a text.
+        """Render a conversation by the chat template.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class IntactLM(LM):  # type: ignore[misc]
         return found.render(list(chat_history), add_generation_prompt=add_generation_prompt, now=self._now)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """The log-probability of each continuation, and whether it is what greedy decoding gives."""
+        """Return the log-probability of each continuation, and true where greedy decoding gives it."""
         found = []
         for request in requests:
             context, continuation = request.arguments
@@ -101,7 +101,7 @@ class IntactLM(LM):  # type: ignore[misc]
         return found
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """The log-probability of each text, in windows of the context's length."""
+        """Return the log-probability of each text, in windows of the context's length."""
         found = []
         for request in requests:
             tokens, _ = encode_pair(self.model.tokenizer, "", request.arguments[0])
@@ -119,7 +119,7 @@ class IntactLM(LM):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            If a task asks for something that we do not do.
+            If a task uses an option that is not supported.
         """
         found = [""] * len(requests)
         groups: dict[str, list[int]] = {}
@@ -139,10 +139,10 @@ class IntactLM(LM):  # type: ignore[misc]
 def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(options) - _KNOWN:
         raise ParameterError(f"generation_kwargs has {min(unknown)!r}; known are {', '.join(sorted(_KNOWN))}")
-    wishes: dict[str, Any] = {"max_tokens": options.get("max_gen_toks", options.get("max_tokens", MAX_TOKENS))}
+    parameters: dict[str, Any] = {"max_tokens": options.get("max_gen_toks", options.get("max_tokens", MAX_TOKENS))}
     drawn = options.get("do_sample", options.get("temperature", 0) > 0)
-    wishes["temperature"] = options.get("temperature", 1.0) if drawn else 0.0
-    return wishes | {name: options[name] for name in ("top_p", "top_k", "min_p") if drawn and name in options}
+    parameters["temperature"] = options.get("temperature", 1.0) if drawn else 0.0
+    return parameters | {name: options[name] for name in ("top_p", "top_k", "min_p") if drawn and name in options}
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

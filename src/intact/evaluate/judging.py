@@ -1,4 +1,4 @@
-"""Verdicts on answers: each asked for once, several at a time, and kept in a journal."""
+"""Verdicts on answers: each computed once, in threads, and kept in a journal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILE = "verdicts.sqlite"
 
 
 class Judge:
-    """Judges answers. Programs and algebra take their time, so that threads ask them while the engine goes on.
+    """Judges answers in threads, as programs and algebra take long, while the engine continues.
 
     Parameters
     ----------
     folder : path, optional
-        Where verdicts are kept, and found. One that is undecided (None, as `Task.grade` has it) is never kept, so that
-        the next run asks for it again.
+        Where the journal of verdicts is. Undecided ones (None, from `Task.grade`) are not kept, so that the next run
+        computes them again.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -33,13 +33,14 @@ class Judge:
         self._open: dict[bytes, Future[Any]] = {}
 
     def ask(self, task: Task, item: Item, answer: str | None) -> Future[bool | None]:
-        """Begin to judge an answer."""
+        """Start to judge an answer."""
         if answer is None:
             return ready(False)
-        grader = (
-            self._digests.setdefault(task, grader_digest(task)) if task not in self._digests else self._digests[task]
+        if task not in self._digests:
+            self._digests[task] = grader_digest(task)
+        key = key_of(
+            "verdict", self._digests[task], [item.id, item.question, item.answer, item.data, item.secret], answer
         )
-        key = key_of("verdict", grader, [item.id, item.question, item.answer, item.data, item.secret], answer)
         if key not in self._known:
             verdict = None if self._journal is None else self._journal.find(key)
             if verdict is None:
@@ -49,7 +50,7 @@ class Judge:
         return self._known[key]
 
     def keep(self) -> None:
-        """Make the verdicts durable that there are."""
+        """Commit the verdicts that are known to the journal."""
         done = [key for key, future in self._open.items() if future.done()]
         for key in done:
             future = self._open.pop(key)
@@ -72,7 +73,7 @@ class Judge:
 
 
 def ready(verdict: bool | None) -> Future[bool | None]:
-    """Return a verdict that is there already; None for one that is undecided."""
+    """Return a future with a known verdict; None is undecided."""
     future: Future[bool | None] = Future()
     future.set_result(verdict)
     return future

@@ -1,4 +1,4 @@
-"""Log-probabilities of continuations, and tasks that are judged by them."""
+"""Log-probabilities of continuations."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FILE = "likelihoods.sqlite"
 
 
 class ContinuationLikelihood(NamedTuple):
-    """What a continuation gets.
+    """The log-probability of a continuation.
 
     Attributes
     ----------
     logprob : int
         Natural log-probability of its tokens, times 2^24.
     greedy : bool
-        Whether each token is the likeliest where it stands; of equals the one with the lower id is.
+        If true, each token is the likeliest at its place; of equals the one with the lower id is.
     tokens, read : int
-        Of the continuation; of all that was read.
+        Number of tokens of the continuation, and of the whole text.
     """
 
     logprob: int
@@ -39,15 +39,15 @@ class ContinuationLikelihood(NamedTuple):
 
     @property
     def nats(self) -> float:
-        """The log-probability."""
+        """The log-probability in nats."""
         return self.logprob / LOGPROB_SCALE
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
-    """The tokens of a context with its continuation, and where the latter begins.
+    """Return the tokens of a context with its continuation, and the place where the latter begins.
 
-    As lm-evaluation-harness cuts them: the text is tokenised as a whole, spaces that the context ends with belong to
-    the continuation, and an empty context is an end token.
+    As in lm-evaluation-harness, the text is tokenised as a whole, spaces at the end of the context belong to the
+    continuation, and an empty context becomes an end token.
     """
     bare = context.rstrip()
     continuation = context[len(bare) :] + continuation
@@ -59,12 +59,12 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[
 
 
 def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationLikelihood:
-    """How likely the tokens from `start` on are behind those before.
+    """Return the log-probability of the tokens from `start` on, given those before.
 
     Raises
     ------
     ParameterError
-        If nothing stands before or behind the cut, or all together is longer than the context.
+        If there is no token before or after `start`, or the text is longer than the context.
     """
     if not 1 <= start < len(tokens):
         raise ParameterError(f"a continuation needs tokens before and in it; got {start} and {len(tokens) - start}")
@@ -76,7 +76,7 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
             first = chunks[0].position
             wanted = np.arange(max(0, start - 1 - first), len(chunks[0].tokens))
             if not len(wanted):
-                wanted = np.array([len(chunks[0].tokens) - 1])  # a step has to end in something
+                wanted = np.array([len(chunks[0].tokens) - 1])  # a step needs at least one row of logits
             logits = model.executor.step(chunks, wanted)
             if first + len(chunks[0].tokens) < start:
                 continue
@@ -87,12 +87,12 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
 
 
 class Likelihoods:
-    """Likelihoods of continuations, those known from a journal not computed again.
+    """Log-probabilities of continuations; those in the journal are not computed again.
 
     Raises
     ------
     ParameterError
-        If the back end is no model of ours.
+        If the back end is an endpoint.
     """
 
     def __init__(self, backend: Backend, folder: Path | None = None) -> None:
@@ -102,7 +102,7 @@ class Likelihoods:
         self._journal = None if folder is None else Journal(folder / FILE)
 
     def of(self, context: str, choices: Sequence[str], delimiter: str = " ") -> list[ContinuationLikelihood]:
-        """The likelihood of each choice behind a context and one space, or another delimiter."""
+        """Return the log-probability of each choice after a context and a delimiter."""
         found = []
         for choice in choices:
             tokens, start = encode_pair(self._backend.model.tokenizer, context, delimiter + choice)
@@ -117,13 +117,13 @@ class Likelihoods:
         return found
 
     def close(self) -> None:
-        """Let the journal go."""
+        """Close the journal."""
         if self._journal is not None:
             self._journal.close()
 
 
 def likeliest(found: Sequence[ContinuationLikelihood], choices: Sequence[str] = ()) -> int:
-    """The place of the likeliest; with `choices`, by log-probability a character. Of equals the first."""
+    """Return the place of the likeliest, of equals the first; with `choices` by log-probability per character."""
     lengths = [max(1, len(choice)) for choice in choices] or [1] * len(found)
     shares = [Fraction(one.logprob, length) for one, length in zip(found, lengths, strict=True)]
     return shares.index(max(shares))

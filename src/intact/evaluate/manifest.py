@@ -1,4 +1,4 @@
-"""What a result depends on, by digests: tasks with their items, prompts and judges; the model with its weights."""
+"""Manifests: digests of everything that a result depends on, such as items, prompts, graders and weights."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from intact.tasks.likelihood import Likelihood
 from intact.tasks.task import Task
 
 USUAL = "int8"
-"""The profile that the command line takes unless told otherwise."""
+"""The default profile of the command line."""
 
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
-    """Everything that decides a run's result; the models are called by the names of `backends`."""
+    """Return a run's manifest; models have the names of `backends`."""
     first = next(iter(backends.values()))
     method, time = plan.method, template_time(backends.values())
     now = None if time is None else time.isoformat()
@@ -55,19 +55,19 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
 
 
 def profile_of(backend: Backend) -> str:
-    """The arithmetic of a model of ours; of others nothing is known."""
+    """Return the arithmetic profile of a model; the default one for an endpoint."""
     return backend.model.executor.profile if isinstance(backend, NativeBackend) else USUAL
 
 
 def continues_of(backends: Iterable[Backend]) -> str:
-    """How the endpoints among them go on from an answer that has begun."""
+    """Return the way in which endpoints continue an answer that has begun (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
 def command(
     plan: Plan, models: Sequence[str], profile: str = USUAL, continues: str = "no", now: str | None = None
 ) -> str:
-    """The command that regenerates a run."""
+    """Return the command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
         words += ["--with", f"{name}={plan.others.get(name, name)}"]
@@ -93,13 +93,13 @@ def command(
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value as JSON, its keys in order."""
+    """Return the SHA-256 of a value as JSON with sorted keys."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def grader_digest(task: Task) -> str:
-    """SHA-256 over what decides a verdict: the versions of the code that reads and judges, and the task's settings."""
+    """Return the SHA-256 of what decides a verdict: versions of the code that judges, and the task's settings."""
     return digest([versions_of_task(task).to_document(), task.settings])
 
 
@@ -109,7 +109,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of what parameters name: a table, a scorer's checkpoint."""
+    """Return the digests of files that parameters name, such as a table or a scorer's checkpoint."""
     found = {}
     for name, value in parameters.items():
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
@@ -137,13 +137,13 @@ def _model(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _asked(backend: Backend, prompt: Prompt) -> Any:
-    """What a model is given for a prompt: the rendered text; of an endpoint, or where that fails, the messages."""
+def _model_input(backend: Backend, prompt: Prompt) -> Any:
+    """Return the model's input for a prompt: rendered text; for an endpoint, or if that fails, the messages."""
     if not isinstance(backend, Rendering):
         return prompt
     try:
         return backend.render(prompt)
-    except IntactError:  # the problem will fail, and say so
+    except IntactError:  # the problem will fail with this message
         return prompt
 
 
@@ -163,7 +163,7 @@ def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any
         "versions": versions_of_task(chosen.task).to_document(),
         "digests": {
             "items": digest([[i.id, i.question, i.answer, i.data, i.secret] for i in items]),
-            "prompts": digest([[_asked(backend, prompt) for prompt in prompts] for backend in backends]),
+            "prompts": digest([[_model_input(backend, prompt) for prompt in prompts] for backend in backends]),
             "grader": grader_digest(chosen.task),
         },
     }

@@ -1,4 +1,4 @@
-"""Models for other machines: told by their digests, and pulled once where they are not."""
+"""Models for other machines: identified by digests, and pulled once where they are missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from filelock import FileLock
 from intact.catalogue import store
 from intact.errors import WorkerError
 
-PIECE = 16 << 20
-"""Bytes that are asked for at a time."""
+CHUNK = 16 << 20
+"""Most bytes of one request."""
 
 Read = Callable[[int, int], bytes]
-"""Gives at most `PIECE` bytes of a file, by its number, from a place on."""
+"""Returns at most `CHUNK` bytes of a file, by its number, from an offset on."""
 
 
 class File(NamedTuple):
@@ -30,12 +30,12 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Shipment:
-    """A model as a file or a folder of files, and how it is to be loaded.
+    """A model as a file or a folder of files, with the options to load it.
 
     Attributes
     ----------
     path : Path
-        Where it lies on the machine that ships it.
+        Its path on the machine that ships it.
     options : mapping
         For `intact.load`.
     """
@@ -46,14 +46,14 @@ class Shipment:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and digests."""
+        """SHA-256 of the files' names and digests."""
         return hashlib.sha256(repr(self.files).encode()).hexdigest()
 
     def read(self, number: int, start: int) -> bytes:
-        """A piece of a file, on the machine that ships it."""
+        """Read a part of a file, on the machine that ships it."""
         with _place(self.path, self.files[number]).open("rb") as stream:
             stream.seek(start)
-            return stream.read(PIECE)
+            return stream.read(CHUNK)
 
 
 def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
@@ -64,12 +64,12 @@ def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
 
 
 def receive(shipment: Shipment, read: Read) -> Path:
-    """Find a model on this machine, or pull it: once, however many workers ask.
+    """Return the path of a model on this machine, pulled once for all workers if it is missing.
 
     Raises
     ------
     WorkerError
-        If what was pulled is not what was promised.
+        If a file that was pulled does not have its digest.
     """
     if all(_is(shipment.path, file) for file in shipment.files):
         return shipment.path

@@ -1,10 +1,10 @@
 """Perplexity of a text: windows of a fixed length, log-probabilities summed as exact integers.
 
 The text is tokenised whole and cut into windows of ``context`` tokens that do not overlap; a rest that fills no window
-is left out. Where the model wants a first token (BOS), it replaces the first token of each window. Every token of the
+is left out. If the model expects a first token (BOS), it replaces the first token of each window. Every token of the
 second half of a window is scored, given all tokens before it in the window: these are the positions of llama.cpp's
-perplexity tool, so that the numbers can be laid side by side. The sums are integers, and the last step is
-rounded as `intact.exact` defines it: all figures are the same bits everywhere.
+perplexity tool, so that numbers can be compared. Sums are integers, and the last step is rounded as `intact.exact`
+defines: all figures are the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCALE = 1 << 24
 
 
 class TokenScorer(Protocol):
-    """What is measured: gives the log-probability of each token after the first, Q24 nats."""
+    """A model that scores each token after the first, in Q24 nats."""
 
     def logprobs(self, tokens: Sequence[int]) -> NDArray[np.int64]:
         """Return int64 of shape (len(tokens) - 1,): element i is log p(tokens[i + 1] | tokens[: i + 1])."""
@@ -33,12 +33,12 @@ class TokenScorer(Protocol):
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """The exact sums over all scored tokens, and what follows from them.
+    """Exact sums over all scored tokens, and the figures that follow from them.
 
     Attributes
     ----------
     windows, tokens
-        How many windows were read and tokens scored.
+        Numbers of windows read and of tokens scored.
     total
         Sum of the log-probabilities (at most 0), Q24 nats.
     squares

@@ -1,4 +1,4 @@
-"""What is to be evaluated: everything that a result depends on besides the model, as a value."""
+"""The plan of an evaluation: everything that a result depends on besides the model, as a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METHOD = "chain_of_thought"
 
 
 class Unit(NamedTuple):
-    """A piece of work: an item of a task under a seed, by their places. They sort as they stand in a result file."""
+    """A unit of work: an item of a task under a seed, by their places; sorted as in a result file."""
 
     task: int
     seed: int
@@ -28,27 +28,26 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks, a method, and how it samples.
+    """Tasks, a method, and its sampling.
 
     Attributes
     ----------
     items : tuple of tuple of Item
         The items of each task.
     method : Method
-        Who works on them; tasks that are judged by likelihoods have no use for it.
+        The method; tasks judged by likelihoods do not use it.
     parameters, sampling : mapping
-        The method's own, and the user's wishes (`max_tokens`, `temperature`, ...).
+        The method's own, and the sampling parameters given (`max_tokens`, `temperature`, ...).
     seeds : tuple of int
-        Every item is worked on under each.
+        Every item is run under each seed.
     budget : Budget
-        What a problem may cost.
+        The budget of one problem.
     limit : int or None
-        How many items of each task were asked for.
+        The number of items of each task; None for all.
     source : str
-        What finds the method: its name, or ``FILE.py:NAME``.
+        The method's name, or ``FILE.py:NAME``.
     others : mapping of str to str
-        What finds the models besides the first, by the names that the method calls them; those not told are found by
-        these names.
+        Names or paths of the models besides the first, by the names that the method calls them.
     """
 
     tasks: tuple[Chosen, ...]
@@ -77,35 +76,33 @@ class Plan:
             )
         for chosen in self.tasks:
             if not chosen.task.graded:
-                raise ParameterError(
-                    f"{chosen.task.name} is a list of statements: nothing here can judge its answers yet"
-                )
+                raise ParameterError(f"{chosen.task.name} is a list of statements, and its answers cannot be graded")
 
     def units(self) -> Iterator[Unit]:
-        """All that is to be done, in the order of the result file."""
+        """Yield all units, in the order of the result file."""
         for task, items in enumerate(self.items):
             for seed in range(1 if isinstance(self.tasks[task].task, Likelihood) else len(self.seeds)):
                 for item in range(len(items)):
                     yield Unit(task, seed, item)
 
     def item(self, unit: Unit) -> Item:
-        """The item of a unit."""
+        """Return the item of a unit."""
         return self.items[unit.task][unit.item]
 
     def style(self, task: int, converses: bool) -> Style:
-        """How a task is asked of a model that takes conversations, or does not."""
+        """Return a task's prompt style for a model that takes conversations, or does not."""
         if isinstance(self.tasks[task].task, Likelihood):
             return "base"
         return self.tasks[task].style or ("chat" if converses else "base")
 
     def problem(self, unit: Unit, converses: bool) -> Problem:
-        """A unit as methods see it."""
+        """Return a unit as a problem for methods."""
         chosen = self.tasks[unit.task]
         style = self.style(unit.task, converses)
         return chosen.task.problem(self.item(unit), style, self.seeds[unit.seed], chosen.shots)
 
-    def wishes(self, task: int, converses: bool) -> dict[str, Any]:
-        """How a task is sampled: where a model only continues texts, the task says what ends an answer."""
+    def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
+        """Return the sampling parameters of a task; for a base model they include the task's stop strings."""
         stops = {} if self.style(task, converses) == "chat" else {"stop": self.tasks[task].task.stops}
         return stops | dict(self.sampling)
 
@@ -121,12 +118,12 @@ def plan(
     budget: Budget | str = "",
     others: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Load the first items of tasks, and put together what is to be done with them.
+    """Load the first items of tasks, and put the plan together.
 
     Raises
     ------
     ParameterError, FormatError
-        If something makes no sense, or a task's items are absent, damaged or ambiguous.
+        If an argument is invalid, or a task's items are absent, damaged or ambiguous.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     found = find(method)

@@ -1,8 +1,8 @@
-"""Result files: what a run states, in bytes that do not depend on how it was run.
+"""Result files: a run's result in bytes that do not depend on threads, batch, order or machines.
 
 A file of JSON lines: the manifest, a record for each item under each seed in the order of the items, the scores. The
-trees of texts lie beside it, one a line in the same order; what may differ from run to run (times, host, versions of
-packages) in a third file.
+trees of texts are in a second file, one per line in the same order; whatever may differ from run to run (times, host,
+versions of packages) is in a third.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _RECORD = {
 
 
 def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """A mapping whose fields are of these kinds, and whose mappings hold numbers.
+    """Validate a mapping: its fields have these types, and its measures and costs are numbers.
 
     Raises
     ------
     TypeError, KeyError
-        If it is none.
+        If it does not.
     """
     if not isinstance(value, dict):
         raise TypeError(f"{value!r:.80} should be an object")
@@ -45,29 +45,29 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
             raise TypeError(f"{name} is {value[name]!r:.80}")
     for name in ("measures", "cost"):
         if any(type(figure) not in _NUMBER for figure in dict(value.get(name, {})).values()):
-            raise TypeError(f"{name} holds something else than numbers")
+            raise TypeError(f"{name} must hold numbers only")
     return value
 
 
 class ItemSample(NamedTuple):
-    """A text that a method had written, and that nothing followed.
+    """A complete text: a leaf of a method's tree.
 
     Attributes
     ----------
     branch : str
-        Its place in the tree of texts.
+        Its branch in the tree of texts.
     answer : str or None
-        As the task reads it.
+        As read by the task.
     correct : bool or None
-        None where that is undecided (`intact.tasks.task.Task.grade`).
+        None if undecided (`intact.tasks.task.Task.grade`).
     tokens : int
-        From the root on.
+        Number of tokens from the root on.
     logprob : float
-        Of these tokens, in nats.
+        Log-probability of these tokens, in nats.
     why : str
-        Why writing ended.
+        The stop reason.
     measures : mapping
-        What the task measures besides.
+        The task's further measures.
     """
 
     branch: str
@@ -80,22 +80,22 @@ class ItemSample(NamedTuple):
 
 
 class ItemRecord(NamedTuple):
-    """An item under a seed.
+    """The result of an item under a seed.
 
     Attributes
     ----------
     task, seed
         The place of its task in the manifest; the seed itself.
     right, answer : str
-        The right answer, as the data have it, and the method's.
+        The right answer of the data, and the method's.
     correct : bool or None
-        Whether the method's is right; None where that is undecided.
+        If true, the method's answer is right; None if undecided.
     chosen : int or None
-        Which sample the answer is taken from.
+        The sample that the answer is taken from.
     confidence : float or None
         The method's own estimate.
     measures : mapping
-        What the task measures besides, of the chosen sample.
+        The task's further measures of the chosen sample.
     cost : mapping
         Tokens, prefill, operations, ..., without seconds.
     """
@@ -116,21 +116,21 @@ class ItemRecord(NamedTuple):
 
     @property
     def undecided(self) -> bool:
-        """Return whether the verdict on the answer, or on one of the samples, is undecided."""
+        """If true, the verdict on the answer, or on one of the samples, is undecided."""
         return self.correct is None or any(sample.correct is None for sample in self.samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the record as JSON has it."""
         return self._asdict() | {"samples": [sample._asdict() for sample in self.samples]}
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> ItemRecord:
-        """What `as_dict` gave.
+        """Build a record from the result of `as_dict`.
 
         Raises
         ------
         TypeError, KeyError
-            If it did not.
+            If a field is missing or of another type.
         """
         samples = tuple(ItemSample(**typed(sample, _SAMPLE)) for sample in value["samples"])
         found = cls(**{**typed(value, _RECORD), "samples": samples})
@@ -140,7 +140,7 @@ class ItemRecord(NamedTuple):
 
 
 class TaskScore(NamedTuple):
-    """A figure of a task, with its 95% interval, and how that was found."""
+    """A metric of a task, with its 95% interval and the name of the interval."""
 
     task: int
     metric: str
@@ -153,16 +153,16 @@ class TaskScore(NamedTuple):
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """What a run states.
+    """The result of a run.
 
     Attributes
     ----------
     manifest : mapping
         The model by its digests, version of the arithmetic, tasks by their digests, method, parameters, seeds.
     traces : tuple of str
-        The line of each record's tree of texts; empty, if they are not at hand.
+        The line of each record's tree of texts; empty if unknown.
     receipts : tuple of RunReceipt, str or None
-        Each record's receipt, or why it has none, where receipts were asked for. No part of what the run states.
+        Each record's receipt, or the reason it has none, if receipts were requested. No part of the result file.
     """
 
     manifest: Mapping[str, Any]
@@ -173,11 +173,11 @@ class EvaluationRun:
 
     @property
     def undecided(self) -> list[ItemRecord]:
-        """Return the records with a verdict that is undecided."""
+        """The records with an undecided verdict."""
         return [record for record in self.records if record.undecided]
 
     def data(self) -> bytes:
-        """The result file."""
+        """Return the bytes of the result file."""
         last = {
             "scores": [score._asdict() for score in self.scores],
             "traces": hashlib.sha256(self.trees()).hexdigest(),
@@ -187,12 +187,12 @@ class EvaluationRun:
         return _bytes(line(value) for value in [*values, last])
 
     def trees(self) -> bytes:
-        """The file of trees beside it."""
+        """Return the bytes of the file of trees."""
         return _bytes(self.traces)
 
 
 def line(value: Any) -> str:
-    """A value as one line of JSON."""
+    """Format a value as one line of JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Runs an evaluation: everything in a plan, in any order, on any number of machines, to one and the same result."""
+"""Runs an evaluation: a plan's units in any order, on any number of machines, with one and the same result."""
 
 from __future__ import annotations
 
@@ -28,28 +28,27 @@ def evaluate(
     done: Callable[[Done], None] | None = None,
     worker: Worker | None = None,
 ) -> EvaluationRun:
-    """Work on all of a plan.
+    """Run all units of a plan.
 
     Parameters
     ----------
     backends : mapping of str to Backend
-        The models by name; the first is the one that is evaluated.
+        The models by name; the first is evaluated.
     how : How, optional
-        Where results are kept, how many problems are worked on at a time. Changes nothing of the result.
+        The journal, the number of problems at a time. Does not change the result.
     shuffle : int, optional
-        Work in an order of chance, so that what is seen on the way is no worse than any other part; changes nothing
-        either.
+        Seed of a random order, so that the progress shown is an unbiased estimate. Does not change the result.
     described : mapping, optional
         The plan's manifest, if it is known.
     done : callable, optional
-        Told of every unit when it is done.
+        Called with every unit when it is done.
     worker : callable, optional
-        Who does the work, instead of this process.
+        Does the work instead of this process.
 
     Raises
     ------
     ParameterError
-        If every problem failed, saying how.
+        If every problem failed; with the first error.
     """
     described, how = described or manifest(plan, backends), how or How()
     units = list(plan.units())

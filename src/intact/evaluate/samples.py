@@ -1,4 +1,4 @@
-"""The texts of a trace that nothing followed: what a method had to choose from."""
+"""The leaves of a trace: the complete texts that a method chose from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.evaluate.results import ItemRecord
 
 
 class Leaf(NamedTuple):
-    """A text as a whole, from the root on."""
+    """A complete text, from the root on."""
 
     branch: str
     text: str
@@ -19,7 +19,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
-    """The leaves of a tree, in the order in which they were asked for; what other methods wrote is theirs."""
+    """Yield the leaves of a tree in the order of requests, without the texts of methods that were called."""
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
     inner = {node["parent"] for node in texts.values()}
     for branch, node in texts.items():
@@ -34,11 +34,11 @@ def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
 
 
 def direct(records: Sequence[ItemRecord]) -> int:
-    """How many samples each problem has, if they are independent draws of answers; else 0.
+    """Return the number of samples of each problem if they are independent draws of answers; else 0.
 
-    Curves over the number of samples make sense only where every problem has as many, all forked from the prompt
-    itself and none cut off by others' ends or by a budget, and where what the method answers is what the sample that
-    it chose answers. Choices of which likelihoods are compared are no draws.
+    Curves over the number of samples are valid only if every problem has the same number, all forked from the prompt
+    itself and none cut off by others' ends or by a budget, and if the method's answer is that of the sample it chose.
+    Choices whose likelihoods are compared are not draws.
     """
     counts = {len(record.samples) for record in records}
     if len(counts) != 1:

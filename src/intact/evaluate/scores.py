@@ -1,4 +1,4 @@
-"""The figures that a run ends with, each with an interval."""
+"""The scores of a run, with intervals."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import Likelihood
 
 DIGITS = 10
-"""Significant digits of a stated figure, rounded half to even from the double that is nearest to it."""
+"""Significant digits of a score, rounded half to even from the nearest double."""
 
 
 def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[TaskScore, ...]:
-    """All figures of all tasks.
+    """Return all scores of all tasks.
 
     Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
-    follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's where each problem was asked once, else those of
-    Student's t over problems as clusters, as several answers to a problem are not independent. Where all values or all
-    problems are alike, or there is one problem, there is none, which the interval's name says. A task with a verdict
-    that is undecided has no figures but those that need no verdict.
+    follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's if each problem was asked once, else those of
+    Student's t over problems as clusters, as several answers to a problem are not independent. If all values or all
+    problems are alike, or there is one problem, there is no interval, and its name says why. A task with an undecided
+    verdict has only the scores that need no verdict.
     """
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
@@ -36,30 +36,30 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 
 
 def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
-    """Hold scores against the records that they are about.
+    """Check that scores follow from the records.
 
     Parameters
     ----------
     nearly : bool
-        If true, a part in a million may differ: files of version 1 were computed with SciPy and NumPy.
+        If true, allow a relative difference of 1e-6: files of version 1 were computed with SciPy and NumPy.
 
     Raises
     ------
     ValueError
-        If one is not what `scores` makes of them.
+        If a score differs from that of `scores`.
     """
     for place in sorted({score.task for score in stated}):
         own = [record for record in records if record.task == place]
-        told = {score.metric: score for score in stated if score.task == place}
-        measures = tuple(name for name in told if own and all(name in record.measures for record in own))
-        due = {score.metric: score for score in _of_task(place, own, "acc" in told, measures)} if own else {}
-        for metric, score in told.items():
+        given = {score.metric: score for score in stated if score.task == place}
+        measures = tuple(name for name in given if own and all(name in record.measures for record in own))
+        due = {score.metric: score for score in _of_task(place, own, "acc" in given, measures)} if own else {}
+        for metric, score in given.items():
             if metric not in due or not (score == due[metric] or (nearly and _alike(score, due[metric]))):
-                raise ValueError(f"{metric} of task {place} is not what the records come to: {due.get(metric)}")
+                raise ValueError(f"{metric} of task {place} does not follow from the records: {due.get(metric)}")
 
 
 def _alike(one: TaskScore, other: TaskScore) -> bool:
-    """Whether two scores are the same but for the last digits of a library's sums."""
+    """If true, two scores are the same but for the last digits of a library's sums."""
     pairs = zip((one.value, one.low, one.high), (other.value, other.low, other.high), strict=True)
     near = all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs)
     return near and (one.problems, one.interval) == (other.problems, other.interval)
@@ -77,7 +77,7 @@ def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: 
 
 
 def curve(most: int) -> list[int]:
-    """The numbers of samples at which curves are drawn: powers of two, and all."""
+    """Return the numbers of samples of a curve: powers of two, and all."""
     return sorted({*(1 << i for i in range(most.bit_length())), most})
 
 

@@ -1,4 +1,4 @@
-"""Learning a value head from a task: samples, most of them from a journal; their hidden states; how far it is right."""
+"""Training a value head on a task: graded samples, their hidden states, and held-out figures."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.task import Item, Task
 
 PLACES = 8
-"""Of a text whose hidden states are learnt from, at most."""
+"""Most hidden states of one text that are learnt from."""
 
 
 class GradedTexts(NamedTuple):
-    """A problem's texts, and which of them are right."""
+    """A problem's texts, with flags for those that are right."""
 
     item: Item
     states: list[State]
@@ -33,12 +33,12 @@ class GradedTexts(NamedTuple):
 
 @method("none", temperature=0.7)
 def samples(problem: Problem, *, n: int = 4) -> Steps:
-    """Sample n texts: those that every method that samples from the prompt has under this seed.
+    """Sample n texts, which are those of every method that samples from the prompt under this seed.
 
     Parameters
     ----------
     n : int
-        Samples.
+        Number of samples.
     """
     states = yield [Extend(problem.start)] * n
     return Answer("sampled", details={"states": states})
@@ -54,9 +54,9 @@ def sample(
     seed: int = 0,
     journal: Path | None = None,
 ) -> Generator[GradedTexts, None, None]:
-    """Sample problems' texts, and grade them; what the journal has is not written again.
+    """Sample problems' texts, or take them from the journal, and grade them.
 
-    Texts whose verdict is undecided (`Task.grade`) are left out.
+    Texts with an undecided verdict (`Task.grade`) are left out.
     """
     chat = backend.model.tokenizer.chat_template is not None
     jobs = [MethodJob(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
@@ -71,9 +71,9 @@ def sample(
 
 
 def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[int]:
-    """Behind how many of a text's tokens its hidden states are learnt from: after lines, and at the end.
+    """Return the numbers of tokens after which hidden states are learnt from: at ends of lines, and at the end.
 
-    Of more than `most` the last is kept, and of the others as many at even distances. An end token is no part of it.
+    Of more than `most` places the last is kept, and the others at even distances. An end token does not count.
     """
     tokens = state.tokens[: state.length - (state.why == "end")]
     ends = [i + 1 for i, token in enumerate(tokens) if b"\n" in backend.token_bytes(token)]
@@ -83,7 +83,7 @@ def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[
 
 
 def examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[Example]:
-    """The hidden states of a problem's texts; of what has no text there is none."""
+    """Return the hidden states of a problem's texts, without empty ones."""
     profile, found = profile_of(backend.identity), []
     for state, right in zip(sampled.states, sampled.right, strict=True):
         rows = backend.hidden(state, places_of(backend, state))
@@ -93,20 +93,20 @@ def examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[Example]:
 
 
 class Figures(NamedTuple):
-    """How far values can be trusted, on problems that were held out.
+    """The accuracy of values on held-out problems.
 
     Attributes
     ----------
     auroc : float or None
-        The chance that a right text is valued above a wrong one, at the end.
+        The chance that a right text has a higher value than a wrong one, at the end.
     auroc_within : float or None
         The same between texts of one problem, on average.
     auroc_half : float or None
-        As the first, by the value half-way through the places.
+        The same by the value half-way through the places.
     ece, brier : float
         Calibration error and mean squared error, at the end.
     base : float
-        The share of right texts; saying it always has a squared error of base (1 - base).
+        The share of right texts; as a constant value it has a squared error of base (1 - base).
     chosen, anyone, best : float
         Share of problems right when the text of the largest value is taken, a random one, the best one.
     """
@@ -123,7 +123,7 @@ class Figures(NamedTuple):
 
 
 def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
-    """Judge values that were given to texts by what was learnt from other problems."""
+    """Judge the values of texts by a head that was learnt from other problems."""
     right = [example.right for example in examples]
     ends = [values[-1] for values in learnt.held_out]
     groups: dict[str, list[int]] = {}
@@ -145,12 +145,12 @@ def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
 
 
 def learn_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> ValueHead:
-    """Learn a value head from problems' texts.
+    """Train a value head on problems' texts.
 
     Parameters
     ----------
     origin : mapping
-        Where the texts come from, to be told in the file.
+        Where the texts come from, recorded in the file.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def learn_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: 
     if not examples:
         raise ParameterError("there are no texts to learn from")
     learnt = learn(examples)
-    told = {"texts": len(examples), "problems": len(sampled), "strength": learnt.strength}
-    told |= {"places": sum(len(example.states) for example in examples)}
-    value = dict(origin) | told | {"held_out": figures(examples, learnt)._asdict()}
+    facts = {"texts": len(examples), "problems": len(sampled), "strength": learnt.strength}
+    facts |= {"places": sum(len(example.states) for example in examples)}
+    value = dict(origin) | facts | {"held_out": figures(examples, learnt)._asdict()}
     return ValueHead.of(backend.identity, learnt.weights.tolist(), learnt.bias, value)

@@ -1,4 +1,4 @@
-"""Does what a plan says: units go in, records come out, in whatever order they end."""
+"""Does the units of a plan and yields their records, in the order in which they end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from intact.tasks.likelihood import Likelihood
 
 
 class Done(NamedTuple):
-    """A unit, its record, its tree of texts as a line of JSON, and its receipt or why it has none."""
+    """A unit, its record, its tree of texts as a line of JSON, and its receipt or the reason it has none."""
 
     unit: Unit
     record: ItemRecord
@@ -36,18 +36,18 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True)
 class How:
-    """How work is done; nothing of it changes what comes out.
+    """Options of the work that do not change the result.
 
     Attributes
     ----------
     journal : Path or None
-        A folder where texts and verdicts are kept, and found.
+        A folder with journals of texts and verdicts.
     parallel : int
-        Problems at a time, at most.
+        Most problems at a time.
     progress : callable or None
-        Told now and then how many tokens have been written.
+        Called from time to time with the number of tokens written.
     receipt : bool
-        Whether every unit shall have a receipt.
+        If true, make a receipt for every unit.
     """
 
     journal: Path | None = None
@@ -68,7 +68,7 @@ class _Pending:
 
 
 def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
-    """Work on units, in the order given, many at a time; each record as soon as it is judged."""
+    """Work on units in the order given, many at a time, and yield each as soon as it is judged."""
     backend = next(iter(backends.values()))
     with Judge(how.journal) as judge:
         for task in dict.fromkeys(unit.task for unit in units):
@@ -90,7 +90,7 @@ def _solve(
     jobs = (MethodJob(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
     options: dict[str, Any] = {"budget": plan.budget, "journal": how.journal, "parallel": how.parallel}
     options["receipt"] = how.receipt
-    sampling = plan.wishes(units[0].task, converses)
+    sampling = plan.task_sampling(units[0].task, converses)
     pending: list[_Pending] = []
     with closing(solve_all(backends, jobs, sampling=sampling, progress=how.progress, **options)) as results:
         for number, result in results:
@@ -128,20 +128,20 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
-    """Have a result's answer and its samples judged.
+    """Start to judge a result's answer and its samples.
 
-    A sample that was not read to the end, because algebra gave up, is undecided; so is the answer that comes of it.
+    A sample whose answer could not be read, because algebra timed out, is undecided; so is the result's answer.
     """
     task, item = plan.tasks[unit.task].task, plan.item(unit)
     found = list(leaves(result.trace["nodes"]))
     answers: list[str | None] = []
     unread: list[bool] = []
     for leaf in found:
-        with noting() as given_up:
+        with noting() as timeouts:
             answers.append(task.read_for(item, leaf.text))
-        unread.append(bool(given_up))
-    asked = zip([result.answer.answer, *answers], [any(unread), *unread], strict=True)
-    verdicts = [ready(None) if gave_up else judge.ask(task, item, answer) for answer, gave_up in asked]
+        unread.append(bool(timeouts))
+    to_judge = zip([result.answer.answer, *answers], [any(unread), *unread], strict=True)
+    verdicts = [ready(None) if timed_out else judge.ask(task, item, answer) for answer, timed_out in to_judge]
     return _Pending(unit, result, found, answers, verdicts)
 
 
@@ -155,7 +155,9 @@ def _done(plan: Plan, one: _Pending) -> Done:
     places = [leaf.branch for leaf in one.leaves]
     chosen = places.index(result.trace["chosen"]) if result.trace["chosen"] in places else None
     seed = plan.seeds[one.unit.seed]
-    measures = task.measure(item, "") if chosen is None else samples[chosen].measures  # no text, no answer
+    measures = (
+        task.measure(item, "") if chosen is None else samples[chosen].measures
+    )  # without a text there is no answer
     record = ItemRecord(
         one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,

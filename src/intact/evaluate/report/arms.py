@@ -1,4 +1,4 @@
-"""Runs side by side: what each is called, what it shares with others, and what forbids comparing them."""
+"""Runs side by side: their names, and the differences that flag or forbid a comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReportArm:
     Attributes
     ----------
     name : str
-        What tells the run from the others.
+        A name that distinguishes the run from the others.
     path : Path
         The run's file.
     task : int
@@ -39,7 +39,7 @@ class ReportArm:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the manifest says of the task."""
+        """The task's entry in the manifest."""
         found: Mapping[str, Any] = self.run.manifest["tasks"][self.task]
         return found
 
@@ -50,21 +50,21 @@ class ReportArm:
 
     @cached_property
     def records(self) -> list[ItemRecord]:
-        """Those of the task."""
+        """The entries of the task."""
         return [record for record in self.run.records if record.task == self.task]
 
     @property
     def scores(self) -> list[TaskScore]:
-        """Those of the task."""
+        """The entries of the task."""
         return [score for score in self.run.scores if score.task == self.task]
 
     def score(self, *metrics: str) -> TaskScore | None:
-        """The first of these that there is."""
+        """Return the score of the first of some metrics that exists."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
     @cached_property
     def rates(self) -> dict[str, float]:
-        """How often the method is right on each problem, over seeds."""
+        """The share of right answers to each problem, over seeds."""
         found: dict[str, list[bool]] = {}
         for record in self.records:
             found.setdefault(record.id, []).append(bool(record.correct))
@@ -72,7 +72,7 @@ class ReportArm:
 
     @cached_property
     def samples(self) -> dict[str, tuple[int, int]]:
-        """Samples of each problem, and how many of them are right; empty where they are no independent draws."""
+        """The samples of each problem and the right ones among them; empty unless they are independent draws."""
         if direct(self.records) < 2:
             return {}
         found: dict[str, tuple[int, int]] = {}
@@ -83,19 +83,19 @@ class ReportArm:
 
     @cached_property
     def counts(self) -> tuple[Floats, Floats]:
-        """The same as two arrays."""
+        """The samples and right ones of each problem, as two arrays."""
         pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
         return pairs[:, 0], pairs[:, 1]
 
     def trees(self) -> Iterator[tuple[ItemRecord, Mapping[str, Any]]]:
-        """Records with their trees of texts, where these are at hand."""
+        """Yield the task's records with their trees of texts, if these are known."""
         for record, text in zip(self.run.records, self.run.traces, strict=False):
             if record.task == self.task:
                 yield record, json.loads(text)
 
 
 def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
-    """The tasks of all runs, run by run.
+    """Return the tasks of all runs, run by run.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
 
 
 def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
-    """Names as short as tells the runs apart: method and what was asked of it, the model, at last the file."""
+    """Return short names that distinguish the runs: method and parameters, then the model, then the file."""
     methods = [_method(run) for run in runs.values()]
     models = [str(run.manifest["models"][0]["name"]) for run in runs.values()]
     names = methods if len(set(models)) == 1 else [f"{a}, {b}" for a, b in zip(models, methods, strict=True)]
@@ -126,12 +126,12 @@ def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
 
 def _method(run: EvaluationRun) -> str:
     method = run.manifest["method"]
-    wishes = [f"{name}={value}" for name, value in method["parameters"].items() if name in ("n", "k", "m", "width")]
-    return f"{method['name']} {','.join(wishes)}".strip()
+    settings = [f"{name}={value}" for name, value in method["parameters"].items() if name in ("n", "k", "m", "width")]
+    return f"{method['name']} {','.join(settings)}".strip()
 
 
 def pairs_of(arms: Sequence[ReportArm]) -> Iterator[tuple[ReportArm, ReportArm, str, list[str]]]:
-    """Every two arms of a task, what forbids comparing them (or nothing), and what else differs."""
+    """Yield every two arms of a task, the reason not to compare them (or an empty text), and other differences."""
     for one, other in combinations(arms, 2):
         if one.about["name"] != other.about["name"]:
             continue

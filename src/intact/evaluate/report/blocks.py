@@ -1,4 +1,4 @@
-"""What a report consists of, before anyone decides whether it becomes HTML or Markdown."""
+"""The parts of a report, independent of its format, HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Paragraph(NamedTuple):
-    """A paragraph; a warning is one that must not be overlooked."""
+    """A paragraph; a warning is emphasised."""
 
     text: str
     warning: bool = False
@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture in SVG, and in a sentence what it shows."""
+    """A picture in SVG, with a caption of one sentence."""
 
     svg: str
     caption: str
@@ -34,7 +34,7 @@ class Code(NamedTuple):
 
 
 class TextTree(NamedTuple):
-    """Something that opens: a line, a text, and what is below."""
+    """An item that unfolds: a line, a text, and further items."""
 
     line: str
     text: str
@@ -43,7 +43,7 @@ class TextTree(NamedTuple):
 
 
 class TextTrees(NamedTuple):
-    """Trees that belong together; `more` of them are not in the report."""
+    """A list of trees; `more` of them are left out of the report."""
 
     trees: Sequence[TextTree]
     more: int = 0
@@ -53,7 +53,7 @@ Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
 
 
 class Section(NamedTuple):
-    """A title, and what is below it."""
+    """A title with blocks."""
 
     title: str
     blocks: Sequence[Block]

@@ -1,4 +1,4 @@
-"""What a report says: scores, comparisons, curves, costs, calibration, problems, failures, how to make it again."""
+"""The contents of a report: scores, comparisons, curves, costs, calibration, problems, failures, commands."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from intact.stats.laws.frontier import Point, frontier
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap
 
-FORETOLD = (100, 1_000, 10_000)
-"""Numbers of samples whose coverage is foretold."""
+EXTRAPOLATED = (100, 1_000, 10_000)
+"""Numbers of samples for which coverage is extrapolated."""
 _COUNTED = ("accuracy", "acc")
-_SHOWN = 16
-"""Digits of digests; the result files have all."""
+_DIGEST = 16
+"""Digits of digests in a report."""
 
 
 def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocument:
-    """Put together what runs state.
+    """Build the report of runs.
 
     Parameters
     ----------
@@ -66,17 +66,17 @@ def _section(title: str, blocks: Iterator[Block]) -> list[Section]:
 
 
 def _settled(value: float) -> float:
-    """A figure to ten digits, so that the last bits of a library's sum turn no tie of those that are printed."""
+    """Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
     return significant(value, DIGITS)
 
 
 def percent(value: float) -> str:
-    """A share, as people read it."""
+    """Format a share as a percentage."""
     return f"{_settled(value):.1%}"
 
 
 def _points(difference: float) -> str:
-    """A difference of shares in percentage points."""
+    """Format a difference of shares in percentage points."""
     return f"{_settled(100 * _settled(difference)):+.1f}"
 
 
@@ -85,7 +85,7 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def _drawn(bound: float | None) -> float:
-    """A bound for a figure, which draws none where there is none."""
+    """Return a bound as a picture takes it: nan for none."""
     return math.nan if bound is None else bound
 
 
@@ -99,11 +99,11 @@ def _cell(score: TaskScore) -> tuple[str, str]:
 def _scores(arms: Sequence[ReportArm]) -> Table:
     rows = []
     for arm in arms:
-        shown = [score for score in arm.scores if "@" not in score.metric]
+        chosen = [score for score in arm.scores if "@" not in score.metric]
         for kind in ("pass@", "majority@"):
             own = [score for score in arm.scores if score.metric.startswith(kind)]
-            shown += own[-1:] if kind == "majority@" or len(own) < 2 else [own[0], own[-1]]
-        for score in shown:
+            chosen += own[-1:] if kind == "majority@" or len(own) < 2 else [own[0], own[-1]]
+        for score in chosen:
             value, between = _cell(score)
             rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
     return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
@@ -120,7 +120,7 @@ def _caveats(runs: Mapping[Path, EvaluationRun]) -> Iterator[Paragraph]:
 
 
 def _comparisons(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """Differences on the same problems; p-values are corrected for how many there are."""
+    """Yield differences on the same problems; p-values are corrected for their number."""
     found, refused, flagged = [], [], []
     for one, other, forbidden, differing in pairs_of(arms):
         if forbidden:
@@ -137,8 +137,8 @@ def _comparisons(arms: Sequence[ReportArm]) -> Iterator[Block]:
     rows = []
     for one, other, difference, low, high, p in found:
         between = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
-        told = "" if p is None else f"{_settled(next(corrected)):.3g}"
-        rows.append([f"{one.name} − {other.name}", one.label, _points(difference), between, told])
+        corrected_p = "" if p is None else f"{_settled(next(corrected)):.3g}"
+        rows.append([f"{one.name} − {other.name}", one.label, _points(difference), between, corrected_p])
     if rows:
         yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
         yield Paragraph(
@@ -163,7 +163,7 @@ def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, 
 
 
 def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """Pass@k and majority@k over k, and what laws foretell of the former."""
+    """Yield pass@k and majority@k over k, and extrapolations of the former."""
     lines: list[figures.PlotLine] = []
     rows: list[list[str]] = []
     notes: list[Paragraph] = []
@@ -189,7 +189,7 @@ def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
     fitted = "; thin lines and bands are fitted laws" if rows else ""
     yield Picture(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
     if rows:
-        yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in FORETOLD]], rows)
+        yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in EXTRAPOLATED]], rows)
         yield Paragraph("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
     yield from notes
 
@@ -198,16 +198,16 @@ def _law(
     arm: ReportArm, most: int, rows: list[list[str]], notes: list[Paragraph]
 ) -> tuple[Floats, Floats, Floats, Floats]:
     n, c = arm.counts
-    k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), FORETOLD]))
+    k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED]))
     found = extrapolate(n, c, k)
     law = getattr(found.law, "family", "exp(a k^b)")
     of = {int(at): i for i, at in enumerate(found.k)}
-    foretold = [
-        f"{percent(found.coverage[of[at]])} ({_bounds(found.low[of[at]], found.high[of[at]])})" for at in FORETOLD
+    predicted = [
+        f"{percent(found.coverage[of[at]])} ({_bounds(found.low[of[at]], found.high[of[at]])})" for at in EXTRAPOLATED
     ]
     estimate, low, high = map(_settled, found.exponent)
     exponent = f"{estimate:.2f} ({low:.2f} to {high:.2f})"
-    rows.append([arm.name, law, exponent, *foretold])
+    rows.append([arm.name, law, exponent, *predicted])
     notes += [Paragraph(f"{arm.name}: {caution}.", True) for caution in found.cautions]
     near = found.k <= 8 * most
     return found.k[near], found.coverage[near], found.low[near], found.high[near]
@@ -262,7 +262,7 @@ def _calibration(arms: Sequence[ReportArm]) -> Iterator[Block]:
 
 
 def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """How often each problem is solved by each run: of its samples where they are draws, else of its seeds."""
+    """Yield how often each run solves each problem: over samples if they are draws, else over seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:
         return
@@ -294,8 +294,8 @@ def _again(runs: Mapping[Path, EvaluationRun]) -> Iterator[Block]:
     for path, run in runs.items():
         model = run.manifest["models"][0]
         numerics = " ".join(str(model[name]) for name in ("numerics", "profile") if name in model)
-        result = hashlib.sha256(run.data()).hexdigest()[:_SHOWN]
-        weights = str(model.get("weights", model.get("identity")))[:_SHOWN]
+        result = hashlib.sha256(run.data()).hexdigest()[:_DIGEST]
+        weights = str(model.get("weights", model.get("identity")))[:_DIGEST]
         rows.append([path.name, str(model["name"]), weights, numerics, result])
     yield Table(["file", "model", "digest of the weights", "numerics", "SHA-256 of the result"], rows)
     yield Paragraph("The same weights and numerics give the same bytes, with any threads, batch, order or machines.")

@@ -1,4 +1,4 @@
-"""Wrong answers as trees that open: the question, then every text that was written, as it was forked."""
+"""Wrong answers as trees that unfold: the question, then every text as it was forked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import TextTree
 
 MOST = 20
-"""Failures that are shown of a run."""
+"""Most failures of a run in a report."""
 LONGEST = 4000
-"""Characters of a text that are shown."""
+"""Most characters of a text in a report."""
 
 
 def failures(arm: ReportArm) -> list[TextTree]:
-    """The first wrong answers of a run, with their texts.
+    """Return the first wrong answers of a run, with their texts.
 
     Raises
     ------
@@ -36,12 +36,14 @@ def _failures(arm: ReportArm) -> list[TextTree]:
         if record.correct or not trace["nodes"]:
             continue
         seed = f", seed {record.seed}" if len(arm.run.manifest["seeds"]) > 1 else ""
-        line = f"{record.id}{seed}: {_told(record.answer)}, right is {_told(record.right)}"
+        line = f"{record.id}{seed}: {_short_answer(record.answer)}, right is {_short_answer(record.right)}"
         if len(record.samples) > 1:
             line += f"; {sum(bool(sample.correct) for sample in record.samples)} of {len(record.samples)} samples right"
         if record.why != "done":
             line += f" ({record.why}: {record.error})" if record.error else f" ({record.why})"
-        notes = {one.branch: f"{'right' if one.correct else 'wrong'}: {_told(one.answer)}" for one in record.samples}
+        notes = {
+            one.branch: f"{'right' if one.correct else 'wrong'}: {_short_answer(one.answer)}" for one in record.samples
+        }
         good = {sample.branch for sample in record.samples if sample.correct}
         found.append(TextTree(line, _question(trace["prompt"]), tuple(_grow(trace, notes, good))))
         if len(found) == MOST:
@@ -49,19 +51,19 @@ def _failures(arm: ReportArm) -> list[TextTree]:
     return found
 
 
-def _told(answer: str | None) -> str:
+def _short_answer(answer: str | None) -> str:
     text = "no answer" if answer is None else " ".join(answer.split())
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _question(prompt: str | Sequence[Sequence[str]]) -> str:
-    """A prompt as it is read: of a conversation all turns, each behind its role."""
+    """Format a prompt: of a conversation all turns, each after its role."""
     text = prompt if isinstance(prompt, str) else "\n\n".join(f"{role}: {content}" for role, content in prompt)
     return shortened(text)
 
 
 def shortened(text: str) -> str:
-    """Return a text that is not too long, else its two ends."""
+    """Return a text, or the two ends of one that is too long."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -69,7 +71,7 @@ def shortened(text: str) -> str:
 
 
 def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
-    """Every text below the one that it goes on from; calls of other methods after them."""
+    """Return every text below the one that it continues, then calls of other methods and of programs."""
     texts = {node["branch"]: node for node in trace["nodes"] if node["kind"] == "extend"}
     below: dict[str, list[str]] = {}
     for branch, node in texts.items():
@@ -82,16 +84,18 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
 
     def tree(branch: str) -> TextTree:
         node = texts[branch]
-        told = [f"{node['tokens']} tokens, {node['why']}", *scores.get(branch, ())]
-        told += [notes[branch]] if branch in notes else []
-        told += ["chosen"] if branch == trace["chosen"] else []
+        facts = [f"{node['tokens']} tokens, {node['why']}", *scores.get(branch, ())]
+        facts += [notes[branch]] if branch in notes else []
+        facts += ["chosen"] if branch == trace["chosen"] else []
         inner = tuple(tree(child) for child in below.get(branch, ()))
-        line = f"{branch.rpartition('/')[2]}: {'; '.join(told)}"
+        line = f"{branch.rpartition('/')[2]}: {'; '.join(facts)}"
         return TextTree(line, shortened(node.get("appended", "") + node["text"]), inner, branch in good)
 
     calls = [
         TextTree(
-            f"{node['method']}: {_told(node.get('answer'))}", "", tuple(_grow({**node, "chosen": None}, notes, good))
+            f"{node['method']}: {_short_answer(node.get('answer'))}",
+            "",
+            tuple(_grow({**node, "chosen": None}, notes, good)),
         )
         for node in trace["nodes"]
         if node["kind"] == "call" and "method" in node

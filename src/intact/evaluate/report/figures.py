@@ -1,4 +1,4 @@
-"""Pictures as SVG, to be read without colour: lines differ by their dashes and marks, areas by their darkness."""
+"""Pictures as SVG that are readable without colour: lines differ by dashes and marks, areas by darkness."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from intact.stats.checks import Floats, library
 
 WIDTH, HEIGHT = 4.8, 3.3
-"""In inches; so small that writing can be read on a phone."""
+"""Size in inches, small enough that text is readable on a phone."""
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = "os^Dv*"
 _COLOURS = ("#1b4f72", "#b03a2e", "#1e8449", "#6c3483", "#9c640c", "#212f3c")
 
 
 class PlotLine(NamedTuple):
-    """Points with bounds, and perhaps a fitted law through them."""
+    """Points with bounds, and optionally a fitted law."""
 
     name: str
     x: Sequence[float]
@@ -30,7 +30,7 @@ class PlotLine(NamedTuple):
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """What matplotlib draws, the same bytes each time."""
+    """Return a picture of matplotlib, with the same bytes each time."""
     mpl, kind = library("matplotlib"), library("matplotlib.figure").Figure
     style: dict[Any, Any] = {
         "svg.hashsalt": name,
@@ -58,7 +58,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
-    """Lines over a logarithmic axis; a law is a thin line without marks, in a band."""
+    """Draw lines over a logarithmic axis; a law is a thin line without marks, in a band."""
 
     def paint(figure: Any, axes: Any) -> None:
         for number, line in enumerate(lines):
@@ -84,12 +84,12 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
 
 
 def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
-    """Accuracy over tokens, with its bounds (nan: none); the frontier's points are filled, and joined."""
+    """Draw accuracy over tokens with its bounds (nan: none); points of the frontier are filled and joined."""
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
         for number, (label, (tokens, accuracy, low, high)) in enumerate(points.items()):
-            left = np.log(tokens) <= middle  # names lean towards the middle, by turns above and below
+            left = np.log(tokens) <= middle  # names lean towards the middle, alternately above and below
             offset, side = (6 if left else -6, -11 if number % 2 else 5), "left" if left else "right"
             bounds = np.clip([[accuracy - low], [high - accuracy]], 0, None)
             face = "black" if label in kept else "white"
@@ -118,7 +118,7 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
 
 
 def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """The share right over the confidence stated; marks grow with the number of problems."""
+    """Draw the share of right answers over confidence; marks grow with the number of problems."""
 
     def paint(figure: Any, axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")
@@ -140,7 +140,7 @@ def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]
 
 
 def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> str:
-    """A cell for each problem and run: the darker, the more often right; the problems that all solve stand left."""
+    """Draw a cell for each problem and run, darker for more right answers; problems solved most come first."""
     grid = np.array(shares, np.float64)
     grid = grid[:, np.argsort(-grid.mean(axis=0), kind="stable")]
 
