@@ -101,7 +101,7 @@ def picture(names: list[str]) -> str:
             y = top + GAP + place // ACROSS * (HEIGHT + GAP)
             shapes.append(f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5" class="box"/>')
             shapes.append(f'<text x="{x + 8}" y="{y + 19}" class="name">{name}</text>')
-            for number, line in enumerate(textwrap.wrap(purpose(name).replace("`", ""), 36)[:5]):
+            for number, line in enumerate(textwrap.wrap(purpose(name).replace("`", ""), 32)[:5]):
                 shapes.append(f'<text x="{x + 8}" y="{y + 35 + 13 * number}">{escape(line)}</text>')
         top += tall + GAP
     style = (
