@@ -11,10 +11,10 @@ import httpx
 import openai
 import pytest
 
-from intact.serve.apis.openai.batches import Batches, Endpoint
+from intact.serve.apis.openai.batches import Batches, BatchRequest, Endpoint
 from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
-from intact.serve.requests import BatchRequest, ChatRequest
+from intact.serve.requests import ChatRequest
 from support.serving import PATIENCE, running
 
 KEYS = ("first-client-0123456789", "second-client-0123456789")

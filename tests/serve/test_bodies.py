@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from intact.serve.apis.openai.responses import ResponsesRequest
+from intact.serve.apis.tokens import DetokenizeRequest
 from intact.serve.errors import ApiError
-from intact.serve.forms import LONG, VALUES, formed, parsed
-from intact.serve.requests import ChatRequest, CompletionRequest, DetokenizeRequest
+from intact.serve.forms import LONG, VALUES, parse_json, validate
+from intact.serve.requests import ChatRequest, CompletionRequest
 
 MANY = 50_000
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -49,7 +50,7 @@ CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
 )
 def test_what_is_wrong_often_is_told_once(form, body, param):
     with pytest.raises(ApiError) as raised:
-        formed(form, parsed(json.dumps(body).encode()))
+        validate(form, parse_json(json.dumps(body).encode()))
     assert raised.value.param == param
     assert len(raised.value.message) < 300
     assert raised.value.__cause__.error_count() <= 20
@@ -57,12 +58,12 @@ def test_what_is_wrong_often_is_told_once(form, body, param):
 
 def test_values_are_counted_before_they_are_made():
     at_most = b"[" + b",".join([b"1"] * (VALUES - 1)) + b"]"
-    assert len(parsed(at_most)) == VALUES - 1
+    assert len(parse_json(at_most)) == VALUES - 1
     text = json.dumps(['[{,\\"' * VALUES, '"'])  # what stands in a string is no value
-    assert len(parsed(text.encode())) == 2
+    assert len(parse_json(text.encode())) == 2
     for bomb in (b"[1,", b"{},", b'{"a":1},', b"[[]],"):
         with pytest.raises(ApiError, match="values") as raised:
-            parsed(b"[" + bomb * VALUES + b"1" + b"]" * 2)
+            parse_json(b"[" + bomb * VALUES + b"1" + b"]" * 2)
         assert raised.value.status == 413
 
 

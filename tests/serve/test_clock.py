@@ -47,13 +47,13 @@ def post(server, body):
 
 
 def test_requests_wait_and_end_as_ever(server, jumping):
-    gate = server.service.models.served["tiny"].gate
+    admission = server.service.models.served["tiny"].admission
     url = server.url + "/v1/chat/completions"
 
     async def scene():
         async with httpx.AsyncClient(headers=HEADERS, timeout=60) as client:
             under_way = [asyncio.create_task(client.post(url, json=LONG | {"seed": i})) for i in range(4)]
-            while gate.inside < 2 or gate.waiting < 2:
+            while admission.running < 2 or admission.waiting < 2:
                 await asyncio.sleep(0.002)
             refused = await client.post(url, json=SHORT)
             return refused, await asyncio.gather(*under_way)

@@ -17,7 +17,7 @@ import openai
 import pytest
 
 import intact
-from intact.serve.metrics import Lines
+from intact.serve.logs import TextFormatter
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "secret words"}], "max_tokens": 30, "seed": 9}
 START = 90.0
@@ -130,7 +130,7 @@ def test_a_full_disk_costs_one_request(tiny_path, tmp_path):
 
 
 def test_what_a_client_sends_begins_no_line_of_the_log():
-    log = Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    log = TextFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     sent = "/x\n12:00:00 INFO forged\r\x1b[2J\u2028\u202e\ud800"
     note = {"client": "local", "method": "GET", "path": sent, "status": 404, "ms": 1}
     record = logging.LogRecord("a", logging.INFO, "", 0, "%(method)s %(path)s %(status)s", (note,), None)

@@ -13,10 +13,10 @@ import pytest
 import intact
 from intact.engine.sequence import Request
 from intact.numerics.sampling import branch_key, make_sampling
-from intact.serve.admission import Gate
+from intact.serve.admission import AdmissionControl
 from intact.serve.errors import ApiError
 from intact.serve.models import Loading, Models
-from intact.serve.settings import Settings
+from intact.serve.settings import ServerSettings
 from support.serving import PATIENCE, running
 
 LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 900, "ignore_eos": True}
@@ -28,8 +28,8 @@ def post(server, body, **options):
     return httpx.post(server.url + "/v1/chat/completions", json=body, timeout=60, **options)
 
 
-async def served(gate, order, client, tokens=10, texts=1, priority=0, held=None):
-    async with gate.enter(client, tokens, texts, priority) as ticket:
+async def served(admission, order, client, tokens=10, texts=1, priority=0, held=None):
+    async with admission.admit(client, tokens, texts, priority) as ticket:
         order.append(client)
         await (asyncio.sleep(0) if held is None else held.wait())
         ticket.used = tokens
@@ -41,16 +41,16 @@ def run(scene):
 
 def test_the_client_that_had_least_goes_first():
     async def scene():
-        gate, order, held = Gate(10, 1, 100), [], asyncio.Event()
-        first = asyncio.create_task(served(gate, order, "greedy", held=held))
+        admission, order, held = AdmissionControl(10, 1, 100), [], asyncio.Event()
+        first = asyncio.create_task(served(admission, order, "greedy", held=held))
         await asyncio.sleep(0)
-        tasks = [asyncio.create_task(served(gate, order, "greedy")) for _ in range(6)]
+        tasks = [asyncio.create_task(served(admission, order, "greedy")) for _ in range(6)]
         await asyncio.sleep(0)
-        tasks += [asyncio.create_task(served(gate, order, "modest")) for _ in range(3)]
+        tasks += [asyncio.create_task(served(admission, order, "modest")) for _ in range(3)]
         await asyncio.sleep(0)
         held.set()
         await asyncio.gather(first, *tasks)
-        assert gate.inside == gate.waiting == gate.tokens == gate.texts == 0
+        assert admission.running == admission.waiting == admission.tokens == admission.texts == 0
         return order
 
     order = run(scene())
@@ -61,13 +61,13 @@ def test_the_client_that_had_least_goes_first():
 
 def test_who_stayed_away_has_saved_up_nothing():
     async def scene():
-        gate, order = Gate(10, 1, 100), []
+        admission, order = AdmissionControl(10, 1, 100), []
         for _ in range(50):
-            await served(gate, order, "busy")
+            await served(admission, order, "busy")
         held = asyncio.Event()
-        holder = asyncio.create_task(served(gate, order, "busy", held=held))
+        holder = asyncio.create_task(served(admission, order, "busy", held=held))
         await asyncio.sleep(0)
-        tasks = [asyncio.create_task(served(gate, order, name)) for name in ["new"] * 8 + ["busy"] * 8]
+        tasks = [asyncio.create_task(served(admission, order, name)) for name in ["new"] * 8 + ["busy"] * 8]
         await asyncio.sleep(0)
         held.set()
         await asyncio.gather(holder, *tasks)
@@ -79,14 +79,14 @@ def test_who_stayed_away_has_saved_up_nothing():
 
 def test_priority_orders_the_requests_of_one_client():
     async def scene():
-        gate, order, held = Gate(10, 1, 100), [], asyncio.Event()
+        admission, order, held = AdmissionControl(10, 1, 100), [], asyncio.Event()
         done = []
 
         async def one(name, priority):
-            async with gate.enter("a", 10, 1, priority):
+            async with admission.admit("a", 10, 1, priority):
                 done.append(name)
 
-        holder = asyncio.create_task(served(gate, order, "a", held=held))
+        holder = asyncio.create_task(served(admission, order, "a", held=held))
         await asyncio.sleep(0)
         tasks = [asyncio.create_task(one(name, priority)) for name, priority in [("x", 0), ("y", 5), ("z", -1)]]
         await asyncio.sleep(0)
@@ -99,12 +99,12 @@ def test_priority_orders_the_requests_of_one_client():
 
 def test_a_large_request_is_not_passed_for_ever():
     async def scene():
-        gate, order, held = Gate(10, 9, 100), [], asyncio.Event()
-        holder = asyncio.create_task(served(gate, order, "a", 5, held=held))
+        admission, order, held = AdmissionControl(10, 9, 100), [], asyncio.Event()
+        holder = asyncio.create_task(served(admission, order, "a", 5, held=held))
         await asyncio.sleep(0)
-        large = asyncio.create_task(served(gate, order, "large", 100))  # more than there is: alone it may
+        large = asyncio.create_task(served(admission, order, "large", 100))  # more than there is: alone it may
         await asyncio.sleep(0)
-        small = asyncio.create_task(served(gate, order, "small", 1))
+        small = asyncio.create_task(served(admission, order, "small", 1))
         await asyncio.sleep(0.01)
         assert order == ["a"]
         held.set()
@@ -116,21 +116,21 @@ def test_a_large_request_is_not_passed_for_ever():
 
 def test_a_full_queue_says_when_to_come_again():
     async def scene():
-        gate, held = Gate(10, 1, 2), asyncio.Event()
-        tasks = [asyncio.create_task(served(gate, [], "a", held=held)) for _ in range(3)]
+        admission, held = AdmissionControl(10, 1, 2), asyncio.Event()
+        tasks = [asyncio.create_task(served(admission, [], "a", held=held)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(ApiError) as raised:
-            await served(gate, [], "b")
+            await served(admission, [], "b")
         assert raised.value.status == 429
         assert 1 <= raised.value.after <= 60
         tasks[1].cancel()  # who leaves the queue leaves a place
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        tasks.append(asyncio.create_task(served(gate, [], "b")))
+        tasks.append(asyncio.create_task(served(admission, [], "b")))
         await asyncio.sleep(0)
         held.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert gate.inside == gate.waiting == gate.tokens == 0
+        assert admission.running == admission.waiting == admission.tokens == 0
 
     run(scene())
 
@@ -156,13 +156,13 @@ def raw(body):
 
 
 def test_too_many_are_turned_away(narrow):
-    gate = narrow.service.models.served["tiny"].gate
+    admission = narrow.service.models.served["tiny"].admission
 
     async def scene():
         async with httpx.AsyncClient(headers=headers(), timeout=60) as client:
             url = narrow.url + "/v1/chat/completions"
             under_way = [asyncio.create_task(client.post(url, json=LONG)) for _ in range(4)]
-            while gate.inside < 2 or gate.waiting < 2:
+            while admission.running < 2 or admission.waiting < 2:
                 await asyncio.sleep(0.005)
             refused = await client.post(url, json=SHORT)
             for task in under_way:
@@ -281,7 +281,7 @@ async def leased(models, order, name, held=None):
 
 def test_a_model_is_loaded_once_whoever_leaves(tiny_path):
     async def scene():
-        models, order = Held({"a": str(tiny_path)}, Loading(threads=1), Settings()), []
+        models, order = Held({"a": str(tiny_path)}, Loading(threads=1), ServerSettings()), []
         for _ in range(6):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
@@ -298,7 +298,7 @@ def test_a_model_in_use_keeps_no_other_out(tiny_path):
     async def scene():
         paths, loading = {"a": str(tiny_path), "b": str(tiny_path)}, Loading(threads=1, cache_bytes=600_000)
         cap = int(1.5 * (1.1 * tiny_path.stat().st_size + 600_000))
-        models, order, held = Models(paths, loading, Settings(memory_bytes=cap, waiting=1)), [], asyncio.Event()
+        models, order, held = Models(paths, loading, ServerSettings(memory_bytes=cap, waiting=1)), [], asyncio.Event()
         tasks = [asyncio.create_task(leased(models, order, "a", held))]
         while not order:
             await asyncio.sleep(0.005)
@@ -356,7 +356,7 @@ def test_shutting_down_lets_requests_end(tiny_path):
                 task = asyncio.create_task(
                     client.post(server.url + "/v1/chat/completions", json=LONG | {"max_tokens": 300})
                 )
-                while not engine_ready.gate.inside:
+                while not engine_ready.admission.running:
                     await asyncio.sleep(0.002)
                 server.stop()
                 return await task

@@ -13,10 +13,10 @@ from intact.reason.problem import Problem, whole_text
 from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
-from intact.serve.generation import Service
 from intact.serve.models import Loading, Models
 from intact.serve.requests import ChatRequest
-from intact.serve.settings import Settings
+from intact.serve.service import Service
+from intact.serve.settings import ServerSettings
 from intact.solving import as_problem, backend_of
 
 QUESTION = "What is 17 + 5?"
@@ -163,13 +163,13 @@ def test_who_leaves_has_the_search_ended(server):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_is_charged_what_its_method_took(server, stream):
-    gate = server.service.models.served["tiny"].gate
-    before = gate.accounts.get("127.0.0.1", 0)
+    admission = server.service.models.served["tiny"].admission
+    before = admission.accounts.get("127.0.0.1", 0)
     asked = ASKED | {"model": "tiny:best-of-n-3", "stream": stream, "stream_options": {"include_usage": True}}
     answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
     told = answer.text.splitlines()[-4].removeprefix("data: ") if stream else answer.text
     server.settle(server.idle)
-    assert gate.accounts["127.0.0.1"] - before == json.loads(told)["usage"]["total_tokens"]
+    assert admission.accounts["127.0.0.1"] - before == json.loads(told)["usage"]["total_tokens"]
 
 
 @pytest.mark.parametrize("receipt", [False, True])
@@ -185,7 +185,7 @@ def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, re
 
 
 def test_a_server_that_ends_waits_for_no_method(tiny_path):
-    settings = Settings(max_tokens=1000)
+    settings = ServerSettings(max_tokens=1000)
     service = Service(settings, Models({"tiny": str(tiny_path)}, Loading(threads=1), settings))
     served = service.models.served["tiny"]
     request = ChatRequest(model="tiny:best-of-n-64", messages=MESSAGES, max_tokens=900)

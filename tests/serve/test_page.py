@@ -10,7 +10,7 @@ import pytest
 
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
-from intact.serve.site import FOLDER
+from intact.serve.app import PAGE
 from support.browser import browser, complaints, overflow
 from support.serving import running
 
@@ -210,6 +210,6 @@ def test_the_policy_lets_it_talk_to_its_own_server_alone(server):
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-    for file in FOLDER.iterdir():
+    for file in PAGE.iterdir():
         elsewhere = re.findall(r"https?://(?!www\.w3\.org/2000/svg)\S+", file.read_text())
         assert elsewhere == []

@@ -11,8 +11,7 @@ import intact
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.serve.errors import ApiError
-from intact.serve.generation import VERIFYING
-from intact.serve.kept import Kept
+from intact.serve.service import VERIFICATIONS, ReceiptStore
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
 ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
@@ -117,7 +116,7 @@ def test_methods_have_receipts_too(server, client, tiny_path, model):
 @pytest.mark.parametrize("name", ["best_of_n", "beam_search"])
 def test_a_run_is_charged_for_all_that_the_model_is_given_to_verify_it(server, client, name):
     """Its prompts too; texts that go on from others read these again."""
-    accounts = server.service.models.served["tiny"].gate.accounts
+    accounts = server.service.models.served["tiny"].admission.accounts
 
     def charged(receipt):
         server.settle(server.idle)
@@ -164,13 +163,13 @@ def test_a_verification_ends_with_its_client(server, answer):
             body = {"receipt": answer.choices[0].receipt}
             with served.loaded.exclusive():  # no verification comes to its first step
                 asked = [asyncio.create_task(client.post("/v1/verify", json=body)) for _ in range(many)]
-                while served.gate.inside < many:
+                while served.admission.running < many:
                     await asyncio.sleep(0.005)
                 assert (await client.post("/tokenize", json={"prompt": "Hi"})).status_code == 200
                 for task in asked:
                     task.cancel()
                 await asyncio.gather(*asked, return_exceptions=True)
-                while not served.gate.inside == served.users == VERIFYING:  # others still waited for a thread
+                while not served.admission.running == served.users == VERIFICATIONS:  # others still waited for a thread
                     await asyncio.sleep(0.005)
 
     asyncio.run(scene())
@@ -182,7 +181,7 @@ def test_what_is_kept_is_bounded_by_its_size(tiny_path):
     model = intact.load(tiny_path, threads=1)
     answers = [model.generate("Why?", max_tokens=8, seed=seed, receipt=True)[0] for seed in range(4)]
     size = max(len(json.dumps([answer.receipt.to_document()])) for (answer,) in answers)
-    kept = Kept(2 * size)
+    kept = ReceiptStore(2 * size)
     for number, answer in enumerate(answers[:3]):
         kept.add("a", str(number), answer)
     kept.add("a", "large", [one for (one,) in answers])  # too much by itself: for it nobody has to go

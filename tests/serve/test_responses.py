@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 
-from intact.serve.apis.openai.responses import _Stage
+from intact.serve.apis.openai.responses import _Output
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -46,15 +46,15 @@ def test_events_come_in_order(client):
 
 
 def test_each_part_of_what_is_said_between_calls_is_an_item():
-    stage = _Stage()
+    stage = _Output()
     call = {"id": "call_1", "function": {"name": "f", "arguments": "{}"}}
     deltas = [{"content": "a"}, {"content": "b"}, {"tool_calls": [call]}, {"content": "c"}]
-    events = [event for delta in deltas for event in stage.take(delta)] + stage.end()
-    assert [item["type"] for item in stage.output] == ["message", "function_call", "message"]
-    assert [item["content"][0]["text"] for item in stage.output[::2]] == ["ab", "c"]
-    assert len({item["id"] for item in stage.output}) == 3
+    events = [event for delta in deltas for event in stage.add(delta)] + stage.end()
+    assert [item["type"] for item in stage.items] == ["message", "function_call", "message"]
+    assert [item["content"][0]["text"] for item in stage.items[::2]] == ["ab", "c"]
+    assert len({item["id"] for item in stage.items}) == 3
     added = [fields["item"]["id"] for kind, fields in events if kind == "response.output_item.added"]
-    assert added == [item["id"] for item in stage.output]
+    assert added == [item["id"] for item in stage.items]
 
 
 def test_a_method_answers_too(client):

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from intact.errors import ParameterError
-from intact.serve.settings import Settings, is_loopback, read_keys
+from intact.serve.settings import ServerSettings, is_loopback, read_keys
 from support.bombs import BOMBS, contained
 from support.serving import running
 
@@ -68,9 +68,9 @@ def test_other_addresses_need_keys():
     assert not is_loopback("0.0.0.0")
     for host in ("0.0.0.0", "::", "192.168.1.2", "example.org"):
         with pytest.raises(ParameterError, match="--api-keys"):
-            Settings(host)
-        assert Settings(host, keys=(KEY,)).keys
-        assert Settings(host, unguarded=True).host == host
+            ServerSettings(host)
+        assert ServerSettings(host, keys=(KEY,)).keys
+        assert ServerSettings(host, no_auth=True).host == host
 
 
 def test_keys_are_read_from_a_file(tmp_path):
@@ -81,7 +81,7 @@ def test_keys_are_read_from_a_file(tmp_path):
         with pytest.raises(ParameterError, match=name):
             read_keys(tmp_path / name)
     with pytest.raises(ParameterError, match="16 characters"):
-        Settings(keys=("short",))
+        ServerSettings(keys=("short",))
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "[", "127.0.0.1.evil.example:8000"])
@@ -109,9 +109,12 @@ def test_pages_of_other_origins_stay_out(guarded, tiny_path):
         headers = {"origin": "https://chat.example", "access-control-request-method": "POST"}
         headers |= {"access-control-request-headers": wanted}
         answer = httpx.options(other.url + "/v1/chat/completions", headers=headers)
-        assert answer.status_code == 204
+        assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "https://chat.example"
         assert answer.headers["access-control-allow-headers"] == wanted
+        answer = httpx.post(other.url + "/v1/chat/completions", json=CHAT | {"n": 0}, headers=headers)
+        assert answer.status_code == 400  # pages may read errors too
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example"
         assert answer.headers["access-control-expose-headers"] == "retry-after"
 
 

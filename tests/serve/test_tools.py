@@ -16,8 +16,7 @@ from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.serve.apis.openai.tools import ToolCallStream
-from intact.serve.messages import conversation
-from intact.serve.requests import Message, ToolCall
+from intact.serve.requests import Message, ToolCall, as_turns
 from intact.text.tool_calls.hermes import Hermes
 from support.models import real_model
 from support.serving import running
@@ -91,7 +90,7 @@ def test_calls_are_read_however_a_text_is_cut(text, cuts):
     assert (content, named) == TEXTS[text]
     assert [call["index"] for call in calls] == list(range(len(calls)))
     turn = Message(role="assistant", tool_calls=[ToolCall.model_validate(call) for call in calls])
-    back = conversation([turn])[0].get("tool_calls", [])  # what is given is taken
+    back = as_turns([turn])[0].get("tool_calls", [])  # what is given is taken
     assert [(call["function"]["name"], call["function"]["arguments"]) for call in back] == named
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from intact.serve.app import create_app
-from intact.serve.generation import Service
 from intact.serve.models import Loading, Models
-from intact.serve.run import server
-from intact.serve.settings import Settings
-from intact.serve.tracing import Tracing
+from intact.serve.server import make_server
+from intact.serve.service import Service
+from intact.serve.settings import ServerSettings
+from intact.serve.telemetry import Exporter
 
 PATIENCE = 60.0
 
@@ -50,17 +50,19 @@ class Running:
         """Whether nothing is under way, and no page is held."""
         served = self.service.models.served[name]
         engine = served.loaded.engine
-        return not engine.line and engine.held == 0 and not served.users and not served.gate.inside
+        return not engine.line and engine.held == 0 and not served.users and not served.admission.running
 
 
 @contextmanager
 def running(
-    paths: Mapping[str, Path], loading: Loading | None = None, tracing: Tracing | None = None, **settings: Any
+    paths: Mapping[str, Path], loading: Loading | None = None, tracing: Exporter | None = None, **settings: Any
 ) -> Iterator[Running]:
     """Run a server until the block ends."""
-    told = Settings(port=0, **settings)
-    service = Service(told, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), told), tracing)
-    made = server(create_app(service), told)
+    fixed = ServerSettings(port=0, **settings)
+    service = Service(
+        fixed, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), fixed), tracing
+    )
+    made = make_server(create_app(service), fixed)
     made.install_signal_handlers = lambda: None  # older uvicorn; newer ones see that this is no main thread
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

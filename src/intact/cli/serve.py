@@ -12,7 +12,7 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
 from intact.errors import ParameterError, install
-from intact.serve.settings import Settings, read_keys
+from intact.serve.settings import ServerSettings, read_keys
 
 EXAMPLES = """\
 The default model, for this machine alone
@@ -67,16 +67,16 @@ def command(
     ] = None,
     running: Annotated[
         int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.")
-    ] = Settings.running,
+    ] = ServerSettings.running,
     waiting: Annotated[
         int, typer.Option("--waiting", min=0, help="Requests that may wait for a model.")
-    ] = Settings.waiting,
+    ] = ServerSettings.waiting,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="Tokens of a text at most.")
-    ] = Settings.max_tokens,
+    ] = ServerSettings.max_tokens,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.")
-    ] = Settings.request_seconds,
+    ] = ServerSettings.request_seconds,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -86,11 +86,11 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.")] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
-    settings = Settings(
+    settings = ServerSettings(
         host,
         port,
         keys=() if api_keys is None else read_keys(api_keys),
-        unguarded=no_auth,
+        no_auth=no_auth,
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         memory_bytes=as_bytes(memory, "--memory"),
@@ -103,10 +103,10 @@ def command(
     )
     try:
         from intact.serve.app import create_app
-        from intact.serve.generation import Service
-        from intact.serve.metrics import set_up_log
+        from intact.serve.logs import set_up_log
         from intact.serve.models import Loading, Models
-        from intact.serve.run import make_room_for, server
+        from intact.serve.server import make_server, raise_file_limit
+        from intact.serve.service import Service
         from intact.serve.tracing import exporting
     except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: {install('serve')}") from error
@@ -114,8 +114,8 @@ def command(
     places = {name: str(fetch.locate(place)) for name, place in _all_named(models or [DEFAULT]).items()}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
-    make_room_for(settings.connections)
-    server(create_app(Service(settings, served, traces)), settings).run()
+    raise_file_limit(settings.connections)
+    make_server(create_app(Service(settings, served, traces)), settings).run()
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
 from intact.errors import CapacityError, IntactError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar": "intact.grammar"}
 
 
 class ApiError(HTTPException):
-    """What a client is told instead of an answer; Starlette's, so that FastAPI lets it through wherever it is raised.
+    """An error that a client receives; Starlette's, so that FastAPI lets it through wherever it is raised.
 
     Attributes
     ----------
@@ -25,7 +24,7 @@ class ApiError(HTTPException):
     code : str or None
         A word for programs.
     after : float or None
-        In how many seconds it may go better.
+        Seconds after which the client should try again.
     """
 
     def __init__(
@@ -36,51 +35,26 @@ class ApiError(HTTPException):
         code: str | None = None,
         after: float | None = None,
     ) -> None:
-        super().__init__(status, message)
+        headers = {} if after is None else {"retry-after": str(max(1, round(after)))}
+        super().__init__(status, message, headers | ({"www-authenticate": "Bearer"} if status == 401 else {}))
         self.status, self.message, self.param, self.code, self.after = status, message, param, code, after
 
     def __str__(self) -> str:
         return self.message
 
     def as_dict(self) -> dict[str, Any]:
-        """The error as JSON has it."""
+        """Return the error as JSON has it."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
-    def response(self) -> Response:
-        """The error as an answer."""
-        headers = {} if self.after is None else {"retry-after": str(max(1, round(self.after)))}
-        if self.status == 401:
-            headers["www-authenticate"] = "Bearer"
-        return reply(self.as_dict(), self.status, headers)
-
-
-def encode(value: Any) -> bytes:
-    """JSON; a lone surrogate, which a client may have sent, is written as an escape."""
-    try:
-        return _JSON.encode(value).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
-
-
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A value as an answer."""
-    return Response(encode(value), status, headers, "application/json")
-
-
-_ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar": "intact.grammar"}
-
 
 def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:
-    """An error of the library as the client is told it.
+    """Return an error of the library as one for the client.
 
     Parameters
     ----------
     fields : sequence of str
-        Fields of the request that the library knows by the same names; one that the message begins with is at fault.
+        Fields of the request that the library knows by the same names; if the message begins with one, it is at fault.
     param : str, optional
         The field at fault otherwise.
     """
@@ -90,55 +64,48 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
         return error
     if isinstance(error, TimeoutError):
         return ApiError(504, "the request took longer than it may", code="timeout")
-    if isinstance(error, IntactError):
-        message = str(error)
-        found = re.match(r"(?:the )?(\w+)", message)
-        name = found[1] if found else ""
-        if name in fields or (param is None and name in _ALIASES):
-            return ApiError(400, message, _ALIASES.get(name, name))
-        too_long = isinstance(error, CapacityError) or "context" in message
-        return ApiError(400, message, param, "context_length_exceeded" if too_long else None)
-    return ApiError(500, "the server failed; its log says how", code="internal_error")
+    if not isinstance(error, IntactError):
+        return ApiError(500, "the server failed; its log says how", code="internal_error")
+    message = str(error)
+    found = re.match(r"(?:the )?(\w+)", message)
+    name = found[1] if found else ""
+    if name in fields or (param is None and name in _ALIASES):
+        return ApiError(400, message, _ALIASES.get(name, name))
+    too_long = isinstance(error, CapacityError) or "context" in message
+    return ApiError(400, message, param, "context_length_exceeded" if too_long else None)
 
 
-def place(body: Any, error: Mapping[str, Any]) -> list[int | str]:
-    """The steps to what an error is about, of pydantic's, which name alternatives in between."""
+def _steps(body: Any, error: Mapping[str, Any]) -> list[int | str]:
+    """Return the steps from the body to the field of a pydantic error, without the names of alternatives in between."""
     loc, is_missing = error["loc"][1:], error["type"] == "missing"
     steps: list[int | str] = []
-    here = body
     for position, step in enumerate(loc):
-        if isinstance(step, int) and isinstance(here, list) and step < len(here):
-            here = here[step]
-        elif (
-            isinstance(step, str)
-            and isinstance(here, Mapping)
-            and (step in here or (is_missing and position == len(loc) - 1))
-        ):
-            here = here.get(step)
+        is_index = isinstance(step, int) and isinstance(body, list) and step < len(body)
+        is_last_missing = is_missing and position == len(loc) - 1
+        if is_index:
+            body = body[step]
+        elif isinstance(step, str) and isinstance(body, Mapping) and (step in body or is_last_missing):
+            body = body.get(step)
         else:
             continue
         steps.append(step)
     return steps
 
 
-def spelt(steps: Sequence[int | str]) -> str:
-    """A place as people write it, such as ``messages[0].content``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
-
-
 def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
-    """A request that is not of the right form, by what pydantic says of it.
+    """Return the first of pydantic's errors as one for the client.
 
-    Of several alternatives that a field has, the one that fits furthest is the one that was meant.
+    Of the errors about a field with several alternatives, the one that lies deepest belongs to the alternative meant.
     """
     first = errors[0] if errors else {}
     same = [error for error in errors if error["loc"][:2] == first["loc"][:2]]
-    first = max(same, key=lambda error: len(place(body, error)), default=first)
-    loc = list(first.get("loc", ()))
-    kind, param = (
-        first.get("type", ""),
-        spelt(place(body, first)) if loc[:1] == ["body"] else ".".join(map(str, loc[1:])),
-    )
+    first = max(same, key=lambda error: len(_steps(body, error)), default=first)
+    loc, kind = list(first.get("loc", ())), first.get("type", "")
+    if loc[:1] == ["body"]:
+        steps = _steps(body, first)
+        param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+    else:
+        param = ".".join(map(str, loc[1:]))
     if isinstance(first.get("input"), bytes):
         return ApiError(415, "the body must be JSON, with content-type: application/json")
     if kind == "extra_forbidden":
@@ -147,13 +114,13 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         return ApiError(400, "the request has no body; expected a JSON object")
     if kind == "missing":
         return ApiError(400, f"{param} is missing", param, "missing_field")
-    given = f", got {_given(first['input'])}" if "input" in first else ""
+    given = f", got {_abbreviated(first['input'])}" if "input" in first else ""
     message = str(first.get("msg", "is invalid"))
     return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param or None)
 
 
-def _given(value: Any) -> str:
-    """What was given, in few words, however much it is."""
+def _abbreviated(value: Any) -> str:
+    """Describe a value in a few words, however long it is."""
     if isinstance(value, list | Mapping):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
     return repr(value[:60] if isinstance(value, str) else value)

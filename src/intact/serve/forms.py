@@ -1,7 +1,7 @@
-"""From the bytes of a body to a form, in bounded time and memory, and beside the event loop where it is long.
+"""Request bodies: JSON to validated forms in bounded time and memory, in a thread of its own where it is long.
 
-What JSON costs is its values, not its bytes: three bytes are an object. Values are counted before any is made, and a
-form tells the first thing that is wrong, not all of them.
+JSON costs time by its values, not its bytes: three bytes are an object. Values are counted before any is made, and
+validation stops at the first error.
 """
 
 from __future__ import annotations
@@ -11,38 +11,75 @@ import json
 import re
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticKnownError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from intact.serve.errors import ApiError, invalid
 
+T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
 
 VALUES = 1 << 18
 """The most values of a body, objects and lists included."""
 LONG = 1 << 16
-"""Bytes from which a body is read beside the event loop."""
-_READER = ThreadPoolExecutor(1, "intact-bodies")
-"""One at a time, so that many long bodies take no more memory than one."""
+"""Bytes from which a body is parsed in a thread."""
+_PARSER = ThreadPoolExecutor(1, "intact-bodies")
+"""One thread, so that many long bodies take no more memory than one."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
+"""A number with the 6 decimals that sampling has: clients send approximations of decimal numbers, such as 0.1 * 3."""
+Count = Annotated[int, Field(ge=1)]
+Many = Annotated[list[T], Field(fail_fast=True)]
+"""A list of any length, of which only the first error is reported."""
 
-def parsed(text: bytes, what: str = "the body", param: str | None = None) -> Any:
-    """The value of a JSON text.
+
+def few(most: int) -> BeforeValidator:
+    """Return a validator for an object of at most so many fields; pydantic would look at all of them first."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > most:
+            context = {"field_type": "Dictionary", "max_length": most, "actual_length": len(value)}
+            raise PydanticKnownError("too_long", context)
+        return value
+
+    return BeforeValidator(check)
+
+
+class Form(BaseModel):
+    """A JSON object with known fields of strict types; null is the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unknown_null(cls, value: Any) -> Any:
+        """Drop unknown fields that are null, which clients' types send, and all unknown fields but the first."""
+        if not isinstance(value, dict):
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        unknown = next((name for name, item in value.items() if item is not None and name not in known), None)
+        return {name: item for name, item in value.items() if name in known or name == unknown}
+
+
+def parse_json(text: bytes, what: str = "the body", param: str | None = None) -> Any:
+    """Parse a JSON text.
 
     Parameters
     ----------
     what, param : str
-        What it is, in messages, and the field that is at fault.
+        Its name in messages, and the field that is at fault.
 
     Raises
     ------
     ApiError
-        400, saying where it is no JSON; 413, if it has too many values.
+        400, naming the place that is no JSON; 413, if it has too many values.
     """
     if _values(text) > VALUES and _values(_STRING.sub(b"", text)) > VALUES:
         raise ApiError(413, f"{what} has more than {VALUES:,} values", param, "body_too_long")
@@ -59,12 +96,12 @@ def parsed(text: bytes, what: str = "the body", param: str | None = None) -> Any
 
 
 def _values(text: bytes) -> int:
-    """At least how many values a text has, if there are no strings in it, but one or so."""
+    """Return a lower bound of the number of values of a text without strings."""
     return sum(map(text.count, b",[{"))
 
 
-def formed(form: type[F], value: Any) -> F:
-    """A value as a form.
+def validate(form: type[F], value: Any) -> F:
+    """Validate a value as a form.
 
     Raises
     ------
@@ -78,33 +115,33 @@ def formed(form: type[F], value: Any) -> F:
         raise invalid(errors, value) from error
 
 
-class BodyRoute(APIRoute):
-    """A route that reads its body so."""
+class FormRoute(APIRoute):
+    """A route whose body is parsed and validated here; FastAPI takes the form as it is."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
+        """Return the handler of a request."""
         handle = super().get_route_handler()
         form = None if self.body_field is None else self.body_field.field_info.annotation
 
         async def answer(request: Request) -> Response:
-            return await handle(_Read(form, request))
+            return await handle(_FormRequest(form, request))
 
         return answer
 
 
-class _Read(Request):
-    """A request whose JSON is a form already: FastAPI takes that as it is."""
+class _FormRequest(Request):
+    """A request whose JSON is a form."""
 
     def __init__(self, form: Any, request: Request) -> None:
         super().__init__(request.scope, request.receive)
-        self._wanted = form
+        self._form_type = form
 
     async def json(self) -> Any:
         body = await self.body()
         if len(body) < LONG:
-            return self._read(body)
-        return await asyncio.get_running_loop().run_in_executor(_READER, self._read, body)
+            return self._parse(body)
+        return await asyncio.get_running_loop().run_in_executor(_PARSER, self._parse, body)
 
-    def _read(self, body: bytes) -> BaseModel:
-        form: BaseModel = formed(self._wanted, parsed(body))
+    def _parse(self, body: bytes) -> BaseModel:
+        form: BaseModel = validate(self._form_type, parse_json(body))
         return form

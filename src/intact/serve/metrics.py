@@ -1,9 +1,8 @@
-"""What is noted of each request: a line in the log and figures, never what it says."""
+"""Metrics for Prometheus, and a line in the access log for each request; never what a request says."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 
 
 class Metrics:
-    """Figures for Prometheus, those of the models read when they are asked for."""
+    """Metrics for Prometheus; those of the models are read when they are requested."""
 
     def __init__(self, models: Models) -> None:
         self._models, self._registry = models, CollectorRegistry()
@@ -44,14 +43,14 @@ class Metrics:
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """All figures, as Prometheus reads them."""
+        """Return all metrics in the format of Prometheus."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Figures of the models."""
+        """Yield the metrics of the models."""
         gauges: dict[str, tuple[str, Callable[[Served], float]]] = {
-            "intact_requests_running": ("Requests that are being worked on.", lambda served: served.gate.inside),
-            "intact_requests_waiting": ("Requests that wait for their turn.", lambda served: served.gate.waiting),
+            "intact_requests_running": ("Requests that are being worked on.", lambda served: served.admission.running),
+            "intact_requests_waiting": ("Requests that wait for their turn.", lambda served: served.admission.waiting),
             "intact_model_loaded": ("Whether a model is in memory.", lambda served: served.model is not None),
         }
         for name, (text, read) in gauges.items():
@@ -99,8 +98,8 @@ def _tasks() -> int:
         return 0
 
 
-class Watch:
-    """Notes requests as they end."""
+class AccessMiddleware:
+    """Counts and logs requests as they end."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -113,7 +112,7 @@ class Watch:
         began, status, first = time.monotonic(), 0, 0.0
         streamed = sent = False
 
-        async def noting(message: Message) -> None:
+        async def send_noting_status(message: Message) -> None:
             nonlocal status, first, streamed, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -123,7 +122,7 @@ class Watch:
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_noting_status)
         finally:
             self._note(scope, status, time.monotonic() - began, first if streamed else 0.0)
 
@@ -142,49 +141,3 @@ class Watch:
             "ms": round(1000 * seconds, 1),
         }
         _ACCESS.info("%(client)s %(method)s %(path)s %(status)s %(ms)s ms", note)
-
-
-class JsonLines(logging.Formatter):
-    """A line of JSON for each record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
-        line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname.lower(),
-            "from": record.name,
-        }
-        if isinstance(record.args, dict):
-            line |= record.args
-        else:
-            line["message"] = record.getMessage()
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-class Lines(logging.Formatter):
-    """A line of text, below it an error, indented; what a client sent can neither begin a line nor steer a terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """Write a record, without its error."""
-        return _printable(super().formatMessage(record))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Write an error, from where it comes to what it is."""
-        return "\n".join("  " + _printable(line) for line in super().formatException(ei).splitlines())
-
-
-def _printable(text: str) -> str:
-    """A text on one line: what cannot be printed is written as an escape."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def set_up_log(kind: str) -> None:
-    """Have what the server says written to stderr: 'text', or lines of 'json'."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if kind == "json" else Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    for name in ("intact", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)

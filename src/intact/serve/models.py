@@ -1,4 +1,4 @@
-"""The models that the server has: loaded when they are first asked for, dropped when others need their memory."""
+"""The models of the server: loaded when first requested, unloaded when others need their memory."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from intact.executors.base import Profile
 from intact.library import Model
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
-from intact.serve.admission import Gate, full
+from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError
-from intact.serve.settings import Settings
+from intact.serve.settings import ServerSettings
 
 OVERHEAD = 1.1
-"""What a loaded model takes beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
+"""Memory of a loaded model beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
 COMPILING = 2
 """Constraints that are compiled at a time."""
-PATIENCE = 5.0
-"""Seconds after which it may go better for those who find that too many wait for a model to be loaded."""
+RETRY_AFTER = 5.0
+"""Seconds after which a client should try again that finds too many waiting for a model to be loaded."""
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How models are loaded: as in `intact.load`."""
+    """Arguments of `intact.load`."""
 
     profile: Profile = "int8"
     threads: int | None = None
@@ -39,25 +39,25 @@ class Loading:
 
 @dataclass(eq=False)
 class Served:
-    """A model by its name.
+    """A model and its state.
 
     Attributes
     ----------
     fingerprint : str
-        What a text depends on beside its request: version of the arithmetic, profile, root over the weights.
+        Everything a text depends on beside its request: version of the arithmetic, profile, root over the weights.
     users, used : int, float
-        Requests that use it now; when one last did.
+        Requests that use it now; time of the last use.
     coming : int
-        Requests that wait for room for it, or behind another that does.
+        Requests that wait until there is memory for it, or behind another that does.
     need : int
         Bytes that it takes, about.
     loading : Task or None
-        What loads it, whoever leaves meanwhile.
+        The task that loads it; it goes on even if all clients leave.
     """
 
     name: str
     path: Path
-    gate: Gate
+    admission: AdmissionControl
     created: int = 0
     model: Model | None = None
     fingerprint: str = ""
@@ -70,7 +70,7 @@ class Served:
 
     @property
     def loaded(self) -> Model:
-        """The model, for those who have a lease."""
+        """The model; only for holders of a lease."""
         assert self.model is not None
         return self.model
 
@@ -83,13 +83,13 @@ class Models:
     paths : mapping of str to str
         For each name a name of the catalogue, or a path.
     loading : Loading
-        How they are loaded; under a cap of memory a cache takes a quarter of it, unless it says otherwise.
+        Arguments of loading; under a cap of memory a cache takes a quarter of it by default.
 
-    Who needs a model for which there is no room waits until others are left; who comes later, for whichever model,
-    waits behind. So a model that is always in use keeps no other out for ever.
+    A request for a model that does not fit waits until others are no longer used; later requests, for whichever model,
+    wait behind it. So a model that is always in use keeps no other out for ever.
     """
 
-    def __init__(self, paths: Mapping[str, str], loading: Loading, settings: Settings) -> None:
+    def __init__(self, paths: Mapping[str, str], loading: Loading, settings: ServerSettings) -> None:
         if not paths:
             raise ParameterError("there is no model to serve")
         if settings.memory_bytes is not None and loading.cache_bytes is None:
@@ -98,17 +98,17 @@ class Models:
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
             path = resolve(place)
-            gate = Gate(1, settings.running, settings.waiting)
-            self.served[name] = Served(name, path, gate, int(path.stat().st_mtime))
-        self._door, self._left = asyncio.Lock(), asyncio.Event()
+            admission = AdmissionControl(1, settings.running, settings.waiting)
+            self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
+        self._lock, self._released = asyncio.Lock(), asyncio.Event()
 
     @property
     def first(self) -> str:
-        """The name of the model that is meant where none is named."""
+        """The name of the default model."""
         return next(iter(self.served))
 
     def find(self, name: str) -> Served:
-        """The model of a name.
+        """Return the model of a name.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Models:
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
-        """Have a model loaded, and not dropped meanwhile.
+        """Have a model loaded, and not unloaded before the block ends.
 
         Raises
         ------
@@ -138,22 +138,22 @@ class Models:
         finally:
             served.users -= 1
             served.used = time.monotonic()
-            self._left.set()
+            self._released.set()
 
     async def _enter(self, served: Served) -> None:
         """Become a user of a model that is loaded, or being loaded."""
         waiting = served.coming + (0 if served.loading is None else served.users)
         if waiting > self._most:  # one of them is what the others wait for
-            raise full(waiting, PATIENCE)
+            raise full(waiting, RETRY_AFTER)
         served.coming += 1
         try:
-            async with self._door:
+            async with self._lock:
                 if served.model is None and served.loading is None:
-                    with _telling(served):
+                    with _load_errors(served):
                         served.need = self._need(served.path)
                     while not self._make_room(served):
-                        self._left.clear()
-                        await self._left.wait()
+                        self._released.clear()
+                        await self._released.wait()
                     served.loading = asyncio.create_task(self._load(served))
                 served.users += 1
         finally:
@@ -161,14 +161,14 @@ class Models:
 
     async def _load(self, served: Served) -> None:
         try:
-            with _telling(served):
+            with _load_errors(served):
                 model, root = await asyncio.to_thread(self._open, served.path)
         finally:
             served.loading = None
-            self._left.set()  # it may have failed, or nobody wait for it any more
+            self._released.set()  # loading may have failed, or all clients may have left
         served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{root[:16]}"
         pool = model.engine.pool
-        served.gate.capacity = pool.capacity * pool.page_size
+        served.admission.capacity = pool.capacity * pool.page_size
         served.model = model
 
     def _open(self, path: Path) -> tuple[Model, str]:
@@ -177,12 +177,12 @@ class Models:
         return model, digests_of(model).weights.hex()
 
     def _need(self, path: Path) -> int:
-        """Bytes that a model takes, cache included, about."""
+        """Return the bytes that a model takes, cache included, about."""
         files = [item for item in path.iterdir() if item.is_file()] if path.is_dir() else [path]
         return int(OVERHEAD * sum(item.stat().st_size for item in files)) + (self._loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
-        """Drop what nobody uses, the longest unused first, until there is room; whether there is."""
+        """Unload unused models, the longest unused first, until there is room; return whether there is."""
         if self._memory is None:
             return True
         if served.need > self._memory:
@@ -199,7 +199,7 @@ class Models:
         return taken + served.need <= self._memory
 
     def drop(self, served: Served) -> None:
-        """Give a model's memory back."""
+        """Unload a model."""
         model, served.model = served.model, None
         if model is not None:
             with model.exclusive() as engine:  # what was cancelled may still be in a step
@@ -207,7 +207,7 @@ class Models:
             model.close()
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Unload all models."""
         loading = [served.loading for served in self.served.values() if served.loading is not None]
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
@@ -215,7 +215,7 @@ class Models:
 
 
 @contextmanager
-def _telling(served: Served) -> Iterator[None]:
+def _load_errors(served: Served) -> Iterator[None]:
     try:
         yield
     except (IntactError, OSError, MemoryError) as error:

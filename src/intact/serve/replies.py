@@ -1,45 +1,192 @@
-"""What answers have in common."""
+"""Answers: JSON and server-sent events, whose work is cancelled within a step when the client leaves."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
-from intact.engine.completion import Completion
-from intact.serve.generation import Order
-from intact.serve.kept import documented
-from intact.serve.models import Served
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-FINISH = {"stop": "stop", "length": "length", "context": "length"}
-"""Why a text ended, in OpenAI's words."""
+from intact.serve.errors import ApiError, as_api_error
+
+_LOG = logging.getLogger("intact.serve")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PREFIXES = {"chat.completion": "chatcmpl", "chat.completion.chunk": "chatcmpl", "text_completion": "cmpl"}
 
 
-def head(served: Served, kind: str, model: str) -> dict[str, Any]:
-    """Who answers, with what, and when: identifier and time are all that differs from one answer to its repetition."""
+def encode(value: Any) -> bytes:
+    """Return a value as JSON; a lone surrogate, which a client may have sent, is written as an escape."""
+    try:
+        return _JSON.encode(value).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with a JSON value."""
+    return Response(encode(value), status, headers, "application/json")
+
+
+def error_reply(error: Exception) -> Response:
+    """Return the response to a request that failed; log an error that nobody raised on purpose."""
+    known = logged(error)
+    return reply(known.as_dict(), known.status, known.headers)
+
+
+def logged(error: Exception) -> ApiError:
+    """Return an error as one for the client; log it if nobody raised it on purpose."""
+    known = as_api_error(error)
+    if known.code == "internal_error":
+        _LOG.error("a request failed", exc_info=error)
+    return known
+
+
+def head(kind: str, model: str, fingerprint: str) -> dict[str, Any]:
+    """Return an answer's first fields; only identifier and time differ between an answer and its repetition."""
     return {
         "id": f"{_PREFIXES[kind]}-{uuid.uuid4().hex}",
         "object": kind,
         "created": int(time.time()),
         "model": model,
-        "system_fingerprint": served.fingerprint,
+        "system_fingerprint": fingerprint,
     }
 
 
-def receipt_of(order: Order, completion: Completion) -> dict[str, Any]:
-    """A choice's receipt, if one was asked for."""
-    return {"receipt": documented(completion)} if order.receipt else {}
+class EncodedValue(dict[str, Any]):
+    """A value whose JSON is known.
+
+    Attributes
+    ----------
+    json : bytes
+    """
+
+    json: bytes
 
 
-def used(order: Order, completions: Sequence[Completion]) -> int:
-    """Tokens that an order took until now."""
-    return len(order.prompt) + sum(len(completion.tokens) for completion in completions)
+class ChunkTemplate:
+    """Values that differ in one text alone: the JSON around it is encoded once.
+
+    Parameters
+    ----------
+    fill : callable
+        Returns the value with a given text.
+    """
+
+    _MARK = "\x00text\x00"
+
+    def __init__(self, fill: Callable[[str], Mapping[str, Any]]) -> None:
+        self._fill = fill
+        self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
+
+    def with_text(self, text: str) -> EncodedValue:
+        """Return the value with a text."""
+        value = EncodedValue(self._fill(text))
+        value.json = self._before + encode(text) + self._after
+        return value
 
 
-def usage(orders: Sequence[Order], completions: Sequence[Completion]) -> dict[str, int]:
-    """Tokens that were read and written. What the cache saved is not told: it depends on others."""
-    read = sum(len(order.prompt) for order in orders)
-    written = sum(len(completion.tokens) for completion in completions)
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+def event(value: Any) -> bytes:
+    """Return a value as a server-sent event."""
+    return b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
+
+
+async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    """Yield values as events, then OpenAI's mark of the end."""
+    async with aclosing(values):
+        async for value in values:
+            yield event(value)
+    yield b"data: [DONE]\n\n"
+
+
+class CancellableResponse(Response):
+    """A response whose work is cancelled when the client leaves.
+
+    Parameters
+    ----------
+    seconds : float
+        How long the work may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Work until the end, or until the client has left."""
+        work = asyncio.create_task(self._serve(scope, receive, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled() and (error := work.exception()) is not None:
+            raise error
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class JsonReply(CancellableResponse):
+    """A JSON value that takes its time."""
+
+    def __init__(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
+        super().__init__(seconds)
+        self._work = work
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = reply(await self._work())
+        except Exception as error:
+            answer = error_reply(error)
+        await answer(scope, receive, send)
+
+
+class EventStream(CancellableResponse):
+    """Server-sent events. An error before the first is a response of its own; a later one is the last event."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float) -> None:
+        super().__init__(seconds)
+        self._events = events
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = False
+
+        async def write(body: bytes, more: bool = True) -> None:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        async with aclosing(self._events) as events:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    async for part in events:
+                        if not began:
+                            began = True
+                            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                        await write(part)
+            except Exception as error:
+                if not began:
+                    await error_reply(error)(scope, receive, send)
+                    return
+                await write(event(logged(error).as_dict()))
+            await write(b"", False)
+
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,67 +1,30 @@
-"""What clients send: OpenAI's fields, and our own beside them. What is misspelt is refused, not passed over."""
+"""Requests for text: OpenAI's fields, and our own beside them in `intact`. Unknown fields are refused."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    create_model,
-    model_validator,
-)
-from pydantic_core import PydanticKnownError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
-from intact.engine.sampling.parameters import DEFINITIONS
+from intact.clock import read_time
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
+from intact.errors import IntactError
+from intact.serve.errors import ApiError, as_api_error
+from intact.serve.forms import Count, Form, Many, Number, Rounded, few
+from intact.serve.settings import ServerSettings
 
-T = TypeVar("T")
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
-"""As exact as sampling is: clients send what is near to a decimal number, such as 0.1 * 3."""
-Count = Annotated[int, Field(ge=1)]
 Top = Annotated[int, Field(ge=0, le=20)]
-Many = Annotated[list[T], Field(fail_fast=True)]
-"""A list of any length, of which the first thing that is wrong is told."""
 TURNS = 10_000
 """The most messages of a conversation."""
+TEXT_FIELDS = frozenset({"receipt", "regex", "grammar", "priority", "deadline", "id"})
+"""Fields of `intact` that every request for text takes."""
 
 
-def few(most: int) -> BeforeValidator:
-    """An object of at most so many fields; pydantic would look at all of them first."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, dict) and len(value) > most:
-            context = {"field_type": "Dictionary", "max_length": most, "actual_length": len(value)}
-            raise PydanticKnownError("too_long", context)
-        return value
-
-    return BeforeValidator(check)
-
-
-class Form(BaseModel):
-    """A JSON object whose fields are all known, and of the type they say; one that is null asks for nothing."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_unknown_null(cls, value: Any) -> Any:
-        """Clients send all fields of their own types, also those that they leave empty; of others one is enough."""
-        if not isinstance(value, dict):
-            return value
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        unknown = next((name for name, item in value.items() if item is not None and name not in known), None)
-        return {name: item for name, item in value.items() if name in known or name == unknown}
-
-
-class Part(BaseModel):
-    """A piece of a message; of all kinds we read text alone."""
+class ContentPart(BaseModel):
+    """A part of a message; only text is read."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     type: str
@@ -69,10 +32,21 @@ class Part(BaseModel):
 
 
 class Function(Form):
-    """What a model asked for; the arguments are JSON as text."""
+    """A function that a model called; the arguments are JSON as text."""
 
     name: str
     arguments: str = "{}"
+
+    def as_turn(self, where: str) -> dict[str, Any]:
+        """Return the function with its arguments as a value, as chat templates take it."""
+        where = f"{where}.function.arguments"
+        try:
+            value = json.loads(self.arguments or "{}")
+        except (ValueError, RecursionError) as error:
+            raise ApiError(400, f"{where} is no JSON: {error}", where) from error
+        if not isinstance(value, dict):
+            raise ApiError(400, f"{where} must be a JSON object, got {self.arguments!r:.60}", where)
+        return {"name": self.name, "arguments": value}
 
 
 class ToolCall(Form):
@@ -88,7 +62,7 @@ class Message(Form):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Many[Part] | None = None
+    content: str | Many[ContentPart] | None = None
     name: str | None = None
     tool_calls: Many[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -96,8 +70,53 @@ class Message(Form):
     refusal: str | None = None
     annotations: list[Any] | None = None
 
+    def as_turn(self, where: str) -> dict[str, Any]:
+        """Return the message as chat templates take it; `where` is its place in the request, such as ``messages[0]``.
+
+        Raises
+        ------
+        ApiError
+            400, for content other than text, or arguments of calls that are no JSON.
+        """
+        turn: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role}
+        turn["content"] = self._text(f"{where}.content")
+        for name in ("name", "tool_call_id", "reasoning_content"):
+            if (value := getattr(self, name)) is not None:
+                turn[name] = value
+        if self.tool_calls:
+            turn["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": call.function.as_turn(f"{where}.tool_calls[{i}]"),
+                }
+                for i, call in enumerate(self.tool_calls)
+            ]
+        return turn
+
+    def _text(self, where: str) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        if self.content is None and self.tool_calls is None:
+            raise ApiError(400, f"{where} is missing", where, "missing_field")
+        texts = []
+        for i, part in enumerate(self.content or ()):
+            place = f"{where}[{i}]"
+            if part.type not in ("text", "input_text", "output_text"):
+                message = f"{place}: this model reads text alone, got {part.type!r:.60}"
+                raise ApiError(400, message, place, "unsupported")
+            if part.text is None:
+                raise ApiError(400, f"{place}.text is missing", f"{place}.text", "missing_field")
+            texts.append(part.text)
+        return "\n".join(texts)
+
 
 Turns = Annotated[Many[Message], Field(min_length=1, max_length=TURNS)]
+
+
+def as_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return messages as chat templates take them; errors as of `Message.as_turn`."""
+    return [message.as_turn(f"messages[{i}]") for i, message in enumerate(messages)]
 
 
 class FunctionTool(Form):
@@ -110,7 +129,7 @@ class FunctionTool(Form):
 
 
 class Tool(Form):
-    """A tool; there are functions alone."""
+    """A tool; only functions are supported."""
 
     type: Literal["function"]
     function: FunctionTool
@@ -123,7 +142,7 @@ class NamedFunction(Form):
 
 
 class NamedTool(Form):
-    """The one tool that is to be called."""
+    """The one tool that must be called."""
 
     type: Literal["function"]
     function: NamedFunction
@@ -133,7 +152,7 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
 class JsonSchema(Form):
-    """A schema, and what OpenAI wants to be said beside it."""
+    """A schema with its name and description."""
 
     name: str | None = None
     description: str | None = None
@@ -142,14 +161,29 @@ class JsonSchema(Form):
 
 
 class ResponseFormat(Form):
-    """What a text must be."""
+    """The form of a text: any, JSON, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
+    def required_schema(self) -> dict[str, Any] | None:
+        """Return the schema of a text that has to be JSON.
+
+        Raises
+        ------
+        ApiError
+            400, if it is missing.
+        """
+        if self.type != "json_schema":
+            return {"type": "object"} if self.type == "json_object" else None
+        if self.json_schema is None:
+            where = "response_format.json_schema"
+            raise ApiError(400, f"{where} is missing", where, "missing_field")
+        return self.json_schema.schema_
+
 
 class StreamOptions(Form):
-    """What a stream tells beside the text."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -178,32 +212,32 @@ else:
 
 
 class Extension(OwnSampling):
-    """What OpenAI's interface has no field for.
+    """The field `intact`: parameters that OpenAI's interface does not have.
 
     Attributes
     ----------
     method, parameters, n, budget, answer
-        A reasoning method (docs/reasoning.md), its parameters, its n, what it may cost ("tokens=20k"), and what of a
+        A reasoning method (docs/reasoning.md), its parameters, its n, its budget ("tokens=20k"), and which part of a
         text is the answer.
     progress, trace
-        Whether a stream tells what happens meanwhile; whether the answer brings the whole tree of texts.
+        If true, a stream reports events while the method runs; the answer has the whole tree of texts.
     receipt
-        Whether each choice comes with a receipt (docs/receipts.md).
+        If true, each choice has a receipt (docs/receipts.md).
     regex, grammar
-        What the text must match: a regular expression, a grammar in Lark's notation.
+        A regular expression, or a grammar in Lark's notation, that the text must match.
     priority
-        From -8 to 8, among the requests of this client, and beside those of others.
+        From -8 to 8, among this client's waiting requests, and among all running ones.
     deadline
         Seconds after which the request is ended.
     id
-        The name that draws depend on with the seed; by default a digest of the prompt.
+        A name that the draws depend on, with the seed; by default a digest of the prompt.
     now
-        The time that a chat template is told, such as ``2026-11-20T17:45:00``; by default the clock's, and of a method
-        `intact.clock.DEFAULT_NOW`, as on the command line.
+        The time for a chat template that writes the date, such as ``2026-11-20T17:45:00``; by default the clock's, and
+        with a method `intact.clock.DEFAULT_NOW`, as on the command line.
     """
 
     method: str | None = None
-    parameters: Annotated[dict[str, Value], few(64)] = {}  # noqa: RUF012  pydantic copies it
+    parameters: Annotated[dict[str, Value], few(64)] = Field(default={})
     n: Count | None = None
     budget: str | None = None
     answer: Literal["text", "number", "expression"] = "expression"
@@ -215,9 +249,53 @@ class Extension(OwnSampling):
     id: Annotated[str, Field(max_length=256)] | None = None
     now: str | None = None
 
+    def accept_only(self, names: Collection[str], where: str) -> None:
+        """Refuse fields that would have no effect: all but `names` must have their defaults.
 
-class Sampled(BodySampling):
-    """The fields that all requests for text have."""
+        Raises
+        ------
+        ApiError
+            400, naming the field.
+        """
+        for name, known in type(self).model_fields.items():
+            if name not in names and getattr(self, name) != known.default:
+                raise ApiError(400, f"intact.{name} has no effect {where}", f"intact.{name}", "unsupported")
+
+    def time(self) -> datetime | None:
+        """Return the time for chat templates, if the request has one.
+
+        Raises
+        ------
+        ApiError
+            400, if it cannot be read.
+        """
+        try:
+            return None if self.now is None else read_time(self.now)
+        except IntactError as error:
+            raise as_api_error(error, (), "intact.now") from error
+
+
+def _token_id(name: str) -> int:
+    if not (name.isascii() and name.isdecimal() and len(name) < 10):
+        raise ApiError(400, f"logit_bias must map token ids to numbers, got the token {name!r:.60}", "logit_bias")
+    return int(name)
+
+
+def check_limit(limit: int, settings: ServerSettings, field: str) -> int:
+    """Return a limit of tokens that the server allows.
+
+    Raises
+    ------
+    ApiError
+        400, if it does not.
+    """
+    if not 1 <= limit <= settings.max_tokens:
+        raise ApiError(400, f"{field} must be an integer from 1 to {settings.max_tokens} here, got {limit}", field)
+    return limit
+
+
+class TextRequest(BodySampling):
+    """The fields of all requests for text."""
 
     model: str
     logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
@@ -228,8 +306,58 @@ class Sampled(BodySampling):
     user: str | None = None
     intact: Extension = Extension()
 
+    @property
+    def usage_wanted(self) -> bool:
+        """If true, a stream ends with the number of its tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
 
-class ChatRequest(Sampled):
+    def choices(self, settings: ServerSettings) -> int:
+        """Return the number of texts.
+
+        Raises
+        ------
+        ApiError
+            400, if the server allows fewer.
+        """
+        if (n := self.n or 1) > settings.max_choices:
+            raise ApiError(400, f"n must be an integer from 1 to {settings.max_choices}, got {n}", "n")
+        return n
+
+    def sampling(
+        self, max_tokens: int, top_logprobs: int = 0, stops: Sequence[str] = (), **constraint: Any
+    ) -> SamplingParameters:
+        """Return the sampling parameters, with OpenAI's defaults: temperature 1, all tokens.
+
+        Parameters
+        ----------
+        stops : sequence of str
+            Stop strings beside the request's own.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field.
+        """
+        given: dict[str, Any] = {"temperature": 1.0}
+        for name, definition in DEFINITIONS.items():
+            form = self if definition.http == "body" else self.intact
+            if definition.http != "endpoint" and (value := getattr(form, name)) is not None:
+                given[name] = value
+        added = {name: value for name, value in constraint.items() if value is not None}
+        for name in given.keys() & added:
+            where = f"intact.{name}"
+            raise ApiError(400, f"{where} cannot be combined with calls that have a grammar", where, "unsupported")
+        own_stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        given["stop"] = (*own_stops, *stops)
+        if self.logit_bias:
+            given["logit_bias"] = {_token_id(name): bias for name, bias in self.logit_bias.items()}
+        try:
+            return SamplingParameters(max_tokens=max_tokens, top_logprobs=top_logprobs, **given, **added)
+        except IntactError as error:
+            raise as_api_error(error, list(DEFINITIONS)) from error
+
+
+class ChatRequest(TextRequest):
     """`/v1/chat/completions`."""
 
     messages: Turns
@@ -242,7 +370,7 @@ class ChatRequest(Sampled):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    # these change nothing here
+    # these are accepted and have no effect
     metadata: dict[str, Any] | None = None
     store: Literal[False] | None = None
     service_tier: str | None = None
@@ -253,8 +381,20 @@ class ChatRequest(Sampled):
     prediction: dict[str, Any] | None = None
     modalities: Many[Literal["text"]] | None = None
 
+    def limit(self, settings: ServerSettings) -> int | None:
+        """Return the request's limit of tokens, if it has one; of OpenAI's two names the newer one takes precedence.
 
-def _prompts(prompt: Any) -> str:
+        Raises
+        ------
+        ApiError
+            400, if the server does not allow it.
+        """
+        field = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+        limit: int | None = getattr(self, field)
+        return None if limit is None else check_limit(limit, settings, field)
+
+
+def _kind_of_prompt(prompt: Any) -> str:
     if not isinstance(prompt, list):
         return "text"
     first = prompt[0] if prompt else None
@@ -266,12 +406,12 @@ Prompt = Annotated[
     | Annotated[Many[str], Tag("texts")]
     | Annotated[Many[int], Tag("tokens")]
     | Annotated[Many[Many[int]], Tag("lists")],
-    Discriminator(_prompts),
+    Discriminator(_kind_of_prompt),
 ]
-"""One or several texts, or as many lists of tokens; the first says which, so that no other is tried."""
+"""One or several texts, or lists of tokens; the first item decides, so that errors are about one alternative."""
 
 
-class CompletionRequest(Sampled):
+class CompletionRequest(TextRequest):
     """`/v1/completions`."""
 
     prompt: Prompt
@@ -279,59 +419,3 @@ class CompletionRequest(Sampled):
     echo: bool | None = None
     logprobs: Top | None = None
     best_of: int | None = None
-
-
-class TokenizeRequest(Form):
-    """`/tokenize`: a text or a conversation; the model is the first of the server's where none is named."""
-
-    model: str | None = None
-    prompt: str | None = None
-    messages: Turns | None = None
-    add_special_tokens: bool = True
-    add_generation_prompt: bool = True
-
-
-class DetokenizeRequest(Form):
-    """`/detokenize`: tokens."""
-
-    model: str | None = None
-    tokens: Many[int]
-
-
-class EmbeddingRequest(BaseModel):
-    """`/v1/embeddings`."""
-
-    model: str
-    input: Any
-
-
-class VerifyRequest(Form):
-    """`/v1/verify`: a receipt; the model is the first of the server's where none is named."""
-
-    receipt: dict[str, Any]
-    model: str | None = None
-
-
-class BatchRequest(Form):
-    """`/v1/batches`: a file of requests, and the hours that they may take."""
-
-    input_file_id: str
-    endpoint: str
-    completion_window: Annotated[str, Field(pattern=r"^[1-9]\d{0,2}h$")] = "24h"
-    metadata: Annotated[dict[str, str], few(16)] | None = None
-
-
-class Paging(BaseModel):
-    """What of a list is read: at most `limit` of what comes after the identifier `after`; an address has only texts."""
-
-    model_config = ConfigDict(extra="forbid")
-    after: str | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-
-class FilesPaging(Paging):
-    """`/v1/files`: of one purpose, or all; by the time when they came."""
-
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000
-    order: Literal["asc", "desc"] = "desc"
-    purpose: str | None = None

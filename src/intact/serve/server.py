@@ -1,17 +1,26 @@
-"""What a connection may do: its headers come within a time and a length, and what is answered is read."""
+"""The server on uvicorn, with limits on connections: how long headers may take and be, how slowly answers are read."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
 import socket
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from intact.serve.errors import ApiError
-from intact.serve.settings import Settings
+from intact.serve.replies import error_reply
+from intact.serve.settings import ServerSettings
 
+_LOG = logging.getLogger("intact.serve")
+SPARE = 512
+"""Open files beside those of connections: models, state, processes."""
+GRACE = 30
+"""Seconds that running requests have when the server is asked to end."""
 _UNSENT = 16 << 10
 """Bytes that the system may keep for a reader that is not ready for them."""
 
@@ -19,31 +28,31 @@ _UNSENT = 16 << 10
 class Connection(HttpToolsProtocol):
     """A connection within limits; uvicorn itself would wait for ever, and keep headers of any length.
 
-    A request that is to be refused for its connection's sake has the error in its state, as `refused`, for the guard.
+    The state of a request has an error, `refusal`, if the middleware shall refuse it for its connection's sake.
 
     Attributes
     ----------
-    limits : Settings
+    limits : ServerSettings
     """
 
-    limits: ClassVar[Settings]
-    _late: asyncio.TimerHandle | None = None
-    _stalled: asyncio.TimerHandle | None = None
+    limits: ClassVar[ServerSettings]
+    _header_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, even if there are too many already: it is told so."""
+        """Begin, even if there are too many: the first request is then refused."""
         super().connection_made(transport)
         self._is_one_too_many = len(self.connections) > self.limits.connections
         transport.set_write_buffer_limits(0)  # pause_writing is called for the first byte that has to wait
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # the system would hide megabytes that nobody reads
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-        self._expect()
+        self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; where all of it was headers and there are more, they must not become too many."""
-        expected = self._late
+        """Read on; headers that are not complete yet must not become too long."""
+        expected = self._header_timer
         super().data_received(data)
-        if expected is not None and expected is self._late:
+        if expected is not None and expected is self._header_timer:
             self._length += len(data)
             if (error := self._too_long(self._length)) is not None:
                 self.transport.write(_written(error))
@@ -52,56 +61,56 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to read headers."""
         super().on_message_begin()
-        self._expect()
+        self._start_header_timer()
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
-        self._relax()
+        self._stop_header_timer()
         length = len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
         error = self._too_long(length)
         if self._is_one_too_many:
             message = f"there are {self.limits.connections} connections already"
             error = ApiError(503, message, code="too_many_connections", after=1)
-        self.scope["state"]["refused"] = error
+        self.scope["state"]["refusal"] = error
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
         """Wait for the reader."""
         super().pause_writing()
-        self._look(0)
+        self._check_reader(0)
 
     def resume_writing(self) -> None:
         """Go on: everything was read."""
-        self._calm()
+        self._stop_stall_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._relax()
-        self._calm()
+        self._stop_header_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
 
-    def _expect(self) -> None:
-        if self._late is None:
+    def _start_header_timer(self) -> None:
+        if self._header_timer is None:
             self._length = 0
-            self._late = self.loop.call_later(self.limits.header_seconds, self.transport.close)
+            self._header_timer = self.loop.call_later(self.limits.header_seconds, self.transport.close)
 
-    def _relax(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
-    def _look(self, before: int) -> None:
-        """Leave a reader that has read nothing since the last look; nothing is added while it has something to read."""
+    def _check_reader(self, before: int) -> None:
+        """Disconnect a reader that has read nothing since the last check; meanwhile no data is added."""
         left = self.transport.get_write_buffer_size()
         if left == before:
             self.transport.abort()
         else:
-            self._stalled = self.loop.call_later(self.limits.stall_seconds, self._look, left)
+            self._stall_timer = self.loop.call_later(self.limits.stall_seconds, self._check_reader, left)
 
-    def _calm(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
 
     def _too_long(self, length: int) -> ApiError | None:
         most = self.limits.header_bytes
@@ -111,8 +120,48 @@ class Connection(HttpToolsProtocol):
 
 
 def _written(error: ApiError) -> bytes:
-    """An error as it goes over the wire, where there is no request yet that could be answered."""
-    response = error.response()
+    """Return an error as bytes on the wire, for a connection without a request that could be answered."""
+    response = error_reply(error)
     headers = [(b"connection", b"close"), *response.raw_headers]
     first = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
     return b"\r\n".join([first, *(name + b": " + value for name, value in headers), b"", response.body])
+
+
+def raise_file_limit(connections: int) -> None:
+    """Let this process open as many files as its connections need; many systems begin with 1,024.
+
+    Log a warning where the system allows fewer: beyond them connections wait until others are closed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _LOG.warning("%d files may be open here, too few for %d connections (ulimit -Hn)", allowed, connections)
+
+
+def make_server(app: Any, settings: ServerSettings) -> uvicorn.Server:
+    """Return a server that is not running yet."""
+
+    class Limited(Connection):
+        """A connection of this server."""
+
+        limits = settings
+
+    config = uvicorn.Config(
+        app,
+        settings.host,
+        settings.port,
+        http=Limited,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.idle_seconds),
+        timeout_graceful_shutdown=GRACE,
+    )
+    return uvicorn.Server(config)

@@ -1,4 +1,4 @@
-"""What the server is told once, at its start."""
+"""ServerSettings of the server, fixed at its start."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from intact.tools.sandbox.protection import wished
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where the server listens, whom it lets in, and how much of anything it takes.
+class ServerSettings:
+    """The server's address, who may use it, and its limits.
 
     Attributes
     ----------
     host, port : str, int
-        The address. Any but a loopback address needs `keys`, or `unguarded`.
+        The address. Any but a loopback address needs `keys`, or `no_auth`.
     keys : tuple of str
         API keys; with any, every request but those for the page and for health must bring one.
-    unguarded : bool
-        Whether to serve other machines without a key.
+    no_auth : bool
+        If true, serve other machines without a key.
     hosts : tuple of str
         Names under which browsers may reach the server, beside those of its address.
     origins : tuple of str
@@ -31,29 +31,29 @@ class Settings:
     body_bytes, header_bytes : int
         The longest body, the longest headers.
     body_seconds, header_seconds, idle_seconds : float
-        How long each may take to come, how long a connection may do nothing.
+        How long each may take to arrive, and how long a connection may be idle.
     connections : int
         The most connections at a time.
     request_seconds, stall_seconds : float
         How long a request may take altogether, and how long a reader may read nothing.
     running : int
-        The most texts that a model writes at a time.
+        The most texts that a model generates at a time.
     waiting : int
-        The most requests that wait for a model; more are turned away (429).
+        The most requests that wait for a model; more are refused (429).
     max_tokens, max_choices : int
         The most tokens of a text, and texts of a request.
     memory_bytes : int, optional
-        What the loaded models may take together, caches included.
+        The most memory of all loaded models together, caches included.
     state : Path, optional
-        The folder of files and batches; without one there are none.
+        The folder of files and batches; without one these endpoints are absent.
     log : {'text', 'json'}
-        How requests are logged; never what is in them.
+        The format of the log, which never holds the text of requests.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     keys: tuple[str, ...] = ()
-    unguarded: bool = False
+    no_auth: bool = False
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     body_bytes: int = 8 << 20
@@ -74,10 +74,10 @@ class Settings:
     log: str = "text"
 
     def __post_init__(self) -> None:
-        if not (self.keys or self.unguarded or is_loopback(self.host)):
+        if not (self.keys or self.no_auth or is_loopback(self.host)):
             raise ParameterError(
-                f"{self.host} can be reached from other machines: give API keys (--api-keys FILE), or say that "
-                "everybody may use the server (--no-auth)"
+                f"{self.host} can be reached from other machines: give API keys (--api-keys FILE), or let "
+                "everybody use the server (--no-auth)"
             )
         for key in self.keys:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
@@ -90,7 +90,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -98,7 +98,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """API keys of a file, one a line; empty lines and those that begin with # are none.
+    """Read API keys from a file, one a line; skip empty lines and those that begin with #.
 
     Raises
     ------

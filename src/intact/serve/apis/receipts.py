@@ -1,10 +1,13 @@
-"""`/v1/verify`: a receipt is checked (docs/receipts.md)."""
+"""`/v1/receipts` and `/v1/verify`: fetch receipts of recent answers, and verify them (docs/receipts.md)."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
 from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
 
 from intact.errors import IntactError
 from intact.library import Model
@@ -17,13 +20,34 @@ from intact.run_receipts.entries import TextEntry
 from intact.run_receipts.verdict import RunVerdict
 from intact.run_receipts.verify import verify_run
 from intact.serve.errors import as_api_error
-from intact.serve.generation import Service
-from intact.serve.requests import VerifyRequest
-from intact.serve.service import Work
+from intact.serve.forms import Form, FormRoute
+from intact.serve.replies import CancellableResponse, JsonReply
+from intact.serve.service import CancellableWork, Client, Service, TheService
+
+router = APIRouter(route_class=FormRoute)
 
 
-async def check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:
-    """Compute again what a receipt says. Whatever is sent as one has a verdict, be it that it cannot be read."""
+class VerifyRequest(Form):
+    """`/v1/verify`: a receipt, and a model, by default the server's first."""
+
+    receipt: dict[str, Any]
+    model: str | None = None
+
+
+@router.get("/v1/receipts/{name}")
+async def receipts(name: str, service: TheService, client: Client) -> Response:
+    """Return the receipts of a recent answer."""
+    return service.receipts.response(client, name)
+
+
+@router.post("/v1/verify")
+async def verify_receipt(body: VerifyRequest, service: TheService, client: Client) -> CancellableResponse:
+    """Verify a receipt."""
+    return JsonReply(lambda: _check(service, body, client), service.seconds())
+
+
+async def _check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:
+    """Return the verdict on a receipt; one that cannot be read has a verdict too."""
     async with service.models.lease(request.model or service.models.first) as served:
         verdict: Verdict | RunVerdict
         try:
@@ -31,23 +55,26 @@ async def check(service: Service, request: VerifyRequest, client: str) -> dict[s
         except ValueError as error:
             verdict = unreadable(error)
         else:
-            work = Verifying(served.loaded, receipt)
-            tokens, texts = _foreseen(receipt, served.gate.capacity)
-            async with served.gate.enter(client, tokens, texts) as ticket, service.verifying.at_work(work) as future:
+            work = VerificationWork(served.loaded, receipt)
+            tokens, texts = _expected(receipt, served.admission.capacity)
+            async with (
+                served.admission.admit(client, tokens, texts) as admission,
+                service.verifications.running(work) as future,
+            ):
                 try:
                     verdict = await future
                 except IntactError as error:
                     raise as_api_error(error, (), "receipt") from error
                 if isinstance(verdict, RunVerdict):
-                    ticket.used = max(verdict.given, receipt.count)
+                    admission.used = max(verdict.given, receipt.count)
         return {"object": "verdict", "model": served.name, **asdict(verdict)}
 
 
-def _foreseen(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
-    """How many tokens verifying is likely to take, and texts side by side.
+def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
+    """Return the expected number of tokens that a verification takes, and of texts side by side.
 
-    Of a run prompts are known by what it says they cost: no more than `most`. Whoever says too little is found out
-    before the model reads any.
+    A run's prompts are counted by the cost that it states, at most `most`; one that states too little is refused before
+    the model reads anything.
     """
     if isinstance(receipt, Receipt):
         return receipt.count + len(receipt.header.request.prompt), 1
@@ -55,7 +82,7 @@ def _foreseen(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
     return receipt.count + min(receipt.result.cost.prefill, most), max(1, min(texts, WINDOW))
 
 
-class Verifying(Work[Verdict | RunVerdict]):
+class VerificationWork(CancellableWork[Verdict | RunVerdict]):
     """A receipt that is being verified."""
 
     def __init__(self, model: Model, receipt: Receipt | RunReceipt) -> None:

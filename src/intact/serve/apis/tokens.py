@@ -1,17 +1,57 @@
-"""`/tokenize` and `/detokenize`: text to tokens and back."""
+"""`/tokenize`, `/detokenize` and `/tokenizer_info`, as vLLM has them: text to tokens and back."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastapi import APIRouter
+
 from intact.serve.errors import ApiError
-from intact.serve.generation import Service, apart
-from intact.serve.messages import conversation
-from intact.serve.requests import DetokenizeRequest, TokenizeRequest
+from intact.serve.forms import Form, FormRoute, Many
+from intact.serve.replies import CancellableResponse, JsonReply
+from intact.serve.requests import Turns, as_turns
+from intact.serve.service import Service, TheService, in_thread
+
+router = APIRouter(route_class=FormRoute)
 
 
-async def tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]:
-    """The tokens of a text; `add_special_tokens`: with what the model puts in front of one."""
+class TokenizeRequest(Form):
+    """`/tokenize`: a text or a conversation, and a model, by default the server's first."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Turns | None = None
+    add_special_tokens: bool = True
+    add_generation_prompt: bool = True
+
+
+class DetokenizeRequest(Form):
+    """`/detokenize`: tokens, and a model, by default the server's first."""
+
+    model: str | None = None
+    tokens: Many[int]
+
+
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, service: TheService) -> CancellableResponse:
+    """Return the tokens of a text or a conversation."""
+    return JsonReply(lambda: _tokenize(service, body), service.seconds())
+
+
+@router.post("/detokenize")
+async def detokenize(body: DetokenizeRequest, service: TheService) -> CancellableResponse:
+    """Return the text of tokens."""
+    return JsonReply(lambda: _detokenize(service, body), service.seconds())
+
+
+@router.get("/tokenizer_info")
+async def tokenizer_info(service: TheService) -> CancellableResponse:
+    """Describe the first model's tokenizer."""
+    return JsonReply(lambda: _describe(service), service.seconds())
+
+
+async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]:
+    """Return the tokens of a text; `add_special_tokens`: with those that the model puts in front of it."""
     prompt, messages = request.prompt, request.messages
     if (prompt is None) == (messages is None):
         raise ApiError(400, "give a prompt or messages, and not both", "prompt")
@@ -19,32 +59,32 @@ async def tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]
         tokenizer = served.loaded.tokenizer
         if prompt is not None:
             bos = None if request.add_special_tokens else False
-            ids = await apart(lambda: tokenizer.encode(prompt, bos=bos), "prompt")
+            ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos), "prompt")
         else:
-            turns = conversation(messages or [])
-            ids = await apart(lambda: tokenizer.encode_chat(turns, request.add_generation_prompt), "messages")
+            turns = as_turns(messages or [])
+            ids = await in_thread(lambda: tokenizer.encode_chat(turns, request.add_generation_prompt), "messages")
         return {"count": len(ids), "max_model_len": served.loaded.context, "tokens": ids}
 
 
-async def detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:
-    """The text of tokens, control tokens as they are written."""
+async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:
+    """Return the text of tokens, control tokens included."""
     async with service.models.lease(request.model or service.models.first) as served:
         tokenizer = served.loaded.tokenizer
-        return {"prompt": await apart(lambda: tokenizer.decode(request.tokens, skip_special=False), "tokens")}
+        return {"prompt": await in_thread(lambda: tokenizer.decode(request.tokens, skip_special=False), "tokens")}
 
 
-async def described(service: Service) -> dict[str, Any]:
-    """What harnesses want to know of the first model's tokenizer: how texts begin and end, the chat template."""
+async def _describe(service: Service) -> dict[str, Any]:
+    """Return the first tokens and the chat template that harnesses need of the first model's tokenizer."""
     async with service.models.lease(service.models.first) as served:
         tokenizer = served.loaded.tokenizer
         template = tokenizer.chat_template
 
-        def spelt(token: int | None) -> str | None:
+        def spelling(token: int | None) -> str | None:
             return None if token is None else tokenizer.decode([token], skip_special=False)
 
         return {
             "tokenizer_class": "intact",
-            "bos_token": spelt(tokenizer.bos_id),
-            "eos_token": spelt(min(tokenizer.eos_ids, default=None)),
+            "bos_token": spelling(tokenizer.bos_id),
+            "eos_token": spelling(min(tokenizer.eos_ids, default=None)),
             "chat_template": None if template is None else template.source_text,
         }

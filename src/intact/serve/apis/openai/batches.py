@@ -1,8 +1,8 @@
-"""`/v1/batches`: a file of requests, worked on in the background, and across restarts.
+"""`/v1/batches`: files of requests, worked on in the background, and across restarts. This module may be left out.
 
 The files of answers and of errors are the journal: a line that is there is done. After a server was killed, the next
-one drops the line that was being written, and goes on with the requests that have none; as answers are functions of
-their requests, nobody can tell. Where the disk fails, the batch waits and goes on likewise. What has no answer when the
+one drops a torn last line, and works on the requests that have none; as answers are functions of their requests, the
+result is the same. Where the disk fails, the batch waits and goes on likewise. A request without an answer when the
 window of its batch ends gets none.
 """
 
@@ -15,38 +15,55 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from intact.errors import ParameterError
-from intact.serve.apis.openai.files import Files, load, save
-from intact.serve.errors import ApiError, encode
-from intact.serve.forms import formed, parsed
-from intact.serve.requests import BatchRequest
-from intact.serve.service import to_the_end
-from intact.serve.sse import told
+from intact.files import write_whole
+from intact.serve.apis.openai import chat, completions, files
+from intact.serve.apis.openai.files import Files, Paging, load
+from intact.serve.errors import ApiError
+from intact.serve.forms import Form, FormRoute, few, parse_json, validate
+from intact.serve.replies import encode, logged, reply
+from intact.serve.requests import ChatRequest, CompletionRequest
+from intact.serve.service import Client, uninterrupted
 
+NEEDS = "state"
+"""The setting without which these endpoints are absent."""
 _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16
-"""Requests of a batch that are worked on together."""
+"""Requests of a batch that run at a time."""
 MOST = 50_000
-"""Requests of a batch."""
-PATIENCE = 1.0
-"""Seconds before a request that was turned away is made again."""
+"""The most requests of a batch."""
+RETRY = 1.0
+"""Seconds before a request that was refused because others wait is tried again."""
 REPAIR = 10.0
-"""Seconds before a batch whose files could not be written goes on."""
+"""Seconds before a batch goes on whose files could not be written."""
 Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
-class Endpoint:
-    """What a line of a batch may ask for: the form of its body, and who answers it."""
+class Endpoint(NamedTuple):
+    """The form of a batch's requests, and the function that answers them."""
 
-    def __init__(self, form: type[BaseModel], answer: Answer) -> None:
-        self.form, self.answer = form, answer
+    form: type[BaseModel]
+    answer: Answer
+
+
+class BatchRequest(Form):
+    """`/v1/batches`: a file of requests, and the hours that they may take."""
+
+    input_file_id: str
+    endpoint: str
+    completion_window: Annotated[str, Field(pattern=r"^[1-9]\d{0,2}h$")] = "24h"
+    metadata: Annotated[dict[str, str], few(16)] | None = None
 
 
 @dataclass(eq=False)
@@ -56,13 +73,13 @@ class Batch:
     Attributes
     ----------
     value : dict
-        What is known of it; its file has the same.
-    turn : Lock
-        Whose turn it is to change that.
+        Its fields; its file has the same.
+    lock : Lock
+        Held while these change.
     """
 
     value: dict[str, Any]
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
 
 
@@ -85,7 +102,7 @@ class Batches:
             raise ParameterError(f"{folder} cannot be the folder of batches: {error}") from error
 
     def resume(self) -> None:
-        """Go on with what a server before this one had accepted."""
+        """Go on with the batches that an earlier server had accepted."""
         for path in sorted(self._folder.glob("batch_*.json")):
             value = load(path)
             if value is not None and value["status"] in ("in_progress", "cancelling"):
@@ -100,7 +117,7 @@ class Batches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
-        """Accept a batch: from here on it is not lost.
+        """Accept a batch, which then survives restarts.
 
         Raises
         ------
@@ -139,36 +156,36 @@ class Batches:
         except OSError as error:
             raise ApiError(507, f"the batch cannot be kept: {error.strerror}", None, "storage_failed") from error
         self._begin(value)
-        return _shown(value)
+        return _public(value)
 
     def find(self, client: str, name: str) -> dict[str, Any]:
-        """A client's batch.
+        """Return a client's batch.
 
         Raises
         ------
         ApiError
             404, if it has none of this name.
         """
-        return _shown(self._own(client, name))
+        return _public(self._own(client, name))
 
     def all(self, client: str) -> list[dict[str, Any]]:
         """A client's batches, the newest first."""
         names = [path.stem for path in self._folder.glob("batch_*.json")]
         found = [value for name in names if (value := self._known(name)) is not None]
-        mine = [_shown(value) for value in found if value["client"] == client]
+        mine = [_public(value) for value in found if value["client"] == client]
         return sorted(mine, key=lambda value: (-value["created_at"], value["id"]))
 
     async def cancel(self, client: str, name: str) -> dict[str, Any]:
         """End a batch; what is done stays."""
         value = self._own(client, name)
         if (batch := self._batches.get(name)) is not None:
-            async with batch.turn:
+            async with batch.lock:
                 if value["status"] == "in_progress":
-                    await to_the_end(asyncio.to_thread(self._save, value | {"status": "cancelling"}))
+                    await uninterrupted(asyncio.to_thread(self._save, value | {"status": "cancelling"}))
                     value["status"] = "cancelling"
                     if batch.task is not None:
                         batch.task.cancel()
-        return _shown(value)
+        return _public(value)
 
     def _own(self, client: str, name: str) -> dict[str, Any]:
         value = self._known(name) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
@@ -184,21 +201,21 @@ class Batches:
         return self._folder / f"{name}.json"
 
     def _save(self, value: dict[str, Any]) -> None:
-        save(self._path(value["id"]), value)
+        write_whole(self._path(value["id"]), json.dumps(value))
 
     def _check(self, file: str, endpoint: str) -> int:
-        """Look at every line before any is worked on; how many there are."""
+        """Check every line before any is worked on; return their number."""
         names = set[str]()
         for number, line in enumerate(self._files.lines(file), 1):
             where = f"line {number} of {file}"
-            value = parsed(line, where, "input_file_id")
+            value = parse_json(line, where, "input_file_id")
             name = value.get("custom_id") if isinstance(value, dict) else None
             if not isinstance(name, str) or not isinstance(value.get("body"), dict):
                 raise ApiError(400, f"{where} must have a custom_id, a url and a body", "input_file_id")
             if value.get("url") != endpoint or value.get("method", "POST") != "POST":
                 raise ApiError(400, f"{where}: expected POST to {endpoint}", "input_file_id")
             if name in names:
-                raise ApiError(400, f"{where}: its custom_id {name!r:.60} was there before", "input_file_id")
+                raise ApiError(400, f"{where}: its custom_id {name!r:.60} has been used before", "input_file_id")
             names.add(name)
             if number > MOST:
                 raise ApiError(400, f"a batch has at most {MOST:,} requests", "input_file_id")
@@ -221,14 +238,14 @@ class Batches:
             await self._end(batch, "cancelled")
 
     async def _in_time(self, batch: Batch) -> str:
-        """Answer what can be answered before the window ends; how that went."""
+        """Answer requests until the window ends; return the batch's last status."""
         try:
             async with asyncio.timeout(batch.value["expires_at"] - time.time()):
-                await _undaunted(lambda: self._answer_all(batch))
+                await _retrying(lambda: self._answer_all(batch))
         except TimeoutError:
             return "expired"
         except Exception as error:
-            entry = {"code": "batch_failed", "message": told(error).message}
+            entry = {"code": "batch_failed", "message": logged(error).message}
             batch.value["errors"] = {"object": "list", "data": [entry]}
             return "failed"
         return "completed"
@@ -236,8 +253,8 @@ class Batches:
     async def _answer_all(self, batch: Batch) -> None:
         value = batch.value
         paths, counts = self._written(value), value["request_counts"]
-        done = await to_the_end(asyncio.to_thread(_mend, *paths))
-        counts |= _counted(done)
+        done = await uninterrupted(asyncio.to_thread(_repair, *paths))
+        counts |= _counts(done)
         places = asyncio.Semaphore(AT_A_TIME)
         endpoint = self._endpoints[value["endpoint"]]
         lines = (json.loads(line) for line in self._files.lines(value["input_file_id"]))
@@ -247,14 +264,14 @@ class Batches:
             async def one(line: dict[str, Any]) -> None:
                 try:
                     entry, good = await self._answer(endpoint, line, value["client"])
-                    async with batch.turn:
+                    async with batch.lock:
                         counts["completed" if good else "failed"] += 1
-                        await to_the_end(asyncio.to_thread(self._keep, answers if good else errors, entry, value))
+                        await uninterrupted(asyncio.to_thread(self._keep, answers if good else errors, entry, value))
                 finally:
                     places.release()
 
             async with asyncio.TaskGroup() as group:
-                while (line := await to_the_end(asyncio.to_thread(next, left, None))) is not None:
+                while (line := await uninterrupted(asyncio.to_thread(next, left, None))) is not None:
                     await places.acquire()
                     group.create_task(one(line))
 
@@ -265,40 +282,40 @@ class Batches:
         self._save(value)
 
     async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
-        """A line of the file of answers, or of errors, and whether it is an answer."""
+        """Return a line of the file of answers, or of errors, and whether it is an answer."""
         try:
-            request: Any = await asyncio.to_thread(formed, endpoint.form, line["body"] | {"stream": None})
+            request: Any = await asyncio.to_thread(validate, endpoint.form, line["body"] | {"stream": None})
             async with asyncio.timeout(request.intact.deadline):
-                status, body = 200, await self._patiently(endpoint, request, client)
+                status, body = 200, await self._answer_when_admitted(endpoint, request, client)
         except Exception as error:
-            shown = told(error)
-            status, body = shown.status, shown.as_dict()
+            known = logged(error)
+            status, body = known.status, known.as_dict()
         name = f"batch_req_{uuid.uuid4().hex}"
         response = {"status_code": status, "request_id": name, "body": body}
         return {"id": name, "custom_id": line["custom_id"], "response": response, "error": None}, status == 200
 
-    async def _patiently(self, endpoint: Endpoint, request: Any, client: str) -> dict[str, Any]:
-        """An answer; who is turned away because others wait comes again."""
+    async def _answer_when_admitted(self, endpoint: Endpoint, request: Any, client: str) -> dict[str, Any]:
+        """Return an answer; try again while the request is refused because others wait."""
         while True:
             try:
                 return await endpoint.answer(request, f"batch of {client}")
             except ApiError as error:
                 if error.status != 429:
                     raise
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(RETRY)
 
     async def _end(self, batch: Batch, status: str) -> None:
-        async with batch.turn:
-            await _undaunted(lambda: to_the_end(asyncio.to_thread(self._conclude, batch.value, status)))
+        async with batch.lock:
+            await _retrying(lambda: uninterrupted(asyncio.to_thread(self._conclude, batch.value, status)))
         del self._batches[batch.value["id"]]
 
     def _written(self, value: dict[str, Any]) -> tuple[Path, Path]:
-        """Where answers are written, and where what was refused is."""
+        """Return the paths of the files of answers and of errors."""
         return self._files.path(value["output"]), self._files.path(value["id"].replace("batch_", "file-"))
 
     def _conclude(self, value: dict[str, Any], status: str) -> None:
         ended = {"status": status, f"{status}_at": int(time.time())}
-        ended["request_counts"] = value["request_counts"] | _counted(_mend(*self._written(value)))
+        ended["request_counts"] = value["request_counts"] | _counts(_repair(*self._written(value)))
         for kind, path in zip(("output", "error"), self._written(value), strict=True):
             if path.exists() and path.stat().st_size:
                 self._files.describe(value["client"], path.name, f"{value['id']}_{kind}.jsonl", "batch_output")
@@ -309,17 +326,17 @@ class Batches:
         value |= ended
 
 
-def _shown(value: dict[str, Any]) -> dict[str, Any]:
+def _public(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in ("client", "output")}
 
 
-def _counted(done: dict[str, bool]) -> dict[str, int]:
+def _counts(done: dict[str, bool]) -> dict[str, int]:
     good = sum(done.values())
     return {"completed": good, "failed": len(done) - good}
 
 
-def _mend(*paths: Path) -> dict[str, bool]:
-    """The requests that files have lines of, and whether each is an answer; a line that is not whole is cut off."""
+def _repair(*paths: Path) -> dict[str, bool]:
+    """Return the requests that have lines, and whether each is an answer; cut off a line that is not complete."""
     done: dict[str, bool] = {}
     for path in paths:
         if not path.exists():
@@ -340,8 +357,8 @@ def _mend(*paths: Path) -> dict[str, bool]:
     return done
 
 
-async def _undaunted(work: Callable[[], Awaitable[None]]) -> None:
-    """Do it; where a file cannot be written, wait, and do it again."""
+async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
+    """Do work; while a file cannot be written, wait and try again."""
     while True:
         try:
             return await work()
@@ -351,3 +368,56 @@ async def _undaunted(work: Callable[[], Awaitable[None]]) -> None:
         if task is not None and task.cancelling():  # a group that fails just then swallows it, before Python 3.13
             raise asyncio.CancelledError
         await asyncio.sleep(REPAIR)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    if (batches := getattr(app.state, "batches", None)) is not None:
+        batches.resume()
+    yield
+    if batches is not None:
+        await batches.stop()
+
+
+router = APIRouter(route_class=FormRoute, lifespan=_lifespan)
+
+
+def attach(app: FastAPI) -> None:
+    """Open the folder of batches."""
+    service = app.state.service
+    endpoints = {
+        "/v1/chat/completions": Endpoint(ChatRequest, partial(chat.answer, service)),
+        "/v1/completions": Endpoint(CompletionRequest, partial(completions.answer, service)),
+    }
+    app.state.batches = Batches(service.settings.state / "batches", files.attach(app), endpoints)
+
+
+async def _batches(request: Request) -> Batches:
+    return request.app.state.batches  # type: ignore[no-any-return]
+
+
+TheBatches = Annotated[Batches, Depends(_batches)]
+
+
+@router.post("/v1/batches")
+async def create_batch(body: BatchRequest, batches: TheBatches, client: Client) -> Response:
+    """Accept a file of requests."""
+    return reply(await batches.create(body, client))
+
+
+@router.get("/v1/batches")
+async def list_batches(paging: Annotated[Paging, Query()], batches: TheBatches, client: Client) -> Response:
+    """List batches, the newest first."""
+    return paging.page(batches.all(client))
+
+
+@router.get("/v1/batches/{name}")
+async def one_batch(name: str, batches: TheBatches, client: Client) -> Response:
+    """Describe a batch."""
+    return reply(batches.find(client, name))
+
+
+@router.post("/v1/batches/{name}/cancel")
+async def cancel_batch(name: str, batches: TheBatches, client: Client) -> Response:
+    """Cancel a batch."""
+    return reply(await batches.cancel(client, name))

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions`: a conversation goes on."""
+"""`/v1/chat/completions`: continue a conversation, or answer it by a reasoning method."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from fastapi import APIRouter
+
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
-from intact.serve.admission import Ticket
+from intact.serve import methods
+from intact.serve.admission import Admission
+from intact.serve.apis.openai import reasoning
 from intact.serve.apis.openai.tools import (
     ToolCallStream,
     call_format,
@@ -17,93 +21,96 @@ from intact.serve.apis.openai.tools import (
     template_tools,
 )
 from intact.serve.errors import ApiError
-from intact.serve.generation import (
-    HEEDED,
-    Order,
-    Service,
-    admitted,
-    apart,
-    choices,
-    heed,
-    limit_of,
-    pieces,
-    sampling_of,
-    schema_of,
-    time_of,
-    write,
-)
-from intact.serve.messages import conversation
+from intact.serve.forms import FormRoute
+from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.models import Served
-from intact.serve.replies import FINISH, head, receipt_of, usage, used
-from intact.serve.requests import ChatRequest
-from intact.serve.sse import Frame
+from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
+from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
+from intact.serve.service import Client, Service, TheService, in_thread
 from intact.text import Conversation, Tokenizer
 
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
 
+router = APIRouter(route_class=FormRoute)
+
+
+@router.post("/v1/chat/completions")
+async def chat_completions(body: ChatRequest, service: TheService, client: Client) -> CancellableResponse:
+    """Continue a conversation, or answer it by a reasoning method."""
+    seconds = service.seconds(body.intact.deadline)
+    if body.stream:
+        return EventStream(as_events(chunks(service, body, client)), seconds)
+    return JsonReply(lambda: answer(service, body, client), seconds)
+
+
+async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
+    """Return the whole answer."""
+    if methods.requested(request):
+        return await reasoning.answer(service, request, client)
+    async with _admitted(service, request, client) as (served, job, admission):
+        completions = await write(served, job, bool(request.logprobs))
+        tokenizer, first = served.loaded.tokenizer, head("chat.completion", request.model, served.fingerprint)
+        counts = usage([job], completions)
+        admission.used = counts["total_tokens"]
+        if job.own.receipt:
+            service.receipts.add(client, first["id"], completions)
+        choices = [
+            {
+                "index": index,
+                **_message(request, tokenizer, completion),
+                "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, job)) if request.logprobs else None,
+                **job.receipt(completion),
+            }
+            for index, completion in enumerate(completions)
+        ]
+        return {**first, "choices": choices, "usage": counts}
+
+
+def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the answer in chunks."""
+    return (reasoning.chunks if methods.requested(request) else _chunks)(service, request, client)
+
 
 @asynccontextmanager
-async def _placed(service: Service, request: ChatRequest, client: str) -> AsyncIterator[tuple[Served, Order, Ticket]]:
-    """A model, what it is to write, and a place at its gate."""
-    heed(request.intact, HEEDED | {"now"}, "without a reasoning method")
-    n = choices(request, service.settings)
-    wanted = limit_of(request, service.settings)
+async def _admitted(
+    service: Service, request: ChatRequest, client: str
+) -> AsyncIterator[tuple[Served, TextJob, Admission]]:
+    """Validate a request, lease its model, and wait for admission."""
+    own = request.intact
+    own.accept_only(TEXT_FIELDS | {"now"}, "without a reasoning method")
+    n, limit = request.choices(service.settings), request.limit(service.settings)
     if request.top_logprobs and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
-        tokenizer = served.loaded.tokenizer
-        form, context = call_format(request, tokenizer), served.loaded.context
-        said = _conversation(request, template_tools(request, form))
-        prompt = await apart(lambda: said.encode(tokenizer, context), "messages")
-        room = max(1, context - len(prompt))
-        limit = min(room, service.settings.max_tokens) if wanted is None else wanted
-        schema = schema_of(request.response_format)
+        tokenizer, context = served.loaded.tokenizer, served.loaded.context
+        form = call_format(request, tokenizer)
+        conversation = _conversation(request, template_tools(request, form))
+        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
+        if limit is None:
+            limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
+        schema = request.response_format.required_schema() if request.response_format else None
         grammar = call_grammar(request, schema, form)
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
-        parameters = sampling_of(request, limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
-        own = request.intact
+        parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
         source = "tools" if grammar else "response_format" if schema else None
-        order = Order(prompt, n, parameters, client, own.priority, own.id, source, own.receipt)
-        async with admitted(served, [order], "messages") as ticket:
-            yield served, order, ticket
+        job = TextJob(prompt, n, parameters, client, own, source)
+        async with admitted(served, [job], "chat", "messages") as admission:
+            yield served, job, admission
 
 
 def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
-    """What the chat template is given."""
-    messages, variables = conversation(request.messages), request.chat_template_kwargs or {}
+    """Return the arguments of the chat template."""
+    messages, variables = as_turns(request.messages), request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     if tools:
         variables = variables | {"tools": tools}
-    now = time_of(request.intact)
+    now = request.intact.time()
     return Conversation(messages, variables) if now is None else Conversation(messages, variables, now)
 
 
-async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
-    """The whole answer."""
-    async with _placed(service, request, client) as (served, order, ticket):
-        completions = await write(served, order, bool(request.logprobs))
-        ticket.used = used(order, completions)
-        tokenizer, first = served.loaded.tokenizer, head(served, "chat.completion", request.model)
-        if order.receipt:
-            service.receipts.add(client, first["id"], completions)
-        return {
-            **first,
-            "choices": [
-                {
-                    "index": index,
-                    **_message(request, tokenizer, completion),
-                    "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, order)) if request.logprobs else None,
-                    **receipt_of(order, completion),
-                }
-                for index, completion in enumerate(completions)
-            ],
-            "usage": usage([order], completions),
-        }
-
-
 def _message(request: ChatRequest, tokenizer: Tokenizer, completion: Completion) -> dict[str, Any]:
-    """What was said, and why it ended there."""
+    """Return a choice's message and its finish reason."""
     message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
     finish = FINISH[completion.finish]
     if (form := call_format(request, tokenizer)) is not None:
@@ -118,36 +125,33 @@ def _message(request: ChatRequest, tokenizer: Tokenizer, completion: Completion)
     return {"message": message, "finish_reason": finish}
 
 
-async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    """The answer in pieces, a token each."""
-    async with _placed(service, request, client) as (served, order, ticket):
-        first, tokenizer = head(served, "chat.completion.chunk", request.model), served.loaded.tokenizer
-        ends, completions = _ends(tokenizer, order), dict[int, Completion]()
+async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
+    async with _admitted(service, request, client) as (served, job, admission):
+        first, tokenizer = head("chat.completion.chunk", request.model, served.fingerprint), served.loaded.tokenizer
+        ends, completions = _ends(tokenizer, job), dict[int, Completion]()
         form = call_format(request, tokenizer)
-        readers = [] if form is None else [ToolCallStream(form, single_call(request)) for _ in range(order.n)]
-        with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        if with_usage:
+        readers = [] if form is None else [ToolCallStream(form, single_call(request)) for _ in range(job.n)]
+        if request.usage_wanted:
             first["usage"] = None
 
         def chunk(index: int, delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
             return {**first, "choices": [choice]}
 
-        def frame(index: int) -> Frame:
-            return Frame(lambda text: chunk(index, {"content": text}))
+        def template(index: int) -> ChunkTemplate:
+            return ChunkTemplate(lambda text: chunk(index, {"content": text}))
 
-        frames = [frame(i) for i in range(order.n)]
-        begun = False
-        async with aclosing(pieces(served, order, bool(request.logprobs))) as coming:
-            async for index, piece in coming:
+        templates, begun = [template(i) for i in range(job.n)], False
+        async with aclosing(stream(served, job, bool(request.logprobs))) as parts:
+            async for index, part in parts:
                 if not begun:  # only now: what goes wrong before the first token has a status of its own
                     begun = True
-                    for i in range(order.n):
+                    for i in range(job.n):
                         yield chunk(i, {"role": "assistant", "content": "", "refusal": None})
-                if isinstance(piece, Completion):
-                    completions[index] = piece
-                    ticket.used = used(order, list(completions.values()))
-                    finish = FINISH[piece.finish]
+                if isinstance(part, Completion):
+                    completions[index] = part
+                    admission.used = usage([job], list(completions.values()))["total_tokens"]
+                    finish = FINISH[part.finish]
                     if readers:
                         rest, calls = readers[index].flush()
                         if rest:
@@ -156,24 +160,21 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                             yield chunk(index, {"tool_calls": [call]})
                         finish = readers[index].finish(finish)
                     last = chunk(index, {}, None, finish)
-                    last["choices"][0] |= receipt_of(order, piece)
+                    last["choices"][0] |= job.receipt(part)
                     yield last
                     continue
-                entry = None
-                if request.logprobs and piece.token not in ends:
-                    entry = {"content": [_entry(tokenizer, piece)], "refusal": None}
-                text, calls = readers[index].push(piece.text) if readers else (piece.text, [])
-                if entry:
-                    yield chunk(index, {"content": text}, entry)
+                text, calls = readers[index].push(part.text) if readers else (part.text, [])
+                if request.logprobs and part.token not in ends:
+                    yield chunk(index, {"content": text}, {"content": [_entry(tokenizer, part)], "refusal": None})
                 elif text:
-                    yield frames[index].with_text(text)
+                    yield templates[index].with_text(text)
                 for call in calls:
                     yield chunk(index, {"tool_calls": [call]})
-        texts = [completions[index] for index in range(order.n)]
-        if order.receipt:
+        texts = [completions[index] for index in range(job.n)]
+        if job.own.receipt:
             service.receipts.add(client, first["id"], texts)
-        if with_usage:
-            yield {**first, "choices": [], "usage": usage([order], texts)}
+        if request.usage_wanted:
+            yield {**first, "choices": [], "usage": usage([job], texts)}
 
 
 def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
@@ -186,9 +187,9 @@ def _entry(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
     return {**_token(tokenizer, chunk.token, chunk.logprob), "top_logprobs": top}
 
 
-def _ends(tokenizer: Tokenizer, order: Order) -> frozenset[int]:
-    """Tokens that end a text, and are no part of it."""
-    return frozenset() if order.parameters.ignore_eos else tokenizer.eos_ids
+def _ends(tokenizer: Tokenizer, job: TextJob) -> frozenset[int]:
+    """Return the tokens that end a text, and are no part of it."""
+    return frozenset() if job.parameters.ignore_eos else tokenizer.eos_ids
 
 
 def _logprobs(tokenizer: Tokenizer, completion: Completion, ends: frozenset[int]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/v1/completions`: texts go on; with `echo` and `logprobs` the prompt is scored too."""
+"""`/v1/completions`: continue texts; with `echo` and `logprobs` score the prompt too."""
 
 from __future__ import annotations
 
@@ -8,61 +8,63 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from fastapi import APIRouter
+
 from intact.engine.completion import LOGPROB_SCALE, Completion
-from intact.serve.admission import Ticket
+from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
-from intact.serve.generation import (
-    HEEDED,
-    Order,
-    Service,
-    admitted,
-    apart,
-    choices,
-    heed,
-    limited,
-    pieces,
-    sampling_of,
-    write,
-)
+from intact.serve.forms import FormRoute
+from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.models import Served
-from intact.serve.replies import FINISH, head, receipt_of, usage
-from intact.serve.requests import CompletionRequest
-from intact.serve.sse import Frame
+from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
+from intact.serve.requests import TEXT_FIELDS, CompletionRequest, check_limit
+from intact.serve.service import Client, Service, TheService, in_thread
 from intact.text import Tokenizer
 
 LENGTH = 16
-"""Tokens that are written where nobody says how many."""
+"""Tokens of a text if the request has no limit."""
 Top = Sequence[tuple[int, int]]
+
+router = APIRouter(route_class=FormRoute)
+
+
+@router.post("/v1/completions")
+async def text_completions(body: CompletionRequest, service: TheService, client: Client) -> CancellableResponse:
+    """Continue texts."""
+    seconds = service.seconds(body.intact.deadline)
+    if body.stream:
+        return EventStream(as_events(chunks(service, body, client)), seconds)
+    return JsonReply(lambda: answer(service, body, client), seconds)
 
 
 @asynccontextmanager
-async def _placed(
+async def _admitted(
     service: Service, request: CompletionRequest, client: str
-) -> AsyncIterator[tuple[Served, list[Order], Ticket]]:
-    """A model, what it is to write, and a place at its gate."""
-    heed(request.intact, HEEDED, "by /v1/completions")
-    n, limit = choices(request, service.settings), LENGTH if request.max_tokens is None else request.max_tokens
+) -> AsyncIterator[tuple[Served, list[TextJob], Admission]]:
+    """Validate a request, lease its model, and wait for admission."""
+    request.intact.accept_only(TEXT_FIELDS, "on /v1/completions")
+    n, most = request.choices(service.settings), service.settings.max_choices
+    limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = _prompts(request.prompt)
-    if n * len(prompts) > service.settings.max_choices:
-        most = service.settings.max_choices
+    if n * len(prompts) > most:
         raise ApiError(400, f"{n} texts of {len(prompts)} prompts are more than {most}", "prompt")
     if request.best_of not in (None, n):
         raise ApiError(400, "best_of other than n is not supported; intact.method best_of_n is", "best_of")
     if limit == 0 and not request.echo:
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
-    limit = limited(limit or 1, service.settings, "max_tokens")  # 0 writes nothing
-    parameters = sampling_of(request, limit, request.logprobs or 0)
+    limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
+    parameters = request.sampling(limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
-        encode, own = partial(served.loaded.tokenizer.encode, most=served.loaded.context), request.intact
-        orders = []
+        encode = partial(served.loaded.tokenizer.encode, most=served.loaded.context)
+        jobs = []
         for i, prompt in enumerate(prompts):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
-            ids = prompt if isinstance(prompt, list) else await apart(partial(encode, prompt), where)
-            _check(ids, served, where)
+            ids = prompt if isinstance(prompt, list) else await in_thread(partial(encode, prompt), where)
+            _check_vocabulary(ids, served, where)
             text = prompt if isinstance(prompt, str) else None
-            orders.append(Order(ids, n, parameters, client, own.priority, own.id, None, own.receipt, text))
-        async with admitted(served, orders, "prompt") as ticket:
-            yield served, orders, ticket
+            jobs.append(TextJob(ids, n, parameters, client, request.intact, text=text))
+        async with admitted(served, jobs, "text_completion", "prompt") as admission:
+            yield served, jobs, admission
 
 
 def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> Sequence[str | list[int]]:
@@ -70,12 +72,10 @@ def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> Sequence[
         return [prompt]
     if not prompt:
         raise ApiError(400, "there is no prompt", "prompt")
-    if isinstance(prompt[0], int):
-        return [prompt]
-    return prompt
+    return [prompt] if isinstance(prompt[0], int) else prompt
 
 
-def _check(ids: list[int], served: Served, where: str) -> None:
+def _check_vocabulary(ids: list[int], served: Served, where: str) -> None:
     vocabulary = served.loaded.program.vocabulary
     for i, token in enumerate(ids):
         if not 0 <= token < vocabulary:
@@ -83,149 +83,131 @@ def _check(ids: list[int], served: Served, where: str) -> None:
 
 
 async def answer(service: Service, request: CompletionRequest, client: str) -> dict[str, Any]:
-    """All texts."""
-    async with _placed(service, request, client) as (served, orders, ticket):
+    """Return all texts."""
+    async with _admitted(service, request, client) as (served, jobs, admission):
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_texts(served, order, request)) for order in orders]
+            tasks = [group.create_task(_texts(served, job, request)) for job in jobs]
         texts = [text for task in tasks for text in task.result()]
         completions = [completion for completion, _ in texts]
-        ticket.used = sum(len(order.prompt) for order in orders) + sum(len(one.tokens) for one in completions)
-        first = head(served, "text_completion", request.model)
+        counts = usage(jobs, completions)
+        admission.used = counts["total_tokens"]
+        first = head("text_completion", request.model, served.fingerprint)
         if request.intact.receipt:
             service.receipts.add(client, first["id"], completions)
-        return {
-            **first,
-            "choices": [{"index": index, **choice} for index, (_, choice) in enumerate(texts)],
-            "usage": usage(orders, completions),
-        }
+        choices = [{"index": index, **choice} for index, (_, choice) in enumerate(texts)]
+        return {**first, "choices": choices, "usage": counts}
 
 
-async def _texts(served: Served, order: Order, request: CompletionRequest) -> list[tuple[Completion, dict[str, Any]]]:
-    """What one prompt went on to, n times."""
-    echoed = await _echo(served, order, request)
-    if request.max_tokens == 0:
-        completions = [_nothing(order)] * order.n
-    else:
-        completions = await write(served, order, request.logprobs is not None)
-    choice = partial(_choice, served.loaded.tokenizer, order, request, echoed)
-    return [(completion, choice(completion)) for completion in completions]
+async def _texts(served: Served, job: TextJob, request: CompletionRequest) -> list[tuple[Completion, dict[str, Any]]]:
+    """Return the texts of one prompt, each with its choice."""
+    echo, found = await _echo(served, job, request), []
+    with_logprobs = request.logprobs is not None
+    completions = [_empty(job)] * job.n if request.max_tokens == 0 else await write(served, job, with_logprobs)
+    for completion in completions:
+        text = echo.copy()
+        text.add(completion.tokens, completion.logprobs or (), completion.top, completion.text)
+        logprobs = text.logprobs() if with_logprobs else None
+        choice = {"text": text.text, "logprobs": logprobs, "finish_reason": FINISH[completion.finish]}
+        found.append((completion, choice | job.receipt(completion)))
+    return found
 
 
-def _nothing(order: Order) -> Completion:
-    return Completion("", (), (), "length", len(order.prompt))
-
-
-def _choice(
-    tokenizer: Tokenizer, order: Order, request: CompletionRequest, echoed: Scribe, completion: Completion
-) -> dict[str, Any]:
-    scribe = echoed.copy()
-    scribe.add(completion.tokens, completion.logprobs or (), completion.top, completion.text)
-    logprobs = scribe.logprobs() if request.logprobs is not None else None
-    choice = {"text": scribe.text, "logprobs": logprobs, "finish_reason": FINISH[completion.finish]}
-    return choice | receipt_of(order, completion)
+def _empty(job: TextJob) -> Completion:
+    return Completion("", (), (), "length", len(job.prompt))
 
 
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    """Texts in pieces, a token each; one prompt after the other."""
-    async with _placed(service, request, client) as (served, orders, ticket):
-        first = head(served, "text_completion", request.model)
-        with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        if with_usage:
+    """Yield texts in chunks, one prompt after the other."""
+    async with _admitted(service, request, client) as (served, jobs, admission):
+        first, done = head("text_completion", request.model, served.fingerprint), dict[int, Completion]()
+        if request.usage_wanted:
             first["usage"] = None
-        done: dict[int, Completion] = {}
 
         def chunk(index: int, text: str, logprobs: Any, finish: str | None = None) -> dict[str, Any]:
             choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
             return {**first, "choices": [choice]}
 
-        def frame(index: int) -> Frame:
-            return Frame(lambda text: chunk(index, text, None))
+        def template(index: int) -> ChunkTemplate:
+            return ChunkTemplate(lambda text: chunk(index, text, None))
 
-        ticket.used = 0
-        for number, order in enumerate(orders):
-            echoed = await _echo(served, order, request)
-            scribes = [echoed.copy() for _ in range(order.n)]
-            frames = [frame(number * order.n + sample) for sample in range(order.n)]
-            for sample in range(order.n) if request.echo else ():
-                logprobs = echoed.logprobs() if request.logprobs is not None else None
-                yield chunk(number * order.n + sample, echoed.text, logprobs)
+        admission.used = 0
+        for number, job in enumerate(jobs):
+            echo, base = await _echo(served, job, request), number * job.n
+            texts = [echo.copy() for _ in range(job.n)]
+            templates = [template(base + sample) for sample in range(job.n)]
+            for sample in range(job.n) if request.echo else ():
+                logprobs = echo.logprobs() if request.logprobs is not None else None
+                yield chunk(base + sample, echo.text, logprobs)
             if request.max_tokens == 0:
-                for sample in range(order.n):
-                    done[number * order.n + sample] = _nothing(order)
-                    yield chunk(number * order.n + sample, "", None, "length")
+                for sample in range(job.n):
+                    done[base + sample] = _empty(job)
+                    yield chunk(base + sample, "", None, "length")
                 continue
-            async with aclosing(pieces(served, order, request.logprobs is not None)) as coming:
-                async for sample, piece in coming:
-                    index = number * order.n + sample
-                    if isinstance(piece, Completion):
-                        done[index] = piece
-                        last = chunk(index, "", None, FINISH[piece.finish])
-                        last["choices"][0] |= receipt_of(order, piece)
+            async with aclosing(stream(served, job, request.logprobs is not None)) as parts:
+                async for sample, part in parts:
+                    if isinstance(part, Completion):
+                        done[base + sample] = part
+                        last = chunk(base + sample, "", None, FINISH[part.finish])
+                        last["choices"][0] |= job.receipt(part)
                         yield last
                     elif request.logprobs is not None:
-                        scribe = scribes[sample]
-                        start = len(scribe.tokens)
-                        scribe.add([piece.token], [piece.logprob], [piece.top], piece.text)
-                        yield chunk(index, piece.text, scribe.logprobs(start))
-                    elif piece.text:
-                        yield frames[sample].with_text(piece.text)
-            read = sum(len(one.prompt) for one in orders[: number + 1])
-            ticket.used = read + sum(len(one.tokens) for one in done.values())
+                        text = texts[sample]
+                        start = len(text)
+                        text.add([part.token], [part.logprob], [part.top], part.text)
+                        yield chunk(base + sample, part.text, text.logprobs(start))
+                    elif part.text:
+                        yield templates[sample].with_text(part.text)
+            admission.used = usage(jobs[: number + 1], list(done.values()))["total_tokens"]
         completions = [done[index] for index in range(len(done))]
         if request.intact.receipt:
             service.receipts.add(client, first["id"], completions)
-        if with_usage:
-            yield {**first, "choices": [], "usage": usage(orders, completions)}
+        if request.usage_wanted:
+            yield {**first, "choices": [], "usage": usage(jobs, completions)}
 
 
-async def _echo(served: Served, order: Order, request: CompletionRequest) -> Scribe:
-    """The prompt, if it is to be repeated, with its log-probabilities if these are asked for.
+async def _echo(served: Served, job: TextJob, request: CompletionRequest) -> TextLogprobs:
+    """Return the prompt if it is to be repeated, with its log-probabilities if requested.
 
-    A prompt that was given as text is repeated as it was given, without the tokens that were put around it.
+    A prompt that was given as text is repeated as given, without the special tokens around it.
     """
     tokenizer = served.loaded.tokenizer
-    scribe = Scribe(tokenizer, request.logprobs or 0)
+    echo = TextLogprobs(tokenizer)
     if not request.echo:
-        return scribe
-    stream, shown = tokenizer.stream(skip_special=False, continuation=False), slice(None)
-    if order.text is not None:
+        return echo
+    decoder, inner = tokenizer.stream(skip_special=False, continuation=False), slice(None)
+    if job.text is not None:
         before, after = tokenizer.around
-        shown = slice(len(before), len(order.prompt) - len(after))
-    logprobs: Sequence[int | None] = [None] * len(order.prompt)
+        inner = slice(len(before), len(job.prompt) - len(after))
+    logprobs: Sequence[int | None] = [None] * len(job.prompt)
     tops: Sequence[Top] = ()
     if request.logprobs is not None:
-        values, likeliest = await served.loaded.ascores(order.prompt, request.logprobs)
+        values, likeliest = await served.loaded.ascores(job.prompt, request.logprobs)
         logprobs, tops = [None, *values.tolist()], [(), *likeliest] if likeliest else ()
-    pieces = [""] * len(order.prompt)
-    pieces[shown] = [stream.push(token) for token in order.prompt[shown]]
-    text = "".join(pieces) + stream.flush() if order.text is None else order.text
-    scribe.add(order.prompt, logprobs, tops, text, pieces)
-    return scribe
+    parts = [""] * len(job.prompt)
+    parts[inner] = [decoder.push(token) for token in job.prompt[inner]]
+    text = "".join(parts) + decoder.flush() if job.text is None else job.text
+    echo.add(job.prompt, logprobs, tops, text, parts)
+    return echo
 
 
-class Scribe:
-    """Notes a text with its tokens, as the older interface tells them.
+class TextLogprobs:
+    """A text with its tokens' log-probabilities, in the format of this older interface."""
 
-    Parameters
-    ----------
-    top : int
-        How many of the likeliest tokens are told; the token itself always is.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, top: int) -> None:
-        self._tokenizer, self._top, self._length = tokenizer, top, 0
-        self._stream = tokenizer.stream()
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._length, self._stream = tokenizer, 0, tokenizer.stream()
         self.text = ""
-        self.tokens: list[str] = []
-        self._logprobs: list[float | None] = []
-        self._tops: list[dict[str, float] | None] = []
-        self._offsets: list[int] = []
+        self._fields: dict[str, list[Any]] = {
+            name: [] for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+        }
 
-    def copy(self) -> Scribe:
-        """Another that goes on from here."""
-        other = Scribe(self._tokenizer, self._top)
-        other.text, other._length, other.tokens = self.text, len(self.text), list(self.tokens)
-        other._logprobs, other._tops, other._offsets = list(self._logprobs), list(self._tops), list(self._offsets)
+    def __len__(self) -> int:
+        return len(self._fields["tokens"])
+
+    def copy(self) -> TextLogprobs:
+        """Return a copy that can be continued."""
+        other = TextLogprobs(self._tokenizer)
+        other.text, other._length = self.text, len(self.text)
+        other._fields = {name: list(values) for name, values in self._fields.items()}
         return other
 
     def add(
@@ -234,39 +216,38 @@ class Scribe:
         logprobs: Sequence[int | None],
         tops: Sequence[Top] | None,
         text: str,
-        pieces: Iterable[str] | None = None,
+        parts: Iterable[str] | None = None,
     ) -> None:
-        """Note tokens, and the text that they make.
+        """Append tokens, and their text.
 
-        A token's offset is the number of characters that are complete before it; `pieces` says what each adds to them,
-        where it is not as in a text that goes on.
+        A token's offset is the number of characters that are complete before it; `parts` are the tokens' texts, by
+        default those of a continuation.
         """
-        pieces = map(self._read, tokens) if pieces is None else pieces
-        for i, (token, logprob, piece) in enumerate(zip(tokens, logprobs, pieces, strict=False)):
-            self.tokens.append(self._spelt(token))
-            self._logprobs.append(None if logprob is None else logprob / LOGPROB_SCALE)
-            likeliest = {self._spelt(one): value / LOGPROB_SCALE for one, value in (tops[i] if tops else ())}
+        parts = map(self._read, tokens) if parts is None else parts
+        for i, (token, logprob, part) in enumerate(zip(tokens, logprobs, parts, strict=False)):
+            likeliest = {self._spelling(one): value / LOGPROB_SCALE for one, value in (tops[i] if tops else ())}
             if logprob is not None:
-                likeliest.setdefault(self._spelt(token), logprob / LOGPROB_SCALE)
-            self._tops.append(None if logprob is None else likeliest)
-            self._offsets.append(self._length)
-            self._length += len(piece)
+                likeliest.setdefault(self._spelling(token), logprob / LOGPROB_SCALE)
+            entry = (
+                self._spelling(token),
+                None if logprob is None else logprob / LOGPROB_SCALE,
+                None if logprob is None else likeliest,
+                self._length,
+            )
+            for values, value in zip(self._fields.values(), entry, strict=True):
+                values.append(value)
+            self._length += len(part)
         self.text += text
 
     def logprobs(self, start: int = 0) -> dict[str, Any]:
-        """What was noted from a token on."""
-        return {
-            "tokens": self.tokens[start:],
-            "token_logprobs": self._logprobs[start:],
-            "top_logprobs": self._tops[start:],
-            "text_offset": self._offsets[start:],
-        }
+        """Return the field `logprobs`, from a token on."""
+        return {name: values[start:] for name, values in self._fields.items()}
 
     def _read(self, token: int) -> str:
         return self._stream.push(token) if token < self._tokenizer.size else ""
 
-    def _spelt(self, token: int) -> str:
-        """A token as text; one that is no text by itself by its bytes, so that no two are the same."""
+    def _spelling(self, token: int) -> str:
+        """Return a token as text; one that is no text by itself as its bytes, so that no two are the same."""
         spelling = self._tokenizer.token_bytes(token) if token < self._tokenizer.size else b""
         try:
             return spelling.decode()

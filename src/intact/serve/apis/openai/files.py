@@ -1,35 +1,81 @@
-"""`/v1/files`: what batches read and write, in a folder."""
+"""`/v1/files`: the files that batches read and write, in a folder. This module may be left out, with batches."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, UploadFile
+from fastapi import Form as FormField
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import FileResponse, Response
 
 from intact.errors import ParameterError
+from intact.files import write_whole
 from intact.serve.errors import ApiError
-from intact.serve.settings import Settings
+from intact.serve.replies import reply
+from intact.serve.service import Client, Service
+from intact.serve.settings import ServerSettings
 
-_PIECE = 1 << 20
+NEEDS = "state"
+"""The setting without which these endpoints are absent."""
+router = APIRouter()
+
+
+class Paging(BaseModel):
+    """Query of a list: at most `limit` items after the identifier `after`."""
+
+    model_config = ConfigDict(extra="forbid")
+    after: str | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+    def page(self, values: Sequence[dict[str, Any]]) -> Response:
+        """Return the requested part of a list.
+
+        Raises
+        ------
+        ApiError
+            400, if the list does not have `after`.
+        """
+        names, start = [value["id"] for value in values], 0
+        if self.after is not None:
+            if self.after not in names:
+                raise ApiError(400, f"after: the list does not have {self.after!r:.60}", "after", "not_found")
+            start = names.index(self.after) + 1
+        end = start + self.limit
+        names, more = names[start:end], end < len(names)
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        return reply({"object": "list", "data": values[start:end], **ends, "has_more": more})
+
+
+class FilesPaging(Paging):
+    """Query of `/v1/files`: of one purpose, or all; by the time of upload."""
+
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    order: Literal["asc", "desc"] = "desc"
+    purpose: str | None = None
 
 
 class Files:
-    """Files by identifier, each with a description beside it; a file is there once its description is.
+    """Files by identifier, each with a description beside it; a file exists once its description does.
 
     Parameters
     ----------
     folder : Path
-        Made if need be, for its owner's eyes alone.
+        Created if absent, readable by its owner alone.
     line_bytes : int
-        The longest line that is read: a request's body may be no longer where it comes alone.
+        The longest line that is read, as of the body of a request.
     """
 
-    def __init__(self, folder: Path, line_bytes: int = Settings.body_bytes) -> None:
+    def __init__(self, folder: Path, line_bytes: int = ServerSettings.body_bytes) -> None:
         self._folder, self._line_bytes = folder, line_bytes
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,16 +83,15 @@ class Files:
             raise ParameterError(f"{folder} cannot be the folder of files: {error}") from error
 
     def path(self, name: str) -> Path:
-        """Where the content of a file lies."""
+        """Return the path of a file's content."""
         return self._folder / name
 
     def add(self, client: str, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
-        """Take a file in."""
+        """Store an uploaded file."""
         name = f"file-{uuid.uuid4().hex}"
         try:
             with self.path(name).open("xb") as file:
-                while piece := content.read(_PIECE):
-                    file.write(piece)
+                shutil.copyfileobj(content, file, 1 << 20)
                 file.flush()
                 os.fsync(file.fileno())
             return self.describe(client, name, filename, purpose)
@@ -55,7 +100,7 @@ class Files:
             raise ApiError(507, f"the file cannot be kept: {error.strerror}", "file", "storage_failed") from error
 
     def describe(self, client: str, name: str, filename: str, purpose: str) -> dict[str, Any]:
-        """Make a file whose content is there known."""
+        """Describe a file whose content exists."""
         value = {
             "id": name,
             "object": "file",
@@ -65,36 +110,36 @@ class Files:
             "purpose": purpose,
             "status": "processed",
         }
-        save(self._described(name), value | {"client": client})
+        write_whole(self._description(name), json.dumps(value | {"client": client}))
         return value
 
     def find(self, client: str, name: str, param: str = "file_id") -> dict[str, Any]:
-        """A client's file; `param` is the field that names it.
+        """Return a client's file; `param` is the field that names it.
 
         Raises
         ------
         ApiError
             404, if it has none of this name.
         """
-        found = load(self._described(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
+        found = load(self._description(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
         if found is None or found.pop("client") != client:
             raise ApiError(404, f"there is no file {name!r:.60}", param, "not_found")
         return found
 
     def all(self, client: str) -> list[dict[str, Any]]:
-        """A client's files, the oldest first."""
+        """Return a client's files, the oldest first."""
         found = [value for path in self._folder.glob("file-*.json") if (value := load(path)) is not None]
         mine = [value for value in found if value.pop("client") == client]
         return sorted(mine, key=lambda value: (value["created_at"], value["id"]))
 
     def delete(self, client: str, name: str) -> None:
-        """Forget a file."""
+        """Delete a file."""
         self.find(client, name)
-        self._described(name).unlink(missing_ok=True)
+        self._description(name).unlink(missing_ok=True)
         self.path(name).unlink(missing_ok=True)
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file that are not empty.
+        """Yield the lines of a file that are not empty.
 
         Raises
         ------
@@ -113,31 +158,66 @@ class Files:
                 if line.strip():
                     yield line
 
-    def _described(self, name: str) -> Path:
+    def _description(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
 
-def save(path: Path, value: Any) -> None:
-    """Write a value as JSON, so that the file has either what was in it before, or all of this.
-
-    Nobody else may write the same file meanwhile.
-    """
-    new = path.with_suffix(".new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-
-
 def load(path: Path) -> dict[str, Any] | None:
-    """Read what `save` wrote; None, if there is nothing, or nothing of ours."""
+    """Read an object from a file of JSON; return None if there is none."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def attach(app: FastAPI) -> Files:
+    """Open the folder of files, once."""
+    service: Service = app.state.service
+    if not hasattr(app.state, "files"):
+        assert service.settings.state is not None
+        app.state.files = Files(service.settings.state / "files", service.settings.body_bytes)
+    files: Files = app.state.files
+    return files
+
+
+async def _files(request: Request) -> Files:
+    return request.app.state.files  # type: ignore[no-any-return]
+
+
+TheFiles = Annotated[Files, Depends(_files)]
+
+
+@router.post("/v1/files")
+async def upload(
+    file: UploadFile, purpose: Annotated[Literal["batch"], FormField()], files: TheFiles, client: Client
+) -> Response:
+    """Store a file for a batch."""
+    return reply(await asyncio.to_thread(files.add, client, file.filename or "", purpose, file.file))
+
+
+@router.get("/v1/files")
+async def list_files(paging: Annotated[FilesPaging, Query()], files: TheFiles, client: Client) -> Response:
+    """List files, by default the newest first."""
+    found = [value for value in files.all(client) if paging.purpose in (None, value["purpose"])]
+    return paging.page(found if paging.order == "asc" else found[::-1])
+
+
+@router.get("/v1/files/{name}")
+async def one_file(name: str, files: TheFiles, client: Client) -> Response:
+    """Describe a file."""
+    return reply(files.find(client, name))
+
+
+@router.get("/v1/files/{name}/content")
+async def content(name: str, files: TheFiles, client: Client) -> Response:
+    """Return the content of a file."""
+    files.find(client, name)
+    return FileResponse(files.path(name), media_type="application/octet-stream")
+
+
+@router.delete("/v1/files/{name}")
+async def delete_file(name: str, files: TheFiles, client: Client) -> Response:
+    """Delete a file."""
+    files.delete(client, name)
+    return reply({"id": name, "object": "file", "deleted": True})

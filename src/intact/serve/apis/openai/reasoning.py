@@ -1,128 +1,142 @@
-"""`/v1/chat/completions` by a reasoning method: the answer with votes and cost, and what happens meanwhile."""
+"""`/v1/chat/completions` with a reasoning method: the answer with votes and cost, and events while it runs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import dataclass
 from typing import Any
 
+from intact import errors
 from intact.clock import DEFAULT_NOW
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError
-from intact.reason.problem import Result
-from intact.serve import methods, tracing
-from intact.serve.admission import Ticket
+from intact.errors import IntactError, ParameterError
+from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver
+from intact.reason.problem import Problem, Prompt, Result, path
+from intact.reason.registry import Method
+from intact.reason.services import MethodJob, Services
+from intact.run_receipts.record import RecordingBackend, recording_driver
+from intact.score.answers import READERS
+from intact.serve import methods, telemetry
+from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.generation import FORESEEN, Service, apart, heed, limit_of, time_of
-from intact.serve.messages import conversation
-from intact.serve.methods import Solving, Tell, Undertaking
+from intact.serve.generation import EXPECTED
 from intact.serve.models import Served
 from intact.serve.replies import head
-from intact.serve.requests import ChatRequest, ResponseFormat
-from intact.serve.settings import Settings
-from intact.text import Conversation, Tokenizer
+from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns
+from intact.serve.service import CancellableWork, Service, in_thread, receipt_document
+from intact.serve.settings import ServerSettings
 
+TAIL = 400
+"""Characters at the end of an unfinished text that an event has; a finished one has all of them."""
+UNREAD = 64
+"""Events that may wait for a slow reader before it gets no more about unfinished texts."""
+INTERVAL = 0.2
+"""Seconds between two events about unfinished texts."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
-_OWN = {"method", "parameters", "n", "budget", "answer", "progress", "trace", "receipt", "priority", "deadline", "id"}
-_OWN |= {"now"}
+_OWN = Extension.model_fields.keys() - {"regex", "grammar"}
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
-_IDLE = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
-_IDLE |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
-_SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
+_NO_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
+_NO_EFFECT |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "repetition_penalty": (1,),
     "typical_p": (1,),
     "response_format": (ResponseFormat(type="text"),),
     "tool_choice": ("none", "auto"),
 }
-"""Values of a field that ask for no more than its absence does."""
+"""Values of a field that are the same as its absence."""
+
+Notify = Callable[[dict[str, Any]], None]
 
 
-def wanted(request: ChatRequest) -> bool:
-    """Whether a method is asked for."""
-    return request.intact.method is not None or methods.split(request.model)[1] is not None
+@dataclass(frozen=True)
+class MethodRequest:
+    """A method with all it needs but a model."""
+
+    method: Method
+    parameters: Mapping[str, Any]
+    budget: Budget
+    problem: Problem
+    sampling: Mapping[str, Any]
+    own: Extension
+
+    @property
+    def texts(self) -> int:
+        """The number of texts that the method is likely to generate side by side."""
+        defaults = {parameter.name: parameter.default for parameter in self.method.parameters}
+        n = self.parameters.get("n", defaults.get("n", 1))
+        return max(1, min(n if isinstance(n, int) else 1, 64))
+
+    def receipt(self, result: Result) -> dict[str, Any]:
+        """Return a choice's field with its receipt, if one is requested."""
+        return {"receipt": receipt_document(result)} if self.own.receipt else {}
+
+    def describe(self, result: Result) -> dict[str, Any]:
+        """Return a result as the answer's field `intact`, without seconds, which differ from run to run."""
+        answer = result.answer
+        value: dict[str, Any] = {
+            "method": result.method,
+            "parameters": dict(self.parameters),
+            "budget": self.budget.as_dict(),
+            "seed": self.problem.seed,
+            "problem": result.id,
+            "answer": answer.answer,
+            "votes": dict(answer.votes),
+            "confidence": answer.confidence,
+            "details": dict(answer.details),
+            "chosen": None if answer.chosen is None else path(answer.chosen.branch),
+            "why": result.why,
+            "error": result.error,
+            "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
+            "caveats": list(result.caveats),
+        }
+        return value | ({"trace": dict(result.trace)} if self.own.trace else {})
 
 
-@asynccontextmanager
-async def _placed(
-    service: Service, request: ChatRequest, client: str
-) -> AsyncIterator[tuple[Served, Undertaking, Callable[[Tell | None], Solving], Ticket]]:
-    """A model, what is to be undertaken, and a place at the gate."""
-    name, suffix, n = methods.split(request.model)
-    own = request.intact
-    heed(own, _OWN, "by a reasoning method")
-    if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
-        raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
-    method, parameters, budget = methods.chosen(own, own.method or suffix or "", n)
-    if own.receipt and budget.seconds is not None:
-        raise ApiError(400, "nobody can repeat a budget in seconds, so that it has no receipt", "intact.budget")
-    turns = conversation(request.messages)
-    undertaking = Undertaking(
-        method,
-        parameters,
-        budget,
-        methods.as_problem(turns, own, request.seed or 0),
-        _sampling(request, service.settings),
-        own.receipt,
-        time_of(own) or DEFAULT_NOW,
-    )
-    async with service.models.lease(name) as served:
-        model = served.loaded
-        prompt = await apart(lambda: _prompt(model.tokenizer, turns, model.context, undertaking.now), "messages")
-        try:
-            model.engine.check(prompt)
-        except IntactError as error:
-            raise as_api_error(error, (), "messages") from error
-        texts = _texts(undertaking)
-        tokens = len(prompt) + min(budget.tokens or 0, texts * FORESEEN)
-        named = {"gen_ai__workflow__name": method.name, "gen_ai__request__seed": request.seed or 0}
-        with tracing.operation("invoke_workflow", served.name, served.fingerprint, **named):
-            async with served.gate.enter(client, tokens, texts, own.priority) as ticket:
-
-                def work(tell: Tell | None) -> Solving:
-                    return Solving(undertaking, model, tell)
-
-                yield served, undertaking, work, ticket
-
-
-def _prompt(tokenizer: Tokenizer, turns: Sequence[dict[str, Any]], context: int, now: datetime) -> list[int]:
-    """What a method's texts go on from: roles and contents.
-
-    Raises
-    ------
-    ApiError
-        400, if the model's template shows more of the conversation, such as calls of tools.
-    """
-    said = [{name: turn[name] for name in ("role", "content")} for turn in turns]
-    more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in said[i]]
-    prompt = Conversation(said, now=now).encode(tokenizer, context)
-    if more and Conversation(turns, now=now).encode(tokenizer, context) != prompt:
-        raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
-    return prompt
-
-
-def _texts(undertaking: Undertaking) -> int:
-    """Texts that a method is likely to write side by side."""
-    defaults = {parameter.name: parameter.default for parameter in undertaking.method.parameters}
-    n = undertaking.parameters.get("n", defaults.get("n", 1))
-    return max(1, min(n if isinstance(n, int) else 1, 64))
-
-
-def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
-    """What a request wishes of sampling; what a method cannot heed is refused.
+def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], settings: ServerSettings) -> MethodRequest:
+    """Validate a request that chooses a method.
 
     Raises
     ------
     ApiError
         400, naming the field.
     """
-    for name in sorted(request.model_fields_set - _TAKEN - _IDLE - set(_SAMPLING)):
+    _, suffix, n = methods.split(request.model)
+    own = request.intact
+    own.accept_only(_OWN, "with a reasoning method")
+    if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
+        raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
+    method, parameters, budget = methods.choose(own, own.method or suffix or "", n)
+    if own.receipt and budget.seconds is not None:
+        raise ApiError(400, "a budget in seconds cannot be repeated, so it has no receipt", "intact.budget")
+    problem = _problem(turns, own, request.seed or 0)
+    return MethodRequest(method, parameters, budget, problem, _sampling(request, settings), own)
+
+
+def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
+    """Return a conversation as a problem; a single question has the name that `intact solve` gives it."""
+    prompt: Prompt = tuple((turn["role"], turn["content"]) for turn in turns)
+    alone = len(turns) == 1 and turns[0]["role"] == "user"
+    text = turns[0]["content"] if alone else json.dumps(prompt)
+    name = own.id or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return Problem(name, prompt, READERS[own.answer], seed=seed)
+
+
+def _sampling(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
+    """Return the sampling parameters of a request; refuse fields that have no effect on a method."""
+    for name in sorted(request.model_fields_set - _TAKEN - _NO_EFFECT - set(_SAMPLING)):
         value = getattr(request, name)
-        if value not in (None, False, [], {}, *_SAYS_NOTHING.get(name, ())):
+        if value not in (None, False, [], {}, *_NEUTRAL.get(name, ())):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
-    if (limit := limit_of(request, settings)) is not None:
+    if (limit := request.limit(settings)) is not None:
         given["max_tokens"] = limit
     try:
         SamplingParameters(**given, seed=request.seed or 0)
@@ -131,12 +145,129 @@ def _sampling(request: ChatRequest, settings: Settings) -> dict[str, Any]:
     return given
 
 
-def _finish(result: Result) -> str:
-    return "length" if result.why == "spent" else "stop"
+class MethodWork(CancellableWork[Result]):
+    """A method that runs in a thread.
+
+    Parameters
+    ----------
+    backend : NativeBackend
+        Not used by any other work.
+    notify : callable, optional
+        Called with events while the method runs.
+    """
+
+    def __init__(self, request: MethodRequest, backend: NativeBackend, notify: Notify | None = None) -> None:
+        super().__init__(f"method {request.method.name}")
+        self._request, self._backend, self._notify = request, backend, notify
+        self._notified = time.monotonic()
+
+    def cancel(self) -> None:
+        """End the work after the engine's step at hand."""
+        super().cancel()
+        self._backend.interrupted = True
+
+    def run(self) -> Result:
+        """Solve the problem."""
+        request = self._request
+        backends, scorer = {"main": self._backend}, methods.find_served_scorer
+        options: dict[str, Any] = {"budget": request.budget, "sampling": request.sampling}
+        options |= {"progress": self._progress, "watch": self._watch}
+        if request.own.receipt:
+            driver = recording_driver(backends, scorer=scorer, untrusted=True, **options)
+        else:
+            driver = Driver(backends, services=Services(scorer, untrusted=True), **options)
+        with closing(driver.solve([MethodJob(request.method, request.problem, request.parameters)])) as results:
+            try:
+                return next(results)[1]
+            except ParameterError as error:
+                raise ApiError(400, f"{request.method.name} cannot begin: {error}", "intact.method") from error
+
+    def _progress(self, tokens: int) -> None:
+        """Stop if cancelled; now and then notify of unfinished texts. Called after each round."""
+        self.check()
+        now = time.monotonic()
+        if self._notify is None or now - self._notified < INTERVAL:
+            return
+        self._notified = now
+        texts: list[dict[str, Any]] = [
+            {"branch": path(generation.branch), "tokens": count, "text": text[-TAIL:]}
+            for generation, count, text in self._backend.under_way()
+        ]
+        written = tokens + sum(text["tokens"] for text in texts)
+        self._notify({"event": "writing", "tokens": written, "texts": texts})
+
+    def _watch(self, event: str, node: Mapping[str, Any]) -> None:
+        if self._notify is None:
+            return
+        if event == "begin":
+            self._notify({"event": "begin", **node})
+        else:  # the nodes of a called method had events of their own
+            self._notify({"event": "node", "node": {name: value for name, value in node.items() if name != "nodes"}})
 
 
-def _text(result: Result) -> str:
-    return result.answer.answer or "" if result.answer.chosen is None else result.answer.chosen.text
+def _checked(result: Result) -> Result:
+    """Return a result that is an answer.
+
+    Raises
+    ------
+    ApiError
+        If the method failed: 400 if the request is the cause.
+    """
+    cost = result.cost
+    usage = {"gen_ai__usage__input_tokens": cost.prefill, "gen_ai__usage__output_tokens": cost.tokens}
+    telemetry.current().note(**usage, intact__why=result.why)
+    kind, _, message = result.error.partition(": ")
+    if result.why == "failed" and (result.answer.chosen is None or kind == ParameterError.__name__):
+        status = 400 if kind in vars(errors) else 500
+        raise ApiError(status, f"{result.method} failed: {message or kind}", "intact.method")
+    return result
+
+
+@asynccontextmanager
+async def _admitted(
+    service: Service, request: ChatRequest, client: str
+) -> AsyncIterator[tuple[Served, MethodRequest, NativeBackend, Admission]]:
+    """Validate a request, lease its model, and wait for admission."""
+    turns = as_turns(request.messages)
+    wanted = method_request(request, turns, service.settings)
+    now = request.intact.time() or DEFAULT_NOW
+    async with service.models.lease(methods.split(request.model)[0]) as served:
+        backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now)
+        prompt = await in_thread(lambda: _prompt_tokens(backend, wanted.problem.prompt, turns), "messages")
+        reserved = prompt + min(wanted.budget.tokens or 0, wanted.texts * EXPECTED)
+        named = {"gen_ai__workflow__name": wanted.method.name, "gen_ai__request__seed": request.seed or 0}
+        with telemetry.operation("invoke_workflow", served.name, served.fingerprint, **named):
+            async with served.admission.admit(client, reserved, wanted.texts, wanted.own.priority) as admission:
+                yield served, wanted, backend, admission
+
+
+def _prompt_tokens(backend: NativeBackend, prompt: Prompt, turns: Sequence[dict[str, Any]]) -> int:
+    """Return the number of tokens of a prompt, which consists of roles and contents alone.
+
+    Raises
+    ------
+    ApiError
+        400, if the model's template shows more of the conversation, such as calls of tools.
+    IntactError
+        If the prompt does not fit.
+    """
+    tokens = backend.count(prompt)
+    backend.model.engine.check(range(tokens))  # its length is all that matters
+    more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in ("role", "content")]
+    if more and backend.model.tokenizer.render_chat(turns, now=backend.now) != backend.render(prompt):
+        raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
+    return tokens
+
+
+def _message(result: Result) -> dict[str, Any]:
+    answer = result.answer
+    text = answer.answer or "" if answer.chosen is None else answer.chosen.text
+    return {"role": "assistant", "content": text, "refusal": None}
+
+
+def _choice(result: Result, field: str, value: dict[str, Any]) -> dict[str, Any]:
+    finish = "length" if result.why == "spent" else "stop"
+    return {"index": 0, field: value, "logprobs": None, "finish_reason": finish}
 
 
 def _usage(result: Result) -> dict[str, int]:
@@ -145,53 +276,52 @@ def _usage(result: Result) -> dict[str, int]:
 
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
-    """The answer, once it is there."""
-    async with _placed(service, request, client) as (served, undertaking, work, ticket):
-        async with service.methods.at_work(work(None)) as future:
-            result = methods.checked(await future)
-        ticket.used = _usage(result)["total_tokens"]
-        message = {"role": "assistant", "content": _text(result), "refusal": None}
-        first = head(served, "chat.completion", request.model)
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}
-        if undertaking.receipt:
+    """Return the whole answer."""
+    async with _admitted(service, request, client) as (served, wanted, backend, admission):
+        async with service.methods.running(MethodWork(wanted, backend)) as future:
+            result = _checked(await future)
+        first, usage = head("chat.completion", request.model, served.fingerprint), _usage(result)
+        admission.used = usage["total_tokens"]
+        if wanted.own.receipt:
             service.receipts.add(client, first["id"], [result])
-        return {
-            **first,
-            "choices": [choice | methods.receipt_of(result, undertaking)],
-            "usage": _usage(result),
-            "intact": methods.described(result, undertaking, request.intact.trace),
-        }
+        choice = _choice(result, "message", _message(result)) | wanted.receipt(result)
+        return {**first, "choices": [choice], "usage": usage, "intact": wanted.describe(result)}
 
 
 async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    """The answer in pieces: with `intact.progress` what happens meanwhile, then the text as a whole."""
-    async with _placed(service, request, client) as (served, undertaking, work, ticket):
-        first = head(served, "chat.completion.chunk", request.model)
-
-        def told(value: dict[str, Any]) -> dict[str, Any]:
-            return {**first, "choices": [], "intact": value}
-
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return {**first, "choices": [choice]}
-
-        method = undertaking.method
-        if request.intact.progress:
-            start = {"method": method.name, "paper": method.paper, "parameters": dict(undertaking.parameters)}
-            root = "/".join(map(str, undertaking.problem.root))
-            yield told({"event": "start", **start, "budget": undertaking.budget.as_dict(), "root": root})
-        async with aclosing(methods.events(service.methods, work, request.intact.progress)) as happening:
+    """Yield the answer in chunks: with `intact.progress` events while the method runs, then the text as a whole."""
+    async with _admitted(service, request, client) as (served, wanted, backend, admission):
+        first = head("chat.completion.chunk", request.model, served.fingerprint)
+        if wanted.own.progress:
+            start = {"method": wanted.method.name, "paper": wanted.method.paper, "parameters": dict(wanted.parameters)}
+            start |= {"budget": wanted.budget.as_dict(), "root": path(wanted.problem.root)}
+            yield {**first, "choices": [], "intact": {"event": "start", **start}}
+        async with aclosing(_events(service, wanted, backend)) as happening:
             async for value in happening:
                 if not isinstance(value, Result):
-                    yield told(value)
+                    yield {**first, "choices": [], "intact": value}
                     continue
-                ticket.used = _usage(value)["total_tokens"]
-                yield chunk({"role": "assistant", "content": _text(value), "refusal": None})
-                last = chunk({}, _finish(value))
-                last["choices"][0] |= methods.receipt_of(value, undertaking)
-                if undertaking.receipt:
+                usage = _usage(value)
+                admission.used = usage["total_tokens"]
+                yield {**first, "choices": [_choice(value, "delta", _message(value)) | {"finish_reason": None}]}
+                if wanted.own.receipt:
                     service.receipts.add(client, first["id"], [value])
-                yield last
-                yield told({"event": "result", **methods.described(value, undertaking, request.intact.trace)})
-                if request.stream_options and request.stream_options.include_usage:
-                    yield {**first, "choices": [], "usage": _usage(value)}
+                yield {**first, "choices": [_choice(value, "delta", {}) | wanted.receipt(value)]}
+                yield {**first, "choices": [], "intact": {"event": "result", **wanted.describe(value)}}
+                if request.usage_wanted:
+                    yield {**first, "choices": [], "usage": usage}
+
+
+async def _events(service: Service, wanted: MethodRequest, backend: NativeBackend) -> AsyncGenerator[Any, None]:
+    """Yield the events of a method, if requested; last its result."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def notify(value: dict[str, Any]) -> None:
+        if value["event"] != "writing" or queue.qsize() < UNREAD:
+            loop.call_soon_threadsafe(queue.put_nowait, value)
+
+    async with service.methods.running(MethodWork(wanted, backend, notify if wanted.own.progress else None)) as future:
+        future.add_done_callback(lambda _: queue.put_nowait(None))
+        while (value := await queue.get()) is not None:
+            yield value
+        yield _checked(future.result())

@@ -1,4 +1,7 @@
-"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`. Nothing is stored."""
+"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`; nothing is stored.
+
+This module may be left out.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
+from fastapi import APIRouter
 from pydantic import Discriminator, Field, Tag
+from starlette.responses import Response
 
-from intact.serve.apis.openai import chat, reasoning
-from intact.serve.errors import ApiError, encode
-from intact.serve.forms import formed
-from intact.serve.generation import Service, heed
-from intact.serve.requests import TURNS, ChatRequest, Extension, Form, Many, Part, Rounded, StreamOptions, few
+from intact.serve.apis.openai import chat
+from intact.serve.errors import ApiError
+from intact.serve.forms import Form, FormRoute, Many, Rounded, few, validate
+from intact.serve.replies import CancellableResponse, EventStream, JsonReply, encode
+from intact.serve.requests import TURNS, ChatRequest, ContentPart, Extension, StreamOptions
+from intact.serve.service import Client, Service, TheService
 
 _NAMES = {
     "messages": "input",
@@ -24,28 +30,28 @@ _NAMES = {
     "response_format": "text.format",
 }
 """Fields of a chat by their names here."""
-_CHAT, _HERE = "chatcmpl-", "resp_"
-"""How identifiers begin, of a chat and of a response."""
+_CHAT, _RESPONSE = "chatcmpl-", "resp_"
+"""Prefixes of the identifiers of chats and of responses."""
 _SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
 
 
-class Item(Form):
-    """What was said, or called; of what a response had before, `id` and `status` come back, and change nothing."""
+class InputItem(Form):
+    """An item of the input; clients send back `id` and `status` of earlier responses, which have no effect."""
 
     type: Literal["message", "function_call", "function_call_output"] = "message"
     id: str | None = None
     status: str | None = None
 
 
-class Said(Item):
+class MessageItem(InputItem):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Many[Part]
+    content: str | Many[ContentPart]
     phase: str | None = None
 
 
-class Called(Item):
+class CallItem(InputItem):
     """A call of a function."""
 
     call_id: str
@@ -53,11 +59,11 @@ class Called(Item):
     arguments: str = "{}"
 
 
-class CameOf(Item):
-    """What came of a call."""
+class CallOutputItem(InputItem):
+    """The output of a call."""
 
     call_id: str
-    output: str | Many[Part]
+    output: str | Many[ContentPart]
 
 
 def _kind(item: Any) -> str:
@@ -66,15 +72,15 @@ def _kind(item: Any) -> str:
 
 
 AnyItem = Annotated[
-    Annotated[Said, Tag("message")]
-    | Annotated[Called, Tag("function_call")]
-    | Annotated[CameOf, Tag("function_call_output")],
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[CallOutputItem, Tag("function_call_output")],
     Discriminator(_kind),
 ]
 
 
-class Text(Form):
-    """What the text must be; the verbosity is what OpenAI takes where none is said, as no other would change it."""
+class TextOptions(Form):
+    """The format of the text; of verbosities only OpenAI's default is accepted, as others would have no effect."""
 
     format: dict[str, Any] | None = None
     verbosity: Literal["medium"] | None = None
@@ -90,7 +96,7 @@ class ResponsesRequest(Form):
     temperature: Rounded | None = None
     top_p: Rounded | None = None
     stream: bool | None = None
-    text: Text | None = None
+    text: TextOptions | None = None
     tools: Annotated[Many[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | Annotated[dict[str, str], few(8)] | None = None
     parallel_tool_calls: bool | None = None
@@ -98,7 +104,7 @@ class ResponsesRequest(Form):
     user: str | None = None
     store: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
-    # these change nothing here: what may be included no answer has
+    # these are accepted and have no effect
     include: Many[Literal["reasoning.encrypted_content"]] | None = None
     background: Literal[False] | None = None
     stream_options: StreamOptions | None = None
@@ -109,15 +115,33 @@ class ResponsesRequest(Form):
     intact: Extension = Extension()
 
 
+router = APIRouter(route_class=FormRoute)
+
+
+@router.post("/v1/responses")
+async def create_response(body: ResponsesRequest, service: TheService, client: Client) -> CancellableResponse:
+    """Answer, in the format of OpenAI's newer interface."""
+    seconds = service.seconds(body.intact.deadline)
+    if body.stream:
+        return EventStream(events(service, body, client), seconds)
+    return JsonReply(lambda: answer(service, body, client), seconds)
+
+
+@router.get("/v1/receipts/resp_{name}")
+async def receipts(name: str, service: TheService, client: Client) -> Response:
+    """Return the receipts of a recent response."""
+    return service.receipts.response(client, _CHAT + name)
+
+
 def as_chat(request: ResponsesRequest) -> ChatRequest:
-    """The same request as a chat.
+    """Return the same request as a chat.
 
     Raises
     ------
     ApiError
         400, naming the field.
     """
-    heed(request.intact, Extension.model_fields.keys() - {"progress"}, "by /v1/responses")
+    request.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /v1/responses")
     body: dict[str, Any] = {name: getattr(request, name) for name in _SAME}
     body["messages"] = _messages(request)
     body["max_completion_tokens"] = request.max_output_tokens
@@ -134,31 +158,26 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
     choice = request.tool_choice
     body["tool_choice"] = _nested(choice) if isinstance(choice, dict) else choice
     try:
-        return formed(ChatRequest, body)
+        return validate(ChatRequest, body)
     except ApiError as error:
         raise renamed(error) from error
 
 
 def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool, or the choice of one, as a chat has it: all but its type is the function's."""
+    """Return a tool, or the choice of one, as a chat has it, with its fields inside of `function`."""
     return {"type": tool.get("type"), "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
 def renamed(error: ApiError) -> ApiError:
-    """An error of the chat, its field by its name here."""
+    """Return an error of the chat with the field's name of this interface."""
     param = error.param or ""
     renamed = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
-    for theirs, ours in _NAMES.items():
-        if param.startswith(theirs):
-            renamed = ours if theirs != "response_format" else param.replace(theirs, ours)
+    for chat_name, name in _NAMES.items():
+        if param.startswith(chat_name):
+            renamed = name if chat_name != "response_format" else param.replace(chat_name, name)
     if renamed != param:
         error.param, error.message = renamed, error.message.replace(param, renamed)
     return error
-
-
-def as_chat_id(name: str) -> str:
-    """The identifier of the chat that a response is made of: its receipt is kept under this; others stay."""
-    return _CHAT + name.removeprefix(_HERE) if name.startswith(_HERE) else name
 
 
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
@@ -168,9 +187,9 @@ def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
     if isinstance(request.input, str):
         return [*turns, {"role": "user", "content": request.input}]
     for item in request.input:
-        if isinstance(item, Said):
+        if isinstance(item, MessageItem):
             turns.append({"role": item.role, "content": _content(item.content)})
-        elif isinstance(item, CameOf):
+        elif isinstance(item, CallOutputItem):
             turns.append({"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)})
         else:
             function = {"name": item.name, "arguments": item.arguments}
@@ -182,7 +201,7 @@ def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
     return turns
 
 
-def _content(content: str | list[Part]) -> Any:
+def _content(content: str | list[ContentPart]) -> Any:
     return content if isinstance(content, str) else [part.model_dump() for part in content]
 
 
@@ -204,11 +223,11 @@ def _call(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
 
 
 def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], finish: str | None) -> dict[str, Any]:
-    """A response; one without a finish is under way."""
+    """Return a response; without a finish reason it is in progress."""
     status = "in_progress" if finish is None else "incomplete" if finish == "length" else "completed"
     usage = first.get("usage")
     return {
-        "id": first["id"].replace(_CHAT, _HERE),
+        "id": first["id"].replace(_CHAT, _RESPONSE),
         "object": "response",
         "created_at": first["created"],
         "status": status,
@@ -245,35 +264,34 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
 
 
 async def answer(service: Service, request: ResponsesRequest, client: str) -> dict[str, Any]:
-    """The whole response: what its last event tells."""
+    """Return the whole response, as its last event has it."""
     whole: dict[str, Any] = {}
-    async with aclosing(_happening(service, request, client)) as happening:
+    async with aclosing(_events(service, request, client)) as happening:
         async for _, fields in happening:
             whole = fields.get("response", whole)
     return whole
 
 
 async def events(service: Service, request: ResponsesRequest, client: str) -> AsyncGenerator[bytes, None]:
-    """The response as named events."""
+    """Yield the response as named events."""
     number = 0
-    async with aclosing(_happening(service, request, client)) as happening:
+    async with aclosing(_events(service, request, client)) as happening:
         async for kind, fields in happening:
             value = {"type": kind, "sequence_number": number, **fields}
             yield f"event: {kind}\ndata: ".encode() + encode(value) + b"\n\n"
             number += 1
 
 
-async def _happening(
+async def _events(
     service: Service, request: ResponsesRequest, client: str
 ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """What happens to a response, by the names of the events; the last has the whole of it."""
+    """Yield the names and fields of events; the last has the whole response."""
     chat_request = await asyncio.to_thread(as_chat, request)  # which may have thousands of turns
     body = chat_request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
-    stage = _Stage()
+    output = _Output()
     first: dict[str, Any] | None = None
     finish = None
-    way = reasoning if reasoning.wanted(body) else chat
-    async with aclosing(way.chunks(service, body, client)) as chunks:
+    async with aclosing(chat.chunks(service, body, client)) as chunks:
         try:
             async for chunk in chunks:
                 if first is None:
@@ -289,60 +307,59 @@ async def _happening(
                     finish = choice["finish_reason"] or finish
                     if "receipt" in choice:
                         first = first | {"receipt": choice["receipt"]}
-                    for event in stage.take(choice["delta"]):
+                    for event in output.add(choice["delta"]):
                         yield event
         except ApiError as error:
             raise renamed(error) from error
-    for event in stage.end():
+    for event in output.end():
         yield event
     assert first is not None
-    whole = _whole(request, first, stage.output, finish or "stop")
+    whole = _whole(request, first, output.items, finish or "stop")
     yield "response." + whole["status"], {"response": whole}
 
 
-def _fresh() -> str:
-    """An identifier of a message."""
+def _message_id() -> str:
+    """Return a new identifier of a message."""
     return f"msg_{uuid.uuid4().hex}"
 
 
-class _Stage:
-    """What of a response is there already, and the events that tell what is new."""
+class _Output:
+    """The output of a response so far; its methods return the events of what is new."""
 
     def __init__(self) -> None:
-        self.output: list[Any] = []
+        self.items: list[Any] = []
         self._text: str | None = None
-        self._name = _fresh()
+        self._name = _message_id()
 
-    def take(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Events of a piece of a chat."""
-        told: list[tuple[str, dict[str, Any]]] = []
+    def add(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Add the content and calls of a chunk of a chat."""
+        events: list[tuple[str, dict[str, Any]]] = []
         if text := delta.get("content"):
-            place = {"item_id": self._name, "output_index": len(self.output), "content_index": 0}
+            place = {"item_id": self._name, "output_index": len(self.items), "content_index": 0}
             if self._text is None:
                 self._text = ""
                 item = _message(self._name, "", "in_progress")
-                told.append(("response.output_item.added", {"output_index": len(self.output), "item": item}))
-                told.append(("response.content_part.added", {**place, "part": _part("")}))
+                events.append(("response.output_item.added", {"output_index": len(self.items), "item": item}))
+                events.append(("response.content_part.added", {**place, "part": _part("")}))
             self._text += text
-            told.append(("response.output_text.delta", {**place, "delta": text, "logprobs": []}))
+            events.append(("response.output_text.delta", {**place, "delta": text, "logprobs": []}))
         for call in delta.get("tool_calls") or []:
-            told += self._end_text()
-            told += self._call(call)
-        return told
+            events += self._end_text() + self._call(call)
+        return events
 
     def end(self) -> list[tuple[str, dict[str, Any]]]:
-        """Events of the end."""
-        if self._text is None and not self.output:
+        """End the output, which has at least one item."""
+        if self._text is None and not self.items:
             self._text = ""
         return self._end_text()
 
     def _end_text(self) -> list[tuple[str, dict[str, Any]]]:
         if self._text is None:
             return []
-        item, index = _message(self._name, self._text), len(self.output)
+        item, index = _message(self._name, self._text), len(self.items)
         place = {"item_id": self._name, "output_index": index, "content_index": 0}
-        text, self._text, self._name = self._text, None, _fresh()
-        self.output.append(item)
+        text, self._text, self._name = self._text, None, _message_id()
+        self.items.append(item)
         return [
             ("response.output_text.done", {**place, "text": text, "logprobs": []}),
             ("response.content_part.done", {**place, "part": _part(text)}),
@@ -350,8 +367,8 @@ class _Stage:
         ]
 
     def _call(self, call: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        item, index = _call(call), len(self.output)
-        self.output.append(item)
+        item, index = _call(call), len(self.items)
+        self.items.append(item)
         place = {"item_id": item["id"], "output_index": index}
         return [
             ("response.output_item.added", {"output_index": index, "item": _call(call, "in_progress")}),

@@ -1,0 +1,122 @@
+"""Spans of a trace, as the server's code sees them: they record nothing unless the module `tracing` is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp
+
+from intact.engine.completion import Completion
+from intact.engine.sampling.parameters import SamplingParameters
+
+_REQUESTED = ("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
+
+
+class Exporter(Protocol):
+    """A destination of spans."""
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """Wrap an application such that each request is a span."""
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+
+
+class Span:
+    """A span that records nothing.
+
+    Attributes
+    ----------
+    recording : bool
+        Whether spans are recorded.
+    """
+
+    recording = False
+
+    def child(self, name: str, attributes: Mapping[str, Any]) -> Span:
+        """Begin a span below this one."""
+        return self
+
+    def note(self, **attributes: Any) -> None:
+        """Add attributes; a double underscore in a name stands for a dot."""
+
+    def first_token(self) -> None:
+        """Note the time of the first token."""
+
+    def wrote(self, completion: Completion) -> None:
+        """Note a text that is complete."""
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the work failed."""
+
+    def end(self) -> None:
+        """End the span."""
+
+
+_CURRENT: ContextVar[Span] = ContextVar("span", default=Span())  # noqa: B039 (it has no state)
+
+
+def current() -> Span:
+    """Return the span that the work at hand belongs to."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def entered(span: Span) -> Iterator[Span]:
+    """Make a span the current one; it fails if the block does, and ends with it."""
+    before = _CURRENT.get()
+    _CURRENT.set(span)
+    try:
+        yield span
+    except BaseException as error:
+        span.failed(error)
+        raise
+    finally:
+        _CURRENT.set(before)  # not by a token: a generator may be closed in another context
+        if span is not before:
+            span.end()
+
+
+def span(name: str, **attributes: Any) -> AbstractContextManager[Span]:
+    """Put a block into a span below the current one."""
+    return entered(current().child(name, attributes))
+
+
+def operation(kind: str, model: str, fingerprint: str, **attributes: Any) -> AbstractContextManager[Span]:
+    """Put a model's work into a span; `kind` is `chat`, `text_completion` or `invoke_workflow`."""
+    return span(
+        f"{kind} {model}",
+        gen_ai__operation__name=kind,
+        gen_ai__provider__name="intact",
+        gen_ai__request__model=model,
+        gen_ai__response__model=model,
+        openai__response__system_fingerprint=fingerprint,
+        **attributes,
+    )
+
+
+def request_attributes(parameters: SamplingParameters, n: int, prompt: int) -> dict[str, Any]:
+    """Return the attributes of a request for n texts after prompts of so many tokens."""
+    named = {f"gen_ai__request__{name}": getattr(parameters, name) for name in _REQUESTED}
+    return named | {"gen_ai__request__choice__count": n, "gen_ai__usage__input_tokens": prompt}
+
+
+@contextmanager
+def prefill_and_decode() -> Iterator[Callable[[], None]]:
+    """Put a block into a span `prefill`, and from the first call of the yielded function on into a span `decode`."""
+    whole, begun = current(), False
+    with ExitStack() as stack:
+        stack.enter_context(span("prefill"))
+
+        def first_token() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                stack.close()
+                whole.first_token()
+                stack.enter_context(span("decode"))
+
+        yield first_token

@@ -1,0 +1,64 @@
+"""Modules that may be left out: without its file, a server starts, and all else works."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import intact.serve
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import intact.serve
+intact.serve.__path__[:] = [sys.argv[1]]
+import httpx
+from support.serving import running
+
+tiny, state = Path(sys.argv[2]), Path(sys.argv[3])
+chat = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+found = {}
+with running({"tiny": tiny}, state=state) as server:
+    for name, path, body in [
+        ("chat", "/v1/chat/completions", chat),
+        ("method", "/v1/chat/completions", chat | {"model": "tiny:best-of-n-2"}),
+        ("completions", "/v1/completions", {"model": "tiny", "prompt": "Hi", "max_tokens": 2}),
+        ("responses", "/v1/responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 2}),
+        ("tokens", "/tokenize", {"prompt": "Hi"}),
+        ("files", "/v1/files", None),
+        ("batches", "/v1/batches", None),
+        ("page", "/", None),
+        ("metrics", "/metrics", None),
+    ]:
+        answer = httpx.request("POST" if body else "GET", server.url + path, json=body, timeout=60)
+        found[name] = answer.status_code
+print(json.dumps(found))
+"""
+
+OPTIONAL = {
+    "tracing.py": [],
+    "apis/openai/responses.py": ["responses"],
+    "apis/openai/batches.py": ["batches"],
+    "apis/openai/files.py": ["files", "batches"],
+    "apis/openai/completions.py": ["completions", "batches"],
+    "apis/tokens.py": ["tokens"],
+}
+"""Files that may be left out, and what is then missing."""
+
+
+@pytest.mark.parametrize("file", OPTIONAL)
+def test_a_server_without_a_module_serves_the_rest(tiny_path, tmp_path, file):
+    package = tmp_path / "serve"
+    shutil.copytree(Path(intact.serve.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / file).unlink()
+    words = [sys.executable, "-c", PROGRAM, str(package), str(tiny_path), str(tmp_path / "state")]
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tests, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    missing = [name for name, status in found.items() if status != 200]
+    assert missing == OPTIONAL[file], found
+    assert all(found[name] == 404 for name in missing)
