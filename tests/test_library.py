@@ -400,7 +400,7 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
         ([{"role": "user", "content": "Hi"}], r"the prompt is a list of messages: use chat, or give them as Conversat"),
         ([[{"role": "user"}], "a"], r"prompt 0 is a list of messages: use chat"),
         (Conversation([]), "there are no messages"),
-        (Conversation([{"role": "user"}]), r"messages\[0\] says nothing: it needs a 'content'"),
+        (Conversation([{"role": "user"}]), r"messages\[0\] has no 'content'"),
         ([[5, 6], [7, None]], r"prompt 1: token 1 must be an integer, got None"),
         (None, r"prompts must be a text or a list of token ids, got None"),
         (5, r"prompts must be a text or a list of token ids, got 5"),

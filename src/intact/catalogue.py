@@ -1,7 +1,7 @@
-"""The models that have names: what each is, where its file comes from, and where it lies once pulled.
+"""The catalogue of models: their names, the sources of their files, and the folder of files that were pulled.
 
-An entry names one file. Its sources are places that hold that very file, tried in order, so the bits of an answer do
-not depend on where the weights came from. Importing this module is cheap: shell completion and ``--help`` use it.
+An entry names one file. Each of its sources has exactly this file; they are tried in order, so the bits of an answer
+do not depend on where the weights came from. Importing this module is cheap: shell completion and ``--help`` use it.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Entry:
     Attributes
     ----------
     name
-        What ``intact pull`` and `intact.load` call it.
+        The name for ``intact pull`` and `intact.load`.
     file
         Name of its file in the store.
     size
         Bytes of the file; exact where ``sha256`` is given, else about right.
     sources
-        Where the file comes from, the first choice first.
+        Where the file can be fetched, the first choice first.
     sha256
         Digest of the file. None: the digest the hub states is checked, then recorded beside the file.
     """
@@ -200,7 +200,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     if text in CATALOGUE:
         if path := find(text):
             return path
-        raise MissingModelError(f"model {text!r} is not here yet: intact pull {text}")
+        raise MissingModelError(f"model {text!r} has not been pulled yet; run: intact pull {text}")
     path = Path(text).expanduser()
     if path.exists():
         return path
@@ -211,5 +211,5 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether a text that names no catalogue entry was meant as a path rather than as a name."""
+    """Return whether a text that is no name of the catalogue looks like a path."""
     return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

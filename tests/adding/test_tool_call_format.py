@@ -3,7 +3,7 @@
 from support.adding import follow, recipe, run_python, write_distribution
 
 PROGRAM = """
-from intact.text.tool_calls import FORMATS, Call, CallReader, find_format
+from intact.text.tool_calls import FORMATS, CallReader, ParsedCall, find_format
 
 assert FORMATS.origin("function_tags") == {origin!r}
 form = find_format("{{% if tools %}}Write <function=NAME>{{...}}</function>{{% endif %}}")
@@ -13,7 +13,7 @@ before, after = form.frame("weather")
 text = "Let me see. " + form.opens + before + '{{"city": "Rome"}}' + after + form.closes
 found = [reader.push(character) for character in text]
 assert "".join(content for content, _ in found) + reader.flush()[0] == "Let me see."
-assert [call for _, calls in found for call in calls] == [Call("weather", '{{"city": "Rome"}}')]
+assert [call for _, calls in found for call in calls] == [ParsedCall("weather", '{{"city": "Rome"}}')]
 assert find_format("{{% if tools %}}<tool_call>{{% endif %}}").name == "hermes"
 assert find_format("{{{{ messages }}}}") is None
 """

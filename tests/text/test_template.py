@@ -190,8 +190,8 @@ def test_a_template_of_its_own_is_rendered_when_tools_are_given() -> None:
     now = datetime(2024, 3, 5)
     assert [both.render(HI, now=now, tools=tools) for tools in (None, [], [{}])] == ["plain", "0 2024", "1 2024"]
     assert both.sources == ("plain", "{{ tools | length }} {{ strftime_now('%Y') }}")
-    assert both.dated
-    assert not ChatTemplate("plain").dated
+    assert both.uses_time
+    assert not ChatTemplate("plain").uses_time
 
 
 def test_a_template_refuses_messages_in_its_own_words() -> None:

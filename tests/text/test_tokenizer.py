@@ -577,7 +577,7 @@ def test_a_panic_of_the_library_is_an_error_like_any_other(monkeypatch: pytest.M
 
     tokenizer = Tokenizer.from_gguf(tokenizer_metadata(301), "x.gguf")
     monkeypatch.setattr(tokenizer, "_parts", tokenizer._parts._replace(parsing=Panicking()))
-    with pytest.raises(ParameterError, match=r"the tokenizer of x\.gguf gives up on this text: retries"):
+    with pytest.raises(ParameterError, match=r"the tokenizer of x\.gguf cannot tokenize this text: retries"):
         tokenizer.encode("a")
     with pytest.raises(KeyboardInterrupt):
         tokenizer.encode("b")

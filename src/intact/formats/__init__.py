@@ -1,4 +1,4 @@
-"""Files in: GGUF and safetensors, mapped into memory, as metadata and named tensors."""
+"""Containers of models: GGUF and safetensors, mapped into memory, as metadata and named tensors."""
 
 from intact.formats.checkpoint import Checkpoint, open_checkpoint
 from intact.formats.tensor import Tensor

@@ -1,4 +1,4 @@
-"""A model as it lies on disk, whatever its format."""
+"""A model on disk, whatever its container."""
 
 import ctypes
 import mmap
@@ -27,7 +27,7 @@ class Checkpoint:
     path : Path
         The file; a folder if the tensors are spread over shards.
     format : {'gguf', 'safetensors'}
-        Which the file is.
+        The container.
     metadata : mapping
         The keys of a GGUF file (see `intact.formats.gguf.Contents`), or the parsed config.json.
     tensors : mapping of str to Tensor
@@ -48,23 +48,23 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """Where files that belong to it lie, such as tokenizer.json."""
+        """The folder of the files that belong to it, such as tokenizer.json."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def close(self) -> None:
-        """Let the tensors go; a file is unmapped with the last view of it, so views taken before stay valid."""
+        """Drop the tensors. A file is unmapped with the last view of it, so views taken before stay valid."""
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Let the system have memory back: of mapped files, which are read again when touched, and of the heap.
+        """Release memory: pages of mapped files, which are read again when they are needed, and unused heap.
 
-        To read metadata and to make a tokenizer takes tens of megabytes for a moment, which the heap would keep.
+        Reading metadata and building a tokenizer takes tens of megabytes for a moment, which the heap would keep.
         """
         maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
         for found in maps.values():
-            if hasattr(mmap, "MADV_DONTNEED"):  # where it does not exist, the system decides by itself
+            if hasattr(mmap, "MADV_DONTNEED"):  # Linux and macOS
                 found.madvise(mmap.MADV_DONTNEED)
-        with suppress(AttributeError, OSError):  # the C library has no such function
+        with suppress(AttributeError, OSError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
 
     def __enter__(self) -> Self:

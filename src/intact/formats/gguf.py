@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from intact.errors import FormatError
 from intact.formats.metadata import Strings
-from intact.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, shown
+from intact.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, quote_name
 
 MAGIC: Final = b"GGUF"
 ALIGNMENT: Final = 32
@@ -76,7 +76,7 @@ UNSUPPORTED_KINDS: Final = {
     40: "NVFP4",
     41: "Q1_0",
 }
-"""Type numbers that are known, so that the error can name them."""
+"""Type numbers that are refused by name."""
 
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
@@ -171,7 +171,7 @@ class _Reader:
             raise self.error(where, "a string is no UTF-8", "valid UTF-8", begin + error.start) from error
 
     def strings(self, where: str) -> Strings:
-        """Read an array of strings; vocabularies are long, so this loop is the one that has to be quick."""
+        """Read an array of strings; vocabularies are long, so this loop has to be fast."""
         count = self.count(where, 8)
         self.charge(_STRING_COST * count, where)
         buffer, unpack, offset = self.buffer, _U64.unpack_from, self.offset
@@ -193,7 +193,7 @@ class _Reader:
         self.charge(_CHARACTER_COST * (offset - self.offset - 8 * len(strings)), where)
         self.offset = offset
         if len(strings) < count:
-            self.string(where)  # says what is wrong with it
+            self.string(where)  # raises an error that says what is wrong with it
             raise self.error(where, "the header's strings are too long", "a smaller header")
         return strings
 
@@ -278,7 +278,7 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
         begin = reader.offset
         reader.charge(_VALUE_COST, f"key {index} of {count}")
         key = reader.string(f"key {index} of {count}", LONGEST_NAME)
-        where = f"key {shown(key)}"
+        where = f"key {quote_name(key)}"
         if key in metadata:
             raise reader.error(where, "the key is given twice", "every key once", begin)
         metadata[key] = reader.value(where)
@@ -303,7 +303,7 @@ def _read_description(reader: _Reader, where: str) -> _Description:
     at = reader.offset
     reader.charge(_TENSOR_COST, where)
     name = reader.string(where, LONGEST_NAME)
-    where = f"tensor {shown(name)}"
+    where = f"tensor {quote_name(name)}"
     begin = reader.offset
     axes = reader.u32(where)
     if axes > MOST_AXES:
@@ -334,7 +334,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     data.flags.writeable = False
     tensors: dict[str, Tensor] = {}
     for name, kind, shape, length, offset, at in descriptions:
-        where = f"tensor {shown(name)}"
+        where = f"tensor {quote_name(name)}"
         if name in tensors:
             raise reader.error(where, "the tensor is given twice", "every tensor once", at)
         if offset % alignment:
@@ -347,8 +347,8 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     end, before = 0, ""
     for name, _, _, length, offset, at in sorted(descriptions, key=lambda description: description.offset):
         if offset < end:
-            wrong = f"the data at offset {offset} overlap those of tensor {shown(before)}"
-            raise reader.error(f"tensor {shown(name)}", wrong, f"an offset of at least {end}", at)
+            wrong = f"the data at offset {offset} overlap those of tensor {quote_name(before)}"
+            raise reader.error(f"tensor {quote_name(name)}", wrong, f"an offset of at least {end}", at)
         end, before = offset + length, name
     return tensors
 

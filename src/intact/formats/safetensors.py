@@ -7,7 +7,6 @@ Tests hold this reader to the library's.
 Source: the format, https://github.com/huggingface/safetensors#format.
 """
 
-import json
 import struct
 from os import PathLike
 from pathlib import Path, PureWindowsPath
@@ -16,11 +15,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from intact.errors import FormatError
-from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map_file, shown
+from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map_file, quote_name
+from intact.strict_json import parse
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
-# What objects cost in memory: values, further for objects, tensors; characters, which a wide one makes wide.
+# Bytes of memory: for a value, more for an object, for a tensor; for a character of an ASCII text and of another.
 _VALUE_COST, _OBJECT_COST, _TENSOR_COST = 120, 200, 1024
 _ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
@@ -41,7 +41,7 @@ def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        If it is too long, no JSON, no object, too deep, or gives a key twice.
+        If it is too long, not strict JSON (`intact.strict_json.parse`), or no object.
     """
     objects = text.count(b"{")
     values = text.count(b",") + text.count(b"[") + objects
@@ -52,20 +52,7 @@ def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
             f"expected what fits {HEADER_MEMORY >> 20} MiB of memory"
         )
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise FormatError(f"{path}: {what} gives the key {shown(key)} twice; expected every key once")
-            result[key] = value
-        return result
-
-    try:
-        value = json.loads(text.decode(), object_pairs_hook=once)
-    except FormatError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {what} is no JSON ({error}); expected a JSON object in UTF-8") from error
+    value = parse(text, f"{path}: {what}", error=FormatError)
     if not isinstance(value, dict):
         raise FormatError(f"{path}: {what} is a JSON {type(value).__name__}; expected an object")
     return value
@@ -101,7 +88,7 @@ def _naturals(value: object) -> tuple[int, ...] | None:
 
 def _description(name: str, value: object, path: Path, size: int) -> _Description:
     """Check one entry of the header; `size` is the number of bytes of data."""
-    where = f"{path}: tensor {shown(name)}"
+    where = f"{path}: tensor {quote_name(name)}"
     if not isinstance(value, dict):
         raise FormatError(f"{where}: the entry is a {type(value).__name__}; expected dtype, shape and data_offsets")
     kind, shape, offsets = value.get("dtype"), _naturals(value.get("shape")), _naturals(value.get("data_offsets"))
@@ -158,7 +145,8 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     for name, _, _, begin, end in sorted(descriptions, key=lambda description: (description.begin, description.end)):
         if begin != reached:
             raise FormatError(
-                f"{path}: tensor {shown(name)} begins at offset {begin}; expected {reached}, where the one before ends"
+                f"{path}: tensor {quote_name(name)} begins at offset {begin}; "
+                f"expected {reached}, where the one before ends"
             )
         reached = end
     if reached != size:
@@ -170,7 +158,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def _shard_path(folder: Path, name: object, index: Path) -> Path:
-    """Where a shard lies; nothing but a plain file name, by any system's rules, will do."""
+    """Return the path of a shard; refuse any name that is not a plain file name by every system's rules."""
     plain = isinstance(name, str) and name == PureWindowsPath(name).name
     if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(".safetensors"):
         raise FormatError(
@@ -201,7 +189,7 @@ def read_shards(index: str | PathLike[str]) -> dict[str, Tensor]:
     for name, shard in weights.items():
         if name not in shards[shard]:
             raise FormatError(
-                f"{index.parent / shard}: tensor {shown(name)} is missing; expected it there by {index.name}"
+                f"{index.parent / shard}: tensor {quote_name(name)} is missing; expected it there by {index.name}"
             )
         tensors[name] = shards[shard][name]
     return tensors

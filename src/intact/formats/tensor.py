@@ -1,4 +1,4 @@
-"""What a checkpoint holds: tensors as read-only views into a mapped file, and the rules common to both formats."""
+"""Tensors as read-only views into a mapped file, and the kinds in which they are stored."""
 
 import mmap
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ import numpy.typing as npt
 from intact.errors import FormatError
 
 HEADER_MEMORY: Final = 96 << 20
-"""Bytes that the objects made from one header may take. The largest vocabularies need some 60 million."""
+"""Bytes of memory that the objects made from one header may take; the largest vocabularies need some 60 million."""
 
 
 class Kind(NamedTuple):
-    """How the elements of a tensor are stored."""
+    """A way to store the elements of a tensor: in blocks of a fixed size."""
 
     elements: int
     """Elements a block, consecutive along the last axis."""
@@ -54,7 +54,7 @@ KINDS: Final = {
     "TQ2_0": Kind(256, 66),
     "MXFP4": Kind(32, 17),
 }
-"""Every kind of tensor that can be read. What can be computed with is decided further up."""
+"""Every kind of tensor that can be read; executors compute with most of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Tensor:
 
 
 def byte_length(kind: str, shape: tuple[int, ...]) -> int | None:
-    """Bytes of a tensor; None if its last axis is no whole number of blocks.
+    """Return the bytes of a tensor; None if its last axis is not a whole number of blocks.
 
     Parameters
     ----------
@@ -111,13 +111,13 @@ def map_file(path: Path) -> mmap.mmap | bytes:
 
 
 def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
-    """The map that an array is a view of, if it is one."""
+    """Return the map that an array is a view of, if it is one."""
     base: object = data
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     return base if isinstance(base, mmap.mmap) else None
 
 
-def shown(name: str) -> str:
-    """Quote a name out of a file for a message: escaped, and cut when it is long."""
+def quote_name(name: str) -> str:
+    """Quote a name from a file for a message: escaped, and cut when it is long."""
     return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

@@ -239,7 +239,7 @@ class Decoder(ABC):
             context=c.context,
         )
 
-    # The vocabulary of a builder: each method appends one operation and checks the tensors that it names.
+    # What `layer` is written with: each method appends one operation and checks the tensors that it names.
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor by its canonical name, and note it as used."""
@@ -250,7 +250,7 @@ class Decoder(ABC):
         return self.tensors[name]
 
     def refuse_unused(self, harmless: set[str]) -> None:
-        """Insist that every tensor is used: otherwise the file holds another model than the one that was built."""
+        """Refuse a file with a tensor that is not used: it holds another model than the one that was built."""
         unused = [
             tensor.name for name, tensor in self.tensors.items() if name not in self.used and name not in harmless
         ]

@@ -48,7 +48,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Target:
-    """Where one matrix of a Linear puts its result: set, or added where `accumulate`."""
+    """One matrix of a Linear and the buffer of its result: set, or added where `accumulate`."""
 
     buffer: str
     weight: str

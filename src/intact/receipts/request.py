@@ -131,7 +131,7 @@ class PromptSource:
 def _uses_time(tokenizer: Tokenizer) -> bool:
     """Return true if the chat template uses the time."""
     template = tokenizer.chat_template
-    return template is not None and template.dated
+    return template is not None and template.uses_time
 
 
 def _as_dict(value: object) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""A conversation as a prompt: what the chat template is given, the time included."""
+"""A conversation with everything that the chat template needs to make a prompt of it, including the time."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Conversation:
     messages : sequence of mappings
         The turns, each with `role` and `content`.
     variables : mapping
-        What else the template is given, such as `tools`; also `add_generation_prompt`, true unless it says otherwise.
+        Further variables of the template, such as `tools`; also `add_generation_prompt`, by default true.
     now : datetime
-        The time, for a template that asks; by default the clock's.
+        The time, for a template that writes the date; by default the clock's.
     """
 
     messages: Sequence[Message]
@@ -32,11 +32,11 @@ class Conversation:
     now: datetime = field(default_factory=current)
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
-        """The tokens of the prompt; `most` and errors as of `Tokenizer.encode` and `Tokenizer.render_chat`."""
+        """Return the tokens of the prompt; `most` and errors as for `Tokenizer.encode` and `Tokenizer.render_chat`."""
         text = tokenizer.render_chat(self.messages, **self.variables, now=self.now)
         if not self.messages:
             raise ParameterError("there are no messages: give turns like {'role': 'user', 'content': 'Hello'}")
         for index, message in enumerate(self.messages):
             if set(message) == {"role"}:
-                raise ParameterError(f"messages[{index}] says nothing: it needs a 'content', got {message!r:.60}")
+                raise ParameterError(f"messages[{index}] has no 'content', got {message!r:.60}")
         return tokenizer.encode(text, bos=False, most=most)

@@ -22,7 +22,7 @@ from intact.text.vocabulary import (
     TokenType,
     is_byte_token,
     spell_byte_level,
-    spell_pieces,
+    spell_sentencepiece,
     turn_ends,
 )
 
@@ -47,7 +47,7 @@ _MOST_MERGES: Final = 1 << 20
 
 
 class _Family(NamedTuple):
-    """What differs between the two families."""
+    """The part of a tokenizer that depends on the family."""
 
     build: Callable[[], "tokenizers.Tokenizer"]
     spell: Callable[[str], bytes]
@@ -79,7 +79,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     if model == "gpt2":
         family = _byte_level(meta, texts)
     elif model == "llama":
-        family = _sentence_pieces(meta, texts, types)
+        family = _sentencepiece(meta, texts, types)
     else:
         meta.fail("model", f"is {model!r}; expected gpt2 (byte-level BPE) or llama (SentencePiece)")
     size = len(texts)
@@ -94,7 +94,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
     if add_eos and eos_id is None:
         meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
-    ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # that a template may name, no more
+    ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # not validated: only templates name them
     ids |= {"bos_token": bos_id, "eos_token": eos_id}
     user = [texts[token] for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED]
     plain = family.build()
@@ -120,7 +120,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
 
 
 def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
-    """Read the chat templates: the default one, and others with their names behind the key."""
+    """Read the chat templates: the default one, and others, whose names follow the key."""
     found = {}
     for key, value in metadata.items():
         if key == _TEMPLATE or key.startswith(_TEMPLATE + "."):
@@ -143,7 +143,7 @@ def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
 
 
 def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
-    """Read the vocabulary: to work with, and to keep, in little memory."""
+    """Read the vocabulary: as a list to build from, and in little memory to keep."""
     texts, stored = meta.strings("tokens"), meta.array("tokens")
     stored = stored if isinstance(stored, Strings) else Strings(stored)
     if not texts:
@@ -221,22 +221,22 @@ def _bpe(meta: Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **
         raise FormatError(f"{meta.source}: the tokenizer cannot be built: {error}") from error
 
 
-def _sentence_pieces(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
+def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
     scores = meta.numbers("scores", len(texts))
     for token, score in enumerate(scores):
         if not isinstance(score, int | float) or math.isnan(score):
             meta.fail("scores", f"entry {token} is {score!r:.60}; expected a number")
     leading_space = meta.flag("add_space_prefix", True)
     unknown = _token(meta, "unknown_token_id", 0, len(texts))
-    pieces = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
-    longest = max(pieces, key=len, default="")
+    scored = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
+    longest = max(scored, key=len, default="")
     if len(longest) > _LONGEST_PIECE:
         meta.fail(
             "tokens",
             f"entry {texts.index(longest)}, {longest!r:.60}, has {len(longest)} characters; "
             f"expected at most {_LONGEST_PIECE} in a piece with a score",
         )
-    merges = list(islice(merges_of_scores(pieces), _MOST_MERGES + 1))
+    merges = list(islice(merges_of_scores(scored), _MOST_MERGES + 1))
     if len(merges) > _MOST_MERGES:
         meta.fail("tokens", f"has more than {_MOST_MERGES} pairs of pieces that make a piece; expected no more")
 
@@ -257,14 +257,14 @@ def _sentence_pieces(meta: Metadata, texts: Sequence[str], types: Sequence[Token
         return _assemble(
             model,
             Sequence([Prepend(WORD_START), replace]) if leading_space else replace,
-            Split(Regex(word_starts(pieces)), behavior="merged_with_next"),
+            Split(Regex(word_starts(scored)), behavior="merged_with_next"),
         )
 
-    return _Family(build, spell_pieces, (1, 2), add_bos=True, leading_space=leading_space)
+    return _Family(build, spell_sentencepiece, (1, 2), add_bos=True, leading_space=leading_space)
 
 
-def merges_of_scores(pieces: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Give all pairs of pieces that make a piece, those that make the best one first.
+def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield all pairs of pieces that make a piece, those that make the best one first.
 
     SentencePiece has one rank for a piece, however it is made, and takes the leftmost of equals; a list of merges has
     a rank for every pair. The two differ only where two pairs that make the same piece overlap, as in a run of one
@@ -272,20 +272,20 @@ def merges_of_scores(pieces: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """
     return (
         (left, right)
-        for piece in sorted(pieces, key=pieces.__getitem__, reverse=True)
+        for piece in sorted(scored, key=scored.__getitem__, reverse=True)
         for cut in range(1, len(piece))
-        if (left := piece[:cut]) in pieces and (right := piece[cut:]) in pieces
+        if (left := piece[:cut]) in scored and (right := piece[cut:]) in scored
     )
 
 
-def word_starts(pieces: Mapping[str, float]) -> str:
-    """Give a pattern of the spaces before which a text can be cut without changing its tokens.
+def word_starts(scored: Mapping[str, float]) -> str:
+    """Return a pattern of the spaces before which a text can be cut without changing its tokens.
 
     No piece of most vocabularies has a space inside, so that words can be tokenized, and their tokens remembered, one
     by one. A space after a character that stands before a space within some piece is no place to cut.
     """
     joined = {
-        piece[i - 1] for piece in pieces if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
+        piece[i - 1] for piece in scored if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
     }
     escaped = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(joined))  # in Gemma >, for its piece `>▁</`
     return f"(?<![{escaped}]){WORD_START}" if joined else WORD_START

@@ -15,7 +15,7 @@ from intact.formats.metadata import Strings
 from intact.formats.safetensors import read_json
 from intact.formats.tensor import map_file
 from intact.text.parts import Parts
-from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_pieces, turn_ends
+from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_sentencepiece, turn_ends
 
 if TYPE_CHECKING:
     import tokenizers
@@ -74,9 +74,9 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     prefix, suffix = _around(parsing, len(texts), file)
     if bos_id is None and prefix:
         bos_id = prefix[0]
-    if (bos := _asked(config, "bos", bos_id, folder)) is not None:
+    if (bos := _configured(config, "bos", bos_id, folder)) is not None:
         prefix = bos + tuple(token for token in prefix if token != bos_id)
-    if (eos := _asked(config, "eos", eos_id, folder)) is not None:
+    if (eos := _configured(config, "eos", eos_id, folder)) is not None:
         suffix = tuple(token for token in suffix if token != eos_id) + eos
     special = [(token, texts[token]) for token, kind in types.items() if kind is TokenType.CONTROL]
     return Parts(
@@ -158,7 +158,7 @@ def _texts(known: Mapping[str, int], file: Path) -> Strings:
 
 
 def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
-    """Tell how tokens are spelled, whether a leading space is taken away, and whether there are tokens for bytes."""
+    """Return how tokens are spelled, whether a leading space is removed, and whether there are tokens for bytes."""
     steps = _steps(loaded.decoder)
     kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
@@ -166,7 +166,7 @@ def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str
     if "Metaspace" in kinds or "ByteFallback" in kinds or "Replace" in kinds:
         metaspace = kinds.get("Metaspace", {"prepend_scheme": "never"})
         strips = "Strip" in kinds or metaspace.get("prepend_scheme", "always") != "never"
-        return spell_pieces, strips, "ByteFallback" in kinds
+        return spell_sentencepiece, strips, "ByteFallback" in kinds
     raise FormatError(
         f"{file}: its decoder is {' + '.join(kinds) or 'missing'}; expected ByteLevel, Metaspace or Replace"
     )
@@ -181,7 +181,7 @@ def _steps(decoder: Any) -> list[dict[str, Any]]:
 
 
 def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Find what the file puts before and after a text, by asking it for one."""
+    """Return the tokens that the file puts before and after a text, found by tokenizing one."""
     try:
         bare = loaded.encode("a", add_special_tokens=False).ids
         full = loaded.encode("a", add_special_tokens=True).ids
@@ -200,7 +200,7 @@ def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tupl
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a file that a folder need not have."""
+    """Read an optional file of a folder."""
     return read_json(file, "the file") if file.exists() else {}
 
 
@@ -219,12 +219,12 @@ def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder
 
 
 def _content_of(value: object) -> object:
-    """What the configuration says of a token: its text, itself or within an object."""
+    """Return a token's text from the configuration, which has it as a string or within an object."""
     return value.get("content") if isinstance(value, dict) else value
 
 
-def _asked(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
-    """Tell whether the configuration wants BOS or EOS around a text: the token, nothing, or None where it is silent."""
+def _configured(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
+    """Return the BOS or EOS that the configuration puts around a text, or nothing; None where it does not say."""
     flag = config.get(f"add_{name}_token")
     if flag is None:
         return None

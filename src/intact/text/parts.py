@@ -1,4 +1,4 @@
-"""What a tokenizer is made of, once a file has been read."""
+"""The parts of a tokenizer, as the readers of its files build them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Parts(NamedTuple):
-    """The pieces of a `Tokenizer`.
+    """The parts of a `Tokenizer`.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Parts(NamedTuple):
     eos_ids : frozenset of int
         All tokens that end a generation: a text's end, a turn's end.
     prefix, suffix : tuple of int
-        What is put around a text by default.
+        Tokens put around a text by default.
     leading_space : bool
-        Whether a space is added in front of a text, and taken away in decoding.
+        If true, a space is added in front of a text, and removed in decoding.
     templates : mapping of str to str
         Chat templates by their names, such as `default` and `tool_use`; empty for a model without.
     named : mapping of str to str

@@ -1,4 +1,4 @@
-"""How text is split into words before byte-level BPE: the kinds that GGUF files name in `tokenizer.ggml.pre`.
+"""Patterns that split text into words before byte-level BPE, by the names in GGUF files (`tokenizer.ggml.pre`).
 
 The patterns are those of the models' own tokenizer.json. A pattern of a family may serve under many names: where the
 models share it, the names are listed together.
@@ -28,11 +28,11 @@ class PreTokenizerKind(NamedTuple):
     patterns : tuple of str
         Each splits the pieces that the one before left; what lies between matches is a piece too.
     whole_words : bool
-        A piece that is a token as it stands becomes that token, whatever its merges would give.
+        If true, a word that is itself a token becomes that token, whatever its merges would give.
     bos : bool
-        Whether a text begins with BOS where the file doesn't say.
+        If true, a text begins with BOS where the file doesn't say.
     nfc : bool
-        Whether the text is brought into Unicode's composed form first, as the models' own tokenizer does.
+        If true, the text is brought into Unicode's composed form first, as the models' own tokenizer does.
     """
 
     patterns: tuple[str, ...]

@@ -50,7 +50,7 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Cuts a stream of text at the first stop string.
+    """Cut a stream of text at the first stop string.
 
     The match that ends first wins, and of those that end together the one that begins first: so the stream stops as
     soon as it contains a stop string, and where it is cut doesn't depend on how the text was split into pieces. Of the
@@ -93,9 +93,9 @@ class StopStrings:
         Returns
         -------
         safe : str
-            The text that may be shown now.
+            The text that cannot become part of a stop string.
         stopped : bool
-            Whether a stop string has been found, now or earlier.
+            True if a stop string has been found, now or earlier.
         """
         if self._matched is not None:
             return "", True
@@ -112,12 +112,12 @@ class StopStrings:
         return text[:cut], False
 
     def flush(self) -> str:
-        """Give the text held back: nothing more will come, so it can't become a stop string."""
+        """Return the text held back: the text has ended, so it can't become a stop string."""
         held, self._held = self._held, ""
         return held
 
     def _tail(self, text: str) -> int:
-        """Where the longest suffix of `text` begins that is the beginning of a stop string."""
+        """Return where the longest suffix of `text` starts that a stop string starts with."""
         for start in range(max(0, len(text) - self._longest_tail), len(text)):
             tail = text[start:]
             if any(stop.startswith(tail) for stop in self.stops):

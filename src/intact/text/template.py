@@ -38,7 +38,7 @@ _renderer: Final = WorkerProcess(
 
 def prepare() -> None:
     """Start the process that renders, without waiting for it, so that the first rendering need not."""
-    with suppress(IntactError):  # which the first rendering says
+    with suppress(IntactError):  # the first rendering raises it again
         _renderer.prepare()
 
 
@@ -55,7 +55,7 @@ class ChatTemplate:
     tokens : mapping of str to str, optional
         Special tokens that the template may write, by the names that it knows them by, such as `bos_token`.
     tool_use : ChatTemplate, optional
-        What is rendered instead when tools are given, for the models that have two templates.
+        The template to use instead when tools are given, for the models that have two.
     source : str
         The file it is from, for messages.
     seconds : float
@@ -85,12 +85,12 @@ class ChatTemplate:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The texts of all that may be rendered: this template, and last the one for tools."""
+        """The texts of this template and, last, of the one for tools."""
         return (self.source_text,) if self.tool_use is None else (self.source_text, *self.tool_use.sources)
 
     @property
-    def dated(self) -> bool:
-        """Whether the time is asked for."""
+    def uses_time(self) -> bool:
+        """True if the template may write the date or time."""
         return any("strftime_now" in text for text in self.sources)
 
     def render(
@@ -109,9 +109,9 @@ class ChatTemplate:
         messages : sequence of mappings
             The turns, each with a `role` and, as a rule, a `content`.
         add_generation_prompt : bool
-            Whether the beginning of the assistant's answer follows.
+            If true, the beginning of the assistant's answer follows.
         now : datetime, optional
-            What a template that writes the date takes it from: by default the clock. Fix it to have the same prompt
+            The time for a template that writes the date, by default the clock's. Fix it to have the same prompt
             tomorrow.
         **variables
             Further variables of the template, such as `tools` or `enable_thinking`: text, numbers, booleans, None,
@@ -196,7 +196,7 @@ class ChatTemplate:
 
     @cached_property
     def _name(self) -> str:
-        """What the worker knows it by."""
+        """The name under which the worker keeps it."""
         return hashlib.sha256(self.source_text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -39,8 +39,8 @@ class Refusal(Exception):  # noqa: N818
     """Raised by a template on purpose."""
 
 
-class Generation(Extension):
-    """The block `{% generation %}` that marks the assistant's words for training; here its content alone matters."""
+class GenerationBlock(Extension):
+    """The block `{% generation %}`, which marks the assistant's words for training: rendered as its content."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -52,7 +52,7 @@ class Generation(Extension):
 
 @pass_context
 def unchanged(context: Context, value: Any) -> Any:
-    """Return a value. That it asks for the context keeps jinja2 from computing constants while compiling."""
+    """Return the value. A function that takes the context keeps jinja2 from computing constants while compiling."""
     return value
 
 
@@ -73,7 +73,7 @@ def environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         optimized=False,
-        extensions=[LoopControlExtension, Generation],
+        extensions=[LoopControlExtension, GenerationBlock],
         finalize=unchanged,
     )
     made.filters["tojson"] = to_json
@@ -106,7 +106,7 @@ def render(
     name : str
         Its name, as `compile_template` was given it.
     variables : dict
-        What it is given.
+        Its variables.
     now : tuple
         The time in ISO 8601 without a zone, the zone's offset in seconds, and the zone's name.
     seconds : float
@@ -170,11 +170,11 @@ def stop(number: int, frame: FrameType | None) -> None:
 WARM_UP: Final = """{%- macro f(x) -%}{{ x | title | urlencode | indent | tojson(indent=2) }}{%- endmacro -%}
 {%- for m in messages -%}{{ f("\\u00e9" ~ m.role) ~ '%s' | format(1.5) ~ '{:>4}'.format(2) }}{%- endfor -%}
 {{ strftime_now("%d %b %Y") }}{{ ["b", "a"] | sort | unique | join("\\n") | striptags | wordcount }}{{ 1 / 0 }}"""
-"""What has Python and jinja2 import whatever they import late."""
+"""A template that makes Python and jinja2 import the modules that they import late."""
 
 
 def start() -> dict[str, Callable[..., Any]]:
-    """Return what may be asked."""
+    """Return the functions that the parent may call."""
     signal.signal(signal.SIGVTALRM, stop)
     assert compile_template("", WARM_UP) is None
     reply = render("", {"messages": [{"role": "user"}]}, ("2024-03-05T00:00:00", None, None), 60, 1000)

@@ -122,11 +122,11 @@ class Tokenizer:
         text : str or bytes
             The text; bytes must be UTF-8.
         special : bool
-            Whether control tokens written in the text, such as `<|im_end|>`, become those tokens. Otherwise they are
+            If true, control tokens written in the text, such as `<|im_end|>`, become those tokens. Otherwise they are
             text like any other, which is right for text from someone you don't trust.
         bos : bool, optional
-            Whether the model's BOS token goes in front. By default as the file says, and with it an EOS token at the
-            end, for the few models whose file asks for one.
+            If true, the model's BOS token goes in front; if false, nothing is added. By default as the file says,
+            which for a few models also adds an EOS token at the end.
         most : int, optional
             The context that the text is meant for, in tokens. A text longer than so many of the longest token is
             refused before it is tokenized; one that is not may still be too long.
@@ -157,7 +157,7 @@ class Tokenizer:
         except BaseException as error:  # a panic of the library is no Exception
             if type(error).__name__ != "PanicException":
                 raise
-            raise ParameterError(f"the tokenizer of {parts.source} gives up on this text: {error!s:.200}") from None
+            raise ParameterError(f"the tokenizer of {parts.source} cannot tokenize this text: {error!s:.200}") from None
         if bos is None:
             return [*parts.prefix, *ids, *parts.suffix]
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
@@ -172,8 +172,8 @@ class Tokenizer:
         skip_special : bool
             Leave control tokens out; otherwise they appear as they are written.
         continuation : bool
-            Whether the tokens go on from others, so that a leading space belongs to the text. Otherwise, for a
-            tokenizer that puts a space in front of every text, it is taken away again.
+            If true, the tokens continue others, so that a leading space belongs to the text. Otherwise, for a
+            tokenizer that puts a space in front of every text, it is removed.
 
         Returns
         -------
@@ -191,13 +191,13 @@ class Tokenizer:
     def stream(self, *, skip_special: bool = True, continuation: bool = True) -> Detokenizer:
         """Make a detokenizer of tokens that come one at a time; the parameters are those of `decode`.
 
-        By default what comes goes on from a prompt, so a leading space is kept.
+        By default the tokens continue a prompt, so a leading space is kept.
         """
         read = self._visible if skip_special else self._bytes
         return Detokenizer(read.__getitem__, strip_first_space=self._parts.leading_space and not continuation)
 
     def token_bytes(self, token: int) -> bytes:
-        """Give the bytes that a token stands for; those of a control token are the bytes of its name.
+        """Return the bytes that a token stands for; those of a control token are the bytes of its name.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class Tokenizer:
         return self._bytes[token]
 
     def is_special(self, token: int) -> bool:
-        """Tell whether a token is a control token, which is no text."""
+        """Return whether a token is a control token, which is no text."""
         return self._special(self.check((token,))[0]) in SPECIAL
 
     def check(self, ids: Iterable[int]) -> list[int]:
@@ -230,7 +230,7 @@ class Tokenizer:
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
-        """The model's chat template, if it has one. It is compiled, and found unreadable, when first used."""
+        """The model's chat template, if it has one. It is compiled, and refused if unreadable, when first used."""
         parts = self._parts
 
         def made(name: str, tool_use: ChatTemplate | None = None) -> ChatTemplate | None:
@@ -270,7 +270,7 @@ class Tokenizer:
 
 
 class _Table(dict[int, bytes]):
-    """What each token stands for, found when it is first asked for."""
+    """The bytes of each token, found when they are first needed."""
 
     def __init__(self, find: Callable[[int], bytes]) -> None:
         self._find = find

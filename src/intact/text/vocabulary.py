@@ -1,4 +1,4 @@
-"""The tokens of a model: what each of them is, and which bytes it stands for."""
+"""The tokens of a model: the type of each and the bytes that it stands for."""
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
@@ -10,7 +10,7 @@ WORD_START: Final = "\u2581"
 
 
 class TokenType(IntEnum):
-    """What a token is for, numbered as in `tokenizer.ggml.token_type`."""
+    """Types of tokens, numbered as in `tokenizer.ggml.token_type`."""
 
     UNDEFINED = 0
     NORMAL = 1
@@ -58,7 +58,7 @@ class Tokens(NamedTuple):
     spell: Callable[[str], bytes]
 
     def bytes_of(self, token: int) -> bytes:
-        """Give the bytes that a token contributes to a text. Unused tokens contribute none."""
+        """Return the bytes that a token contributes to a text. Unused tokens contribute none."""
         text = self.texts[token]
         match self.type_of(token):
             case TokenType.NORMAL:
@@ -72,7 +72,7 @@ class Tokens(NamedTuple):
 
 
 def is_byte_token(text: str) -> bool:
-    """Tell whether a token is written as SentencePiece writes single bytes: <0x00> to <0xFF>."""
+    """Return whether a token is written as SentencePiece writes single bytes: <0x00> to <0xFF>."""
     return len(text) == 6 and text[:3] == "<0x" and text[5] == ">" and set(text[3:5]) <= set("0123456789ABCDEF")
 
 
@@ -85,7 +85,7 @@ def byte_alphabet() -> dict[str, int]:
 
 
 def spell_byte_level(text: str) -> bytes:
-    """Bytes of a byte-level token; one with a character outside the alphabet is taken literally."""
+    """Return the bytes of a byte-level token; one with a character outside the alphabet is taken literally."""
     alphabet = byte_alphabet()
     try:
         return bytes([alphabet[character] for character in text])
@@ -93,11 +93,11 @@ def spell_byte_level(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def spell_pieces(text: str) -> bytes:
-    """Bytes of a SentencePiece token."""
+def spell_sentencepiece(text: str) -> bytes:
+    """Return the bytes of a SentencePiece token."""
     return text.replace(WORD_START, " ").encode("utf-8", "replace")
 
 
 def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
-    """Ids among `named` whose text is one of `TURN_ENDS`."""
+    """Return the ids among `named` whose text is one of `TURN_ENDS`."""
     return frozenset(token for token, text in named if text in TURN_ENDS)

@@ -68,7 +68,7 @@ class Texts:
     def asks_time(self) -> bool:
         """Whether the chat template asks for the time."""
         template = self._tokenizer.chat_template
-        return template is not None and template.dated
+        return template is not None and template.uses_time
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ThinkingFormat(NamedTuple):
-    """How one family of models sets its thoughts apart.
+    """The marks with which a family of models sets its thoughts apart.
 
     Attributes
     ----------

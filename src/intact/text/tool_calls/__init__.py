@@ -1,4 +1,4 @@
-"""How models write calls of tools: one file a format, chosen by the marks that a chat template shows."""
+"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 
 from intact.plugins import Registry
 
-__all__ = ["FORMATS", "Call", "CallReader", "ToolCallFormat", "find_format"]
+__all__ = ["FORMATS", "CallReader", "ParsedCall", "ToolCallFormat", "find_format"]
 
 
-class Call(NamedTuple):
+class ParsedCall(NamedTuple):
     """A call of a tool: the tool's name, and its arguments as a JSON object."""
 
     name: str
@@ -18,7 +18,7 @@ class Call(NamedTuple):
 
 
 class ToolCallFormat(ABC):
-    """How one family of models writes calls: in text between two marks.
+    """The format in which a family of models writes calls: text between two marks.
 
     A subclass with a `name` is a format; it is found by its file (`FORMATS`).
     """
@@ -34,12 +34,12 @@ class ToolCallFormat(ABC):
         return "tools" in template and self.opens in template
 
     @abstractmethod
-    def parse(self, text: str) -> list[Call]:
+    def parse(self, text: str) -> list[ParsedCall]:
         """Return the calls in a text that stood between the marks; none if it is something else."""
 
     @abstractmethod
     def frame(self, name: str) -> tuple[str, str]:
-        """Return what stands between the opening mark and a tool's arguments, and between these and the closing mark.
+        """Return the text between the opening mark and a tool's arguments, and that between these and the closing mark.
 
         Where calls are imposed, a model writes exactly this around arguments of the tool's JSON schema.
         """
@@ -68,7 +68,7 @@ class CallReader:
     Parameters
     ----------
     form : ToolCallFormat
-        How calls are written.
+        The format of the calls.
     alone : bool
         If true, only the first of a list of calls counts.
     """
@@ -77,11 +77,11 @@ class CallReader:
         self._form, self._alone, self._held = form, alone, ""
         self.calls = 0
 
-    def push(self, text: str) -> tuple[str, list[Call]]:
+    def push(self, text: str) -> tuple[str, list[ParsedCall]]:
         """Take more text; return what of it is content for certain, and the calls that are complete."""
         opens, closes = self._form.opens, self._form.closes
         self._held += text
-        content, calls = "", list[Call]()
+        content, calls = "", list[ParsedCall]()
         while True:
             start = self._held.find(opens)
             end = self._held.find(closes, start) if start >= 0 else -1
@@ -95,7 +95,7 @@ class CallReader:
             calls += found
             self._held = self._held[end + len(closes) :]
 
-    def flush(self) -> tuple[str, list[Call]]:
+    def flush(self) -> tuple[str, list[ParsedCall]]:
         """Return the same of what was held back, once nothing more will come; after calls not the part of a mark."""
         held, self._held = self._held, ""
         before, mark, rest = held.partition(self._form.opens)
@@ -103,7 +103,7 @@ class CallReader:
             return before.rstrip(), found
         return "" if self.calls and not mark else held, []
 
-    def _calls(self, text: str) -> list[Call]:
+    def _calls(self, text: str) -> list[ParsedCall]:
         found = self._form.parse(text)[: 1 if self._alone else None]
         self.calls += len(found)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from intact.text.tool_calls import Call, ToolCallFormat
+from intact.text.tool_calls import ParsedCall, ToolCallFormat
 
 
 class Hermes(ToolCallFormat):
@@ -15,7 +15,7 @@ class Hermes(ToolCallFormat):
     opens = "<tool_call>"
     closes = "</tool_call>"
 
-    def parse(self, text: str) -> list[Call]:
+    def parse(self, text: str) -> list[ParsedCall]:
         """Read an object or a list of objects; one that is no call makes the whole text none."""
         try:
             value = json.loads(text)
@@ -28,7 +28,7 @@ class Hermes(ToolCallFormat):
             arguments = _arguments(one.get("arguments", one.get("parameters")))
             if arguments is None:
                 return []
-            found.append(Call(one["name"], arguments))
+            found.append(ParsedCall(one["name"], arguments))
         return found
 
     def frame(self, name: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
 from intact.serve.requests import ChatRequest, NamedTool
 from intact.text import Tokenizer
-from intact.text.tool_calls import Call, CallReader, ToolCallFormat, find_format
+from intact.text.tool_calls import CallReader, ParsedCall, ToolCallFormat, find_format
 
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -118,7 +118,7 @@ class ToolCallStream:
         """Return why the text ended, in OpenAI's words: for calls, unless it was cut off."""
         return "tool_calls" if self._count and finish == "stop" else finish
 
-    def _numbered(self, calls: list[Call]) -> list[dict[str, Any]]:
+    def _numbered(self, calls: list[ParsedCall]) -> list[dict[str, Any]]:
         first, self._count = self._count, self._count + len(calls)
         return [
             {"index": index, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": call._asdict()}
