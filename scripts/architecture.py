@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw docs/architecture.svg, and print the table of packages into docs/architecture.md.
+"""Draw docs/architecture.svg, print the table of packages into docs/architecture.md, and write docs/files.md.
 
     scripts/architecture.py [--check]
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "intact"
 PAGE = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "architecture.svg"
+FILES = ROOT / "docs" / "files.md"
 BEGIN, END = "<!-- packages -->\n", "<!-- end of packages -->\n"
 
 STOREYS = {
@@ -51,12 +52,17 @@ def files(name: str) -> list[Path]:
     return [module] if module.exists() else sorted((PACKAGE / name).rglob("*.py"))
 
 
-def purpose(name: str) -> str:
-    """Return the first sentence of a package's docstring, without its reference to a page."""
-    path = PACKAGE / name / "__init__.py"
-    text = ast.get_docstring(ast.parse((path if path.exists() else files(name)[0]).read_text(encoding="utf-8"))) or ""
+def opening(path: Path) -> str:
+    """Return the first paragraph of a file's docstring, without its reference to a page."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     line = " ".join(text.split("\n\n")[0].split())
-    return re.sub(r" \((in )?docs/[^)]*\)", "", line).rstrip(".")
+    return re.sub(r" \((in )?docs/[^)]*\)", "", line).rstrip(".").replace("|", "\\|")
+
+
+def purpose(name: str) -> str:
+    """Return what a package or a module is for, by its docstring."""
+    path = PACKAGE / name / "__init__.py"
+    return opening(path if path.exists() else files(name)[0])
 
 
 def imports(name: str, known: list[str]) -> list[str]:
@@ -81,6 +87,22 @@ def table(names: list[str]) -> str:
         below = ", ".join(f"`{other}`" for other in imports(name, names)) or "nothing"
         rows.append(f"| `{name}` | {purpose(name)} | {len(files(name))} | {below} |")
     return "\n".join(rows) + "\n"
+
+
+def list_of_files(names: list[str]) -> str:
+    """Return the page that says of every file in one line what it holds."""
+    parts = [
+        "# Files",
+        "Every file of `src/intact` in one line, the uppermost storey of [architecture](architecture.md) first.",
+        "Printed by `python scripts/architecture.py` from the files' docstrings; do not edit it.",
+    ]
+    for name in names:
+        parts.append(f"## {name}\n\n{purpose(name)}.")
+        members = [path for path in files(name) if path.name != "__init__.py"]
+        if members != files(name) and members:
+            rows = [f"| `{path.relative_to(PACKAGE / name)}` | {opening(path)} |" for path in members]
+            parts.append("\n".join(["| file | what it holds |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
 
 
 def picture(names: list[str]) -> str:
@@ -117,7 +139,11 @@ def made() -> dict[Path, str]:
     """Return the text of each file that this program makes."""
     names = layers()
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return {PICTURE: picture(names), PAGE: before + BEGIN + table(names) + END + rest.partition(END)[2]}
+    return {
+        PICTURE: picture(names),
+        FILES: list_of_files(names),
+        PAGE: before + BEGIN + table(names) + END + rest.partition(END)[2],
+    }
 
 
 def main() -> int:
