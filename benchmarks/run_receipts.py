@@ -24,7 +24,7 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.services import MethodJob
 from intact.receipts.document import write_base64
 from intact.run_receipts.entries import TextEntry
-from intact.run_receipts.record import Recorder, RecordingBackend, TextRecorder
+from intact.run_receipts.record import RecordingBackend, RunRecorder, TextRecorder
 from intact.solving import read_answer, solve_all
 
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -69,8 +69,8 @@ def measure(model: Model, method: str, parameters: dict[str, Any], max_tokens: i
         (made, TextRecorder, "watch"),
         (ordinary, NativeBackend, "_finish"),
         (made, RecordingBackend, "_finish"),
-        (made, Recorder, "admit"),
-        (made, Recorder, "_receipt"),
+        (made, RunRecorder, "admit"),
+        (made, RunRecorder, "_receipt"),
     ):
         began = time.thread_time()
         tasks = [MethodJob(find(method), problem, parameters)]

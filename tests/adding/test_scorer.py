@@ -42,10 +42,10 @@ def test_a_run_with_a_receipt_refuses_a_scorer_of_another_package(tmp_path):
 from intact.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.services import Root
-from intact.run_receipts.record import Recorder
+from intact.run_receipts.record import RunRecorder
 from intact.score.scorers import find_scorer
 try:
-    Recorder({}, Budget(), {}, find_scorer).scorer(Root(b"", False, False), "brevity")
+    RunRecorder({}, Budget(), {}, find_scorer).scorer(Root(b"", False, False), "brevity")
 except ParameterError as error:
     print(error)
 """

@@ -19,8 +19,8 @@ from intact.reason.choice import (
     EDGES,
     Arm,
     Log,
-    Outcome,
     Policy,
+    PolicyOutcome,
     Trial,
     agreement,
     applied,
@@ -66,10 +66,10 @@ def test_a_policy_by_hand() -> None:
     problems = common(log)
     policy = learn(log, problems)
     assert policy == Policy(4, EDGES, (TREE, MANY, FOUR))
-    assert outcome(policy, log, problems) == Outcome(1.0, (2 * 40 + 2 * 200 + 2 * 440) / 6)
+    assert outcome(policy, log, problems) == PolicyOutcome(1.0, (2 * 40 + 2 * 200 + 2 * 440) / 6)
     report = judge(policy, log, problems)
     # of arms that are right three times in six the cheaper one; it misses e2, h1, h2
-    assert (report.arm, report.fixed, report.regret) == (MANY, Outcome(0.5, 160.0), -0.5)
+    assert (report.arm, report.fixed, report.regret) == (MANY, PolicyOutcome(0.5, 160.0), -0.5)
     assert report.error == pytest.approx((0.3 / 6) ** 0.5)
 
 
@@ -244,7 +244,7 @@ def test_classes_of_difficulty_tell_which_arm_suits_them() -> None:
     assert [(one.low, one.high, one.problems) for one in (medium, easy)] == [(0.5, 1.0, 2), (1.0, math.inf, 2)]
     assert {arm: one.accuracy for arm, one in hard.outcomes.items()} == {FOUR: 0, MANY: 0, TREE: 1}
     assert {arm: one.accuracy for arm, one in medium.outcomes.items()} == {FOUR: 0, MANY: 1, TREE: 0}
-    assert easy.outcomes[FOUR] == Outcome(1.0, 40.0)
+    assert easy.outcomes[FOUR] == PolicyOutcome(1.0, 40.0)
     assert by_difficulty(log, difficulty, (2.0,))[1] == (2.0, math.inf, 0, {})
     with pytest.raises(ParameterError, match="the difficulty of e1 is not known"):
         by_difficulty(log, {})
@@ -263,7 +263,7 @@ def test_cross_validation_holds_every_problem_out_once() -> None:
         for arm, kinds in serves.items()
     }
     report = cross_validate(log, names)
-    assert report.policy == Outcome(1.0, (40 + 200 + 440) / 3)
+    assert report.policy == PolicyOutcome(1.0, (40 + 200 + 440) / 3)
     assert (report.arm, report.regret) == (MANY, pytest.approx(-1 / 3))
     assert cross_validate(log, names, tokens=100).policy.tokens <= 100
     # the arm that is right is drawn by lot: nothing can be learnt, and hindsight is better
@@ -298,7 +298,7 @@ def test_on_a_published_log(data_dir: Path) -> None:
     best = Arm.of("best_of_n", {"n": 8})
     policy = learn(log, problems, edges=(1.0,))
     assert policy == Policy(4, (1.0,), (best, FOUR))
-    assert outcome(policy, log, problems) == Outcome(0.94, 4.96)  # best-of-8's accuracy for five samples
+    assert outcome(policy, log, problems) == PolicyOutcome(0.94, 4.96)  # best-of-8's accuracy for five samples
     known, held_out = split(problems)
     report = judge(learn(log, known, edges=(1.0,)), log, held_out)
     assert (len(known), report.arm) == (56, best)

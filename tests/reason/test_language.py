@@ -9,7 +9,7 @@ from intact.reason import Extend, Piece, Problem, State, Steps, all_methods, fin
 from intact.reason.backends.base import Heat
 from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.problem import LOGPROB_SCALE
-from intact.reason.writing import Reader
+from intact.reason.writing import ReadTexts
 from support.markov import MarkovBackend
 
 WRITTEN = Piece("a.b", (97, 46, 98), (-1 << 24, -2 << 24, -3 << 24), model="")
@@ -102,7 +102,7 @@ def test_a_ledger_never_has_less_than_nothing() -> None:
 
 
 def test_each_text_is_read_once_by_each_model() -> None:
-    backend, reader = MarkovBackend(), Reader()
+    backend, reader = MarkovBackend(), ReadTexts()
     start = State("ask", ("p",))
     written = State("ask", ("p", 0), (WRITTEN, Piece("so")))
 
@@ -118,7 +118,7 @@ def test_each_text_is_read_once_by_each_model() -> None:
     assert unread(State("ask", ("p", 1), (WRITTEN, Piece("no")))) == 2
     assert unread(written, "large") == 3 + 3 + 2
     assert unread(State("other", ("p",))) == 5
-    context = Reader().look(backend, "", written, set())
+    context = ReadTexts().look(backend, "", written, set())
     assert context.length == 8
     assert context.operations == backend.operations(0, 3) + backend.operations(6, 2)
 

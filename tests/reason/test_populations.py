@@ -16,7 +16,7 @@ from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.populations.rebase import allot
 from intact.reason.populations.thompson import PRIORS, Beta, Normal, thompson, wider_or_deeper
 from intact.reason.populations.tree import Child, puct, uct
-from intact.reason.populations.variates import Stream
+from intact.reason.populations.variates import RandomStream
 from intact.reason.populations.weights import effective_size, log_mean, logit, normalised_entropy, relative
 
 LOGS = st.lists(st.floats(-50, 50), min_size=1, max_size=12)
@@ -135,7 +135,7 @@ def test_the_weight_of_priors_in_puct_is_that_of_its_source() -> None:
 def test_variates_have_their_laws_and_pinned_bits() -> None:
     from scipy.stats import beta, gamma, kstest, norm, uniform
 
-    stream = Stream(2026)
+    stream = RandomStream(2026)
     for draw, law in (
         (stream.uniform, uniform.cdf),
         (stream.normal, norm.cdf),
@@ -146,7 +146,7 @@ def test_variates_have_their_laws_and_pinned_bits() -> None:
         values = [draw() for _ in range(1000)]
         assert kstest(values, law).pvalue > 0.01
         assert len(set(values)) == 1000
-    stream = Stream(7)
+    stream = RandomStream(7)
     assert [stream.uniform().hex(), stream.normal().hex(), stream.gamma(0.5).hex()] == PINNED
 
 
@@ -163,11 +163,11 @@ def test_posteriors_by_hand() -> None:
 def test_thompson_prefers_the_better_arm_and_splits_equals(name: str) -> None:
     prior = PRIORS[name]
     good, bad = prior.observe([0.9] * 20), prior.observe([0.1] * 20)
-    assert Counter(thompson([bad, good], Stream(key)) for key in range(50))[1] >= 48
-    even = Counter(thompson([good, good], Stream(key)) for key in range(400))
+    assert Counter(thompson([bad, good], RandomStream(key)) for key in range(50))[1] >= 48
+    even = Counter(thompson([good, good], RandomStream(key)) for key in range(400))
     assert abs(even[0] - 200) < 50
-    assert [thompson([good, good], Stream(key)) for key in range(9)] == [
-        thompson([good, good], Stream(key)) for key in range(9)
+    assert [thompson([good, good], RandomStream(key)) for key in range(9)] == [
+        thompson([good, good], RandomStream(key)) for key in range(9)
     ]
 
 

@@ -14,7 +14,7 @@ from intact.reason import Problem, Result, State, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.populations.thompson import Normal
-from intact.reason.populations.variates import Stream
+from intact.reason.populations.variates import RandomStream
 from intact.reason.services import MethodJob, Services
 from support.enumeration import Oracle, Player, law
 from support.markov import MarkovBackend
@@ -215,9 +215,9 @@ def test_ab_mcts_by_hand() -> None:
         assert parents[0] == "p"
         # one score of 0.5: m = .25, kappa = nu = 2, tau2 = (.1 + .5 * .25) / 2 = .1125
         one, none = Normal(0.25, 2.0, 2.0, 0.1125), Normal(0.0, 1.0, 1.0, 0.1)
-        stream = Stream(problem.key("thompson", 1, 1))
+        stream = RandomStream(problem.key("thompson", 1, 1))
         assert (parents[1] == "p") == (one.draw(stream) >= none.draw(stream))
-        stream = Stream(problem.key("thompson", 2, 1))
+        stream = RandomStream(problem.key("thompson", 2, 1))
         if parents[1] == "p":
             # .5 and .9: y = .7, m = 1.4 / 3, kappa = nu = 3, tau2 = (.1 + .08 + 2 * .49 / 3) / 3
             new, deeper = Normal(1.4 / 3, 3.0, 3.0, (0.18 + 0.98 / 3) / 3), none

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from intact.reason import Problem, Result, find
-from intact.reason.asking import asking, question, read_value
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.methods.forward_backward import masked
 from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
+from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 from intact.tools.sandbox import protection
@@ -386,8 +386,8 @@ def test_questions_are_found_and_templates_filled() -> None:
     assert question(bare) == bare.prompt
     known = Problem("p", bare.prompt, data={"question": "2 + 2?"})
     assert question(known) == "2 + 2?"
-    assert asking(known, "{question} {answer} {other} {}", answer="{question}") == "2 + 2? {question} {other} {}"
-    assert asking(PROBLEM, "{question}!") == (("user", QUESTION + "!"),)
+    assert make_prompt(known, "{question} {answer} {other} {}", answer="{question}") == "2 + 2? {question} {other} {}"
+    assert make_prompt(PROBLEM, "{question}!") == (("user", QUESTION + "!"),)
 
 
 def test_a_bare_value_is_read_as_an_answer_even_where_boxes_are_wanted() -> None:

@@ -73,7 +73,7 @@ def test_whoever_verifies_may_stop_before_each_program(model, receipt):
 
 def test_a_prompt_that_several_texts_have_is_given_to_the_model_once(model, receipt):
     claims = replay({receipt.header.models[0].name: model}, receipt)
-    texts = [asked.receipt() for asked in claims.asked.values()]
+    texts = [asked.receipt() for asked in claims.requested.values()]
     prompts = {tuple(text.header.request.prompt) for text in texts}
     assert len(prompts) < len(texts)
     given = sum(map(len, prompts)) + sum(len(text.output.tokens) for text in texts)

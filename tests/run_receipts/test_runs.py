@@ -289,9 +289,9 @@ def test_prompts_are_made_when_they_are_held_against_the_model(folder):
     claims = replay({receipt.header.models[0].name: long}, receipt)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    prompt = claims.asked[0].receipt().header.request.prompt
+    prompt = claims.requested[0].receipt().header.request.prompt
     assert len(prompt) > 3000
-    assert len(claims.asked) == 64
+    assert len(claims.requested) == 64
     assert held < 16 * sys.getsizeof(prompt)
 
 

@@ -33,7 +33,7 @@ class Liar(ReplayBackend):
         state = entry.state and states(self.model, [*prompt, *entry.output.tokens])[-2]
         own = TextEntry(generation.branch, false.header.digest, false.output, false.chain, state)
         claims.texts[place] = own
-        return self.told(generation, own)
+        return self.to_written(generation, own)
 
     def _judge_race(self, generations: Sequence[Generation]) -> None:
         """Whoever lies lets it pass."""

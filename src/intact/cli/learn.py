@@ -17,7 +17,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.values import GradedTexts
-    from intact.reason.choice import Outcome
+    from intact.reason.choice import PolicyOutcome
 
 METHODS_EXAMPLES = """\
 Run some methods on one task, a vote of four samples among them
@@ -77,7 +77,7 @@ def methods(
     console.print(f"regret {report.regret:+.1%}, standard error {report.error:.1%}; {to} is written", soft_wrap=True)
 
 
-def _outcome(name: str, outcome: Outcome) -> None:
+def _outcome(name: str, outcome: PolicyOutcome) -> None:
     line = f"{name}: {outcome.accuracy:.1%} right for {outcome.tokens:,.0f} tokens"
     out().print(line, markup=False, soft_wrap=True)
 
@@ -124,7 +124,7 @@ def value(
                 progress.advance(shown)
         progress.update(shown, description="hidden states, regression", total=None)
         origin = {"task": task, "n": n, "seed": seed} | sampling
-        origin |= {"now": time.isoformat()} if backend.asks_time else {}
+        origin |= {"now": time.isoformat()} if backend.needs_time else {}
         head = learn_value(backend, sampled, origin)
     head.write(to)
     if json:

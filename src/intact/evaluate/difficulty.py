@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from intact.errors import ParameterError
 from intact.reason.aggregate.votes import check_lengths, vote
-from intact.reason.choice import EDGES, Arm, Log, Outcome, Trial, common, fixed, outcome, pilot_arm
+from intact.reason.choice import EDGES, Arm, Log, PolicyOutcome, Trial, common, fixed, outcome, pilot_arm
 
 
 class SampledAnswers(NamedTuple):
@@ -53,14 +53,14 @@ class Class(NamedTuple):
     low, high : float
         Bounds of their difficulty, such as agreement: low is in the class, high is not.
     problems : int
-    outcomes : mapping of Arm to Outcome
+    outcomes : mapping of Arm to PolicyOutcome
         Empty without problems.
     """
 
     low: float
     high: float
     problems: int
-    outcomes: Mapping[Arm, Outcome]
+    outcomes: Mapping[Arm, PolicyOutcome]
 
 
 def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[float] = EDGES) -> list[Class]:

@@ -15,7 +15,7 @@ _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class Cost(NamedTuple):
-    """What was spent. Cache hits and rejected guesses change nothing here, so that a replay costs the same.
+    """The compute that was spent. Cache hits and rejected guesses change nothing, so that a replay costs the same.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a problem may cost at most; None: as much as it takes. No cap is ever exceeded, not by one.
+    """The most that a problem may cost; None is no cap. No cap is ever exceeded, not by one.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ CAPPED = ("tokens", "prefill", "operations", "scores", "runs")
 
 
 class Ledger:
-    """What has been spent, and what is set aside for requests that are under way."""
+    """The cost that has been spent, and the cost that is set aside for requests under way."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -125,11 +125,11 @@ class Ledger:
 
     @property
     def capped(self) -> bool:
-        """Whether any cap but that of seconds is set."""
+        """If true, any cap but that of seconds is set."""
         return any(getattr(self.budget, name) is not None for name in CAPPED)
 
     def left(self, name: str) -> float:
-        """What is neither spent nor set aside; infinite without a cap."""
+        """Return what is neither spent nor set aside; infinite without a cap."""
         cap: int | None = getattr(self.budget, name)
         return math.inf if cap is None else cap - getattr(self.spent, name) - getattr(self._aside, name)
 
@@ -139,7 +139,7 @@ class Ledger:
         return Budget(**caps).divide(parts)
 
     def fits(self, cost: Cost) -> bool:
-        """Whether something can be paid."""
+        """Return whether the caps allow a cost."""
         return all(getattr(cost, name) <= self.left(name) for name in CAPPED)
 
     def set_aside(self, cost: Cost) -> None:

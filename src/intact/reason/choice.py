@@ -1,4 +1,4 @@
-"""Which method for which question: learnt from own logs, judged on problems that were held out.
+"""The choice of a method for a question: learnt from own logs, judged on problems that were held out.
 
 A log is what ``intact solve --task ... --journal DIR`` writes for each method: ``answers.jsonl``, a result a line. How
 hard a question is shows in a few first samples: the share of the answer that most of them give.
@@ -50,7 +50,7 @@ class Arm(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What became of a problem: whether the answer was right, what it took, and the votes."""
+    """The result of an arm on a problem: whether the answer was right, what it cost, and the votes."""
 
     correct: bool
     tokens: int
@@ -83,10 +83,10 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
                     raise TypeError(f"correct must be true or false, got {value['correct']!r:.60}")
                 trial = Trial(value["correct"], int(value["cost"]["tokens"]), dict(value["votes"]))
                 name = str(value["id"])
-                told = {None: ("model", value.get("model")), arm: ("sampling", value["trace"].get("sampling"))}
+                values = {None: ("model", value.get("model")), arm: ("sampling", value["trace"].get("sampling"))}
             except (ValueError, KeyError, TypeError) as error:
                 raise FormatError(f"{file}: line {place} is no graded result ({error!r})") from error
-            for whose, origin in told.items():
+            for whose, origin in values.items():
                 if origins.setdefault(whose, origin) != origin:
                     raise FormatError(
                         f"{file}: line {place} is of the {origin[0]} {origin[1]!r:.100}; "
@@ -110,7 +110,7 @@ def pilot_arm(samples: int) -> Arm:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which arm for which agreement.
+    """The choice of an arm by the agreement of a pilot's answers.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ def common(log: Log) -> list[str]:
 
 
 def applied(policy: Policy, log: Log, problem: str) -> tuple[bool, int]:
-    """Whether a policy answers a problem right, and for how many tokens, the pilot's included."""
+    """Return whether a policy answers a problem right, and its tokens, the pilot's included."""
     if not policy.pilot:
         trial = log[policy.arms[0]][problem]
         return trial.correct, trial.tokens
@@ -201,20 +201,22 @@ def applied(policy: Policy, log: Log, problem: str) -> tuple[bool, int]:
     return then.correct, first.tokens + then.tokens
 
 
-class Outcome(NamedTuple):
+class PolicyOutcome(NamedTuple):
     """Accuracy and mean tokens over problems."""
 
     accuracy: float
     tokens: float
 
 
-def outcome(policy: Policy, log: Log, problems: Sequence[str]) -> Outcome:
-    """What a policy comes to."""
+def outcome(policy: Policy, log: Log, problems: Sequence[str]) -> PolicyOutcome:
+    """The accuracy and the tokens of a policy."""
     return _mean([applied(policy, log, problem) for problem in problems])
 
 
-def _mean(told: Sequence[tuple[bool, int]]) -> Outcome:
-    return Outcome(sum(right for right, _ in told) / len(told), sum(tokens for _, tokens in told) / len(told))
+def _mean(values: Sequence[tuple[bool, int]]) -> PolicyOutcome:
+    return PolicyOutcome(
+        sum(right for right, _ in values) / len(values), sum(tokens for _, tokens in values) / len(values)
+    )
 
 
 def fixed(arm: Arm) -> Policy:
@@ -251,12 +253,12 @@ def learn(
     return found
 
 
-class Report(NamedTuple):
+class PolicyReport(NamedTuple):
     """A policy on problems that it was not learnt from.
 
     Attributes
     ----------
-    policy, fixed : Outcome
+    policy, fixed : PolicyOutcome
         The policy's, and that of the best fixed arm, chosen in hindsight on these very problems.
     arm : Arm
         That arm.
@@ -266,14 +268,14 @@ class Report(NamedTuple):
         The standard error of the regret, from differences problem by problem.
     """
 
-    policy: Outcome
-    fixed: Outcome
+    policy: PolicyOutcome
+    fixed: PolicyOutcome
     arm: Arm
     regret: float
     error: float
 
 
-def judge(policy: Policy, log: Log, problems: Sequence[str], *, tokens: float = math.inf) -> Report:
+def judge(policy: Policy, log: Log, problems: Sequence[str], *, tokens: float = math.inf) -> PolicyReport:
     """Compare a policy with the best fixed arm that takes as few tokens.
 
     Raises
@@ -293,7 +295,7 @@ def cross_validate(
     pilot: int = 4,
     edges: Sequence[float] = EDGES,
     seed: int = 0,
-) -> Report:
+) -> PolicyReport:
     """Learn on all folds but one and judge on that one, for each: every problem is held out once.
 
     Half a log is little to learn from; this leaves out a fifth at a time. The rival is the best fixed arm on all
@@ -314,14 +316,14 @@ def cross_validate(
     return _compare(lambda name: policies[fold[name]], log, problems, tokens)
 
 
-def _compare(policy: Callable[[str], Policy], log: Log, problems: Sequence[str], tokens: float) -> Report:
+def _compare(policy: Callable[[str], Policy], log: Log, problems: Sequence[str], tokens: float) -> PolicyReport:
     """Compare the policy of each problem with the best fixed arm."""
     rival = best(map(fixed, log), log, problems, tokens) if problems else None
     if rival is None:
         raise ParameterError("there is no problem to judge by, or no method cheap enough")
-    told = [applied(policy(name), log, name) for name in problems]
-    gaps = [applied(rival, log, name)[0] - right for name, (right, _) in zip(problems, told, strict=True)]
+    values = [applied(policy(name), log, name) for name in problems]
+    gaps = [applied(rival, log, name)[0] - right for name, (right, _) in zip(problems, values, strict=True)]
     count, whole = len(gaps), sum(gaps)
     squares = count * sum(gap * gap for gap in gaps) - whole * whole
     error = root(Fraction(squares, count * count * max(1, count - 1)))
-    return Report(_mean(told), outcome(rival, log, problems), rival.arms[0], whole / count, float(error))
+    return PolicyReport(_mean(values), outcome(rival, log, problems), rival.arms[0], whole / count, float(error))

@@ -21,7 +21,7 @@ from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Answer, Result, path
 from intact.reason.requests import Run
 from intact.reason.services import MethodJob, Root, Services
-from intact.reason.writing import Reader
+from intact.reason.writing import ReadTexts
 
 VERSION: Final = 1
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
@@ -162,9 +162,9 @@ class Driver:
                     done(future)
                     self.ready.append(execution)
 
-    def asks_time(self, backend: Backend) -> bool:
+    def needs_time(self, backend: Backend) -> bool:
         """Return whether a model's chat template is given the time."""
-        return self.now is not None and isinstance(backend, Rendering) and backend.asks_time
+        return self.now is not None and isinstance(backend, Rendering) and backend.needs_time
 
     def model(self, execution: Execution, name: str) -> Backend:
         """Find the back end of a model by its name, the first where the name is empty.
@@ -202,8 +202,8 @@ class Driver:
             timed_out = True
             self._note_timeout(key, 0.0)
         root, ledger = Root(key, timed, timed_out), Ledger(replace(self.budget, seconds=None))
-        generator = method(problem, **method.heeding(self.sampling, parameters))
-        execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, Reader())
+        generator = method(problem, **method.with_sampling(self.sampling, parameters))
+        execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, ReadTexts())
         execution.look_up(method, parameters)
         self._active.append(Active(number, job, execution, self._clock()))
         self.ready.append(execution)
@@ -258,7 +258,7 @@ class Driver:
             value = Answer(None)
         if why == "done" and (execution.spent or execution.root.timed_out):
             why = "spent"
-        if why == "done" and value.answer is None and execution.mishap:
+        if why == "done" and value.answer is None and execution.text_error:
             why = "failed"
         trace = {
             "version": 1,
@@ -277,7 +277,7 @@ class Driver:
             "nodes": execution.nodes,
         }
         caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
-        text = execution.mishap if error is None else _in_a_line(error)
+        text = execution.text_error if error is None else _in_a_line(error)
         result = Result(problem.id, method.name, value, cost, why, text, trace, caveats)
         return self.services.finish(execution.root, active.job, result)
 
@@ -305,7 +305,7 @@ def template_time(backends: Iterable[Backend]) -> datetime | None:
     ParameterError
         If the back ends give different ones.
     """
-    times = {one.now for one in backends if isinstance(one, Rendering) and one.asks_time}
+    times = {one.now for one in backends if isinstance(one, Rendering) and one.needs_time}
     if len(times) > 1:
         found = " and ".join(sorted(time.isoformat() for time in times))
         raise ParameterError(f"chat templates of one run must be given one time, got {found}")

@@ -21,7 +21,7 @@ from intact.reason.requests import Call, Extend, Race, Read, Run, Score
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root
 from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked, score_node
-from intact.reason.writing import Reader, Writing
+from intact.reason.writing import ReadTexts, Writing
 
 if TYPE_CHECKING:
     from intact.reason.driver import Driver
@@ -40,20 +40,20 @@ def _parameters(fields: tuple[tuple[str, Any], ...]) -> SamplingParameters:
 
 
 class Execution:
-    """Runs one generator: hands it results, serves its requests.
+    """Run one generator: serve its requests, and hand it their results.
 
     Parameters
     ----------
     sampling : mapping
         What holds where a request says nothing.
-    wishes : mapping
+    options : mapping
         The part of it that the user asked for.
 
     Attributes
     ----------
     conclusion, value, error
         Why it ended, what it returned, what it raised; None while it runs.
-    mishap : str
+    text_error : str
         The first error of a text that could not be written.
     """
 
@@ -64,17 +64,17 @@ class Execution:
         problem: Problem,
         generator: Generator[Any, Any, Any],
         sampling: Mapping[str, Any],
-        wishes: Mapping[str, Any],
+        options: Mapping[str, Any],
         ledger: Ledger,
-        reader: Reader,
+        reader: ReadTexts,
         depth: int = 0,
     ) -> None:
         self.driver, self.root, self.problem, self.ledger, self.reader = driver, root, problem, ledger, reader
-        self.sampling, self.wishes, self.journal = sampling, wishes, driver.journal
+        self.sampling, self.options, self.journal = sampling, options, driver.journal
         self.conclusion: Conclusion | None = None
         self.value: Any = None
         self.error: Exception | None = None
-        self.mishap = ""
+        self.text_error = ""
         self.spent = False  # whether it had to do with less than it asked for
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
@@ -107,12 +107,12 @@ class Execution:
         fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
-        if self.root.now is None and not isinstance(state.prompt, str) and self.driver.asks_time(backend):
+        if self.root.now is None and not isinstance(state.prompt, str) and self.driver.needs_time(backend):
             self.root.now = self.driver.now
         return Writing(request, request.model, backend, state, self._child(request.state), parameters, ends)
 
     def _child(self, state: State) -> Branch:
-        """The branch of the next text that comes of a state: its number among all that this execution has made."""
+        """Return the branch of the next text that continues a state, numbered among all of this execution."""
         root, branch = self.problem.root, state.branch
         if branch[: len(root)] != root:
             branch += root[1:]  # a caller's text: keep apart from what the caller makes of it
@@ -121,7 +121,7 @@ class Execution:
         return (*branch, number)
 
     def _readable(self, model: str, backend: Backend, state: State) -> State:
-        """A text in which what another vocabulary wrote has no tokens."""
+        """Return a text in which what another vocabulary wrote has no tokens."""
         if all(piece.model is None or piece.model == model for piece in state.pieces):
             return state
 
@@ -133,12 +133,12 @@ class Execution:
         return replace(state, pieces=tuple([readable(piece) for piece in state.pieces]))
 
     def note(self, key: bytes) -> None:
-        """Tell the journal that a request has begun."""
+        """Note in the journal that a request has begun."""
         if self.journal is not None:
             self.journal.begin(key)
 
     def recall(self, key: bytes, text: bool = False) -> Any:
-        """What the journal knows of a request; if all is done anew, of one for a text alone.
+        """Return what the journal knows of a request; where everything is recomputed, of one for a text alone.
 
         Under a cap in seconds that is what this very undertaking has had of it, so that a replay has no more.
         """
@@ -163,11 +163,11 @@ class Execution:
             self.journal.add(key, value)
 
     def own(self, key: bytes) -> bytes:
-        """What of a request belongs to this very undertaking."""
+        """Return the key of a request that only this very job shares."""
         return key_of("timed", self.root.key.hex(), key.hex())
 
     def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:
-        """Have texts written; `done` is told of each."""
+        """Have a back end write texts, and call `done` with each."""
         self.driver.start(self, backend, generations, done)
 
     def cancel(self, backend: Backend, generation: Generation) -> None:
@@ -181,7 +181,7 @@ class Execution:
     # The generator's side
 
     def pump(self) -> None:
-        """Go on as far as possible: begin what can be paid, hand over what is complete."""
+        """Advance as far as possible: begin what the budget allows, hand over what is complete."""
         while self.conclusion is None:
             self._begin()
             if not all(slot.done for slot in self._slots):
@@ -189,13 +189,13 @@ class Execution:
             self._advance()
 
     def time_out(self) -> None:
-        """End all that is under way: time is over."""
+        """Cancel all that is under way: time is over."""
         for slot in self._slots:
             if slot.begun and not slot.done:
                 slot.time_out()
 
     def close(self) -> None:
-        """Leave the generator, whatever it makes of that."""
+        """Close the generator, whatever it raises."""
         try:
             self._generator.close()
         except Exception:  # it yields once more, or fails where it tidies up: the others are to be left too
@@ -205,7 +205,7 @@ class Execution:
                 slot.child.close()
 
     def _begin(self) -> None:
-        """Begin requests in their order: each as if those before it had ended, so that timing decides nothing."""
+        """Begin requests in order, each as if those before it had ended, so that timing decides nothing."""
         waiting = [slot for slot in self._slots if not slot.begun]
         for slot in waiting:
             if isinstance(slot, CallSlot):
@@ -253,13 +253,13 @@ class Execution:
             self._conclude("failed", None, raised)
 
     def _remember(self, slot: Slot) -> None:
-        """Keep the texts that nothing has followed yet: answers, not what replies to another question."""
+        """Keep the texts that nothing continues yet and that answer the problem's own prompt."""
         if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
                 if state.prompt == self.problem.prompt:
                     self._leaves.pop(request.state.branch, None)
                     self._leaves[state.branch] = state
-                self.mishap = self.mishap or state.error
+                self.text_error = self.text_error or state.error
                 self.spent = self.spent or state.why == "budget"
 
     def _take(self, request: Any) -> None:
@@ -278,9 +278,11 @@ class Execution:
                 return WritingSlot(self, request.runners, request.winners)
             case Score():
                 scorer = self._scorer(request.scorer)
-                asks = inspect.isgeneratorfunction(scorer.score)
+                is_generator = inspect.isgeneratorfunction(scorer.score)
                 return (
-                    CallSlot(self, Score(scorer, request.states)) if asks else ScoreSlot(self, scorer, request.states)
+                    CallSlot(self, Score(scorer, request.states))
+                    if is_generator
+                    else ScoreSlot(self, scorer, request.states)
                 )
             case Run():
                 return RunSlot(self, request)
@@ -318,17 +320,17 @@ class Execution:
         generator: Generator[Any, Any, Any]
         if isinstance(request, Call):
             method = self.driver.services.method(request)
-            name, generator = method.name, method(problem, **method.heeding(self.wishes, request.parameters))
+            name, generator = method.name, method(problem, **method.with_sampling(self.options, request.parameters))
             self.look_up(method, request.parameters)
-            sampling = dict(method.sampling) | dict(self.wishes)
+            sampling = dict(method.sampling) | dict(self.options)
         else:
             scorer = self._scorer(request.scorer)
             name, generator = getattr(scorer, "name", ""), scorer.score(problem, list(request.states))  # type: ignore[assignment]
         if self._depth >= DEPTH:
             raise ParameterError(f"methods call methods more than {DEPTH} deep")
-        ledger, reader = Ledger(Budget()), Reader(self.reader)
+        ledger, reader = Ledger(Budget()), ReadTexts(self.reader)
         return name, Execution(
-            self.driver, self.root, problem, generator, sampling, self.wishes, ledger, reader, self._depth + 1
+            self.driver, self.root, problem, generator, sampling, self.options, ledger, reader, self._depth + 1
         )
 
     def _conclude(self, conclusion: Conclusion, value: Any, error: Exception | None = None) -> None:
@@ -343,7 +345,7 @@ class Execution:
             self.waiter()
 
     def _best(self) -> Answer:
-        """The answer that most texts give which have come to their end; if none has, of those that nothing followed."""
+        """Return the answer of most texts that have ended; if there is none, of those that nothing continues."""
         leaves = list(self._leaves.values())
         best = elect(self.problem, [state for state in leaves if state.ended and state.complete])
         return elect(self.problem, leaves) if best.answer is None else best
@@ -365,7 +367,7 @@ class CallSlot(Slot):
         self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
 
     def pay_own(self) -> bool:
-        """Set aside what it costs besides what its requests do; if that is too much, it is refused."""
+        """Set aside its own cost, without that of its requests; refuse it if that is too much."""
         self.begun = True
         if not self.execution.ledger.fits(self._own):
             self.refuse()
@@ -397,7 +399,7 @@ class CallSlot(Slot):
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
         if isinstance(request, Call):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}
-            self.execution.mishap = self.execution.mishap or child.mishap
+            self.execution.text_error = self.execution.text_error or child.text_error
             if error is None and not isinstance(value, Answer):
                 error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
         else:
@@ -408,10 +410,10 @@ class CallSlot(Slot):
         self.execution.driver.ready.append(self.execution)
 
     def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
-        """What a scorer made of the texts: of what it could not ask, or not in full, there is no half of a score."""
+        """Return a scorer's numbers, or an error: without all the requests that it made there is no score."""
         child, name = self.child, self._name
-        if child.mishap:
-            return None, ScorerError(f"the scorer {name} could not ask: {child.mishap}")
+        if child.text_error:
+            return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
         if self.refused:
             return None, None
         if error is not None:
@@ -425,7 +427,7 @@ class CallSlot(Slot):
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:
-    """Whether a method cannot go on: nothing was paid, or something that has no half."""
+    """Return whether a method cannot go on: nothing was paid, or something that is of no use in part."""
     extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
     others = [slot for slot in slots if not isinstance(slot, WritingSlot)]
     return any(slot.refused and slot.result is None for slot in others) or (

@@ -1,4 +1,4 @@
-"""What a back end tells of tokens' probabilities, as methods need it."""
+"""The probabilities of tokens that a back end reports, as methods need them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.errors import ParameterError
 from intact.reason.problem import LOGPROB_SCALE, State
 
 
-def check_told(samples: Sequence[State]) -> None:
+def check_likeliest(samples: Sequence[State]) -> None:
     """Raise ParameterError if there are texts whose tokens or log-probabilities are not known, or not all.
 
     Of what broke off with an error they may be missing: it counts as unwritten.

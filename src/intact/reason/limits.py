@@ -1,4 +1,4 @@
-"""What parameters may be: checks of values, and annotations that make them part of a method's own declaration.
+"""Checks of parameters' values, and annotations that make them part of a method's declaration.
 
 ``n: Count = 16`` declares an integer of at least 1. Where no name fits, the check is written into the annotation:
 ``rule: Annotated[str, partial(one_of, RULES)]``.

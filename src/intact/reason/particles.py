@@ -42,7 +42,7 @@ class Particle(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can follow."""
+        """If true, nothing can follow."""
         return self.state.ended
 
     def follow(self, state: State, reward: float, potential: str) -> Particle:
@@ -85,5 +85,5 @@ def move(particles: Sequence[Particle], scorer: str, delimiter: str, potential: 
 
 
 def dead(particles: Sequence[Particle]) -> bool:
-    """Whether all weights are 0."""
+    """If true, all weights are 0."""
     return all(particle.log == -math.inf for particle in particles)

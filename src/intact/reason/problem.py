@@ -25,7 +25,7 @@ Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Hidden(NamedTuple):
-    """What entered a model's head: its final hidden state, behind the text before a token.
+    """The input of a model's head: its final hidden state, behind the text before a token.
 
     Attributes
     ----------
@@ -134,12 +134,12 @@ class State:
 
     @property
     def complete(self) -> bool:
-        """Whether the model came to an end of its own: an end token or a stop string."""
+        """If true, the model came to an end of its own: an end token or a stop string."""
         return self.why in ("end", "closed", "stop")
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
+        """If true, nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
         return self.why in ("end", "closed", "context", "error")
 
     def append(self, text: str, *, special: bool = True) -> State:
@@ -179,7 +179,7 @@ class State:
 
 
 def as_prompt(prompt: str | Sequence[Mapping[str, str]] | Prompt) -> Prompt:
-    """A prompt as a value: a text, or pairs of role and content."""
+    """Return a prompt as a value: a text, or pairs of role and content."""
     if isinstance(prompt, str):
         return prompt
     return tuple([(turn["role"], turn["content"]) if isinstance(turn, Mapping) else turn for turn in prompt])
@@ -246,7 +246,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method returns.
+    """The answer that a method returns.
 
     Attributes
     ----------
@@ -320,5 +320,5 @@ class Result:
 
 
 def path(branch: Branch) -> str:
-    """A branch as one text."""
+    """Return a branch as one text."""
     return "/".join(map(str, branch))

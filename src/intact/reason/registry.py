@@ -54,16 +54,16 @@ class Parameter(NamedTuple):
 
     @property
     def kind(self) -> Any:
-        """What its values are: as its annotation says, or else as the default is."""
+        """The type of its values: as its annotation says, or else that of the default."""
         return _KINDS.get(self.type.removesuffix(" | None"), type(self.default))
 
     @property
     def wanted(self) -> str:
-        """What a message asks for."""
+        """The values that it takes, for an error message."""
         return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
 
     def as_dict(self) -> dict[str, Any]:
-        """What JSON can have of it."""
+        """Return the parameter as JSON has it."""
         return {"name": self.name, "type": self.type, "default": self.default, "help": self.help}
 
     def read(self, value: Any) -> Any:
@@ -143,9 +143,9 @@ class Method:
                 raise ParameterError(f"{self.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
         return {name: known[name].read(value) for name, value in parameters.items()}
 
-    def heeding(self, wishes: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
-        return {one.name: wishes[one.name] for one in self.parameters if one.name in wishes} | dict(parameters)
+        return {one.name: options[one.name] for one in self.parameters if one.name in options} | dict(parameters)
 
 
 def method(
@@ -197,7 +197,7 @@ def _parameter(function: Callable[..., Steps], found: inspect.Parameter, words: 
 
 
 def _help(docstring: str, name: str) -> str:
-    """What a NumPy docstring says about a parameter, without the marks of code."""
+    """Return what a NumPy docstring says about a parameter, without the marks of code."""
     found = re.search(rf"^{re.escape(name)} : .*\n((?:[ \t]+.*\n?)+)", docstring, re.MULTILINE)
     return " ".join(found[1].split()).replace("``", "") if found else ""
 

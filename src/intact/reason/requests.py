@@ -1,4 +1,4 @@
-"""What a method may ask for. It yields one request, or a list that is served side by side, and gets result or list."""
+"""The requests that a method yields: one, or a list that is served side by side; it gets the result, or a list."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def limits(self) -> Limits:
-        """What the program may use.
+        """The limits of the program.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What judges texts: a number for each."""
+"""The protocol of scorers, which give each text a number."""
 
 from __future__ import annotations
 

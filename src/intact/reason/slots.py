@@ -1,4 +1,4 @@
-"""How requests are served: the most that one can cost, how it begins, what comes of it."""
+"""Requests while they are served: the most that one can cost, its beginning, its result."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Slot(ABC):
         """
 
     def time_out(self) -> None:  # noqa: B027 (most are over in a moment)
-        """End now, with what there is: time is over."""
+        """Cancel now, and keep what there is: time is over."""
 
     def pay(self, most: Cost) -> None:
         """Set aside what it can cost at most."""
@@ -96,7 +96,7 @@ class WritingSlot(Slot):
 
     @property
     def extensions(self) -> list[tuple[Extend, State]]:
-        """What was asked for, and what came of it."""
+        """The extensions that were requested, and their results."""
         states = self.result.states if self._winners else [self.result]
         return [(writing.request, state) for writing, state in zip(self._writings, states, strict=True)]
 
@@ -150,12 +150,12 @@ class WritingSlot(Slot):
         return self.execution.recall(key, text=True)
 
     def _whole(self, key: bytes) -> list[Any] | None:
-        """A text that has come to its end."""
+        """Return a text that was written to its end, or None."""
         found = self._recall(key)
         return None if found is None else found[0]
 
     def _shorten(self, writing: Writing) -> list[list[Any]] | None:
-        """What a cap leaves of a text that is known as long as it was asked for."""
+        """Return what a cap leaves of a text that is known in the length that was requested."""
         most, backend = writing.allowed, writing.backend
         if most == writing.room or not isinstance(backend, Cutting) or writing.request.hidden:
             return None
@@ -169,7 +169,7 @@ class WritingSlot(Slot):
         return [list(text)]
 
     def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
-        """What a race makes of texts that are all known in full: those that others had written are cut."""
+        """Return the texts of a race that are all known in full: those of losers are cut."""
         backend = going[0].backend
         if not isinstance(backend, Cutting) or any(writing.request.hidden for writing in going):
             return None
@@ -191,7 +191,7 @@ class WritingSlot(Slot):
         return [list(text) for text in texts]
 
     def _keep(self, written: Mapping[Writing, Written]) -> None:
-        """Have the journal keep what was written; of a race, whatever has come to its end as a text of its own."""
+        """Journal what was written; of a race, each text that has ended also as a text of its own."""
         if self.execution.journal is None:
             return
         keep, values = partial(self.execution.keep, cut=self._timed_out), dict[Writing, list[Any] | None]()
@@ -247,7 +247,7 @@ class WritingSlot(Slot):
         self.settle(self._results(self._written), cost)
 
     def _idle(self, writing: Writing) -> Why:
-        """Why nothing was written."""
+        """Return why nothing was written."""
         if writing.allowed < 1:
             return "context"
         return "cancelled" if self._winners and self._arrived >= self._winners else "budget"
@@ -272,7 +272,7 @@ class WritingSlot(Slot):
 
 
 def _all(values: list[list[Any] | None]) -> list[list[Any]] | None:
-    """The values, if none is missing."""
+    """Return the values, or None if one is missing."""
     there = [value for value in values if value is not None]
     return there if len(there) == len(values) else None
 
@@ -324,7 +324,7 @@ class ScoreSlot(Slot):
 
 
 def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
-    """A scorer's numbers, one for each state, all finite.
+    """Return a scorer's numbers, one for each state, all finite.
 
     Raises
     ------
@@ -421,7 +421,7 @@ class RunSlot(Slot):
 
 
 def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:
-    """An entry for texts that were judged."""
+    """Return the trace's entry of texts that were scored."""
     return {
         "kind": "score",
         "scorer": name,
@@ -430,7 +430,7 @@ def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> d
 
 
 def run_node(request: Run, outcome: Any) -> dict[str, Any]:
-    """An entry for a program that was run."""
-    asked = {"code": request.code, "seconds": request.seconds}
-    asked |= {} if request.stdin is None else {"stdin": request.stdin}
-    return {"kind": "run", **asked, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}
+    """Return the trace's entry of a program that was run."""
+    request_values = {"code": request.code, "seconds": request.seconds}
+    request_values |= {} if request.stdin is None else {"stdin": request.stdin}
+    return {"kind": "run", **request_values, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}

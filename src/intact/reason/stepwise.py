@@ -60,11 +60,11 @@ def settle(
     else:
         weights = rewards if final == "weighted" else None
         answer = elect(problem, states, weights, rewards=list(rewards), **details)
-    return told(answer, spent)
+    return or_spent(answer, spent)
 
 
-def told(answer: Answer, spent: SpentError | None) -> Answer:
-    """The answer; where the budget ended a method that has none yet, that it did: then all that was written counts."""
+def or_spent(answer: Answer, spent: SpentError | None) -> Answer:
+    """Return the answer, or raise SpentError where the budget ended a method that has none: then all texts count."""
     if spent is not None and answer.answer is None:
         raise spent
     return answer

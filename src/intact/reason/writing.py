@@ -16,7 +16,7 @@ from intact.text.stream import StopStrings
 
 
 class Context(NamedTuple):
-    """How a model stands to a text: its tokens, how many of these it must still read, and what that takes."""
+    """A text as a model meets it: its tokens, how many of these it must still read, and what that takes."""
 
     length: int
     unread: int
@@ -27,15 +27,15 @@ class Context(NamedTuple):
 NOTHING = Context(0, 0, 0, ())
 
 
-class Reader:
-    """Which texts a problem's models have read: each is charged once, and what a model wrote itself not at all."""
+class ReadTexts:
+    """The texts that a problem's models have read: each is charged once, and what a model wrote itself not at all."""
 
-    def __init__(self, known: Reader | None = None) -> None:
+    def __init__(self, known: ReadTexts | None = None) -> None:
         self._nodes: dict[tuple[Any, ...], int] = {} if known is None else dict(known._nodes)
         self._read: set[int] = set() if known is None else set(known._read)
 
     def look(self, backend: Backend, model: str, state: State, besides: set[int]) -> Context:
-        """Measure a text, without reading it; `besides`: nodes that are about to be read."""
+        """Measure a text without reading it; `besides` are nodes that are about to be read."""
         node = length = unread = operations = 0
         nodes = []
         for part in (state.prompt, *state.pieces):
@@ -82,8 +82,8 @@ class Writing:
     context: Context = NOTHING
     allowed: int = 0
 
-    def look(self, reader: Reader, besides: set[int]) -> None:
-        """Find out what must be read, and how much room the context leaves."""
+    def look(self, reader: ReadTexts, besides: set[int]) -> None:
+        """Set what must be read, and how much room the context leaves."""
         self.context = reader.look(self.backend, self.model, self.state, besides)
         self.allowed = self.room
 
@@ -93,20 +93,20 @@ class Writing:
         return min(self.parameters.max_tokens, self.backend.context - self.context.length)
 
     def cost(self, tokens: int) -> Cost:
-        """What it takes to write so many tokens."""
+        """Return the cost of writing so many tokens."""
         operations = self.context.operations + self.backend.operations(self.context.length, tokens)
         return Cost(tokens, self.context.unread, operations, sequential=tokens)
 
     def key(self, tokens: int | None = None) -> bytes:
-        """The digest of the request, in the journal; or of one for another number of tokens."""
+        """Return the journal's key of the request, or of one for another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = ("hidden",) if self.request.hidden else ()
-        if isinstance(self.backend, Rendering) and (prompt := self.backend.dated(self.state.prompt)):
+        if isinstance(self.backend, Rendering) and (prompt := self.backend.time_digest(self.state.prompt)):
             more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 
     def generation(self, heat: Heat | None = None, runner: int = 0) -> Generation:
-        """What the back end is asked for."""
+        """Return the request to the back end."""
         parameters = self.parameters
         if self.allowed != parameters.max_tokens:
             parameters = replace(
@@ -115,30 +115,30 @@ class Writing:
         return Generation(self.state, parameters, self.branch, heat, runner, self.request.hidden)
 
     def extended(self, written: Written) -> State:
-        """The new state."""
+        """Return the new state."""
         why: Why = written.why
         room = self.backend.context - self.context.length
         if why == "length" and not written.tokens:  # who could write nothing has no room, whatever it says of itself:
             why = "context"  # asked again it would write as little, for ever
         elif why in ("length", "context"):
-            asked = self.parameters.max_tokens
-            why = "length" if self.allowed == asked else "context" if self.allowed == room else "budget"
+            requested = self.parameters.max_tokens
+            why = "length" if self.allowed == requested else "context" if self.allowed == room else "budget"
         old, text = self.request.state, written.text
         if self.ends and why != "error":
             kept = closed(old, text, self.ends)
             why, text = ("closed", kept) if kept is not None else (why, text)
-        told = written.tokens, written.logprobs, written.top
-        piece = Piece(text, *told, model=self.model, hidden=written.hidden)
+        fields = written.tokens, written.logprobs, written.top
+        piece = Piece(text, *fields, model=self.model, hidden=written.hidden)
         pieces = (*old.pieces, piece) if written.tokens or text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)
 
     def unchanged(self, why: Why, error: str = "") -> State:
-        """The state as it was, with the reason."""
+        """Return the state as it was, with the reason."""
         return replace(self.request.state, why=why, error=error)
 
 
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
-    """What is left of a new text before the first of the user's stop strings; None if there is none.
+    """Return what is left of a new text before the first of the user's stop strings; None if there is none.
 
     One may begin in what was written before; then nothing is left.
     """
@@ -153,13 +153,13 @@ def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
 
 
 def cost_of(writings: Sequence[Writing], most: int) -> Cost:
-    """What all cost together at most, if none writes more than `most` tokens."""
+    """Return the most that all cost together, if none writes more than `most` tokens."""
     costs = [writing.cost(min(writing.allowed, most)) for writing in writings]
     return Cost(*map(sum, zip(*costs, strict=True)))._replace(sequential=max(cost.sequential for cost in costs))
 
 
 def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
-    """The most tokens that each may write, so that what is left pays for all; -1 where even the reading is too much."""
+    """Return the most tokens that each may write within the budget; -1 where even the prompts are too much."""
     low, high = -1, max(writing.allowed for writing in writings)
     middle = high  # mostly enough is left for all that was asked
     while low < high:
@@ -169,12 +169,12 @@ def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
 
 
 def begun(generation: Generation) -> dict[str, Any]:
-    """A text that is being written: its place, and where it goes on from."""
+    """Return the place of a text that is being written, and of the text that it continues."""
     return {"branch": path(generation.branch), "parent": path(generation.state.branch)}
 
 
 def extension(writing: Writing, state: State, written: Written) -> dict[str, Any]:
-    """An entry for a text that was extended."""
+    """Return the trace's entry of a text that was extended."""
     cost = writing.cost(len(written.tokens))
     node: dict[str, Any] = {
         "kind": "extend",
@@ -193,7 +193,7 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
 
 
 def _appended(state: State) -> str:
-    """What was added to a text since a model last wrote."""
+    """Return what was added to a text since a model last wrote."""
     text = ""
     for piece in reversed(state.pieces):
         if piece.model is not None:

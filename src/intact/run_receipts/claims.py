@@ -1,4 +1,4 @@
-"""What the receipt of a run says, as a replay asks for it piece by piece."""
+"""The claims of a run's receipt, as a replay requests them one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READING: Final = 600.0
 """Seconds for all answers of a run that are read, many times what an honest one takes."""
 
 
-class Asked(NamedTuple):
+class RequestedText(NamedTuple):
     """A text that was asked for: of which model, at which place, and what makes its receipt in full."""
 
     model: str
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 
 
 class Claims:
-    """What a receipt says, and how much of that has been asked for.
+    """The claims of a receipt, and how many of them have been requested.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Claims:
         Numbers of the texts that nobody has asked for, by their places.
     texts : dict of str to TextEntry
         The others.
-    asked : dict of int to Asked
+    requested : dict of int to RequestedText
         The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
     programs : dict of bytes to Run
         What was run, by digest.
@@ -52,7 +52,7 @@ class Claims:
         self._between, self._reading = between, READING
         self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
         self.texts: dict[str, TextEntry] = {}
-        self.asked: dict[int, Asked] = {}
+        self.requested: dict[int, RequestedText] = {}
         self.programs: dict[bytes, Run] = {}
         self.ran: dict[bytes, RunEntry] = {}
         self.constrained = False
@@ -79,11 +79,11 @@ class Claims:
         """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
         self.check()
         began = time.monotonic()
-        with noting() as given_up:
+        with noting() as abandoned:
             answer = reader(text)
         self._reading -= time.monotonic() - began
-        if given_up:
-            detail = f"algebra gives up {given_up[0]!r:.80} here, for want of time or memory"
+        if abandoned:
+            detail = f"algebra gives up {abandoned[0]!r:.80} here, for want of time or memory"
         elif self._reading < 0:
             detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
         else:

@@ -24,7 +24,7 @@ _LEAF: Final = b"\0"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to: the fields of `Answer` and `Result` that go by these names; `chosen` as a place."""
+    """The result of a run: the fields of `Answer` and `Result` that have these names; `chosen` as a place."""
 
     answer: str | None
     votes: tuple[tuple[str, float], ...]
@@ -66,7 +66,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunReceipt:
-    """What a method asked for, what came of it, and what it made of that.
+    """The requests of a method, their results, and its answer.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class RunReceipt:
 
     @cached_property
     def digest(self) -> bytes:
-        """What one cites, and what a signature signs: the root of the Merkle tree over header, entries and result."""
+        """The digest to cite, which a signature signs: the root of the Merkle tree over header, entries and result."""
         return root_of(self.header.hash, self.leaves)
 
     def signed(self, signature: Signature | None) -> RunReceipt:
@@ -109,7 +109,7 @@ class RunReceipt:
 
     @property
     def count(self) -> int:
-        """How many tokens its texts have."""
+        """The number of tokens of its texts."""
         return sum(len(entry.output.tokens) for entry in self.entries if isinstance(entry, TextEntry))
 
     def to_document(self) -> dict[str, Any]:

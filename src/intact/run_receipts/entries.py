@@ -114,7 +114,7 @@ class ScoreEntry:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """What became of a program in the sandbox.
+    """The outcome of a program in the sandbox.
 
     Attributes
     ----------

@@ -53,7 +53,7 @@ class RunModel:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where programs ran: the version of Python, and the kind of protection."""
+    """The place where programs ran: the version of Python, and the kind of protection."""
 
     python: str
     protection: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def here() -> Sandbox:
-    """Where programs run here."""
+    """Return the place where programs run here."""
     from intact.tools.sandbox import protection
 
     return Sandbox(platform.python_version(), protection().kind)
@@ -71,7 +71,7 @@ def _same(outcome: Outcome, entry: RunEntry) -> bool:
 
 
 def _outcome(request: Run) -> Outcome:
-    """What becomes of a stranger's program: it never runs without protection, whatever INTACT_SANDBOX says."""
+    """Run a receipt's program, never without protection, whatever INTACT_SANDBOX says."""
     from intact.tools import sandbox
 
     return sandbox.run(request.code, request.stdin, request.limits, stranger=True)

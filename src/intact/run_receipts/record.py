@@ -34,7 +34,7 @@ from intact.run_receipts.entries import RunEntry, TextEntry, program_digest
 from intact.run_receipts.header import FIRST, RunHeader, RunModel
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
-from intact.run_receipts.sealed import SealedServices, entries_of, insist, outcome_of, source
+from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.judging import noting
 
@@ -46,10 +46,10 @@ class TextRecorder(ChainRecorder):
     """Keeps a chain for each sample of a request, however the sample ends."""
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """There is none of a text alone."""
+        """Do nothing: a text alone has no receipt."""
 
     def head(self, sample: int) -> bytes | None:
-        """What entered the head before the sample's newest token."""
+        """Return what entered the head before the sample's newest token."""
         chain = self.chains.get(sample)
         return None if chain is None else chain.head
 
@@ -91,19 +91,19 @@ class NotingReader:
 
     Attributes
     ----------
-    given_up : list of str
+    abandoned : list of str
         The expressions.
     """
 
     def __init__(self, read: Callable[[str], str | None]) -> None:
         self.read = read
-        self.given_up: list[str] = []
+        self.abandoned: list[str] = []
 
     def __call__(self, text: str) -> str | None:
         """Return the answer in a text."""
-        with noting() as given_up:
+        with noting() as abandoned:
             answer = self.read(text)
-        self.given_up += given_up
+        self.abandoned += abandoned
         return answer
 
 
@@ -141,11 +141,11 @@ def recording_driver(
         writers[name] = writer
     if seconds is not None or (budget is not None and budget.seconds is not None):
         raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
-    recorder = Recorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted)
+    recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted)
     return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
 
 
-class Recorder(SealedServices):
+class RunRecorder(SealedServices):
     """Services that keep what is written, read and run, and make receipts of it.
 
     Parameters
@@ -203,7 +203,7 @@ class Recorder(SealedServices):
 
     def admit(self, job: MethodJob) -> MethodJob:
         """Return the job with a problem whose data and answers are noted as they are read."""
-        insist(job.method)
+        require_own_method(job.method)
         if job.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
         wrong = unbounded(job.parameters)
@@ -237,8 +237,8 @@ class Recorder(SealedServices):
         read, data = problem.read, problem.data
         assert isinstance(read, NotingReader)
         assert isinstance(data, NotingData)
-        if read.given_up:
-            raise ReceiptError(f"algebra gave up {read.given_up[0]!r:.80}, which it may not do elsewhere")
+        if read.abandoned:
+            raise ReceiptError(f"algebra gave up {read.abandoned[0]!r:.80}, which it may not do elsewhere")
         entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
         reader = reader_of(replace(problem, read=read.read))
         ran = any(isinstance(entry, RunEntry) for entry in entries)
@@ -265,5 +265,5 @@ class Recorder(SealedServices):
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON reads them again."""
+    """Return values as JSON reads them back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

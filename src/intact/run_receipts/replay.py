@@ -24,7 +24,7 @@ from intact.receipts.canonical import SIZE
 from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack
 from intact.receipts.request import AnswerRequest
-from intact.run_receipts.claims import Asked, Claims
+from intact.run_receipts.claims import Claims, RequestedText
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.header import FIRST
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class ReplayBackend(NativeBackend):
-    """Answers from a receipt alone."""
+    """A back end that answers from a receipt alone."""
 
     def __init__(self, model: Model, name: str, claims: Claims) -> None:
         header = claims.run.header
@@ -64,7 +64,7 @@ class ReplayBackend(NativeBackend):
             self._judge_race(generations)
 
     def find(self, generation: Generation) -> Written:
-        """What the receipt says of a text."""
+        """Return what the receipt says of a text."""
         claims, place = self._claims, path(generation.branch)
         claims.check()
         index = claims.unread.pop(place, None)
@@ -79,37 +79,37 @@ class ReplayBackend(NativeBackend):
         claims.constrained |= generation.parameters.constraint is not None
         if self.header(generation).digest != entry.header:
             raise false("request", index, f"the method asks for the text {place:.80} in another way")
-        self._check_asked(generation, entry, index)
+        self._check_requested(generation, entry, index)
         claims.texts[place] = entry
-        claims.asked[index] = Asked(
+        claims.requested[index] = RequestedText(
             self._name,
             generation.branch,
             lambda: Receipt(self.header(generation), entry.output, entry.chain),
         )
-        return self.told(generation, entry)
+        return self.to_written(generation, entry)
 
     def header(self, generation: Generation) -> Header:
         """The header that the receipt of a text has."""
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self._texts.context(generation.state))
-        asked = AnswerRequest(prompt, parameters, generation.branch, compiler)
-        return Header(self._own.digests, self._own.numerics, asked, run.hash)
+        request = AnswerRequest(prompt, parameters, generation.branch, compiler)
+        return Header(self._own.digests, self._own.numerics, request, run.hash)
 
-    def told(self, generation: Generation, entry: TextEntry) -> Written:
+    def to_written(self, generation: Generation, entry: TextEntry) -> Written:
         """A text as a method sees it."""
         output = entry.output
-        written = self._texts.told(generation.state, output.tokens, output.logprobs or (), output.finish)
+        written = self._texts.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))
         hidden = None if entry.state is None else Hidden(self.identity, entry.state.hex())
         return written._replace(top=self._texts.likeliest(top), hidden=hidden)
 
-    def _check_asked(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        """Whether an entry has what was asked for, and no more."""
+    def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
+        """Raise DecidedError unless an entry has what was requested, and no more."""
         output = entry.output
-        count, asked = len(output.tokens), generation.parameters.top_logprobs
-        if len(output.top or b"") != PAIR * asked * count:
-            raise false("likeliest", index, f"the method asks for the {asked} likeliest tokens at each place")
+        count, likeliest = len(output.tokens), generation.parameters.top_logprobs
+        if len(output.top or b"") != PAIR * likeliest * count:
+            raise false("likeliest", index, f"the method asks for the {likeliest} likeliest tokens at each place")
         if (entry.state is not None) != generation.hidden:
             raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
         if entry.state is not None:
@@ -122,7 +122,7 @@ class ReplayBackend(NativeBackend):
             raise false("race", index, "it was cancelled, but takes part in no race", count)
 
     def _judge_race(self, generations: Sequence[Generation]) -> None:
-        """Whether the losers came just as far as the last winner."""
+        """Raise DecidedError unless the losers came just as far as the last winner."""
         heat = generations[0].heat
         assert heat is not None
         outputs = [self._claims.texts[path(generation.branch)].output for generation in generations]
@@ -139,12 +139,12 @@ class ReplayBackend(NativeBackend):
                 raise false("race", index, f"it came to {count} tokens, but {over}", count)
 
     def step(self) -> list[Generation]:
-        """What was answered."""
+        """Return the texts that were answered."""
         ended, self._ended = self._ended, []
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """Nothing is under way."""
+        """Do nothing: no text is ever under way."""
 
 
 class Replayer(SealedServices):
@@ -281,13 +281,12 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
         raise false("time", None, f"its now is {now}; the models' chat templates are told {result.trace['now']}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
-    said, found = run.result, outcome_of(result)
-    told, made = said.to_document(), found.to_document()
+    claimed_end, found = run.result, outcome_of(result)
+    documented, made = claimed_end.to_document(), found.to_document()
     for name in made:
-        if told[name] != made[name] and name != "cost":
-            detail = (
-                f"its {name} is {getattr(said, name)!r:.80}; the method makes {getattr(found, name)!r:.80} of the texts"
-            )
+        if documented[name] != made[name] and name != "cost":
+            claim, own = getattr(claimed_end, name), getattr(found, name)
+            detail = f"its {name} is {claim!r:.80}; the method makes {own!r:.80} of the texts"
             raise false("vote", None, detail)
-    if told["cost"] != made["cost"]:
+    if documented["cost"] != made["cost"]:
         raise false("cost", None, "its texts cost something else")

@@ -19,7 +19,7 @@ def schema() -> dict[str, Any]:
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:
-    """What a text of a run says: log-probabilities always, perhaps the likeliest tokens, perhaps that another won."""
+    """Return the schema of a text: log-probabilities always, perhaps the likeliest tokens, perhaps that another won."""
     members = output["properties"]
     logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
     finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}

@@ -1,4 +1,4 @@
-"""What a run with a receipt may do, for who makes it and who verifies it: nothing that the receipt does not hold."""
+"""The services of a run with a receipt, for its maker and its verifier: nothing that the receipt does not hold."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from intact.tools.sandbox import Outcome
 
 INEXACT: Final = ("reward",)
-"""Scorers whose numbers nobody else can be sure to get: Transformers adds floats in an order of its own."""
+"""Scorers whose numbers differ elsewhere: Transformers adds floats in an order of its own."""
 LONGEST_RUN: Final = 60.0
-"""Seconds that a program may have: who verifies runs it again."""
+"""The most seconds of a program: verifiers run it again."""
 
 
 class SealedServices(Services, ABC):
@@ -102,7 +102,7 @@ class SealedServices(Services, ABC):
         return found
 
 
-def insist(method: Method) -> None:
+def require_own_method(method: Method) -> None:
     """Raise ParameterError unless a method is one of this package's, which a verifier has too."""
     if all_methods().get(method.name) is not method:
         raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
@@ -157,7 +157,7 @@ def _flat(
 
 
 def outcome_of(result: Result) -> RunResult:
-    """What a result says, as a receipt holds it."""
+    """Return a result as a receipt holds it."""
     answer = result.answer
     chosen: Branch | None = None if answer.chosen is None else answer.chosen.branch
     votes = tuple([(name, float(weight)) for name, weight in answer.votes.items()])
@@ -166,5 +166,5 @@ def outcome_of(result: Result) -> RunResult:
 
 
 def on_path(branch: Branch, chosen: Branch | None) -> bool:
-    """Whether a text is the chosen one, or one that it goes on from."""
+    """Return whether a text is the chosen one, or one that it goes on from."""
     return chosen is not None and chosen[: len(branch)] == branch

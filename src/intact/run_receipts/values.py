@@ -1,4 +1,4 @@
-"""What several parts of a run's receipt are made of: numbers, places in the tree, objects of plain values."""
+"""Values that several parts of a run's receipt have: numbers, places in the tree, objects of plain values."""
 
 from __future__ import annotations
 

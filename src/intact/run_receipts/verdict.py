@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunVerdict:
-    """What verifying the receipt of a run found.
+    """The verdict on the receipt of a run.
 
     Attributes
     ----------

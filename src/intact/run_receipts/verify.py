@@ -88,9 +88,9 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
         if one.name not in models:
             detail = f"it is also of a model that it calls {one.name!r:.80}, which is not given"
             return RunVerdict("unverifiable", "model", detail=detail)
-        stranger = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
-        if stranger is not None:
-            return _as_run(stranger)
+        other = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
+        if other is not None:
+            return _as_run(other)
     if run.digest != run.root:
         return RunVerdict("false", "root", detail="its root is not that of its entries")
     if header.method not in all_methods():
@@ -99,7 +99,7 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
 
 
 def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
-    """What a replay found: other code may have made something else of the same texts, honestly."""
+    """Return a replay's verdict: other code may have made something else of the same texts, honestly."""
     if found.outcome != "false" or run.header.source == source():
         return found
     detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
@@ -120,14 +120,14 @@ def _hold_against(
 ) -> RunVerdict:
     """Verify texts, many at once; the first entry that is false decides."""
     chosen, checked, given, found, whole = run.result.chosen, 0, 0, dict[int, RunVerdict](), 0
-    for name in dict.fromkeys(asked.model for asked in claims.asked.values()):
+    for name in dict.fromkeys(requested.model for requested in claims.requested.values()):
         wanted = [
             index
-            for index, asked in sorted(claims.asked.items())
-            if asked.model == name and (not winner or chosen is None or on_path(asked.branch, chosen))
+            for index, requested in sorted(claims.requested.items())
+            if requested.model == name and (not winner or chosen is None or on_path(requested.branch, chosen))
         ]
         counter = _Given(most)
-        receipts = counter.count(claims.asked[index].receipt() for index in wanted)
+        receipts = counter.count(claims.requested[index].receipt() for index in wanted)
         verdicts = answers.verify(models[name], receipts, most, between=between)
         for index, verdict in zip(wanted, verdicts, strict=True):
             checked += verdict.checked
@@ -138,7 +138,7 @@ def _hold_against(
                 break
         given += counter.tokens
     lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
-    count = len(claims.asked)
+    count = len(claims.requested)
     complete = RunVerdict("true")
     if whole < count:
         complete = RunVerdict("partial", detail=f"only {whole} of its {count} texts were checked to their ends")

@@ -23,7 +23,7 @@ from intact.tasks.task import TASKS, Task
 
 
 class _Part(NamedTuple):
-    """What is declared of a part: its version, the parts that it uses, the outside libraries that decide with it."""
+    """The declaration of a part: its version, the parts that it uses, the outside libraries that decide with it."""
 
     version: int
     uses: tuple[str, ...] = ()

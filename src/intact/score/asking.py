@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from intact.errors import ParameterError, ScorerError
 from intact.exact import exp
-from intact.reason.asking import asking
 from intact.reason.problem import LOGPROB_SCALE, Problem, State
+from intact.reason.prompting import make_prompt
 
 
 def asked(problem: Problem, state: State, task: str) -> State:
     """Begin anew with a question about a problem and the answer that a text gives to it."""
     cue = "\nReply:" if isinstance(problem.prompt, str) else ""
     template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
-    return state.ask(asking(problem, template, text=state.text, task=task, cue=cue))
+    return state.ask(make_prompt(problem, template, text=state.text, task=task, cue=cue))
 
 
 def share(state: State, word: str, other: str) -> float:

@@ -19,7 +19,7 @@ _LEAST = ONE // UNIT  # of the mass that is left for tokens that are not told
 
 
 class Places(NamedTuple):
-    """Where tokens were drawn: of each place how many rivals are known, and sums over them.
+    """The places where tokens were drawn: of each how many rivals are known, and sums over them.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ def bar(lowest: Sequence[float], keep: Number = 10) -> float:
 
 
 def stopping_place(confidences: Sequence[float], window: int, least: float) -> int | None:
-    """How many tokens a sample has written when the mean of its last `window` first falls below the bar, or None.
+    """Return the tokens written when the mean of a sample's last `window` first falls below the bar, or None.
 
     A sample is not judged before it has written a whole window.
     """
@@ -71,7 +71,7 @@ def stopping_place(confidences: Sequence[float], window: int, least: float) -> i
 
 
 def agreed(tally: Tally[A], consensus: Number = 0.95) -> bool:
-    """Whether the winner's share of the weight has reached the consensus, when the online form stops sampling."""
+    """Return whether the winner's share of the weight has reached the consensus, which ends the online form."""
     if tally.answer is None:
         return False
     return tally.weights[tally.answer] >= written(consensus, "a consensus") * sum(tally.weights.values())

@@ -26,7 +26,7 @@ _FARTHEST = 1e10
 
 
 class Minimum(NamedTuple):
-    """Where a search ended, the value there, and whether it converged."""
+    """The end of a search: the point, the value there, and whether it converged."""
 
     x: Vector
     value: float
@@ -207,7 +207,7 @@ def _solve(matrix: list[Vector], right: Vector) -> Vector:
 
 
 class _Found(NamedTuple):
-    """Where a line search ended: the step, its share of the way, and the slopes at both ends."""
+    """The end of a line search: the step, its share of the way, and the slopes at both ends."""
 
     x: Vector
     value: float

@@ -42,7 +42,7 @@ class Mixture(NamedTuple):
     low: Weibull
 
     def prefers_low(self, x: float) -> bool:
-        """Whether x rather comes from the low component: `w high(x) < (1 - w) low(x)`."""
+        """Return whether x more likely comes from the low component: `w high(x) < (1 - w) low(x)`."""
         return ln(self.w) + self.high.log_density(x) < ln(1 - self.w) + self.low.log_density(x)
 
 

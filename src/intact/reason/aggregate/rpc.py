@@ -16,7 +16,7 @@ A = TypeVar("A", bound=Hashable)
 
 
 class Pruned(NamedTuple):
-    """What reasoning pruning kept.
+    """The samples that reasoning pruning kept.
 
     Attributes
     ----------

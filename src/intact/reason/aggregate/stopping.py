@@ -1,4 +1,4 @@
-"""When enough samples have been drawn: rules on the counts of answers, in exact arithmetic."""
+"""Rules that say when enough samples have been drawn, on the counts of answers, in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lead_probability(first: int, second: int) -> Fraction:
 
 
 def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
-    """Whether adaptive consistency stops: the leader leads with this chance (Aggarwal et al. 2023, arXiv 2305.11860).
+    """Return whether the leader leads with this probability (Aggarwal et al. 2023, arXiv 2305.11860).
 
     Counts are those of the two most frequent answers; samples without an answer do not count.
     """
@@ -55,13 +55,13 @@ def survival_probability(first: int, second: int, left: int) -> Fraction:
 
 
 def decided(answers: Sequence[A | None], left: int) -> bool:
-    """Whether no answer can reach the majority's count with `left` more samples: its lead is larger than that."""
+    """Return whether no answer can reach the majority's count with `left` more samples."""
     first, second = leaders(answers)
     return first - second > left
 
 
 def unanimous(answers: Sequence[A | None], window: int) -> bool:
-    """Whether early-stopping consistency stops: a window's answers are all the same (Li et al. 2024, arXiv 2401.10480).
+    """Return whether a window's answers are all equal (early stopping: Li et al. 2024, arXiv 2401.10480).
 
     Samples come in windows, one after another; a window that is not full or has a sample without an answer does not
     stop.

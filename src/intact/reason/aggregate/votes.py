@@ -75,12 +75,12 @@ CUT = ("cancelled", "budget", "error")
 
 
 def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
-    """The answer with the most weight (1 each by default); ties go to the answer seen first.
+    """Elect the answer with the most weight (1 each by default); ties go to the answer seen first.
 
     Texts without an answer do not vote. The chosen text is the first of the largest weight that gives the answer.
     """
     answers = problem.answers(states)
-    return _answer(vote(answers, weights), answers, states, weights, heard(answers, states, weights), details)
+    return _answer(vote(answers, weights), answers, states, weights, counted_share(answers, states, weights), details)
 
 
 def elected(
@@ -90,12 +90,14 @@ def elected(
     weights: Sequence[Number] | None = None,
     **details: Any,
 ) -> Answer:
-    """An `Answer` from the outcome of a vote whose weights are others; these only say which text is chosen."""
-    return _answer(tally, answers, states, weights, heard(answers, states), details)
+    """Return the `Answer` of a vote with other weights; these only say which text is chosen."""
+    return _answer(tally, answers, states, weights, counted_share(answers, states), details)
 
 
-def heard(answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None) -> Fraction:
-    """The share of texts that give an answer, by weight (1 each by default), of all but those that were cut.
+def counted_share(
+    answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None
+) -> Fraction:
+    """Return the share of texts that give an answer, by weight (1 each by default), of all but those that were cut.
 
     A text that has run out of tokens counts; one without an answer that a budget, an error or a lost race ended does
     not.
@@ -118,22 +120,22 @@ def _answer(
     share: Fraction,
     details: Mapping[str, Any],
 ) -> Answer:
-    """The outcome of a vote; the confidence is the winner's share of it times the share of texts that voted."""
+    """Return the outcome of a vote; the confidence is the winner's share times the share of texts that voted."""
     votes = {name: float(mass) for name, mass in sorted(tally.weights.items(), key=lambda item: -item[1])}
     if tally.answer is None:
         return Answer(None, votes, None, None, details)
-    behind = [i for i, answer in enumerate(answers) if answer == tally.answer]
-    chosen = max(behind, key=lambda i: (0 if weights is None else weights[i], -i))
+    supporters = [i for i, answer in enumerate(answers) if answer == tally.answer]
+    chosen = max(supporters, key=lambda i: (0 if weights is None else weights[i], -i))
     return Answer(tally.answer, votes, float(tally.share * share), states[chosen], details)
 
 
 def take(problem: Problem, state: State, **details: Any) -> Answer:
-    """The answer of one text."""
+    """Return the answer of one text."""
     return Answer(problem.answer(state), {}, None, state, details)
 
 
 def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
-    """The answer of the text with the largest reward, of equals the first; with an answer, as long as one has any."""
+    """Return the answer of the text with the largest reward, of equals the first; texts without an answer come last."""
     answers = problem.answers(states)
     silent = all(answer is None for answer in answers)
     winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])

@@ -1,1 +1,1 @@
-"""What writes texts: our engine first, others behind the same protocol."""
+"""Back ends, which write texts: our engine, and others behind the same protocol."""

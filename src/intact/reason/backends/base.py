@@ -16,7 +16,7 @@ Cut = Literal["cancelled", "length"]
 
 
 class Written(NamedTuple):
-    """What a model wrote, and why it ended; the fields are those of `Piece` and `State`."""
+    """The text that a model wrote, and why it ended; the fields are those of `Piece` and `State`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -57,11 +57,11 @@ class Heat:
                 self.limit = self._arrivals[self._winners - 1][0]
 
     def over(self, runner: int) -> bool:
-        """Whether a runner has as many tokens as it may have."""
+        """Return whether a runner has as many tokens as it may have."""
         return self.limit is not None and self.counts[runner] >= self.limit
 
     def may_move(self, runner: int) -> bool:
-        """Whether a runner may have one more token now: it is not over, and nobody is behind."""
+        """Return whether a runner may have one more token now: its race is not over, and no other has fewer."""
         return not self.over(runner) and self.counts[runner] <= self.slowest
 
     @property
@@ -127,8 +127,8 @@ class Rendering(Protocol):
     now: datetime
 
     @property
-    def asks_time(self) -> bool:
-        """Whether the chat template asks for the time."""
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
         ...
 
     def render(self, prompt: Prompt) -> str:
@@ -141,7 +141,7 @@ class Rendering(Protocol):
         """
         ...
 
-    def dated(self, prompt: Prompt) -> str:
+    def time_digest(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         ...
 
@@ -159,7 +159,7 @@ class Backend(Protocol):
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What it cannot promise; empty where a result is a function of its request."""
+        """The promises that it cannot keep; empty where a result is a function of its request."""
         ...
 
     @property
@@ -169,7 +169,7 @@ class Backend(Protocol):
 
     @property
     def vocabulary(self) -> str:
-        """What tokens mean; models for whom it is the same may go on from each other's tokens."""
+        """The name of the vocabulary; models that share one may go on from each other's tokens."""
         ...
 
     def count(self, part: Prompt | Piece) -> int:

@@ -65,8 +65,8 @@ class Texts:
         return self._encoded[known]
 
     @property
-    def asks_time(self) -> bool:
-        """Whether the chat template asks for the time."""
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
         template = self._tokenizer.chat_template
         return template is not None and template.uses_time
 
@@ -76,9 +76,9 @@ class Texts:
             return prompt
         return self._tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self._now)
 
-    def dated(self, prompt: Prompt) -> str:
+    def time_digest(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        if isinstance(prompt, str) or not self.asks_time:
+        if isinstance(prompt, str) or not self.needs_time:
             return ""
         return hashlib.sha256(repr(self.tokens(prompt)).encode()).hexdigest()
 
@@ -90,11 +90,11 @@ class Texts:
         return tokens
 
     def written(self, job: Job, sample: int, state: State) -> Written:
-        """What a sample wrote, that goes on from a state."""
+        """Return what a sample wrote that goes on from a state."""
         writer = job._writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        told = self.told(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
-        return told._replace(top=self.likeliest(writer.top), error=error)
+        written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
+        return written._replace(top=self.likeliest(writer.top), error=error)
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
         """The likeliest tokens at each place by their texts."""
@@ -103,16 +103,16 @@ class Texts:
             words[token] = self._word(token)
         return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
 
-    def told(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
-        """What tokens say that go on from a state."""
+    def to_written(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
+        """Return the text of tokens that go on from a state, and why it ended."""
         ended = finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids
         why: Why = "end" if ended else finish
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """The first so many tokens of what was written after a state."""
-        told = self.told(state, written.tokens[:tokens], written.logprobs[:tokens], why)
-        return told._replace(top=written.top[:tokens])
+        written = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
+        return written._replace(top=written.top[:tokens])
 
     def _encode(self, part: Prompt | Piece) -> list[int]:
         if isinstance(part, Piece):
@@ -148,10 +148,10 @@ class Watcher(Recorder, Protocol):
     """A recorder that knows what entered the head before each sample's newest token."""
 
     def head(self, sample: int) -> bytes | None:
-        """What it was; None before the first token."""
+        """Return it; None before the first token."""
 
 
-class Heads:
+class LastInputs:
     """Remembers what entered the head, and nothing else."""
 
     def __init__(self) -> None:
@@ -162,10 +162,10 @@ class Heads:
         self._last[event.sample] = event.head
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """There is none."""
+        """Do nothing: a text alone has no receipt."""
 
     def head(self, sample: int) -> bytes | None:
-        """What it was before the sample's newest token."""
+        """Return what entered the head before the sample's newest token."""
         return self._last.get(sample)
 
 
@@ -230,17 +230,17 @@ class NativeBackend:
         return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
 
     @property
-    def asks_time(self) -> bool:
-        """Whether the chat template asks for the time."""
-        return self._texts.asks_time
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
+        return self._texts.needs_time
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
         return self._texts.render(prompt)
 
-    def dated(self, prompt: Prompt) -> str:
+    def time_digest(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        return self._texts.dated(prompt)
+        return self._texts.time_digest(prompt)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """The first so many tokens of what was written after a state."""
@@ -255,7 +255,7 @@ class NativeBackend:
         return total
 
     def hidden(self, state: State, places: Sequence[int]) -> list[bytes]:
-        """What enters the head behind the first so many tokens that were written, in one pass over the text.
+        """Return what enters the head behind the first so many tokens that were written, in one pass over the text.
 
         Parameters
         ----------
@@ -380,8 +380,8 @@ class NativeBackend:
                 del self._heats[heat]
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Watcher | None:
-        """What watches the tokens of texts that share a request."""
-        return Heads() if group[0].hidden else None
+        """Return the recorder of texts that share a request."""
+        return LastInputs() if group[0].hidden else None
 
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
         del self._live[generation]

@@ -143,7 +143,7 @@ class OpenAIBackend:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What an endpoint cannot promise, and what was noticed of this one."""
+        """The promises that an endpoint cannot keep, and what was noticed about this one."""
         own = [] if self._count else ["prompts are charged by their bytes: at least as much as their tokens"]
         if self.continues == "no":
             own.append("answers of conversations cannot be continued")
@@ -239,7 +239,7 @@ class OpenAIBackend:
             self._notes["the endpoint claimed fewer tokens than arrived: those that arrived were charged"] = None
         if arrival.listed and arrival.claimed > arrival.arrived + 1:
             self._notes["the endpoint claimed more tokens than arrived: all that it claimed were charged"] = None
-        if arrival.pieces and not arrival.listed:
+        if arrival.events and not arrival.listed:
             self._notes["the endpoint tells no log-probabilities: methods that need them fail"] = None
         if arrival.done and arrival.begun and not arrival.claimed and not arrival.stopped:
             self._notes["the endpoint does not say how many tokens it wrote: an event with text counts as one"] = None
@@ -276,7 +276,7 @@ class OpenAIBackend:
         return client
 
     async def _serve(self) -> None:
-        """What is left to do when the loop is stopped: whatever still runs there comes to its end."""
+        """Cancel what still runs when the loop is stopped, and close the connections."""
         for task, _ in self._tasks.values():
             task.cancel()
         await _others()
@@ -298,7 +298,7 @@ class OpenAIBackend:
     async def _answer(self, generation: Generation, arrival: Arrival) -> None:
         try:
             async with self._slots:
-                await self._insist(generation, arrival)
+                await self._request(generation, arrival)
             written = arrival.written()
         except IntactError as error:
             written = arrival.broken("error", str(error))
@@ -307,7 +307,7 @@ class OpenAIBackend:
         if self._tasks.pop(generation, None) is not None:
             self._ended.put((generation, written))
 
-    async def _insist(self, generation: Generation, arrival: Arrival) -> None:
+    async def _request(self, generation: Generation, arrival: Arrival) -> None:
         """Ask, and ask again where that may help."""
         key = branch_key(generation.parameters.seed, generation.branch)
         path, body = body_of(generation, self.model, self.continues, key)
@@ -338,8 +338,8 @@ class OpenAIBackend:
         except (TimeoutError, httpx.TimeoutException):
             return None if arrival.done else _Again(f"no whole answer within {self._seconds:g} s")
         except httpx.TransportError as error:
-            said = self._key.clean(str(error))
-            return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {said:.100})")
+            reason = self._key.clean(str(error))
+            return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {reason:.100})")
         return None
 
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
@@ -368,7 +368,7 @@ class OpenAIBackend:
             arrival.take(self._key.clean_bytes(b"".join(parts)))
 
     async def _refusal(self, response: httpx.Response) -> _Again:
-        """What a status other than 200 means.
+        """Read the reply of a status other than 200.
 
         Raises
         ------
@@ -381,15 +381,15 @@ class OpenAIBackend:
                 body += chunk
                 if len(body) > 1 << 12:
                     break
-        said = " ".join(self._key.clean_bytes(body)[:200].decode("utf-8", "replace").split())
-        message = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
+        text = " ".join(self._key.clean_bytes(body)[:200].decode("utf-8", "replace").split())
+        message = f"HTTP {response.status_code} {response.reason_phrase}: {text}"
         if response.status_code not in AGAIN:
             raise EndpointError(message)
         return _Again(message, _after(response.headers.get("retry-after"), response.headers.get("date")))
 
 
 def _chunks(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
-    """What comes, piece by piece; closed where it is left early."""
+    """Return the chunks of a response, which is closed where it is left early."""
     return aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw()))
 
 

@@ -44,7 +44,7 @@ class Key:
 
 
 def variables(addresses: Mapping[str, str]) -> dict[str, str]:
-    """Which variable of the environment holds the key of each endpoint, by their names.
+    """Return the environment variable that holds the key of each endpoint, by the endpoints' names.
 
     The plain one is for the first endpoint's host alone; others have one that ends with their own name.
     """

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint is asked, and its answer as it arrives, checked event by event."""
+"""Requests to OpenAI-compatible endpoints, and their answers as they arrive, checked event by event."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Arrival:
         The tokens that the endpoint says it wrote, as far as it has.
     prompt : int
         The tokens that it says the prompt has.
-    pieces : int
+    events : int
         The events that had text or log-probabilities.
     size : int
         The bytes of its text, that of reasoning included.
@@ -139,7 +139,7 @@ class Arrival:
         self._stops = StopStrings(parameters.stop)
         self._text: list[str] = []
         self._listed: list[Listed] = []
-        self.pieces = self._thoughts = 0
+        self.events = self._thoughts = 0
         self._finish = ""
 
     @property
@@ -149,13 +149,13 @@ class Arrival:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string came."""
+        """If true, a stop string has come."""
         return self._stops.matched is not None
 
     @property
     def arrived(self) -> int:
         """The tokens seen: those listed, or else the pieces that had text; and the pieces of reasoning alone."""
-        return max(len(self._listed), self.pieces) + self._thoughts
+        return max(len(self._listed), self.events) + self._thoughts
 
     @property
     def count(self) -> int:
@@ -188,8 +188,8 @@ class Arrival:
     def _count(self, usage: Any) -> None:
         if usage is None:
             return
-        told = usage if isinstance(usage, dict) else {}
-        completion, prompt = told.get("completion_tokens"), told.get("prompt_tokens")
+        counts = usage if isinstance(usage, dict) else {}
+        completion, prompt = counts.get("completion_tokens"), counts.get("prompt_tokens")
         if not _is_count(completion) or not _is_count(prompt):
             raise EndpointError(f"usage must tell completion_tokens and prompt_tokens, got {usage!r:.80}")
         self.claimed, self.prompt = completion, prompt
@@ -204,12 +204,12 @@ class Arrival:
             raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
         listed = _listed(choice.get("logprobs"), self._parameters.top_logprobs)
         reasoning = part.get("reasoning_content") or part.get("reasoning")
-        told, thought = bool(text or listed), bool(reasoning)
-        self.begun, self.hidden = self.begun or told or thought, self.hidden or thought
+        written, thought = bool(text or listed), bool(reasoning)
+        self.begun, self.hidden = self.begun or written or thought, self.hidden or thought
         if not self.done:
             self._listed += listed
-            self.pieces += told
-            self._thoughts += thought and not told
+            self.events += written
+            self._thoughts += thought and not written
             self.size += sum([len(one.encode("utf-8", "replace")) for one in (text, reasoning) if isinstance(one, str)])
             safe, stopped = self._stops.push((text or "").encode("utf-8", "replace").decode())
             self._text.append(safe)
@@ -217,7 +217,7 @@ class Arrival:
             self.done = stopped or bool(finish)
 
     def written(self) -> Written:
-        """What came of it.
+        """Return the whole text.
 
         Raises
         ------
@@ -227,20 +227,20 @@ class Arrival:
         matched = self._stops.matched
         if matched is None and not self._finish:
             raise EndpointError("the answer ended without saying why: it is not whole")
-        if self._listed and len(self._listed) < self.pieces:
-            raise EndpointError(f"{self.pieces} pieces of text came with log-probabilities for {len(self._listed)}")
+        if self._listed and len(self._listed) < self.events:
+            raise EndpointError(f"{self.events} pieces of text came with log-probabilities for {len(self._listed)}")
         return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
 
     def broken(self, why: Why, error: str = "") -> Written:
-        """What there is, where nothing more will come; no more is charged than was allowed."""
+        """Return the text so far, where nothing more will come; no more is charged than was allowed."""
         return self._as(why, error)
 
     def _as(self, why: Why, error: str = "") -> Written:
-        told = "".join(self._text) + (self._stops.matched or self._stops.flush())
-        text = self._clean(told)
+        whole_text = "".join(self._text) + (self._stops.matched or self._stops.flush())
+        text = self._clean(whole_text)
         count = min(self.count, self._parameters.max_tokens)
         listed = self._listed[:count]
-        if text != told:  # of its tokens none is named: they would spell the key
+        if text != whole_text:  # of its tokens none is named: they would spell the key
             listed = [Listed("", logprob, tuple([("***", value) for _, value in top])) for _, logprob, top in listed]
         tokens = [stand_in(token.text) for token in listed]
         whole = stand_in(text)
@@ -253,7 +253,7 @@ class Arrival:
 
 
 def stand_in(text: str) -> int:
-    """A number for a token whose own is not told: 31 bits of a digest of its text."""
+    """A number for a token whose own is unknown: 31 bits of a digest of its text."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -277,23 +277,23 @@ def _message(error: Any) -> str:
     return f"{error.get('message', error) if isinstance(error, dict) else error!s:.200}"
 
 
-def _listed(told: Any, wanted: int) -> list[Listed]:
+def _listed(logprobs: Any, wanted: int) -> list[Listed]:
     """The tokens of an event, in the form of completions or of chats."""
-    if told is None:
+    if logprobs is None:
         return []
-    if not isinstance(told, dict):
-        raise EndpointError(f"logprobs must be an object, got {told!r:.60}")
-    if "content" in told:
-        content = told["content"] or []
+    if not isinstance(logprobs, dict):
+        raise EndpointError(f"logprobs must be an object, got {logprobs!r:.60}")
+    if "content" in logprobs:
+        content = logprobs["content"] or []
         if not isinstance(content, list) or not all(isinstance(token, dict) for token in content):
             raise EndpointError(f"logprobs.content must be a list of objects, got {content!r:.60}")
         rows = [(one.get("token"), one.get("logprob"), one.get("top_logprobs")) for one in content]
     else:
-        tokens = told.get("tokens")
-        columns: list[Any] = [tokens, told.get("token_logprobs")]
-        columns.append(told.get("top_logprobs") or ([None] * len(tokens) if isinstance(tokens, list) else None))
+        tokens = logprobs.get("tokens")
+        columns: list[Any] = [tokens, logprobs.get("token_logprobs")]
+        columns.append(logprobs.get("top_logprobs") or ([None] * len(tokens) if isinstance(tokens, list) else None))
         if not all(isinstance(one, list) for one in columns) or len({len(one) for one in columns}) != 1:
-            raise EndpointError(f"logprobs must be lists of one length, got {told!r:.100}")
+            raise EndpointError(f"logprobs must be lists of one length, got {logprobs!r:.100}")
         rows = list(zip(*columns, strict=True))
     return [_token(text, logprob, _pairs(top), wanted) for text, logprob, top in rows]
 
@@ -319,7 +319,7 @@ def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: in
         likeliest = [(_text(word), _fixed(value)) for word, value in pairs]
         top = sorted(likeliest, key=lambda pair: (-pair[1], pair[0]))[:wanted]
         if not top:
-            raise EndpointError(f"the likeliest {wanted} tokens were asked for, and are not told")
+            raise EndpointError(f"the likeliest {wanted} tokens were asked for, and are missing")
     return Listed(_text(text), _fixed(logprob), tuple(top))
 
 

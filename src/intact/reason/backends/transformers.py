@@ -121,17 +121,17 @@ class TransformersBackend:
         return len(self._texts.tokens(part))
 
     @property
-    def asks_time(self) -> bool:
-        """Whether the chat template asks for the time."""
-        return self._texts.asks_time
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
+        return self._texts.needs_time
 
     def render(self, prompt: Prompt) -> str:
         """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
         return self._texts.render(prompt)
 
-    def dated(self, prompt: Prompt) -> str:
+    def time_digest(self, prompt: Prompt) -> str:
         """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        return self._texts.dated(prompt)
+        return self._texts.time_digest(prompt)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """The first so many tokens of what was written after a state."""
@@ -202,7 +202,7 @@ class TransformersBackend:
         return copy.deepcopy(cache), logits
 
     def _forward(self, tokens: list[int], cache: Any) -> tuple[Any, NDArray[np.int64]]:
-        """What the model remembers after tokens, and the logits that follow, in Q16."""
+        """Return the model's cache after tokens, and the logits that follow, in Q16."""
         import torch
 
         with torch.inference_mode():

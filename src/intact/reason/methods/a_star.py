@@ -11,7 +11,7 @@ from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, ScorerName, one_of
-from intact.reason.stepwise import advance, told
+from intact.reason.stepwise import advance, or_spent
 
 COSTS = ("increase", "none")
 
@@ -83,4 +83,4 @@ def a_star(
     if goal is None:
         raise SpentError("nothing was written")
     answer = take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)
-    return told(answer, spent)
+    return or_spent(answer, spent)

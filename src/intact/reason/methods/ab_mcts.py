@@ -8,9 +8,9 @@ from typing import Annotated
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.asking import as_reply, asking
 from intact.reason.limits import Count, ScorerName, one_of
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
+from intact.reason.prompting import as_reply, make_prompt
 
 REFINE = """\
 {question}
@@ -65,7 +65,7 @@ def ab_mcts(
                     break
                 path.append(path[-1].children[chosen])
             parent = path[-1]
-            prompt = asking(problem, refine, answer=parent.state.text, score=f"{parent.score:.2f}")
+            prompt = make_prompt(problem, refine, answer=parent.state.text, score=f"{parent.score:.2f}")
             written = yield Extend(problem.start if parent is root else parent.state.ask(prompt))
             answer = as_reply(problem, written)
             (score,) = yield Score(scorer, [answer])

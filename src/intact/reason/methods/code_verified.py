@@ -5,9 +5,9 @@ from __future__ import annotations
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.asking import asking
 from intact.reason.limits import Amount, Count, Positive
 from intact.reason.methods.program_aided import FENCE, printed
+from intact.reason.prompting import make_prompt
 
 CHECK = """\
 {question}
@@ -51,14 +51,14 @@ def code_verified(
     solutions = yield [Extend(problem.start)] * n
     answers = problem.answers(solutions)
     answered = [(state, answer) for state, answer in zip(solutions, answers, strict=True) if answer is not None]
-    begun = [s.ask(asking(problem, check, answer=answer)).append(f"{FENCE}python\n") for s, answer in answered]
+    begun = [s.ask(make_prompt(problem, check, answer=answer)).append(f"{FENCE}python\n") for s, answer in answered]
     try:
         written = yield [Extend(state, stop=(FENCE,)) for state in begun]
     except SpentError:
         return elect(problem, solutions)
-    said = yield from printed(written, seconds)
-    lines = iter(said)
+    outputs = yield from printed(written, seconds)
+    lines = iter(outputs)
     ruled = [None if answer is None else next(lines) for answer in answers]
     weights = [{"True": right, "False": wrong}.get(line or "", uncertain) for line in ruled]
     voting = any(weight for weight, answer in zip(weights, answers, strict=True) if answer is not None)
-    return elect(problem, solutions, weights if voting else None, printed=said)
+    return elect(problem, solutions, weights if voting else None, printed=outputs)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.asking import as_reply, asking, whole
 from intact.reason.limits import Count, ModelName, Natural
+from intact.reason.prompting import as_reply, make_prompt, whole
 
 CRITIQUE = """\
 {question}
@@ -69,13 +69,13 @@ def critique_and_revise(
     try:
         for turn in range(rounds):
             rule = rules[turn % len(rules)]
-            prompts = [asking(problem, critique, answer=draft.text, principle=rule) for draft in drafts]
-            said = yield [Extend(d.ask(prompt), model=critic) for d, prompt in zip(drafts, prompts, strict=True)]
+            prompts = [make_prompt(problem, critique, answer=draft.text, principle=rule) for draft in drafts]
+            critiques = yield [Extend(d.ask(prompt), model=critic) for d, prompt in zip(drafts, prompts, strict=True)]
             prompts = [
-                asking(problem, revise, answer=draft.text, critique=one.text)
-                for draft, one in zip(drafts, said, strict=True)
+                make_prompt(problem, revise, answer=draft.text, critique=one.text)
+                for draft, one in zip(drafts, critiques, strict=True)
             ]
-            revised = yield [Extend(one.ask(prompt)) for one, prompt in zip(said, prompts, strict=True)]
+            revised = yield [Extend(one.ask(prompt)) for one, prompt in zip(critiques, prompts, strict=True)]
             drafts = [
                 as_reply(problem, new) if whole(problem, new) else draft
                 for draft, new in zip(drafts, revised, strict=True)

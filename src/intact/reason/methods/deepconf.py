@@ -19,7 +19,7 @@ from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stoppi
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, Share, one_of, within
-from intact.reason.stepwise import told
+from intact.reason.stepwise import or_spent
 
 Percent: TypeAlias = Annotated[float, partial(within, 0, 100)]
 
@@ -139,4 +139,4 @@ def deepconf_online(
         except SpentError as error:
             spent = error  # those that had come to their end vote
     answer = elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))
-    return told(answer, spent)
+    return or_spent(answer, spent)

@@ -7,7 +7,7 @@ from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import told
+from intact.reason.stepwise import or_spent
 
 
 @method("Cheshmi et al. 2025, arXiv 2508.01969", temperature=0.8)
@@ -68,4 +68,4 @@ def early_rejection(
         rewards = yield Score(scorer, texts)
     except SpentError as error:  # what their beginnings were worth decides
         spent = error
-    return told(pick(problem, texts, rewards), spent)
+    return or_spent(pick(problem, texts, rewards), spent)

@@ -11,9 +11,9 @@ from intact.errors import ParameterError, SpentError
 from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.asking import LONGEST, asking, question, read_value
 from intact.reason.limits import Count, Natural, Share, together
 from intact.reason.problem import State
+from intact.reason.prompting import LONGEST, make_prompt, question, read_value
 
 BACKWARD = """\
 {question}
@@ -43,7 +43,7 @@ def forward_backward(
     alpha: Share = 0.5,
     backward: str = BACKWARD,
 ) -> Steps:
-    """Sample n texts, and weigh their answers by how well numbers of the question can be told from each.
+    """Sample n texts, and weigh their answers by how well numbers of the question can be found from each.
 
     Parameters
     ----------
@@ -70,24 +70,24 @@ def forward_backward(
     known = len(hidden) - hidden.count(None)  # a reader of other answers than numbers reads none
     if len(likely) > 1 and known:
         together(len(likely) * known * chains, "candidates, masks and chains")
-        asked: list[tuple[str, str, State]] = []
-        written = 0
+        prompts: list[tuple[str, str, State]] = []
+        size = 0
         for answer in likely:
-            behind = samples[answers.index(answer)]
+            sample = samples[answers.index(answer)]
             for (text, _), number in zip(masked(whole), hidden, strict=False):
                 if number is None:
                     continue
-                prompt = asking(problem, backward, question=text, answer=answer)
-                written += len(prompt if isinstance(prompt, str) else prompt[0][1])
-                if written > LONGEST:
+                prompt = make_prompt(problem, backward, question=text, answer=answer)
+                size += len(prompt if isinstance(prompt, str) else prompt[0][1])
+                if size > LONGEST:
                     raise ParameterError(f"candidates and masks make prompts of more than {LONGEST:,} characters")
-                asked += [(answer, number, behind.ask(prompt))] * chains
+                prompts += [(answer, number, sample.ask(prompt))] * chains
         try:
-            told = yield [Extend(state) for _, _, state in asked]
+            written = yield [Extend(state) for _, _, state in prompts]
         except SpentError:
-            told = []
-        if told and all(state.why != "budget" for state in told):  # otherwise the forward vote decides
-            for (answer, number, _), state in zip(asked, told, strict=True):
+            written = []
+        if written and all(state.why != "budget" for state in written):  # otherwise the forward vote decides
+            for (answer, number, _), state in zip(prompts, written, strict=True):
                 hits[answer] += problem.answer(state) == number
     forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)
     weights = [

@@ -8,8 +8,8 @@ from intact.errors import SpentError
 from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.asking import asking
 from intact.reason.limits import Count, ModelName, together
+from intact.reason.prompting import make_prompt
 
 VERIFY = """\
 {question}
@@ -28,13 +28,13 @@ _VERDICT = re.compile(r"^[^\w\n]*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTI
 
 
 def verdict(text: str) -> float | None:
-    """What the last line that begins with a verdict says: 1 for yes, 0 for no. Elsewhere it may quote the question."""
-    said = _VERDICT.findall(text)
-    return float(said[-1].lower() == "yes") if said else None
+    """Return the verdict of the last line that begins with one: 1 for yes, 0 for no."""
+    found = _VERDICT.findall(text)
+    return float(found[-1].lower() == "yes") if found else None
 
 
 def _ruling(verification: State) -> float | None:
-    """The verdict of a verification; one that broke off with an error has none."""
+    """Return the verdict of a verification; one that broke off with an error has none."""
     return None if verification.why == "error" else verdict(verification.text)
 
 
@@ -60,7 +60,7 @@ def generative_verifier(
     checks : int
         Verifications of each.
     weighted : bool
-        Whether the answer with the largest sum of shares is taken, instead of the one solution with the largest share.
+        If true, take the answer with the largest sum of shares, instead of the one solution with the largest share.
     verifier : str
         Who verifies, by the driver's name; by default the model that solves.
     verify : str
@@ -68,18 +68,20 @@ def generative_verifier(
     """
     together(n * checks, "n and checks")
     solutions = yield [Extend(problem.start)] * n
-    asked = [solution.ask(asking(problem, verify, answer=solution.text)) for solution in solutions]
+    prompts = [solution.ask(make_prompt(problem, verify, answer=solution.text)) for solution in solutions]
     try:
-        said = yield [Extend(one, model=verifier) for one in asked for _ in range(checks)]
-        silent = [i for i, one in enumerate(said) if _ruling(one) is None and one.why != "budget"]
-        told = yield [Extend(said[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent]
-        for i, state in zip(silent, told, strict=True):
-            said[i] = state
+        verifications = yield [Extend(one, model=verifier) for one in prompts for _ in range(checks)]
+        silent = [i for i, one in enumerate(verifications) if _ruling(one) is None and one.why != "budget"]
+        completed = yield [
+            Extend(verifications[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent
+        ]
+        for i, state in zip(silent, completed, strict=True):
+            verifications[i] = state
     except SpentError:
-        said = []
-    if not said or any(one.why == "budget" for one in said):
+        verifications = []
+    if not verifications or any(one.why == "budget" for one in verifications):
         return elect(problem, solutions)  # who was verified less must not lose by that
-    verdicts = [0.5 if (value := _ruling(one)) is None else value for one in said]
+    verdicts = [0.5 if (value := _ruling(one)) is None else value for one in verifications]
     shares = [mean(verdicts[i * checks : (i + 1) * checks]) for i in range(n)]
     if weighted:
         return elect(problem, solutions, shares, rewards=shares)

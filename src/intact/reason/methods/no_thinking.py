@@ -21,6 +21,6 @@ def no_thinking(problem: Problem, *, n: Count = 16, prefill: str = PREFILL) -> S
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """
-    told = problem.start.append(prefill)
-    samples = yield [Extend(told)] * n
+    start = problem.start.append(prefill)
+    samples = yield [Extend(start)] * n
     return elect(problem, samples)

@@ -13,7 +13,7 @@ from intact.reason.limits import Count, Filled, ScorerName, at_least
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
-from intact.reason.stepwise import told
+from intact.reason.stepwise import or_spent
 
 
 @method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", temperature=1.0)
@@ -62,7 +62,7 @@ def particle_gibbs(
             reference = particles[drawn]
         if spent:
             break
-    return told(elect(problem, states, shares if any(shares) else None), spent)
+    return or_spent(elect(problem, states, shares if any(shares) else None), spent)
 
 
 def sweep(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from intact.errors import SpentError
 from intact.reason import Extend, Part, Problem, Run, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.asking import asking, read_value
 from intact.reason.limits import Count, Positive
+from intact.reason.prompting import make_prompt, read_value
 
 PROGRAM = """\
 {question}
@@ -55,7 +55,7 @@ def program_aided(problem: Problem, *, n: Count = 8, seconds: Positive = 10.0, p
     program : str
         How a program is asked for, with {question}; the reply begins inside a block of code.
     """
-    begun = problem.ask(asking(problem, program)).append(f"{FENCE}python\n")
+    begun = problem.ask(make_prompt(problem, program)).append(f"{FENCE}python\n")
     written = yield [Extend(begun, stop=(FENCE,))] * n
     lines = yield from printed(written, seconds)
     answers = [read_value(problem, line) for line in lines]

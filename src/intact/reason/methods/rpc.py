@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
 from intact.reason.aggregate.votes import elected
-from intact.reason.likeliest import check_told
+from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count
 
 
@@ -25,7 +25,7 @@ def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
         whole text, as in the paper.
     """
     drawn = yield [Extend(problem.start)] * n
-    check_told(drawn)
+    check_likeliest(drawn)
     samples = [state for state in drawn if state.logprobs]
     answers = problem.answers(samples)
     likely: dict[tuple[int, ...], float] = {}

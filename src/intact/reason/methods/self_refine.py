@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.asking import as_reply, asking, whole
 from intact.reason.limits import Natural
+from intact.reason.prompting import as_reply, make_prompt, whole
 
 FEEDBACK = """\
 {question}
@@ -57,12 +57,12 @@ def self_refine(
     try:
         while len(answers) <= rounds and not content:
             last = answers[-1]
-            prompt = asking(problem, feedback, answer=last.text, satisfied=satisfied)
-            said = (yield Extend(last.ask(prompt))).text
-            content = satisfied.rstrip(".").casefold() in said.strip().rpartition("\n")[2].casefold()
+            prompt = make_prompt(problem, feedback, answer=last.text, satisfied=satisfied)
+            criticism = (yield Extend(last.ask(prompt))).text
+            content = satisfied.rstrip(".").casefold() in criticism.strip().rpartition("\n")[2].casefold()
             if not content:
-                history.append(ROUND.format(answer=last.text, feedback=said))
-                prompt = asking(problem, refine, history="\n\n".join(history))
+                history.append(ROUND.format(answer=last.text, feedback=criticism))
+                prompt = make_prompt(problem, refine, history="\n\n".join(history))
                 answers.append(as_reply(problem, (yield Extend(last.ask(prompt)))))
     except SpentError:
         pass  # the newest answer is the best there is

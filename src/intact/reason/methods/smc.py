@@ -11,7 +11,7 @@ from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
-from intact.reason.stepwise import told
+from intact.reason.stepwise import or_spent
 
 
 @method("Lew et al. 2023, arXiv 2306.03081", temperature=1.0)
@@ -69,5 +69,5 @@ def smc(
         spent = error
     states, logs = [particle.state for particle in particles], [particle.log for particle in particles]
     if dead(particles):
-        return told(elect(problem, states, log_evidence=-math.inf, sizes=sizes), spent)
-    return told(elect(problem, states, relative(logs), log_evidence=log_mean(logs), sizes=sizes), spent)
+        return or_spent(elect(problem, states, log_evidence=-math.inf, sizes=sizes), spent)
+    return or_spent(elect(problem, states, relative(logs), log_evidence=log_mean(logs), sizes=sizes), spent)

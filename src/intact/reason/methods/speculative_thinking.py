@@ -17,7 +17,7 @@ HINT = "Let me check whether there are some wrong steps:"
 
 
 def turns(sentence: str) -> set[str]:
-    """What a sentence announces."""
+    """Return what a sentence announces."""
     lower = sentence.lower()
     return {kind for kind, words in WORDS.items() if any(word in lower for word in words)}
 

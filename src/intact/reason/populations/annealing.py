@@ -21,7 +21,7 @@ def entropic_temperature(
     early: float = 0.5,
     highest: float = 2.0,
 ) -> float:
-    """What to divide log-weights by before resampling; 1 unless they collapse early.
+    """Return the divisor of log-weights before resampling; 1 unless they collapse early.
 
     Let p = softmax(s), ESS = 1 / sum p^2 and f = t / T. Where ESS / N < collapse and f < early, the temperature is
 

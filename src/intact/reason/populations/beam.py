@@ -1,4 +1,4 @@
-"""Which of a population's texts go on: beam search and diverse verifier tree search."""
+"""Selection of the texts that go on: beam search and diverse verifier tree search."""
 
 from __future__ import annotations
 

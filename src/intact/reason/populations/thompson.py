@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 
 from intact.errors import ParameterError
 from intact.exact import mean, total
-from intact.reason.populations.variates import Stream
+from intact.reason.populations.variates import RandomStream
 
 
 class Posterior(Protocol):
     """A belief about the mean reward of an arm."""
 
-    def draw(self, stream: Stream) -> float:
+    def draw(self, stream: RandomStream) -> float:
         """A mean reward drawn from the belief."""
         ...
 
@@ -48,7 +48,7 @@ class Normal(NamedTuple):
             (self.kappa * self.m + n * average) / kappa, kappa, nu, (self.nu * self.tau2 + spread + shift) / nu
         )
 
-    def draw(self, stream: Stream) -> float:
+    def draw(self, stream: RandomStream) -> float:
         """A mean reward drawn from the belief."""
         variance = self.nu * self.tau2 / (2 * stream.gamma(self.nu / 2))
         return self.m + math.sqrt(variance / self.kappa) * stream.normal()
@@ -72,7 +72,7 @@ class Beta(NamedTuple):
             raise ParameterError(f"rewards must lie in [0, 1], got {list(rewards)}")
         return Beta(self.a + total(rewards), self.b + total(1 - reward for reward in rewards))
 
-    def draw(self, stream: Stream) -> float:
+    def draw(self, stream: RandomStream) -> float:
         """A mean reward drawn from the belief."""
         return stream.beta(self.a, self.b)
 
@@ -80,7 +80,7 @@ class Beta(NamedTuple):
 PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
 
 
-def thompson(arms: Sequence[Posterior], stream: Stream) -> int:
+def thompson(arms: Sequence[Posterior], stream: RandomStream) -> int:
     """The arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
     draws = [arm.draw(stream) for arm in arms]
     return max(range(len(draws)), key=draws.__getitem__)
@@ -100,7 +100,7 @@ def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: No
     """
     if not children:
         return None
-    stream = Stream(key)
+    stream = RandomStream(key)
     below = [list(scores) for _, scores in children]
     new = prior.observe([score for score, _ in children])
     deeper = prior.observe([score for scores in below for score in scores])

@@ -1,4 +1,4 @@
-"""Which child of a node to go down to: UCT and PUCT."""
+"""Selection of the child to descend to: UCT and PUCT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.exact import ln
 
 
 class Child(NamedTuple):
-    """What a tree search knows of a child.
+    """The statistics that a tree search keeps of a child.
 
     Attributes
     ----------

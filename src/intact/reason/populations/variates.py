@@ -8,7 +8,7 @@ from intact.exact import ln, power
 from intact.numerics.sampling import uniform64
 
 
-class Stream:
+class RandomStream:
     """Numbers drawn one after another from a key; a new stream of the key begins again.
 
     Parameters

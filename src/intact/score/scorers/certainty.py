@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from intact.errors import ParameterError
 from intact.exact import exp
 from intact.reason.aggregate.confidence import entropy, self_certainty
-from intact.reason.likeliest import check_told, rivals
+from intact.reason.likeliest import check_likeliest, rivals
 from intact.reason.problem import Problem, State
 
 UNWRITTEN = -1000.0
@@ -25,7 +25,7 @@ class MeanLogprob:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        check_told(states)
+        check_likeliest(states)
         return [state.mean_logprob if state.logprobs else UNWRITTEN for state in states]
 
 
@@ -37,7 +37,7 @@ class Perplexity:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        check_told(states)
+        check_likeliest(states)
         return [-exp(min(-state.mean_logprob, 100.0)) if state.logprobs else -exp(100.0) for state in states]
 
 
@@ -54,7 +54,7 @@ class Entropy:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """The scores, in order."""
-        check_told(states)
+        check_likeliest(states)
         return [self._one(state) for state in states]
 
     def _one(self, state: State) -> float:
@@ -89,5 +89,5 @@ class SelfCertainty:
         """The scores, in order."""
         if any(len(state.top) != state.length for state in states):
             raise ParameterError("self_certainty needs texts that were written with top_logprobs")
-        check_told(states)
+        check_likeliest(states)
         return [self_certainty(rivals(state), self._vocabulary) for state in states]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.exact import exp
-from intact.reason.likeliest import check_told
+from intact.reason.likeliest import check_likeliest
 from intact.reason.problem import Problem, State
 
 
@@ -23,5 +23,5 @@ class Likelihood:
         ParameterError
             If there are texts whose log-probabilities are not known.
         """
-        check_told(states)
+        check_likeliest(states)
         return [exp(state.mean_logprob) if state.logprobs else 0.0 for state in states]

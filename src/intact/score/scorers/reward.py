@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from intact.errors import ParameterError
-from intact.reason.asking import question
 from intact.reason.problem import Problem, State
+from intact.reason.prompting import question
 from intact.score.rewards import RewardModel, open_reward
 
 

@@ -14,13 +14,13 @@ LONGEST: Final = 1 << 24
 
 
 def question(problem: Problem) -> str:
-    """What is asked: of a conversation what the user said last, else ``data["question"]``, else the whole prompt."""
+    """Return the question: a conversation's last turn of the user, else ``data["question"]``, else the whole prompt."""
     if isinstance(problem.prompt, str):
         return str(problem.data.get("question", problem.prompt))
     return next((content for role, content in reversed(problem.prompt) if role == "user"), "")
 
 
-def asking(problem: Problem, template: str, **values: str) -> Prompt:
+def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     """A prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
 
     ``{question}`` and the names of values stand for these; other braces stay as they are.
@@ -57,5 +57,5 @@ def read_value(problem: Problem, text: str) -> str | None:
 
 
 def whole(problem: Problem, state: State) -> bool:
-    """Whether a text gives an answer, and neither a budget nor an error has cut it short."""
+    """Return whether a text gives an answer, and neither a budget nor an error has cut it short."""
     return state.why != "budget" and problem.answer(state) is not None
