@@ -87,10 +87,7 @@ def command(
         save_plot(figures, plot, model)
     facts = loaded.info()
     if json:
-        document = _document(model, facts, repeats, figures)
-        if limits:
-            document |= {"limits": limits._asdict(), "profiles": [_profile_document(p) for p in profiles]}
-        emit(document)
+        emit(_document(model, facts, repeats, figures) | _profiles_document(profiles, limits))
         return
     console = out()
     console.print(
@@ -145,14 +142,19 @@ def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
     console.print(rows)
 
 
-def _profile_document(profile: Profile) -> dict[str, Any]:
-    return {
-        "what": profile.title,
-        "seconds": profile.seconds,
-        "native": profile.calls,
-        "python": profile.python,
-        "operations": [record._asdict() for record in profile.records],
-    }
+def _profiles_document(profiles: list[Profile], limits: Limits | None) -> dict[str, Any]:
+    """Return profiles as JSON has them; nothing without limits."""
+    found = [
+        {
+            "what": profile.title,
+            "seconds": profile.seconds,
+            "native": profile.calls,
+            "python": profile.python,
+            "operations": [record._asdict() for record in profile.records],
+        }
+        for profile in profiles
+    ]
+    return {} if limits is None else {"limits": limits._asdict(), "profiles": found}
 
 
 def table(figures: list[Measurement], width: int = 0) -> Table:

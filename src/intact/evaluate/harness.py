@@ -93,12 +93,9 @@ class IntactLM(LM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return the log-probability of each continuation, and true where greedy decoding gives it."""
-        found = []
-        for request in requests:
-            context, continuation = request.arguments
-            (one,) = self._likelihoods.of(context, [continuation], "")
-            found.append((one.nats, one.greedy))
-        return found
+        pairs = [request.arguments for request in requests]
+        found = [self._likelihoods.of(context, [continuation], "")[0] for context, continuation in pairs]
+        return [(one.nats, one.greedy) for one in found]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-probability of each text, in windows of the context's length."""

@@ -108,10 +108,9 @@ class Likelihoods:
             tokens, start = encode_pair(self._backend.model.tokenizer, context, delimiter + choice)
             key = key_of("likelihood", self._backend.identity, tokens, start)
             known = None if self._journal is None else self._journal.find(key)
-            value = likelihood(self._backend.model, tokens, start) if known is None else ContinuationLikelihood(*known)
+            found.append(ContinuationLikelihood(*(known or likelihood(self._backend.model, tokens, start))))
             if known is None and self._journal is not None:
-                self._journal.add(key, list(value))
-            found.append(value)
+                self._journal.add(key, list(found[-1]))
         if self._journal is not None:
             self._journal.commit()
         return found

@@ -13,6 +13,7 @@ from typing import Any
 from intact.clock import DEFAULT_NOW
 from intact.errors import IntactError
 from intact.evaluate.plan import Plan
+from intact.files import sha256_of
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import template_time
@@ -40,7 +41,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
             "name": method.name,
             "parameters": parameters,
             "sampling": dict(method.sampling) | dict(plan.sampling),
-            "source": _file_digest(Path(inspect.getfile(method.function))) if own else None,
+            "source": sha256_of(Path(inspect.getfile(method.function))) if own else None,
             "versions": versions_of_method(method, parameters).to_document(),
             **({"files": files} if (files := _files(parameters)) else {}),
         },
@@ -103,11 +104,6 @@ def grader_digest(task: Task) -> str:
     return digest([versions_of_task(task).to_document(), task.settings])
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the digests of files that parameters name, such as a table or a scorer's checkpoint."""
     found = {}
@@ -115,9 +111,9 @@ def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
         path = Path(place)
         if (kind or path.suffix) and path.is_file():
-            found[name] = _file_digest(path)
+            found[name] = sha256_of(path)
         elif kind and path.is_dir():
-            found[name] = digest([[file.name, _file_digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
+            found[name] = digest([[file.name, sha256_of(file)] for file in sorted(path.iterdir()) if file.is_file()])
     return found
 
 

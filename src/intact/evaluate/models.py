@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from intact.catalogue import store
 from intact.errors import WorkerError
+from intact.files import sha256_of
 
 CHUNK = 16 << 20
 """Most bytes of one request."""
@@ -59,7 +60,7 @@ class Shipment:
 def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
     """Describe a model's files."""
     found = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-    files = tuple(File(item.name, item.stat().st_size, _digest(item)) for item in found)
+    files = tuple(File(item.name, item.stat().st_size, sha256_of(item)) for item in found)
     return Shipment(path, files, dict(options))
 
 
@@ -105,9 +106,4 @@ def _place(path: Path, file: File) -> Path:
 
 def _is(path: Path, file: File) -> bool:
     place = _place(path, file)
-    return place.is_file() and place.stat().st_size == file.size and _digest(place) == file.digest
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return place.is_file() and place.stat().st_size == file.size and sha256_of(place) == file.digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,8 +41,7 @@ class ReportArm:
     @property
     def about(self) -> Mapping[str, Any]:
         """The task's entry in the manifest."""
-        found: Mapping[str, Any] = self.run.manifest["tasks"][self.task]
-        return found
+        return self.run.manifest["tasks"][self.task]  # type: ignore[no-any-return]
 
     @property
     def label(self) -> str:
@@ -62,24 +62,25 @@ class ReportArm:
         """Return the score of the first of some metrics that exists."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
+    def curve(self, kind: str) -> list[TaskScore]:
+        """Return the scores over numbers of samples, such as those of `pass@`."""
+        return [score for score in self.scores if score.metric.startswith(kind)]
+
     @cached_property
     def rates(self) -> dict[str, float]:
         """The share of right answers to each problem, over seeds."""
-        found: dict[str, list[bool]] = {}
-        for record in self.records:
-            found.setdefault(record.id, []).append(bool(record.correct))
-        return {name: sum(verdicts) / len(verdicts) for name, verdicts in found.items()}
+        total = Counter(record.id for record in self.records)
+        right = Counter(record.id for record in self.records if record.correct)
+        return {name: right[name] / count for name, count in total.items()}
 
     @cached_property
     def samples(self) -> dict[str, tuple[int, int]]:
         """The samples of each problem and the right ones among them; empty unless they are independent draws."""
         if direct(self.records) < 2:
             return {}
-        found: dict[str, tuple[int, int]] = {}
-        for record in self.records:
-            n, c = found.get(record.id, (0, 0))
-            found[record.id] = n + len(record.samples), c + sum(bool(sample.correct) for sample in record.samples)
-        return found
+        drawn = Counter(record.id for record in self.records for _ in record.samples)
+        right = Counter(record.id for record in self.records for sample in record.samples if sample.correct)
+        return {name: (count, right[name]) for name, count in drawn.items()}
 
     @cached_property
     def counts(self) -> tuple[Floats, Floats]:

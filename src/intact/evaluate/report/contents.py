@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm, arms_of, pairs_of
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table, TextTrees
 from intact.evaluate.report.failures import failures
-from intact.evaluate.results import EvaluationRun, TaskScore
+from intact.evaluate.results import EvaluationRun
 from intact.evaluate.scores import DIGITS
 from intact.exact import significant
 from intact.stats.calibration import brier, calibration_error, reliability, selective, selective_accuracy
@@ -51,11 +51,8 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocumen
     for label in labels:
         own = [arm for arm in arms if arm.label == label]
         of = f": {label}" if len(labels) > 1 else ""
-        sections += _section(f"Scaling{of}", _scaling(own))
-        sections += _section(f"Cost and accuracy{of}", _costs(own))
-        sections += _section(f"Calibration{of}", _calibration(own))
-        sections += _section(f"Problems{of}", _problems(own))
-        sections += _section(f"Failures{of}", _failures(own))
+        for name, make in _OF_TASK.items():
+            sections += _section(f"{name}{of}", make(own))
     sections.append(Section("How to make it again", list(_again(runs))))
     return ReportDocument(title or "Evaluation: " + ", ".join(labels), sections)
 
@@ -80,31 +77,23 @@ def _points(difference: float) -> str:
     return f"{_settled(100 * _settled(difference)):+.1f}"
 
 
-def _bounds(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+def _bounds(low: float | None, high: float | None, form: Callable[[float], str] = percent) -> str:
+    return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def _drawn(bound: float | None) -> float:
-    """Return a bound as a picture takes it: nan for none."""
+def _or_nan(bound: float | None) -> float:
     return math.nan if bound is None else bound
-
-
-def _cell(score: TaskScore) -> tuple[str, str]:
-    if score.metric == "tokens":
-        between = "" if score.low is None else f"{score.low:,.0f} to {score.high:,.0f}"
-        return f"{score.value:,.0f}", between
-    return percent(score.value), _bounds(score.low, score.high)
 
 
 def _scores(arms: Sequence[ReportArm]) -> Table:
     rows = []
     for arm in arms:
+        passed, voted = arm.curve("pass@"), arm.curve("majority@")
         chosen = [score for score in arm.scores if "@" not in score.metric]
-        for kind in ("pass@", "majority@"):
-            own = [score for score in arm.scores if score.metric.startswith(kind)]
-            chosen += own[-1:] if kind == "majority@" or len(own) < 2 else [own[0], own[-1]]
-        for score in chosen:
-            value, between = _cell(score)
+        for score in [*chosen, *passed[:1], *passed[1:][-1:], *voted[-1:]]:
+            count = score.metric == "tokens"
+            value = f"{score.value:,.0f}" if count else percent(score.value)
+            between = _bounds(score.low, score.high, "{:,.0f}".format if count else percent)
             rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
     return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
 
@@ -136,7 +125,7 @@ def _comparisons(arms: Sequence[ReportArm]) -> Iterator[Block]:
     corrected = iter(holm(ps).p.tolist() if ps else [])
     rows = []
     for one, other, difference, low, high, p in found:
-        between = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
+        between = _bounds(low, high, _points)
         corrected_p = "" if p is None else f"{_settled(next(corrected)):.3g}"
         rows.append([f"{one.name} − {other.name}", one.label, _points(difference), between, corrected_p])
     if rows:
@@ -169,12 +158,11 @@ def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
     notes: list[Paragraph] = []
     for arm in arms:
         for kind in ("pass@", "majority@"):
-            own = [score for score in arm.scores if score.metric.startswith(kind)]
+            own = arm.curve(kind)
             if len(own) < 2:
                 continue
             k = [int(score.metric.partition("@")[2]) for score in own]
-            low = [_drawn(score.low) for score in own]
-            high = [_drawn(score.high) for score in own]
+            low, high = ([_or_nan(getattr(score, bound)) for score in own] for bound in ("low", "high"))
             line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
             if kind == "pass@":
                 try:
@@ -221,7 +209,7 @@ def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
             continue
         operations = sum(record.cost["operations"] for record in arm.records) / len(arm.records)
         points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
-        places[arm.name] = tokens.value, score.value, _drawn(score.low), _drawn(score.high)
+        places[arm.name] = tokens.value, score.value, _or_nan(score.low), _or_nan(score.high)
     if len(points) < 2:
         return
     sorted_out = frontier(points)
@@ -286,6 +274,16 @@ def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
             yield TextTrees(found, wrong - len(found))
         elif wrong and not arm.run.traces:
             yield Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
+
+
+_OF_TASK = {
+    "Scaling": _scaling,
+    "Cost and accuracy": _costs,
+    "Calibration": _calibration,
+    "Problems": _problems,
+    "Failures": _failures,
+}
+"""The sections of each task."""
 
 
 def _again(runs: Mapping[Path, EvaluationRun]) -> Iterator[Block]:

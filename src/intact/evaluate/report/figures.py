@@ -57,6 +57,18 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
+def _percent(value: float, _: object = None) -> str:
+    return f"{value:.0%}"
+
+
+def _finish(axes: Any, legend: Any = None) -> None:
+    """Set what all pictures share: shares as percentages, a grid, and the legend of a figure, if given."""
+    axes.yaxis.set_major_formatter(_percent)
+    axes.grid(alpha=0.25)
+    if legend is not None:
+        legend.legend(loc="outside lower left", fontsize=8, frameon=False)
+
+
 def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
     """Draw lines over a logarithmic axis; a law is a thin line without marks, in a band."""
 
@@ -73,12 +85,9 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
                 axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=line.name, **style)
             else:
                 axes.plot(line.x, line.y, label=line.name, **style)
-        axes.set(xscale="log", xlabel=x, ylabel=y)
-        axes.set_ylim(0, 1.02)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, 1.02))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
-        axes.grid(alpha=0.25)
-        figure.legend(loc="outside lower left", fontsize=8, frameon=False)
+        _finish(axes, figure)
 
     return _draw(name, paint, HEIGHT + 0.17 * len(lines))
 
@@ -109,10 +118,9 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
         axes.set(xscale="log", xlabel="tokens a problem", ylabel="accuracy")
         axes.margins(x=0.2)
         axes.set_ylim(-0.04, 1.02)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.xaxis.set_minor_formatter(lambda *_: "")
-        axes.grid(alpha=0.25)
+        _finish(axes)
 
     return _draw(name, paint)
 
@@ -123,18 +131,13 @@ def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]
     def paint(figure: Any, axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")
         for number, (label, points) in enumerate(bins.items()):
-            style = _style(number)
-            mark, colour, dashes = style["marker"], style["color"], style["linestyle"]
-            x, y = [point[0] for point in points], [point[1] for point in points]
-            axes.plot(x, y, linestyle=dashes, color=colour, linewidth=1)
-            axes.scatter(
-                x, y, [12 + 6 * point[2] ** 0.5 * 2 for point in points], color=colour, marker=mark, label=label
-            )
+            style, (x, y, counts) = _style(number), zip(*points, strict=True)
+            axes.plot(x, y, linestyle=style["linestyle"], color=style["color"], linewidth=1)
+            sizes = [12 + 6 * count**0.5 * 2 for count in counts]
+            axes.scatter(x, y, sizes, color=style["color"], marker=style["marker"], label=label)
         axes.set(xlabel="confidence", ylabel="right", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.grid(alpha=0.25)
-        figure.legend(loc="outside lower left", fontsize=8, frameon=False)
+        axes.xaxis.set_major_formatter(_percent)
+        _finish(axes, figure)
 
     return _draw(name, paint, HEIGHT + 0.17 * len(bins))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from intact.errors import FormatError, ParameterError, ScorerError, install
+from intact.files import sha256_of
 
 
 class RewardModel(ABC):
@@ -63,8 +64,7 @@ class RewardModel(ABC):
         whole = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
             if path.suffix in (".json", ".safetensors", ".bin", ".jinja", ".model", ".txt"):
-                with path.open("rb") as file:
-                    whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                whole.update(f"{path.name} {sha256_of(path)}\n".encode())
         return whole.hexdigest()
 
     @cached_property

@@ -101,7 +101,7 @@ def extrapolate(
             continue
         coverages.append(again.pass_at_k(times))
         exponents.append(again.exponent)
-        chosen[_name(again)] += 1
+        chosen[getattr(again, "family", CURVE)] += 1
     if len(coverages) < 0.9 * resamples:
         raise ParameterError(f"{resamples - len(coverages)} of {resamples} resamples of the problems are degenerate")
     tail = (1 - inside(level, "the level")) / 2
@@ -144,7 +144,3 @@ class _Fit:
         for fitted in found:  # the first fit is that of all problems: resamples begin there
             self.starts.setdefault(fitted.family, fitted)
         return min(found, key=lambda fitted: fitted.aic)
-
-
-def _name(law: Curve | Population) -> str:
-    return law.family if isinstance(law, Population) else CURVE
