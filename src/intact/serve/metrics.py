@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intact.serve.models import Models, Served
+from intact.serve.models import Models
 
 _ACCESS = logging.getLogger("intact.serve.access")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_COUNTERS = {
+    "steps": "Steps of the engine.",
+    "rows": "Rows that went through the model.",
+    "prefilled": "Rows of prompts.",
+    "decoded": "Rows of texts that were being written.",
+    "cached_tokens": "Tokens that the cache saved.",
+    "preemptions": "Texts that gave their pages back for a while.",
+    "drafted": "Tokens that were guessed.",
+    "accepted": "Guesses that came true.",
+}
+"""Fields of the engine's counters, and their help."""
 
 
 class Metrics:
@@ -26,20 +38,9 @@ class Metrics:
         self.requests = Counter(
             "intact_requests", "Requests that were answered.", ("route", "status"), registry=self._registry
         )
-        self.seconds = Histogram(
-            "intact_request_seconds",
-            "Seconds from a request to the end of its answer.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self.first = Histogram(
-            "intact_first_token_seconds",
-            "Seconds from a request to the first event of its stream.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
+        timed = partial(Histogram, labelnames=("route",), buckets=_SECONDS, registry=self._registry)
+        self.seconds = timed("intact_request_seconds", "Seconds from a request to the end of its answer.")
+        self.first = timed("intact_first_token_seconds", "Seconds from a request to the first event of its stream.")
         self._registry.register(self)
 
     def text(self) -> bytes:
@@ -48,47 +49,36 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the models."""
-        gauges: dict[str, tuple[str, Callable[[Served], float]]] = {
-            "intact_requests_running": ("Requests that are being worked on.", lambda served: served.admission.running),
-            "intact_requests_waiting": ("Requests that wait for their turn.", lambda served: served.admission.waiting),
-            "intact_model_loaded": ("Whether a model is in memory.", lambda served: served.model is not None),
-        }
-        for name, (text, read) in gauges.items():
-            family = GaugeMetricFamily(name, text, labels=["model"])
-            for served in self._models.served.values():
-                family.add_metric([served.name], read(served))
-            yield family
+        served = self._models.served.values()
+        engines = [(one.name, one.model.engine) for one in served if one.model]
+        running = [((one.name,), one.admission.running) for one in served]
+        yield _family("intact_requests_running", "Requests that are being worked on.", running)
+        waiting = [((one.name,), one.admission.waiting) for one in served]
+        yield _family("intact_requests_waiting", "Requests that wait for their turn.", waiting)
+        loaded = [((one.name,), one.model is not None) for one in served]
+        yield _family("intact_model_loaded", "Whether a model is in memory.", loaded)
         yield GaugeMetricFamily("intact_tasks", "Tasks of the event loop.", _tasks())
-        yield from self._engines()
+        pages = [((name, "held"), engine.held) for name, engine in engines]
+        pages += [((name, "idle"), engine.index.idle) for name, engine in engines]
+        yield _family("intact_cache_pages", "Pages of the KV cache, by state.", pages, ("model", "state"))
+        sizes = [((name,), engine.pool.page_bytes / engine.pool.page_size) for name, engine in engines]
+        yield _family("intact_cache_bytes_per_token", "What a token takes in the KV cache.", sizes)
+        for field, text in _COUNTERS.items():
+            values = [((name,), getattr(engine.counters, field)) for name, engine in engines]
+            yield _family(f"intact_engine_{field}", text, values, kind=CounterMetricFamily)
 
-    def _engines(self) -> Iterator[Metric]:
-        loaded = [(served.name, served.model.engine) for served in self._models.served.values() if served.model]
-        pages = GaugeMetricFamily("intact_cache_pages", "Pages of the KV cache, by state.", labels=["model", "state"])
-        for name, engine in loaded:
-            pages.add_metric([name, "held"], engine.held)
-            pages.add_metric([name, "idle"], engine.index.idle)
-        yield pages
-        size = GaugeMetricFamily(
-            "intact_cache_bytes_per_token", "What a token takes in the KV cache.", labels=["model"]
-        )
-        for name, engine in loaded:
-            size.add_metric([name], engine.pool.page_bytes / engine.pool.page_size)
-        yield size
-        counters = {
-            "steps": "Steps of the engine.",
-            "rows": "Rows that went through the model.",
-            "prefilled": "Rows of prompts.",
-            "decoded": "Rows of texts that were being written.",
-            "cached_tokens": "Tokens that the cache saved.",
-            "preemptions": "Texts that gave their pages back for a while.",
-            "drafted": "Tokens that were guessed.",
-            "accepted": "Guesses that came true.",
-        }
-        for field, text in counters.items():
-            family = CounterMetricFamily(f"intact_engine_{field}", text, labels=["model"])
-            for name, engine in loaded:
-                family.add_metric([name], getattr(engine.counters, field))
-            yield family
+
+def _family(
+    name: str,
+    text: str,
+    values: Iterable[tuple[Sequence[str], float]],
+    labels: Sequence[str] = ("model",),
+    kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily,
+) -> Metric:
+    family = kind(name, text, labels=labels)
+    for keys, value in values:
+        family.add_metric(keys, value)
+    return family
 
 
 def _tasks() -> int:

@@ -357,7 +357,18 @@ class TextRequest(BodySampling):
             raise as_api_error(error, list(DEFINITIONS)) from error
 
 
-class ChatRequest(TextRequest):
+class NoEffectFields(Form):
+    """Fields of OpenAI's chats and responses that are accepted and have no effect."""
+
+    metadata: dict[str, Any] | None = None
+    store: Literal[False] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+
+class ChatRequest(TextRequest, NoEffectFields):
     """`/v1/chat/completions`."""
 
     messages: Turns
@@ -370,13 +381,7 @@ class ChatRequest(TextRequest):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    # these are accepted and have no effect
-    metadata: dict[str, Any] | None = None
-    store: Literal[False] | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
+    # these have no effect either
     verbosity: Literal["medium"] | None = None
     prediction: dict[str, Any] | None = None
     modalities: Many[Literal["text"]] | None = None

@@ -26,10 +26,9 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from intact.errors import ParameterError
 from intact.files import write_whole
 from intact.serve.apis.openai import chat, completions, files
-from intact.serve.apis.openai.files import Files, Paging, load
+from intact.serve.apis.openai.files import Files, Paging, load, make_private
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, few, parse_json, validate
 from intact.serve.replies import encode, logged, reply
@@ -96,10 +95,7 @@ class Batches:
         self._folder, self._files, self._endpoints = folder, files, endpoints
         self._batches: dict[str, Batch] = {}
         self._stopping = False
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ParameterError(f"{folder} cannot be the folder of batches: {error}") from error
+        make_private(folder)
 
     def resume(self) -> None:
         """Go on with the batches that an earlier server had accepted."""
@@ -169,14 +165,14 @@ class Batches:
         return _public(self._own(client, name))
 
     def all(self, client: str) -> list[dict[str, Any]]:
-        """A client's batches, the newest first."""
+        """Return a client's batches, the newest first."""
         names = [path.stem for path in self._folder.glob("batch_*.json")]
         found = [value for name in names if (value := self._known(name)) is not None]
         mine = [_public(value) for value in found if value["client"] == client]
         return sorted(mine, key=lambda value: (-value["created_at"], value["id"]))
 
     async def cancel(self, client: str, name: str) -> dict[str, Any]:
-        """End a batch; what is done stays."""
+        """End a batch; its answers so far are kept."""
         value = self._own(client, name)
         if (batch := self._batches.get(name)) is not None:
             async with batch.lock:

@@ -77,10 +77,7 @@ class Files:
 
     def __init__(self, folder: Path, line_bytes: int = ServerSettings.body_bytes) -> None:
         self._folder, self._line_bytes = folder, line_bytes
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ParameterError(f"{folder} cannot be the folder of files: {error}") from error
+        make_private(folder)
 
     def path(self, name: str) -> Path:
         """Return the path of a file's content."""
@@ -160,6 +157,20 @@ class Files:
 
     def _description(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that its owner alone can read, if it is absent.
+
+    Raises
+    ------
+    ParameterError
+        If that is impossible.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be a folder of the server's state: {error}") from error
 
 
 def load(path: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from intact.serve.apis.openai import chat
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many, Rounded, few, validate
 from intact.serve.replies import CancellableResponse, EventStream, JsonReply, encode
-from intact.serve.requests import TURNS, ChatRequest, ContentPart, Extension, StreamOptions
+from intact.serve.requests import TURNS, ChatRequest, ContentPart, Extension, NoEffectFields, StreamOptions
 from intact.serve.service import Client, Service, TheService
 
 _NAMES = {
@@ -86,7 +86,7 @@ class TextOptions(Form):
     verbosity: Literal["medium"] | None = None
 
 
-class ResponsesRequest(Form):
+class ResponsesRequest(NoEffectFields):
     """`/v1/responses`."""
 
     model: str
@@ -100,18 +100,12 @@ class ResponsesRequest(Form):
     tools: Annotated[Many[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | Annotated[dict[str, str], few(8)] | None = None
     parallel_tool_calls: bool | None = None
-    metadata: dict[str, Any] | None = None
     user: str | None = None
-    store: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None
-    # these are accepted and have no effect
+    # these have no effect either
     include: Many[Literal["reasoning.encrypted_content"]] | None = None
     background: Literal[False] | None = None
     stream_options: StreamOptions | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
     intact: Extension = Extension()
 
 
