@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -159,6 +160,8 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     lines = runs["vote"].read_text().splitlines(keepends=True)
     better, named = json.loads(lines[-1]), json.loads(lines[-1])
     better["scores"][0]["value"] = 0.99
+    nearly = json.loads(lines[-1])
+    nearly["scores"][0]["low"] = math.nextafter(nearly["scores"][0]["low"], 1)
     named["scores"][0]["metric"] = "beauty"
     for content, message in (
         ("{}\n", "is not a result file"),
@@ -172,6 +175,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([lines[0], lines[1].replace('"tokens":', '"tokens":"many","y":', 1), *lines[2:]]), "is damaged"),
         ("".join([*lines[:-1], lines[-1].replace('"value":', '"value":9.5,"was":', 1)]), "is damaged"),
         ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 does not follow from the records"),
+        ("".join([*lines[:-1], json.dumps(nearly) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
         ("[" * 100_000 + "\n", "is nested too deeply"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),

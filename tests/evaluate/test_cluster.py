@@ -98,3 +98,23 @@ def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
     with pytest.raises(WorkerError, match=r"model.gguf was pulled with the digest"):
         receive(away, lambda number, start: b"\0" * min(CHUNK, len(data) - start))
     assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))
+
+
+def test_of_a_model_of_several_files_those_that_are_missing_are_pulled(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / name).write_text(f"the file {name}")
+    shipped = ship(tmp_path / "model", {"threads": 1})
+    away = replace(shipped, path=tmp_path / "elsewhere" / "model")
+    place = receive(away, shipped.read)
+    (place / "model.safetensors").unlink()
+    pulled = []
+
+    def read(number, start):
+        pulled.append(shipped.files[number].name)
+        return shipped.read(number, start)
+
+    assert receive(away, read) == place
+    assert pulled == ["model.safetensors"]
+    assert (place / "model.safetensors").read_text() == "the file model.safetensors"

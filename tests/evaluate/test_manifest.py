@@ -1,8 +1,12 @@
 """A manifest names all that decides a result: two runs that may differ never state the same."""
 
+from datetime import datetime
+
 import pytest
 
 import intact
+from intact.errors import ParameterError
+from intact.evaluate.files import check_place
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import plan
 from intact.reason.backends.native import NativeBackend
@@ -37,3 +41,25 @@ def test_a_model_is_described_by_all_that_decides_its_texts(folder):
         other = described(folder, "own.gguf", **options)
         assert own.keys() == other.keys()
         assert {name for name in own if own[name] != other[name]} == differ
+
+
+def test_prompts_are_digested_as_the_model_is_given_them(folder):
+    """By the chat template: another date in it is another run."""
+    template = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}"
+    metadata = {"tokenizer.chat_template": template}
+    path = write_tiny(folder / "dated.gguf", "llama", ("F16",), context=256, metadata=metadata)
+    model = intact.load(path, drafter="off", threads=1)
+
+    def prompts(day):
+        backend = NativeBackend(model, datetime(2026, 11, day))
+        (task,) = manifest(plan(TASKS, "self_consistency"), {"tiny": backend})["tasks"]
+        return task["digests"]["prompts"]
+
+    assert prompts(1) == prompts(1)
+    assert prompts(1) != prompts(2)
+
+
+def test_a_result_goes_into_a_file_of_its_own(tmp_path):
+    for name, message in (("votes.json", "ends in .jsonl"), ("votes.traces.jsonl", "belongs to the trees")):
+        with pytest.raises(ParameterError, match=message):
+            check_place(tmp_path / name, {})

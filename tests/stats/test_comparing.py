@@ -139,6 +139,7 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
     needed = [mean_problems(0.03, between=0.01, within=0.3, samples=samples) for samples in (1, 4, 64, 10**6)]
     assert needed == sorted(needed, reverse=True)
     assert needed[-1] == mean_problems(0.03, between=0.01)
+    assert needed[0] == mean_problems(0.03, between=0.01, within=0.3) > needed[1]
     effect = 0.03 / math.sqrt(0.01 + 0.3 / 4)
     assert TTestPower().power(effect, needed[1], 0.05) >= 0.8 > TTestPower().power(effect, needed[1] - 1, 0.05)
     rng = np.random.default_rng(7)

@@ -96,7 +96,10 @@ def test_the_bootstrap_repeats_itself_and_takes_other_statistics():
     values = np.random.default_rng(2).beta(0.4, 2, 40)
     assert bootstrap(values, resamples=500, seed=3) == bootstrap(values, resamples=500, seed=3)
     assert bootstrap(values, resamples=500, seed=3) != bootstrap(values, resamples=500, seed=4)
+    assert bootstrap(values, resamples=500) == bootstrap(values, resamples=500, seed=0)
     assert bootstrap(values, np.median, resamples=500).estimate == np.median(values)
+    once = bootstrap(values, method="percentile", resamples=1)
+    assert once.low == once.high
 
 
 def test_clustered_bounds_are_the_nearest_doubles():

@@ -84,8 +84,10 @@ def test_resamples_without_a_curve_are_passed_over_where_they_are_few():
     """Few problems have right and wrong samples: now and then a resample has none of them."""
     found = extrapolate(10, [10] * 50 + [0] * 47 + [5] * 3, laws=["curve"])
     assert 180 <= found.chosen["curve"] < 200
-    with pytest.raises(ParameterError, match=r"of 200 resamples of the problems are degenerate"):
+    with pytest.raises(ParameterError, match=r"of 200 resamples of the problems are degenerate") as raised:
         extrapolate(10, [10] * 50 + [0] * 49 + [5], laws=["curve"])
+    degenerate = int(str(raised.value).split()[0])
+    assert 50 < degenerate < 100, "the only problem with both is left out by a share 1/e of the resamples, 74 of 200"
 
 
 def test_what_makes_a_tail_doubtful_is_said():
@@ -97,6 +99,8 @@ def test_what_makes_a_tail_doubtful_is_said():
     assert cautions(10, [0, 0, 4, 5, 9]) == ()
     flat = extrapolate(10, np.tile([4, 5, 5, 6], 50), laws=["beta"], resamples=20)
     assert any("a shape ran to its bound" in doubt for doubt in flat.cautions)
+    uneven = extrapolate(10, np.tile([0, 1, 5, 9, 0, 3], 20), laws=["beta"], resamples=20)
+    assert not any("a shape ran to its bound" in doubt for doubt in uneven.cautions)
 
 
 @pytest.mark.parametrize(
