@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import FormatError, ModelError, ParameterError
+from intact.formats import Checkpoint, Tensor
 from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
@@ -271,29 +272,24 @@ def test_of_a_merge_given_twice_the_first_counts() -> None:
     assert Tokenizer.from_gguf(twice).encode("hello") == BYTE_LEVEL.encode("hello")
 
 
-class Checkpoint:
+def opened(path: Path, kind: Any, metadata: dict[str, Any], rows: int, name: str = "") -> Checkpoint:
     """An open file that holds metadata and an embedding."""
-
-    def __init__(
-        self, path: Path, kind: str, metadata: dict[str, Any], rows: int, name: str = "model.embed_tokens.weight"
-    ) -> None:
-        self.path, self.format, self.metadata = path, kind, metadata
-        name = "token_embd.weight" if kind == "gguf" else name
-        self.tensors = {name: np.empty((rows, 4))}
+    name = name or ("token_embd.weight" if kind == "gguf" else "model.embed_tokens.weight")
+    return Checkpoint(path, kind, metadata, {name: Tensor(name, "F32", (rows, 4), np.zeros(0, np.uint8))})
 
 
 def test_vocabulary_and_embedding_must_agree(tmp_path: Path) -> None:
     size = BYTE_LEVEL.size
-    assert Tokenizer.from_checkpoint(Checkpoint(tmp_path, "gguf", byte_level(), size)).size == size
+    assert Tokenizer.from_checkpoint(opened(tmp_path, "gguf", byte_level(), size)).size == size
     for rows in (size - 1, size + 1):
         with pytest.raises(ModelError, match=rf"{size} tokens, but token_embd.weight has {rows} rows"):
-            Tokenizer.from_checkpoint(Checkpoint(tmp_path, "gguf", byte_level(), rows))
+            Tokenizer.from_checkpoint(opened(tmp_path, "gguf", byte_level(), rows))
     folder(tmp_path)
-    assert Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size + 64)).size == size
+    assert Tokenizer.from_checkpoint(opened(tmp_path, "safetensors", {}, size + 64)).size == size
     for prefix in ("model.", "language_model.model.", "model.language_model."):
         name = f"{prefix}embed_tokens.weight"
         with pytest.raises(ModelError, match=rf"{name} has {size - 1} rows"):
-            Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size - 1, name))
+            Tokenizer.from_checkpoint(opened(tmp_path, "safetensors", {}, size - 1, name))
 
 
 def folder(path: Path, metadata: dict[str, Any] | None = None, **config: Any) -> Path:
@@ -504,15 +500,15 @@ def test_control_tokens_beyond_the_embedding_are_text(tmp_path: Path) -> None:
     size = BYTE_LEVEL.size
     picture = {"id": size, "content": "<picture>", "special": True} | ADDED
     changed(tmp_path, lambda content: content["added_tokens"].append(picture))
-    assert Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size + 1)).encode("<picture>") == [size]
-    tokenizer = Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size))
+    assert Tokenizer.from_checkpoint(opened(tmp_path, "safetensors", {}, size + 1)).encode("<picture>") == [size]
+    tokenizer = Tokenizer.from_checkpoint(opened(tmp_path, "safetensors", {}, size))
     assert tokenizer.size == size
     for special in (True, False):
         for text in ("he<picture>", "he<|im_end|><tool>hello"):
             assert tokenizer.encode(text, special) == BYTE_LEVEL.encode(text, special)
     changed(tmp_path, lambda content: content["added_tokens"].append(picture | {"special": False}))
     with pytest.raises(ModelError, match=rf"{size + 1} tokens, but model.embed_tokens.weight has {size} rows"):
-        Tokenizer.from_checkpoint(Checkpoint(tmp_path, "safetensors", {}, size))
+        Tokenizer.from_checkpoint(opened(tmp_path, "safetensors", {}, size))
 
 
 def test_a_folder_s_flags_add_and_take_away(tmp_path: Path) -> None:
@@ -592,7 +588,7 @@ def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
     assert {name: patterns for patterns, names in groups.items() for name in names} == {
         name: kind.patterns for name, kind in KINDS.items()
     }
-    flags = {"whole_words": "A piece that is a token", "bos": "A text begins with BOS", "nfc": "The text is brought"}
+    flags = {"whole_words": "A word that is itself", "bos": "A text begins with BOS", "nfc": "The text is brought"}
     for flag, begin in flags.items():
         (item,) = re.findall(rf"^- {begin}.*?(?=\n- |\n\n)", page, re.MULTILINE | re.DOTALL)
         stated = re.findall(r"`([\w-]+)`", item.rpartition(":")[2])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError
 from intact.formats.metadata import Metadata, Strings
-from intact.text.parts import Parts
 from intact.text.pretokenizers import KINDS
+from intact.text.tokenizer import Parts
 from intact.text.vocabulary import (
     SPECIAL,
     TURN_ENDS,

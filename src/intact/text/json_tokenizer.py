@@ -14,7 +14,7 @@ from intact.errors import FormatError
 from intact.formats.metadata import Strings
 from intact.formats.safetensors import read_json
 from intact.formats.tensor import map_file
-from intact.text.parts import Parts
+from intact.text.tokenizer import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_sentencepiece, turn_ends
 
 if TYPE_CHECKING:

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from intact.errors import ModelError, ParameterError
-from intact.text.parts import Parts
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message
-from intact.text.vocabulary import SPECIAL
+from intact.text.vocabulary import SPECIAL, Tokens
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import tokenizers
+
+    from intact.formats import Checkpoint
 
 _EMBEDDINGS = (
     "token_embd.weight",
@@ -22,22 +23,45 @@ _EMBEDDINGS = (
 )
 
 
-class _Shaped(Protocol):
-    @property
-    def shape(self) -> tuple[int, ...]: ...
+class Parts(NamedTuple):
+    """The parts of a `Tokenizer`.
 
+    Attributes
+    ----------
+    parsing : tokenizers.Tokenizer
+        Finds control tokens in a text.
+    plain : tokenizers.Tokenizer
+        Takes control tokens in a text literally.
+    tokens : Tokens
+        The vocabulary.
+    bos_id, eos_id : int or None
+        The tokens that begin and end a text.
+    eos_ids : frozenset of int
+        All tokens that end a generation: a text's end, a turn's end.
+    prefix, suffix : tuple of int
+        Tokens put around a text by default.
+    leading_space : bool
+        If true, a space is added in front of a text, and removed in decoding.
+    templates : mapping of str to str
+        Chat templates by their names, such as `default` and `tool_use`; empty for a model without.
+    named : mapping of str to str
+        The texts that templates may write by name, such as `bos_token`.
+    source : str
+        The file, for messages.
+    """
 
-class _Checkpoint(Protocol):
-    """The part of `intact.formats.Checkpoint` that is read here."""
-
-    @property
-    def path(self) -> "Path": ...
-    @property
-    def format(self) -> str: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-    @property
-    def tensors(self) -> Mapping[str, _Shaped]: ...
+    parsing: "tokenizers.Tokenizer"
+    plain: "tokenizers.Tokenizer"
+    tokens: Tokens
+    bos_id: int | None
+    eos_id: int | None
+    eos_ids: frozenset[int]
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    leading_space: bool
+    templates: Mapping[str, str]
+    named: Mapping[str, str]
+    source: str
 
 
 class Tokenizer:
@@ -54,7 +78,7 @@ class Tokenizer:
         self._visible = _Table(lambda token: b"" if self.is_special(token) else self._bytes[token])
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: _Checkpoint) -> Self:
+    def from_checkpoint(cls, checkpoint: "Checkpoint") -> Self:
         """Build the tokenizer of an open checkpoint.
 
         Raises
@@ -69,7 +93,7 @@ class Tokenizer:
         if checkpoint.format == "gguf":
             made = cls.from_gguf(checkpoint.metadata, str(checkpoint.path))
         else:
-            made = cls.from_folder(checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent, rows)
+            made = cls.from_folder(checkpoint.folder, rows)
         # Embeddings of safetensors are often padded; a GGUF vocabulary is padded to match.
         if rows is not None and (made.size > rows or (checkpoint.format == "gguf" and made.size != rows)):
             raise ModelError(
