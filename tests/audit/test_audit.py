@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from intact.audit.log import Settings
+from intact.audit.log import SamplerSettings
 from intact.audit.recompute import output_logits
 from support.drawing import draw, record
 
-SAMPLED, GREEDY = Settings(0.8, top_p=0.95, top_k=20), Settings(0.0)
+SAMPLED, GREEDY = SamplerSettings(0.8, top_p=0.95, top_k=20), SamplerSettings(0.0)
 COUNT = 40
 NOISE = 0.03  # of an engine's logits, where the tiny model's are about 1
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from intact.audit.decision import BLOCK, Honest, comparable, in_blocks, judge, measured
-from intact.audit.log import Entry, Settings
+from intact.audit.log import LogEntry, SamplerSettings
 from intact.audit.recompute import Scored
 from intact.audit.scores import TokenScore
 from intact.audit.tokens import Response
 from intact.errors import LogError
 
-SEEDED = Settings(0.8, seed=1)
+SEEDED = SamplerSettings(0.8, seed=1)
 
 
 def scored(values, kind="inverse", variance=None, settings=SEEDED):
-    entry = Entry("log, line 1", "llama.cpp", settings, (1,), tuple(range(len(values))), None, None, None)
+    entry = LogEntry("log, line 1", "llama.cpp", settings, (1,), tuple(range(len(values))), None, None, None)
     response = Response(entry, [1], list(range(len(values))))
     scores = [TokenScore(None, *((None, value) if variance else (value, None)), variance, None) for value in values]
     return Scored(response, kind, tuple(scores))
@@ -78,7 +78,7 @@ def test_of_several_honest_logs_the_kindest_decides():
 
 @pytest.mark.parametrize("shift", [-0.3, 0.3])
 def test_surprises_count_on_both_sides(shift):
-    unseeded = Settings(0.8)
+    unseeded = SamplerSettings(0.8)
     values = list(np.random.default_rng(0).normal(0, 1, 400))
     honest = scored(values, "likelihood", 1.0, unseeded)
     hot = scored([value + shift for value in values], "likelihood", 1.0, unseeded)

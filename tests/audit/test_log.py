@@ -7,7 +7,7 @@ import pytest
 
 from intact.audit.engines import family
 from intact.audit.log import read_log
-from intact.audit.tokens import Reader
+from intact.audit.tokens import ResponseReader
 from intact.errors import LogError
 from intact.text import Tokenizer
 from support.tiny import tokenizer_metadata
@@ -134,6 +134,6 @@ def test_a_conversation_is_told_one_time(tmp_path):
     messages = [{"role": "user", "content": "Why?"}]
     (entry,) = read_log(write(tmp_path, {"messages": messages, "output_tokens": [5], "temperature": 0}))
     days = [datetime(2026, 2, 3), datetime(2026, 2, 4)]
-    prompts = [Reader(tokenizer, 301, 512, day).response(entry).prompt for day in days]
+    prompts = [ResponseReader(tokenizer, 301, 512, day).response(entry).prompt for day in days]
     assert prompts == [tokenizer.encode_chat(messages, now=day) for day in days]
     assert prompts[0] != prompts[1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from intact.audit.distribution import distribution, softmax
 from intact.audit.engines import family
 from intact.audit.generators import llama_uniforms, torch_exponentials
-from intact.audit.log import Entry, Settings
+from intact.audit.log import LogEntry, SamplerSettings
 from intact.audit.scores import gumbel_margin, inverse_distance, kind_of, surprise
 
 ROW = np.log(np.array([0.4, 0.3, 0.15, 0.1, 0.05], np.float32))
@@ -32,16 +32,16 @@ def test_the_generator_is_the_standard_one():
     ],
 )
 def test_truncation_follows_the_order_of_the_engine(engine, kept):
-    able = distribution(ROW, Settings(2.0, top_p=0.6), engine)
+    able = distribution(ROW, SamplerSettings(2.0, top_p=0.6), engine)
     assert able.tokens.tolist() == kept
     np.testing.assert_allclose(able.logits, ROW[kept] / 2, rtol=1e-6)
 
 
 def test_ties_go_to_the_least_id_and_min_p_keeps_what_is_large_enough():
     row = np.array([1.0, 3.0, 3.0, 2.0], np.float32)
-    assert distribution(row, Settings(1.0, top_k=1), "llama.cpp").tokens.tolist() == [1]
-    assert distribution(row, Settings(1.0, min_p=0.3), "llama.cpp").tokens.tolist() == [1, 2, 3]
-    assert distribution(row, Settings(1.0), "llama.cpp").tokens.tolist() == [0, 1, 2, 3]
+    assert distribution(row, SamplerSettings(1.0, top_k=1), "llama.cpp").tokens.tolist() == [1]
+    assert distribution(row, SamplerSettings(1.0, min_p=0.3), "llama.cpp").tokens.tolist() == [1, 2, 3]
+    assert distribution(row, SamplerSettings(1.0), "llama.cpp").tokens.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -69,25 +69,25 @@ def test_engines_are_known_by_their_names(engine, name):
 def test_the_seed_is_used_where_its_numbers_can_be_had_again(engine, changes, kind):
     batch = changes.get("batch", 1)
     named = {name: value for name, value in changes.items() if name != "batch"}
-    settings = Settings(**{"temperature": 0.8, "seed": 7, **named})
-    entry = Entry("log, line 1", engine, settings, (1,), (2,), None, None, None, batch)
+    settings = SamplerSettings(**{"temperature": 0.8, "seed": 7, **named})
+    entry = LogEntry("log, line 1", engine, settings, (1,), (2,), None, None, None, batch)
     assert kind_of(entry) == kind
     assert kind_of(entry, ignore_seed=True) == ("greedy" if kind == "greedy" else "likelihood")
 
 
 def test_the_distance_is_that_of_the_claimed_interval():
-    able = distribution(ROW, Settings(1.0, top_k=5), "llama.cpp")
+    able = distribution(ROW, SamplerSettings(1.0, top_k=5), "llama.cpp")
     assert inverse_distance(able, 1, 0.5) == (1, 0.0)
     drawn, distance = inverse_distance(able, 3, 0.5)  # its interval begins at 0.85
     assert (drawn, distance) == (1, pytest.approx(0.35, abs=1e-6))
     drawn, distance = inverse_distance(able, 0, 0.5)
     assert (drawn, distance) == (1, pytest.approx(0.1, abs=1e-6))
-    cut = distribution(ROW, Settings(1.0, top_k=2), "llama.cpp")
+    cut = distribution(ROW, SamplerSettings(1.0, top_k=2), "llama.cpp")
     assert inverse_distance(cut, 4, 0.5)[1] == math.inf
 
 
 def test_the_margin_is_in_logits_whatever_the_temperature():
-    able = distribution(ROW, Settings(0.5), "transformers")
+    able = distribution(ROW, SamplerSettings(0.5), "transformers")
     noise = np.ones(5)
     assert gumbel_margin(able, 0, noise, 0.5) == (0, 0.0)
     drawn, margin = gumbel_margin(able, 2, noise, 0.5)
@@ -99,7 +99,7 @@ def test_what_pytorch_draws_has_no_margin():
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 2, (40, 300)).astype(np.float32)
     torch.manual_seed(11)
-    settings, noise = Settings(0.8, top_k=50), torch_exponentials(11, 300)
+    settings, noise = SamplerSettings(0.8, top_k=50), torch_exponentials(11, 300)
     for row in rows:
         able = distribution(row, settings, "transformers")
         p = np.zeros(300, np.float32)
@@ -108,7 +108,9 @@ def test_what_pytorch_draws_has_no_margin():
         assert gumbel_margin(able, token, next(noise), 0.8) == (token, 0.0)
 
 
-@pytest.mark.parametrize("settings", [Settings(0.8, 0.95, 40, 0.05), Settings(1.3, 0.9), Settings(1.0, top_k=7)])
+@pytest.mark.parametrize(
+    "settings", [SamplerSettings(0.8, 0.95, 40, 0.05), SamplerSettings(1.3, 0.9), SamplerSettings(1.0, top_k=7)]
+)
 def test_what_llama_cpp_draws_has_no_distance(settings):
     c = pytest.importorskip("llama_cpp")
     chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
@@ -138,7 +140,7 @@ def test_what_llama_cpp_draws_has_no_distance(settings):
 )
 def test_a_surprise_has_mean_zero_and_the_variance_it_says(logits, temperature, top_p, top_k):
     row = np.array(logits, np.float32)
-    able = distribution(row, Settings(temperature, top_p, top_k), "transformers")
+    able = distribution(row, SamplerSettings(temperature, top_p, top_k), "transformers")
     told = [surprise(able, row, int(token), temperature) for token in able.tokens]
     p = able.probabilities
     assert sum(p * [value for value, _ in told]) == pytest.approx(0, abs=1e-9)
@@ -146,7 +148,7 @@ def test_a_surprise_has_mean_zero_and_the_variance_it_says(logits, temperature, 
 
 
 def test_a_token_that_was_cut_off_has_a_finite_surprise():
-    able = distribution(ROW, Settings(1.0, top_k=2), "")
+    able = distribution(ROW, SamplerSettings(1.0, top_k=2), "")
     score, _ = surprise(able, ROW, 4, 1.0)
     p = softmax(ROW[:2].astype(np.float64))
     assert score == pytest.approx(-math.log(0.05) + p @ np.log([0.4, 0.3]), rel=1e-5)

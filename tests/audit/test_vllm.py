@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from intact.audit.distribution import distribution
 from intact.audit.generators import cuda_exponentials, torch_exponentials
-from intact.audit.log import Settings, read_log
+from intact.audit.log import SamplerSettings, read_log
 from intact.audit.scores import gumbel_margin, kind_of
 from intact.errors import LogError
 from intact.numerics.sampling import philox4x32
@@ -48,7 +48,7 @@ def test_what_vllm_draws_on_a_cpu_is_found_again(settings):
     for row in np.random.default_rng(0).normal(0, 2.5, (30, 500)).astype(np.float32):
         logits = masked(torch.from_numpy(row).expand(2, -1), **given)
         for token, noise in zip(draw(logits, generators), noises, strict=True):
-            able = distribution(row, Settings(**given), "vllm")
+            able = distribution(row, SamplerSettings(**given), "vllm")
             assert np.flatnonzero(np.isfinite(logits[0].numpy())).tolist() == sorted(able.tokens.tolist())
             assert gumbel_margin(able, token, next(noise), 0.7) == (token, 0.0)
 

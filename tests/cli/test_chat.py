@@ -2,7 +2,7 @@
 
 import json
 
-from intact.cli.chat import Conversation
+from intact.cli.chat import ChatSession
 from support.speaker import SENTENCE
 
 SAMPLING = {"max_tokens": 100, "top_p": 1.0}
@@ -49,7 +49,7 @@ def test_a_message_that_does_not_fit_has_a_line_too(intact_command, speaker):
 
 
 def test_an_answer_cut_short_stays_in_the_conversation(speaker):
-    talk = Conversation(speaker, None, SAMPLING)
+    talk = ChatSession(speaker, None, SAMPLING)
     answer = talk.answer("one")
     for _ in range(3):
         next(answer)

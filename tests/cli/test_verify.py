@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import intact
-from intact.cli.verify import Entry, _line, _Verifier
+from intact.cli.verify import ReceiptLine, _line, _Verifier
 from intact.errors import ReceiptError
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, misses, missing
@@ -177,7 +177,7 @@ def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
     write_receipts(runs, [replace(true, header=replace(true.header, id=lie))])
     told = intact_command("verify", runs, "--model", path)
     assert (told.code, len(told.out.splitlines())) == (1, 1)
-    entry = Entry(runs, 1, 9, ReceiptError(lie))
+    entry = ReceiptLine(runs, 1, 9, ReceiptError(lie))
     (line,) = str(_line(entry, unreadable(entry.content))).splitlines()
     assert line.endswith("format: \ufffd[1A\ufffd[2K\ufffdrun.receipt:1  true  24 tokens\ufffd8m\ufffd")
     missing = intact_command("verify", runs.with_name(lie), "--model", path)
@@ -186,7 +186,7 @@ def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
 
 def test_large_receipts_are_not_read_ahead(path, runs):
     (run,) = read_receipts(runs, PARSERS)
-    entries = iter([Entry(runs, line, 1 << 19, run) for line in range(10)])
+    entries = iter([ReceiptLine(runs, line, 1 << 19, run) for line in range(10)])
     judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False).run(entries)
     next(judged)
     assert len(list(entries)) == 8
@@ -206,7 +206,7 @@ def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
         return model
 
     several = first, claiming(second, profile="fp32"), claiming(third, bits=4)
-    entries = iter([Entry(answers, line, 9, one) for line, one in enumerate(several)])
+    entries = iter([ReceiptLine(answers, line, 9, one) for line, one in enumerate(several)])
     verdicts = [verdict.outcome for _, _, verdict in _Verifier(load, (), None, None, False).run(entries)]
     assert (verdicts, len(alive)) == (["true", "false", "false"], 3)
 

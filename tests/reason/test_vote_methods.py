@@ -20,7 +20,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers.likelihood import Likelihood
+from intact.score.scorers.likelihood import LikelihoodScorer
 from support.enumeration import Oracle, Player, law, outcomes
 from support.markov import MarkovBackend
 from support.script import Reply, ScriptBackend
@@ -195,7 +195,7 @@ def confidence_of(name: str, reply: Reply, cap: int | None = None, **parameters:
     problem = Problem("p", "A or B?", lambda text: text if text in ("A", "B") else None)
     driver = Driver(
         {"toy": ScriptBackend(reply)},
-        services=Services(lambda _: Likelihood()),
+        services=Services(lambda _: LikelihoodScorer()),
         sampling={"max_tokens": 4},
         budget=Budget(cap),
     )
@@ -340,7 +340,9 @@ def forced(oracle: Oracle, parameters: dict[str, Any]) -> tuple[Answer, list[Sta
 
 @pytest.mark.parametrize(("name", "parameters"), [("self_certainty", {"p": 50}), ("majority_of_bests", {"m": 1024})])
 def test_the_largest_exact_weights_fit_a_float(name: str, parameters: dict[str, Any]) -> None:
-    driver = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 2}, services=Services(lambda _: Likelihood()))
+    driver = Driver(
+        {"toy": MarkovBackend()}, sampling={"max_tokens": 2}, services=Services(lambda _: LikelihoodScorer())
+    )
     ((_, result),) = driver.solve([MethodJob(find(name), PROBLEM, {"n": 1024, **parameters})])
     assert (result.why, result.answer.answer in ("a", "b")) == ("done", True), result.error
     assert all(math.isfinite(votes) for votes in result.answer.votes.values())

@@ -4,7 +4,7 @@ import pytest
 
 from intact.errors import UndecidedError
 from intact.score import code
-from intact.tools.sandbox import Limits, protection, run
+from intact.tools.sandbox import ProgramLimits, protection, run
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_only_code_whose_tests_ran_to_the_end_passes(program, verdict):
 
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
 def test_an_endless_program_fails_by_its_steps_however_fast_the_machine_is():
-    limits = Limits(seconds=600, cpu_seconds=300, steps=100_000)
+    limits = ProgramLimits(seconds=600, cpu_seconds=300, steps=100_000)
     loop = "def f(x):\n    i = 0\n    while i < {}:\n        i += 1\n    return x + 1"
     assert code.passes(loop.format(90_000), ["assert f(1) == 2"], limits)
     assert not code.passes(loop.format(100_000), ["assert f(1) == 2"], limits)
@@ -95,7 +95,9 @@ def test_an_endless_program_fails_by_its_steps_however_fast_the_machine_is():
 
 
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
-@pytest.mark.parametrize("limits", [Limits(seconds=600, cpu_seconds=1), Limits(seconds=1.5, cpu_seconds=300)])
+@pytest.mark.parametrize(
+    "limits", [ProgramLimits(seconds=600, cpu_seconds=1), ProgramLimits(seconds=1.5, cpu_seconds=300)]
+)
 def test_where_time_ends_a_program_its_verdict_is_undecided(limits):
     for program in ("def f(x):\n    return x + 1\nsum(range(10**15))", "import time\ntime.sleep(1000)"):
         if "sleep" in program and limits.seconds > 10:
@@ -107,7 +109,7 @@ def test_where_time_ends_a_program_its_verdict_is_undecided(limits):
 @pytest.mark.skipif(protection().kind != "bubblewrap", reason="seccomp lets a program signal nobody, not even itself")
 def test_a_program_that_is_killed_from_outside_is_undecided():
     with pytest.raises(UndecidedError, match="a signal from outside ended it"):
-        code.passes("import os\nos.kill(os.getpid(), 9)", [], Limits(seconds=600, cpu_seconds=300))
+        code.passes("import os\nos.kill(os.getpid(), 9)", [], ProgramLimits(seconds=600, cpu_seconds=300))
 
 
 def test_a_mark_counts_only_as_the_last_line():

@@ -13,7 +13,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import LOGPROB_SCALE, Top
 from intact.reason.services import MethodJob, Services
-from intact.score.asking import asked, share
+from intact.score.prompts import ask_about, share
 from intact.score.scorers import find_scorer, scorers
 from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
@@ -131,12 +131,12 @@ def test_what_was_never_said_has_no_share():
 
 def test_a_question_about_a_text_holds_both():
     chat = Problem("p", (("system", "be brief"), ("user", "2+2?")))
-    ((role, content),) = asked(chat, written([0.5]), "Right?").prompt
+    ((role, content),) = ask_about(chat, written([0.5]), "Right?").prompt
     assert role == "user"
     assert "2+2?" in content
     assert "abc" in content
     assert "be brief" not in content
-    bare = asked(PROBLEM, written([0.5], text="{task}"), "Right?").prompt
+    bare = ask_about(PROBLEM, written([0.5], text="{task}"), "Right?").prompt
     assert bare == "Question: ask\n\nProposed answer: {task}\n\nRight?\nReply:"
 
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from intact.audit.distribution import distribution
 from intact.audit.generators import llama_uniforms
-from intact.audit.log import Settings
+from intact.audit.log import SamplerSettings
 
 
-def draw(model, prompt, count, settings: Settings, noise=0.0, seed=0, engine="llama.cpp"):
+def draw(model, prompt, count, settings: SamplerSettings, noise=0.0, seed=0, engine="llama.cpp"):
     """Tokens as an engine would draw them whose logits differ from ours by normal noise."""
     rng = np.random.default_rng(seed)
     uniforms = llama_uniforms(settings.seed or 0, count)
@@ -24,7 +24,7 @@ def draw(model, prompt, count, settings: Settings, noise=0.0, seed=0, engine="ll
     return tokens
 
 
-def record(prompt, tokens, settings: Settings, engine="llama.cpp", **more):
+def record(prompt, tokens, settings: SamplerSettings, engine="llama.cpp", **more):
     """A line of a log."""
     named = {name: getattr(settings, name) for name in ("temperature", "top_p", "top_k", "min_p", "seed")}
     return {"engine": engine, "prompt_tokens": list(prompt), "output_tokens": tokens, **named, **more}

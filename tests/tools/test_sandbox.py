@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 
 from intact.errors import ParameterError, SandboxError
-from intact.tools.sandbox import Limits, filters, protection, run
+from intact.tools.sandbox import ProgramLimits, filters, protection, run
 from intact.tools.sandbox.protection import Kind, Protection
 
 protections = importlib.import_module("intact.tools.sandbox.protection")  # the name in the package is the function
 
 KINDS: tuple[Kind, ...] = ("bubblewrap", "seccomp")
-LIMITS = Limits(seconds=30, cpu_seconds=2, memory=256 << 20)
+LIMITS = ProgramLimits(seconds=30, cpu_seconds=2, memory=256 << 20)
 
 
 @pytest.fixture(autouse=True)
@@ -352,13 +352,13 @@ print([attempt(lambda: open(folder + '/x', 'w')) for folder in {PACKAGES!r}])
 
 def test_a_strangers_program_never_runs_without_protection(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SandboxError, match="no protection against the code of a stranger"):
-        run("print(1)", using="none", stranger=True)
+        run("print(1)", using="none", untrusted=True)
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     with pytest.raises(SandboxError, match="INTACT_SANDBOX=none, or the caller, asked for it"):
-        run("print(1)", stranger=True)
+        run("print(1)", untrusted=True)
 
 
-LONG = Limits(seconds=600, cpu_seconds=300)
+LONG = ProgramLimits(seconds=600, cpu_seconds=300)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ UNCOUNTED = "print('begun', flush=True)\nsum(range(10**15))"
 
 
 def test_what_no_step_counts_ends_with_the_processor_time_and_settles_nothing(using: Kind) -> None:
-    outcome = run(UNCOUNTED, limits=Limits(seconds=600, cpu_seconds=1), using=using)
+    outcome = run(UNCOUNTED, limits=ProgramLimits(seconds=600, cpu_seconds=1), using=using)
     assert (outcome.stdout, outcome.ended) == ("begun\n", "time")
     assert not outcome.settled
 
@@ -480,14 +480,14 @@ def test_deafness_to_the_first_signal_does_not_help() -> None:
     if not _works("bubblewrap"):
         pytest.skip("needs bubblewrap")
     code = f"import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\n{UNCOUNTED}"
-    outcome = run(code, limits=Limits(seconds=600, cpu_seconds=1), using="bubblewrap")
+    outcome = run(code, limits=ProgramLimits(seconds=600, cpu_seconds=1), using="bubblewrap")
     assert outcome.status == -signal.SIGKILL
     assert not outcome.settled
 
 
 @pytest.mark.parametrize("first", ["", "import os\nos.close(1)\nos.close(2)\n"])
 def test_sleeping_ends_with_the_wall_time(using: Kind, first: str) -> None:
-    outcome = run(first + "import time\ntime.sleep(1000)", limits=Limits(seconds=1.5), using=using)
+    outcome = run(first + "import time\ntime.sleep(1000)", limits=ProgramLimits(seconds=1.5), using=using)
     assert outcome.ended == "time"
     assert outcome.seconds >= 1.5
 
@@ -499,10 +499,12 @@ def test_memory_is_capped(using: Kind) -> None:
 
 
 def test_output_is_capped_to_the_byte(using: Kind) -> None:
-    outcome = run("while True:\n    print('x' * 99)", limits=Limits(output=100_000), using=using)
+    outcome = run("while True:\n    print('x' * 99)", limits=ProgramLimits(output=100_000), using=using)
     assert (outcome.ended, len(outcome.stdout)) == ("output", 100_000)
     both = run(
-        "import sys\nsys.stderr.write('e' * 10)\nsys.stdout.write('o' * 10)", limits=Limits(output=20), using=using
+        "import sys\nsys.stderr.write('e' * 10)\nsys.stdout.write('o' * 10)",
+        limits=ProgramLimits(output=20),
+        using=using,
     )
     assert (both.ended, both.stdout, both.stderr) == ("ok", "o" * 10, "e" * 10)
 
@@ -530,7 +532,7 @@ except OSError as error:
     print(error.strerror, n)
 """
     for _ in range(2):
-        outcome = run(code, limits=Limits(scratch=4 << 20), using="bubblewrap")
+        outcome = run(code, limits=ProgramLimits(scratch=4 << 20), using="bubblewrap")
         assert outcome.stdout == "[]\nNo space left on device 4\n"
 
 
@@ -643,7 +645,7 @@ def test_a_protection_that_fails_is_no_fault_of_the_program_and_is_tried_again(t
 )
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ParameterError, match=next(iter(limits))):
-        Limits(**limits)  # type: ignore[arg-type]
+        ProgramLimits(**limits)  # type: ignore[arg-type]
 
 
 def test_a_protection_that_fails_is_not_tried_for_every_program(monkeypatch: pytest.MonkeyPatch) -> None:

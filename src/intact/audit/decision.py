@@ -39,7 +39,7 @@ Verdict = Literal["consistent", "suspicious"]
 
 @dataclass(frozen=True)
 class Honest:
-    """What honest logs of an engine scored.
+    """The scores of honest logs of an engine.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def in_blocks(scores: Iterable[float], clip: float) -> tuple[float, ...]:
 
 
 def honest_from(scored: Sequence[Scored], kind: Kind, engine: str, model: str, profile: str) -> Honest:
-    """What honest responses are to be compared with.
+    """Summarise honest responses for comparison.
 
     Raises
     ------
@@ -135,9 +135,9 @@ def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
     """The scores of one kind, response by response."""
     for one in scored:
         if kind == "logprobs":
-            told = [] if one.response.entry.logprobs is None else [token.off for token in one.scores]
-            if told or one.prompt_off:
-                yield [*one.prompt_off, *(math.inf if off is None else off for off in told)]
+            offsets = [] if one.response.entry.logprobs is None else [token.off for token in one.scores]
+            if offsets or one.prompt_off:
+                yield [*one.prompt_off, *(math.inf if off is None else off for off in offsets)]
         elif kind == "likelihood" and one.kind != "greedy":
             yield [token.surprise for token in one.scores if token.surprise is not None]
         elif one.kind == kind:
@@ -154,14 +154,14 @@ def measured() -> tuple[Honest, ...]:
 
 
 def comparable(kind: Kind, engine: str, profile: Profile) -> tuple[Honest, ...]:
-    """What was measured of an engine, or else of any: under the profile, or under int8, which is noisier."""
+    """Return what was measured of an engine, or else of any: under the profile, or under int8, which is noisier."""
     some = [honest for honest in measured() if honest.kind == kind and honest.profile in (profile, "int8")]
     own = [honest for honest in some if honest.engine == family(engine)]
     return tuple([honest for honest in own if honest.profile == profile] or own or some)
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One kind of evidence in a log.
 
     Attributes
@@ -198,8 +198,8 @@ class Unjudged:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a log says about its origin.
+class AuditReport:
+    """The findings about a log's origin.
 
     Attributes
     ----------
@@ -209,23 +209,23 @@ class Report:
         Probability of calling an honest log suspicious, over all findings.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     alpha: float
     unjudged: tuple[Unjudged, ...] = ()
 
-    def suspicious(self, finding: Finding) -> bool:
-        """Whether one finding alone makes the log suspicious (Bonferroni)."""
+    def suspicious(self, finding: AuditFinding) -> bool:
+        """Return true if one finding alone makes the log suspicious (Bonferroni)."""
         return finding.p < self.alpha / len(self.findings)
 
     @property
     def verdict(self) -> Verdict:
-        """Whether anything is."""
+        """Suspicious if any finding is."""
         return "suspicious" if any(map(self.suspicious, self.findings)) else "consistent"
 
 
 def judge(
     scored: Sequence[Scored], profile: Profile, honest: Sequence[Honest] | None = None, alpha: float = ALPHA
-) -> Report:
+) -> AuditReport:
     """Judge a log.
 
     Parameters
@@ -241,7 +241,7 @@ def judge(
     """
     kinds: list[Kind] = ["greedy", "gumbel", "inverse", "likelihood", "logprobs"]
     engines = {one.response.entry.engine for one in scored}
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     unjudged: list[Unjudged] = []
     for kind in kinds:
         texts = [text for text in values_of(scored, kind) if text]
@@ -267,12 +267,12 @@ def judge(
             if short
             else "there is nothing to compare with: give a log that is known to be honest (--honest)"
         )
-    return Report(tuple(findings), alpha, tuple(unjudged))
+    return AuditReport(tuple(findings), alpha, tuple(unjudged))
 
 
 def _compare(
     scored: Sequence[Scored], kind: Kind, texts: Sequence[Sequence[float]], others: Sequence[Honest]
-) -> Finding:
+) -> AuditFinding:
     flat = np.array([value for text in texts for value in text])
     tried = []
     for one in others:
@@ -280,14 +280,14 @@ def _compare(
         tried.append((one.tail(score, len(flat)), score, one))
     p, score, kindest = max(tried, key=lambda entry: entry[0])
     against = f"honest {kindest.engine or 'log'}, {kindest.model}"
-    return Finding(kind, len(texts), len(flat), score, kindest.mean, p, _matches(scored, kind), against)
+    return AuditFinding(kind, len(texts), len(flat), score, kindest.mean, p, _matches(scored, kind), against)
 
 
-def _surprise(scored: Sequence[Scored], responses: int, count: int) -> Finding:
+def _surprise(scored: Sequence[Scored], responses: int, count: int) -> AuditFinding:
     tokens = [token for one in scored for token in one.scores]
     total = sum(token.surprise or 0.0 for token in tokens)
     p = surprise_tail(total, sum(token.variance or 0.0 for token in tokens), count)
-    return Finding("likelihood", responses, count, total / count, 0.0, p, None, "the claimed distribution itself")
+    return AuditFinding("likelihood", responses, count, total / count, 0.0, p, None, "the claimed distribution itself")
 
 
 def surprise_tail(total: float, variance: float, tokens: int) -> float:

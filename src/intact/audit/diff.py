@@ -1,4 +1,4 @@
-"""Where two runs part, and what a model says about that place."""
+"""Find where two answers diverge, and explain it by a model's logits there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from intact.audit.recompute import output_logits
-from intact.audit.runs import Run
+from intact.audit.runs import AnswerRecord
 from intact.audit.scores import log_probability
 from intact.errors import LogError
 from intact.library import Model
@@ -41,8 +41,8 @@ class Parting:
         0; None where a run has none.
     """
 
-    a: Run
-    b: Run
+    a: AnswerRecord
+    b: AnswerRecord
     unit: str
     common: int
     equal: bool
@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model says about the place where runs part.
+    """A model's logits at the place where two answers diverge.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Explanation:
     near_tie: bool
 
 
-def compare(a: Run, b: Run) -> Parting:
+def compare(a: AnswerRecord, b: AnswerRecord) -> Parting:
     """Find where two runs part."""
     if a.tokens is not None and b.tokens is not None:
         unit, one, other = "tokens", list[Any](a.tokens), list[Any](b.tokens)
@@ -102,7 +102,7 @@ def compare(a: Run, b: Run) -> Parting:
     )
 
 
-def _off(a: Run, b: Run, common: int) -> tuple[float, int | None] | None:
+def _off(a: AnswerRecord, b: AnswerRecord, common: int) -> tuple[float, int | None] | None:
     if a.logprobs is None or b.logprobs is None or not common:
         return None
     distance = np.abs(np.array(a.logprobs[:common]) - np.array(b.logprobs[:common]))

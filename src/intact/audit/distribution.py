@@ -1,4 +1,4 @@
-"""What an engine draws from: logits after temperature, top_k, top_p and min_p, in the order that it applies them."""
+"""The distribution that an engine draws from: logits after temperature, top_k, top_p and min_p, in its order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.audit.log import Settings
+from intact.audit.log import SamplerSettings
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 
 
 class Distribution(NamedTuple):
-    """What may be drawn at one position.
+    """The tokens that may be drawn at one position.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Distribution(NamedTuple):
         return softmax(self.logits)
 
     def place(self, token: int) -> int | None:
-        """Where a token stands, or None if it cannot be drawn."""
+        """Return a token's place, or None if it cannot be drawn."""
         found = np.flatnonzero(self.tokens == token)
         return int(found[0]) if len(found) else None
 
@@ -52,7 +52,7 @@ def softmax(logits: Floats) -> Floats:
     return p
 
 
-def distribution(logits: NDArray[np.floating], settings: Settings, engine: str) -> Distribution:
+def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine: str) -> Distribution:
     """The distribution over tokens, for a temperature above 0.
 
     Parameters
@@ -85,7 +85,7 @@ def distribution(logits: NDArray[np.floating], settings: Settings, engine: str) 
     return Distribution(tokens, values)
 
 
-def _ordered(logits: NDArray[np.floating], settings: Settings) -> NDArray[np.int64]:
+def _ordered(logits: NDArray[np.floating], settings: SamplerSettings) -> NDArray[np.int64]:
     k, size = settings.top_k, len(logits)
     if 0 < k < size:
         least = np.partition(logits, size - k)[size - k]

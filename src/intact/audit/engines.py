@@ -1,4 +1,4 @@
-"""Which engine a log's own name for it means."""
+"""Recognise an engine by the name that a log gives it."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ READ = """
     engine prompt_tokens prompt messages output_tokens text pieces logprobs prompt_logprobs temperature top_p top_k
     min_p seed device gpu_threads batch stop stop_strings
 """
-"""What is read of a response; and"""
-BESIDE = """
+"""The fields of a response that are read."""
+IGNORED = """
     model n stream stream_options max_tokens max_completion_tokens max_new_tokens top_logprobs echo user metadata id
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
@@ -93,13 +93,13 @@ DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
 """An A100's. Newer data centre GPUs run more; beyond the size of a vocabulary it makes no difference."""
 
-Told = float | Mapping[int, float] | None
-"""What a log says of a token of the prompt: a log-probability, or those of several tokens, or nothing."""
+PromptLogprob = float | Mapping[int, float] | None
+"""An entry for a token of the prompt: a log-probability, those of several tokens, or None."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How tokens were drawn, as the log says. What it does not name is off.
+class SamplerSettings:
+    """The sampler settings that a log names; settings that it does not name are off.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """One response of a log.
 
     Attributes
@@ -132,7 +132,7 @@ class Entry:
         Token ids, a text, or the messages of a conversation.
     output
         Token ids, or None.
-    pieces
+    token_bytes
         What each token stands for, where an endpoint gave bytes instead of ids, or None.
     text
         The text, or None.
@@ -154,21 +154,21 @@ class Entry:
 
     where: str
     engine: str
-    settings: Settings
+    settings: SamplerSettings
     prompt: tuple[int, ...] | str | tuple[Mapping[str, Any], ...]
     output: tuple[int, ...] | None
-    pieces: tuple[bytes, ...] | None
+    token_bytes: tuple[bytes, ...] | None
     text: str | None
     logprobs: tuple[float, ...] | None
     batch: int = 1
     device: str = ""
     gpu_threads: int = GPU_THREADS
-    prompt_logprobs: tuple[Told, ...] | None = None
+    prompt_logprobs: tuple[PromptLogprob, ...] | None = None
     stops: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
 
-def read_log(path: Path) -> list[Entry]:
+def read_log(path: Path) -> list[LogEntry]:
     """Read a log.
 
     Raises
@@ -209,7 +209,7 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
+def entries_of(record: Mapping[str, Any], where: str) -> Iterator[LogEntry]:
     """The responses of one object: a record of the audit's own format, an exchange with an endpoint, or vLLM's own."""
     if "response" in record or "choices" in record:
         exchanges = unfold(record, where)
@@ -221,23 +221,23 @@ def entries_of(record: Mapping[str, Any], where: str) -> Iterator[Entry]:
         yield _entry(exchange, where if len(exchanges) == 1 else f"{where}, choice {index}")
 
 
-def _entry(record: Mapping[str, Any], where: str) -> Entry:
+def _entry(record: Mapping[str, Any], where: str) -> LogEntry:
     _refuse_unknown_distributions(record, where)
     tokens = _tokens(record, "output_tokens", where)
-    text, pieces = _optional(record, "text", str, where), record.get("pieces")
+    text, token_bytes = _optional(record, "text", str, where), record.get("pieces")
     logprobs = _numbers(record, "logprobs", where)
-    if tokens is None and text is None and pieces is None:
+    if tokens is None and text is None and token_bytes is None:
         raise LogError(f"{where}: there is no output: expected output_tokens (a list of token ids) or text")
-    count = len(tokens) if tokens is not None else len(pieces) if pieces is not None else None
+    count = len(tokens) if tokens is not None else len(token_bytes) if token_bytes is not None else None
     if logprobs is not None and len(logprobs) != count:
         raise LogError(f"{where}: {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
-    return Entry(
+    return LogEntry(
         where,
         str(record.get("engine") or "").lower(),
         _settings(record, where),
         _prompt(record, where),
         tokens,
-        pieces,
+        token_bytes,
         text,
         logprobs,
         _integer(record, "batch", 1, where, 1),
@@ -245,7 +245,7 @@ def _entry(record: Mapping[str, Any], where: str) -> Entry:
         _integer(record, "gpu_threads", GPU_THREADS, where, 256),
         _prompt_logprobs(record, where),
         _stops(record, where),
-        tuple(sorted(record.keys() - {*READ.split(), *BESIDE.split(), *NEUTRAL})),
+        tuple(sorted(record.keys() - {*READ.split(), *IGNORED.split(), *NEUTRAL})),
     )
 
 
@@ -260,7 +260,7 @@ def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(one for one in found if one)
 
 
-def _settings(record: Mapping[str, Any], where: str) -> Settings:
+def _settings(record: Mapping[str, Any], where: str) -> SamplerSettings:
     if record.get("temperature") is None:
         raise LogError(f"{where}: temperature is missing: the audit needs the one that was asked for (0 for greedy)")
     temperature = _number(record, "temperature", 0.0, where, (0.0, 100.0))
@@ -270,7 +270,7 @@ def _settings(record: Mapping[str, Any], where: str) -> Settings:
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise LogError(f"{where}: seed must be an integer or null, got {seed!r:.40}")
     top_k = _integer(record, "top_k", 0, where, -1)
-    return Settings(
+    return SamplerSettings(
         temperature,
         _number(record, "top_p", 1.0, where, (0.0, 1.0)),
         max(0, top_k),
@@ -286,18 +286,18 @@ def _device(record: Mapping[str, Any], where: str) -> str:
     return device or ""
 
 
-def _prompt_logprobs(record: Mapping[str, Any], where: str) -> tuple[Told, ...] | None:
+def _prompt_logprobs(record: Mapping[str, Any], where: str) -> tuple[PromptLogprob, ...] | None:
     value = _optional(record, "prompt_logprobs", list, where)
     if value is None:
         return None
-    found: list[Told] = []
-    for index, told in enumerate(value):
+    found: list[PromptLogprob] = []
+    for index, given in enumerate(value):
         name = f"prompt_logprobs[{index}]"
-        if isinstance(told, dict):
-            several = {token: _log_probability(number, name, where) for token, number in told.items()}
+        if isinstance(given, dict):
+            several = {token: _log_probability(number, name, where) for token, number in given.items()}
             found.append({_token_id(token, name, where): number for token, number in several.items()})
         else:
-            found.append(None if told is None else _log_probability(told, name, where))
+            found.append(None if given is None else _log_probability(given, name, where))
     return tuple(found)
 
 

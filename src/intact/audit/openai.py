@@ -59,14 +59,14 @@ def _prompts(given: Any, choices: int, where: str) -> list[dict[str, Any]]:
 
 
 def _prompt(response: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
-    """What vLLM tells about the prompt: in the choice (completions) or beside the choices (chats)."""
+    """Return vLLM's fields about the prompt: in the choice (completions) or next to the choices (chats)."""
     names = {"prompt_token_ids": "prompt_tokens", "prompt_logprobs": "prompt_logprobs"}
-    told = {own: choice.get(name, response.get(name)) for name, own in names.items()}
-    return {name: value for name, value in told.items() if value is not None}
+    logprobs = {own: choice.get(name, response.get(name)) for name, own in names.items()}
+    return {name: value for name, value in logprobs.items() if value is not None}
 
 
 def _echoed(request: Mapping[str, Any], response: Mapping[str, Any], prompts: int, where: str) -> int:
-    """How many tokens of the prompt stand before those of the answer."""
+    """Return the number of prompt tokens before those of the answer."""
     if not request.get("echo"):
         return 0
     usage = response.get("usage")
@@ -81,16 +81,18 @@ def _choice(choice: Mapping[str, Any], where: str, echoed: int) -> dict[str, Any
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
     found: dict[str, Any] = {"text": None if echoed else text, "pieces": None}
     names: list[Mapping[str, Any]] = []
-    told = choice.get("logprobs")
-    told = told if isinstance(told, dict) else {}
-    if isinstance(told.get("content"), list):
-        names = told["content"]
+    logprobs = choice.get("logprobs")
+    logprobs = logprobs if isinstance(logprobs, dict) else {}
+    if isinstance(logprobs.get("content"), list):
+        names = logprobs["content"]
         if not all(isinstance(token, dict) for token in names):
             raise LogError(f"{where}: logprobs.content must be a list of objects")
         found["logprobs"] = [token.get("logprob") for token in names]
-    elif isinstance(told.get("tokens"), list) and isinstance(told.get("token_logprobs"), list):  # the older completions
-        names = [{"token": token} for token in told["tokens"][echoed:]]
-        found["logprobs"] = told["token_logprobs"][echoed:]
+    elif isinstance(logprobs.get("tokens"), list) and isinstance(
+        logprobs.get("token_logprobs"), list
+    ):  # the older completions
+        names = [{"token": token} for token in logprobs["tokens"][echoed:]]
+        found["logprobs"] = logprobs["token_logprobs"][echoed:]
     ids = [token_id(token.get("token")) for token in names]
     if isinstance(choice.get("token_ids"), list):
         found["output_tokens"] = choice["token_ids"]

@@ -10,9 +10,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.audit.log import Entry
-from intact.audit.scores import Kind, Scorer, TokenScore, kind_of, log_probability
-from intact.audit.tokens import Reader, Response
+from intact.audit.log import LogEntry
+from intact.audit.scores import Kind, ResponseScorer, TokenScore, kind_of, log_probability
+from intact.audit.tokens import Response, ResponseReader
 from intact.engine.scheduler import SCORED_ROWS
 from intact.library import Model
 
@@ -28,20 +28,20 @@ class Scored:
     """Distances of the engine's log-probabilities from ours over the prompt, where the log has them."""
 
 
-def read_all(model: Model, entries: Sequence[Entry], now: datetime | None = None) -> list[Response]:
+def read_all(model: Model, entries: Sequence[LogEntry], now: datetime | None = None) -> list[Response]:
     """Return all responses in the model's tokens; nothing is computed before every one of them is known to fit.
 
     Parameters
     ----------
     now : datetime, optional
-        As of `Reader`.
+        As of `ResponseReader`.
 
     Raises
     ------
     LogError
-        As `Reader.response`.
+        As `ResponseReader.response`.
     """
-    reader = Reader(model.tokenizer, model.program.vocabulary, model.context, now)
+    reader = ResponseReader(model.tokenizer, model.program.vocabulary, model.context, now)
     return [reader.response(entry) for entry in entries]
 
 
@@ -55,22 +55,24 @@ def score(
     """Score responses one after the other; `progress` is told of the output tokens that are done."""
     for response in responses:
         kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one token more, and all draws are shifted
-        scorer = Scorer(response.entry, kind, response.output, model.program.vocabulary)
+        scorer = ResponseScorer(response.entry, kind, response.output, model.program.vocabulary)
         scores: list[TokenScore] = []
         off: list[float] = []
-        asked = response.prompt[1:] if response.told else []  # nothing comes before the first
-        for logits in output_logits(model, response.prompt, response.output, whole=bool(response.told)):
-            some = asked[len(off) : len(off) + len(logits)]
-            off += [abs(_told(response, len(off) + i) - log_probability(logits[i], t)) for i, t in enumerate(some)]
+        claimed = response.prompt[1:] if response.prompt_logprobs else []  # nothing comes before the first
+        for logits in output_logits(model, response.prompt, response.output, whole=bool(response.prompt_logprobs)):
+            some = claimed[len(off) : len(off) + len(logits)]
+            off += [
+                abs(_prompt_logprob(response, len(off) + i) - log_probability(logits[i], t)) for i, t in enumerate(some)
+            ]
             scores.extend(scorer.push(logits[len(some) :]))
             progress(len(logits) - len(some))
         yield Scored(response, kind, tuple(scores), tuple(distance for distance in off if distance == distance))
 
 
-def _told(response: Response, index: int) -> float:
-    """What the log says of the prompt's token after the one at an index; not a number where it says nothing."""
-    told = response.told[index + 1]
-    return math.nan if told is None else told
+def _prompt_logprob(response: Response, index: int) -> float:
+    """Return the logged log-probability of the prompt's token after the one at an index; NaN if there is none."""
+    given = response.prompt_logprobs[index + 1]
+    return math.nan if given is None else given
 
 
 def output_logits(

@@ -1,4 +1,4 @@
-"""What two runs are read from: receipts, logs in the audit's format, and what ``intact run --json`` prints."""
+"""Read answers to compare: from receipts, logs in the audit's format, and the output of ``intact run --json``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intact.audit.log import MOST_BYTES, Entry, entries_of, parse
+from intact.audit.log import MOST_BYTES, LogEntry, entries_of, parse
 from intact.engine.completion import LOGPROB_SCALE
 from intact.errors import LogError
 from intact.receipts.document import FORMAT, Receipt
 
 
 @dataclass(frozen=True)
-class Run:
+class AnswerRecord:
     """One answer, as far as a file tells.
 
     Attributes
@@ -39,7 +39,7 @@ class Run:
     about: Mapping[str, Any]
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path) -> list[AnswerRecord]:
     """Read a file's answers.
 
     Raises
@@ -62,14 +62,14 @@ def read_runs(path: Path) -> list[Run]:
     return [run for number, line in lines for run in _line(line, f"{path}, line {number}")]
 
 
-def _line(line: bytes, where: str) -> list[Run]:
+def _line(line: bytes, where: str) -> list[AnswerRecord]:
     record = parse(line, where)
     if record.get("format") == FORMAT:
         return [_receipt(Receipt.parse(line.strip()), where)]
     return [_run(entry) for entry in entries_of(record, where)]
 
 
-def _receipt(receipt: Receipt, where: str) -> Run:
+def _receipt(receipt: Receipt, where: str) -> AnswerRecord:
     request, output = receipt.header.request, receipt.output
     logprobs = None if output.logprobs is None else tuple(value / LOGPROB_SCALE for value in output.logprobs)
     about = {
@@ -80,10 +80,10 @@ def _receipt(receipt: Receipt, where: str) -> Run:
         "temperature": float(request.parameters.temperature),
         "seed": request.parameters.seed,
     }
-    return Run(where, output.tokens, output.text, request.prompt, logprobs, about)
+    return AnswerRecord(where, output.tokens, output.text, request.prompt, logprobs, about)
 
 
-def _completions(record: Mapping[str, Any], where: str) -> list[Run]:
+def _completions(record: Mapping[str, Any], where: str) -> list[AnswerRecord]:
     answers = record["completions"]
     if not isinstance(answers, list) or not answers or not all(isinstance(answer, dict) for answer in answers):
         raise LogError(f"{where}: completions must be a list of objects, as intact run --json prints them")
@@ -92,24 +92,24 @@ def _completions(record: Mapping[str, Any], where: str) -> list[Run]:
     return [_completion(answer, f"{where}, completion {index}", about) for index, answer in enumerate(answers)]
 
 
-def _completion(answer: Mapping[str, Any], where: str, about: Mapping[str, Any]) -> Run:
+def _completion(answer: Mapping[str, Any], where: str, about: Mapping[str, Any]) -> AnswerRecord:
     tokens: Any = answer.get("tokens")
     logprobs: Any = answer.get("logprobs")
     if not _integers(tokens) or not (logprobs is None or (_integers(logprobs) and len(logprobs) == len(tokens))):
         raise LogError(f"{where}: tokens must be a list of token ids, and logprobs null or an integer for each of them")
     scaled = None if logprobs is None else tuple(value / LOGPROB_SCALE for value in logprobs)
-    return Run(where, tuple(tokens), str(answer.get("text", "")), None, scaled, about)
+    return AnswerRecord(where, tuple(tokens), str(answer.get("text", "")), None, scaled, about)
 
 
 def _integers(value: object) -> bool:
     return isinstance(value, Sequence) and all(isinstance(item, int) and not isinstance(item, bool) for item in value)
 
 
-def _run(entry: Entry) -> Run:
+def _run(entry: LogEntry) -> AnswerRecord:
     settings = entry.settings
     about = {"engine": entry.engine or None, "temperature": settings.temperature, "top_p": settings.top_p}
     about |= {"top_k": settings.top_k, "min_p": settings.min_p, "seed": settings.seed}
     tokens, text = entry.output, entry.text
-    if tokens is None and text is None and entry.pieces is not None:
-        text = b"".join(entry.pieces).decode("utf-8", "replace")
-    return Run(entry.where, tokens, text, entry.prompt, entry.logprobs, about)
+    if tokens is None and text is None and entry.token_bytes is not None:
+        text = b"".join(entry.token_bytes).decode("utf-8", "replace")
+    return AnswerRecord(entry.where, tokens, text, entry.prompt, entry.logprobs, about)

@@ -1,4 +1,4 @@
-"""What each token of a response says about where it came from (docs/audit.md has the formulas)."""
+"""Score each token of a response as evidence of its origin (docs/audit.md has the formulas)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intact.audit.distribution import Distribution, Floats, distribution, softmax
 from intact.audit.engines import family
 from intact.audit.generators import RANDOM_SEED, cuda_exponentials, llama_uniforms, torch_exponentials
-from intact.audit.log import Entry
+from intact.audit.log import LogEntry
 
 Kind = Literal["greedy", "gumbel", "inverse", "likelihood", "logprobs"]
 KINDS: dict[Kind, str] = {
@@ -46,8 +46,8 @@ class TokenScore(NamedTuple):
     off: float | None
 
 
-def kind_of(entry: Entry, ignore_seed: bool = False) -> Kind:
-    """How a response's tokens can be checked."""
+def kind_of(entry: LogEntry, ignore_seed: bool = False) -> Kind:
+    """Return the kind of check that a response's tokens allow."""
     settings, engine = entry.settings, family(entry.engine)
     if settings.temperature == 0:
         return "greedy"
@@ -59,10 +59,10 @@ def kind_of(entry: Entry, ignore_seed: bool = False) -> Kind:
     return "gumbel" if known and settings.seed < 1 << 63 else "likelihood"
 
 
-class Scorer:
+class ResponseScorer:
     """Scores the tokens of one response, in order."""
 
-    def __init__(self, entry: Entry, kind: Kind, output: list[int], vocabulary: int) -> None:
+    def __init__(self, entry: LogEntry, kind: Kind, output: list[int], vocabulary: int) -> None:
         self._entry, self._kind, self._output = entry, kind, output
         self._engine, self._place = family(entry.engine), 0
         seed = entry.settings.seed
@@ -83,8 +83,8 @@ class Scorer:
         for row in logits:
             token, place = self._output[self._place], self._place
             self._place += 1
-            told = self._entry.logprobs
-            off = None if told is None else abs(told[place] - log_probability(row, token))
+            logprobs = self._entry.logprobs
+            off = None if logprobs is None else abs(logprobs[place] - log_probability(row, token))
             if self._kind == "greedy":
                 best = int(row.argmax())
                 yield TokenScore(best, float(row[best]) - float(row[token]), None, None, off)
@@ -121,7 +121,7 @@ def inverse_distance(able: Distribution, token: int, uniform: float) -> tuple[in
 
 
 def surprise(able: Distribution, row: NDArray[np.float32], token: int, temperature: float) -> tuple[float, float]:
-    """How much less likely a token is than expected of one drawn from `able`: nats with mean 0, and their variance.
+    """Return how much less likely a token is than expected of one drawn from `able`: nats of mean 0; their variance.
 
     Likelihoods are those before any truncation, so that a token which was cut off has one too.
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from intact.audit.log import Entry
+from intact.audit.log import LogEntry
 from intact.clock import current
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation, Tokenizer
@@ -24,18 +24,18 @@ class Response:
         Token ids.
     retokenised
         Whether the output was a text, so that its tokens may not be those that the engine drew.
-    told
+    prompt_logprobs
         The engine's log-probabilities of the prompt's tokens, None where it has none; empty where the log has none.
     """
 
-    entry: Entry
+    entry: LogEntry
     prompt: list[int]
     output: list[int]
     retokenised: bool = False
-    told: tuple[float | None, ...] = ()
+    prompt_logprobs: tuple[float | None, ...] = ()
 
 
-class Reader:
+class ResponseReader:
     """Reads entries with one model's tokenizer.
 
     Parameters
@@ -55,7 +55,7 @@ class Reader:
         self._now = now or current()
         self._ids: dict[bytes, int] | None = None
 
-    def response(self, entry: Entry) -> Response:
+    def response(self, entry: LogEntry) -> Response:
         """Give an entry's tokens.
 
         Raises
@@ -67,8 +67,8 @@ class Reader:
         if entry.output is not None:
             output = list(self._checked(entry.output, "output_tokens", entry))
             self._compare(output, entry)
-        elif entry.pieces is not None:
-            output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.pieces)]
+        elif entry.token_bytes is not None:
+            output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.token_bytes)]
             self._compare(output, entry)
         else:
             output, retokenised = self._encoded(entry), True
@@ -79,9 +79,9 @@ class Reader:
                 f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
                 f"the model holds {self._context}"
             )
-        return Response(entry, prompt, output, retokenised, self._told(entry, prompt))
+        return Response(entry, prompt, output, retokenised, self._prompt_logprobs(entry, prompt))
 
-    def _prompt(self, entry: Entry) -> list[int]:
+    def _prompt(self, entry: LogEntry) -> list[int]:
         prompt = entry.prompt
         try:
             if isinstance(prompt, str):
@@ -96,7 +96,7 @@ class Reader:
             raise LogError(f"{entry.where}: the prompt is empty: the first token's logits need a token before it")
         return tokens
 
-    def _told(self, entry: Entry, prompt: Sequence[int]) -> tuple[float | None, ...]:
+    def _prompt_logprobs(self, entry: LogEntry, prompt: Sequence[int]) -> tuple[float | None, ...]:
         """The log-probabilities of a prompt's own tokens."""
         given = entry.prompt_logprobs
         if given is None:
@@ -107,21 +107,21 @@ class Reader:
                 "another tokenizer or template, or another prompt"
             )
         found: list[float | None] = []
-        for index, (told, token) in enumerate(zip(given, prompt, strict=True)):
-            if isinstance(told, Mapping) and token not in told:
+        for index, (logprob, token) in enumerate(zip(given, prompt, strict=True)):
+            if isinstance(logprob, Mapping) and token not in logprob:
                 raise LogError(
                     f"{entry.where}: prompt_logprobs[{index}] has nothing about token {token}, which stands there"
                 )
-            found.append(told[token] if isinstance(told, Mapping) else told)
+            found.append(logprob[token] if isinstance(logprob, Mapping) else logprob)
         return tuple(found)
 
-    def _encoded(self, entry: Entry) -> list[int]:
+    def _encoded(self, entry: LogEntry) -> list[int]:
         try:
             return self._tokenizer.encode(entry.text or "", special=False, bos=False, most=self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
 
-    def _checked(self, tokens: Sequence[int], name: str, entry: Entry) -> Sequence[int]:
+    def _checked(self, tokens: Sequence[int], name: str, entry: LogEntry) -> Sequence[int]:
         for index, token in enumerate(tokens):
             if not 0 <= token < self._vocabulary:
                 raise LogError(
@@ -130,7 +130,7 @@ class Reader:
                 )
         return tokens
 
-    def _compare(self, output: Sequence[int], entry: Entry) -> None:
+    def _compare(self, output: Sequence[int], entry: LogEntry) -> None:
         """Hold tokens against the text beside them, which engines strip of white space and cut at stop strings.
 
         What they cut may go on behind the string, by the rest of its last token, or keep it. Bytes that are no whole
@@ -149,7 +149,7 @@ class Reader:
                 "name; without the text the tokens alone are audited"
             )
 
-    def _piece(self, piece: bytes, index: int, entry: Entry) -> int:
+    def _piece(self, piece: bytes, index: int, entry: LogEntry) -> int:
         if self._ids is None:
             self._ids = {}
             for token in range(self._tokenizer.size - 1, -1, -1):  # of equals the least id stays

@@ -1,4 +1,4 @@
-"""What vLLM adds to OpenAI's answers, and its own `RequestOutput` as people write it down, in the audit's own terms.
+"""Read vLLM's additions to OpenAI's answers, and its own `RequestOutput`, into the audit's terms.
 
 Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids stand beside the text (`return_token_ids`), and a
 prompt's log-probabilities come as one object a token, `{"123": {"logprob": -0.5, "rank": 1, ...}}` (`prompt_logprobs`).
@@ -68,16 +68,16 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
 
 def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
     """The log-probability of each token among those that stand at its place."""
-    told, tokens = output.get("logprobs"), output.get("token_ids")
-    if told is None or tokens is None:
+    logprobs, tokens = output.get("logprobs"), output.get("token_ids")
+    if logprobs is None or tokens is None:
         return None
-    if not isinstance(told, list) or not isinstance(tokens, list) or len(told) != len(tokens):
+    if not isinstance(logprobs, list) or not isinstance(tokens, list) or len(logprobs) != len(tokens):
         raise LogError(f"{where}: logprobs and token_ids of an output must be lists of one length")
-    return list(_each(told, tokens, where))
+    return list(_each(logprobs, tokens, where))
 
 
-def _each(told: list[Any], tokens: list[Any], where: str) -> Iterator[Any]:
-    for place, (several, token) in enumerate(zip(told, tokens, strict=True)):
+def _each(logprobs: list[Any], tokens: list[Any], where: str) -> Iterator[Any]:
+    for place, (several, token) in enumerate(zip(logprobs, tokens, strict=True)):
         if not isinstance(several, dict) or str(token) not in several:
             raise LogError(f"{where}: logprobs[{place}] has nothing about token {token!r:.20}, which stands there")
         yield several[str(token)]

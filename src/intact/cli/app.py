@@ -43,10 +43,10 @@ from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
 BROKEN_PIPE = 141
-"""Exit status when the reader of our output has gone (128 + SIGPIPE)."""
+"""Exit status when the reader of standard output has gone (128 + SIGPIPE)."""
 
 CRASHED = 70
-"""Exit status after an error of ours (EX_SOFTWARE of sysexits.h): 1 is a verdict of some commands."""
+"""Exit status after an internal error (EX_SOFTWARE of sysexits.h); 1 is a verdict of some commands."""
 
 
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
@@ -58,8 +58,8 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show the metavar of repeated arguments as it is written, without braces or dots around it."""
-        pieces = super().collect_usage_pieces(ctx)
-        return [_METAVAR.sub(r"\1", piece).removesuffix("...").removeprefix("{").removesuffix("}") for piece in pieces]
+        parts = super().collect_usage_pieces(ctx)
+        return [_METAVAR.sub(r"\1", part).removesuffix("...").removeprefix("{").removesuffix("}") for part in parts]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, then the examples as they are written."""
@@ -90,13 +90,13 @@ class Commands(TyperGroup):
             _silence_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
         except (IntactError, OSError, MemoryError) as error:
-            fail(_told(error))
+            fail(_message(error))
             raise typer.Exit(2) from None
         return result
 
 
-def _told(error: Exception) -> str:
-    """An error in words; of the system's own ones which file it was first."""
+def _message(error: Exception) -> str:
+    """Return an error's message; for an error of the system with the file first."""
     if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error) or "not enough memory"

@@ -19,7 +19,7 @@ from intact.clock import read_time
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.audit.decision import Finding, Report
+    from intact.audit.decision import AuditFinding, AuditReport
     from intact.audit.recompute import Scored
 
 EXAMPLES = """\
@@ -100,7 +100,7 @@ def _honest(scored: Sequence[Scored], name: str, model: str, profile: str) -> An
     ]
 
 
-def document(log: Path, model: str, profile: str, report: Report, scored: Sequence[Scored]) -> dict[str, Any]:
+def document(log: Path, model: str, profile: str, report: AuditReport, scored: Sequence[Scored]) -> dict[str, Any]:
     """Everything as a value; an infinite score is null."""
     return {
         "log": str(log),
@@ -136,7 +136,7 @@ def _finite(score: float | None) -> float | None:
     return round(score, 6) + 0.0 if score is not None and math.isfinite(score) else None
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: AuditFinding) -> dict[str, Any]:
     """A finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
     from intact.exact import significant
 
@@ -144,7 +144,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return asdict(finding) | rounded
 
 
-def show(report: Report, scored: Sequence[Scored], tokenizer: Any) -> None:
+def show(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
     """Print findings, the tokens that fit least, and the verdict."""
     from rich.table import Table
 
@@ -195,7 +195,7 @@ def show(report: Report, scored: Sequence[Scored], tokenizer: Any) -> None:
     )
 
 
-def _meaning(report: Report, scored: Sequence[Scored]) -> str:
+def _meaning(report: AuditReport, scored: Sequence[Scored]) -> str:
     tokens = sum(len(one.scores) for one in scored)
     if report.verdict == "suspicious":
         return "another model, quantisation or sampling than claimed, or an engine unlike those compared with"

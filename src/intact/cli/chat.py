@@ -76,7 +76,7 @@ def command(
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
-    talk = Conversation(loaded, system, {**sampling, "draft": draft, **moment}, receipt)
+    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt)
     if json:
         _answer_lines(talk)
     else:
@@ -87,7 +87,7 @@ def command(
         raise ParameterError(f"{talk.refused} of the messages could not be answered")
 
 
-class Conversation:
+class ChatSession:
     """The messages so far, the model that continues them, and the file for receipts of its answers."""
 
     def __init__(
@@ -112,10 +112,10 @@ class Conversation:
         A message that the model refuses (too long, say) is taken back.
         """
         self.messages.append({"role": "user", "content": text})
-        said: list[str] = []
+        chunks: list[str] = []
         try:
             for chunk in self.model.chat_stream(self.messages, **self.sampling):
-                said.append(chunk.text)
+                chunks.append(chunk.text)
                 yield chunk
             if self._receipt_file is not None:
                 self._keep(chunk.receipt)
@@ -124,9 +124,9 @@ class Conversation:
             self.refused += 1
             raise
         except (KeyboardInterrupt, GeneratorExit):
-            self.messages.append({"role": "assistant", "content": "".join(said)})
+            self.messages.append({"role": "assistant", "content": "".join(chunks)})
             raise
-        self.messages.append({"role": "assistant", "content": "".join(said)})
+        self.messages.append({"role": "assistant", "content": "".join(chunks)})
 
     def _keep(self, receipt: Receipt) -> None:
         from intact.receipts.document import write_receipts
@@ -150,13 +150,13 @@ class Conversation:
         return HELP if name == "/help" else f"no command {name}. {HELP}"
 
 
-def _converse(talk: Conversation) -> None:
+def _converse(talk: ChatSession) -> None:
     for line in _lines():
         if line.startswith("/"):
-            told = talk.obey(line)
-            if told is None:
+            reply = talk.obey(line)
+            if reply is None:
                 return
-            note(told)
+            note(reply)
             continue
         try:
             for chunk in talk.answer(line):
@@ -171,18 +171,18 @@ def _converse(talk: Conversation) -> None:
 
 def _lines() -> Iterator[str]:
     """Yield what the user types, until Ctrl-D. Ctrl-C drops the line."""
-    asked = sys.stdin.isatty()
-    if asked:
+    interactive = sys.stdin.isatty()
+    if interactive:
         _enable_editing()
     while True:
         try:
-            line = input("\n> ") if asked else _read_line()
+            line = input("\n> ") if interactive else _read_line()
         except EOFError:
-            if asked:
+            if interactive:
                 say("\n")
             return
         except KeyboardInterrupt:
-            if not asked:
+            if not interactive:
                 raise
             say("\n")
             note("(Ctrl-D leaves)")
@@ -203,7 +203,7 @@ def _enable_editing() -> None:
         import readline  # noqa: F401  (importing it gives input() a history and cursor keys)
 
 
-def _answer_lines(talk: Conversation) -> None:
+def _answer_lines(talk: ChatSession) -> None:
     """Read a message a line, write an answer a line, or why there is none."""
     for line in sys.stdin.buffer:
         text = decode(line, "standard input").strip()

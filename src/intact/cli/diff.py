@@ -1,4 +1,4 @@
-"""``intact diff``: where two runs part, and how close the call was there."""
+"""``intact diff``: find where two answers diverge, and by how much the tokens differed there."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def command(
 
 
 class _Prompt(NamedTuple):
-    """What the command line says of the prompt, and the time that a chat template is told."""
+    """The prompt's options, and the time for the chat template."""
 
     text: str | None
     system: str | None
@@ -170,26 +170,26 @@ def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iter
     yield f"  equal for {parting.common} {parting.unit}, then they part"
     if model is not None:
         start = model.tokenizer.decode((parting.a.tokens or ())[: parting.common], continuation=True)
-        yield f"    {_shown('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"
+        yield f"    {_quoted('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"
         for name, run in (("A", parting.a), ("B", parting.b)):
             rest = [token for token in (run.tokens or ())[parting.common :] if token < model.tokenizer.size]
-            yield f"  {name} {_shown(model.tokenizer.decode(rest[:_AFTER], continuation=True)[:_AFTER])}"
+            yield f"  {name} {_quoted(model.tokenizer.decode(rest[:_AFTER], continuation=True)[:_AFTER])}"
     else:
         for name, run in (("A", parting.a), ("B", parting.b)):
             place = parting.common if parting.unit == "characters" else _common_text(parting)
             text = run.text or ""
-            yield f"  {name} {_shown(text[max(0, place - _BEFORE) : place])} | {_shown(text[place : place + _AFTER])}"
+            yield f"  {name} {_quoted(text[max(0, place - _BEFORE) : place])} | {_quoted(text[place : place + _AFTER])}"
     if explanation is not None:
         yield from _logits(explanation, model)
 
 
 def _logits(explanation: Explanation, model: Any) -> Iterator[str]:
     yield f"  {'rank':>6}  {'logit':>9}  {'p':>8}  token"
-    shown = {candidate.token: candidate for candidate in explanation.top}
+    candidates = {candidate.token: candidate for candidate in explanation.top}
     for own in (explanation.a, explanation.b):
         if own is not None:
-            shown.setdefault(own.token, own)
-    for candidate in shown.values():
+            candidates.setdefault(own.token, own)
+    for candidate in candidates.values():
         marks = "".join(
             name for name, own in (("A", explanation.a), ("B", explanation.b)) if own and own.token == candidate.token
         )
@@ -212,8 +212,8 @@ def _common_text(parting: Parting) -> int:
 def _name(model: Any, candidate: Candidate) -> str:
     known = candidate.token < model.tokenizer.size
     text = model.tokenizer.token_bytes(candidate.token).decode("utf-8", "replace") if known else ""
-    return f"{candidate.token} {_shown(text)}"
+    return f"{candidate.token} {_quoted(text)}"
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return printable(repr(text), sys.stdout)

@@ -94,9 +94,9 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     guard = facts["sandbox"]
     code = f"refused: {guard['missing']}"
     if guard["protection"] != "none":
-        behind = " and a filter on system calls" if guard["protection"] == "bubblewrap" and guard["filtered"] else ""
+        filtered = " and a filter on system calls" if guard["protection"] == "bubblewrap" and guard["filtered"] else ""
         better = f" ({guard['missing']})" if guard["missing"] else ""
-        code = f"by {guard['protection']}{behind}{better}"
+        code = f"by {guard['protection']}{filtered}{better}"
     models, data = facts["models"], facts["data"]
     extras = "; ".join(f"{extra} (needs {', '.join(names)})" for extra, names in facts["missing_extras"].items())
     isa = os.environ.get("INTACT_ISA")

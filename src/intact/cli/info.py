@@ -57,7 +57,7 @@ def command(
 
     table = Table.grid(padding=(0, 2))
     for key, value in facts.items():
-        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", _shown(key, value))
+        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", _format_fact(key, value))
     out().print(table)
 
 
@@ -152,7 +152,7 @@ def _config(config: Any) -> dict[str, Any]:
     }
 
 
-def _shown(key: str, value: Any) -> str:
+def _format_fact(key: str, value: Any) -> str:
     from rich.markup import escape
 
     if value is None:

@@ -61,10 +61,10 @@ def methods(
     policy.write(to)
     if json:
         arms = [[arm.method, arm.settings] for arm in policy.arms]
-        shown = {"pilot": policy.pilot, "edges": policy.edges, "arms": arms, "learnt_from": len(known)}
+        summary = {"pilot": policy.pilot, "edges": policy.edges, "arms": arms, "learnt_from": len(known)}
         best = {"method": report.arm.method, "parameters": report.arm.settings} | report.fixed._asdict()
         judged = {"held_out": len(held_out), "policy": report.policy._asdict(), "best_fixed": best}
-        emit(shown | judged | {"regret": report.regret, "error": report.error})
+        emit(summary | judged | {"regret": report.regret, "error": report.error})
         return
     console = out()
     console.print(f"learnt from {len(known)} problems, judged on {len(held_out)} others")
@@ -117,12 +117,12 @@ def value(
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
     with bar() as progress:
-        shown = progress.add_task("texts", total=len(items))
+        summary = progress.add_task("texts", total=len(items))
         with closing(sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal)) as texts:
             for one in texts:
                 sampled.append(one)
-                progress.advance(shown)
-        progress.update(shown, description="hidden states, regression", total=None)
+                progress.advance(summary)
+        progress.update(summary, description="hidden states, regression", total=None)
         origin = {"task": task, "n": n, "seed": seed} | sampling
         origin |= {"now": time.isoformat()} if backend.needs_time else {}
         head = learn_value(backend, sampled, origin)
@@ -135,15 +135,15 @@ def value(
 
 def _show(learnt: Any, to: Path) -> None:
     """Print how far values can be trusted."""
-    told = learnt["held_out"]
-    base = told["base"]
-    trust = [f"AUROC {_number(told['auroc'])} at the end", f"{_number(told['auroc_half'])} half-way"]
-    error = f"Brier score {told['brier']:.3f} ({base * (1 - base):.3f} for always saying {base:.2f})"
-    chosen = [f"{told['chosen']:.1%}", f"by chance {told['anyone']:.1%}", f"at best {told['best']:.1%}"]
+    quality = learnt["held_out"]
+    base = quality["base"]
+    trust = [f"AUROC {_number(quality['auroc'])} at the end", f"{_number(quality['auroc_half'])} half-way"]
+    error = f"Brier score {quality['brier']:.3f} ({base * (1 - base):.3f} for always saying {base:.2f})"
+    chosen = [f"{quality['chosen']:.1%}", f"by chance {quality['anyone']:.1%}", f"at best {quality['best']:.1%}"]
     lines = [
         f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; judged from other problems each",
-        ", ".join([*trust, f"{_number(told['auroc_within'])} within a problem"]),
-        f"calibration error {told['ece']:.3f}, {error}",
+        ", ".join([*trust, f"{_number(quality['auroc_within'])} within a problem"]),
+        f"calibration error {quality['ece']:.3f}, {error}",
         f"right when chosen by it: {', '.join(chosen)}",
         f"{to} is written: --set scorer=value:{to}",
     ]

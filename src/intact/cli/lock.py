@@ -1,4 +1,4 @@
-"""``intact lock``: files that say what a published result was made with, and from what it can be regenerated."""
+"""``intact lock``: write, check and cite files that name what a published result was made with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from intact.clock import DEFAULT_NOW, current, read_time
 from intact.errors import LockError
 
 if TYPE_CHECKING:
-    from intact.receipts.lock import Finding, Lock, LockedFile, LockedModel, Run
+    from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, LockFinding
 
 NEW_EXAMPLES = """\
 Run a command, and lock what it was made with: models, data, versions, and its result
@@ -45,9 +45,9 @@ A line for a paper, or an entry for its bibliography
 """
 T = TypeVar("T")
 DIFFERENT = 1
-"""Exit status where something that decides a result is not what the lock says."""
+"""Exit status if something that decides a result differs from the lock."""
 _BY_THE_CLOCK = ("chat", "run")
-"""Commands whose chat templates are told the clock's time by default; others that take ``--now`` have a fixed one."""
+"""Commands whose chat templates get the clock's time by default; others that take ``--now`` have a fixed one."""
 _METHOD = re.compile(r"(.+\.py):\w+")
 
 LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock.", show_default=False)]
@@ -156,20 +156,20 @@ def cite(
 def regenerate(
     arguments: list[str], reads: list[str], written: str | None, echo: TextIO, now: str | None = None
 ) -> Lock:
-    """Run a command of ours, and lock what it read and gave.
+    """Run a command of intact, and lock what it read and its result.
 
     Parameters
     ----------
     now : str, optional
-        The time that its chat templates are told, unless the arguments say it; by default the command's own default.
+        The time for its chat templates, unless the arguments give one; by default the command's own default.
 
     Raises
     ------
     LockError
-        If it fails, gives no JSON, or its file is there already.
+        If it fails, prints no JSON, or its file exists already.
     """
     from intact.cli.app import app
-    from intact.receipts.lock import LockedFile, LockedModel, Run, result_digest
+    from intact.receipts.lock import LockedFile, LockedModel, LockedRun, result_digest
     from intact.tasks import data
 
     if arguments[0] == "lock":
@@ -189,11 +189,11 @@ def regenerate(
         if found := _METHOD.fullmatch(argument):
             read(Path(found[1]), found[1])
     timed, now = _timed(arguments, now)
-    told = _Told(echo)
+    output = _Tee(echo)
     with (
         _watched_by(fetch.observers, models.__setitem__),
         _watched_by(data.observers, lambda path: read(path, _data_name(path))),
-        redirect_stdout(told),
+        redirect_stdout(output),
     ):
         status = app(timed, prog_name="intact", standalone_mode=False)
     if status:
@@ -203,9 +203,11 @@ def regenerate(
             read(Path(name), name)
     if not models:
         raise LockError("the command loaded no model")
-    result = result_digest(_json(told.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
+    result = result_digest(_json(output.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
     locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
-    return _lock(locked, Run(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now))
+    return _lock(
+        locked, LockedRun(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now)
+    )
 
 
 def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
@@ -220,7 +222,7 @@ def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None
 
 
 def _place_of_time(arguments: list[str]) -> int | None:
-    """Where a command takes the option ``--now``: behind its name; None if it has no such option."""
+    """Return the place where a command takes the option ``--now``: after its name; None if it has no such option."""
     from intact.cli.app import app
 
     found: Any = typer.main.get_command(app)
@@ -242,7 +244,7 @@ def _given(option: str, arguments: list[str]) -> Iterator[str]:
 
 
 def _results(arguments: list[str], written: str | None) -> Iterator[Path]:
-    """Where results would be found that need not be made: the command's file, and journals."""
+    """Yield the files in which a result may exist already: the command's file, and journals."""
     if written is not None:
         yield Path(written)
         yield Path(written).with_suffix(".journal")
@@ -258,8 +260,8 @@ def _watched_by(observers: list[T], observe: T) -> Iterator[None]:
         observers.remove(observe)
 
 
-class _Told(StringIO):
-    """Keeps what is printed, and passes it on; it is no terminal."""
+class _Tee(StringIO):
+    """Keep what is printed, and pass it on; it is no terminal."""
 
     def __init__(self, echo: TextIO) -> None:
         super().__init__()
@@ -285,7 +287,7 @@ def _data_name(path: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
-def _lock(models: list[LockedModel], run: Run | None = None) -> Lock:
+def _lock(models: list[LockedModel], run: LockedRun | None = None) -> Lock:
     from intact.receipts.lock import Lock
 
     return Lock.now(models, run)
@@ -321,11 +323,11 @@ def _pair(text: str) -> tuple[str, str]:
     return name, place
 
 
-def _row(finding: Finding) -> dict[str, Any]:
+def _row(finding: LockFinding) -> dict[str, Any]:
     return {**finding._asdict(), "same": finding.same}
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[LockFinding]) -> None:
     from rich.text import Text
 
     console = out()

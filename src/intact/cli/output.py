@@ -1,4 +1,4 @@
-"""What reaches the terminal: JSON, errors, sizes, progress bars. Answers go to stdout, everything else to stderr."""
+"""Write to the terminal: JSON, errors, sizes, progress bars. Answers go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def fail(message: str) -> None:
     """Write ``error: ...`` to stderr, on one line."""
     from rich.text import Text
 
-    told = one_line(" ".join(message.split()))
-    err().print(Text.assemble(("error:", "bold red"), " ", (told, "red")), soft_wrap=True)
+    line = one_line(" ".join(message.split()))
+    err().print(Text.assemble(("error:", "bold red"), " ", (line, "red")), soft_wrap=True)
 
 
 def note(message: str) -> None:
@@ -56,7 +56,7 @@ def note(message: str) -> None:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people say it: ``98 MB``, ``1.12 GB``."""
+    """Format a number of bytes: ``98 MB``, ``1.12 GB``."""
     if count >= 10**9:
         return f"{count / 1e9:.2f} GB"
     if count >= 10**6:
@@ -74,7 +74,7 @@ def printable(text: str, stream: TextIO) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return what a stranger may have written, to be told on a line of ours: it cannot end that line, nor steer it.
+    """Return untrusted text for one line of output, which it can neither end nor steer.
 
     Line feeds, control characters and those that turn the direction of writing become U+FFFD, on a terminal or not.
     """
@@ -101,12 +101,12 @@ def say(text: str) -> None:
 def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on stderr while the block runs; none where stderr is no terminal.
 
-    A still one is drawn only when told, so that no thread of it takes time from what is measured.
+    A still one is drawn only on request, so that no thread of it takes time from what is measured.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = err()
-    shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
+    layout = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
     disable = not console.is_terminal
-    with Progress(*shown, console=console, transient=True, disable=disable, auto_refresh=not still) as progress:
+    with Progress(*layout, console=console, transient=True, disable=disable, auto_refresh=not still) as progress:
         yield progress

@@ -44,6 +44,6 @@ def command(
             }
         )
         return
-    told = f"from {pulled.source}" if pulled.fresh else "already here"
-    out().print(f"{wanted.name}: {told}, {size(pulled.bytes)}, {wanted.licence}", soft_wrap=True, markup=False)
+    origin = f"from {pulled.source}" if pulled.fresh else "already here"
+    out().print(f"{wanted.name}: {origin}, {size(pulled.bytes)}, {wanted.licence}", soft_wrap=True, markup=False)
     out().print(f"SHA-256 {pulled.sha256}\n{pulled.path}", soft_wrap=True, markup=False)

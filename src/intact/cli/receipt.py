@@ -1,4 +1,4 @@
-"""``intact receipt``: what receipts say, for people. Nothing of it is verified by showing it."""
+"""``intact receipt``: show the content of receipts. Nothing is verified by showing it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, one_line, out
-from intact.cli.verify import Entry, entries
+from intact.cli.verify import ReceiptLine, entries
 from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
-"""Characters of a text that are shown."""
+"""Characters after which a text is shortened."""
 MOST: Final = 20
-"""Members of a list that are."""
+"""Items after which a list is shortened."""
 WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
 UNCHECKED: Final = ("model.name", "models.name", "compiler", "sandbox", "method.source")
-"""Places of what no verdict of `intact verify` depends on, if all else is true (docs/receipts.md)."""
+"""Places on which no verdict of `intact verify` depends, if all else is true (docs/receipts.md)."""
 PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "now")
-"""Places of what is checked only as far as the chat template writes it."""
+"""Places that are checked only as far as the chat template writes them."""
 MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
 What an answer's receipt says: model, question, parameters, answer, whose signature
@@ -55,50 +55,50 @@ def show(
     """
     from rich.text import Text
 
-    told, shown, unreadable = [], 0, 0
+    described, count, unreadable = [], 0, 0
     for entry in entries(files):
         if line not in (None, entry.line):
             continue
-        said = described(entry)
-        shown, unreadable = shown + 1, unreadable + ("error" in said)
-        said = said if full else _bounded(said)
+        content = describe(entry)
+        count, unreadable = count + 1, unreadable + ("error" in content)
+        content = content if full else _shortened(content)
         if json:
-            told.append({"file": str(entry.file), "line": entry.line, **said})
+            described.append({"file": str(entry.file), "line": entry.line, **content})
         else:
             out().print(Text(one_line(f"{entry.file}:{entry.line}  not verified"), "bold"), soft_wrap=True)
-            marks = {place: MARKS[kind] for kind in MARKS for place in said.pop(kind, ())}
-            for row in _rows(said, marks, indent="  "):
+            marks = {place: MARKS[kind] for kind in MARKS for place in content.pop(kind, ())}
+            for row in _rows(content, marks, indent="  "):
                 out().print(Text(row), soft_wrap=True)
-    if not shown:
+    if not count:
         raise ParameterError(f"no file has a line {line}")
     if json:
-        emit({"verified": False, "receipts": told})
+        emit({"verified": False, "receipts": described})
     else:
         note(WARNING)
     if unreadable:
         raise typer.Exit(UNREADABLE)
 
 
-def described(entry: Entry) -> dict[str, Any]:
-    """What a line of a file says, as JSON could have it."""
+def describe(entry: ReceiptLine) -> dict[str, Any]:
+    """Return the content of a receipt as JSON values."""
     from intact.receipts.document import Receipt
 
     content = entry.content
     if isinstance(content, ReceiptError):
         return {"error": str(content)}
-    says = _answer(content) if isinstance(content, Receipt) else _run(content)
+    document = _answer(content) if isinstance(content, Receipt) else _run(content)
     signature = None if content.signature is None else content.signature.key.hex()
-    marked = {"unchecked": _given(says, UNCHECKED), "partly_checked": _given(says, PARTLY)}
-    return {**says, "digest": entry.digest and entry.digest.hex(), "signature_by": signature, **marked}
+    marked = {"unchecked": _given(document, UNCHECKED), "partly_checked": _given(document, PARTLY)}
+    return {**document, "digest": entry.digest and entry.digest.hex(), "signature_by": signature, **marked}
 
 
-def _given(says: dict[str, Any], places: tuple[str, ...]) -> list[str]:
-    """Return those of some places at which a receipt says something; a place goes through all items of a list."""
-    return [place for place in places if any(part is not None for part in _parts(says, place.split(".")))]
+def _given(document: dict[str, Any], places: tuple[str, ...]) -> list[str]:
+    """Return those of some places that a receipt fills; a place goes through all items of a list."""
+    return [place for place in places if any(part is not None for part in _parts(document, place.split(".")))]
 
 
 def _parts(value: Any, names: list[str]) -> list[Any]:
-    """Return what stands at a place."""
+    """Return the values at a place."""
     if isinstance(value, list):
         return [part for item in value for part in _parts(item, names)]
     if not names:
@@ -136,7 +136,9 @@ def _run(run: RunReceipt) -> dict[str, Any]:
         "method": {"name": header.method, "parameters": dict(header.parameters), "source": header.source.hex()},
         "problem": {
             "id": header.id,
-            "prompt": turns if isinstance(turns, str) else [{"role": role, "content": said} for role, said in turns],
+            "prompt": turns
+            if isinstance(turns, str)
+            else [{"role": role, "content": content} for role, content in turns],
             "seed": str(header.seed),
             "reader": header.reader,
             "data": dict(header.data),
@@ -161,48 +163,48 @@ def _run(run: RunReceipt) -> dict[str, Any]:
 
 
 def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:
-    told = digests.to_document()
-    parts = {name: told[name] for name in ("name", "weights", "tokenizer", "template")}
+    document = digests.to_document()
+    parts = {name: document[name] for name in ("name", "weights", "tokenizer", "template")}
     return parts | {"numerics": numerics.to_document()}
 
 
 def _source(source: PromptSource | None) -> dict[str, Any] | None:
-    """What a prompt was made from; the text itself where it is no conversation."""
+    """Describe what a prompt was made from: messages and variables, or the text itself."""
     if source is None:
         return None
-    said: dict[str, Any] = {"text": source.text}
+    content: dict[str, Any] = {"text": source.text}
     if source.kind == "chat":
         with suppress(ReceiptError, RecursionError):
             given = source.conversation()
             turns = [_texts(turn if isinstance(turn, dict) else {"turn": turn}) for turn in given.pop("messages")]
-            said = {"messages": turns, **_texts(given)}
-    return {"kind": source.kind, "given": said, "now": source.now}
+            content = {"messages": turns, **_texts(given)}
+    return {"kind": source.kind, "given": content, "now": source.now}
 
 
 def _texts(members: dict[str, Any]) -> dict[str, str]:
-    """Members as texts: what is none as JSON, however deep it is nested."""
+    """Return members as texts: other values as JSON, however deep it is nested."""
     return {
         name: part if isinstance(part, str) else encoder.dumps(part, ensure_ascii=False)
         for name, part in members.items()
     }
 
 
-def _bounded(value: Any) -> Any:
-    """A value without the ends of long texts and lists, which are counted."""
+def _shortened(value: Any) -> Any:
+    """Return a value with long texts and lists shortened, and the rest counted."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[:LONGEST]}... ({len(value) - LONGEST:,} more characters)"
     if isinstance(value, Mapping):
-        kept = {_bounded(name): _bounded(part) for name, part in list(value.items())[:MOST]}
+        kept = {_shortened(name): _shortened(part) for name, part in list(value.items())[:MOST]}
         return kept | ({"...": f"{len(value) - MOST:,} more"} if len(value) > MOST else {})
     if isinstance(value, list | tuple):
-        return [_bounded(part) for part in value[:MOST]] + (
+        return [_shortened(part) for part in value[:MOST]] + (
             [f"... ({len(value) - MOST:,} more)"] if len(value) > MOST else []
         )
     return value
 
 
 def _rows(value: Any, marks: Mapping[str, str], name: str = "", indent: str = "", place: str = "") -> Iterator[str]:
-    """Lines for people: a member a line, those of objects and lists below it, and texts of many lines behind bars.
+    """Yield lines for people: a member a line, its own members below it, and texts of many lines after bars.
 
     A member at one of the places of `marks` is followed by its mark.
     """

@@ -90,9 +90,9 @@ def command(
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
     request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()
-    asked = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
+    options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
     if json or n != 1:
-        (completions,) = model.generate(request, n=n, logprobs=logprobs, **asked)
+        (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
         receipts = [completion.receipt for completion in completions] if receipt else []
         if json:
             emit(_document(model_name, profile, n, sampling, completions))
@@ -100,7 +100,7 @@ def command(
             _print_all(model, completions, logprobs)
         count = sum(len(completion.tokens) for completion in completions)
     else:
-        chunks = _stream(model, request, logprobs, asked)
+        chunks = _stream(model, request, logprobs, options)
         count, receipts = len(chunks), [chunks[-1].receipt] if receipt else []
     if receipt:
         from intact.receipts.document import write_receipts
@@ -163,10 +163,10 @@ def as_prompt(
     return Conversation(messages, now=now or current())
 
 
-def _stream(model: Any, request: str | Conversation, logprobs: bool, asked: dict[str, Any]) -> list[Any]:
+def _stream(model: Any, request: str | Conversation, logprobs: bool, options: dict[str, Any]) -> list[Any]:
     chunks = []
     try:
-        for chunk in model.stream(request, **asked):
+        for chunk in model.stream(request, **options):
             say(chunk.text)
             chunks.append(chunk)
     except IntactError:

@@ -23,7 +23,7 @@ Of one problem among many
   intact trace show runs/gsm8k/answers.jsonl --id gsm8k/test/17
 """
 
-_SHOWN = 100
+_LONGEST = 100
 _STYLES = {
     "end": "green",
     "closed": "green",
@@ -176,6 +176,6 @@ def _line(node: dict[str, Any], scores: list[str], winning: bool, full: bool) ->
     if scores:
         line.append("  " + ", ".join(scores), "blue")
     text = node.get("appended", "") + node["text"]
-    shown = text if full or len(text) <= _SHOWN else text[: _SHOWN // 2] + " … " + text[-_SHOWN // 2 :]
-    line.append("\n" + (shown if full else " ".join(shown.split())), "" if winning else "dim")
+    excerpt = text if full or len(text) <= _LONGEST else text[: _LONGEST // 2] + " … " + text[-_LONGEST // 2 :]
+    line.append("\n" + (excerpt if full else " ".join(excerpt.split())), "" if winning else "dim")
     return line

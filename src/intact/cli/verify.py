@@ -50,15 +50,15 @@ A run of two models
 """
 
 
-class Part(StrEnum):
-    """What of a run's texts is held against the model."""
+class CheckedPart(StrEnum):
+    """The texts of a run that are compared with the model."""
 
     ALL = "all"
     WINNER = "winner"
 
 
-class Entry(NamedTuple):
-    """A line of a file, so many bytes long: a receipt, or why it is none."""
+class ReceiptLine(NamedTuple):
+    """A line of a file with its bytes: a receipt, or the error that it is none."""
 
     file: Path
     line: int
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 
     @property
     def digest(self) -> bytes | None:
-        """The receipt's; None where it is none, or its hash function is not there."""
+        """The receipt's digest; None if it is no receipt, or its hash function is not installed."""
         try:
             return None if isinstance(self.content, ReceiptError) else self.content.digest
         except ParameterError:
@@ -96,8 +96,8 @@ def command(
         typer.Option("--tokens", min=1, help="Check so many tokens of each, from the first.", show_default=False),
     ] = None,
     part: Annotated[
-        Part, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
-    ] = Part.ALL,
+        CheckedPart, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
+    ] = CheckedPart.ALL,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
@@ -121,40 +121,40 @@ def command(
         loaded: Model = fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
         return loaded
 
-    told = []
-    verifier = _Verifier(load, named, tokens, key, part is Part.WINNER)
+    numbered = []
+    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
         for number, entry, verdict in verifier.run(entries(files, chosen)):
-            told.append((number, _result(entry, verdict)))
+            numbered.append((number, _result(entry, verdict)))
             progress.update(task, advance=1)
             if not json:
                 out().print(_line(entry, verdict), soft_wrap=True)
                 sys.stdout.flush()
-    results = [result for _, result in sorted(told, key=itemgetter(0))]
+    results = [result for _, result in sorted(numbered, key=itemgetter(0))]
     outcomes = [result["outcome"] for result in results]
     counts = {name: outcomes.count(name) for name in ("true", "partial", "false", "unverifiable")}
     unchecked = spot is not None and spot["chosen"] < spot["receipts"]
     found = {*outcomes, "partial"} if unchecked else set(outcomes)
     outcome = next((name for name in STATUS if name in found), "true")
     if json:
-        asked = {"part": part, "tokens": tokens, "spot_check": spot}
-        emit({"outcome": outcome, **counts, **asked, "receipts": results})
+        options = {"part": part, "tokens": tokens, "spot_check": spot}
+        emit({"outcome": outcome, **counts, **options, "receipts": results})
     else:
         partial = f"{counts['partial']} true as far as checked, " if counts["partial"] else ""
         note(f"{counts['true']} true, {partial}{counts['false']} false, {counts['unverifiable']} cannot be verified")
         if tokens is not None:
             note(f"of each text no more than {tokens} tokens were checked, and nothing that is said of the others")
-        if part is Part.WINNER:
+        if part is CheckedPart.WINNER:
             note("of runs the texts behind the answer alone were checked, and not that a model wrote the others")
         if spot is not None:
-            _tell(spot)
+            _print_spot_check(spot)
     if STATUS[outcome]:
         raise typer.Exit(STATUS[outcome])
 
 
-def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[Entry]:
-    """The lines of all files, or those of them whose numbers, over all files, are chosen."""
+def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
+    """Yield the lines of all files, or those of them whose numbers, over all files, are chosen."""
     from intact.receipts.document import read_any, read_lines
     from intact.run_receipts import PARSERS
 
@@ -163,13 +163,13 @@ def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[E
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield Entry(file, number, len(line), read_any(line, PARSERS))
+            yield ReceiptLine(file, number, len(line), read_any(line, PARSERS))
         except ReceiptError as error:
-            yield Entry(file, number, len(line), error)
+            yield ReceiptLine(file, number, len(line), error)
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
-    """Which lines to verify, and what that may miss. Lines without a digest are always among them."""
+    """Return the lines to verify, and what they may miss. Lines without a digest are always among them."""
     from intact.receipts.spot import choose, misses
 
     found = [entry.digest for entry in entries(files)]
@@ -206,18 +206,18 @@ class _Verifier:
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
         self._loaded: dict[str, tuple[tuple[Profile, int], Model]] = {}
 
-    def run(self, entries: Iterator[Entry]) -> Iterator[tuple[int, Entry, Verdict | RunVerdict]]:
-        """A verdict for each entry, with its number, as soon as it is known: answers are verified many at once."""
+    def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, Verdict | RunVerdict]]:
+        """Yield a verdict for each entry, with its number, as soon as it is known."""
         from intact.receipts.document import Receipt
         from intact.receipts.verify import unreadable, windows
 
-        def tokens(numbered: tuple[int, Entry]) -> int:
+        def tokens(numbered: tuple[int, ReceiptLine]) -> int:
             content, size = numbered[1].content, numbered[1].size // BYTES_PER_TOKEN
             claimed = content.count if isinstance(content, Receipt) else 0
             return max(size, min(claimed, self._tokens or claimed))
 
         for window in windows(enumerate(entries), tokens):
-            groups: dict[tuple[Profile, int], list[tuple[int, Entry]]] = {}
+            groups: dict[tuple[Profile, int], list[tuple[int, ReceiptLine]]] = {}
             runs = []
             for number, entry in window:
                 content = entry.content
@@ -245,7 +245,7 @@ class _Verifier:
         return verify_together(model, receipts, self._tokens, self._key)
 
     def _model(self, name: str, profile: Profile, bits: int) -> Model:
-        """The model of a name; another that was loaded under it is given up first."""
+        """Return the model of a name; another one loaded under it is released first."""
         made = profile, bits
         if name not in self._loaded or self._loaded[name][0] != made:
             self._loaded.pop(name, None)
@@ -269,8 +269,8 @@ class _Verifier:
         return verify_run(model, run, self._winner, self._tokens, others=more, signed_by=self._key)
 
 
-def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
-    """What --json tells of a receipt."""
+def _result(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> dict[str, Any]:
+    """Return the object of a receipt for `--json`."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     signer = _signer(entry, verdict)
     return {
@@ -283,16 +283,16 @@ def _result(entry: Entry, verdict: Verdict | RunVerdict) -> dict[str, Any]:
     }
 
 
-def _signer(entry: Entry, verdict: Verdict | RunVerdict) -> bytes | None:
-    """The key that has signed a receipt, if that was found true; a false receipt may have been signed as well."""
+def _signer(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> bytes | None:
+    """Return the key that has signed a receipt, if the signature holds; a false receipt may be signed as well."""
     if isinstance(entry.content, ReceiptError) or entry.content.signature is None:
         return None
     unknown = verdict.outcome == "unverifiable" or verdict.what == "signature"
     return None if unknown else entry.content.signature.key
 
 
-def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
-    """What people are told of a receipt."""
+def _line(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> Text:
+    """Return the line of a receipt for people."""
     from rich.text import Text
 
     names = {
@@ -303,20 +303,20 @@ def _line(entry: Entry, verdict: Verdict | RunVerdict) -> Text:
     }
     if verdict.outcome in ("true", "partial") and not isinstance(entry.content, ReceiptError):
         programs, count = getattr(verdict, "programs", 0), entry.content.count
-        told = f"{verdict.checked} tokens" if verdict.checked == count else f"{verdict.checked} of {count} tokens"
-        told += f", {programs} programs" if programs else ""
+        text = f"{verdict.checked} tokens" if verdict.checked == count else f"{verdict.checked} of {count} tokens"
+        text += f", {programs} programs" if programs else ""
     else:
         number = getattr(verdict, "entry", None)
         where = "" if number is None else f" in entry {number}"
         where += "" if verdict.position is None else f" at {verdict.position}"
-        told = f"{verdict.what}{where}: {verdict.detail}"
+        text = f"{verdict.what}{where}: {verdict.detail}"
     signer = _signer(entry, verdict)
-    told += f", signed by {signer.hex()}" if signer else ""
-    return Text.assemble(one_line(f"{entry.file}:{entry.line}  "), names[verdict.outcome], one_line(f"  {told}"))
+    text += f", signed by {signer.hex()}" if signer else ""
+    return Text.assemble(one_line(f"{entry.file}:{entry.line}  "), names[verdict.outcome], one_line(f"  {text}"))
 
 
-def _tell(spot: dict[str, Any]) -> None:
-    """What a spot check can miss."""
+def _print_spot_check(spot: dict[str, Any]) -> None:
+    """Print the probability that a spot check missed false receipts."""
     note(
         f"{spot['chosen']} of {spot['receipts']} receipts were chosen; the probability that this missed all false ones:"
     )

@@ -21,7 +21,7 @@ from intact.reason.problem import Prompt
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations
-from intact.tasks.likelihood import Likelihood
+from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Task
 
 USUAL = "int8"
@@ -72,7 +72,7 @@ def command(
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
         words += ["--with", f"{name}={plan.others.get(name, name)}"]
-    if any(not isinstance(chosen.task, Likelihood) for chosen in plan.tasks):
+    if any(not isinstance(chosen.task, LikelihoodTask) for chosen in plan.tasks):
         words += ["--method", plan.source]
         for name, value in plan.parameters.items():
             words += ["--set", f"{name}={value}".replace("\n", "\\n")]

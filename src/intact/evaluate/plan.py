@@ -12,7 +12,7 @@ from intact.reason.budget import Budget
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
 from intact.tasks.choose import Chosen
-from intact.tasks.likelihood import Likelihood
+from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Item, Style
 
 METHOD = "chain_of_thought"
@@ -81,7 +81,7 @@ class Plan:
     def units(self) -> Iterator[Unit]:
         """Yield all units, in the order of the result file."""
         for task, items in enumerate(self.items):
-            for seed in range(1 if isinstance(self.tasks[task].task, Likelihood) else len(self.seeds)):
+            for seed in range(1 if isinstance(self.tasks[task].task, LikelihoodTask) else len(self.seeds)):
                 for item in range(len(items)):
                     yield Unit(task, seed, item)
 
@@ -91,7 +91,7 @@ class Plan:
 
     def style(self, task: int, converses: bool) -> Style:
         """Return a task's prompt style for a model that takes conversations, or does not."""
-        if isinstance(self.tasks[task].task, Likelihood):
+        if isinstance(self.tasks[task].task, LikelihoodTask):
             return "base"
         return self.tasks[task].style or ("chat" if converses else "base")
 

@@ -13,7 +13,7 @@ from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
 from intact.stats.intervals import clustered, wilson
 from intact.tasks.choose import Chosen
-from intact.tasks.likelihood import Likelihood
+from intact.tasks.likelihood import LikelihoodTask
 
 DIGITS = 10
 """Significant digits of a score, rounded half to even from the nearest double."""
@@ -31,7 +31,7 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
         own = [record for record in records if record.task == place]
-        found += _of_task(place, own, isinstance(chosen.task, Likelihood), tuple(chosen.task.measures))
+        found += _of_task(place, own, isinstance(chosen.task, LikelihoodTask), tuple(chosen.task.measures))
     return tuple(found)
 
 

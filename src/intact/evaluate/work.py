@@ -22,7 +22,7 @@ from intact.reason.services import MethodJob
 from intact.run_receipts.document import RunReceipt
 from intact.score.judging import noting
 from intact.solving import solve_all, takes_conversations
-from intact.tasks.likelihood import Likelihood
+from intact.tasks.likelihood import LikelihoodTask
 
 
 class Done(NamedTuple):
@@ -73,7 +73,7 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
     with Judge(how.journal) as judge:
         for task in dict.fromkeys(unit.task for unit in units):
             own = [unit for unit in units if unit.task == task]
-            if isinstance(plan.tasks[task].task, Likelihood):
+            if isinstance(plan.tasks[task].task, LikelihoodTask):
                 if how.receipt:
                     raise ParameterError(
                         f"{plan.tasks[task].label} compares likelihoods, of which there are no receipts"
@@ -108,7 +108,7 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
     with closing(Likelihoods(backend, how.journal)) as likelihoods:
         for unit in units:
             task, item = plan.tasks[unit.task].task, plan.item(unit)
-            assert isinstance(task, Likelihood)
+            assert isinstance(task, LikelihoodTask)
             choices = item.data["choices"]
             found = likelihoods.of(task.context(item), choices)
             best, by_length = likeliest(found), likeliest(found, choices)

@@ -11,7 +11,7 @@ from intact.reason.scorer import Scorer
 
 if TYPE_CHECKING:
     from intact.reason.registry import Method
-    from intact.tools.sandbox import Limits
+    from intact.tools.sandbox import ProgramLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class Run:
     stdin : str, optional
         What it may read.
     seconds : float
-        Wall time; it may compute all of it, and take a million steps in each second (`intact.tools.sandbox.Limits`).
+        Wall time; it may compute all of it, and take a million steps in each second
+        (`intact.tools.sandbox.ProgramLimits`).
     """
 
     code: str
@@ -110,7 +111,7 @@ class Run:
     seconds: float = 10.0
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ProgramLimits:
         """The limits of the program.
 
         Raises
@@ -118,9 +119,9 @@ class Run:
         ParameterError
             If the seconds make no sense.
         """
-        from intact.tools.sandbox import Limits
+        from intact.tools.sandbox import ProgramLimits
 
-        return Limits.of(self.seconds)
+        return ProgramLimits.of(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Services:
         """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
         from intact.tools import sandbox
 
-        return sandbox.run(request.code, request.stdin, request.limits, stop=stop, stranger=self.untrusted)
+        return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
         """Note that texts are about to be written."""

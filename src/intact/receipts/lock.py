@@ -1,4 +1,4 @@
-"""Lock files: what a published result was made with, and from what it can be regenerated (docs/receipts.md)."""
+"""Lock files: models, data, versions and command that a published result is regenerated from (docs/receipts.md)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FORMAT: Final = "intact-lock"
 VERSION: Final = 2
 """Written; version 1, which holds no `now`, is read too."""
 LIBRARIES: Final = ("jinja2", "llguidance", "math-verify", "numpy", "scipy", "sympy", "tokenizers")
-"""What may have a part in a result besides this package: prompts, masks, scores."""
+"""Libraries that may have a part in a result, besides this package: prompts, masks, scores."""
 CLOCK: Final = frozenset({"seconds"})
-"""Members of results that a clock decides."""
+"""Members of results that depend on a clock."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class LockedModel:
         return cls(name, digests_of(model), numerics_of(model))
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a lock."""
         return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
 
     @classmethod
     def from_document(cls, value: Any) -> LockedModel:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "models", ("name", "digests", "numerics"))
         digests = ModelDigests.from_document(fields.values["digests"])
         return cls(fields.text("name"), digests, Numerics.from_document(fields.values["numerics"]))
@@ -66,12 +66,12 @@ class LockedFile:
     sha256: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a lock."""
         return {"name": self.name, "sha256": self.sha256.hex()}
 
     @classmethod
     def from_document(cls, value: Any) -> LockedFile:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "run.files", ("name", "sha256"))
         return cls(fields.text("name"), fields.digest("sha256"))
 
@@ -86,21 +86,21 @@ class LockedFile:
 
 
 @dataclass(frozen=True)
-class Run:
+class LockedRun:
     """A command of this package.
 
     Attributes
     ----------
     arguments : tuple of str
-        What stands behind `intact`.
+        The arguments of `intact`.
     files : tuple of LockedFile
-        What it read, besides models.
+        The files that it read, besides models.
     result : bytes
         Digest of what it printed (`result_digest`), or SHA-256 of the file that it wrote.
     written : str or None
         The name of that file.
     now : str or None
-        The time that the command's chat templates were told (its option ``--now``), such as ``2026-11-20T17:45:00``;
+        The time for the command's chat templates (its option ``--now``), such as ``2026-11-20T17:45:00``;
         None where the command has no such option, and in locks of version 1.
     """
 
@@ -111,7 +111,7 @@ class Run:
     now: str | None = None
 
     def to_document(self, version: int = VERSION) -> dict[str, Any]:
-        """Describe it, as a lock of a version has it."""
+        """Return its members in a lock of a version."""
         value = {
             "arguments": list(self.arguments),
             "files": [file.to_document() for file in self.files],
@@ -121,8 +121,8 @@ class Run:
         return value if version == 1 else value | {"now": self.now}
 
     @classmethod
-    def from_document(cls, value: Any, version: int = VERSION) -> Run:
-        """Read it, as a lock of a version has it."""
+    def from_document(cls, value: Any, version: int = VERSION) -> LockedRun:
+        """Read the members of a lock of a version."""
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         for name in ("arguments", "files"):
             if not isinstance(fields.values[name], list):
@@ -139,7 +139,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Lock:
-    """What a result was made with.
+    """The models, versions and command that a result was made with.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ class Lock:
         Versions of other packages that may have had a part in it.
     models : tuple of LockedModel
         All that were loaded.
-    run : Run or None
+    run : LockedRun or None
         The command that gives the result; None where a program of its own does.
     version : int
         Of the file that it was read from: the digest of a lock stays that of its file.
@@ -158,16 +158,16 @@ class Lock:
     package: str
     libraries: Mapping[str, str]
     models: tuple[LockedModel, ...]
-    run: Run | None = None
+    run: LockedRun | None = None
     version: int = VERSION
 
     @classmethod
-    def now(cls, models: Iterable[LockedModel], run: Run | None = None) -> Lock:
-        """The lock of what is installed here."""
+    def now(cls, models: Iterable[LockedModel], run: LockedRun | None = None) -> Lock:
+        """Return a lock of what is installed here."""
         return cls(intact.__version__, libraries(), tuple(models), run)
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a lock."""
         return {
             "format": FORMAT,
             "version": self.version,
@@ -183,7 +183,7 @@ class Lock:
         return hashlib.sha256(canonical.encode(self.to_document())).digest()
 
     def text(self) -> str:
-        """What stands in a file: JSON for people to read."""
+        """Return the text of the file: indented JSON."""
         return json.dumps(self.to_document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -217,13 +217,13 @@ class Lock:
             fields.text("intact"),
             found,
             tuple(map(LockedModel.from_document, models)),
-            None if run is None else Run.from_document(run, version),
+            None if run is None else LockedRun.from_document(run, version),
             version,
         )
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the packages that may have a part in results, of those that are installed."""
+    """Return the versions of `LIBRARIES` that are installed."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -247,7 +247,7 @@ def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
 
 
 def result_digest(result: Any) -> bytes:
-    """SHA-256 of a result as JSON, sorted and without spaces; members that a clock decides are left out."""
+    """Return SHA-256 of a result as JSON, sorted and without spaces; members in `CLOCK` are left out."""
     text = json.dumps(_timeless(result), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -258,17 +258,17 @@ def _timeless(value: Any) -> Any:
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
-class Finding(NamedTuple):
-    """What of a lock was compared.
+class LockFinding(NamedTuple):
+    """One comparison of a lock with this machine.
 
     Attributes
     ----------
     what : str
-        What it is about, such as "weights of smollm2-135m-instruct".
+        Its subject, such as "weights of smollm2-135m-instruct".
     locked, found : str
-        What the lock has, and what is here.
+        The value in the lock, and the one here.
     decides : bool
-        Whether a difference means that another result is made; otherwise it may be the same.
+        If true, a difference means another result; otherwise the result may be the same.
     """
 
     what: str
@@ -278,30 +278,31 @@ class Finding(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether there is no difference."""
+        """If true, there is no difference."""
         return self.locked == self.found
 
 
-def compare(locked: Lock, here: Lock) -> list[Finding]:
+def compare(locked: Lock, here: Lock) -> list[LockFinding]:
     """Compare a lock with one made here, part by part; models and files go by their places."""
-    findings = [Finding("version of intact", locked.package, here.package, decides=False)]
+    findings = [LockFinding("version of intact", locked.package, here.package, decides=False)]
     findings += [
-        Finding(f"version of {name}", own, here.libraries.get(name, _ABSENT), decides=False)
+        LockFinding(f"version of {name}", own, here.libraries.get(name, _ABSENT), decides=False)
         for name, own in locked.libraries.items()
     ]
     others = {model.name: model for model in here.models}
     for model in locked.models:
         other = others.get(model.name)
         a, b = _facts(model), {} if other is None else _facts(other)
-        findings += [Finding(f"{what} of {model.name}", own, b.get(what, _ABSENT)) for what, own in a.items()]
+        findings += [LockFinding(f"{what} of {model.name}", own, b.get(what, _ABSENT)) for what, own in a.items()]
     if locked.run is not None and here.run is not None:
         files = {file.name: file.sha256.hex() for file in here.run.files}
         findings += [
-            Finding(f"file {file.name}", file.sha256.hex(), files.get(file.name, _ABSENT)) for file in locked.run.files
+            LockFinding(f"file {file.name}", file.sha256.hex(), files.get(file.name, _ABSENT))
+            for file in locked.run.files
         ]
         if locked.version > 1:
-            findings.append(Finding("now", str(locked.run.now), str(here.run.now)))
-        findings.append(Finding("result", locked.run.result.hex(), here.run.result.hex()))
+            findings.append(LockFinding("now", str(locked.run.now), str(here.run.now)))
+        findings.append(LockFinding("result", locked.run.result.hex(), here.run.result.hex()))
     return findings
 
 
@@ -324,7 +325,7 @@ Style = Literal["text", "bibtex"]
 
 
 def cite(lock: Lock, style: Style = "text") -> str:
-    """A line that names a result for good: versions, models by their weights, and the lock's own digest."""
+    """Return a citation: versions, models by their weights, and the lock's own digest."""
     digest = lock.digest.hex()
     models = ", ".join(
         f"{Path(model.name).name} (weights sha256:{model.digests.weights.hex()})" for model in lock.models

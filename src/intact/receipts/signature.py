@@ -28,18 +28,18 @@ _LARGEST: Final = 1 << 14
 
 @dataclass(frozen=True)
 class Signature:
-    """A public key, and what its private key made of a receipt's digest."""
+    """A public key, and its signature of a receipt's digest."""
 
     key: bytes
     value: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return its members in a receipt."""
         return {"key": self.key.hex(), "value": self.value.hex()}
 
     @classmethod
     def from_document(cls, value: Any) -> Signature:
-        """Read it."""
+        """Read what `to_document` returns."""
         fields = Fields(value, "signature", ("key", "value"))
         return cls(fields.digits("key", _PUBLIC), fields.digits("value", _VALUE))
 
@@ -84,7 +84,7 @@ class SigningKey:
 
     @property
     def public(self) -> bytes:
-        """The public key, 32 bytes."""
+        """The public key: 32 bytes."""
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, digest: bytes) -> Signature:
@@ -109,12 +109,12 @@ def new_key(path: Path) -> SigningKey:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    beside = path.with_name(path.name + PUBLIC_SUFFIX)
-    if beside.exists():
-        raise ParameterError(f"{beside} is there already; keys are never overwritten: choose another name")
+    public_file = path.with_name(path.name + PUBLIC_SUFFIX)
+    if public_file.exists():
+        raise ParameterError(f"{public_file} is there already; keys are never overwritten: choose another name")
     _write_new(path, pem, 0o600)
     try:
-        _write_new(beside, made.public.hex().encode() + b"\n", 0o644)
+        _write_new(public_file, made.public.hex().encode() + b"\n", 0o644)
     except ParameterError:
         path.unlink()
         raise
@@ -162,7 +162,7 @@ def read_key(path: Path) -> SigningKey:
 
 
 def public_key(name: str) -> bytes:
-    """The public key that a user names: 64 hexadecimal digits, or a file with them or with a private key.
+    """Return the public key that a user names: 64 hexadecimal digits, or a file with them or with a private key.
 
     Raises
     ------

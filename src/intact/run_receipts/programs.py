@@ -74,4 +74,4 @@ def _outcome(request: Run) -> Outcome:
     """Run a receipt's program, never without protection, whatever INTACT_SANDBOX says."""
     from intact.tools import sandbox
 
-    return sandbox.run(request.code, request.stdin, request.limits, stranger=True)
+    return sandbox.run(request.code, request.stdin, request.limits, untrusted=True)

@@ -32,7 +32,7 @@ from intact.run_receipts.problems import problem_of
 from intact.run_receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
-from intact.score.scorers.value import Value
+from intact.score.scorers.value import ValueScorer
 
 if TYPE_CHECKING:
     from intact.tools.sandbox import Outcome
@@ -167,7 +167,7 @@ class Replayer(SealedServices):
         """Find a scorer; a value head must be of this very file of a model."""
         self._claims.check()
         scorer = super().scorer(root, name)
-        if isinstance(scorer, Value) and scorer.head.model != self._first.identity:
+        if isinstance(scorer, ValueScorer) and scorer.head.model != self._first.identity:
             detail = f"its value head was learnt on {scorer.head.model:.120}; here is {self._first.identity}"
             raise self._claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
         return scorer

@@ -21,7 +21,7 @@ from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, 
 from intact.run_receipts.values import unbounded
 from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers import SCORERS, scorers
-from intact.score.scorers.value import Value
+from intact.score.scorers.value import ValueScorer
 from intact.score.value.head import ValueHead
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class SealedServices(Services, ABC):
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
                 "verifiers have only those of this package"
             )
-        if kind == Value.name and argument and not self.untrusted:
-            return Value(argument, ValueHead.parse(self.read(root, argument), argument))
+        if kind == ValueScorer.name and argument and not self.untrusted:
+            return ValueScorer(argument, ValueHead.parse(self.read(root, argument), argument))
         return super().scorer(root, name)
 
     def run(self, request: Run, stop: Event) -> Outcome:

@@ -83,7 +83,7 @@ def _first_of_last(text: str) -> Fraction | None:
     return found[0].value if found else last_number(text)
 
 
-def _behind_cue(text: str) -> str | None:
+def _after_cue(text: str) -> str | None:
     """Return the rest of the sentence behind the last "the answer is"."""
     cues = list(_CUE.finditer(text))
     if not cues:
@@ -92,7 +92,7 @@ def _behind_cue(text: str) -> str | None:
     return _SENTENCE.split(line, maxsplit=1)[0]
 
 
-def _said(sentence: str) -> str:
+def _read_sentence(sentence: str) -> str:
     """Return the answer in the rest of a sentence, canonically: what stands before the prose, or in the midst of it.
 
     Computer algebra takes words for products of letters, so it is given formulas only.
@@ -135,11 +135,11 @@ def number(text: str) -> str | None:
     if inside is not None:
         value = _first_of_last(plain(inside))
         return None if value is None else numbers.canonical(value)
-    _, mark, behind = text.rpartition("####")
-    value = numbers.as_number(behind.partition("\n")[0]) if mark else None
+    _, mark, rest = text.rpartition("####")
+    value = numbers.as_number(rest.partition("\n")[0]) if mark else None
     if value is None:
-        told = _behind_cue(text)
-        value = None if told is None else _first_of_last(plain(told))
+        sentence = _after_cue(text)
+        value = None if sentence is None else _first_of_last(plain(sentence))
     if value is None:
         value = last_number(plain(text))
     return None if value is None else numbers.canonical(value)
@@ -161,8 +161,8 @@ def expression(text: str) -> str | None:
         return None
     if inside is not None:
         return simplest(inside) if inside.strip() else None
-    told = _behind_cue(text)
-    return None if told is None or not told.strip() else _said(told)
+    sentence = _after_cue(text)
+    return None if sentence is None or not sentence.strip() else _read_sentence(sentence)
 
 
 def read_answer(text: str) -> str | None:

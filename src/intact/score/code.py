@@ -11,19 +11,19 @@ from typing import Final
 
 from intact.errors import UndecidedError
 from intact.score.layout import laid_out
-from intact.tools.sandbox import Limits, run
+from intact.tools.sandbox import ProgramLimits, run
 
 VERSION: Final = 1
 """Version of how programs are found in texts, written and tested; raise it when that changes."""
 
-TESTING = Limits(seconds=600, cpu_seconds=60, steps=10_000_000)
+TESTING = ProgramLimits(seconds=600, cpu_seconds=60, steps=10_000_000)
 """What a program may use under test.
 
 The steps are ten times what the model solutions take, but for a few (`intact.tasks.programs`). The seconds are a safety
 net: ten million steps take one to five on a processor of today.
 """
 
-_FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<told>[^`]*)")
+_FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 
 
@@ -38,7 +38,7 @@ def extract(text: str, entry: str = "") -> str | None:
     blocks = _blocks(text)
     if blocks:
         defining = [block for _, block in blocks if entry and _defines(block, entry)]
-        python = [block for told, block in blocks if not told or told.casefold().startswith("py")]
+        python = [block for info, block in blocks if not info or info.casefold().startswith("py")]
         found = defining[-1:] or python[:1]
         return found[0].rstrip() + "\n" if found else None
     code = text.strip("\n").rstrip()
@@ -63,15 +63,15 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     for line in text.split("\n"):
         match = _FENCE.fullmatch(line)
         if match and (not fence or (match["fence"].startswith(fence) and len(match["indent"]) < indent + 4)):
-            told = match["told"].strip()
-            if fence and not told:
+            info = match["info"].strip()
+            if fence and not info:
                 fence = ""
             else:
                 fence, indent = match["fence"], len(match["indent"])
-                found.append((told, []))
+                found.append((info, []))
         elif fence:
             found[-1][1].append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
-    return [(told, "\n".join(lines)) for told, lines in found if "".join(lines).strip()]
+    return [(info, "\n".join(lines)) for info, lines in found if "".join(lines).strip()]
 
 
 def _defines(code: str, entry: str) -> bool:
@@ -141,7 +141,7 @@ def passed(stdout: str, mark: str) -> bool:
     return stdout.rstrip("\n").rpartition("\n")[2] == mark
 
 
-def passes(code: str, tests: str | Sequence[str], limits: Limits = TESTING) -> bool:
+def passes(code: str, tests: str | Sequence[str], limits: ProgramLimits = TESTING) -> bool:
     """Return whether code passes tests, in the sandbox.
 
     A program that takes more steps than it may, or more memory, or writes too much, does not.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from intact.score.latex import plain
 
 VERSION: Final = 1
-"""Of which equations are found, and which of them hold; raise it when that changes (`intact.run_receipts.versions`)."""
+"""The version of finding and checking equations; raise it when results change (`intact.run_receipts.versions`)."""
 
 MOST = 80
 """Tokens on one side of an equals sign that are looked at."""
@@ -39,7 +39,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
-_PIECES = re.compile(r"[.;:,!?](?=\s|$)")
+_CLAUSE_ENDS = re.compile(r"[.;:,!?](?=\s|$)")
 _EMPHASIS = re.compile(r"(?<![\d)])(?<![\d)] )\*\*|\*\*(?! ?[\d(-])|__")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _TIMES = ("x", "X", "times")
@@ -66,7 +66,7 @@ class Equation(NamedTuple):
     left, right
         The values of its sides.
     holds
-        Whether they are equal, up to the rounding that the right side's decimals show.
+        If true, they are equal, up to the rounding that the right side's decimals show.
     """
 
     left: Fraction
@@ -81,7 +81,7 @@ class _Token(NamedTuple):
     percent: bool = False
     unit: bool = False
     joined: bool = False
-    """Whether there is no space before it."""
+    """If true, there is no space before it."""
 
 
 class _Value(NamedTuple):
@@ -93,7 +93,7 @@ class _Value(NamedTuple):
 
 
 class _NoValueError(Exception):
-    """What stands here is no arithmetic."""
+    """The text is not arithmetic."""
 
 
 def equations(text: str) -> list[Equation]:
@@ -104,8 +104,8 @@ def equations(text: str) -> list[Equation]:
     lines += _ANNOTATION.sub("", text).splitlines()
     for line in lines:
         if "=" in line or "≈" in line or "\\approx" in line:
-            for piece in _PIECES.split(_BULLET.sub("", _EMPHASIS.sub("", plain(line)))):
-                found += _in_piece(_tokens(piece))
+            for clause in _CLAUSE_ENDS.split(_BULLET.sub("", _EMPHASIS.sub("", plain(line)))):
+                found += _in_clause(_tokens(clause))
     return found
 
 
@@ -187,7 +187,7 @@ def _begins_value(token: _Token) -> bool:
     return token.kind == "number" or token.text in tuple(_OPEN)
 
 
-def _in_piece(tokens: list[_Token]) -> list[Equation]:
+def _in_clause(tokens: list[_Token]) -> list[Equation]:
     sides: list[list[_Token]] = [[]]
     rounded = []
     for token in tokens:

@@ -116,9 +116,9 @@ def _token(code: str, place: int, depth: int = 0) -> _Token:
     """Return the token that begins at a place, inside as many fields of formatted strings as `depth` says."""
     word = _WORD.match(code, place)
     prefix = "" if word is None else word[0]
-    behind = place + len(prefix)
-    if code[behind : behind + 1] in ("'", '"') and (not prefix or prefix.lower() in _PREFIXES):
-        return _Token("string", code[place : _string_end(code, behind, prefix.lower(), depth)])
+    after = place + len(prefix)
+    if code[after : after + 1] in ("'", '"') and (not prefix or prefix.lower() in _PREFIXES):
+        return _Token("string", code[place : _string_end(code, after, prefix.lower(), depth)])
     if word is not None:
         return _Token("keyword" if prefix in _KEYWORDS else "name", prefix)
     for kind, pattern in (("number", _NUMBER), ("operator", _OPERATOR)):

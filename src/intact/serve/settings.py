@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intact.errors import ParameterError
-from intact.tools.sandbox.protection import wished
+from intact.tools.sandbox.protection import requested
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ServerSettings:
         for key in self.keys:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
                 raise ParameterError("an API key must have at least 16 characters, of printable ASCII, without spaces")
-        if wished() == "none":
+        if requested() == "none":
             raise ParameterError(
                 "INTACT_SANDBOX=none would run the programs of clients' requests without any protection, which a "
                 "server never does; unset it, or name bubblewrap or seccomp"

@@ -40,15 +40,15 @@ class Chosen(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What tells it from others: the name, with what is not as usual."""
+        """The name, with the parameters and options that differ from the defaults."""
         usual = parameters_of(type(self.task))
         given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
         if self.split != next(iter(self.task.files)):
             given["split"] = self.split
         given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
-        wishes = ",".join(f"{name}={value}" for name, value in given.items())
+        options = ",".join(f"{name}={value}" for name, value in given.items())
         name = self.task.called or self.task.name
-        return f"{name}:{wishes}" if wishes else name
+        return f"{name}:{options}" if options else name
 
 
 def parameters_of(kind: type[Task]) -> dict[str, Any]:

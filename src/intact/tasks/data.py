@@ -1,4 +1,4 @@
-"""Where the problems lie, and how their files are read."""
+"""Find and read the files of problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.errors import FormatError, ParameterError
 
 Row = Mapping[str, Any]
 observers: list[Callable[[Path], None]] = []
-"""Told of every file of problems that is read."""
+"""Called with the path of every file of problems that is read."""
 
 
 def data_folder() -> Path:

@@ -13,7 +13,7 @@ from intact.errors import FormatError, ParameterError, install
 from intact.score import answers
 from intact.tasks.choice import LETTERS, Choice, with_choices
 from intact.tasks.data import Row, read_rows
-from intact.tasks.likelihood import Likelihood
+from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item, Task
 
@@ -31,8 +31,8 @@ class _Exact(Task):
     def read(self, text: str) -> str | None:
         """A box, or what stands behind "the answer is", or the first line."""
         boxed = answers.boxed(text)
-        told = boxed if boxed is not None else text.rpartition("nswer is")[2].strip().partition("\n")[0]
-        return told.strip(" .:*\n").casefold() or None
+        answer = boxed if boxed is not None else text.rpartition("nswer is")[2].strip().partition("\n")[0]
+        return answer.strip(" .:*\n").casefold() or None
 
     def can_judge(self, item: Item) -> bool:
         """Whatever is more than marks around nothing."""
@@ -62,7 +62,7 @@ class _Expression(Task):
         return answer is not None and answers.same(item.answer, answer)
 
 
-class _Likeliest(Likelihood):
+class _Likeliest(LikelihoodTask):
     """Answers are places of choices."""
 
     def context(self, item: Item) -> str:
@@ -80,7 +80,7 @@ GRADERS: Mapping[str, Any] = {
 
 
 class _Declared(Task):
-    """What a file declares, on top of a grader's class."""
+    """The base of a task that a TOML file declares; the grader's class is the other base."""
 
     declaration: ClassVar[Mapping[str, Any]]
     folder: ClassVar[Path]
@@ -109,7 +109,7 @@ class _Declared(Task):
             return Item(name, question, answer)
         choices = _choices(items["choices"], row)
         place = _place(answer, len(choices))
-        if isinstance(self, Likelihood):
+        if isinstance(self, LikelihoodTask):
             return Item(name, question, str(place), {"choices": choices})
         return Item(name, with_choices(question, choices), LETTERS[place], {"choices": choices})
 
@@ -142,11 +142,11 @@ def read_task(path: Path) -> Task:
     if kind is None:
         raise FormatError(f"{path}: grader must be one of {', '.join(GRADERS)}, got {grader!r}")
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
-    _insist(path, "items", items, str, [key for key in _TABLES["items"] if key in items or key in needed])
+    _require(path, "items", items, str, [key for key in _TABLES["items"] if key in items or key in needed])
     if ("file" in items) == ("hub" in items):
         raise FormatError(f"{path}: [items] names a file or a data set of the hub, one of the two")
-    _insist(path, "", found, str, [key for key in ("name", "line", "source", "licence") if key in found])
-    _insist(path, "prompt", prompt, str, ["instruction"] if "instruction" in prompt else [])
+    _require(path, "", found, str, [key for key in ("name", "line", "source", "licence") if key in found])
+    _require(path, "prompt", prompt, str, ["instruction"] if "instruction" in prompt else [])
     name = found.get("name", path.stem)
     if not name.isidentifier():
         raise FormatError(f"{path}: name must consist of letters, digits and _, got {name!r}")
@@ -169,7 +169,7 @@ def read_task(path: Path) -> Task:
     return type("Declared", (_Declared, kind), attributes)()  # type: ignore[no-any-return]
 
 
-def _insist(path: Path, table: str, value: Mapping[str, Any], kind: type, keys: Iterable[str]) -> None:
+def _require(path: Path, table: str, value: Mapping[str, Any], kind: type, keys: Iterable[str]) -> None:
     for key in keys:
         if not isinstance(value.get(key), kind):
             where = ".".join(filter(None, [table, key]))

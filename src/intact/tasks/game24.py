@@ -46,8 +46,10 @@ class Game24(Task):
         inside = answers.boxed(text)
         if inside is None and "\\boxed" in text:
             return None
-        told = inside or text.rpartition("nswer:")[2].strip().partition("\n")[0]
-        found = _EXPRESSION.findall(plain(told).partition("=")[0]) or _EXPRESSION.findall(plain(text).partition("=")[0])
+        answer = inside or text.rpartition("nswer:")[2].strip().partition("\n")[0]
+        found = _EXPRESSION.findall(plain(answer).partition("=")[0]) or _EXPRESSION.findall(
+            plain(text).partition("=")[0]
+        )
         return "".join(found[-1].split()) if found else None
 
     def correct(self, item: Item, answer: str | None) -> bool:

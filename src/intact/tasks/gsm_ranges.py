@@ -110,7 +110,7 @@ class GSMRanges(Generated, Numeric):
         return Item(f"{self.level}-{self.seed}-{index}", template.story.format(**values), answer, {"level": self.level})
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Which kind of error a text makes."""
+        """Return the kind of error that a text makes."""
         if self.correct(item, self.read(text)):
             return {"arithmetic_error": 0.0, "logical_error": 0.0}
         arithmetic = self.correct(item, self.read(put_right(text)))
@@ -130,7 +130,7 @@ def put_right(text: str) -> str:
         for start, end in _sentences(text, done):
             wrong = next((one for one in equations(text[start:end]) if not one.holds), None)
             if wrong is not None:
-                cut = _behind_equals(text, start, end, wrong.right)
+                cut = _after_equals(text, start, end, wrong.right)
                 text = text[:cut] + _replaced(text[cut:], wrong.right, wrong.left)
                 done = start
                 break
@@ -144,7 +144,7 @@ def _sentences(text: str, start: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(cuts) if a < b]
 
 
-def _behind_equals(text: str, start: int, end: int, right: Fraction) -> int:
+def _after_equals(text: str, start: int, end: int, right: Fraction) -> int:
     """Return the place behind the equals sign that this value follows."""
     for match in re.finditer("=", text[start:end]):
         cut = start + match.end()
@@ -159,8 +159,8 @@ def _replaced(text: str, old: Fraction, new: Fraction) -> str:
     parts, place = [], 0
     for found in numbers.numerals(text):
         if found.value == old:
-            shown = text[found.start : found.end]
-            lead = shown[: len(shown) - len(shown.lstrip("$€£ "))]
+            number = text[found.start : found.end]
+            lead = number[: len(number) - len(number.lstrip("$€£ "))]
             parts += [text[place : found.start], lead, numbers.canonical(new)]
             place = found.end
     return "".join([*parts, text[place:]])

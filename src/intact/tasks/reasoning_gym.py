@@ -96,13 +96,13 @@ class ReasoningGym(Generated):
 
     def read(self, text: str) -> str | None:
         """Return what stands in the last box, or in the rest of the line behind "the answer is"; a number as one."""
-        told = answers.boxed(text)
-        if told is None and "\\boxed" not in text:
-            told = text.rpartition("nswer is")[2].strip(" :").partition("\n")[0] if "nswer is" in text else None
-        if told is None:
+        text_answer = answers.boxed(text)
+        if text_answer is None and "\\boxed" not in text:
+            text_answer = text.rpartition("nswer is")[2].strip(" :").partition("\n")[0] if "nswer is" in text else None
+        if text_answer is None:
             return None
-        value = numbers.as_number(plain(told))
-        return (numbers.canonical(value) if value is not None else told.strip().rstrip(".").strip()) or None
+        value = numbers.as_number(plain(text_answer))
+        return (numbers.canonical(value) if value is not None else text_answer.strip().rstrip(".").strip()) or None
 
     def can_judge(self, item: Item) -> bool:
         """Its own judge says."""

@@ -1,4 +1,4 @@
-"""What all reward models have in common: a folder, a tokenizer, a network, a number after each step of a solution."""
+"""The base of reward models: a folder, a tokenizer, a network, a number after each step of a solution."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class RewardModel(ABC):
     Parameters
     ----------
     folder : Path
-        Where configuration, tokenizer and weights lie.
+        The folder with configuration, tokenizer and weights.
 
     Attributes
     ----------
     family : str
         Its name.
     delimiter : str
-        What stands between steps in what it was trained on.
+        The text between steps in its training data.
     """
 
     family: ClassVar[str]
@@ -76,7 +76,7 @@ class RewardModel(ABC):
 
     @cached_property
     def device(self) -> str:
-        """Where it runs."""
+        """The device that it runs on."""
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,7 +118,7 @@ class RewardModel(ABC):
         return [values[0].to(self.model.dtype) for values in chosen]
 
     def run(self, ids: Sequence[int]) -> Any:
-        """Return what the network gives for one sequence.
+        """Return the network's output for one sequence.
 
         Raises
         ------

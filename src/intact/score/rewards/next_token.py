@@ -39,13 +39,13 @@ class RLHFlow(_NextToken):
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step: of what the model would answer, given + to all before."""
-        said = [f"{question} {steps[0]}", *steps[1:]]
-        turns = [turn for step in said for turn in (("user", step), ("assistant", GOOD))]
-        asked = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]
-        longest = asked[-1]
-        if all(longest[: len(ids)] == ids for ids in asked):
-            return self.chances(longest, [len(ids) - 1 for ids in asked])
-        return [self.chances(ids, [len(ids) - 1])[0] for ids in asked]  # a form in which earlier turns look otherwise
+        contents = [f"{question} {steps[0]}", *steps[1:]]
+        turns = [turn for step in contents for turn in (("user", step), ("assistant", GOOD))]
+        prompts = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]
+        longest = prompts[-1]
+        if all(longest[: len(ids)] == ids for ids in prompts):
+            return self.chances(longest, [len(ids) - 1 for ids in prompts])
+        return [self.chances(ids, [len(ids) - 1])[0] for ids in prompts]  # a form in which earlier turns look otherwise
 
 
 class RLHFlowOutcome(RLHFlow):

@@ -8,7 +8,7 @@ from typing import Any
 from intact.score.rewards.base import RewardModel, architecture
 
 
-class Outcome(RewardModel):
+class OutcomeReward(RewardModel):
     """One number for a conversation of question and answer, of which the sigmoid is taken (with two labels: a softmax).
 
     The models are trained by pairs (Bradley-Terry), so their numbers have no zero of their own: the sigmoid keeps their

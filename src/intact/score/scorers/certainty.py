@@ -1,4 +1,4 @@
-"""How sure the model was while it wrote, from the log-probabilities of its own tokens and of their rivals.
+"""Scores of how sure the model was, from the log-probabilities of its own tokens and of their alternatives.
 
 Each raises ParameterError for texts whose log-probabilities are not known.
 """
@@ -24,19 +24,19 @@ class MeanLogprob:
     version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         check_likeliest(states)
         return [state.mean_logprob if state.logprobs else UNWRITTEN for state in states]
 
 
-class Perplexity:
+class PerplexityScorer:
     """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
 
     name, digest = "perplexity", ""
     version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         check_likeliest(states)
         return [-exp(min(-state.mean_logprob, 100.0)) if state.logprobs else -exp(100.0) for state in states]
 
@@ -53,7 +53,7 @@ class Entropy:
     version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         check_likeliest(states)
         return [self._one(state) for state in states]
 
@@ -86,7 +86,7 @@ class SelfCertainty:
             raise ParameterError(f"self_certainty takes the size of the vocabulary, got {vocabulary!r}") from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         if any(len(state.top) != state.length for state in states):
             raise ParameterError("self_certainty needs texts that were written with top_logprobs")
         check_likeliest(states)

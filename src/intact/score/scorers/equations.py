@@ -1,4 +1,4 @@
-"""Whether the calculations in a text are right."""
+"""Score the calculations in a text."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ class Equations:
             raise ParameterError(f"equations takes the score of a text without any, got {without!r}") from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         shares = [share_right(state.text) for state in states]
         return [self._without if share is None else share for share in shares]

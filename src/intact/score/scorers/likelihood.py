@@ -1,4 +1,4 @@
-"""How likely the model found what it wrote."""
+"""Score a text by the likelihood that the model gave it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from intact.reason.likeliest import check_likeliest
 from intact.reason.problem import Problem, State
 
 
-class Likelihood:
+class LikelihoodScorer:
     """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
 
     name, digest = "likelihood", ""
     version = 1
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order.
+        """Return the scores, in order.
 
         Raises
         ------

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.score.asking import asked, share
+from intact.score.prompts import ask_about, share
 
 _QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."
 
@@ -31,9 +31,11 @@ class PTrue:
         self._model = model
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
-        """The scores, in order."""
-        said = yield [
-            Extend(asked(problem, state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
+        """Return the scores, in order."""
+        replies = yield [
+            Extend(
+                ask_about(problem, state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model
+            )
             for state in states
         ]
-        return [share(state, "true", "false") for state in said]
+        return [share(state, "true", "false") for state in replies]

@@ -1,4 +1,4 @@
-"""What a reward model of the hub thinks of a text."""
+"""Score a text by a reward model of the hub."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Reward:
 
     @cached_property
     def digest(self) -> str:
-        """What the rewards depend on."""
+        """The family and digest of the reward model."""
         return f"{self._model.family} {self._model.digest}"
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         known: dict[tuple[str, ...], float] = {}
         texts = [tuple(self._model.split(state.text)) for state in states]
         for steps in sorted(set(texts), key=lambda steps: (-len(steps), steps)):

@@ -1,4 +1,4 @@
-"""Whether a program passes the tests that are public."""
+"""Score a program by the public tests that it passes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UnitTests:
             raise ParameterError(f"unit_tests takes the seconds for one program, got {seconds!r}") from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
-        """The scores, in order."""
+        """Return the scores, in order."""
         tests: Sequence[str] = problem.data.get("tests", ())
         if not tests:
             raise ParameterError(f"{problem.id} has no public tests")

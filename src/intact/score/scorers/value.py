@@ -15,7 +15,7 @@ HOPELESS = 0.0
 """The value of a text that fills the context: its hidden state cannot be asked for, and it has no end."""
 
 
-class Value:
+class ValueScorer:
     """The chance that a text ends in a right answer, by the model's hidden state behind it, in [0, 1].
 
     The engine tells the hidden state along with one more token, which is charged; where the text has pages, nothing is
@@ -39,12 +39,12 @@ class Value:
         self.digest = self.head.digest
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
-        """The scores, in order."""
-        told = yield [
+        """Return the scores, in order."""
+        extended = yield [
             Extend(state.append(""), max_tokens=1, temperature=0.0, hidden=True)  # append: as if no end token came
             for state in states
         ]
-        return [self._value(state) for state in told]
+        return [self._value(state) for state in extended]
 
     def _value(self, state: State) -> float:
         hidden = state.pieces[-1].hidden

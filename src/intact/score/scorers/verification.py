@@ -9,7 +9,7 @@ from intact.exact import mean
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
-from intact.score.asking import asked, share
+from intact.score.prompts import ask_about, share
 
 _TASK = (
     "Check the solution step by step: whether it understands the question, and whether every calculation and every "
@@ -44,8 +44,8 @@ class Verification:
         self._model, self._checks, self._max_tokens = model, checks, max_tokens
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
-        """The scores, in order."""
-        questions = [asked(problem, state, _TASK) for state in states for _ in range(self._checks)]
+        """Return the scores, in order."""
+        questions = [ask_about(problem, state, _TASK) for state in states for _ in range(self._checks)]
         written = yield [
             Extend(state, stop=(), max_tokens=self._max_tokens, temperature=0.7, model=self._model)
             for state in questions

@@ -1,4 +1,4 @@
-"""Hidden states as integers: the bytes that an executor tells, read."""
+"""Read hidden states from an executor's bytes, as integers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST = (1 << 31) - 1
 
 
 class HiddenState(NamedTuple):
-    """What entered a model's head.
+    """The input of a model's head.
 
     Attributes
     ----------

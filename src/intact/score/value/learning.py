@@ -57,8 +57,8 @@ class Learnt:
 def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
     """Fit a value head: logistic regression on all places of all texts, each text weighing the same.
 
-    Every place is told the text's final outcome, so that the value of an unfinished text is the chance that it ends
-    well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.)
+    Every place is labelled with the text's final outcome, so that the value of an unfinished text is the chance that it
+    ends well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.)
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class _Table(NamedTuple):
         return _Table(self.components[rows], self.right[rows], self.problems[rows], self.weights[rows])
 
     def folds(self, count: int) -> Iterator[NDArray[np.bool_]]:
-        """Which rows belong to each part of the problems: one by one in turn, so that no label decides."""
+        """Yield the rows of each part of the problems: one by one in turn, so that no label decides."""
         order = {problem: i for i, problem in enumerate(dict.fromkeys(self.problems.tolist()))}
         places = np.array([order[problem] for problem in self.problems.tolist()])
         for fold in range(count):
@@ -147,7 +147,7 @@ def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
 
 
 def _loss(model: _Regression, part: _Table) -> float:
-    """The negative log-probability of what became of texts."""
+    """Return the negative log-probability of the texts' outcomes."""
     chances = np.clip(model.chances(part.components), 1e-12, 1 - 1e-12)
     return float(-(part.weights * np.log(np.where(part.right, chances, 1 - chances))).sum())
 

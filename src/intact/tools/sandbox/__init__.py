@@ -1,7 +1,7 @@
 """Runs Python that a model wrote where it can do no harm: no network, no files of ours, little memory, little time."""
 
-from intact.tools.sandbox.outcome import Ending, Limits, Outcome
+from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import Protection, protection
 from intact.tools.sandbox.run import run
 
-__all__ = ["Ending", "Limits", "Outcome", "Protection", "protection", "run"]
+__all__ = ["Ending", "Outcome", "ProgramLimits", "Protection", "protection", "run"]

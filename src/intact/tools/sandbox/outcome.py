@@ -1,4 +1,4 @@
-"""What a program may use, and what became of it."""
+"""The limits of a program in the sandbox, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from intact.errors import ParameterError
 Ending = Literal["ok", "error", "steps", "time", "memory", "output", "signal"]
 """Why a program ended.
 
-By itself with status 0; by itself with another, or by an exception; out of steps, time, memory or output; killed by a
-signal.
+With status 0; with another, or by an exception; out of steps, time, memory or output; by a signal.
 """
 
 
 LONGEST = 86400
-"""Seconds that a program may take at most."""
+"""The largest limit on seconds."""
 
 STEPS_A_SECOND = 1_000_000
-"""Steps that a program may take for each second that it may compute: some ten times fewer than a processor makes."""
+"""Steps for each second of a limit: some ten times fewer than a processor makes."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a program may use. It is always one process with one thread, without a network.
+class ProgramLimits:
+    """The limits of a program, which is always one process with one thread, without a network.
 
-    The count of steps is what ends programs that run too long: it is the same on any machine and under any load. The
-    two limits on time are a safety net for what is not counted.
+    The count of steps ends programs that run too long: it is the same on any machine and under any load. The two limits
+    on time are a safety net for what is not counted.
 
     Parameters
     ----------
@@ -67,25 +66,25 @@ class Limits:
 
     @classmethod
     def of(cls, seconds: float) -> Self:
-        """So many seconds, all of which the program may compute, and as many steps as go with them."""
+        """Return limits of so many seconds, all of them of processor time, and of the steps that go with them."""
         if not (math.isfinite(seconds) and seconds > 0):
-            return cls(seconds)  # which is refused
+            return cls(seconds)  # raises
         return cls(seconds, math.ceil(seconds), steps=math.ceil(seconds * STEPS_A_SECOND))
 
     def times(self, factor: int) -> Self:
-        """So many times the steps and the time."""
+        """Return the limits with so many times the steps and the time."""
         steps, seconds, cpu_seconds = self.steps * factor, self.seconds * factor, self.cpu_seconds * factor
         return replace(self, steps=steps, seconds=seconds, cpu_seconds=cpu_seconds)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a program.
+    """The outcome of a program.
 
     Parameters
     ----------
     stdout, stderr
-        What it wrote, up to the limit, as UTF-8 with what is none replaced.
+        Its output up to the limit, as UTF-8; invalid bytes are replaced.
     status
         Its exit status, or the negated number of the signal that ended it.
     ended
@@ -102,13 +101,13 @@ class Outcome:
 
     @property
     def settled(self) -> bool:
-        """Return whether the program ended by what it is, not by how fast or how busy this machine is.
+        """If true, the program would end like this on any machine.
 
-        It is not where time ran out, or where a SIGKILL came from outside, as when the machine has no memory left.
+        It is false if time ran out, or a SIGKILL came from outside, as when the machine has no memory left.
         """
         return self.ended != "time" and self.status != -signal.SIGKILL
 
     @property
     def ok(self) -> bool:
-        """Whether it came to its end."""
+        """If true, it ran to its end."""
         return self.ended == "ok"

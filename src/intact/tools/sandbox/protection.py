@@ -1,4 +1,4 @@
-"""Which protection is in force here, and the command that puts a program behind it.
+"""Choose the protection that works here, and build the command that runs a program behind it.
 
 bubblewrap, where it is installed and may make namespaces, gives the program a user namespace of its own, no network, no
 other processes, and a file system of the interpreter and the system's libraries, read-only, with a scratch folder in
@@ -63,7 +63,7 @@ def protection(kind: Kind | None = None) -> Protection:
     """
     if kind is not None:
         _failures.clear()  # who names one wants it tried
-    kind = kind or wished()
+    kind = kind or requested()
     if kind == "none":
         return Protection("none", False, "INTACT_SANDBOX=none, or the caller, asked for it")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
@@ -77,8 +77,8 @@ def protection(kind: Kind | None = None) -> Protection:
     return Protection("none", False, f"bubblewrap: {no_bubblewrap}; seccomp: {no_filter}")
 
 
-def wished() -> Kind | None:
-    """Return the kind that INTACT_SANDBOX names; ``none`` is how a user insists on running code without protection."""
+def requested() -> Kind | None:
+    """Return the kind that INTACT_SANDBOX names; with ``none`` a user agrees to run code without protection."""
     value = os.environ.get("INTACT_SANDBOX") or None
     known = {kind: kind for kind in get_args(Kind)}
     if value is not None and value not in known:
@@ -108,8 +108,8 @@ def _without_bubblewrap() -> str | None:
 
 @cache
 def _is_new(bwrap: str) -> bool:
-    told = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False).stdout
-    return all(option in told for option in ("--size", "--disable-userns"))
+    help_text = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False).stdout
+    return all(option in help_text for option in ("--size", "--disable-userns"))
 
 
 def _failure(candidate: Protection) -> str | None:
@@ -131,10 +131,10 @@ def _failure(candidate: Protection) -> str | None:
 @cache
 def _try(candidate: Protection) -> None:
     """Run the smallest program."""
-    from intact.tools.sandbox.outcome import Limits
+    from intact.tools.sandbox.outcome import ProgramLimits
     from intact.tools.sandbox.run import execute
 
-    outcome = execute("print(6 * 7)", None, Limits(), candidate)
+    outcome = execute("print(6 * 7)", None, ProgramLimits(), candidate)
     if not outcome.ok or outcome.stdout != "42\n":
         lines = outcome.stderr.strip().splitlines()
         raise SandboxError(lines[-1] if lines else f"a first program ended with status {outcome.status}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from intact.errors import SandboxError
 from intact.tools.sandbox import filters
-from intact.tools.sandbox.outcome import Ending, Limits, Outcome
+from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import (
     SCRATCH,
     Kind,
@@ -26,7 +26,7 @@ from intact.tools.sandbox.protection import (
     environment,
     interpreter,
     protection,
-    wished,
+    requested,
 )
 
 MEMORY = 86
@@ -48,11 +48,11 @@ LOOK = 0.05
 def run(
     code: str,
     stdin: str | None = None,
-    limits: Limits | None = None,
+    limits: ProgramLimits | None = None,
     *,
     using: Kind | None = None,
     stop: Event | None = None,
-    stranger: bool = False,
+    untrusted: bool = False,
 ) -> Outcome:
     """Run Python code in a process of its own, and return what became of it.
 
@@ -74,7 +74,7 @@ def run(
     stop
         Set by another thread, it ends the program as if its time were over.
     stranger
-        If true, the program is a stranger's: it never runs without protection, whatever `using` and INTACT_SANDBOX say.
+        If true, it never runs without protection, whatever `using` and INTACT_SANDBOX say.
 
     Raises
     ------
@@ -82,13 +82,13 @@ def run(
         If there is no protection here and the caller does not insist, or may not; or if the protection itself fails.
     """
     chosen = protection(using)
-    if chosen.kind == "none" and stranger:
-        raise SandboxError(f"no protection against the code of a stranger that would run here ({chosen.missing})")
-    if chosen.kind == "none" and (using or wished()) != "none":
+    if chosen.kind == "none" and untrusted:
+        raise SandboxError(f"no protection works here, and untrusted code needs one ({chosen.missing})")
+    if chosen.kind == "none" and (using or requested()) != "none":
         raise SandboxError(
             f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
         )
-    return execute(code, stdin, limits or Limits(), chosen, stop)
+    return execute(code, stdin, limits or ProgramLimits(), chosen, stop)
 
 
 @cache
@@ -96,7 +96,9 @@ def _runner() -> str:
     return Path(__file__).with_name("runner.py").read_text("utf-8")
 
 
-def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, stop: Event | None = None) -> Outcome:
+def execute(
+    code: str, stdin: str | None, limits: ProgramLimits, chosen: Protection, stop: Event | None = None
+) -> Outcome:
     """Run code behind this very protection.
 
     Raises
@@ -169,12 +171,12 @@ def execute(code: str, stdin: str | None, limits: Limits, chosen: Protection, st
 
 
 def _watch(
-    process: subprocess.Popen[bytes], limits: Limits, began: float, stop: Event | None
+    process: subprocess.Popen[bytes], limits: ProgramLimits, began: float, stop: Event | None
 ) -> tuple[list[bytes], Ending | None]:
     """Read both streams until they close, the time is over or the output too long."""
 
     def pause() -> float:
-        """How long to wait before looking again: 0 where the program must end."""
+        """Return the seconds until the next look; 0 if the program must end."""
         if stop is not None and stop.is_set():
             return 0.0
         return min(LOOK, max(0.0, began + limits.seconds - time.monotonic()))

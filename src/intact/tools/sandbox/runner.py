@@ -1,4 +1,4 @@
-"""What runs in the child, passed as text: it takes away its own rights, then runs the program."""
+"""The program of the child process, passed as text: it drops its own rights, then runs the code."""
 
 import ast
 import builtins
@@ -94,8 +94,8 @@ def compile_counted(text: str) -> CodeType:
         if isinstance(node, ast.For | ast.AsyncFor | ast.While):
             node.body.insert(0, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            behind = 0 if ast.get_docstring(node, clean=False) is None else 1
-            node.body.insert(behind, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
+            first = 0 if ast.get_docstring(node, clean=False) is None else 1
+            node.body.insert(first, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
         elif isinstance(node, ast.Lambda):
             node.body = ast.copy_location(ast.BoolOp(ast.And(), [call_step(node.body), node.body]), node.body)
         elif isinstance(node, ast.comprehension):

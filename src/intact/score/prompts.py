@@ -1,4 +1,4 @@
-"""Asking a model about a text: the question, and the chance of one word rather than another."""
+"""Ask a model about a text: the prompt, and the probability of one word rather than another."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from intact.reason.problem import LOGPROB_SCALE, Problem, State
 from intact.reason.prompting import make_prompt
 
 
-def asked(problem: Problem, state: State, task: str) -> State:
-    """Begin anew with a question about a problem and the answer that a text gives to it."""
+def ask_about(problem: Problem, state: State, task: str) -> State:
+    """Begin a new text with a question about a problem and its answer."""
     cue = "\nReply:" if isinstance(problem.prompt, str) else ""
     template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
     return state.ask(make_prompt(problem, template, text=state.text, task=task, cue=cue))
 
 
 def share(state: State, word: str, other: str) -> float:
-    """Return p(word) / (p(word) + p(other)) for what was written last, over the likeliest tokens that are known.
+    """Return p(word) / (p(word) + p(other)) at the last token, over the likeliest tokens that are known.
 
     Upper and lower case, and white space around, are alike; 0.5 where neither word is among them.
 
@@ -25,7 +25,7 @@ def share(state: State, word: str, other: str) -> float:
     ScorerError
         If nothing was written, because the question fills the context.
     ParameterError
-        If the back end does not tell the likeliest tokens.
+        If the back end does not return the likeliest tokens.
     """
     top = state.pieces[-1].top if state.pieces else ()
     if not top or not top[-1]:
