@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
+# By hand, as these lines are all of it: lazy-loader's `attach` would be one more dependency of every installation.
 _HOMES = {
     "CapacityError": "intact.errors",
     "Chunk": "intact.library",

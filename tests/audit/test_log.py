@@ -102,7 +102,7 @@ def test_openai_style_exchanges_are_understood(tmp_path):
     content = [{"token": "é", "bytes": [195, 169], "logprob": -0.5}, {"token": "!", "logprob": -1}]
     (entry,) = read_log(write(tmp_path, chat(message={"content": "é!"}, logprobs={"content": content})))
     assert entry.engine == "vllm"
-    assert entry.pieces == ("é".encode(), b"!")
+    assert entry.token_bytes == ("é".encode(), b"!")
     assert entry.logprobs == (-0.5, -1.0)
     assert entry.text == "é!"
     assert (entry.settings.temperature, entry.settings.seed) == (0.5, 3)
@@ -114,7 +114,7 @@ def test_the_older_completions_and_a_batch_line_are_understood(tmp_path):
     body = {"choices": [{"text": "ab", "logprobs": logprobs}, {"text": "c"}]}
     line = {"prompt": "x", "temperature": 1, "response": {"status_code": 200, "body": body}}
     one, other = read_log(write(tmp_path, line))
-    assert one.pieces == (b"a", b"b")
+    assert one.token_bytes == (b"a", b"b")
     assert one.prompt == "x"
     assert other.text == "c"
     assert one.batch == 2

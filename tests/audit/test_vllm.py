@@ -147,7 +147,7 @@ def test_completions_with_named_tokens_are_read(tmp_path):
     choice = {"text": "ab", "logprobs": told, "prompt_logprobs": some, "prompt_token_ids": [40, 77]}
     first, second = read_log(write(tmp_path, exchange(choice, choice)))
     assert first.output == (12, 7)
-    assert first.pieces is None
+    assert first.token_bytes is None
     assert first.logprobs == (-0.5, -1.5)
     assert first.prompt == (40, 77)
     assert first.prompt_logprobs == (None, {77: -2.0, 5: -1.0})
@@ -173,7 +173,7 @@ def test_an_echoed_prompt_is_no_answer(tmp_path):
     told = {"tokens": ["a", "b", "c"], "token_logprobs": [None, -1.0, -2.0]}
     record = exchange({"text": "abc", "logprobs": told}, request={"echo": True}, usage={"prompt_tokens": 2})
     (entry,) = read_log(write(tmp_path, record))
-    assert (entry.pieces, entry.logprobs, entry.text) == ((b"c",), (-2.0,), None)
+    assert (entry.token_bytes, entry.logprobs, entry.text) == ((b"c",), (-2.0,), None)
 
 
 def test_several_prompts_are_answered_in_order(tmp_path):

@@ -1,1 +1,1 @@
-"""Outputs of engines that are not exact: whether they fit a model and its settings, and where two runs part."""
+"""Audits of engines that are not exact: does a log fit a model and its settings, and where do two answers diverge?"""

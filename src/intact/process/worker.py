@@ -1,4 +1,4 @@
-"""A process of its own for work on texts that nobody vouches for: one may take forever or all memory, we must not."""
+"""A process for work on untrusted texts, which may take forever or all memory without harm to the parent."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _PIECE: Final = 1 << 20
 
 
 class LimitReached(Exception):  # noqa: N818
-    """A request that went beyond a limit of time, memory or length, or ended the worker; the text says what it did."""
+    """A request exceeded a limit of time, memory or length, or ended the worker; the message names which."""
 
 
 class WorkerFailure(Exception):  # noqa: N818
-    """A request on which the worker's function raised an exception; the text names it."""
+    """The worker's function raised an exception, which the message names."""
 
 
 class WorkerProcess:
     """A process that answers one request at a time; it is started when needed, and again after a request ended it.
 
-    Threads may ask side by side. A forked process starts a worker of its own. A worker ends with its parent.
+    Threads may call it concurrently. A forked process starts a worker of its own. A worker ends with its parent.
 
     Parameters
     ----------
@@ -194,9 +194,9 @@ class WorkerProcess:
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
-        order = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
+        first = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
         with contextlib.suppress(_Ended):  # which the first request finds
-            _send(process, marshal.dumps(order), time.monotonic() + _STARTING)
+            _send(process, marshal.dumps(first), time.monotonic() + _STARTING)
         return process
 
     def _await_start(self, process: subprocess.Popen[bytes]) -> None:

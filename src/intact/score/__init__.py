@@ -1,1 +1,1 @@
-"""Judges of texts: what they answer, whether their steps are right, how sure the model was, what other models say."""
+"""Scorers and readers of texts: their answers, the correctness of their steps, the model's certainty, reward models."""

@@ -1,4 +1,4 @@
-"""Problems with known answers: where they lie, how they are asked, how an answer is read and judged."""
+"""Tasks: problems with known answers, their prompts, and how an answer is read and judged."""
 
 from intact.tasks.data import data_folder
 from intact.tasks.task import Item, Task, all_tasks, find_task
