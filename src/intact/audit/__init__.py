@@ -1,1 +1,1 @@
-"""Audits of engines that are not exact: does a log fit a model and its settings, and where do two answers diverge?"""
+"""Audits of engines that are not exact: if a log fits a model and its settings, and where two answers diverge."""
