@@ -13,14 +13,15 @@ import typer
 
 from intact.cli import UNDECIDED
 from intact.cli.eval_output import host, print_scores, summary, watch
-from intact.cli.groups import ModelOptions, with_groups
 from intact.cli.options import (
     JsonOption,
+    ModelOptions,
     NOption,
     ReceiptOption,
     SetOption,
     check_output,
     complete_model,
+    with_groups,
     with_method_sampling,
 )
 from intact.cli.output import emit, note

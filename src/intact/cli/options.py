@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from intact.catalogue import CATALOGUE, find
+from intact.cli import fetch
 from intact.clock import DEFAULT_NOW
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
@@ -161,15 +164,52 @@ def _with(
         for name, (kind, default) in options.items()
     ]
 
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
+    def call(given: dict[str, Any]) -> None:
         sampling = collect({name: given.pop(name) for name in options})
         command(**given, sampling=sampling)
 
     before = [p.replace(kind=p.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "sampling"]
-    wrapped.__signature__ = own.replace(parameters=before + added)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in before + added}
+    return _with_parameters(command, before + added, call)
+
+
+def _with_parameters(
+    command: Command, parameters: list[inspect.Parameter], call: Callable[[dict[str, Any]], None]
+) -> Command:
+    """Return a command with other parameters, which calls a function with the arguments that it is given."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        call(given)
+
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapped
+
+
+def with_groups(command: Command) -> Command:
+    """Give a command the options of its parameters that are dataclasses.
+
+    Each field of such a class becomes an option of the command, annotated and with a default as Typer expects of
+    parameters; the command receives an instance of the class.
+    """
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+    options = []
+    for parameter in parameters:
+        if parameter.name not in groups:
+            options.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        kinds = get_type_hints(parameter.annotation, include_extras=True)
+        options += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+            for f in fields(parameter.annotation)
+        ]
+
+    def call(given: dict[str, Any]) -> None:
+        made = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
+        command(**given, **made)
+
+    return _with_parameters(command, options, call)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -246,3 +286,33 @@ def pair(text: str) -> tuple[str, str]:
     if not name or not equals or not model:
         raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
     return name, model
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options of commands that run a method: how models are loaded, and which there are besides the first."""
+
+    others: WithOption = None
+    now: FixedNowOption = None
+    continues: ContinuesOption = "no"
+    profile: ProfileOption = "int8"
+    threads: ThreadsOption = None
+    cache: CacheOption = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The other models by the names that the method calls them."""
+        return dict(map(pair, self.others or []))
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """The arguments of `intact.load`."""
+        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache)}
+
+    def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
+        """Load models by their names, and open a back end for each."""
+        from intact.solving import is_address, opened
+
+        arguments = self.loading | loading
+        models = {name: one if is_address(one) else fetch.load(one, **arguments) for name, one in named.items()}
+        return opened(models, self.continues, self.now)

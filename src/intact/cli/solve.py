@@ -11,8 +11,16 @@ import typer
 
 from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli import fetch
-from intact.cli.groups import ModelOptions, with_groups
-from intact.cli.options import JsonOption, NOption, SetOption, check_output, complete_model, with_method_sampling
+from intact.cli.options import (
+    JsonOption,
+    ModelOptions,
+    NOption,
+    SetOption,
+    check_output,
+    complete_model,
+    with_groups,
+    with_method_sampling,
+)
 from intact.cli.output import emit, err, out, printable, say
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
@@ -81,6 +89,7 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
+    from intact.reason.budget import Budget
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
@@ -88,17 +97,18 @@ def command(
 
     if method in CATALOGUE or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
-    chosen, caps = find(method), work.caps
+    chosen, caps = find(method), Budget.parse(work.budget or "")
     parameters = given(chosen, settings or [], n)
     if (question is None) == (task.task is None):
         raise ParameterError("give a question, or a task (--task gsm8k), and not both")
-    if task.task is None and task.further:
-        raise ParameterError(f"{', '.join(task.further)} goes with --task: there is one question")
+    of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel}
+    if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
+        raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     named = {MAIN: model} | models.named
     if task.task is not None:
-        run_task(lambda: models.opened(named), TaskRun(task, work, model, chosen, parameters, sampling), json)
+        run_task(lambda: models.opened(named), TaskRun(task, work, caps, model, chosen, parameters, sampling), json)
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():

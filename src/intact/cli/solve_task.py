@@ -71,11 +71,6 @@ class TaskOptions:
         ),
     ] = None
 
-    @property
-    def further(self) -> list[str]:
-        """The options given that make sense with a task alone."""
-        return [f"--{name}" for name in ("split", "limit", "parallel") if getattr(self, name) is not None]
-
 
 @dataclass(frozen=True)
 class SolveOptions:
@@ -100,20 +95,14 @@ class SolveOptions:
     receipt: ReceiptOption = None
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0
 
-    @property
-    def caps(self) -> Budget:
-        """The budget's caps."""
-        from intact.reason.budget import Budget
-
-        return Budget.parse(self.budget or "")
-
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task to be solved: the options given, the model's name, the method with its parameters and sampling."""
+    """A task to be solved: the options, the budget, the model's name, the method with its parameters and sampling."""
 
     options: TaskOptions
     work: SolveOptions
+    caps: Budget
     model: str
     method: Method
     parameters: dict[str, Any]
@@ -127,7 +116,7 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
 
     task = find_task(str(run.options.task))
     items = task.load(run.options.split, run.options.limit)
-    view = View(len(items), run.work.caps)
+    view = View(len(items), run.caps)
     with load() as models:
         view.began = time.monotonic()
         _solve(models, task, items, run, view)
@@ -227,7 +216,7 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
         "parameters": run.parameters,
         "sampling": run.sampling,
         "seed": run.work.seed,
-        "budget": run.work.caps.as_dict(),
+        "budget": run.caps.as_dict(),
         "problems": len(results),
         "right": right,
         "undecided": undecided,

@@ -17,7 +17,6 @@ from intact.engine.completion import Chunk, Completion
 from intact.engine.job import Job, Recorder
 from intact.engine.sequence import Event, Finish
 from intact.errors import IntactError
-from intact.files import sha256_of
 from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
 from intact.numerics.sampling import branch_key
@@ -420,5 +419,8 @@ def _visible(end: int, window: int) -> int:
 def digest_of(path: Path) -> str:
     """SHA-256 of a model's file, or of all that lies in its folder."""
     files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-    digests = [sha256_of(file) for file in files]
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
