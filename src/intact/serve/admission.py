@@ -47,7 +47,7 @@ class Admission:
 
 
 class AdmissionControl:
-    """Admits requests as long as there is room, and otherwise in a fair order.
+    """Admission of requests as long as there is room, and otherwise in a fair order.
 
     Every client has an account of the tokens that it was served. Of the waiting clients the one with the least goes
     first; a client that comes back starts from the least account among those present, so that staying away earns no
@@ -74,7 +74,7 @@ class AdmissionControl:
         self.accounts: OrderedDict[str, int] = OrderedDict()
         self._present: dict[str, int] = {}
         self._number = count()
-        self._rate = 100.0  # tokens a second that leave, a moving average
+        self._rate = 100.0  # a moving average of the tokens served a second
         self._last_end = time.monotonic()
 
     @asynccontextmanager

@@ -26,7 +26,7 @@ FINISH = {"stop": "stop", "length": "length", "context": "length"}
 
 @dataclass(frozen=True)
 class TextJob:
-    """A job, and how texts are generated after it.
+    """A prompt, and how texts are generated after it.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[st
 
 @asynccontextmanager
 async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: str) -> AsyncIterator[Admission]:
-    """Check jobs, and wait for admission.
+    """Check prompts, and wait for admission.
 
     Parameters
     ----------

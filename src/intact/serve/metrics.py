@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, and a line in the access log for each request; never what a request says."""
+"""Metrics for Prometheus, and a line in the access log for each request; never the text of a request."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _tasks() -> int:
 
 
 class AccessMiddleware:
-    """Counts and logs requests as they end."""
+    """Counting and logging of requests as they end."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics

@@ -30,7 +30,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class SecurityMiddleware:
-    """Refuses requests that may not come in.
+    """Refusal of requests that may not come in.
 
     - Host headers with names that are not listed: otherwise a site could point its own name here, and its pages would
       pass for ours (DNS rebinding). Addresses and `localhost` cannot be used so. Starlette's TrustedHostMiddleware

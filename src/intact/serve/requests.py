@@ -202,7 +202,7 @@ def _sampling_form(place: str) -> type[Form]:
 if TYPE_CHECKING:
 
     class BodySampling(Form):
-        """The fields that code names; the others come from their definitions too."""
+        """The sampling parameters that this code names; all fields come from their definitions."""
 
         seed: int | None
 

@@ -1,4 +1,4 @@
-"""ServerSettings of the server, fixed at its start."""
+"""Settings of the server, fixed at its start."""
 
 from __future__ import annotations
 

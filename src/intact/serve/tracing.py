@@ -120,7 +120,7 @@ class RecordedSpan(telemetry.Span):
 
 
 class TracingMiddleware:
-    """Makes a span of each admitted request, below that of the client, if it names one (W3C Trace Context)."""
+    """A span for each admitted request, below that of the client, if it names one (W3C Trace Context)."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app, self._tracer = app, tracer

@@ -90,7 +90,7 @@ class VerificationWork(CancellableWork[Verdict | RunVerdict]):
         self._model, self._receipt = model, receipt
 
     def run(self) -> Verdict | RunVerdict:
-        """Reach the verdict."""
+        """Return the verdict."""
         if isinstance(self._receipt, RunReceipt):
             return verify_run(self._model, self._receipt, between=self.check)
         return next(verify(self._model, [self._receipt], between=self.check))

@@ -1,10 +1,10 @@
-// What the page asks of its server: JSON, streams of events, and a key where one is wanted.
+// Requests to the server: JSON, streams of events, and an API key if one is needed.
 
 let key = sessionStorage.getItem("key") ?? "";
 
 export class Refusal extends Error {}
 
-/** A key from whoever sits here; asked once for all requests that wait for it. */
+/** Ask the user for a key, once for all requests that wait for it. */
 let asked = null;
 function askForKey() {
   asked ??= new Promise((resolve) => {
@@ -47,7 +47,7 @@ async function reason(response) {
 
 export const ask = async (path, body) => (await request(path, body)).json();
 
-/** The values of a stream of server-sent events, in order. */
+/** Yield the values of a stream of server-sent events. */
 export async function* events(path, body, signal) {
   const response = await request(path, body, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -61,9 +61,9 @@ export async function* events(path, body, signal) {
       const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim()).join("\n");
       if (!data) continue;
       if (data === "[DONE]") return;
-      const told = JSON.parse(data);
-      if (told.error) throw new Refusal(told.error.message);
-      yield told;
+      const event = JSON.parse(data);
+      if (event.error) throw new Refusal(event.error.message);
+      yield event;
     }
     if (done) throw new Refusal("the server ended the answer before it was complete");
   }

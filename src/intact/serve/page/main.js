@@ -1,4 +1,4 @@
-// The page: a conversation, by one answer or by a search that one can watch.
+// The page: a conversation, with plain answers or searches that are drawn as they run.
 
 import { ask, events } from "/page/api.js";
 import { byId, count, element } from "/page/dom.js";
@@ -17,7 +17,7 @@ function article(role, title) {
   return { made, text };
 }
 
-/** The answer to the conversation so far, shown as it comes; what was written. */
+/** Show the answer to the conversation as it arrives; return its text. */
 async function answer(signal) {
   const body = { ...wishes(), messages };
   const { made, text } = article("assistant", body.intact.method ? `${body.model}, ${body.intact.method.replaceAll("_", " ")}` : body.model);
@@ -46,8 +46,8 @@ async function answer(signal) {
     if (!search) figures.append(element("span", {}, `${count(tokens / ((performance.now() - began) / 1000))} tokens a second`));
     return text.textContent;
   } catch (error) {
-    const told = error.name === "AbortError" ? "stopped" : error.message;
-    made.append(element("p", { className: "wrong", role: "alert" }, told));
+    const message = error.name === "AbortError" ? "stopped" : error.message;
+    made.append(element("p", { className: "wrong", role: "alert" }, message));
     return null;
   } finally {
     made.removeAttribute("aria-busy");

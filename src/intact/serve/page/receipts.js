@@ -1,4 +1,4 @@
-// Receipts: to be kept as files, and to be checked by the server.
+// Receipts: kept as files, and verified by the server.
 
 import { ask } from "/page/api.js";
 import { byId, count, element } from "/page/dom.js";
@@ -12,7 +12,7 @@ export function canonical(value) {
   return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
-/** A link under which the browser keeps a receipt. */
+/** Return a link by which the browser saves a receipt. */
 export function download(receipt, name) {
   const file = new Blob([canonical(receipt), "\n"], { type: "application/json" });
   return element("a", { href: URL.createObjectURL(file), download: `${name}.receipt`, className: "receipt" }, "Receipt");
@@ -48,7 +48,7 @@ function show(item, name, { outcome, what, entry = null, position, detail, check
   item.replaceChildren(`${name}: `, element("strong", { className: kind }, words), why);
 }
 
-/** Have files checked that are chosen or dropped. */
+/** Verify files that are chosen or dropped. */
 export function watchForReceipts(model) {
   const drop = byId("drop");
   const take = async (files) => {

@@ -39,7 +39,7 @@ class Branch {
     this.score.replaceChildren(meter, ` ${value.toPrecision(3)}`);
   }
 
-  /** Whether the search went on without it, so far. */
+  /** Return whether the search has dropped this text so far. */
   dropped(deepest) {
     return this.status === "cancelled" || (this.status === "step" && this.depth < deepest && !this.children.children.length);
   }
@@ -74,7 +74,7 @@ export class Search {
     this.deepest = 0;
   }
 
-  /** Take what the server tells (docs/server.md, Methods). */
+  /** Handle an event of the server (docs/server.md, Methods). */
   tell(value) {
     this[`on_${value.event}`]?.(value);
     this.show();

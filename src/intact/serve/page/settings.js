@@ -1,4 +1,4 @@
-// What is asked for beside the question: a method with its parameters, a budget, sampling.
+// Settings of a request: a method with its parameters, a budget, sampling.
 
 import { byId, element } from "/page/dom.js";
 
@@ -6,7 +6,7 @@ const SAMPLING = ["temperature", "top_p", "max_tokens", "seed"];
 const SEARCH_TOKENS = 4000;
 const NUMBERS = new Set(["int", "int | None", "float"]);
 
-/** Let a method be chosen; its parameters are asked for as the server lists them. */
+/** Make the choice of a method, with fields for its parameters. */
 export function offer(methods) {
   const choice = byId("method");
   for (const { name, line } of methods) choice.append(element("option", { value: name, title: line }, name.replaceAll("_", " ")));
@@ -50,7 +50,7 @@ function given() {
   return values;
 }
 
-/** A request's fields, but for the messages. */
+/** Return the fields of a request, but for the messages. */
 export function wishes() {
   const fields = { model: byId("model").value, stream: true };
   for (const name of SAMPLING) if (byId(name).value !== "") fields[name] = Number(byId(name).value);

@@ -144,7 +144,7 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
         templates, begun = [template(i) for i in range(job.n)], False
         async with aclosing(stream(served, job, bool(request.logprobs))) as parts:
             async for index, part in parts:
-                if not begun:  # only now: what goes wrong before the first token has a status of its own
+                if not begun:  # only now: an error before the first token has a status of its own
                     begun = True
                     for i in range(job.n):
                         yield chunk(i, {"role": "assistant", "content": "", "refusal": None})

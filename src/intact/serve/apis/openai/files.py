@@ -174,7 +174,7 @@ def make_private(folder: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Read an object from a file of JSON; return None if there is none."""
+    """Return the object in a file of JSON, or None."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
