@@ -1,6 +1,6 @@
 # One translation unit (or several) per instruction-set tier, each with flags of its own.
 #
-# native/tier_<name>*.cpp belongs to tier <name>; every other source, and tier scalar, is compiled for the baseline of the machine's family.
+# native/tiers/tier_<name>*.cpp belongs to tier <name>; every other source, and tier scalar, is compiled for the baseline of the machine's family.
 # Inline functions of a wider tier must not leak into others: a tier keeps everything in an anonymous namespace (scripts/check_tiers.sh looks).
 
 set(INTACT_FLAGS_scalar "")

@@ -6,7 +6,7 @@ set -euo pipefail
 build=$1
 status=0
 count=0
-for object in "$build"/CMakeFiles/_native.dir/native/tier_*.o; do
+for object in "$build"/CMakeFiles/_native.dir/native/tiers/tier_*.o; do
     count=$((count + 1))
     if shared=$(nm --defined-only --demangle "$object" | grep -E ' [Ww] '); then
         printf 'check_tiers: %s defines functions that it would share; put them in an anonymous namespace:\n%s\n' "${object##*/}" "$shared" >&2

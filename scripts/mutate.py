@@ -344,7 +344,8 @@ class Build(NamedTuple):
         replaced, made = self.folder / output, self.scratch / output
         made.parent.mkdir(parents=True, exist_ok=True)
         command[command.index("-o") + 1] = str(made)
-        command[command.index("-c") + 1] = str(self.scratch / "native" / unit)
+        command[command.index("-c") + 1] = str(native_file(self.scratch, unit))
+        command = [word.replace(f"-I{ROOT}/native", f"-I{self.scratch}/native") for word in command]
         for option in ("-MD", "-MT", "-MF"):
             at = command.index(option) if option in command else -1
             if at >= 0:
@@ -396,13 +397,19 @@ def _output(command: list[str], environment: dict[str, str] | None = None) -> st
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def native_file(root: Path, name: str) -> Path:
+    """Return the file of that name in one of the folders of native/; names are unique."""
+    (path,) = (root / "native").rglob(name)
+    return path
+
+
 def tier_of(mutation: Mutation) -> str:
     match = re.fullmatch(r"tier_(\w+)\.cpp", mutation.unit)
     return match[1] if match else "scalar"
 
 
 def altered(mutation: Mutation) -> str:
-    text = (ROOT / "native" / mutation.source).read_text()
+    text = native_file(ROOT, mutation.source).read_text()
     # However the source is laid out: any space may stand between two tokens.
     pattern = r"\s*".join(re.escape(token) for token in re.findall(r"\w+|[^\w\s]", mutation.old))
     places = list(re.finditer(pattern, text))
@@ -452,11 +459,11 @@ def main() -> int:
             if not build.passes(tests, tier):
                 raise SystemExit(f"mutate: {tests} fails without any mutation, on tier {tier}")
         for mutation in chosen:
-            copy = build.scratch / "native" / mutation.source
+            copy = native_file(build.scratch, mutation.source)
             copy.write_text(altered(mutation))
             build.extension(mutation.unit)
             survived = build.passes(mutation.tests, tier_of(mutation))
-            shutil.copyfile(ROOT / "native" / mutation.source, copy)
+            shutil.copyfile(native_file(ROOT, mutation.source), copy)
             print(f"{'SURVIVED' if survived else 'found':8} {mutation.source}: {mutation.name}", flush=True)
             survivors += [mutation] if survived else []
     print(f"mutate: {len(chosen) - len(survivors)} of {len(chosen)} mutations found, {time.monotonic() - began:.0f} s")

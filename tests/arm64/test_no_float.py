@@ -32,7 +32,7 @@ def test_no_object_for_aarch64_but_those_of_the_fp32_profile_computes_in_floatin
         pytest.skip("this machine is aarch64 itself: tests/native/test_no_float.py looks")
     if shutil.which(OBJDUMP) is None:
         pytest.skip(f"needs {OBJDUMP}, of Debian's package binutils-aarch64-linux-gnu")
-    units = {path.name.removesuffix(".cpp.o"): path for path in OBJECTS.glob("*.cpp.o")}
+    units = {path.name.removesuffix(".cpp.o"): path for path in OBJECTS.rglob("*.cpp.o")}
     if not units:
         pytest.skip(f"needs the objects in {OBJECTS} (scripts/arm64.sh build)")
     assert units.keys() >= {"tier_neon", "tier_scalar", "run_int8", "attend", "convert"}

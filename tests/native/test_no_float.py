@@ -25,7 +25,7 @@ from support.disassembly import FLOAT_OBJECTS, KERNELS, Disassembly, floats_of_o
 ROOT = Path(__file__).parents[2]
 BUILD = Path(os.environ.get("INTACT_BUILD", ROOT / "build/dev"))
 """The build folder whose objects are looked into; units that were not built there are skipped, with the reason."""
-UNITS = sorted(path.stem for path in (ROOT / "native").glob("*.cpp"))
+UNITS = {path.stem: path for path in sorted((ROOT / "native").rglob("*.cpp"))}
 FLOAT_UNITS = [unit for unit in UNITS if FLOAT_OBJECTS.fullmatch(unit)]
 OBJECT_FLOATS = {"x86_64": {"mulps", "addps", "vmulps", "vaddps"}, "aarch64": {"fmul", "fadd"}}
 TIERS = kernels.tiers()
@@ -103,22 +103,22 @@ def object_of(unit: str) -> Path:
     """Return the object of a unit of native/; the test is skipped if it was not built, or is older than its sources."""
     if shutil.which("objdump") is None:
         pytest.skip("needs objdump, of Debian's package binutils")
-    path = BUILD / f"CMakeFiles/_native.dir/native/{unit}.cpp.o"
+    source = UNITS[unit].relative_to(ROOT)
+    path = BUILD / f"CMakeFiles/_native.dir/{source}.o"
     if not path.is_file():
         family = " (a tier of another family of processors)" if unit.startswith("tier_neon") else ""
         pytest.skip(f"{unit}.cpp was not built in {BUILD}{family}; INTACT_BUILD names the build folder")
-    newest = max(sources(f"{unit}.cpp"), key=lambda source: source.stat().st_mtime)
+    newest = max(sources(ROOT / source), key=lambda source: source.stat().st_mtime)
     if newest.stat().st_mtime > path.stat().st_mtime:
-        pytest.skip(f"{path} is older than native/{newest.name}: build it again")
+        pytest.skip(f"{path} is older than {newest.relative_to(ROOT)}: build it again")
     return path
 
 
 @functools.cache
-def sources(name: str) -> set[Path]:
+def sources(path: Path) -> set[Path]:
     """Return a file of native/ and all that it includes."""
-    path = ROOT / "native" / name
-    included = re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE)
-    return {path}.union(*map(sources, included))
+    included = re.findall(r'^ *# *include "(.+)"', path.read_text(), re.MULTILINE)
+    return {path}.union(*(sources(ROOT / "native" / name) for name in included))
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in FLOAT_UNITS])

@@ -104,7 +104,7 @@ def test_sigmoid_is_close_and_symmetric() -> None:
 
 
 def newton(d: np.ndarray) -> np.ndarray:
-    """The kernels' way to 2^60 / d before they correct it (native/integer.inl)."""
+    """The kernels' way to 2^60 / d before they correct it (native/kernels/integer.inl)."""
     y = 3031741621 - ((2021161081 * d) >> 31)
     for _ in range(3):
         y = (y * ((1 << 31) - ((d * y) >> 31))) >> 30

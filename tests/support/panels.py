@@ -1,4 +1,4 @@
-"""The panels of a native weight, from the text of native/weight.h."""
+"""The panels of a native weight, from the text of native/runtime/weight.h."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.numerics import weights
 
 
 def panels_by_the_plan(w: weights.BlockWeight) -> tuple[NDArray, ...]:
-    """The layout of native/weight.h, from its text."""
+    """The layout of native/runtime/weight.h, from its text."""
     rows, padded = w.codes.shape
     panels, blocks = -(-rows // 16), padded // 32
     codes = np.zeros((panels * 16, padded), np.uint8)

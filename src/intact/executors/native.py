@@ -133,7 +133,7 @@ class NativeExecutor:
             model.add_op(native)
 
     def _lower(self, op: Op, ids: Mapping[str, int]) -> tuple[Any, dict[str, Any]]:
-        """Kind and fields of a native operation (native/model.h)."""
+        """Kind and fields of a native operation (native/runtime/model.h)."""
         kind = _native.Op.Kind
         match op:
             case Embed():

@@ -13,7 +13,7 @@ from intact import _native
 from intact.executors.base import Chunk
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope
 
-ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/stopwatch.h)
+ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
 
 
 class Record(NamedTuple):

@@ -1,7 +1,7 @@
 """The values of a GGUF block as float32, as ggml's reference computes them: the weights of the ``fp32`` profile.
 
 Each function takes blocks, uint8 (n, bytes), and returns float32 (n, elements). A product of a scale and a code is one
-rounded multiplication, a minimum one rounded addition or subtraction; ``native/fp32_dequantize.inl`` does the same.
+rounded multiplication, a minimum one rounded addition or subtraction; ``native/formats/fp32_dequantize.inl`` does the same.
 """
 
 from __future__ import annotations

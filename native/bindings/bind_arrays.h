@@ -1,0 +1,39 @@
+// What the bindings of a model share: arrays for Python, and holding a model for one call.
+#pragma once
+
+#include <nanobind/ndarray.h>
+
+#include <cstddef>
+#include <stdexcept>
+#include <vector>
+
+#include "runtime/model.h"
+
+namespace intact {
+
+template <class T>
+using Vector = nanobind::ndarray<const T, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+
+template <class T> nanobind::ndarray<nanobind::numpy, T> make_array(std::vector<std::size_t> shape) {
+    std::size_t count = 1;
+    for (const std::size_t n : shape) count *= n;
+    auto* data = new T[count];
+    nanobind::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return {data, shape.size(), shape.data(), owner};
+}
+
+// Holds a model for one call.
+class Busy {
+public:
+    explicit Busy(Model& model) : model_(model) {
+        if (model.busy.test_and_set()) throw std::invalid_argument("the model is already running in another thread");
+    }
+    ~Busy() { model_.busy.clear(); }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+private:
+    Model& model_;
+};
+
+}  // namespace intact

@@ -1,0 +1,352 @@
+#include "bindings/bind_model.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+
+#include "bindings/bind_arrays.h"
+#include "formats/convert.h"
+#include "runtime/model.h"
+#include "runtime/plan.h"
+#include "runtime/view.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace intact {
+namespace {
+
+using Bytes = Vector<std::uint8_t>;
+
+template <class T> std::vector<T> copy(const Vector<T>& x) { return {x.data(), x.data() + x.shape(0)}; }
+
+[[noreturn]] void not_finite(std::int64_t row, std::int64_t column) {
+    throw std::domain_error("row " + std::to_string(row) + ", column " + std::to_string(column) +
+                            " is NaN or infinite");
+}
+
+// Decodes every row once: the fp32 profile reads weights from the map, where a bad one would only show in the results.
+void check_finite(Model& model, const FloatWeight& w) {
+    nb::gil_scoped_release release;
+    std::vector<std::int64_t> bad(static_cast<std::size_t>(w.rows), -1);
+    model.pool.for_each((w.rows + 63) / 64, [&](std::int64_t task) {
+        std::vector<float> row(static_cast<std::size_t>(w.columns));
+        for (std::int64_t n = task * 64; n < std::min(w.rows, task * 64 + 64); n++) {
+            model.float_kernel->dequantize(w.kind, w.data, w.columns, n, n + 1, row.data());
+            const auto at = std::find_if(row.begin(), row.end(), [](float x) {
+                return (std::bit_cast<std::uint32_t>(x) & 0x7F800000) == 0x7F800000;
+            });
+            if (at != row.end()) bad[static_cast<std::size_t>(n)] = at - row.begin();
+        }
+    });
+    const auto first = std::find_if(bad.begin(), bad.end(), [](std::int64_t column) { return column >= 0; });
+    if (first != bad.end()) not_finite(first - bad.begin(), *first);
+}
+
+int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns,
+               int bits) {
+    const Busy busy(model);
+    const SourceKind* source = source_kind(kind);
+    const FloatFormat* format = float_format(kind);
+    if (!source || !format) throw std::invalid_argument("unknown tensor kind " + kind);
+    if (rows < 1 || columns < 1) throw std::invalid_argument("a matrix has at least one row and one column");
+    if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*source, rows, columns))
+        throw std::invalid_argument("tensor data has the wrong length");
+    auto weight = std::make_unique<MatrixWeight>();
+    if (model.profile == Profile::kFp32) {
+        weight->floats = {format->kind, rows, columns, data.data(), nullptr};
+        check_finite(model, weight->floats);
+    } else {
+        nb::gil_scoped_release release;
+        Converted result = convert(*source, data.data(), rows, columns, bits,
+                                   [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
+                                       model.pool.for_each(tasks, task);
+                                   });
+        if (result.error) not_finite(result.error->row, result.error->column);
+        weight->packed = std::move(result.weight);
+        weight->matrix = view(weight->packed);
+    }
+    model.weights.push_back(std::move(weight));
+    return static_cast<int>(model.weights.size()) - 1;
+}
+
+// Refuses numbers that name nothing.
+void check(const Model& model, const Op& op) {
+    const auto demand = [](int i, std::size_t count, const char* what) {
+        if (i < 0 || static_cast<std::size_t>(i) >= count)
+            throw std::invalid_argument(std::string("an operation names no ") + what);
+    };
+    const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
+    if (op.kind != Op::kEmbed) buffer(op.source);
+    if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate)
+        buffer(op.target);
+    if (op.kind == Op::kAttend || op.kind == Op::kGate) buffer(op.second);
+    if (op.kind == Op::kAttend) buffer(op.third);
+    if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
+    if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
+    for (const LinearTarget& target : op.targets) {
+        buffer(target.buffer);
+        demand(target.weight, model.weights.size(), "weight");
+        if (target.bias != -1) demand(target.bias, model.biases.size(), "bias");
+    }
+}
+
+std::vector<std::uint8_t*> addresses(const Model& model, const Vector<std::int32_t>& table) {
+    std::vector<std::uint8_t*> pages;
+    for (std::size_t i = 0; i < table.shape(0); i++) {
+        const std::int32_t page = table.data()[i];
+        if (page < 0 || static_cast<std::size_t>(page) >= model.pages.size())
+            throw std::invalid_argument("no such page");
+        pages.push_back(model.pages[static_cast<std::size_t>(page)].data());
+    }
+    return pages;
+}
+
+void check_tree(const Model& model, const Chunk& chunk) {
+    if (model.profile == Profile::kFp32) throw std::invalid_argument("the fp32 profile takes no trees of drafts");
+    if (chunk.count > kTreeRows) throw std::invalid_argument("a tree of drafts has at most 64 rows");
+    if (static_cast<std::int64_t>(chunk.parents.size()) != chunk.count)
+        throw std::invalid_argument("every row of a tree needs a parent");
+    for (std::size_t i = 0; i < chunk.parents.size(); i++)
+        if (chunk.parents[i] < -1 || chunk.parents[i] >= static_cast<std::int32_t>(i))
+            throw std::invalid_argument("a parent in a tree of drafts must be -1 or a row before its child");
+}
+
+// chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
+// numbers of chunks and the parents of their rows. The result is valid until the next step.
+nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
+                                          const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
+                                          const std::vector<Vector<std::int32_t>>& tables,
+                                          const Vector<std::int64_t>& wanted,
+                                          const std::vector<std::tuple<std::size_t, Vector<std::int32_t>>>& trees) {
+    const Busy busy(model);
+    const auto rows = static_cast<std::int64_t>(tokens.shape(0));
+    if (chunks.size() != tables.size()) throw std::invalid_argument("a chunk needs a page table");
+    std::vector<Chunk> list;
+    std::int64_t total = 0;
+    for (std::size_t c = 0; c < chunks.size(); c++) {
+        const auto [position, count] = chunks[c];
+        const std::int64_t room = static_cast<std::int64_t>(tables[c].shape(0)) * model.page_size;
+        if (position < 0 || count < 1 || count > room || position > room - count)
+            throw std::invalid_argument("a chunk's positions lie outside its pages");
+        list.push_back({position, count, addresses(model, tables[c])});
+        total += count;
+    }
+    for (const auto& [c, parents] : trees) {
+        Chunk& chunk = list.at(c);
+        chunk.parents = copy(parents);
+        check_tree(model, chunk);
+    }
+    if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
+    for (std::int64_t i = 0; i < rows; i++)
+        if (tokens.data()[i] < 0 || tokens.data()[i] >= model.vocabulary())
+            throw std::invalid_argument("token outside the vocabulary");
+    for (std::size_t i = 0; i < wanted.shape(0); i++)
+        if (wanted.data()[i] < 0 || wanted.data()[i] >= rows)
+            throw std::invalid_argument("wanted row outside the step");
+    const std::size_t shape[] = {wanted.shape(0), static_cast<std::size_t>(model.outputs())};
+    if (const std::size_t bytes = shape[0] * shape[1] * 4; model.logits->size() < bytes)
+        model.logits = std::make_shared<Buffer>(bytes);  // views of the old one keep it
+    auto* logits = reinterpret_cast<std::int32_t*>(model.logits->data());
+    {
+        nb::gil_scoped_release release;
+        model.step(tokens.data(), rows, list, wanted.data(), static_cast<std::int64_t>(wanted.shape(0)), logits);
+    }
+    nb::capsule owner(new std::shared_ptr<Buffer>(model.logits),
+                      [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+    return {logits, 2, shape, owner};
+}
+
+// What entered the head for some of the rows whose logits the last step gave, (rows, bytes of one).
+nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std::int64_t>& rows) {
+    const Busy busy(model);
+    for (std::size_t i = 0; i < rows.shape(0); i++)
+        if (rows.data()[i] < 0 || rows.data()[i] >= model.head.rows)
+            throw std::invalid_argument("row outside the last step's logits");
+    const std::int64_t bytes = model.head_bytes();
+    auto out = make_array<std::uint8_t>({rows.shape(0), static_cast<std::size_t>(bytes)});
+    for (std::size_t i = 0; i < rows.shape(0); i++)
+        model.copy_head(rows.data()[i], out.data() + static_cast<std::int64_t>(i) * bytes);
+    return out;
+}
+
+void move(Model& model, const Vector<std::int32_t>& table, const Vector<std::int64_t>& sources,
+          const Vector<std::int64_t>& targets) {
+    const Busy busy(model);
+    const std::vector<std::uint8_t*> pages = addresses(model, table);
+    const std::int64_t room = static_cast<std::int64_t>(pages.size()) * model.page_size;
+    if (sources.shape(0) != targets.shape(0)) throw std::invalid_argument("every source needs a target");
+    std::int64_t source = -1, target = -1;
+    for (std::size_t i = 0; i < sources.shape(0); i++) {
+        if (sources.data()[i] <= source || targets.data()[i] <= target)
+            throw std::invalid_argument("sources and targets must ascend");
+        source = sources.data()[i];
+        target = targets.data()[i];
+        if (source >= room || target > source)
+            throw std::invalid_argument("a slot moves towards the front, within its pages");
+    }
+    for (std::size_t i = 0; i < sources.shape(0); i++)
+        if (sources.data()[i] != targets.data()[i]) model.move(pages, sources.data()[i], targets.data()[i]);
+}
+
+}  // namespace
+
+void bind_model(nb::module_& m) {
+    nb::class_<Counters>(m, "Counters")
+        .def_ro("steps", &Counters::steps)
+        .def_ro("rows", &Counters::rows)
+        .def_ro("largest_step", &Counters::largest_step)
+        .def_ro("chunks", &Counters::chunks)
+        .def_ro("tree_rows", &Counters::tree_rows)
+        .def_ro("ended_rows", &Counters::ended_rows)
+        .def_ro("shared_positions", &Counters::shared_positions);
+
+    nb::class_<LinearTarget>(m, "Target")
+        .def(nb::init<int, int, int, bool>(), "buffer"_a, "weight"_a, "bias"_a, "accumulate"_a);
+
+    // One operation, set field by field; which fields an operation reads stands in model.h.
+    nb::class_<Op> op(m, "Op");
+    nb::enum_<Op::Kind>(op, "Kind")
+        .value("EMBED", Op::kEmbed)
+        .value("NORM", Op::kNorm)
+        .value("LINEAR", Op::kLinear)
+        .value("ROPE", Op::kRope)
+        .value("ATTEND", Op::kAttend)
+        .value("GATE", Op::kGate)
+        .value("LOGITS", Op::kLogits);
+    op.def(
+          "__init__", [](Op* self, Op::Kind kind) { (new (self) Op{})->kind = kind; }, "kind"_a)
+        .def_rw("source", &Op::source)
+        .def_rw("second", &Op::second)
+        .def_rw("third", &Op::third)
+        .def_rw("target", &Op::target)
+        .def_rw("weight", &Op::weight)
+        .def_rw("heads", &Op::heads)
+        .def_rw("kv_heads", &Op::kv_heads)
+        .def_rw("layer", &Op::layer)
+        .def_rw("width", &Op::width)
+        .def_rw("window", &Op::window)
+        .def_rw("accumulate", &Op::accumulate)
+        .def_rw("interleaved", &Op::interleaved)
+        .def_rw("gelu", &Op::gelu)
+        .def_rw("multiplier", &Op::multiplier)
+        .def_rw("float_scale", &Op::float_scale)
+        .def_rw("targets", &Op::targets)
+        .def_prop_rw(
+            "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
+            [](Op& self, const std::tuple<std::int64_t, int>& scale) {
+                self.scale = {std::get<0>(scale), std::get<1>(scale)};
+            });
+
+    nb::class_<Model>(m, "Model")
+        .def(
+            "__init__",
+            [](Model* self, const std::string& profile, const std::string& tier, int threads, int layers, int kv_heads,
+               std::int64_t head_width, std::int64_t page_size, bool pinned) {
+                new (self) Model(profile == "fp32" ? Profile::kFp32 : Profile::kInt8, tier, threads, layers, kv_heads,
+                                 head_width, page_size, pinned);
+            },
+            "profile"_a, "tier"_a, "threads"_a, "layers"_a, "kv_heads"_a, "head_width"_a, "page_size"_a,
+            "pinned"_a = false)
+        .def_prop_ro("tier", [](const Model& self) { return self.kernel->name; })
+        .def_prop_ro("threads", [](const Model& self) { return self.pool.size(); })
+        .def_prop_ro("page_bytes", &Model::page_bytes)
+        .def_prop_ro("weight_bytes", &Model::weight_bytes)
+        .def_ro("counters", &Model::counters)
+        .def_prop_rw(
+            "profiling", [](const Model& self) { return self.profiling; },
+            [](Model& self, bool on) {
+                const Busy busy(self);
+                self.profiling = on;
+                self.stopwatch.reset(self.ops.size());
+            })
+        .def(
+            "fused_norms",
+            [](const Model& self) {
+                std::vector<int> norms;
+                if (self.profile == Profile::kInt8)
+                    for (const Plan& plan : make_plan(self)) norms.push_back(plan.norm);
+                return norms;
+            },
+            "For each operation the norm that is part of it, or -1.")
+        .def("times",
+             [](const Model& self) {
+                 const auto& times = self.stopwatch.times;
+                 auto out = make_array<std::int64_t>({times.size(), Stopwatch::kParts});
+                 for (std::size_t i = 0; i < times.size(); i++)
+                     std::copy_n(times[i].data(), Stopwatch::kParts, out.data() + i * Stopwatch::kParts);
+                 return out;
+             })
+        .def(
+            "packed_bytes",
+            [](const Model& self, int weight) {
+                return self.weights.at(static_cast<std::size_t>(weight))->packed.nbytes();
+            },
+            "weight"_a)
+        .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
+        .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
+        .def(
+            "largest_exponent",
+            [](const Model& self, int weight) {
+                const Matrix& w = self.weights.at(static_cast<std::size_t>(weight))->matrix;
+                return w.has_min ? std::max(w.scale_exp_high, w.minimum_exp_high) : w.scale_exp_high;
+            },
+            "weight"_a)
+        .def(
+            "add_gain",
+            [](Model& self, const Vector<std::int32_t>& factor, int exponent, std::int64_t epsilon,
+               const Vector<float>& values, float float_epsilon) {
+                self.gains.push_back({copy(factor), exponent, epsilon, copy(values), float_epsilon});
+                return self.gains.size() - 1;
+            },
+            "factor"_a, "exponent"_a, "epsilon"_a, "values"_a, "float_epsilon"_a)
+        .def(
+            "add_bias",
+            [](Model& self, const Vector<std::int64_t>& bias, const Vector<float>& values) {
+                self.biases.push_back(copy(bias));
+                self.float_biases.push_back(copy(values));
+                return self.biases.size() - 1;
+            },
+            "bias"_a, "values"_a)
+        .def(
+            "add_rotation",
+            [](Model& self, const Vector<std::uint64_t>& turns) {
+                self.rotations.push_back({copy(turns)});
+                return self.rotations.size() - 1;
+            },
+            "turns"_a)
+        .def(
+            "add_op",
+            [](Model& self, const Op& op) {
+                check(self, op);
+                self.ops.push_back(op);
+            },
+            "op"_a)
+        .def(
+            "reserve_pages",
+            [](Model& self, std::int64_t count) {
+                const Busy busy(self);
+                nb::gil_scoped_release release;
+                self.reserve_pages(count);
+            },
+            "count"_a)
+        .def(
+            "copy_page",
+            [](Model& self, std::int64_t from, std::int64_t to) {
+                const Busy busy(self);
+                self.copy_page(from, to);
+            },
+            "source"_a, "target"_a)
+        .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
+        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a)
+        .def("head_inputs", &head_inputs, "rows"_a);
+}
+
+}  // namespace intact

@@ -1,0 +1,168 @@
+#include "bindings/bind_weight.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "formats/convert.h"
+
+namespace nb = nanobind;
+
+namespace intact {
+namespace {
+
+using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class T> using Array = nb::ndarray<nb::numpy, T>;
+
+[[noreturn]] void raise(const char* type, const std::string& message) {
+    PyErr_SetString(nb::module_::import_("intact.errors").attr(type).ptr(), message.c_str());
+    throw nb::python_error();
+}
+
+template <class T> Array<T> array(std::unique_ptr<T[]> data, std::initializer_list<std::size_t> shape) {
+    T* const raw = data.get();
+    nb::capsule owner(raw, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    data.release();
+    return Array<T>(raw, shape, owner);
+}
+
+template <class T> std::unique_ptr<T[]> uninitialised(std::int64_t count) {
+    return std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(count));
+}
+
+// One load is a few hundred conversions of many panels each: threads of its own cost nothing beside them.
+ParallelFor on_threads(int threads) {
+    return [threads](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
+        std::atomic<std::int64_t> next{0};
+        const auto work = [&] {
+            for (std::int64_t i = next++; i < tasks; i = next++) task(i);
+        };
+        std::vector<std::jthread> others;
+        for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, tasks); ++i) others.emplace_back(work);
+        work();
+    };
+}
+
+Weight convert_checked(const std::string& name, const Bytes& data, std::int64_t rows, std::int64_t columns, int bits,
+                       int threads) {
+    const SourceKind* kind = source_kind(name);
+    if (kind == nullptr)
+        raise("ParameterError", "unknown tensor kind '" + name + "': it cannot become an integer weight");
+    if (kind->is_float && bits != 8 && bits != 4)
+        raise("ParameterError", std::to_string(bits) + " bits for a float matrix: it should be 8 or 4");
+    if (rows < 0 || columns < 0 || columns % kind->block_values != 0)
+        raise("ParameterError", std::to_string(columns) + " columns of " + name + ": a row should be a multiple of " +
+                                    std::to_string(kind->block_values));
+    const std::int64_t wanted = source_bytes(*kind, rows, columns);
+    if (static_cast<std::int64_t>(data.size()) != wanted)
+        raise("ParameterError", std::to_string(data.size()) + " bytes for a " + name + " matrix of shape (" +
+                                    std::to_string(rows) + ", " + std::to_string(columns) + "): it should have " +
+                                    std::to_string(wanted));
+    Converted result;
+    {
+        nb::gil_scoped_release release;
+        result = convert(*kind, data.data(), rows, columns, bits, on_threads(std::max(1, threads)));
+    }
+    if (result.error) {
+        const std::string what = kind->is_float ? "weight" : name + " scale";
+        raise("ModelError", "the " + what + " at row " + std::to_string(result.error->row) + ", column " +
+                                std::to_string(result.error->column) +
+                                " is NaN or infinite: every weight should be finite");
+    }
+    return std::move(result.weight);
+}
+
+nb::object table_of(const Weight& w) {
+    if (!w.has_table) return nb::none();
+    auto table = uninitialised<std::int16_t>(16);
+    std::copy_n(w.table, 16, table.get());
+    return nb::cast(array(std::move(table), {16}));
+}
+
+// As intact.numerics.weights.BlockWeight has them: codes, scale, scale_exp, minimum, minimum_exp.
+nb::tuple unpack(const Weight& w) {
+    const auto rows = static_cast<std::size_t>(w.rows);
+    const std::int64_t padded = w.blocks() * Weight::kBlock;
+    const std::int64_t count = w.scale_blocks();
+    auto codes = uninitialised<std::uint8_t>(w.rows * padded);
+    auto scale = uninitialised<std::int16_t>(w.rows * count);
+    auto minimum = uninitialised<std::int16_t>(w.rows * count);
+    for (std::int64_t n = 0; n < w.rows; ++n) {
+        unpack_codes(w, n, codes.get() + n * padded);
+        unpack_row(w, n, nullptr, scale.get() + n * count, minimum.get() + n * count);
+    }
+    const auto exponents = [&](const std::int32_t* from) {
+        auto copy = uninitialised<std::int32_t>(w.rows);
+        std::copy_n(from, w.rows, copy.get());
+        return array(std::move(copy), {rows});
+    };
+    const auto blocks = static_cast<std::size_t>(count);
+    nb::object minima = nb::none(), minimum_exp = nb::none();
+    if (w.has_min) {
+        minima = nb::cast(array(std::move(minimum), {rows, blocks}));
+        minimum_exp = nb::cast(exponents(w.minimum_exp));
+    }
+    return nb::make_tuple(array(std::move(codes), {rows, static_cast<std::size_t>(padded)}),
+                          array(std::move(scale), {rows, blocks}), exponents(w.scale_exp), minima, minimum_exp);
+}
+
+nb::tuple row(const Weight& w, std::int64_t n) {
+    if (n < 0 || n >= w.rows)
+        raise("ParameterError", "row " + std::to_string(n) + " of a weight with " + std::to_string(w.rows) + " rows");
+    const std::int64_t padded = w.blocks() * Weight::kBlock;
+    auto centred = uninitialised<std::int32_t>(padded);
+    auto scales = uninitialised<std::int16_t>(w.scale_blocks());
+    auto minima = uninitialised<std::int16_t>(w.scale_blocks());
+    unpack_row(w, n, centred.get(), scales.get(), minima.get());
+    const auto blocks = static_cast<std::size_t>(w.scale_blocks());
+    const nb::object minimum = w.has_min ? nb::cast(array(std::move(minima), {blocks})) : nb::none();
+    return nb::make_tuple(array(std::move(centred), {static_cast<std::size_t>(padded)}),
+                          array(std::move(scales), {blocks}), minimum);
+}
+
+// The raw panels, for tests of the layout: codes, scales, minima (or none), scale_exp, minimum_exp (or none).
+nb::tuple panels(const Weight& w) {
+    const auto copy = [](const auto* from, std::int64_t count) -> nb::object {
+        if (from == nullptr) return nb::none();
+        using T = std::remove_const_t<std::remove_pointer_t<decltype(from)>>;
+        auto data = uninitialised<T>(count);
+        std::copy_n(from, count, data.get());
+        return nb::cast(array(std::move(data), {static_cast<std::size_t>(count)}));
+    };
+    const std::int64_t pairs = w.panels() * w.pairs() * 2 * Weight::kPanel;
+    return nb::make_tuple(copy(w.codes, w.panels() * w.blocks() * w.block_bytes()), copy(w.scales, pairs),
+                          copy(w.minima, pairs), copy(w.scale_exp, w.panels() * Weight::kPanel),
+                          copy(w.minimum_exp, w.panels() * Weight::kPanel));
+}
+
+}  // namespace
+
+void bind_weights(nb::module_& m) {
+    nb::class_<Weight>(m, "Weight", "A matrix of integer codes and int16 scales, packed into panels of 16 outputs.")
+        .def_ro("rows", &Weight::rows)
+        .def_ro("columns", &Weight::columns)
+        .def_ro("bits", &Weight::bits)
+        .def_ro("block", &Weight::block)
+        .def_ro("zero", &Weight::zero)
+        .def_ro("shift", &Weight::shift)
+        .def_ro("has_minimum", &Weight::has_min)
+        .def_prop_ro("nbytes", &Weight::nbytes)
+        .def_prop_ro("table", &table_of)
+        .def("unpack", &unpack, "Return codes (N, Kpad), scale, scale_exp, minimum and minimum_exp, row-major.")
+        .def("row", &row, nb::arg("n"), "Return T[code] - zero (Kpad), scales and minima of row n.")
+        .def("panels", &panels, "Return copies of the packed codes, scales, minima, scale_exp and minimum_exp.");
+    m.def(
+        "convert", &convert_checked, nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
+        nb::arg("bits") = 8, nb::arg("threads") = 1,
+        "Re-express a tensor's bytes as an integer weight; float kinds get codes of `bits` 8 or 4, block formats keep "
+        "theirs.");
+}
+
+}  // namespace intact

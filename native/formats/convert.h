@@ -1,0 +1,55 @@
+// Tensors of checkpoints, re-expressed as integer weights: the same integers as intact.numerics.weights.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+#include "runtime/weight.h"
+
+namespace intact {
+
+// Runs task(0) ... task(tasks - 1), in any order and on any threads, and returns when all are done.
+using ParallelFor = std::function<void(std::int64_t tasks, const std::function<void(std::int64_t)>& task)>;
+
+// How a kind of tensor lies in memory. Float kinds have block_values = 1.
+struct SourceKind {
+    std::string_view name;
+    int block_values;  // values of one source block; a row holds a whole number of them
+    int block_bytes;
+    bool is_float;
+};
+
+// The kinds that convert() knows, or null.
+const SourceKind* source_kind(std::string_view name);
+
+// Bytes of a tensor of that kind.
+std::int64_t source_bytes(const SourceKind& kind, std::int64_t rows, std::int64_t columns);
+
+// The first weight or scale, in row-major order, that is NaN or infinite; for a block format the block's first column.
+struct NotFinite {
+    std::int64_t row;
+    std::int64_t column;
+};
+
+struct Converted {
+    Weight weight;
+    std::optional<NotFinite> error;  // weight is meaningless when set
+};
+
+// Re-expresses `rows` x `columns` values at `source` (any alignment; source_bytes() of them). Block formats keep their
+// codes; float kinds become codes of `bits` 8 or 4, which block formats ignore. Columns of a block format must be a
+// multiple of its block. One task is one panel of 16 rows.
+Converted convert(const SourceKind& kind, const std::uint8_t* source, std::int64_t rows, std::int64_t columns, int bits,
+                  const ParallelFor& parallel_for);
+
+// Decodes row n: T[code] - zero for every padded column, and the row's scales and minima (blocks of `weight.block`).
+// Null outputs are skipped.
+void unpack_row(const Weight& weight, std::int64_t n, std::int32_t* centred, std::int16_t* scales,
+                std::int16_t* minima);
+
+// Decodes row n's codes as stored (before T and zero), one byte a padded column.
+void unpack_codes(const Weight& weight, std::int64_t n, std::uint8_t* codes);
+
+}  // namespace intact

@@ -1,0 +1,253 @@
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <stdexcept>
+
+#include "runtime/plan.h"
+#include "runtime/step.h"
+
+namespace intact {
+namespace {
+
+std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
+
+const Kernels* require(const Kernels* table, const std::string& tier) {
+    if (!table) throw std::invalid_argument("tier " + tier + " is not available on this machine");
+    return table;
+}
+
+}  // namespace
+
+void ensure(Buffer& buffer, std::int64_t bytes) {
+    if (static_cast<std::int64_t>(buffer.size()) >= bytes) return;
+    buffer = Buffer();  // first gives the old memory back
+    buffer = Buffer(static_cast<std::size_t>(bytes));
+}
+
+Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
+    Activations a{};
+    a.blocks = round_up(columns, 32) / 32;
+    a.stride = a.blocks * 32 + 64;  // rows never a multiple of 4,096 bytes apart
+    a.minima_stride = round_up(a.blocks, 2);
+    std::int64_t total = 0;
+    const auto place = [&](std::int64_t bytes) {
+        const std::int64_t offset = total;
+        total += round_up(bytes, 64);
+        return offset;
+    };
+    const std::int64_t codes = place(rows * a.stride), scale = place(rows * a.blocks * 4),
+                       sums = place(rows * a.blocks * 8);
+    const std::int64_t minima32 = place(rows * a.minima_stride * 2), minima16 = place(rows * a.minima_stride * 4);
+    const std::int64_t scratch = place(rows * a.blocks * 8), exponents = place(rows * 12);
+    ensure(buffer, total);
+    std::uint8_t* base = buffer.data();
+    a.codes = reinterpret_cast<std::int8_t*>(base + codes);
+    a.scale = reinterpret_cast<std::int32_t*>(base + scale);
+    a.half_sums = reinterpret_cast<std::int32_t*>(base + sums);
+    a.minima32 = reinterpret_cast<std::int16_t*>(base + minima32);
+    a.minima16 = reinterpret_cast<std::int16_t*>(base + minima16);
+    a.minima_scratch = reinterpret_cast<std::int32_t*>(base + scratch);
+    a.exponent = reinterpret_cast<std::int32_t*>(base + exponents);
+    a.minima32_exp = a.exponent + rows;
+    a.minima16_exp = a.exponent + 2 * rows;
+    return a;
+}
+
+Model::Model(Profile profile_, const std::string& tier, int threads, int layers_, int kv_heads_,
+             std::int64_t head_width_, std::int64_t page_size_, bool pinned)
+    : profile(profile_),
+      kernel(require(kernels(tier.c_str()), tier)),
+      float_kernel(fp32_kernels(tier)),
+      layers(layers_),
+      kv_heads(kv_heads_),
+      head_width(head_width_),
+      depth(round_up(head_width_, 16)),
+      page_size(page_size_),
+      pool(threads, pinned),
+      scratch(static_cast<std::size_t>(threads)),
+      own(static_cast<std::size_t>(threads)) {
+    if (threads < 1) throw std::invalid_argument("threads must be positive");
+    if (page_size < 16 || page_size % 16) throw std::invalid_argument("page_size must be a multiple of 16");
+    if (head_width < 2 || head_width > 512 || head_width % 2)
+        throw std::invalid_argument("head width must be even and at most 512");
+}
+
+int Model::add_buffer(std::int64_t width, bool wide) {
+    buffers.push_back({width, wide});
+    memory.emplace_back();
+    return static_cast<int>(buffers.size()) - 1;
+}
+
+std::int64_t Model::rows_of(Op::Kind kind) const {
+    for (const Op& op : ops)
+        if (op.kind == kind) {
+            const MatrixWeight& w = *at(weights, op.weight);
+            return profile == Profile::kInt8 ? w.packed.rows : w.floats.rows;
+        }
+    return 0;
+}
+
+std::int64_t Model::source_width(Op::Kind kind) const {
+    for (const Op& op : ops)
+        if (op.kind == kind) return at(buffers, op.source).width;
+    return 0;
+}
+
+std::int64_t Model::page_bytes() const {
+    const std::int64_t rows = std::int64_t{layers} * kv_heads * page_size;
+    return profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
+}
+
+std::int64_t Model::weight_bytes() const {
+    std::int64_t total = 0;
+    for (const auto& w : weights) total += static_cast<std::int64_t>(w->packed.nbytes());
+    return total;
+}
+
+std::int64_t Model::head_bytes() const {
+    const std::int64_t width = source_width(Op::kLogits), blocks = round_up(width, 32) / 32;
+    return profile == Profile::kFp32 ? width * 4 : blocks * 34 + 4;
+}
+
+void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
+    if (profile == Profile::kFp32) {
+        std::memcpy(to, head.floats.data() + i * head_bytes() / 4, static_cast<std::size_t>(head_bytes()));
+        return;
+    }
+    const Activations& a = head.codes;
+    to = std::copy_n(reinterpret_cast<const std::uint8_t*>(a.codes + i * a.stride), a.blocks * 32, to);
+    const auto put = [&](std::int32_t value, int bytes) {  // little-endian
+        for (int b = 0; b < bytes; b++) *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(value) >> 8 * b);
+    };
+    for (std::int64_t b = 0; b < a.blocks; b++) put(a.scale[i * a.blocks + b], 2);
+    put(a.exponent[i], 4);
+}
+
+void Model::reserve_pages(std::int64_t count) {
+    std::vector<Buffer> fresh;
+    for (auto i = static_cast<std::int64_t>(pages.size()); i < count; i++)
+        fresh.push_back(Buffer::packed(static_cast<std::size_t>(page_bytes())));
+    // The system gives memory when it is first written, which in a virtual machine takes longer than what is then done
+    // with it: every thread asks for a part of its own.
+    pool.run([&](int thread) {
+        const Span mine = span(static_cast<std::int64_t>(fresh.size()), thread, pool.size());
+        for (std::int64_t i = mine.begin; i < mine.end; i++)
+            std::fill_n(at(fresh, i).data(), at(fresh, i).size(), std::uint8_t{0});
+    });
+    pages.insert(pages.end(), std::make_move_iterator(fresh.begin()), std::make_move_iterator(fresh.end()));
+}
+
+void Model::copy_page(std::int64_t from, std::int64_t to) {
+    std::copy_n(pages.at(static_cast<std::size_t>(from)).data(), page_bytes(),
+                pages.at(static_cast<std::size_t>(to)).data());
+}
+
+void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std::int64_t to) {
+    std::uint8_t* const source = at(table, from / page_size);
+    std::uint8_t* const target = at(table, to / page_size);
+    const std::int64_t s = from % page_size, t = to % page_size;
+    for (std::int64_t head = 0; head < std::int64_t{layers} * kv_heads; head++) {
+        if (profile == Profile::kFp32) {
+            const std::int64_t width = head_width * 4, base = head * page_size * width;
+            for (const std::int64_t part : {base, base + page_values() * 4})
+                std::copy_n(source + part + s * width, width, target + part + t * width);
+            continue;
+        }
+        const HeadCache cache = head_cache(nullptr, head);
+        for (std::int64_t d = 0; d < depth / 2; d++)
+            std::copy_n(source + cache.keys + (s / 16) * 32 * depth + d * 64 + s % 16 * 4, 4,
+                        target + cache.keys + (t / 16) * 32 * depth + d * 64 + t % 16 * 4);
+        for (std::int64_t d = 0; d < depth; d++)
+            target[cache.values + (t / 4 * depth + d) * 4 + t % 4] =
+                source[cache.values + (s / 4 * depth + d) * 4 + s % 4];
+        for (const std::int64_t scales : {cache.key_scales, cache.value_scales})
+            std::copy_n(source + scales + s * 4, 4, target + scales + t * 4);
+    }
+}
+
+HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const {
+    const std::int64_t keys = head * page_size * (3 * depth + 8), values = keys + page_size * depth * 2;
+    const std::int64_t scales = values + page_size * depth;
+    return {table, page_size, depth, keys, values, scales, scales + page_size * 4};
+}
+
+void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
+                 const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
+    const bool fp32 = profile == Profile::kFp32;
+    head.rows = 0;  // should memory run out on the way, for nothing of the step before can be told any more
+    if (!fp32 && plan.size() != ops.size()) plan = make_plan(*this);
+    Step s{tokens, rows, &chunks, wanted, wanted_count, logits};
+    for (std::size_t c = 0; c < chunks.size(); c++) {
+        const Chunk& chunk = chunks[c];
+        const auto first = static_cast<std::int64_t>(s.slot.size());
+        for (std::int64_t i = 0; i < chunk.count; i++) {
+            const int parent = chunk.parents.empty() ? static_cast<int>(i) - 1 : at(chunk.parents, i);
+            s.position.push_back(parent < 0 ? chunk.position : at(s.position, first + parent) + 1);
+            s.slot.push_back(chunk.position + i);
+            s.chunk.push_back(static_cast<std::int64_t>(c));
+            std::uint64_t line = 0;
+            if (!chunk.parents.empty())
+                line = std::uint64_t{1} << i | (parent < 0 ? 0 : at(s.ancestors, first + parent));
+            s.ancestors.push_back(line);
+        }
+        if (!chunk.parents.empty()) counters.tree_rows += chunk.count;
+    }
+    if (!fp32) {
+        s.forest = grow_forest(chunks, page_size);
+        counters.shared_positions += s.forest.shared;
+        s.narrows = wanted_count < rows && std::is_sorted(wanted, wanted + wanted_count, std::less_equal<>());
+        if (s.narrows) {
+            counters.ended_rows += rows - wanted_count;
+            std::vector<bool> kept(static_cast<std::size_t>(rows));
+            for (std::int64_t i = 0; i < wanted_count; i++) kept[static_cast<std::size_t>(wanted[i])] = true;
+            s.wanted_forest = only(s.forest, kept);
+        }
+    }
+    for (std::size_t i = 0; i < buffers.size(); i++)
+        ensure(memory[i], rows * buffers[i].width * (buffers[i].wide && !fp32 ? 8 : 4));
+    for (const Rotation& rotation : rotations) {
+        const auto n = rotation.turns.size() * static_cast<std::size_t>(rows);
+        s.sine.emplace_back(n);
+        s.cosine.emplace_back(n);
+        s.float_sine.emplace_back(fp32 ? n : 0);
+        s.float_cosine.emplace_back(fp32 ? n : 0);
+    }
+    for (const Op& op : ops) {
+        if (op.kind != Op::kLinear && op.kind != Op::kLogits) continue;
+        const std::int64_t width = at(buffers, op.source).width;
+        if (!fp32) {
+            lay_out(quantized, std::max(rows, wanted_count), width);
+            for (Own& o : own) {
+                lay_out(o.quantized, 1, width);
+                ensure(o.row, width * 4);
+            }
+        }
+        if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));
+    }
+    if (!fp32) {
+        std::size_t shares = 0;
+        for (const Op& op : ops) shares += std::max<std::size_t>(op.targets.size(), 1);
+        s.shares = std::vector<Share::Taken>(shares * static_cast<std::size_t>(pool.size()));
+    }
+    head.rows = wanted_count;
+    for (const Chunk& chunk : chunks) {
+        if (!fp32) break;
+        auto& keys = s.keys.emplace_back();
+        auto& values = s.values.emplace_back();
+        for (const std::uint8_t* page : chunk.pages) {
+            keys.push_back(reinterpret_cast<const float*>(page));
+            values.push_back(keys.back() + page_values());
+        }
+    }
+    if (profiling) stopwatch.start();
+    pool.run([&](int thread) { fp32 ? run_fp32(*this, s, thread) : run_int8(*this, s, thread); });
+    if (profiling) stopwatch.mark(Stopwatch::kWait);
+    counters.steps++;
+    counters.rows += rows;
+    counters.largest_step = std::max(counters.largest_step, rows);
+    counters.chunks += static_cast<std::int64_t>(chunks.size());
+}
+
+}  // namespace intact

@@ -1,0 +1,178 @@
+// A program and its weights, and the step that runs it (the native executor).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/fp32.h"
+#include "kernels/kernels.h"
+#include "runtime/pool.h"
+#include "runtime/stopwatch.h"
+#include "runtime/weight.h"
+
+namespace intact {
+
+enum class Profile { kInt8, kFp32 };
+
+// A matrix in the profile's form: integer panels, or the checkpoint's own bytes (kept alive by the caller).
+struct MatrixWeight {
+    Weight packed;
+    Matrix matrix{};  // pointers into packed
+    FloatWeight floats{};
+};
+
+struct NormGain {
+    std::vector<std::int32_t> factor;
+    int exponent = 0;
+    std::int64_t epsilon = 0;
+    std::vector<float> values;  // fp32 profile
+    float float_epsilon = 0;
+};
+
+struct Rotation {
+    std::vector<std::uint64_t> turns;
+};
+
+struct BufferSpec {
+    std::int64_t width;
+    bool wide;  // int64 in Q20, else int32
+};
+
+struct LinearTarget {
+    int buffer;
+    int weight;
+    int bias;  // or -1
+    bool accumulate;
+};
+
+// One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
+struct Op {
+    enum Kind { kEmbed, kNorm, kLinear, kRope, kAttend, kGate, kLogits };
+    Kind kind;
+    int source = -1;  // attend: the query; gate: the gate
+    int second = -1;  // attend: the key; gate: up
+    int third = -1;   // attend: the value
+    int target = -1;
+    int weight = -1;                    // of embed and logits; norm: its gain; rope: its rotation
+    int heads = 0;                      // norm: 0 for whole rows
+    int kv_heads = 0, layer = 0;        // attend
+    std::int64_t width = 0;             // of a head: rope, attend
+    std::int64_t window = 0;            // attend: positions seen, 0 for all
+    bool accumulate = false;            // norm
+    bool interleaved = false;           // rope
+    bool gelu = false;                  // gate
+    QueryScale scale{};                 // attend
+    std::int64_t multiplier = 0;        // embed: its factor in Q24
+    float float_scale = 0;              // profile fp32: attend's scale, embed's factor
+    std::vector<LinearTarget> targets;  // linear
+};
+
+// Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.
+struct Chunk {
+    std::int64_t position;  // of the first
+    std::int64_t count;
+    std::vector<std::uint8_t*> pages;
+    std::vector<std::int32_t> parents{};  // of a tree of drafts (at most kTreeRows), or -1; empty: consecutive tokens
+};
+constexpr std::int64_t kTreeRows = 64;
+
+// What the last steps did: proofs for tests that a setting took effect.
+struct Counters {
+    std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0, shared_positions = 0;
+    std::int64_t ended_rows = 0;  // that ended behind the last attention, as nobody wanted their logits
+};
+
+// How one operation is run on several threads (plan.h). A thread takes some of the rows, or some of the heads of all
+// rows; what it wrote in one way it may go on with in the same way, everything else needs all threads to have met.
+struct Plan {
+    bool skip = false;  // it is part of another operation:
+    int norm = -1;      // of a product, the norm that makes its source, of which no row is then stored;
+    int gate = -1;      // of a product, the gate that takes its two results, output by output; nothing else does
+    bool meet = false;  // threads meet before it
+    bool whole =
+        false;  // of a product: its source is complete, so that each thread may quantise a single row for itself
+    bool last = false;      // of the last attention: behind it only rows whose logits are wanted go on, in front;
+    std::vector<int> live;  // these buffers of theirs are read there
+};
+
+// What a thread keeps for itself: a row on its way from a norm to codes, and the codes of a single row.
+struct Own {
+    Buffer row, quantized;
+};
+
+// What entered the head for the rows whose logits the last step gave: floats in profile fp32, else codes.
+struct HeadInputs {
+    std::int64_t rows = 0;
+    Activations codes{};        // where the rows were quantised; valid until the next step
+    std::vector<float> floats;  // profile fp32
+};
+
+// The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
+class Model {
+public:
+    Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
+          std::int64_t page_size, bool pinned = false);
+
+    int add_buffer(std::int64_t width, bool wide);
+
+    // Page numbers are stable; memory grows as pages are added.
+    void reserve_pages(std::int64_t count);
+    void copy_page(std::int64_t from, std::int64_t to);
+    // Copies what all layers keep in slot `from` of a sequence with these pages to slot `to`.
+    void move(const std::vector<std::uint8_t*>& table, std::int64_t from, std::int64_t to);
+
+    // Runs the program over all rows of the chunks; logits (or, profile fp32, the bits of floats) of the wanted rows.
+    void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
+              const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits);
+
+    std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
+    std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
+    // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
+    HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
+    std::int64_t page_bytes() const;
+    std::int64_t page_values() const {
+        return std::int64_t{layers} * kv_heads * page_size * head_width;
+    }  // fp32: floats before a page's values
+    std::int64_t weight_bytes() const;
+
+    // Bytes of what enters the head for one row, and these of row i of the last step's logits (docs/receipts.md).
+    std::int64_t head_bytes() const;
+    void copy_head(std::int64_t i, std::uint8_t* to) const;
+
+    const Profile profile;
+    const Kernels* const kernel;
+    const Fp32Kernels* const float_kernel;
+    const int layers, kv_heads;
+    const std::int64_t head_width, depth, page_size;  // depth: the head's width padded to 16
+    Pool pool;
+
+    std::vector<BufferSpec> buffers;
+    std::vector<Op> ops;
+    std::vector<std::unique_ptr<MatrixWeight>> weights;
+    std::vector<NormGain> gains;
+    std::vector<std::vector<std::int64_t>> biases;
+    std::vector<std::vector<float>> float_biases;
+    std::vector<Rotation> rotations;
+    std::vector<Buffer> pages;
+
+    std::vector<Buffer> memory;                                     // of the buffers
+    std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
+    Buffer quantized;                                               // rows on their way into a product
+    HeadInputs head;                                                // of the last step
+    std::vector<Buffer> scratch;                                    // one a thread
+    std::vector<Own> own;                                           // the same
+    std::vector<Plan> plan;                                         // of the operations, made by the first step
+    Counters counters;
+    bool profiling = false;  // whether the stopwatch runs
+    Stopwatch stopwatch;
+    std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
+
+private:
+    std::int64_t rows_of(Op::Kind kind) const;       // of the matrix of the first operation of that kind
+    std::int64_t source_width(Op::Kind kind) const;  // of what it reads
+};
+
+}  // namespace intact

@@ -1,0 +1,175 @@
+#include "runtime/plan.h"
+
+#include <algorithm>
+
+#include "runtime/step.h"
+
+namespace intact {
+namespace {
+
+bool writes(const Op& op, int buffer) {
+    switch (op.kind) {
+        case Op::kEmbed:
+        case Op::kAttend:
+        case Op::kGate:
+            return op.target == buffer;
+        case Op::kNorm:
+            return op.target == buffer && !op.accumulate;
+        case Op::kLinear:
+            return std::any_of(op.targets.begin(), op.targets.end(),
+                               [&](const LinearTarget& t) { return t.buffer == buffer && !t.accumulate; });
+        default:
+            return false;
+    }
+}
+
+bool reads(const Op& op, int buffer) {
+    const bool added_to = std::any_of(op.targets.begin(), op.targets.end(),
+                                      [&](const LinearTarget& t) { return t.buffer == buffer && t.accumulate; }) ||
+                          (op.kind == Op::kNorm && op.accumulate && op.target == buffer);
+    return op.source == buffer || op.second == buffer || op.third == buffer || added_to;
+}
+
+// Whether nothing reads what operation i leaves in the buffer.
+bool ends_at(const std::vector<Op>& ops, std::size_t i, int buffer) {
+    for (std::size_t j = i + 1; j < ops.size(); j++) {
+        if (reads(ops[j], buffer)) return false;
+        if (writes(ops[j], buffer)) return true;
+    }
+    return true;
+}
+
+// Marks the operations that become part of a product beside them.
+void fuse(const Model& model, std::vector<Plan>& plan) {
+    const std::vector<Op>& ops = model.ops;
+    for (std::size_t i = 0; i + 1 < ops.size(); i++) {
+        const Op &op = ops[i], &next = ops[i + 1];
+        const bool product = next.kind == Op::kLinear || next.kind == Op::kLogits;
+        const bool to_narrow = op.kind == Op::kNorm && op.heads == 0 && !at(model.buffers, op.target).wide;
+        if (product && to_narrow && next.source == op.target && ends_at(ops, i + 1, op.target)) {
+            plan[i].skip = true;
+            plan[i + 1].norm = static_cast<int>(i);
+        }
+        if (op.kind != Op::kLinear || next.kind != Op::kGate || op.targets.size() != 2) continue;
+        const LinearTarget &first = op.targets[0], &second = op.targets[1];
+        const bool both = (first.buffer == next.source && second.buffer == next.second) ||
+                          (first.buffer == next.second && second.buffer == next.source);
+        const bool alike =
+            at(model.weights, first.weight)->matrix.rows == at(model.weights, second.weight)->matrix.rows;
+        const bool gone = ends_at(ops, i + 1, next.source) && ends_at(ops, i + 1, next.second);
+        if (both && alike && gone && !first.accumulate && !second.accumulate && next.target != op.source) {
+            plan[i + 1].skip = true;
+            plan[i].gate = static_cast<int>(i + 1);
+        }
+    }
+}
+
+// Finds the last attention, behind which each row goes its own way to its logits.
+void narrow(const Model& model, std::vector<Plan>& plan) {
+    const std::vector<Op>& ops = model.ops;
+    std::size_t last = ops.size();
+    while (last > 0 && ops[last - 1].kind != Op::kAttend) {
+        const Op& op = ops[--last];
+        if (op.kind == Op::kEmbed || op.kind == Op::kRope) return;
+    }
+    if (last == 0) return;
+    plan[--last].last = true;
+    for (int b = 0; b < static_cast<int>(model.buffers.size()); b++)
+        if (!ends_at(ops, last, b)) plan[last].live.push_back(b);
+}
+
+// How the threads that last wrote a buffer had shared it since they met: all is there for everybody, or each has its
+// rows, or its heads of so many.
+constexpr int kAll = 0, kRows = -1;
+
+// Follows the program and notes where an operation would read what another thread has written.
+class Follower {
+public:
+    explicit Follower(const Model& model)
+        : model_(model), state_(model.buffers.size(), kAll), angles_(model.rotations.size(), kRows) {}
+
+    void run(std::vector<Plan>& plan) {
+        for (std::size_t i = 0; i < plan.size(); i++)
+            if (!plan[i].skip) take(model_.ops[i], plan[i]);
+    }
+
+private:
+    void take(const Op& op, Plan& plan) {
+        switch (op.kind) {
+            case Op::kEmbed:
+                at(state_, op.target) = kRows;
+                break;
+            case Op::kNorm:
+                share(plan, op.heads ? op.heads : kRows, {op.source, op.target});
+                break;
+            case Op::kRope:
+                if (at(angles_, op.weight) != kAll) meet(plan);
+                share(plan, op.heads, {op.source});
+                break;
+            case Op::kLinear:
+                product(op, plan);
+                break;
+            case Op::kAttend:
+                demand(plan, op.kv_heads, {op.second, op.third});
+                all();
+                break;
+            case Op::kGate:
+                share(plan, kRows, {op.source, op.second, op.target});
+                break;
+            case Op::kLogits:
+                demand(plan, kAll, {source(op, plan)});
+                plan.whole = true;
+                break;
+        }
+    }
+
+    int source(const Op& op, const Plan& plan) const {
+        return plan.norm < 0 ? op.source : at(model_.ops, plan.norm).source;
+    }
+
+    void product(const Op& op, Plan& plan) {
+        const int from = source(op, plan);
+        demand(plan, kRows, {from});
+        plan.whole = at(state_, from) == kAll;
+        for (const LinearTarget& target : op.targets)
+            plan.whole = plan.whole && target.buffer != from && at(state_, target.buffer) == kAll;
+        if (plan.gate >= 0) {
+            const int hidden = at(model_.ops, plan.gate).target;
+            plan.whole = plan.whole && hidden != from && at(state_, hidden) == kAll;
+        }
+        all();
+    }
+
+    // These are read, and all threads meet first unless each finds its share of them.
+    void demand(Plan& plan, int how, std::initializer_list<int> buffers) {
+        for (const int buffer : buffers)
+            if (at(state_, buffer) != kAll && at(state_, buffer) != how) meet(plan);
+    }
+    void share(Plan& plan, int how, std::initializer_list<int> buffers) {
+        demand(plan, how, buffers);
+        at(state_, *(buffers.end() - 1)) = how;
+    }
+    void meet(Plan& plan) {
+        plan.meet = true;
+        all();
+    }
+    void all() {
+        std::fill(state_.begin(), state_.end(), kAll);
+        std::fill(angles_.begin(), angles_.end(), kAll);
+    }
+
+    const Model& model_;
+    std::vector<int> state_, angles_;
+};
+
+}  // namespace
+
+std::vector<Plan> make_plan(const Model& model) {
+    std::vector<Plan> plan(model.ops.size());
+    fuse(model, plan);
+    narrow(model, plan);
+    Follower(model).run(plan);
+    return plan;
+}
+
+}  // namespace intact

@@ -1,0 +1,130 @@
+// The fp32 profile (docs/numerics_fp32.md).
+#include <cstring>
+
+#include "runtime/step.h"
+
+namespace intact {
+namespace {
+
+struct Fp32Run : Run {
+    Fp32Run(Model& model, Step& step, int thread) : Run(model, step, thread), kernel_(*model.float_kernel) {}
+
+    void run() {
+        angles();
+        for (std::size_t r = 0; r < s_.sine.size(); r++) {
+            const auto n = static_cast<std::int64_t>(m_.rotations[r].turns.size());
+            const std::int64_t from = mine_.begin * n;
+            kernel_.from_q30(s_.sine[r].data() + from, s_.float_sine[r].data() + from, mine_.size() * n);
+            kernel_.from_q30(s_.cosine[r].data() + from, s_.float_cosine[r].data() + from, mine_.size() * n);
+        }
+        run_program(*this);
+    }
+
+    float* data(int buffer, std::int64_t m) const { return row<float>(buffer, m); }
+
+    void embed(const Op& op) {
+        kernel_.embed(at(m_.weights, op.weight)->floats, s_.tokens + mine_.begin, mine_.size(), op.float_scale,
+                      data(op.target, mine_.begin), spec(op.target).width);
+    }
+
+    void norm(const Op& op) {
+        const NormGain& gain = at(m_.gains, op.weight);
+        const auto n = static_cast<std::int64_t>(gain.values.size());
+        std::vector<float> sum(op.accumulate ? gain.values.size() : 0);
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            float* to = data(op.target, m);
+            kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
+                            gain.float_epsilon, op.accumulate ? sum.data() : to, n);
+            if (op.accumulate) kernel_.add(to, sum.data(), to, n);
+        }
+    }
+
+    void linear(const Op& op) {
+        meet(Stopwatch::kRows);
+        for (const LinearTarget& target : op.targets) {
+            FloatWeight w = at(m_.weights, target.weight)->floats;
+            w.bias = target.bias < 0 ? nullptr : at(m_.float_biases, target.bias).data();
+            const Span outputs = part(w.rows);
+            const std::int64_t width = spec(op.source).width;
+            if (!target.accumulate) {
+                kernel_.linear(w, data(op.source, 0), s_.rows, width, data(target.buffer, 0), w.rows, outputs.begin,
+                               outputs.end);
+                continue;
+            }
+            sums_.resize(static_cast<std::size_t>(s_.rows * w.rows));
+            kernel_.linear(w, data(op.source, 0), s_.rows, width, sums_.data(), w.rows, outputs.begin, outputs.end);
+            for (std::int64_t m = 0; m < s_.rows; m++) {
+                float* to = data(target.buffer, m) + outputs.begin;
+                kernel_.add(to, sums_.data() + m * w.rows + outputs.begin, to, outputs.size());
+            }
+        }
+        meet(Stopwatch::kProduct);
+    }
+
+    void rope(const Op& op) {
+        const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());
+        const std::int64_t from = mine_.begin * half;
+        kernel_.rope(data(op.source, mine_.begin), mine_.size(), spec(op.source).width, op.heads, op.width,
+                     at(s_.float_cosine, op.weight).data() + from, at(s_.float_sine, op.weight).data() + from, half,
+                     op.interleaved);
+    }
+
+    void attend(const Op& op) {
+        const auto bytes = static_cast<std::size_t>(op.width) * sizeof(float);
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t p = at(s_.position, m);
+            std::uint8_t* page = at(at(*s_.chunks, at(s_.chunk, m)).pages, p / m_.page_size);
+            for (int h = 0; h < op.kv_heads; h++) {
+                float* key = reinterpret_cast<float*>(page) + first_row(op.layer, h) + p % m_.page_size * m_.head_width;
+                std::memcpy(key, data(op.second, m) + h * op.width, bytes);
+                std::memcpy(key + m_.page_values(), data(op.third, m) + h * op.width, bytes);
+            }
+        }
+        meet(Stopwatch::kRows);
+        const std::int64_t group = op.heads / op.kv_heads;
+        for (std::int64_t m = thread_; m < s_.rows; m += threads_) {
+            const std::int64_t c = at(s_.chunk, m);
+            const Span visible = s_.visible(m, op.window);
+            sums_.resize(static_cast<std::size_t>(attend_scratch(group, visible.begin, visible.end + 1)));
+            for (int h = 0; h < op.kv_heads; h++)
+                kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
+                               {at(s_.keys, c).data(), at(s_.values, c).data(), first_row(op.layer, h), m_.page_size},
+                               visible.begin, visible.end + 1, op.float_scale, sums_.data(),
+                               data(op.target, m) + h * group * op.width);
+        }
+        meet(Stopwatch::kProduct);
+    }
+
+    void gate(const Op& op) {
+        kernel_.gate(op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu, data(op.source, mine_.begin),
+                     data(op.second, mine_.begin), data(op.target, mine_.begin), mine_.size() * spec(op.source).width);
+    }
+
+    void logits(const Op& op) {
+        meet(Stopwatch::kRows);
+        const std::int64_t n = spec(op.source).width;
+        const Span wanted = part(s_.wanted_count);
+        for (std::int64_t i = wanted.begin; i < wanted.end; i++)
+            std::memcpy(&at(m_.head.floats, i * n), data(op.source, s_.wanted[i]),
+                        static_cast<std::size_t>(n) * sizeof(float));
+        meet(Stopwatch::kRows);
+        const FloatWeight& w = at(m_.weights, op.weight)->floats;
+        const Span outputs = part(w.rows);
+        kernel_.linear(w, m_.head.floats.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,
+                       outputs.begin, outputs.end);
+    }
+
+    // Floats from the start of a page to the first key of a layer's head.
+    std::int64_t first_row(int layer, int head) const {
+        return (std::int64_t{layer} * m_.kv_heads + head) * m_.page_size * m_.head_width;
+    }
+
+    const Fp32Kernels& kernel_;
+    std::vector<float> sums_;
+};
+
+}  // namespace
+
+void run_fp32(Model& model, Step& step, int thread) { Fp32Run(model, step, thread).run(); }
+
+}  // namespace intact

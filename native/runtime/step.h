@@ -1,0 +1,149 @@
+// One step: the rows that run through the program together, and what the threads of a run share.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/forest.h"
+#include "runtime/model.h"
+#include "runtime/share.h"
+
+namespace intact {
+
+// vector[i] for the signed indices that plain structs hold.
+template <class V, class I> auto& at(V& vector, I i) { return vector[static_cast<std::size_t>(i)]; }
+
+struct Step {
+    const std::int32_t* tokens;
+    std::int64_t rows;
+    const std::vector<Chunk>* chunks;
+    const std::int64_t* wanted;
+    std::int64_t wanted_count;
+    std::int32_t* logits;
+    std::vector<std::int64_t> position{}, slot{}, chunk{};  // of every row; in a tree of drafts slots run ahead
+    std::vector<std::uint64_t> ancestors{};                 // of rows of trees, themselves included: rows of the chunk
+    std::vector<std::vector<std::int32_t>> sine{}, cosine{};       // [rotation][row * frequencies + i]
+    std::vector<std::vector<float>> float_sine{}, float_cosine{};  // profile fp32
+    std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
+    Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
+    bool narrows = false;                                          // profile int8: only some rows are wanted, in order
+    std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
+
+    // Positions that row m's attention sees, the last inclusive; window 0: all before it.
+    Span visible(std::int64_t m, std::int64_t window) const {
+        const std::int64_t last = at(position, m);
+        return {window && last >= window ? last - window + 1 : 0, last};
+    }
+};
+
+// What a thread does with a step. Most operations treat each row by itself, or each head of a row, and the same row
+// always belongs to the same thread: only products and attention, which read rows of other threads, wait for them.
+class Run {
+public:
+    Run(Model& model, Step& step, int thread) : m_(model), s_(step), thread_(thread), threads_(model.pool.size()) {
+        take(step.rows);
+    }
+
+    void mark(Stopwatch::Part part) const {
+        if (m_.profiling && thread_ == 0) m_.stopwatch.mark(part);
+    }
+    // What follows belongs to operation i, or the last + 1: to none.
+    void enter(std::size_t i) const {
+        if (m_.profiling && thread_ == 0) m_.stopwatch.enter(i);
+    }
+    const std::vector<Op>& ops() const { return m_.ops; }
+    // Whether an operation is to be run as it stands.
+    bool begin(std::size_t) const { return true; }
+
+protected:
+    // Waits for the other threads; what was before is `part` of the operation.
+    void meet(Stopwatch::Part part) const {
+        mark(part);
+        m_.pool.barrier(thread_);
+        mark(Stopwatch::kWait);
+    }
+    template <class T> T* row(int buffer, std::int64_t m) const {
+        return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
+    }
+    const BufferSpec& spec(int buffer) const { return at(m_.buffers, buffer); }
+    Span part(std::int64_t total) const { return span(total, thread_, threads_); }
+    // So many rows go on.
+    void take(std::int64_t rows) {
+        rows_ = rows;
+        mine_ = part(rows);
+    }
+    // Calls f(row, head) for this thread's heads of all rows.
+    template <class F> void by_heads(std::int64_t heads, F f) const {
+        const Span mine = part(rows_ * heads);
+        for (std::int64_t i = mine.begin; i < mine.end; i++) f(i / heads, i % heads);
+    }
+
+    // Calls f(piece) for pieces of 0..total-1 as long as there are any.
+    template <class F> void share(Share work, std::int64_t total, std::int64_t least, F f) const {
+        for (Span piece; (piece = work.take(thread_, total, least)).size() > 0;) f(piece);
+    }
+
+    // Sines and cosines of this thread's rows.
+    void angles() {
+        for (std::size_t r = 0; r < m_.rotations.size(); r++) {
+            const auto& turns = m_.rotations[r].turns;
+            const auto n = static_cast<std::int64_t>(turns.size());
+            for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, &at(s_.sine[r], m * n),
+                                       &at(s_.cosine[r], m * n));
+        }
+    }
+
+    Model& m_;
+    Step& s_;
+    const int thread_, threads_;
+    std::int64_t rows_ = 0;  // that run through the operations
+    Span mine_{};            // of these the thread's own
+};
+
+// Runs the program's operations, one after the other, by the functions of a profile's run.
+template <class R> void run_program(R& run) {
+    const std::vector<Op>& ops = run.ops();
+    run.mark(Stopwatch::kRows);
+    for (std::size_t i = 0; i < ops.size(); i++) {
+        const Op& op = ops[i];
+        run.enter(i);
+        if (!run.begin(i)) continue;
+        switch (op.kind) {
+            case Op::kEmbed:
+                run.embed(op);
+                break;
+            case Op::kNorm:
+                run.norm(op);
+                break;
+            case Op::kLinear:
+                run.linear(op);
+                break;
+            case Op::kRope:
+                run.rope(op);
+                break;
+            case Op::kAttend:
+                run.attend(op);
+                break;
+            case Op::kGate:
+                run.gate(op);
+                break;
+            case Op::kLogits:
+                run.logits(op);
+                break;
+        }
+        run.mark(op.kind == Op::kLogits ? Stopwatch::kProduct : Stopwatch::kRows);
+    }
+    run.enter(ops.size());
+}
+
+void run_int8(Model& model, Step& step, int thread);
+void run_fp32(Model& model, Step& step, int thread);
+
+// Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if it must.
+Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns);
+
+// Makes a buffer hold at least so many bytes; its contents are lost where it grows.
+void ensure(Buffer& buffer, std::int64_t bytes);
+
+}  // namespace intact

@@ -1,0 +1,40 @@
+// A packed weight as the kernels see it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "runtime/weight.h"
+
+namespace intact {
+
+inline Matrix view(const Weight& w) {
+    Matrix m{};
+    m.rows = w.rows;
+    m.blocks = w.blocks();
+    m.bits = w.bits;
+    m.block = w.block;
+    m.zero = w.zero;
+    m.shift = w.shift;
+    m.has_table = w.has_table;
+    m.has_min = w.has_min;
+    m.codes = w.codes;
+    m.scales = w.scales;
+    m.minima = w.minima;
+    m.scale_exp = w.scale_exp;
+    m.minimum_exp = w.minimum_exp;
+    m.pairs = w.pairs();
+    for (int i = 0; i < 16; i++) m.table[i] = static_cast<std::uint8_t>(w.table[i]);
+    const auto scale = std::minmax_element(w.scale_exp, w.scale_exp + w.rows);
+    m.scale_exp_low = *scale.first;
+    m.scale_exp_high = *scale.second;
+    if (w.has_min) {
+        const auto minimum = std::minmax_element(w.minimum_exp, w.minimum_exp + w.rows);
+        m.minimum_exp_low = *minimum.first;
+        m.minimum_exp_high = *minimum.second;
+    }
+    return m;
+}
+
+}  // namespace intact

@@ -1,4 +1,0 @@
-#define INTACT_TIER kAvx512
-#define INTACT_TIER_NAME "avx512"
-#include "simd_avx512.h"
-#include "tier.inl"

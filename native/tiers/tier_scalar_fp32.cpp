@@ -1,0 +1,11 @@
+// The fp32 profile's kernels of tier scalar.
+#include "tiers/fp32_tier.h"
+
+namespace intact {
+namespace {
+#include "kernels/fp32.inl"
+}  // namespace
+
+extern const Fp32Kernels fp32_scalar = fp32::kTable;
+
+}  // namespace intact
