@@ -16,7 +16,7 @@
 #    include <xmmintrin.h>
 #endif
 
-#include "kernels/fp32.h"
+#include "tiers/tiers.h"
 
 namespace nb = nanobind;
 
@@ -26,11 +26,7 @@ namespace {
 template <class T, int Dimensions> using In = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 using Out = nb::ndarray<nb::numpy, float>;
 
-const Fp32Kernels& kernels_of(const std::string& tier) {
-    const Fp32Kernels* kernels = fp32_kernels(tier);
-    if (kernels == nullptr) throw std::invalid_argument("no tier " + tier + " here");
-    return *kernels;
-}
+const Fp32Kernels& kernels_of(const std::string& tier) { return find_tier(tier).fp32; }
 
 void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
@@ -190,8 +186,8 @@ void restore_environment(std::uint64_t old) {
 
 std::vector<std::string> tiers() {
     std::vector<std::string> names;
-    for (const char* name : {"scalar", "avx2", "avx512", "neon"}) {
-        if (fp32_kernels(name) != nullptr) names.emplace_back(name);
+    for (const Tier& tier : available_tiers()) {
+        if (tier.fp32_name == tier.name) names.emplace_back(tier.name);
     }
     return names;
 }
@@ -200,7 +196,7 @@ std::vector<std::string> tiers() {
 
 void bind_fp32(nb::module_& module) {
     nb::module_ m = module.def_submodule("fp32", "Kernels of the fp32 profile, by tier.");
-    m.def("tiers", &tiers);
+    m.def("tiers", &tiers, "Names of the tiers of this machine that have fp32 kernels of their own, best first.");
     m.def("linear", &linear, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("x"),
           nb::arg("bias").none() = nb::none(), nb::arg("cuts").none() = nb::none());
     m.def("rmsnorm", &rmsnorm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("epsilon"));

@@ -16,11 +16,11 @@
 
 #include "bindings/bind_draw.h"
 #include "bindings/bind_pool.h"
-#include "kernels/kernels.h"
 #include "runtime/limits.h"
 #include "runtime/sample.h"
 #include "runtime/view.h"
 #include "runtime/weight.h"
+#include "tiers/tiers.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -53,16 +53,11 @@ void demand(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
-const Kernels& tier_of(const std::string& name) {
-    const Kernels* table = kernels(name.c_str());
-    if (table == nullptr) throw std::invalid_argument("tier " + name + " is not available on this machine");
-    return *table;
-}
+const Kernels& tier_of(const std::string& name) { return find_tier(name).kernels(); }
 
 std::vector<std::string> tiers() {
     std::vector<std::string> names;
-    for (const char* name : kTiers)
-        if (kernels(name) != nullptr) names.emplace_back(name);
+    for (const Tier& tier : available_tiers()) names.emplace_back(tier.name);
     return names;
 }
 
@@ -224,7 +219,7 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     demand(0 <= panel0 && panel0 <= panel1 && panel1 <= w.panels(), "panels lie outside");
     out.stride = static_cast<std::int64_t>(width);
     out.bias = bias ? bias->data() : nullptr;
-    const Kernels& k = tier_of(tier);  // asks the processor, which a hypervisor makes slow
+    const Kernels& k = tier_of(tier);
     const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w.blocks(), k.row_bytes)));
     auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(w);

@@ -95,20 +95,4 @@ constexpr std::int64_t attend_scratch(std::int64_t heads, std::int64_t first, st
     return heads * (((last + 15) / 16 - first / 16) * 16);
 }
 
-#if defined(INTACT_TIER_SCALAR)
-extern const Fp32Kernels fp32_scalar;
-#endif
-#if defined(INTACT_TIER_AVX2)
-extern const Fp32Kernels fp32_avx2;
-#endif
-#if defined(INTACT_TIER_AVX512)
-extern const Fp32Kernels fp32_avx512;
-#endif
-#if defined(INTACT_TIER_NEON)
-extern const Fp32Kernels fp32_neon;
-#endif
-
-// The table of a tier by its name; null where the build or this processor lacks it.
-const Fp32Kernels* fp32_kernels(std::string_view tier) noexcept;
-
 }  // namespace intact

@@ -157,11 +157,4 @@ inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t sl
     return queries * (score_stride(slots) * 4 + depth * 10 + kQueryBytes);  // in bytes
 }
 
-extern const Kernels kScalar, kAvx2, kAvx512, kVbmi2, kNeon;
-const Kernels* amx_kernels();  // kVbmi2's, some in their place
-
-inline constexpr const char* kTiers[] = {"amx", "zen4", "vbmi2", "avx512", "avx2", "neon", "scalar"};  // fastest first
-// The table of a tier by its name; null where this build or this processor lacks it.
-const Kernels* kernels(const char* tier);
-
 }  // namespace intact

@@ -7,16 +7,12 @@
 
 #include "runtime/plan.h"
 #include "runtime/step.h"
+#include "tiers/tiers.h"
 
 namespace intact {
 namespace {
 
 std::int64_t round_up(std::int64_t x, std::int64_t to) { return (x + to - 1) / to * to; }
-
-const Kernels* require(const Kernels* table, const std::string& tier) {
-    if (!table) throw std::invalid_argument("tier " + tier + " is not available on this machine");
-    return table;
-}
 
 }  // namespace
 
@@ -58,8 +54,8 @@ Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns) {
 Model::Model(Profile profile_, const std::string& tier, int threads, int layers_, int kv_heads_,
              std::int64_t head_width_, std::int64_t page_size_, bool pinned)
     : profile(profile_),
-      kernel(require(kernels(tier.c_str()), tier)),
-      float_kernel(fp32_kernels(tier)),
+      kernel(&find_tier(tier).kernels()),
+      float_kernel(&find_tier(tier).fp32),
       layers(layers_),
       kv_heads(kv_heads_),
       head_width(head_width_),

@@ -8,11 +8,16 @@
 #    endif
 #endif
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <stdexcept>
+#include <string>
 
 namespace intact {
-#if defined(__x86_64__)
 namespace {
+
+#if defined(__x86_64__)
 
 bool has(std::uint32_t word, std::uint32_t bits) { return (word & bits) == bits; }
 
@@ -40,33 +45,65 @@ bool may_use_tiles() {
 #    endif
 }
 
-}  // namespace
+// What a processor says of itself, and the register states that its system saves.
+struct Facts {
+    std::uint32_t b, c, d, saved;
+};
 
-bool cpu_supports(std::string_view tier) noexcept {
-    if (tier == "scalar") return true;
-    std::uint32_t a, b, c, d;
+struct Feature {
+    std::string_view name;
+    std::uint32_t Facts::* word;
+    std::uint32_t bits;
+    std::uint32_t states;
+    bool (*also)() = nullptr;
+};
+
+constexpr std::uint32_t kVectors = 0x6, kMasks = 0xe6, kTiles = 0x60000;
+constexpr Feature kFeatures[] = {
+    {"avx2", &Facts::b, bit_AVX2, kVectors},
+    {"avx512f", &Facts::b, bit_AVX512F, kMasks},
+    {"avx512bw", &Facts::b, bit_AVX512BW, kMasks},
+    {"avx512vl", &Facts::b, bit_AVX512VL, kMasks},
+    {"avx512dq", &Facts::b, bit_AVX512DQ, kMasks},
+    {"avx512vnni", &Facts::c, bit_AVX512VNNI, kMasks},
+    {"avx512ifma", &Facts::b, bit_AVX512IFMA, kMasks},
+    {"avx512vbmi2", &Facts::c, bit_AVX512VBMI2, kMasks},
+    {"gfni", &Facts::c, bit_GFNI, 0},
+    {"amd", &Facts::b, 0, 0, is_amd},
+    {"amx-tile", &Facts::d, 1u << 24, kTiles},
+    {"amx-int8", &Facts::d, 1u << 25, kTiles, may_use_tiles},
+};
+
+bool has_one(std::string_view name) {
+    const Feature* const feature =
+        std::find_if(std::begin(kFeatures), std::end(kFeatures), [&](const Feature& f) { return f.name == name; });
+    if (feature == std::end(kFeatures))
+        throw std::invalid_argument("native/tiers/cpu.cpp cannot tell whether a processor has " + std::string(name));
+    std::uint32_t a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !has(c, bit_OSXSAVE | bit_AVX)) return false;
-    const std::uint32_t saved = saved_states();
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-    if (tier == "avx2") return has(saved, 0x6) && has(b, bit_AVX2);
-    if (!has(saved, 0xe6) || !has(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL)) return false;
-    if (!has(c, bit_AVX512VNNI)) return false;
-    if (tier == "avx512") return true;
-    if (!has(b, bit_AVX512IFMA) || !has(c, bit_AVX512VBMI2 | bit_GFNI)) return false;
-    if (tier == "vbmi2") return true;
-    if (tier == "zen4") return is_amd();
-    constexpr std::uint32_t kTiles = 0x60000, kTile = 1u << 24, kInt8 = 1u << 25;
-    return tier == "amx" && has(saved, kTiles) && has(d, kTile | kInt8) && may_use_tiles();
+    Facts facts{0, 0, 0, saved_states()};
+    if (__get_cpuid_count(7, 0, &a, &facts.b, &facts.c, &facts.d) == 0) return false;
+    return has(facts.saved, feature->states) && has(facts.*feature->word, feature->bits) &&
+           (feature->also == nullptr || feature->also());
 }
 
 #else
 
-bool cpu_supports(std::string_view tier) noexcept {
-#    if defined(__aarch64__)
-    if (tier == "neon") return true;
-#    endif
-    return tier == "scalar";
+bool has_one(std::string_view name) {
+    throw std::invalid_argument("native/tiers/cpu.cpp cannot tell whether a processor has " + std::string(name));
 }
 
 #endif
+
+}  // namespace
+
+bool cpu_has(std::string_view features) {
+    while (!features.empty()) {
+        const std::size_t end = std::min(features.find(' '), features.size());
+        if (!has_one(features.substr(0, end))) return false;
+        features.remove_prefix(std::min(end + 1, features.size()));
+    }
+    return true;
+}
+
 }  // namespace intact

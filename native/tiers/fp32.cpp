@@ -1,7 +1,5 @@
 #include "kernels/fp32.h"
 
-#include "tiers/cpu.h"
-
 namespace intact {
 namespace {
 
@@ -30,23 +28,6 @@ const FloatFormat& float_format(FloatKind kind) noexcept {
     const FloatFormat* format = kFormats;
     while (format->kind != kind) format++;
     return *format;
-}
-
-const Fp32Kernels* fp32_kernels(std::string_view tier) noexcept {
-    if (!cpu_supports(tier)) return nullptr;
-#if defined(INTACT_TIER_AVX512)
-    if (tier == "avx512" || tier == "vbmi2" || tier == "zen4" || tier == "amx") return &fp32_avx512;
-#endif
-#if defined(INTACT_TIER_AVX2)
-    if (tier == "avx2") return &fp32_avx2;
-#endif
-#if defined(INTACT_TIER_NEON)
-    if (tier == "neon") return &fp32_neon;
-#endif
-#if defined(INTACT_TIER_SCALAR)
-    if (tier == "scalar") return &fp32_scalar;
-#endif
-    return nullptr;
 }
 
 }  // namespace intact

@@ -1,9 +1,10 @@
-// One tier: included by tier_<name>.cpp after its simd header. INTACT_TIER and INTACT_TIER_NAME are defined there.
+// One tier: included by tier_<name>.cpp after its simd header. The build defines INTACT_TIER, its name.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
 
 #include "kernels/kernels.h"
+#include "tiers/names.h"
 
 namespace intact {
 namespace {
@@ -30,12 +31,32 @@ namespace {
 
 #include "kernels/sampling.inl"
 
+const Kernels kTable = {
+    INTACT_STRING(INTACT_TIER),
+    kRowBytes,
+    quantize_narrow,
+    quantize_wide,
+    matmul,
+    norm_narrow,
+    norm_wide,
+    sine_cosine,
+    rotate,
+    gate,
+    expect,
+    append,
+    attend,
+    weights,
+    peaks,
+    above,
+    compress,
+    masses,
+    multiply_adds,
+    read_bytes,
+};
+
 }  // namespace
 
-const Kernels INTACT_TIER = {
-    INTACT_TIER_NAME, kRowBytes, quantize_narrow, quantize_wide, matmul, norm_narrow, norm_wide, sine_cosine,
-    rotate,           gate,      expect,          append,        attend, weights,     peaks,     above,
-    compress,         masses,    multiply_adds,   read_bytes,
-};
+const Kernels& INTACT_OF_TIER(kernels_)();
+const Kernels& INTACT_OF_TIER(kernels_)() { return kTable; }
 
 }  // namespace intact

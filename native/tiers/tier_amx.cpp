@@ -7,6 +7,10 @@
 #include "simd/simd_avx512.h"
 
 namespace intact {
+
+const Kernels& kernels_vbmi2();
+const Kernels& kernels_amx();
+
 namespace {
 
 // Each builds on those before: the blank lines keep the formatter from sorting them.
@@ -18,15 +22,15 @@ namespace {
 
 }  // namespace
 
-const Kernels* amx_kernels() {
+const Kernels& kernels_amx() {
     static const Kernels table = [] {
-        Kernels k = kVbmi2;
+        Kernels k = kernels_vbmi2();
         k.name = "amx";
         k.row_bytes = kTileRowBytes;
         k.matmul = matmul;
         return k;
     }();
-    return &table;
+    return table;
 }
 
 }  // namespace intact

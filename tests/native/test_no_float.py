@@ -19,16 +19,18 @@ from pathlib import Path
 import pytest
 
 from intact import _native
-from intact._native import kernels
+from intact._native import fp32, kernels
 from support.disassembly import FLOAT_OBJECTS, KERNELS, Disassembly, floats_of_object, functions, is_float
 
 ROOT = Path(__file__).parents[2]
 BUILD = Path(os.environ.get("INTACT_BUILD", ROOT / "build/dev"))
 """The build folder whose objects are looked into; units that were not built there are skipped, with the reason."""
-UNITS = {path.stem: path for path in sorted((ROOT / "native").rglob("*.cpp"))}
+TIERS = kernels.tiers()
+FLOAT_TIERS = {f"tier_{tier}_fp32": ROOT / "native/tiers/tier_fp32.cpp.in" for tier in fp32.tiers()}
+UNITS = {path.stem: path for path in sorted((ROOT / "native").rglob("*.cpp"))} | FLOAT_TIERS
+"""The source of each object of the build; those of the fp32 profile's tiers are copies of one file."""
 FLOAT_UNITS = [unit for unit in UNITS if FLOAT_OBJECTS.fullmatch(unit)]
 OBJECT_FLOATS = {"x86_64": {"mulps", "addps", "vmulps", "vaddps"}, "aarch64": {"fmul", "fadd"}}
-TIERS = kernels.tiers()
 # Instructions that matrix products are made of, and the tiers that have them; all there are in the library are reached
 # from their kernels.
 DOT_PRODUCTS = {
@@ -103,12 +105,12 @@ def object_of(unit: str) -> Path:
     """Return the object of a unit of native/; the test is skipped if it was not built, or is older than its sources."""
     if shutil.which("objdump") is None:
         pytest.skip("needs objdump, of Debian's package binutils")
-    source = UNITS[unit].relative_to(ROOT)
-    path = BUILD / f"CMakeFiles/_native.dir/{source}.o"
+    source = UNITS[unit]
+    path = BUILD / "CMakeFiles/_native.dir" / source.relative_to(ROOT).with_name(f"{unit}.cpp.o")
     if not path.is_file():
         family = " (a tier of another family of processors)" if unit.startswith("tier_neon") else ""
         pytest.skip(f"{unit}.cpp was not built in {BUILD}{family}; INTACT_BUILD names the build folder")
-    newest = max(sources(ROOT / source), key=lambda source: source.stat().st_mtime)
+    newest = max(sources(source), key=lambda source: source.stat().st_mtime)
     if newest.stat().st_mtime > path.stat().st_mtime:
         pytest.skip(f"{path} is older than {newest.relative_to(ROOT)}: build it again")
     return path
@@ -118,7 +120,7 @@ def object_of(unit: str) -> Path:
 def sources(path: Path) -> set[Path]:
     """Return a file of native/ and all that it includes."""
     included = re.findall(r'^ *# *include "(.+)"', path.read_text(), re.MULTILINE)
-    return {path}.union(*(sources(ROOT / "native" / name) for name in included))
+    return {path}.union(*(sources(ROOT / "native" / name) for name in included if name != "tiers/tiers.inc"))
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in FLOAT_UNITS])
@@ -126,7 +128,7 @@ def test_no_object_but_those_of_the_fp32_profile_computes_in_floating_point(unit
     assert floats_of_object(object_of(unit), unit, platform.machine()) == {}
 
 
-@pytest.mark.parametrize("unit", [unit for unit in FLOAT_UNITS if unit.startswith("tier_")])
+@pytest.mark.parametrize("unit", FLOAT_TIERS)
 def test_floating_point_is_found_in_objects_of_the_fp32_profile(unit: str) -> None:
     found = set().union(*floats_of_object(object_of(unit), unit, platform.machine()).values())
     assert found & OBJECT_FLOATS[platform.machine()]
