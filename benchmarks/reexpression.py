@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from intact.formats import Tensor, open_checkpoint
 from intact.numerics import weights
+from intact.weights import BLOCK_FORMATS
 
 ROWS = 128
 """Rows measured of each tensor, evenly spread."""
@@ -62,7 +63,7 @@ def main() -> None:
     for path in parser.parse_args().models:
         found: dict[str, list[dict[str, NDArray[np.float64]]]] = defaultdict(list)
         for tensor in open_checkpoint(path).tensors.values():
-            if tensor.kind in weights.BLOCK_KINDS and len(tensor.shape) == 2:
+            if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
                 found[tensor.kind].append(measure(tensor))
         for kind, results in sorted(found.items()):
             columns = {key: np.concatenate([result[key] for result in results]) for key in results[0]}

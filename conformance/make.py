@@ -21,7 +21,8 @@ from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
 from intact.numerics import VERSION, activations, attention, fixed, functions, gate, matmul, norm, rope, sampling
 from intact.numerics.rope import rotation
-from intact.numerics.weights import BLOCK_KINDS, BlockWeight, from_blocks, from_floats
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
+from intact.weights import BLOCK_FORMATS
 
 FOLDER = Path(__file__).parent
 Case = dict[str, Any]
@@ -194,7 +195,7 @@ def _functions() -> Iterator[Case]:
 
 
 def _blocks(kind: str) -> Iterator[Case]:
-    columns = BLOCK_KINDS[kind].values * (1 if BLOCK_KINDS[kind].values == 256 else 2)
+    columns = BLOCK_FORMATS[kind].values * (1 if BLOCK_FORMATS[kind].values == 256 else 2)
     yield _case("weight_of_blocks", kind=kind, data=_data(kind, kind, (2, columns), 0.05), shape=[2, columns])
 
 
@@ -353,7 +354,7 @@ def _draws() -> Iterator[Case]:
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "fixed": _fixed,
     "functions": _functions,
-    **{f"weights_{kind.lower()}": lambda kind=kind: _blocks(kind) for kind in BLOCK_KINDS},
+    **{f"weights_{kind.lower()}": lambda kind=kind: _blocks(kind) for kind in BLOCK_FORMATS},
     "weights_floats": _floats,
     "activations": _activations,
     "matmul": _matmul,

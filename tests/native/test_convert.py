@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.numerics import weights
+from intact.numerics.dequantize import dequantize
+from intact.weights import BLOCK_FORMATS
 from support.examples import examples
 from support.panels import panels_by_the_plan
 
@@ -22,7 +24,7 @@ HALF_EXTREMES = np.array([0x0000, 0x8000, 0x0001, 0x03FF, 0x0400, 0x7BFF, 0xFBFF
 
 def random_blocks(rng: np.random.Generator, kind: str, rows: int, blocks: int, extreme: bool) -> NDArray[np.uint8]:
     """Bytes of `rows` rows; every scale is finite, and extreme ones are the least and the largest that exist."""
-    spec = weights.BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     data = rng.choice(np.array([0, 255], np.uint8), (rows, blocks, spec.size)) if extreme else None
     if data is None:
         data = rng.integers(0, 256, (rows, blocks, spec.size), np.uint8)
@@ -58,12 +60,12 @@ def assert_equal(native: _native.Weight, expected: weights.BlockWeight) -> None:
         np.testing.assert_equal(got, getattr(expected, name), name)
 
 
-@pytest.mark.parametrize("kind", weights.BLOCK_KINDS)
+@pytest.mark.parametrize("kind", BLOCK_FORMATS)
 @given(st.integers(1, 37), st.integers(1, 7), st.booleans(), st.integers(1, 3), st.integers(0, 2**32))
 @examples(25)
 def test_blocks_equal_the_reference(kind: str, rows: int, blocks: int, extreme: bool, threads: int, seed: int) -> None:
     data = random_blocks(np.random.default_rng(seed), kind, rows, blocks, extreme)
-    shape = rows, blocks * weights.BLOCK_KINDS[kind].values
+    shape = rows, blocks * BLOCK_FORMATS[kind].values
     expected = weights.from_blocks(kind, data, shape)
     native = _native.convert(kind, data, *shape, threads=threads)
     assert_equal(native, expected)
@@ -77,7 +79,7 @@ def test_blocks_equal_the_reference(kind: str, rows: int, blocks: int, extreme: 
 @examples(25)
 def test_floats_equal_the_reference(bits: int, kind: str, rows: int, columns: int, spread: int, seed: int) -> None:
     data = random_floats(np.random.default_rng(seed), kind, rows, columns, spread)
-    expected = weights.from_floats(weights.floats(kind, data, (rows, columns)), bits)
+    expected = weights.from_floats(dequantize(kind, data, (rows, columns)), bits)
     native = _native.convert(kind, data, rows, columns, bits, 2)
     assert_equal(native, expected)
     for got, wanted in zip(native.panels(), panels_by_the_plan(expected), strict=True):
@@ -109,9 +111,9 @@ def test_a_row_is_decoded_alone(kind: str) -> None:
     shape = 19, 512
     if kind == "F16":
         data = random_floats(rng, kind, *shape, 2)
-        expected = weights.from_floats(weights.floats(kind, data, shape))
+        expected = weights.from_floats(dequantize(kind, data, shape))
     else:
-        data = random_blocks(rng, kind, shape[0], shape[1] // weights.BLOCK_KINDS[kind].values, extreme=False)
+        data = random_blocks(rng, kind, shape[0], shape[1] // BLOCK_FORMATS[kind].values, extreme=False)
         expected = weights.from_blocks(kind, data, shape)
     native = _native.convert(kind, data, *shape)
     for n in (0, 15, 16, 18):
@@ -122,9 +124,9 @@ def test_a_row_is_decoded_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [0x7C00, 0xFC00, 0x7E01])
-@pytest.mark.parametrize("kind", weights.BLOCK_KINDS)
+@pytest.mark.parametrize("kind", BLOCK_FORMATS)
 def test_a_scale_that_is_not_finite_is_named(kind: str, bad: int) -> None:
-    spec = weights.BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     for at in spec.halves or (0,):
         data = random_blocks(np.random.default_rng(1), kind, 40, 3, extreme=False).reshape(40, 3, spec.size)
         for place in ((21, 1), (38, 0)):

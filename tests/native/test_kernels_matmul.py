@@ -16,6 +16,7 @@ from intact.numerics.activations import Quantized, block_sums
 from intact.numerics.fixed import LIMIT, bitlen, rshift, sat32
 from intact.numerics.matmul import matmul
 from intact.numerics.weights import BlockWeight
+from intact.weights import BLOCK_FORMATS
 from support.examples import examples
 from support.panels import panels_by_the_plan
 
@@ -31,7 +32,7 @@ WIDEST = 32768
 @functools.cache
 def form(kind: str) -> BlockWeight:
     """A small weight of that kind."""
-    spec = weights.BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     return weights.from_blocks(kind, np.zeros(spec.size, np.uint8), (1, spec.values))
 
 

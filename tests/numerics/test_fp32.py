@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.numerics import fp32
-from intact.numerics.dequantize import FORMATS, dequantize
+from intact.numerics.dequantize import dequantize
+from intact.weights import BLOCK_FORMATS, FORMATS
 
 try:
     from intact._native import fp32 as native
@@ -43,7 +44,7 @@ def draw(rng: np.random.Generator, *shape: int) -> Floats:
 
 def stored(rng: np.random.Generator, kind: str, rows: int, columns: int) -> npt.NDArray[np.uint8]:
     """Bytes of a random matrix: finite values, and every bit pattern of codes and scales."""
-    elements, size, _ = FORMATS[kind]
+    elements, size = FORMATS[kind].values, FORMATS[kind].size
     if kind in FLOAT_KINDS:
         x = draw(rng, rows, columns)
         if kind == "F16":
@@ -54,19 +55,7 @@ def stored(rng: np.random.Generator, kind: str, rows: int, columns: int) -> npt.
             else (x.view(np.uint32) >> 16).astype("<u2").view(np.uint8).reshape(-1)
         )
     blocks = rng.integers(0, 256, (rows * columns // elements, size), dtype=np.uint8)
-    halves = {
-        "Q4_1": (0, 2),
-        "Q5_1": (0, 2),
-        "Q4_K": (0, 2),
-        "Q5_K": (0, 2),
-        "Q2_K": (80, 82),
-        "Q3_K": (108,),
-        "Q6_K": (208,),
-        "TQ1_0": (52,),
-        "TQ2_0": (64,),
-        "MXFP4": (),
-    }.get(kind, (0,))
-    for at in halves:
+    for at in BLOCK_FORMATS[kind].halves:
         blocks[:, at + 1] &= 0xBF  # below 2
     if kind == "MXFP4":
         blocks[:, 0] = np.where(rng.random(len(blocks)) < 0.1, blocks[:, 0] % 4, 120 + blocks[:, 0] % 16)
@@ -79,7 +68,7 @@ def stored(rng: np.random.Generator, kind: str, rows: int, columns: int) -> npt.
 @pytest.mark.parametrize("kind", FORMATS)
 def test_dequantize_equals_ggml(kind: str) -> None:
     gguf = pytest.importorskip("gguf")
-    elements, size, _ = FORMATS[kind]
+    elements, size = FORMATS[kind].values, FORMATS[kind].size
     kind_id = gguf.GGMLQuantizationType[kind]
     assert gguf.GGML_QUANT_SIZES[kind_id] == (elements, size)
     data = stored(np.random.default_rng(7), kind, 64, 512)

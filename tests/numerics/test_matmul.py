@@ -18,7 +18,8 @@ from intact.models.llama import Llama
 from intact.numerics import weights
 from intact.numerics.activations import LARGEST, Quantized, block_sums, quantize
 from intact.numerics.matmul import FOLD, GROUP, MINIMA_FOLD, matmul
-from intact.numerics.weights import BLOCK_KINDS, BlockWeight
+from intact.numerics.weights import BlockWeight
+from intact.weights import BLOCK_FORMATS
 from support.examples import examples
 
 LIMIT = (1 << 31) - 1
@@ -28,7 +29,7 @@ MOST = 1 << 50
 
 def blocks(kind: str, rows: int, columns: int, seed: int) -> BlockWeight:
     rng = np.random.default_rng(seed)
-    spec = BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     like = weights.from_blocks(kind, np.zeros(spec.size, np.uint8), (1, spec.values))
     shape = rows, -(-columns // 32) * 32 // like.block
     minimum = None if like.minimum is None else rng.integers(-32767, 32768, shape).astype(np.int16)
@@ -81,7 +82,7 @@ def by_the_text(a: Quantized, w: BlockWeight, fraction: int, m: int, n: int) -> 
 
 
 @given(
-    st.sampled_from(sorted(BLOCK_KINDS)),
+    st.sampled_from(sorted(BLOCK_FORMATS)),
     st.integers(1, 3),
     st.integers(1, 4),
     st.integers(1, 600),
@@ -99,10 +100,10 @@ def test_products_are_the_integers_of_the_text(kind: str, rows: int, outputs: in
             assert got[m, n] == by_the_text(a, w, fraction, m, n)
 
 
-@pytest.mark.parametrize("kind", sorted(BLOCK_KINDS))
+@pytest.mark.parametrize("kind", sorted(BLOCK_FORMATS))
 def test_the_largest_sums_of_the_widest_row_fit(kind: str) -> None:
     """Codes, scales and minima at their extremes and all of one sign, K = 32,768."""
-    spec = BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     like = weights.from_blocks(kind, np.zeros(spec.size, np.uint8), (1, spec.values))
     table = np.arange(1 << like.bits) if like.table is None else like.table.astype(int)
     code = int(np.abs(table - like.zero).argmax())
@@ -132,7 +133,7 @@ def test_the_bounds_of_the_text() -> None:
         half = 1 << (fold - 1)
         assert minima + half <= LIMIT
         assert WIDEST // (GROUP * block) * ((minima + half) >> fold) <= LIMIT
-    for kind, spec in BLOCK_KINDS.items():
+    for kind, spec in BLOCK_FORMATS.items():
         table = np.arange(1 << spec.bits) if spec.table is None else np.array(spec.table)
         worst = spec.block * int(np.abs(table - spec.zero).max()) * 127
         assert half_up(worst, spec.shift) * (32 // spec.block) <= 32512, kind

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from intact.errors import ModelError, ParameterError
 from intact.formats import open_checkpoint
 from intact.numerics import fixed, weights
+from intact.numerics.dequantize import dequantize
+from intact.weights import BLOCK_FORMATS
 
-BLOCK_FORMATS = sorted(weights.BLOCK_KINDS)
 ONE_SCALE = ["Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "MXFP4", "TQ1_0", "TQ2_0"]
 
 
 def blocks(rng: np.random.Generator, kind: str, rows: int, count: int, spread: int) -> NDArray[np.uint8]:
     """Random blocks whose float16 scales have exponents that differ by at most `spread`."""
-    spec = weights.BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     data = rng.integers(0, 256, (rows, count, spec.size), np.uint8)
     for at in spec.halves:
         lowest = 30 - spread if spread == 30 else 8
@@ -54,11 +55,11 @@ def assert_close(w: weights.BlockWeight, expected: NDArray[np.float64]) -> None:
     assert (np.abs(weights.values(w) - expected) <= 1.01 * size[:, : w.columns] + terms * 2.0**-22).all()
 
 
-@pytest.mark.parametrize("kind", BLOCK_FORMATS)
+@pytest.mark.parametrize("kind", sorted(BLOCK_FORMATS))
 @given(st.integers(1, 5), st.integers(1, 6), st.sampled_from([0, 4, 12, 30]), st.integers(0, 2**32))
 def test_blocks_keep_their_values(kind: str, rows: int, count: int, spread: int, seed: int) -> None:
     data = blocks(np.random.default_rng(seed), kind, rows, count, spread)
-    w = weights.from_blocks(kind, data.reshape(-1), (rows, count * weights.BLOCK_KINDS[kind].values))
+    w = weights.from_blocks(kind, data.reshape(-1), (rows, count * BLOCK_FORMATS[kind].values))
     assert_close(w, oracle(kind, data))
 
 
@@ -66,7 +67,7 @@ def test_blocks_keep_their_values(kind: str, rows: int, count: int, spread: int,
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 2**32))
 def test_scales_within_a_factor_of_eight_are_kept_exactly(kind: str, rows: int, count: int, seed: int) -> None:
     data = blocks(np.random.default_rng(seed), kind, rows, count, spread=3)
-    w = weights.from_blocks(kind, data.reshape(-1), (rows, count * weights.BLOCK_KINDS[kind].values))
+    w = weights.from_blocks(kind, data.reshape(-1), (rows, count * BLOCK_FORMATS[kind].values))
     np.testing.assert_array_equal(weights.values(w), oracle(kind, data))
 
 
@@ -75,7 +76,7 @@ def test_tensors_of_real_models_keep_their_values(name: str, model_path: Callabl
     seen: set[str] = set()
     checkpoint = open_checkpoint(model_path(name))
     for tensor in checkpoint.tensors.values():
-        if tensor.kind not in weights.BLOCK_KINDS or tensor.kind in seen:
+        if tensor.kind not in BLOCK_FORMATS or tensor.kind in seen:
             continue
         seen.add(tensor.kind)
         rows, columns = min(64, tensor.shape[0]), tensor.shape[1]
@@ -87,9 +88,9 @@ def test_tensors_of_real_models_keep_their_values(name: str, model_path: Callabl
     assert seen
 
 
-@pytest.mark.parametrize("kind", BLOCK_FORMATS)
+@pytest.mark.parametrize("kind", sorted(BLOCK_FORMATS))
 def test_shift_is_the_least_that_fits_sixteen_bits(kind: str) -> None:
-    spec = weights.BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     codes = np.array(spec.table or range(3 if kind == "TQ1_0" else 1 << spec.bits))
     largest = spec.block * int(np.abs(codes - spec.zero).max()) * 127
     least = 0
@@ -187,10 +188,10 @@ def test_a_power_of_two_moves_only_the_exponent(bits: int, power: int, seed: int
 
 def test_floats_are_decoded_exactly() -> None:
     x = np.array([[1.5, -0.0, 2.0**-14, 3.0]], np.float32)
-    assert (weights.floats("F32", x.view(np.uint8).reshape(-1), (1, 4)) == x).all()
-    assert (weights.floats("F16", x.astype("<f2").view(np.uint8).reshape(-1), (1, 4)) == x).all()
+    assert (dequantize("F32", x.view(np.uint8).reshape(-1), (1, 4)) == x).all()
+    assert (dequantize("F16", x.astype("<f2").view(np.uint8).reshape(-1), (1, 4)) == x).all()
     bf16 = (x.view(np.uint32) >> 16).astype("<u2")
-    assert (weights.floats("BF16", bf16.view(np.uint8).reshape(-1), (1, 4)) == x).all()
+    assert (dequantize("BF16", bf16.view(np.uint8).reshape(-1), (1, 4)) == x).all()
 
 
 def test_bad_weights_are_named() -> None:

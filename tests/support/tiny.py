@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from intact.conformance.synthetic import FLOAT_KINDS, random_floats, random_tensor
+from intact.conformance.synthetic import random_floats, random_tensor
 from intact.formats import Checkpoint
 from intact.models import ARCHITECTURES
-from intact.numerics.weights import BLOCK_KINDS
+from intact.weights import FORMATS
 from support.gguf_writer import write_gguf
 
 KINDS = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "IQ4_NL", "MXFP4", "BF16")
@@ -109,7 +109,7 @@ def write_tiny(
         Keys that are added to the file's or replace them.
     """
     kinds = list(kinds)
-    wide = any(kind not in FLOAT_KINDS and BLOCK_KINDS[kind].values == 256 for kind in kinds)
+    wide = any(FORMATS[kind].values == 256 for kind in kinds)
     width, hidden = width or (256 if wide else 96), hidden or (768 if wide else 160)
     a = architecture + "."
     own: dict[str, Any] = {

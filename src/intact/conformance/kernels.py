@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.conformance.synthetic import FLOAT_KINDS, random_bytes, random_floats, random_tensor
+from intact.conformance.synthetic import DIGESTED, random_bytes, random_floats, random_tensor
 from intact.models.decoder import inverse_root
 from intact.numerics import attention, rope
 from intact.numerics.activations import block_sums, quantize
+from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.functions import exp2_neg
 from intact.numerics.gate import gated
@@ -24,7 +25,8 @@ from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, make_gain, rmsnorm
 from intact.numerics.rope import rotation
 from intact.numerics.sampling import log_probability
-from intact.numerics.weights import BLOCK_KINDS, floats, from_blocks, from_floats
+from intact.numerics.weights import from_blocks, from_floats
+from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 Ints = NDArray[np.int64]
 LIMIT = (1 << 31) - 1
@@ -80,8 +82,8 @@ class ReferenceKernels:
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
         """See `Kernels`."""
-        if weight.kind in FLOAT_KINDS:
-            w = from_floats(floats(weight.kind, weight.data, weight.shape), weight.bits)
+        if weight.kind in FLOAT_FORMATS:
+            w = from_floats(dequantize(weight.kind, weight.data, weight.shape), weight.bits)
         else:
             w = from_blocks(weight.kind, weight.data, weight.shape)
         a = quantize(x, 16)
@@ -213,9 +215,9 @@ def results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
     narrow = np.concatenate([_large(f"rows {bits}", (1, 301), bits) for bits in (3, 10, 19, 21, 30, 31)])
     yield "quantize", kernels.quantize(np.clip(narrow, -LIMIT, LIMIT), False)
     yield "quantize wide", kernels.quantize(_large("wide rows", (6, 301), 50) >> np.arange(0, 48, 8)[:, None], True)
-    kinds = [(kind, 8) for kind in BLOCK_KINDS] + [(kind, bits) for kind in FLOAT_KINDS for bits in (8, 4)]
+    kinds = [(kind, 8) for kind in DIGESTED] + [(kind, bits) for kind in FLOAT_FORMATS for bits in (8, 4)]
     for kind, bits in kinds:
-        columns = 333 if kind in FLOAT_KINDS else 768 if BLOCK_KINDS[kind].values == 256 else 544
+        columns = 333 if kind in FLOAT_FORMATS else 768 if BLOCK_FORMATS[kind].values == 256 else 544
         x = np.stack([_large(f"matmul {size}", (columns,), size) for size in (12, 17, 20, 31)]).clip(-LIMIT, LIMIT)
         yield f"matmul {kind} {bits}", kernels.matmul(x, _source(kind, 35, columns, bits), _large("bias", (35,), 20))
     for n in (1, 96, 1000):

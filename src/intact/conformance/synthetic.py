@@ -19,20 +19,18 @@ from intact.formats import Tensor
 from intact.models.decoder import inverse_root
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.rope import rotation
-from intact.numerics.weights import BLOCK_KINDS
+from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 Bytes = NDArray[np.uint8]
 
-FLOAT_KINDS = {"F32": 4, "F16": 2, "BF16": 2}
 PAGE = 16
 TOKENS = 23  # rows of the synthetic embeddings; the rows differ in size by powers of two
 
-# Root mean square of a block of random bytes whose float16 is 1, about. The second float16, as a multiple of the first.
-_SIZE = {
-    "Q4_0": 4.6, "Q4_1": 4.6, "Q5_0": 9.2, "Q5_1": 9.2, "Q8_0": 74.0, "Q2_K": 13.0, "Q3_K": 42.0, "Q4_K": 240.0,
-    "Q5_K": 480.0, "Q6_K": 1370.0, "IQ4_NL": 67.0, "IQ4_XS": 1240.0, "MXFP4": 6.0, "TQ1_0": 0.8, "TQ2_0": 1.2,
-}  # fmt: skip
-_MINIMUM = {"Q4_1": -7.5, "Q5_1": -15.5, "Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5}
+DIGESTED = sorted(
+    (name for name, form in BLOCK_FORMATS.items() if form.digest_place is not None),
+    key=lambda name: BLOCK_FORMATS[name].digest_place or 0,
+)
+"""Block formats of the operations digest, in its order."""
 
 
 def random_bytes(name: str, count: int) -> Bytes:
@@ -49,7 +47,7 @@ def random_floats(name: str, shape: tuple[int, ...], size: float | NDArray[np.fl
     return values.reshape(shape)
 
 
-def _float_bytes(x: NDArray[np.float32], kind: str) -> bytes:
+def _float_bytes(x: NDArray[np.float32], kind: str = "F32") -> bytes:
     if kind == "BF16":
         return (x.view(np.uint32) >> 16).astype("<u2").tobytes()
     return x.astype("<f4" if kind == "F32" else "<f2").tobytes()
@@ -57,18 +55,18 @@ def _float_bytes(x: NDArray[np.float32], kind: str) -> bytes:
 
 def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | NDArray[np.floating]) -> bytes:
     """Draw a matrix's bytes in any format: finite, of a root mean square of about `size`, which may differ by row."""
-    if kind in FLOAT_KINDS:
+    if kind in FLOAT_FORMATS:
         return _float_bytes(random_floats(name, shape, size), kind)
-    spec = BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     blocks = int(np.prod(shape)) // spec.values
     data = random_bytes(name, blocks * spec.size).reshape(blocks, spec.size).copy()
     spread = random_bytes(name + "|scale", 2 * blocks).reshape(blocks, 2).astype(np.float64)
     sizes = np.repeat(np.ravel(size), blocks // np.size(size))
-    scale = sizes / _SIZE[kind] * (0.5 + spread[:, 0] / 256) * np.where(spread[:, 1] < 32, -1, 1)
-    if kind == "MXFP4":
+    scale = sizes / spec.spread * (0.5 + spread[:, 0] / 256) * np.where(spread[:, 1] < 32, -1, 1)
+    if spec.scale_at is None:
         data[:, 0] = 127 + np.frexp(np.abs(scale) * 1.4142135623730951)[1]
     for i, at in enumerate(spec.halves):
-        values = (scale * (_MINIMUM[kind] if i else 1)).astype("<f2")
+        values = (scale * (spec.typical_minimum if i else 1)).astype("<f2")
         data[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
     return data.tobytes()
 
@@ -186,7 +184,7 @@ def _two_sequences(count: int = TOKENS) -> list[Step]:
 
 def _matrix(kind: str, bits: int) -> Case:
     """Embed and multiply in one format: three groups of blocks, the last part full, and an odd number of outputs."""
-    columns = 523 if kind in FLOAT_KINDS else 768 if BLOCK_KINDS[kind].values == 256 else 544
+    columns = 523 if kind in FLOAT_FORMATS else 768 if BLOCK_FORMATS[kind].values == 256 else 544
     b = _Builder(f"matrix {kind} {bits}")
     b.embed(columns, kind, low=-14, scale=Fraction(5, 3))
     b.linear("x", kind, ("y", 37), bias=0.01)
@@ -202,7 +200,7 @@ def _extreme(kind: str, columns: int) -> Case:
     table = np.stack([np.full(columns, top), np.full(columns, -top), ramp]).astype(np.float32)
     b.tensor("embed", "F32", table.shape, _float_bytes(table, "F32"))
     b.ops.append(Embed(b.buffer("x", columns, wide=True), "embed"))
-    spec = BLOCK_KINDS[kind]
+    spec = BLOCK_FORMATS[kind]
     half = np.array([2047 / 2**17], "<f2").view(np.uint8)
     blocks = np.zeros((3, columns // spec.values, spec.size), np.uint8)
     blocks[1] = 0xFF
@@ -319,9 +317,9 @@ def _decoders() -> Iterator[Case]:
 
 def cases() -> Iterator[Case]:
     """Give all synthetic programs, in a fixed order."""
-    for kind in BLOCK_KINDS:
+    for kind in DIGESTED:
         yield _matrix(kind, 8)
-    for kind in FLOAT_KINDS:
+    for kind in FLOAT_FORMATS:
         for bits in (8, 4):
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):

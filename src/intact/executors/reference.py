@@ -21,12 +21,14 @@ from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Pro
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
+from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
+from intact.weights import FLOAT_FORMATS
 
 Rows = NDArray[np.int64]
 
@@ -93,8 +95,8 @@ class ReferenceExecutor:
             tensor = self.program.tensors[name]
             shape = (tensor.shape[0], tensor.shape[1])
             try:
-                if tensor.kind in ("F32", "F16", "BF16"):
-                    self._weights[name] = from_floats(_floats(tensor.kind, tensor.data).reshape(shape), self.bits)
+                if tensor.kind in FLOAT_FORMATS:
+                    self._weights[name] = from_floats(dequantize(tensor.kind, tensor.data, shape), self.bits)
                 else:
                     self._weights[name] = from_blocks(tensor.kind, tensor.data, shape)
             except ModelError as error:
@@ -259,11 +261,3 @@ def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
         minimum = np.repeat(w.minimum[tokens].astype(np.int64), w.block, axis=1)
         x = x + rshift(minimum * multiplier, 4 - w.minimum_exp[tokens, None].astype(np.int64))
     return x[:, : w.columns]
-
-
-def _floats(kind: str, data: NDArray[np.uint8]) -> NDArray[np.float32]:
-    if kind == "F32":
-        return data.view(np.float32)
-    if kind == "F16":
-        return data.view(np.float16).astype(np.float32)
-    return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from intact.errors import FormatError
 from intact.formats.metadata import Strings
 from intact.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, quote_name
+from intact.weights import FORMATS
 
 MAGIC: Final = b"GGUF"
 ALIGNMENT: Final = 32
@@ -28,31 +29,8 @@ LONGEST_STRING: Final = 16 << 20
 MOST_AXES: Final = 4
 DEEPEST_ARRAY: Final = 4
 
-TENSOR_KINDS: Final = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    6: "Q5_0",
-    7: "Q5_1",
-    8: "Q8_0",
-    10: "Q2_K",
-    11: "Q3_K",
-    12: "Q4_K",
-    13: "Q5_K",
-    14: "Q6_K",
-    20: "IQ4_NL",
-    23: "IQ4_XS",
-    24: "I8",
-    25: "I16",
-    26: "I32",
-    27: "I64",
-    28: "F64",
-    30: "BF16",
-    34: "TQ1_0",
-    35: "TQ2_0",
-    39: "MXFP4",
-}
+_PLAIN_KINDS: Final = {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
+TENSOR_KINDS: Final = dict(sorted((_PLAIN_KINDS | {form.gguf: name for name, form in FORMATS.items()}).items()))
 """Type number in the file to kind."""
 
 UNSUPPORTED_KINDS: Final = {

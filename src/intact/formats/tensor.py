@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.errors import FormatError
+from intact.weights import FORMATS
 
 HEADER_MEMORY: Final = 96 << 20
 """Bytes of memory that the objects made from one header may take; the largest vocabularies need some 60 million."""
@@ -24,35 +25,10 @@ class Kind(NamedTuple):
     """Bytes a block."""
 
 
-KINDS: Final = {
-    "F64": Kind(1, 8),
-    "F32": Kind(1, 4),
-    "F16": Kind(1, 2),
-    "BF16": Kind(1, 2),
-    "I64": Kind(1, 8),
-    "I32": Kind(1, 4),
-    "I16": Kind(1, 2),
-    "I8": Kind(1, 1),
-    "U64": Kind(1, 8),
-    "U32": Kind(1, 4),
-    "U16": Kind(1, 2),
-    "U8": Kind(1, 1),
-    "BOOL": Kind(1, 1),
-    "Q4_0": Kind(32, 18),
-    "Q4_1": Kind(32, 20),
-    "Q5_0": Kind(32, 22),
-    "Q5_1": Kind(32, 24),
-    "Q8_0": Kind(32, 34),
-    "Q2_K": Kind(256, 84),
-    "Q3_K": Kind(256, 110),
-    "Q4_K": Kind(256, 144),
-    "Q5_K": Kind(256, 176),
-    "Q6_K": Kind(256, 210),
-    "IQ4_NL": Kind(32, 18),
-    "IQ4_XS": Kind(256, 136),
-    "TQ1_0": Kind(256, 54),
-    "TQ2_0": Kind(256, 66),
-    "MXFP4": Kind(32, 17),
+_NUMBERS: Final = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+
+KINDS: Final = {name: Kind(form.values, form.size) for name, form in FORMATS.items()} | {
+    name: Kind(1, size) for name, size in _NUMBERS.items()
 }
 """Every kind of tensor that can be read; executors compute with most of them."""
 

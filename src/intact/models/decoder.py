@@ -17,7 +17,9 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, read_gguf_config, read_hf_config, text_config
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import rotation
+from intact.weights import FLOAT_FORMATS
 
 ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
 FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
@@ -53,14 +55,9 @@ def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float
     """Return a vector stored as F32, F16 or BF16 as float32; `where` is the file, for messages."""
     if tensor.shape != (length,):
         raise ModelError(f"{where}: tensor {tensor.name} has shape {tensor.shape}, expected ({length},)")
-    if tensor.kind == "F32":
-        values = tensor.data.view(np.float32)
-    elif tensor.kind == "F16":
-        values = tensor.data.view(np.float16).astype(np.float32)
-    elif tensor.kind == "BF16":
-        values = (tensor.data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    else:
-        raise ModelError(f"{where}: tensor {tensor.name} is {tensor.kind}, expected F32, F16 or BF16")
+    if tensor.kind not in FLOAT_FORMATS:
+        raise ModelError(f"{where}: tensor {tensor.name} is {tensor.kind}, expected {', '.join(FLOAT_FORMATS)}")
+    values = dequantize(tensor.kind, tensor.data, tensor.shape)
     if not np.all(np.isfinite(values)):
         raise ModelError(
             f"{where}: tensor {tensor.name} has NaN or infinite values (first at {np.argmin(np.isfinite(values))})"

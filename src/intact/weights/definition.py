@@ -1,0 +1,95 @@
+"""What defines a weight format, and the unpacking that formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Int = NDArray[np.int64]
+
+
+class Fields(NamedTuple):
+    """The integers of blocks, one row of the last axis a block."""
+
+    codes: Bytes
+    """(..., values): unsigned."""
+    scale: Int | None = None
+    """(..., sub-blocks): what multiplies the block's float16 scale d; None for 1. Without a d, the exponent byte x of
+    the scale 2^(x - 128)."""
+    minimum: Int | None = None
+    """(..., sub-blocks): what multiplies the block's float16 minimum e."""
+
+
+@dataclass(frozen=True)
+class FloatFormat:
+    """A format that stores each value by itself as a floating-point number."""
+
+    name: str
+    gguf: int
+    """The type's number in GGUF files."""
+    size: int
+    """Bytes of a value."""
+    decode: Callable[[Bytes], NDArray[np.float32]]
+    """Return the values of little-endian bytes, exactly; the last axis has `size` bytes a value."""
+    values: int = 1
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """A format that stores blocks of codes with scales.
+
+    Value k of a block, in its sub-block b, is ``d * scale[b] * (T[code[k]] - zero)`` or, with minima,
+    ``d * scale[b] * code[k] - e * minimum[b]``; T is the table or the identity.
+    """
+
+    name: str
+    gguf: int
+    values: int
+    """Values of one block."""
+    size: int
+    """Bytes of one block."""
+    bits: int
+    """Of a code; 2, 3, 4, 5, 6 or 8, for which native/runtime/weight.h has a layout."""
+    block: int
+    """Values of a sub-block, which share a scale: 32 or 16."""
+    zero: int
+    """The code, or the table's entry, of the value 0."""
+    shift: int
+    """r of docs/numerics.md, section 1: a sum of products with a sub-block is rounded right by it."""
+    unpack: Callable[[Bytes], Fields]
+    """Return the fields of blocks, uint8 (..., size)."""
+    scale_at: int | None = 0
+    """Where in the block the float16 d lies; None if scales are powers of two, by exponent bytes."""
+    minimum_at: int | None = None
+    """Where the float16 e lies; None without minima."""
+    table: tuple[int, ...] | None = None
+    """16 entries, none negative."""
+    spread: float = 1.0
+    """Root mean square of random blocks with d = 1, about: conformance data are scaled by it."""
+    typical_minimum: float = 0.0
+    """e / d in conformance data."""
+    digest_place: int | None = None
+    """Place in the operations digest of numerics version 1 (docs/contract.md); None for formats that came later."""
+
+    @property
+    def halves(self) -> tuple[int, ...]:
+        """Where the block's float16 numbers lie: d, then e."""
+        return tuple(at for at in (self.scale_at, self.minimum_at) if at is not None)
+
+
+def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:
+    """Return fields of `width` bits: of each `run` bytes first all lowest fields, then the next, and so on."""
+    lanes = packed.reshape(*packed.shape[:-1], -1, 1, run)
+    shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
+    fields = lanes >> shifts & np.uint8((1 << width) - 1)
+    return fields.astype(np.uint8).reshape(*packed.shape[:-1], -1)
+
+
+def constant(like: Bytes, value: int) -> Int:
+    """Return one sub-block's scale or minimum that is the same in every block of `like`."""
+    return np.full((*like.shape[:-1], 1), value, np.int64)

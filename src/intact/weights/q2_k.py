@@ -1,0 +1,16 @@
+"""Q2_K: 256 codes of 2 bits; 16 scales and 16 minima of 4 bits under two float16."""
+
+import numpy as np
+
+from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+
+
+def _q2_k(blocks: Bytes) -> Fields:
+    pairs = blocks[..., :16].astype(np.int64)
+    return Fields(bit_fields(blocks[..., 16:80], 2, 32), pairs & 15, pairs >> 4)
+
+
+Q2_K = BlockFormat(
+    "Q2_K", gguf=10, values=256, size=84, bits=2, block=16, zero=2, shift=0, unpack=_q2_k, scale_at=80, minimum_at=82,
+    spread=13.0, typical_minimum=1.5, digest_place=5,
+)  # fmt: skip

@@ -1,0 +1,17 @@
+"""Q3_K: 256 codes of 3 bits, the third apart; 16 scales of 6 bits, less 32, under a float16."""
+
+import numpy as np
+
+from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+
+
+def _q3_k(blocks: Bytes) -> Fields:
+    codes = bit_fields(blocks[..., 32:96], 2, 32) | bit_fields(blocks[..., :32], 1, 32) << np.uint8(2)
+    scales = bit_fields(blocks[..., 96:104], 4, 8) | bit_fields(blocks[..., 104:108], 2, 4) << np.uint8(4)
+    return Fields(codes, scales.astype(np.int64) - 32)
+
+
+Q3_K = BlockFormat(
+    "Q3_K", gguf=11, values=256, size=110, bits=3, block=16, zero=4, shift=0, unpack=_q3_k, scale_at=108,
+    spread=42.0, digest_place=6,
+)  # fmt: skip

@@ -1,0 +1,14 @@
+"""Q8_0: 32 signed bytes with a float16 scale."""
+
+import numpy as np
+
+from intact.weights.definition import BlockFormat, Bytes, Fields
+
+
+def _q8_0(blocks: Bytes) -> Fields:
+    return Fields(blocks[..., 2:] ^ np.uint8(128))
+
+
+Q8_0 = BlockFormat(
+    "Q8_0", gguf=8, values=32, size=34, bits=8, block=32, zero=128, shift=4, unpack=_q8_0, spread=74.0, digest_place=4
+)
