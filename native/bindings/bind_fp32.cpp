@@ -44,10 +44,10 @@ Out array(const std::vector<std::size_t>& shape) {
 
 FloatWeight weight_of(const std::string& kind, const In<std::uint8_t, 1>& data, std::int64_t rows,
                       std::int64_t columns) {
-    const FloatFormat* format = float_format(kind);
+    const WeightFormat* format = find_format(kind);
     require(format != nullptr, "unknown storage format");
     require(rows >= 0 && columns >= 0 && columns % format->values == 0, "a row must hold whole blocks");
-    require(size(data.size()) == rows * (columns / format->values) * format->bytes, "data do not fill the shape");
+    require(size(data.size()) == source_bytes(*format, rows, columns), "data do not fill the shape");
     return {format->kind, rows, columns, data.data(), nullptr};
 }
 

@@ -52,11 +52,10 @@ void check_finite(Model& model, const FloatWeight& w) {
 int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns,
                int bits) {
     const Busy busy(model);
-    const SourceKind* source = source_kind(kind);
-    const FloatFormat* format = float_format(kind);
-    if (!source || !format) throw std::invalid_argument("unknown tensor kind " + kind);
+    const WeightFormat* format = find_format(kind);
+    if (!format) throw std::invalid_argument("unknown tensor kind " + kind);
     if (rows < 1 || columns < 1) throw std::invalid_argument("a matrix has at least one row and one column");
-    if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*source, rows, columns))
+    if (static_cast<std::int64_t>(data.shape(0)) != source_bytes(*format, rows, columns))
         throw std::invalid_argument("tensor data has the wrong length");
     auto weight = std::make_unique<MatrixWeight>();
     if (model.profile == Profile::kFp32) {
@@ -64,7 +63,7 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
         check_finite(model, weight->floats);
     } else {
         nb::gil_scoped_release release;
-        Converted result = convert(*source, data.data(), rows, columns, bits,
+        Converted result = convert(*format, data.data(), rows, columns, bits,
                                    [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
                                        model.pool.for_each(tasks, task);
                                    });

@@ -52,15 +52,15 @@ ParallelFor on_threads(int threads) {
 
 Weight convert_checked(const std::string& name, const Bytes& data, std::int64_t rows, std::int64_t columns, int bits,
                        int threads) {
-    const SourceKind* kind = source_kind(name);
-    if (kind == nullptr)
+    const WeightFormat* format = find_format(name);
+    if (format == nullptr)
         raise("ParameterError", "unknown tensor kind '" + name + "': it cannot become an integer weight");
-    if (kind->is_float && bits != 8 && bits != 4)
+    if (is_float(*format) && bits != 8 && bits != 4)
         raise("ParameterError", std::to_string(bits) + " bits for a float matrix: it should be 8 or 4");
-    if (rows < 0 || columns < 0 || columns % kind->block_values != 0)
+    if (rows < 0 || columns < 0 || columns % format->values != 0)
         raise("ParameterError", std::to_string(columns) + " columns of " + name + ": a row should be a multiple of " +
-                                    std::to_string(kind->block_values));
-    const std::int64_t wanted = source_bytes(*kind, rows, columns);
+                                    std::to_string(format->values));
+    const std::int64_t wanted = source_bytes(*format, rows, columns);
     if (static_cast<std::int64_t>(data.size()) != wanted)
         raise("ParameterError", std::to_string(data.size()) + " bytes for a " + name + " matrix of shape (" +
                                     std::to_string(rows) + ", " + std::to_string(columns) + "): it should have " +
@@ -68,10 +68,10 @@ Weight convert_checked(const std::string& name, const Bytes& data, std::int64_t 
     Converted result;
     {
         nb::gil_scoped_release release;
-        result = convert(*kind, data.data(), rows, columns, bits, on_threads(std::max(1, threads)));
+        result = convert(*format, data.data(), rows, columns, bits, on_threads(std::max(1, threads)));
     }
     if (result.error) {
-        const std::string what = kind->is_float ? "weight" : name + " scale";
+        const std::string what = is_float(*format) ? "weight" : name + " scale";
         raise("ModelError", "the " + what + " at row " + std::to_string(result.error->row) + ", column " +
                                 std::to_string(result.error->column) +
                                 " is NaN or infinite: every weight should be finite");
@@ -158,11 +158,10 @@ void bind_weights(nb::module_& m) {
         .def("unpack", &unpack, "Return codes (N, Kpad), scale, scale_exp, minimum and minimum_exp, row-major.")
         .def("row", &row, nb::arg("n"), "Return T[code] - zero (Kpad), scales and minima of row n.")
         .def("panels", &panels, "Return copies of the packed codes, scales, minima, scale_exp and minimum_exp.");
-    m.def(
-        "convert", &convert_checked, nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
-        nb::arg("bits") = 8, nb::arg("threads") = 1,
-        "Re-express a tensor's bytes as an integer weight; float kinds get codes of `bits` 8 or 4, block formats keep "
-        "theirs.");
+    m.def("convert", &convert_checked, nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
+          nb::arg("bits") = 8, nb::arg("threads") = 1,
+          "Re-express a tensor's bytes as an integer weight; floats get codes of `bits` 8 or 4, block formats keep "
+          "theirs.");
 }
 
 }  // namespace intact

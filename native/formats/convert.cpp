@@ -1,6 +1,5 @@
-// Every kind is a struct: the layout of its source block and of its integer weight, scales() for a source block's exact
-// scales D and minima M in units of 2^-24, and codes() for one part of 32 values as eight dwords of four codes. The
-// loops over rows, panels and lines are shared. Bounds are those of docs/numerics.md, section 1.
+// Tensors to integer weights: the loops over rows, panels and lines, shared by all formats. Bounds are those of
+// docs/numerics.md, section 1.
 #include "formats/convert.h"
 
 #include <algorithm>
@@ -18,11 +17,14 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "panels and GGUF are little-endian");
 
 constexpr std::int64_t kScaleMax = 32767;
-constexpr std::uint32_t kNibbles = 0x0f0f0f0f;
-constexpr std::uint32_t kPairs = 0x03030303;
-constexpr std::uint32_t kOnes = 0x01010101;
+#define INTACT_DEFINE_FORMATS
+#include "formats/list.inl"
 
-using Codes = std::array<std::uint32_t, 8>;
+using formats::Codes;
+using formats::gather;
+using formats::kNibbles;
+using formats::kPairs;
+using formats::spread;
 
 template <class T> T load(const std::uint8_t* at) {
     T value;
@@ -31,8 +33,6 @@ template <class T> T load(const std::uint8_t* at) {
 }
 
 template <class T> void store(std::uint8_t* at, T value) { std::memcpy(at, &value, sizeof value); }
-
-std::uint32_t dword(const std::uint8_t* at, int index) { return load<std::uint32_t>(at + 4 * index); }
 
 std::int64_t rshift(std::int64_t x, int s) { return s == 0 ? x : (x + (std::int64_t{1} << (s - 1))) >> s; }
 
@@ -48,256 +48,19 @@ bool half(const std::uint8_t* at, std::int64_t& value) {
     return exponent != 31;
 }
 
-bool halves(const std::uint8_t* first, std::int64_t& x, const std::uint8_t* second, std::int64_t& y) {
-    const bool one = half(first, x), two = half(second, y);
-    return one && two;
-}
-
-// Four bits to the four bytes of a dword, and back.
-std::uint32_t spread(std::uint32_t bits) { return (bits & 15) * 0x00204081u & kOnes; }
-std::uint32_t gather(std::uint32_t bytes) { return ((bytes & kOnes) * 0x01020408u) >> 24 & 15; }
-
-Codes nibble_halves(const std::uint8_t* packed) {
-    Codes c;
-    for (int i = 0; i < 4; ++i) {
-        const std::uint32_t q = dword(packed, i);
-        c[i] = q & kNibbles;
-        c[i + 4] = q >> 4 & kNibbles;
-    }
-    return c;
-}
-
-// Field `index` of `mask` width in each of 32 bytes.
-Codes fields(const std::uint8_t* packed, int shift, std::uint32_t mask) {
-    Codes c;
-    for (int i = 0; i < 8; ++i) c[i] = dword(packed, i) >> shift & mask;
-    return c;
-}
-
-void add_fields(Codes& c, const std::uint8_t* packed, int shift, std::uint32_t mask, int to) {
-    for (int i = 0; i < 8; ++i) c[i] |= (dword(packed, i) >> shift & mask) << to;
-}
-
-void add_fifth_bits(Codes& c, const std::uint8_t* packed) {
-    const std::uint32_t high = load<std::uint32_t>(packed);
-    for (int g = 0; g < 8; ++g) c[g] |= spread(high >> 4 * g) << 4;
-}
-
-constexpr std::array<std::int16_t, 16> kIq4 = {1,   24,  45,  63,  79,  93,  106, 118,
-                                               129, 141, 153, 166, 181, 197, 217, 241};  // values + 128
-constexpr std::array<std::int16_t, 16> kMxfp4 = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
-
-template <int Values, int Bytes, int Bits, int Block, int Zero, int Shift, bool HasMin = false> struct Layout {
-    static constexpr int values = Values, bytes = Bytes, bits = Bits, block = Block, zero = Zero, shift = Shift;
-    static constexpr int scale_count = Values / Block;
-    static constexpr bool has_min = HasMin;
-    static constexpr const std::array<std::int16_t, 16>* table = nullptr;
-    static constexpr bool powers_of_two = false;
-};
-
-struct Q4_0 : Layout<32, 18, 4, 32, 8, 0> {
-    static constexpr std::string_view name = "Q4_0";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) { return half(s, d[0]); }
-    static Codes codes(const std::uint8_t* s, int) { return nibble_halves(s + 2); }
-};
-
-struct Iq4Nl : Layout<32, 18, 4, 32, 128, 4> {
-    static constexpr std::string_view name = "IQ4_NL";
-    static constexpr auto table = &kIq4;
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) { return half(s, d[0]); }
-    static Codes codes(const std::uint8_t* s, int) { return nibble_halves(s + 2); }
-};
-
-struct Q4_1 : Layout<32, 20, 4, 32, 8, 0, true> {
-    static constexpr std::string_view name = "Q4_1";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-        const bool finite = halves(s, d[0], s + 2, m[0]);
-        m[0] += zero * d[0];
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int) { return nibble_halves(s + 4); }
-};
-
-struct Q5_0 : Layout<32, 22, 5, 32, 16, 1> {
-    static constexpr std::string_view name = "Q5_0";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) { return half(s, d[0]); }
-    static Codes codes(const std::uint8_t* s, int) {
-        Codes c = nibble_halves(s + 6);
-        add_fifth_bits(c, s + 2);
-        return c;
-    }
-};
-
-struct Q5_1 : Layout<32, 24, 5, 32, 16, 1, true> {
-    static constexpr std::string_view name = "Q5_1";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-        const bool finite = halves(s, d[0], s + 2, m[0]);
-        m[0] += zero * d[0];
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int) {
-        Codes c = nibble_halves(s + 8);
-        add_fifth_bits(c, s + 4);
-        return c;
-    }
-};
-
-struct Q8_0 : Layout<32, 34, 8, 32, 128, 4> {
-    static constexpr std::string_view name = "Q8_0";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) { return half(s, d[0]); }
-    static Codes codes(const std::uint8_t* s, int) {
-        Codes c;
-        for (int i = 0; i < 8; ++i) c[i] = dword(s + 2, i) ^ 0x80808080u;
-        return c;
-    }
-};
-
-struct Q2K : Layout<256, 84, 2, 16, 2, 0, true> {
-    static constexpr std::string_view name = "Q2_K";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-        std::int64_t scale, minimum;
-        const bool finite = halves(s + 80, scale, s + 82, minimum);
-        for (int b = 0; b < 16; ++b) {
-            d[b] = scale * (s[b] & 15);
-            m[b] = zero * d[b] - minimum * (s[b] >> 4);
-        }
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int part) { return fields(s + 16 + part / 4 * 32, part % 4 * 2, kPairs); }
-};
-
-struct Q3K : Layout<256, 110, 3, 16, 4, 0> {
-    static constexpr std::string_view name = "Q3_K";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) {
-        std::int64_t scale;
-        const bool finite = half(s + 108, scale);
-        for (int b = 0; b < 16; ++b) {
-            const int low = s[96 + b % 8] >> (b / 8 * 4) & 15;
-            const int high = s[104 + b % 4] >> (b / 4 * 2) & 3;
-            d[b] = scale * ((low | high << 4) - 32);
-        }
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int part) {
-        Codes c = fields(s + 32 + part / 4 * 32, part % 4 * 2, kPairs);
-        add_fields(c, s, part, kOnes, 2);
-        return c;
-    }
-};
-
-// Scales and minima that Q4_K and Q5_K share: eight of six bits each in bytes 4 to 15.
-template <int Zero> bool k_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
-    std::int64_t scale, minimum;
-    const bool finite = halves(s, scale, s + 2, minimum);
-    for (int b = 0; b < 8; ++b) {
-        const std::uint8_t* at = s + 4 + b % 4;
-        const int low = b < 4 ? at[0] & 63 : (at[8] & 15) | (at[0] >> 2 & 48);
-        const int high = b < 4 ? at[4] & 63 : at[8] >> 4 | (at[4] >> 2 & 48);
-        d[b] = scale * low;
-        m[b] = Zero * d[b] - minimum * high;
+// A block's exact scales D and minima M in units of 2^-24 (of powers of two, exponent bytes); false if any is NaN or
+// infinite.
+template <class Format> bool exact_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
+    std::int64_t scale = 1, minimum = 0;
+    bool finite = !Format::powers_of_two || Format::scale(s, 0) != 255;
+    if constexpr (!Format::powers_of_two) finite = half(s + Format::scale_at, scale);
+    if constexpr (Format::has_min) finite = half(s + Format::minimum_at, minimum) && finite;
+    for (int b = 0; b < Format::scale_count; ++b) {
+        d[b] = scale * Format::scale(s, b);
+        if constexpr (Format::has_min) m[b] = Format::zero * d[b] - minimum * Format::minimum(s, b);
     }
     return finite;
 }
-
-struct Q4K : Layout<256, 144, 4, 32, 8, 0, true> {
-    static constexpr std::string_view name = "Q4_K";
-    static constexpr auto scales = k_scales<zero>;
-    static Codes codes(const std::uint8_t* s, int part) {
-        return fields(s + 16 + part / 2 * 32, part % 2 * 4, kNibbles);
-    }
-};
-
-struct Q5K : Layout<256, 176, 5, 32, 16, 1, true> {
-    static constexpr std::string_view name = "Q5_K";
-    static constexpr auto scales = k_scales<zero>;
-    static Codes codes(const std::uint8_t* s, int part) {
-        Codes c = fields(s + 48 + part / 2 * 32, part % 2 * 4, kNibbles);
-        add_fields(c, s + 16, part, kOnes, 4);
-        return c;
-    }
-};
-
-struct Q6K : Layout<256, 210, 6, 16, 32, 2> {
-    static constexpr std::string_view name = "Q6_K";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) {
-        std::int64_t scale;
-        const bool finite = half(s + 208, scale);
-        for (int b = 0; b < 16; ++b) d[b] = scale * static_cast<std::int8_t>(s[192 + b]);
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int part) {
-        const int chunk = part / 4, field = part % 4;
-        Codes c = fields(s + chunk * 64 + field % 2 * 32, field / 2 * 4, kNibbles);
-        add_fields(c, s + 128 + chunk * 32, field * 2, kPairs, 4);
-        return c;
-    }
-};
-
-struct Iq4Xs : Layout<256, 136, 4, 32, 128, 4> {
-    static constexpr std::string_view name = "IQ4_XS";
-    static constexpr auto table = &kIq4;
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) {
-        std::int64_t scale;
-        const bool finite = half(s, scale);
-        const int high = load<std::uint16_t>(s + 2);
-        for (int b = 0; b < 8; ++b) {
-            const int low = s[4 + b / 2] >> (b % 2 * 4) & 15;
-            d[b] = scale * ((low | (high >> 2 * b & 3) << 4) - 32);
-        }
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int part) { return nibble_halves(s + 8 + 16 * part); }
-};
-
-struct Mxfp4 : Layout<32, 17, 4, 32, 12, 1> {
-    static constexpr std::string_view name = "MXFP4";
-    static constexpr auto table = &kMxfp4;
-    static constexpr bool powers_of_two = true;
-    static bool scales(const std::uint8_t* s, std::int64_t* exponent, std::int64_t*) {
-        exponent[0] = s[0];
-        return s[0] != 255;
-    }
-    static Codes codes(const std::uint8_t* s, int) { return nibble_halves(s + 1); }
-};
-
-struct Tq1 : Layout<256, 54, 2, 32, 1, 0> {
-    static constexpr std::string_view name = "TQ1_0";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) {
-        const bool finite = half(s + 52, d[0]);
-        std::fill(d + 1, d + scale_count, d[0]);
-        return finite;
-    }
-    // The trits of that power in `count` bytes.
-    static void trits(std::uint8_t* out, const std::uint8_t* packed, int count, int power) {
-        constexpr std::array<std::uint8_t, 5> powers = {1, 3, 9, 27, 81};
-        for (int k = 0; k < count; ++k) {
-            const auto fraction = static_cast<std::uint8_t>(packed[k] * powers[power]);
-            out[k] = static_cast<std::uint8_t>(fraction * 3 >> 8);
-        }
-    }
-    static Codes codes(const std::uint8_t* s, int part) {
-        std::array<std::uint8_t, 32> c;
-        if (part < 5) {
-            trits(c.data(), s, 32, part);
-        } else if (part < 7) {
-            for (int h = 0; h < 2; ++h) trits(c.data() + 16 * h, s + 32, 16, (part - 5) * 2 + h);
-        } else {
-            trits(c.data(), s + 32, 16, 4);
-            for (int power = 0; power < 4; ++power) trits(c.data() + 16 + 4 * power, s + 48, 4, power);
-        }
-        return std::bit_cast<Codes>(c);
-    }
-};
-
-struct Tq2 : Layout<256, 66, 2, 32, 1, 0> {
-    static constexpr std::string_view name = "TQ2_0";
-    static bool scales(const std::uint8_t* s, std::int64_t* d, std::int64_t*) {
-        const bool finite = half(s + 64, d[0]);
-        std::fill(d + 1, d + scale_count, d[0]);
-        return finite;
-    }
-    static Codes codes(const std::uint8_t* s, int part) { return fields(s + part / 4 * 32, part % 4 * 2, kPairs); }
-};
 
 // ---- panels ---------------------------------------------------------------------------------------------------------
 
@@ -390,7 +153,8 @@ void block_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
         const std::uint8_t* row = source + i * stride;
         for (std::int64_t s = 0; s < source_blocks; ++s) {
             const std::int64_t at = s * Kind::scale_count;
-            if (!Kind::scales(row + s * Kind::bytes, d + at, m + at)) return error.report(first + i, s * Kind::values);
+            if (!exact_scales<Kind>(row + s * Kind::bytes, d + at, m + at))
+                return error.report(first + i, s * Kind::values);
         }
         const auto largest = [count](const std::int64_t* x) {
             std::int64_t most = 0;
@@ -431,17 +195,14 @@ void block_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
 
 // A float is +-mantissa * 2^exponent; magnitude() orders like |x|, and is at least `infinite` for NaN and infinity.
 struct F32 {
-    static constexpr std::string_view name = "F32";
     static constexpr int bytes = 4, fraction_bits = 23, bias = 150, sign_bit = 31;
     static std::uint32_t bits(const std::uint8_t* at) { return load<std::uint32_t>(at); }
 };
 struct F16 {
-    static constexpr std::string_view name = "F16";
     static constexpr int bytes = 2, fraction_bits = 10, bias = 25, sign_bit = 15;
     static std::uint32_t bits(const std::uint8_t* at) { return load<std::uint16_t>(at); }
 };
-struct Bf16 {
-    static constexpr std::string_view name = "BF16";
+struct BF16 {
     static constexpr int bytes = 2, fraction_bits = 7, bias = 134, sign_bit = 15;
     static std::uint32_t bits(const std::uint8_t* at) { return load<std::uint16_t>(at); }
 };
@@ -605,33 +366,33 @@ void float_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
                    [&](int i) { return load<Codes>(bytes.get() + i * padded + 32 * b); });
 }
 
-// ---- kinds ----------------------------------------------------------------------------------------------------------
+// ---- formats --------------------------------------------------------------------------------------------------------
 
 using Panel = void (*)(const Weight&, const std::uint8_t*, std::int64_t, FirstError&);
 
-struct Entry {
-    SourceKind kind;
+// How a format becomes a weight: without rows, and one panel of it.
+struct Conversion {
     Weight (*shape)(int bits);
     Panel panel;
-    Panel panel4 = nullptr;  // of float kinds, to 4 bits
+    Panel panel4 = nullptr;  // of floats, to 4 bits
 };
 
-template <class Kind> Entry block_entry() {
+template <class Format> Conversion block_conversion() {
     const auto shape = [](int) {
         Weight w;
-        w.bits = Kind::bits;
-        w.block = Kind::block;
-        w.zero = Kind::zero;
-        w.shift = Kind::shift;
-        w.has_min = Kind::has_min;
-        w.has_table = Kind::table != nullptr;
-        if constexpr (Kind::table != nullptr) std::copy(Kind::table->begin(), Kind::table->end(), w.table);
+        w.bits = Format::bits;
+        w.block = Format::block;
+        w.zero = Format::zero;
+        w.shift = Format::shift;
+        w.has_min = Format::has_min;
+        w.has_table = Format::table != nullptr;
+        if constexpr (Format::table != nullptr) std::copy_n(Format::table, 16, w.table);
         return w;
     };
-    return {{Kind::name, Kind::values, Kind::bytes, false}, shape, block_panel<Kind>};
+    return {shape, block_panel<Format>};
 }
 
-template <class Kind> Entry float_entry() {
+template <class Kind> Conversion float_conversion() {
     const auto shape = [](int bits) {
         Weight w;
         w.bits = bits;
@@ -640,38 +401,37 @@ template <class Kind> Entry float_entry() {
         w.shift = bits == 8 ? 4 : 0;
         return w;
     };
-    return {{Kind::name, 1, Kind::bytes, true}, shape, float_panel<Kind, 8>, float_panel<Kind, 4>};
+    return {shape, float_panel<Kind, 8>, float_panel<Kind, 4>};
 }
 
-const std::array kEntries = {
-    float_entry<F32>(),   float_entry<F16>(),  float_entry<Bf16>(), block_entry<Q4_0>(),  block_entry<Q4_1>(),
-    block_entry<Q5_0>(),  block_entry<Q5_1>(), block_entry<Q8_0>(), block_entry<Q2K>(),   block_entry<Q3K>(),
-    block_entry<Q4K>(),   block_entry<Q5K>(),  block_entry<Q6K>(),  block_entry<Iq4Nl>(), block_entry<Iq4Xs>(),
-    block_entry<Mxfp4>(), block_entry<Tq1>(),  block_entry<Tq2>(),
-};
+Conversion conversion_of(WeightKind kind) {
+    switch (kind) {
+        case WeightKind::F32:
+            return float_conversion<F32>();
+        case WeightKind::F16:
+            return float_conversion<F16>();
+        case WeightKind::BF16:
+            return float_conversion<BF16>();
+#define INTACT_CONVERSION(name) \
+    case WeightKind::name:      \
+        return block_conversion<formats::name>();
+            INTACT_BLOCK_FORMATS(INTACT_CONVERSION)
+#undef INTACT_CONVERSION
+    }
+    std::abort();  // no other kind exists
+}
 
 }  // namespace
 
-const SourceKind* source_kind(std::string_view name) {
-    const auto found =
-        std::find_if(kEntries.begin(), kEntries.end(), [&](const Entry& e) { return e.kind.name == name; });
-    return found == kEntries.end() ? nullptr : &found->kind;
-}
-
-std::int64_t source_bytes(const SourceKind& kind, std::int64_t rows, std::int64_t columns) {
-    return rows * (columns / kind.block_values) * kind.block_bytes;
-}
-
-Converted convert(const SourceKind& kind, const std::uint8_t* source, std::int64_t rows, std::int64_t columns, int bits,
-                  const ParallelFor& parallel_for) {
-    const Entry& entry =
-        *std::find_if(kEntries.begin(), kEntries.end(), [&](const Entry& e) { return e.kind.name == kind.name; });
-    Weight weight = entry.shape(bits);
+Converted convert(const WeightFormat& format, const std::uint8_t* source, std::int64_t rows, std::int64_t columns,
+                  int bits, const ParallelFor& parallel_for) {
+    const Conversion conversion = conversion_of(format.kind);
+    Weight weight = conversion.shape(bits);
     weight.rows = rows;
     weight.columns = columns;
     weight.allocate();
     FirstError error(columns);
-    const Panel panel = kind.is_float && bits == 4 ? entry.panel4 : entry.panel;
+    const Panel panel = is_float(format) && bits == 4 ? conversion.panel4 : conversion.panel;
     parallel_for(weight.panels(), [&](std::int64_t p) { panel(weight, source, p, error); });
     return {std::move(weight), error.get()};
 }
@@ -682,14 +442,14 @@ void unpack_codes(const Weight& w, std::int64_t n, std::uint8_t* codes) {
     for (std::int64_t b = 0; b < w.blocks(); ++b, codes += Weight::kBlock) {
         const std::uint8_t* block = w.panel_codes(n / Weight::kPanel) + b * w.block_bytes();
         const auto pair = [&](const std::uint8_t* plane, int g) {
-            return dword(plane + g / 4 * 64, i) >> g % 4 * 2 & kPairs;
+            return formats::word(plane + g / 4 * 64, i) >> g % 4 * 2 & kPairs;
         };
         for (int g = 0; g < 8; ++g) {
             std::uint32_t c;
             if (w.bits == 8)
-                c = dword(block + 64 * g, i);
+                c = formats::word(block + 64 * g, i);
             else if (w.bits >= 4)
-                c = dword(block + g / 2 * 64, i) >> g % 2 * 4 & kNibbles;
+                c = formats::word(block + g / 2 * 64, i) >> g % 2 * 4 & kNibbles;
             else
                 c = pair(block, g);
             if (w.bits == 6) c |= pair(block + base, g) << 4;

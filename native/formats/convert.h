@@ -4,28 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <string_view>
 
+#include "formats/formats.h"
 #include "runtime/weight.h"
 
 namespace intact {
 
 // Runs task(0) ... task(tasks - 1), in any order and on any threads, and returns when all are done.
 using ParallelFor = std::function<void(std::int64_t tasks, const std::function<void(std::int64_t)>& task)>;
-
-// How a kind of tensor lies in memory. Float kinds have block_values = 1.
-struct SourceKind {
-    std::string_view name;
-    int block_values;  // values of one source block; a row holds a whole number of them
-    int block_bytes;
-    bool is_float;
-};
-
-// The kinds that convert() knows, or null.
-const SourceKind* source_kind(std::string_view name);
-
-// Bytes of a tensor of that kind.
-std::int64_t source_bytes(const SourceKind& kind, std::int64_t rows, std::int64_t columns);
 
 // The first weight or scale, in row-major order, that is NaN or infinite; for a block format the block's first column.
 struct NotFinite {
@@ -39,10 +25,10 @@ struct Converted {
 };
 
 // Re-expresses `rows` x `columns` values at `source` (any alignment; source_bytes() of them). Block formats keep their
-// codes; float kinds become codes of `bits` 8 or 4, which block formats ignore. Columns of a block format must be a
+// codes; floats become codes of `bits` 8 or 4, which block formats ignore. Columns of a block format must be a
 // multiple of its block. One task is one panel of 16 rows.
-Converted convert(const SourceKind& kind, const std::uint8_t* source, std::int64_t rows, std::int64_t columns, int bits,
-                  const ParallelFor& parallel_for);
+Converted convert(const WeightFormat& format, const std::uint8_t* source, std::int64_t rows, std::int64_t columns,
+                  int bits, const ParallelFor& parallel_for);
 
 // Decodes row n: T[code] - zero for every padded column, and the row's scales and minima (blocks of `weight.block`).
 // Null outputs are skipped.

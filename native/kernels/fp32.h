@@ -3,46 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+
+#include "formats/formats.h"
 
 namespace intact {
 
-// How a matrix is stored; the numbers are GGUF's.
-enum class FloatKind : std::int32_t {
-    kF32 = 0,
-    kF16 = 1,
-    kQ4_0 = 2,
-    kQ4_1 = 3,
-    kQ5_0 = 6,
-    kQ5_1 = 7,
-    kQ8_0 = 8,
-    kQ2_K = 10,
-    kQ3_K = 11,
-    kQ4_K = 12,
-    kQ5_K = 13,
-    kQ6_K = 14,
-    kIQ4_NL = 20,
-    kIQ4_XS = 23,
-    kBF16 = 30,
-    kTQ1_0 = 34,
-    kTQ2_0 = 35,
-    kMXFP4 = 39,
-};
-
-struct FloatFormat {
-    std::string_view name;
-    FloatKind kind;
-    int values;  // values of one block; a row holds a whole number of blocks
-    int bytes;   // bytes of one block
-};
-
-// The formats above: by name (null if unknown), and by kind.
-const FloatFormat* float_format(std::string_view name) noexcept;
-const FloatFormat& float_format(FloatKind kind) noexcept;
-
 // A matrix as the checkpoint stores it, row after row; block formats are decoded where they are used.
 struct FloatWeight {
-    FloatKind kind = FloatKind::kF32;
+    WeightKind kind = WeightKind::F32;
     std::int64_t rows = 0;               // N: outputs
     std::int64_t columns = 0;            // K: inputs
     const std::uint8_t* data = nullptr;  // any alignment
@@ -86,7 +54,7 @@ struct Fp32Kernels {
     // y = x / 2^30, rounded to nearest.
     void (*from_q30)(const std::int32_t* x, float* y, std::int64_t n);
     // Values of rows row0 to row1 - 1 of the matrix at `source`, to out[0] and following.
-    void (*dequantize)(FloatKind kind, const std::uint8_t* source, std::int64_t columns, std::int64_t row0,
+    void (*dequantize)(WeightKind kind, const std::uint8_t* source, std::int64_t columns, std::int64_t row0,
                        std::int64_t row1, float* out);
 };
 

@@ -93,7 +93,7 @@ template <class F> inline void each(const float* x, const float* y, float* out, 
     std::memcpy(out + i, rest[0], size);
 }
 
-#include "formats/fp32_dequantize.inl"
+#include "formats/dequantize.inl"
 #include "kernels/fp32_linear.inl"
 
 // exp by Cody and Waite's reduction, a polynomial of degree 6 and the exponent field: +0 below -87, infinity above

@@ -61,7 +61,7 @@ inline float soften(float* score, int64_t start, int64_t n, float scale) {
     const int64_t stride = attend_scratch(1, first, last);
     each_run(first, last, pages.page_size, [&](int64_t j, int64_t page, int64_t row, int64_t count) {
         const float* keys = pages.keys[page] + pages.offset + row * width;
-        const FloatWeight rows{FloatKind::kF32, count, width, reinterpret_cast<const uint8_t*>(keys), nullptr};
+        const FloatWeight rows{WeightKind::F32, count, width, reinterpret_cast<const uint8_t*>(keys), nullptr};
         linear(rows, q, heads, width, scratch + (j - base), stride, 0, count);
     });
     for (int64_t i = 0; i < heads * width; i++) out[i] = 0.0f;

@@ -37,7 +37,7 @@ inline void tile(const Stretch& stretch, const float* x, int64_t x_stride, const
 inline Stretch stretch_of(const FloatWeight& weight, int64_t n, int outputs, int64_t k, int64_t count,
                           float (*buffer)[kStretch + kLanes]) {
     Stretch stretch{{}, count / kLanes, count % kLanes != 0};
-    const bool direct = weight.kind == FloatKind::kF32 && !stretch.rest &&
+    const bool direct = weight.kind == WeightKind::F32 && !stretch.rest &&
                         reinterpret_cast<std::uintptr_t>(weight.data) % alignof(float) == 0;
     for (int c = 0; c < kTileOutputs; c++) {
         if (c >= outputs) {

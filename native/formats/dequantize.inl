@@ -1,0 +1,113 @@
+// Values of stored weights as float32, as ggml's reference computes them: a product of scale and code is one rounded
+// multiplication, a minimum one rounded subtraction.
+#define INTACT_DEFINE_FORMATS
+#include "formats/list.inl"
+
+inline float from_bits(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+
+inline uint16_t read16(const uint8_t* p) {
+    uint16_t x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
+
+// float16, exactly, on a number or a vector; no subnormal float enters an operation, for some processors are slow at
+// them.
+template <class Float, class Word> inline Float half_of(Word h) {
+    const Word magnitude = (h & 0x7fffu) << 13;
+    const Word exponent = magnitude & 0x0f800000u;
+    const Word subnormal = __builtin_bit_cast(Word, __builtin_bit_cast(Float, magnitude + 0x38800000u) - 0x1p-14f);
+    const Word normal = magnitude + 0x38000000u;
+    const Word infinite = magnitude + 0x70000000u;
+    const Word positive = exponent == 0u ? subnormal : (exponent == 0x0f800000u ? infinite : normal);
+    return __builtin_bit_cast(Float, positive | (h & 0x8000u) << 16);
+}
+inline float half(const uint8_t* p) { return half_of<float>(uint32_t{read16(p)}); }
+
+// The values of one block (src/intact/weights/definition.py has the formula).
+template <class Format> inline void decode_block(const uint8_t* b, float* y) {
+    constexpr int kSubBlocks = 32 / Format::block;  // of a part
+    float d = 1.0f, e = 0.0f;
+    if constexpr (!Format::powers_of_two) d = half(b + Format::scale_at);
+    if constexpr (Format::has_min) e = half(b + Format::minimum_at);
+    for (int part = 0; part < Format::values / 32; part++) {
+        const formats::Codes codes = Format::codes(b, part);
+        uint8_t code[32];
+        std::memcpy(code, &codes, sizeof code);
+        for (int s = 0; s < kSubBlocks; s++) {
+            const int at = part * kSubBlocks + s, factor = Format::scale(b, at);
+            const uint8_t* c = code + Format::block * s;
+            float* out = y + 32 * part + Format::block * s;
+            float scale = d * static_cast<float>(factor);
+            if constexpr (Format::powers_of_two) {
+                const auto x = static_cast<uint32_t>(factor);  // for 2^(x - 128)
+                scale = from_bits(x < 2 ? 0x00200000u << x : (x - 1) << 23);
+            }
+            if constexpr (Format::has_min) {
+                const float minimum = e * static_cast<float>(Format::minimum(b, at));
+                for (int i = 0; i < Format::block; i++) out[i] = scale * static_cast<float>(c[i]) - minimum;
+            } else if constexpr (Format::table != nullptr) {
+                for (int i = 0; i < Format::block; i++)
+                    out[i] = scale * static_cast<float>(Format::table[c[i]] - Format::zero);
+            } else {
+                for (int i = 0; i < Format::block; i++) out[i] = scale * static_cast<float>(c[i] - Format::zero);
+            }
+        }
+    }
+}
+
+typedef uint16_t Halves __attribute__((vector_size(kWidth * 2)));
+
+inline void decode_f16(const uint8_t* b, int64_t count, float* y) {
+    int64_t i = 0;
+    for (; i + kWidth <= count; i += kWidth) {
+        Halves halves;
+        std::memcpy(&halves, b + 2 * i, sizeof halves);
+#if defined(__AVX512F__)
+        store(y + i, (Vector)_mm512_maskz_cvtph_ps(0xffff, (__m256i)halves));
+#else
+        store(y + i, half_of<Vector>(__builtin_convertvector(halves, Bits)));
+#endif
+    }
+    for (; i < count; i++) y[i] = half(b + 2 * i);
+}
+
+// `count` values from the start of a block on; whole blocks, but for floats.
+inline void decode(WeightKind kind, const uint8_t* b, int64_t count, float* y) {
+    switch (kind) {
+        case WeightKind::F32:
+            std::memcpy(y, b, static_cast<std::size_t>(count) * 4);
+            return;
+        case WeightKind::F16:
+            decode_f16(b, count, y);
+            return;
+        case WeightKind::BF16:
+            for (int64_t i = 0; i < count; i++) y[i] = from_bits(static_cast<uint32_t>(read16(b + 2 * i)) << 16);
+            return;
+#define INTACT_DECODE(name)                                                                   \
+    case WeightKind::name:                                                                    \
+        for (int64_t i = 0; i < count; i += formats::name::values, b += formats::name::bytes) \
+            decode_block<formats::name>(b, y + i);                                            \
+        return;
+            INTACT_BLOCK_FORMATS(INTACT_DECODE)
+#undef INTACT_DECODE
+    }
+}
+
+// Columns k to k + count - 1 of a row; k at the start of a block.
+inline void decode_part(WeightKind kind, const uint8_t* source, int64_t columns, int64_t row, int64_t k, int64_t count,
+                        float* y) {
+    const WeightFormat& format = format_of(kind);
+    decode(kind, source + (row * columns + k) / format.values * format.bytes, count, y);
+}
+
+inline void decode_row(WeightKind kind, const uint8_t* source, int64_t columns, int64_t row, float* y) {
+    decode_part(kind, source, columns, row, 0, columns, y);
+}
+
+[[gnu::noinline]] void dequantize(WeightKind kind, const uint8_t* source, int64_t columns, int64_t row0, int64_t row1,
+                                  float* out) {
+    for (int64_t row = row0; row < row1; row++) {
+        decode_row(kind, source, columns, row, out + (row - row0) * columns);
+    }
+}

@@ -1,0 +1,27 @@
+// The list of block formats: a name here, and the file that defines it (docs/adding.md). Two ways to include it: for
+// the macro, and, with INTACT_DEFINE_FORMATS, for the definitions, which belong into an anonymous namespace.
+#if defined(INTACT_DEFINE_FORMATS)
+
+#    include "formats/definition.inl"
+
+#    include "formats/iq4.inl"
+#    include "formats/mxfp4.inl"
+#    include "formats/q2_k.inl"
+#    include "formats/q3_k.inl"
+#    include "formats/q4.inl"
+#    include "formats/q45_k.inl"
+#    include "formats/q5.inl"
+#    include "formats/q6_k.inl"
+#    include "formats/q8.inl"
+#    include "formats/tq.inl"
+
+#elif !defined(INTACT_BLOCK_FORMATS)
+
+// clang-format off
+#define INTACT_BLOCK_FORMATS(X) \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) \
+    X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) \
+    X(IQ4_NL) X(IQ4_XS) X(MXFP4) X(TQ1_0) X(TQ2_0)
+// clang-format on
+
+#endif
