@@ -1,7 +1,8 @@
 """Follow a recipe of docs/adding.md: copy the package, add the files that the page shows, use them in a new process.
 
 A recipe shows each file that it adds in a block of code with a title: three backticks, then `python title="PATH"`.
-Nothing else is changed in the copy, so that a recipe that leaves a file out fails.
+Nothing else is changed in the copy, so that a recipe that leaves a file out fails. A list that a recipe of native code
+must edit is shown as `diff title="PATH"`: lines that begin with a minus are replaced by those with a plus.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
-def recipe(heading: str) -> dict[str, str]:
-    """The files that a section of the page adds: paths in the repository and texts."""
+def recipe(heading: str, *, edits: bool = False) -> dict[str, str]:
+    """Return the files that a section of the page adds, or those that it edits: paths in the repository and texts."""
     page = (ROOT / "docs/adding.md").read_text()
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     assert section, f"docs/adding.md has no section {heading!r}"
-    return dict(_BLOCK.findall(section))
+    return {path: text for language, path, text in _BLOCK.findall(section) if (language == "diff") == edits}
 
 
 def copy_package(folder: Path) -> Path:
@@ -51,6 +52,39 @@ def follow(heading: str, folder: Path, *, files: int = 1) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return root
+
+
+def edit_lists(heading: str, root: Path, *, lists: int = 1) -> None:
+    """Make the edits that a recipe shows in a copy of the repository, at most in so many files."""
+    edited = recipe(heading, edits=True)
+    assert len(edited) == lists, f"the recipe {heading!r} edits {len(edited)} files: {', '.join(edited)}"
+    for name, text in edited.items():
+        for old, new in re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)+)", text, re.MULTILINE):
+            before, after = (re.sub(r"^.", "", part, flags=re.MULTILINE) for part in (old, new))
+            content = (root / name).read_text()
+            assert content.count(before) == 1, f"{name} does not hold once:\n{before}"
+            (root / name).write_text(content.replace(before, after))
+
+
+def build_native(root: Path, tiers: str) -> None:
+    """Build the extension in a copy that `copy_native` made, for some tiers and without optimisation for speed."""
+    build = root / "build"
+    configure = ["cmake", "-G", "Ninja", "-S", root, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"]
+    options = [f"-DINTACT_TIERS={tiers}", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DINTACT_WERROR=ON"]
+    for command in ([*configure, *options], ["cmake", "--build", build]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for library in (root / "src/intact").glob("_native*.so"):
+        library.unlink()
+    (built,) = build.glob("_native*.so")
+    shutil.copy(built, root / "src/intact")
+
+
+def copy_native(root: Path) -> None:
+    """Copy what the extension is built from to the root of a copy."""
+    for name in ("native", "cmake"):
+        shutil.copytree(ROOT / name, root / name, dirs_exist_ok=True)
+    shutil.copy(ROOT / "CMakeLists.txt", root)
 
 
 def write_distribution(folder: Path, name: str, group: str, entries: dict[str, str], modules: dict[str, str]) -> Path:

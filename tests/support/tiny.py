@@ -137,7 +137,7 @@ def write_tiny(
             tensors[name] = ("F32", shape, values.astype("<f4").tobytes())
             continue
         order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
-        fits = [i for i, kind in enumerate(order) if kind in FLOAT_KINDS or shape[1] % BLOCK_KINDS[kind].values == 0]
+        fits = [i for i, kind in enumerate(order) if shape[1] % FORMATS[kind].values == 0]
         kind = order[fits[0]] if fits else "F32"
         turn += fits[0] + 1 if fits else 0
         stem = name.removesuffix(".weight")

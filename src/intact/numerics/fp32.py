@@ -1,6 +1,6 @@
 """The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding an operation, every sum in one fixed order.
 
-Each function defines (with ``docs/numerics_fp32.md``) a kernel of ``native/kernels/fp32.inl``, which gives the same bits.
+With ``docs/numerics_fp32.md`` each function defines a kernel of ``native/kernels/fp32.inl``, which gives the same bits.
 The order of sums is LayerCast's idea carried to its end: 16 lanes by index mod 16, multiply then add, a fixed tree.
 """
 
