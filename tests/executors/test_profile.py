@@ -5,7 +5,7 @@ import pytest
 
 from intact.executors.base import Chunk
 from intact.executors.native import NativeExecutor, available_tiers
-from intact.executors.profile import Limits, Record, measure_limits
+from intact.executors.profile import MachineLimits, Record, measure_limits
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.program import Attend, Linear
@@ -132,10 +132,10 @@ def test_weights_are_read_once_a_step(program):
 
 def test_a_fraction_is_of_the_nearer_limit():
     record = Record("linear", "x", 1, 2.0, 300, 40, 0.0)
-    assert Limits(100.0, 100.0).fraction(record, threads=1) == 1.5
-    assert Limits(100.0, 100.0).fraction(record, threads=3) == 0.5
-    assert Limits(1e9, 100.0).fraction(record, threads=1) == 0.2
-    assert Limits(1.0, 1.0).fraction(record._replace(seconds=0.0), threads=1) == 0.0
+    assert MachineLimits(100.0, 100.0).fraction(record, threads=1) == 1.5
+    assert MachineLimits(100.0, 100.0).fraction(record, threads=3) == 0.5
+    assert MachineLimits(1e9, 100.0).fraction(record, threads=1) == 0.2
+    assert MachineLimits(1.0, 1.0).fraction(record._replace(seconds=0.0), threads=1) == 0.0
 
 
 @pytest.mark.native

@@ -144,7 +144,7 @@ def test_dot_products_are_found_in_the_objects_of_their_tiers(tier: str) -> None
 @pytest.mark.parametrize("unit", ["run_int8", "attend", "convert", "plan", "forest"])
 def test_the_int8_profile_calls_no_kernel_of_the_fp32_profile(unit: str) -> None:
     """Such a call goes through a table, and is not to be seen in machine code."""
-    code = re.sub(r"//.*", "", (ROOT / f"native/{unit}.cpp").read_text())
+    code = re.sub(r"//.*", "", UNITS[unit].read_text())
     assert not re.findall(r"\b(?:float_kernel|float_biases|float_scale|float_epsilon|floats|float|double)\b", code)
 
 

@@ -11,7 +11,7 @@ from intact import _native
 from intact.bench import workloads
 from intact.bench.passage import Passage
 from intact.bench.workloads import Workload
-from intact.executors.profile import Limits, Record, measure_limits
+from intact.executors.profile import MachineLimits, Record, measure_limits
 
 if TYPE_CHECKING:
     from intact.library import Model
@@ -95,7 +95,7 @@ def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
     return Profile(workload.title, seconds, dict(calls), records)
 
 
-def limits(model: Model) -> Limits:
+def limits(model: Model) -> MachineLimits:
     """Measure the arithmetic and memory rates that this machine reaches with the model's tier and threads."""
     facts = model.info()
     return measure_limits(str(facts["tier"]), int(facts["threads"]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from intact.bench.profile import Profile
     from intact.bench.speed import Measurement
     from intact.bench.workloads import Workload
-    from intact.executors.profile import Limits
+    from intact.executors.profile import MachineLimits
 
 EXAMPLES = """\
 Prompt, one stream, samples of one prompt, forks, a mixed load
@@ -105,7 +105,7 @@ def command(
         )
 
 
-def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], Limits]:
+def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], MachineLimits]:
     from intact.bench import profile
 
     chosen = profile.representative(workloads)

@@ -1,4 +1,4 @@
-"""What the engine asks of an executor: pages of a KV cache, steps over chunks of tokens, draws."""
+"""The interface between engine and executors: pages of a KV cache, steps over chunks of tokens, draws."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ from intact.numerics.sampling import Draw
 Profile = Literal["int8", "fp32"]
 PROFILES = ("int8", "fp32")
 LOGIT_FRACTION = 16
-
-
-TREE_ROWS = 64
 
 
 class Chunk(NamedTuple):
@@ -47,9 +44,9 @@ class Executor(Protocol):
     page_size: int
     profile: Profile
     bits: int
-    """Of codes of matrices that the checkpoint stores as floats."""
+    """Bits of the codes of matrices that the checkpoint stores as floats."""
     trees: bool
-    """Whether chunks may be trees."""
+    """If true, chunks may be trees."""
 
     @property
     def page_bytes(self) -> int:
@@ -57,55 +54,55 @@ class Executor(Protocol):
 
     @property
     def description(self) -> dict[str, object]:
-        """What is in use: executor, tier, threads."""
+        """Executor, tier and threads in use."""
 
     def reserve_pages(self, count: int) -> None:
-        """Have at least so many pages."""
+        """Allocate pages until there are so many."""
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Copy what slots `sources` of a sequence with these pages keep to slots `targets`.
+        """Copy the contents of slots `sources` of a sequence with these pages to slots `targets`.
 
-        Both ascend, and no target is larger than its source: so the path that was accepted of a tree moves together.
+        Both ascend, and no target is larger than its source: the accepted path of a tree becomes consecutive.
         """
 
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Run the tokens of all chunks; logits in Q16, int32 (wanted, vocabulary), of the wanted rows of the step.
+        """Run the tokens of all chunks; return the logits of the wanted rows in Q16, int32 (wanted, vocabulary).
 
         The array may be a view of memory that the next step writes again: copy what must outlive it.
         """
 
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The same as float32: the logits themselves in the fp32 profile, a view of the integers otherwise."""
+        """Do the same and return float32: the logits themselves in the fp32 profile, else the integers scaled."""
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What entered the head for some rows of the last step's logits, as bytes (rows, bytes of a row).
+        """Return the head's input for some rows of the last step's logits, as bytes (rows, bytes of a row).
 
-        Of the int8 profile codes, scales and exponent (`numerics.activations.to_bytes`); of fp32 the floats.
+        In the int8 profile they are codes, scales and exponent (`numerics.activations.to_bytes`); in fp32 floats.
         """
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens, and their log-probabilities (Q24) by the logits as they are, before edits and filters.
+        """Draw tokens; return them and their log-probabilities (Q24) by the logits before edits and filters.
 
-        A draw whose edits and mask leave no token gives -1, and a log-probability of 0.
+        A draw whose edits and mask leave no token returns -1, and a log-probability of 0.
         """
 
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """The tokens of `top` alone, which costs less."""
+        """Return the tokens of `top` alone, which costs less."""
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Log-probabilities (nats, Q24) of one token of each row."""
+        """Return the log-probability (nats, Q24) of one token of each row."""
 
 
 def fixed_logits(logits: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Float logits as Q16, rounded half up and saturated: what the fp32 profile samples from."""
+    """Convert float logits to Q16, rounded half up and saturated: the fp32 profile samples from these."""
     limit = float((1 << 31) - 1)
     return np.clip(np.floor(logits.astype(np.float64) * 65536 + 0.5), -limit, limit).astype(np.int32)
 
@@ -138,13 +135,13 @@ def check_embedding(name: str, largest_exponent: int) -> None:
 
 
 def bias_values(program: Program, target: Target) -> NDArray[np.float32]:
-    """A bias as float32."""
+    """Return a bias as float32."""
     tensor = program.tensors[str(target.bias)]
     return float_values(tensor, tensor.shape[0], "bias")
 
 
 def integer_bias(program: Program, target: Target) -> NDArray[np.int64]:
-    """A bias with the fraction bits of its target's buffer."""
+    """Return a bias with the fraction bits of its target's buffer."""
     fraction = 20 if program.buffers[target.buffer].wide else 16
     values = bias_values(program, target).astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
@@ -155,33 +152,33 @@ def integer_bias(program: Program, target: Target) -> NDArray[np.int64]:
 
 
 def choose_tier(available: Sequence[str]) -> str:
-    """INTACT_ISA, or the best of the tiers that this machine has.
+    """Return the tier that INTACT_ISA names, else the best that this machine has.
 
     Raises
     ------
     ParameterError
         If INTACT_ISA names a tier that is unknown or not available.
     """
-    wish = os.environ.get("INTACT_ISA", "")
-    if not wish:
+    chosen = os.environ.get("INTACT_ISA", "")
+    if not chosen:
         return available[0]
-    if wish not in available:
+    if chosen not in available:
         raise ParameterError(
-            f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {wish!r}"
+            f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {chosen!r}"
         )
-    return wish
+    return chosen
 
 
 def choose_pinned() -> bool:
-    """Whether INTACT_PIN asks for threads that stay on a processor of their own."""
-    wish = os.environ.get("INTACT_PIN") or "0"
-    if wish not in ("0", "1"):
-        raise ParameterError(f"INTACT_PIN must be 0 or 1, got {wish!r}")
-    return wish == "1"
+    """Return true if INTACT_PIN is 1: each thread then stays on one processor."""
+    chosen = os.environ.get("INTACT_PIN") or "0"
+    if chosen not in ("0", "1"):
+        raise ParameterError(f"INTACT_PIN must be 0 or 1, got {chosen!r}")
+    return chosen == "1"
 
 
 def choose_threads(threads: int | None) -> int:
-    """The argument, else INTACT_THREADS, else the cores this process may use."""
+    """Return the argument, else INTACT_THREADS, else the number of cores that this process may use."""
     value: object = os.environ.get("INTACT_THREADS") if threads is None else threads
     if value is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from intact.executors.base import (
     integer_bias,
     integer_gain,
 )
-from intact.executors.profile import Record, Work
+from intact.executors.profile import Record, StepWork
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.attention import score_scale
 from intact.numerics.sampling import Draw
@@ -33,8 +34,17 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 
 
 def available_tiers() -> list[str]:
-    """The tiers that this build and this machine have, best first."""
+    """Return the tiers that this build has and this machine can run, best first."""
     return list(_native.kernels.tiers())
+
+
+@contextmanager
+def _parameter_errors() -> Iterator[None]:
+    """Raise the extension's errors about arguments as ParameterError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
 
 
 class NativeExecutor:
@@ -64,28 +74,26 @@ class NativeExecutor:
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
-        try:
+        with _parameter_errors():
             self._model = _native.Model(profile, tier, count, *shape, choose_pinned())
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
         self.bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
-        self._work: Work | None = None
+        self._work: StepWork | None = None
 
     @property
     def profiling(self) -> bool:
-        """Whether steps note where their time goes. Setting it, on or off, forgets what was noted."""
+        """If true, steps record where their time goes. Setting it, to true or false, discards what was recorded."""
         return self._work is not None
 
     @profiling.setter
     def profiling(self, on: bool) -> None:
         self._model.profiling = on
         fused = {i: norm for i, norm in enumerate(self._model.fused_norms()) if norm >= 0}
-        self._work = Work(self.program, self.profile == "fp32", self._weight_size, fused) if on else None
+        self._work = StepWork(self.program, self.profile == "fp32", self._weight_size, fused) if on else None
 
     def profile_records(self) -> list[Record]:
-        """Where the time of the steps went since `profiling` was set; empty while it is not."""
+        """Return where the time of the steps went since `profiling` was set; nothing while it is not."""
         return self._work.records(self._model.times()) if self._work else []
 
     def _weight_size(self, name: str) -> int:
@@ -106,7 +114,7 @@ class NativeExecutor:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the steps so far did."""
+        """Counts of what the steps so far did."""
         counters = self._model.counters
         return {name: getattr(counters, name) for name in _COUNTERS}
 
@@ -192,21 +200,17 @@ class NativeExecutor:
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy cached slots of one sequence towards its front, in ascending order."""
-        try:
+        with _parameter_errors():
             self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
 
     def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         positions, tokens, tables, parents = zip(*chunks, strict=True)
         spans = list(zip(positions, map(len, tokens), strict=True))
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
         ended = self._model.counters.ended_rows if self._work else 0
-        try:
+        with _parameter_errors():
             texts = np.concatenate(tokens) if len(tokens) > 1 else tokens[0]
             raw: NDArray[np.int32] = self._model.step(texts, spans, list(tables), wanted, trees)
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
         if self._work:
             self._work.add(chunks, wanted, self._model.counters.ended_rows > ended)
         if self.profile == "fp32" and not np.isfinite(raw.view(np.float32)).all():
@@ -214,47 +218,39 @@ class NativeExecutor:
         return raw
 
     def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next step."""
+        """Run a step; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next."""
         raw = self._step(chunks, wanted)
         return raw if self.profile == "int8" else fixed_logits(raw.view(np.float32))
 
     def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits as float32 (wanted, vocabulary), valid until the next step."""
+        """Run a step; return the logits as float32 (wanted, vocabulary), valid until the next."""
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What entered the head for some rows of the last step's logits."""
-        try:
+        """Return the head's input for some rows of the last step's logits."""
+        with _parameter_errors():
             return np.asarray(self._model.head_inputs(np.asarray(rows, np.int64)))
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens and their log-probabilities (Q24); -1 and 0 where no token is left."""
-        try:
+        """Draw tokens; return them and their log-probabilities (Q24), -1 and 0 where no token is left."""
+        with _parameter_errors():
             tokens, logprobs = _native.draw(self._model, logits, draws)
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
         return tokens, logprobs
 
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
-        try:
+        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
+        with _parameter_errors():
             tokens, logprobs = _native.top(self._model, logits, np.asarray(rows, np.int64), k)
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
         return tokens, logprobs
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """The tokens of `top` alone, sooner."""
-        try:
+        """Return the tokens of `top` alone, which costs less."""
+        with _parameter_errors():
             return np.asarray(_native.likeliest(self._model, logits, np.asarray(rows, np.int64), k))
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Log-probabilities (nats, Q24) of one token of each row."""
+        """Return the log-probability (nats, Q24) of one token of each row."""
         return np.asarray(_native.log_probabilities(self._model, logits, np.asarray(tokens, np.int64)))

@@ -1,4 +1,4 @@
-"""Where the time of steps goes: by operation, what each was asked to do, and what the machine allows."""
+"""A profile of steps: time by operation, the work that each was given, and what the machine allows."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ class Record(NamedTuple):
     waiting: float
 
 
-class Limits(NamedTuple):
-    """What this machine can do, measured: 8-bit products a second of one thread, bytes read a second by all threads."""
+class MachineLimits(NamedTuple):
+    """The machine's measured limits: 8-bit products a second of one thread, bytes read a second by all threads."""
 
     macs: float
     bytes: float
 
     def fraction(self, record: Record, threads: int) -> float:
-        """The time that a record's products or bytes would take at these limits, over its seconds."""
+        """Return the time that a record's products or bytes would take at these limits, over its seconds."""
         least = max(record.macs / (self.macs * threads), record.bytes / self.bytes)
         return least / record.seconds if record.seconds else 0.0
 
 
-def measure_limits(tier: str, threads: int) -> Limits:
+def measure_limits(tier: str, threads: int) -> MachineLimits:
     """Run a tier's multipliers and all threads' reads for a moment each (a tenth of a second in all)."""
-    return Limits(*_native.kernels.limits(tier, threads))
+    return MachineLimits(*_native.kernels.limits(tier, threads))
 
 
-class Cost(NamedTuple):
+class WorkSize(NamedTuple):
     """Multiply-adds and bytes."""
 
     macs: int
     bytes: int
 
 
-class Work:
-    """Counts what steps ask of the operations.
+class StepWork:
+    """Counts the work of steps by operation.
 
     Parameters
     ----------
     float32 : bool
-        Whether rows, keys and values are float32 (profile fp32) rather than integers.
+        If true, rows, keys and values are float32 (profile fp32), else integers.
     weight_size : function
         Bytes of a matrix in memory, by its name.
     fused : mapping
@@ -95,18 +95,18 @@ class Work:
             {} if i in norms else self._parts_of(op, norm)
             for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
         ]
-        self.steps = self.rows = self.behind = self.wanted = 0
+        self.steps = self.rows = self.narrowed = self.wanted = 0
         self._last, self._window = max((i, op.window) for i, op in enumerate(program.ops) if isinstance(op, Attend))
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
         self._seen_last = 0
 
     def add(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64], narrows: bool) -> None:
-        """Note a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
+        """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
         going = last[wanted] if narrows else last
         self.steps += 1
         self.rows += len(last)
-        self.behind += len(going)
+        self.narrowed += len(going)
         self.wanted += len(wanted)
         for window, seen in self._seen.items():
             seen[0] += _pairs(last, window)
@@ -123,26 +123,26 @@ class Work:
         width = self.program.buffers[buffer].width
         return 4 * width if self._float else width + width // 32 * 4
 
-    def _product(self, weight: str, rows: int, source: str, target: int) -> Cost:
+    def _product(self, weight: str, rows: int, source: str, target: int) -> WorkSize:
         outputs, inputs = self.program.tensors[weight].shape
         moved = rows * (self._codes(source) + target * outputs)
-        return Cost(rows * outputs * inputs, self.steps * self._weight_size(weight) + moved)
+        return WorkSize(rows * outputs * inputs, self.steps * self._weight_size(weight) + moved)
 
-    def cost(self, i: int, part: int) -> Cost:
-        """What the steps so far ask of one part of operation i."""
+    def cost(self, i: int, part: int) -> WorkSize:
+        """Return the work of the steps so far in one part of operation i."""
         op, norm = self.program.ops[i], self._norms[i]
-        all_rows = self.behind if i > self._last else self.rows
+        all_rows = self.narrowed if i > self._last else self.rows
         match op:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
                 row = self._weight_size(op.weight) // outputs
-                return Cost(0, all_rows * (row + self._size(op.target)))
+                return WorkSize(0, all_rows * (row + self._size(op.target)))
             case Norm():
-                return Cost(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
+                return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
             case Linear() | Logits() if part == ROWS:
                 rows = all_rows if isinstance(op, Linear) else self.wanted
                 source = norm.source if isinstance(norm, Norm) else op.source
-                return Cost(0, rows * (self._size(source) + self._codes(op.source)))
+                return WorkSize(0, rows * (self._size(source) + self._codes(op.source)))
             case Linear():
                 source = op.source
                 sizes = [self._size(t.buffer) // self.program.buffers[t.buffer].width for t in op.targets]
@@ -150,25 +150,25 @@ class Work:
                     self._product(t.weight, all_rows, source, size * (1 + t.accumulate))
                     for t, size in zip(op.targets, sizes, strict=True)
                 ]
-                return Cost(sum(c.macs for c in costs), sum(c.bytes for c in costs))
+                return WorkSize(sum(c.macs for c in costs), sum(c.bytes for c in costs))
             case Rope():
-                return Cost(0, all_rows * 2 * self._size(op.buffer))
+                return WorkSize(0, all_rows * 2 * self._size(op.buffer))
             case Attend() if part == ROWS:
-                return Cost(0, all_rows * (2 * self._size(op.key) + op.kv_heads * self._position))
+                return WorkSize(0, all_rows * (2 * self._size(op.key) + op.kv_heads * self._position))
             case Attend():
                 pairs, positions = self._seen[op.window]
                 rows = self.rows
                 if i == self._last:
-                    pairs, rows = self._seen_last, self.behind
+                    pairs, rows = self._seen_last, self.narrowed
                 moved = positions * op.kv_heads * self._position + rows * 2 * self._size(op.query)
-                return Cost(pairs * op.heads * op.width * 2, moved)
+                return WorkSize(pairs * op.heads * op.width * 2, moved)
             case Gate():
-                return Cost(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
+                return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
     def _parts_of(self, op: Op, norm: Op | None) -> dict[int, tuple[str, str]]:
-        """Kind and label of each part of an operation that may take time."""
+        """Return kind and label of each part of an operation that may take time."""
         prepare = ("norm, quantise", _role([norm.gain])) if isinstance(norm, Norm) else None
         match op:
             case Embed():
@@ -194,7 +194,7 @@ class Work:
                 }
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:
-        """Records in the order in which a step first meets them.
+        """Return records in the order in which a step first meets them.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class Work:
         """
         found: dict[tuple[str, str], Record] = {}
 
-        def put(name: tuple[str, str], seconds: float, cost: Cost, waiting: float) -> None:
+        def put(name: tuple[str, str], seconds: float, cost: WorkSize, waiting: float) -> None:
             old = found.get(name, Record(*name, 0, 0.0, 0, 0, 0.0))
             found[name] = Record(
                 *name,
@@ -219,15 +219,15 @@ class Work:
                 waiting = float(time[WAIT]) if part == max(parts) else 0.0
                 put(name, float(time[part]) + waiting, self.cost(i, part), waiting)
         rest = times[-1] / 1e9
-        put(("rest", "begin and end of steps"), float(rest.sum()), Cost(0, 0), float(rest[WAIT]))
+        put(("rest", "begin and end of steps"), float(rest.sum()), WorkSize(0, 0), float(rest[WAIT]))
         return list(found.values())
 
 
 def _pairs(last: NDArray[np.int64], window: int) -> int:
-    """Positions that rows see in all, the last of each given as a count."""
+    """Return the number of positions that rows see in all, the last of each given as a count."""
     return int((np.minimum(last, window) if window else last).sum())
 
 
 def _role(names: Iterable[str]) -> str:
-    """Names of tensors without their layers: blk.3.ffn_up.weight is ffn_up."""
+    """Return names of tensors without their layers: blk.3.ffn_up.weight is ffn_up."""
     return " + ".join(re.sub(r"^blk\.\d+\.|\.weight$", "", name) for name in names)

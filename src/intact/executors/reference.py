@@ -50,7 +50,7 @@ class ReferenceExecutor:
 
     @property
     def description(self) -> dict[str, object]:
-        """What is in use."""
+        """Executor, tier and threads in use."""
         return {"executor": "reference", "tier": "numpy", "threads": 1}
 
     @property
@@ -60,7 +60,7 @@ class ReferenceExecutor:
         return p.layers * p.kv_heads * self.page_size * (p.head_width + 1) * 16
 
     def reserve_pages(self, count: int) -> None:
-        """Have at least so many pages."""
+        """Allocate pages until there are so many."""
         p, slots = self.program, count * self.page_size
         for layer in range(p.layers):
             shapes = [(p.kv_heads, p.head_width), (p.kv_heads,)] * 2
@@ -87,7 +87,7 @@ class ReferenceExecutor:
                     array[target] = array[source]
 
     def _slots(self, pages: NDArray[np.int32]) -> Rows:
-        """Where the cache keeps the slots of a sequence with these pages."""
+        """Return the cache's indices of the slots of a sequence with these pages."""
         return (pages.astype(np.int64)[:, None] * self.page_size + np.arange(self.page_size)).reshape(-1)
 
     def _weight(self, name: str) -> BlockWeight:
@@ -193,7 +193,7 @@ class ReferenceExecutor:
         return out.reshape(count, -1)
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What entered the head for some rows of the last step's logits."""
+        """Return the head's input for some rows of the last step's logits."""
         if self._head is None:
             raise ParameterError("no step has given logits yet")
         return to_bytes(Quantized(*(part[rows] for part in self._head)))
@@ -201,7 +201,7 @@ class ReferenceExecutor:
     def draw(
         self, logits: NDArray[np.int32], draws: Sequence[sampling.Draw]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens and their log-probabilities (Q24); -1 and 0 where no token is left."""
+        """Draw tokens; return them and their log-probabilities (Q24), -1 and 0 where no token is left."""
         tokens = np.array([sampling.draw(logits[d.row], *d[1:]) for d in draws], np.int64)
         pairs = zip(draws, tokens.tolist(), strict=True)
         logprobs = [sampling.log_probability(logits[d.row], t) if t >= 0 else 0 for d, t in pairs]
@@ -210,7 +210,7 @@ class ReferenceExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The k largest logits of some rows, of equals the least id first: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
         if not 1 <= k <= logits.shape[1]:
             raise ParameterError(f"k must lie in 1 to {logits.shape[1]}, got {k}")
         tokens = np.array([sampling.top(logits[row], k) for row in rows], np.int32).reshape(-1, k)
@@ -221,18 +221,18 @@ class ReferenceExecutor:
         return tokens, np.array(logprobs, np.int64).reshape(-1, k)
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """The tokens of `top` alone."""
+        """Return the tokens of `top` alone."""
         return self.top(logits, rows, k)[0]
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Log-probabilities (nats, Q24) of one token of each row."""
+        """Return the log-probability (nats, Q24) of one token of each row."""
         return np.array(
             [sampling.log_probability(row, int(t)) for row, t in zip(logits, tokens, strict=True)], np.int64
         )
 
 
-def _line(chunk: Chunk, row: int) -> list[int]:
-    """A row's ancestors in its chunk, itself included, in order."""
+def _ancestors(chunk: Chunk, row: int) -> list[int]:
+    """Return a row's ancestors in its chunk, itself included, in order."""
     if chunk.parents is None:
         return list(range(row + 1))
     line = [row]
@@ -242,17 +242,17 @@ def _line(chunk: Chunk, row: int) -> list[int]:
 
 
 def _positions(chunk: Chunk) -> Rows:
-    """The position of each row: as many tokens stand before it as if its ancestors alone did."""
-    return np.array([chunk.position + len(_line(chunk, i)) - 1 for i in range(len(chunk.tokens))], np.int64)
+    """Return the position of each row, for which its ancestors alone count as before it."""
+    return np.array([chunk.position + len(_ancestors(chunk, i)) - 1 for i in range(len(chunk.tokens))], np.int64)
 
 
 def _seen(chunk: Chunk, row: int) -> Rows:
-    """The slots of the text before the chunk and of the row's ancestors, itself included, in order of position."""
-    return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_line(chunk, row), np.int64)])
+    """Return the slots of the text before the chunk and of the row's ancestors and itself, in order of position."""
+    return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
-    """Rows of the embedding in Q20: codes times scale times factor (Q24), rounded once, plus the minima likewise."""
+    """Return rows of the embedding in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     codes = np.asarray(table, np.int64)[w.codes[tokens]] - w.zero
     scale = np.repeat(w.scale[tokens].astype(np.int64), w.block, axis=1)

@@ -164,7 +164,7 @@ def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
 
 
 def allowed(count: int, edits: Edits | None, mask: np.ndarray | None) -> np.ndarray:
-    """Which of `count` tokens may be drawn, bool (count,)."""
+    """Return which of `count` tokens may be drawn, bool (count,)."""
     may = np.ones(count, bool)
     if mask is not None:
         may &= np.unpackbits(np.asarray(mask, "<u4").view(np.uint8), bitorder="little")[:count].astype(bool)

@@ -7,7 +7,7 @@ all derive from these definitions. ``docs/adding.md`` says how to add one.
 import importlib
 import pkgutil
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, FloatFormat
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, FloatFormat
 
 _FOUND = sorted(
     (
@@ -25,4 +25,4 @@ BLOCK_FORMATS: dict[str, BlockFormat] = {f.name: f for f in _FOUND if isinstance
 FORMATS: dict[str, FloatFormat | BlockFormat] = {f.name: f for f in _FOUND}
 """All formats that can be computed with, by name, in order of their GGUF numbers."""
 
-__all__ = ["BLOCK_FORMATS", "FLOAT_FORMATS", "FORMATS", "BlockFormat", "Bytes", "Fields", "FloatFormat"]
+__all__ = ["BLOCK_FORMATS", "FLOAT_FORMATS", "FORMATS", "BlockFields", "BlockFormat", "Bytes", "FloatFormat"]

@@ -1,4 +1,4 @@
-"""What defines a weight format, and the unpacking that formats share."""
+"""The definition of a weight format, and the unpacking that formats share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bytes = NDArray[np.uint8]
 Int = NDArray[np.int64]
 
 
-class Fields(NamedTuple):
+class BlockFields(NamedTuple):
     """The integers of blocks, one row of the last axis a block."""
 
     codes: Bytes
@@ -61,7 +61,7 @@ class BlockFormat:
     """The code, or the table's entry, of the value 0."""
     shift: int
     """r of docs/numerics.md, section 1: a sum of products with a sub-block is rounded right by it."""
-    unpack: Callable[[Bytes], Fields]
+    unpack: Callable[[Bytes], BlockFields]
     """Return the fields of blocks, uint8 (..., size)."""
     scale_at: int | None = 0
     """Where in the block the float16 d lies; None if scales are powers of two, by exponent bytes."""
@@ -78,7 +78,7 @@ class BlockFormat:
 
     @property
     def halves(self) -> tuple[int, ...]:
-        """Where the block's float16 numbers lie: d, then e."""
+        """Places of the block's float16 numbers: d, then e."""
         return tuple(at for at in (self.scale_at, self.minimum_at) if at is not None)
 
 

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 
-def _iq4_nl(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., 2:], 4, 16))
+def _iq4_nl(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., 2:], 4, 16))
 
 
-def _iq4_xs(blocks: Bytes) -> Fields:
+def _iq4_xs(blocks: Bytes) -> BlockFields:
     scales = bit_fields(blocks[..., 4:8], 4, 1) | bit_fields(blocks[..., 2:4], 2, 1) << np.uint8(4)
-    return Fields(bit_fields(blocks[..., 8:], 4, 16), scales.astype(np.int64) - 32)
+    return BlockFields(bit_fields(blocks[..., 8:], 4, 16), scales.astype(np.int64) - 32)
 
 
 IQ4_NL = BlockFormat(

@@ -5,13 +5,13 @@ Source: OCP Microscaling Formats specification 1.0, section 5.
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 
 
-def _mxfp4(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., 1:], 4, 16), blocks[..., :1].astype(np.int64))
+def _mxfp4(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., 1:], 4, 16), blocks[..., :1].astype(np.int64))
 
 
 MXFP4 = BlockFormat(

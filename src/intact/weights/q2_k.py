@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 
-def _q2_k(blocks: Bytes) -> Fields:
+def _q2_k(blocks: Bytes) -> BlockFields:
     pairs = blocks[..., :16].astype(np.int64)
-    return Fields(bit_fields(blocks[..., 16:80], 2, 32), pairs & 15, pairs >> 4)
+    return BlockFields(bit_fields(blocks[..., 16:80], 2, 32), pairs & 15, pairs >> 4)
 
 
 Q2_K = BlockFormat(

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 
-def _q3_k(blocks: Bytes) -> Fields:
+def _q3_k(blocks: Bytes) -> BlockFields:
     codes = bit_fields(blocks[..., 32:96], 2, 32) | bit_fields(blocks[..., :32], 1, 32) << np.uint8(2)
     scales = bit_fields(blocks[..., 96:104], 4, 8) | bit_fields(blocks[..., 104:108], 2, 4) << np.uint8(4)
-    return Fields(codes, scales.astype(np.int64) - 32)
+    return BlockFields(codes, scales.astype(np.int64) - 32)
 
 
 Q3_K = BlockFormat(

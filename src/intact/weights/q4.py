@@ -1,14 +1,14 @@
 """Q4_0 and Q4_1: 32 codes of 4 bits with a float16 scale; Q4_1 with a float16 minimum, which is added."""
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields, constant
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields, constant
 
 
-def _q4_0(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., 2:], 4, 16))
+def _q4_0(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., 2:], 4, 16))
 
 
-def _q4_1(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., 4:], 4, 16), minimum=constant(blocks, -1))
+def _q4_1(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., 4:], 4, 16), minimum=constant(blocks, -1))
 
 
 Q4_0 = BlockFormat(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, Int, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, Int, bit_fields
 
 
 def _scales_and_minima(packed: Bytes) -> tuple[Int, Int]:
@@ -13,13 +13,13 @@ def _scales_and_minima(packed: Bytes) -> tuple[Int, Int]:
     return scales, minima
 
 
-def _q4_k(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., 16:], 4, 32), *_scales_and_minima(blocks[..., 4:16]))
+def _q4_k(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., 16:], 4, 32), *_scales_and_minima(blocks[..., 4:16]))
 
 
-def _q5_k(blocks: Bytes) -> Fields:
+def _q5_k(blocks: Bytes) -> BlockFields:
     codes = bit_fields(blocks[..., 48:], 4, 32) | bit_fields(blocks[..., 16:48], 1, 32) << np.uint8(4)
-    return Fields(codes, *_scales_and_minima(blocks[..., 4:16]))
+    return BlockFields(codes, *_scales_and_minima(blocks[..., 4:16]))
 
 
 Q4_K = BlockFormat(

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields, constant
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields, constant
 
 
 def _codes(high: Bytes, low: Bytes) -> Bytes:
     return bit_fields(low, 4, 16) | np.unpackbits(high, axis=-1, bitorder="little") << np.uint8(4)
 
 
-def _q5_0(blocks: Bytes) -> Fields:
-    return Fields(_codes(blocks[..., 2:6], blocks[..., 6:]))
+def _q5_0(blocks: Bytes) -> BlockFields:
+    return BlockFields(_codes(blocks[..., 2:6], blocks[..., 6:]))
 
 
-def _q5_1(blocks: Bytes) -> Fields:
-    return Fields(_codes(blocks[..., 4:8], blocks[..., 8:]), minimum=constant(blocks, -1))
+def _q5_1(blocks: Bytes) -> BlockFields:
+    return BlockFields(_codes(blocks[..., 4:8], blocks[..., 8:]), minimum=constant(blocks, -1))
 
 
 Q5_0 = BlockFormat(

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 
-def _q6_k(blocks: Bytes) -> Fields:
+def _q6_k(blocks: Bytes) -> BlockFields:
     codes = bit_fields(blocks[..., :128], 4, 64) | bit_fields(blocks[..., 128:192], 2, 32) << np.uint8(4)
-    return Fields(codes, blocks[..., 192:208].view(np.int8).astype(np.int64))
+    return BlockFields(codes, blocks[..., 192:208].view(np.int8).astype(np.int64))
 
 
 Q6_K = BlockFormat(

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes
 
 
-def _q8_0(blocks: Bytes) -> Fields:
-    return Fields(blocks[..., 2:] ^ np.uint8(128))
+def _q8_0(blocks: Bytes) -> BlockFields:
+    return BlockFields(blocks[..., 2:] ^ np.uint8(128))
 
 
 Q8_0 = BlockFormat(

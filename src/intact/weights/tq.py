@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFormat, Bytes, Fields, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, bit_fields
 
 
 def _trits(packed: Bytes, count: int) -> Bytes:
@@ -12,13 +12,13 @@ def _trits(packed: Bytes, count: int) -> Bytes:
     return digits.astype(np.uint8).reshape(*packed.shape[:-1], -1)
 
 
-def _tq1_0(blocks: Bytes) -> Fields:
+def _tq1_0(blocks: Bytes) -> BlockFields:
     parts = (_trits(blocks[..., :32], 5), _trits(blocks[..., 32:48], 5), _trits(blocks[..., 48:52], 4))
-    return Fields(np.concatenate(parts, axis=-1))
+    return BlockFields(np.concatenate(parts, axis=-1))
 
 
-def _tq2_0(blocks: Bytes) -> Fields:
-    return Fields(bit_fields(blocks[..., :64], 2, 32))
+def _tq2_0(blocks: Bytes) -> BlockFields:
+    return BlockFields(bit_fields(blocks[..., :64], 2, 32))
 
 
 TQ1_0 = BlockFormat(
