@@ -20,7 +20,7 @@ from intact.catalogue import DEFAULT, resolve
 from intact.clock import current, read_time
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.engine.draft.drafting import check_drafter, make_drafting
-from intact.engine.driver import Driver
+from intact.engine.driver import EngineDriver
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.job import Job, Listener, Recorder
 from intact.engine.sampling.definitions import check_unicode, integer, whole
@@ -67,7 +67,7 @@ class Model:
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
         self.checkpoint = checkpoint
-        self._driver = Driver(engine)
+        self._driver = EngineDriver(engine)
 
     def generate(
         self,

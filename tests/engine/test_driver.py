@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from intact.engine.driver import Driver, Turn
+from intact.engine.driver import EngineDriver, Turn
 from intact.engine.engine import Engine
 from support.tally import VOCABULARY, Tally, continued, request
 
@@ -137,7 +137,7 @@ def test_a_turn_within_a_turn_is_refused():
 
 def test_threads_share_steps_and_get_their_own_tokens():
     engine = make()
-    driver, found = Driver(engine), {}
+    driver, found = EngineDriver(engine), {}
 
     def ask(number):
         events: dict = {}
@@ -171,7 +171,7 @@ class Loop:
 
 
 def test_all_that_a_step_tells_a_loop_wakes_it_once():
-    driver, told = Driver(make()), []
+    driver, told = EngineDriver(make()), []
     loops = [Loop(closed=True), Loop(), Loop()]
     asked = []
     for i in range(12):
@@ -197,7 +197,7 @@ def test_all_that_a_step_tells_a_loop_wakes_it_once():
 def test_an_engine_goes_with_its_last_user_and_waits_for_no_collector():
     gc.disable()
     try:
-        driver = Driver(make())
+        driver = EngineDriver(make())
         left = weakref.ref(driver), weakref.ref(driver.engine)
         del driver
         assert [there() for there in left] == [None, None]
@@ -208,7 +208,7 @@ def test_an_engine_goes_with_its_last_user_and_waits_for_no_collector():
 def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
     monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
     engine = make()
-    driver = Driver(engine)
+    driver = EngineDriver(engine)
     for turn in range(2):
         events: dict = {}
         done = threading.Event()
@@ -226,7 +226,7 @@ def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
 
 def test_a_task_that_fails_does_not_end_the_background_thread():
     engine = make()
-    driver = Driver(engine)
+    driver = EngineDriver(engine)
     reached = threading.Event()
 
     def broken():
@@ -241,7 +241,7 @@ def test_what_another_thread_takes_over_is_still_worked(monkeypatch):
     """A thread that waits for its own request may queue what was posted for the background, and then go."""
     monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
     engine = make()
-    driver, events = Driver(engine), {}
+    driver, events = EngineDriver(engine), {}
     added = request(prompt_of(1, 12), [1], 20, events)
     step, first = engine.step, []
 

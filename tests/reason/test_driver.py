@@ -14,12 +14,12 @@ import pytest
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason import (
     Answer,
-    Call,
+    CallMethod,
     Extend,
     Problem,
     Race,
     Result,
-    Run,
+    RunProgram,
     Score,
     State,
     Steps,
@@ -279,7 +279,7 @@ def test_the_users_wish_for_tokens_holds_for_texts_in_several_goes(name: str, pa
     @method("none")
     def calling(problem: Problem) -> Steps:
         """Call."""
-        return (yield Call(find(name), problem, parameters))
+        return (yield CallMethod(find(name), problem, parameters))
 
     problem, endless = problems(1)[0], {"": {"a": 1, "b": 1}, "a": {"a": 1, "b": 1}, "b": {"a": 1, "b": 1}}
     given = MethodJob(find(name), problem, parameters | {"max_tokens": 14})
@@ -367,7 +367,7 @@ def test_a_request_that_cannot_be_served_is_told_to_its_method_alone(tmp_path: P
     def careful(problem: Problem) -> Steps:
         """Go on with what there is."""
         try:
-            yield Run(b"print(1)")  # type: ignore[arg-type]
+            yield RunProgram(b"print(1)")  # type: ignore[arg-type]
         except TypeError:
             state = yield Extend(problem.start)
         return Answer(state.text)
@@ -447,7 +447,7 @@ def test_what_a_called_method_could_not_write_is_told(fail: str) -> None:
     @method("none")
     def calling(problem: Problem) -> Steps:
         """Call."""
-        return (yield Call(find("self_consistency"), problem, {"n": 12}))
+        return (yield CallMethod(find("self_consistency"), problem, {"n": 12}))
 
     problem = problems(1)[0]
     tasks = [MethodJob(find("self_consistency"), problem, {"n": 12}), MethodJob(calling, problem, {})]
@@ -521,7 +521,7 @@ def test_what_replies_to_another_question_never_answers_for_a_method_that_fails(
     def only_asking(problem: Problem) -> Steps:
         """Ask another question alone, and fail."""
         yield [Extend(problem.ask("write a program"))] * 3
-        yield Run("print(1)", seconds=-1)
+        yield RunProgram("print(1)", seconds=-1)
         return Answer(None)
 
     backend = ScriptBackend(lambda prompt, text, place: "42" if prompt == "6 * 7?" else "99")
@@ -546,9 +546,9 @@ def test_programs_run_in_the_sandbox_and_are_counted() -> None:
     @method("none")
     def running(problem: Problem) -> Steps:
         """Run."""
-        good, bad = yield [Run("print(6 * 7)"), Run("1 / 0")]
+        good, bad = yield [RunProgram("print(6 * 7)"), RunProgram("1 / 0")]
         try:
-            yield Run("print(1)")
+            yield RunProgram("print(1)")
         except SpentError:
             return Answer(good.stdout.strip(), details={"ended": bad.ended})
         return Answer(None)
@@ -565,9 +565,9 @@ def test_a_program_may_compute_all_the_seconds_it_is_given() -> None:
     def running(problem: Problem) -> Steps:
         """Ask for the processor time there is."""
         code = "import resource\nprint(resource.getrlimit(resource.RLIMIT_CPU)[0])"
-        few, many = yield [Run(code, seconds=2.5), Run(code, seconds=40)]
+        few, many = yield [RunProgram(code, seconds=2.5), RunProgram(code, seconds=40)]
         try:
-            yield Run(code, seconds=float("nan"))
+            yield RunProgram(code, seconds=float("nan"))
         except ParameterError as error:
             return Answer(few.stdout + many.stdout, details={"error": str(error)})
         return Answer(None)
@@ -581,7 +581,7 @@ def test_called_methods_share_what_is_left() -> None:
     @method("none")
     def calling(problem: Problem, *, k: int = 3) -> Steps:
         """Call."""
-        answers = yield [Call(find("self_consistency"), problem, {"n": 4})] * k
+        answers = yield [CallMethod(find("self_consistency"), problem, {"n": 4})] * k
         return Answer(answers[0].answer)
 
     for cap in (0, 7, 30, 61, 1000):

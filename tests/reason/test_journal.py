@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from intact.errors import JournalError, SandboxError
-from intact.reason import Answer, Call, Problem, Run, State, Steps, find, method
+from intact.reason import Answer, CallMethod, Problem, RunProgram, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -186,7 +186,7 @@ def test_another_protection_is_another_end_of_a_program(tmp_path: Path, monkeypa
     @method("none")
     def writing(problem: Problem) -> Steps:
         """Run what one protection allows."""
-        outcome = yield Run("open('file', 'w').write('x')\nimport time\nprint(time.monotonic_ns())")
+        outcome = yield RunProgram("open('file', 'w').write('x')\nimport time\nprint(time.monotonic_ns())")
         return Answer(outcome.stdout or outcome.ended)
 
     def ended(kind: str) -> Any:
@@ -388,13 +388,13 @@ def test_a_cap_in_seconds_ends_programs_and_begins_no_more(tmp_path: Path, calle
     @method("none")
     def running(problem: Problem) -> Steps:
         """Run more than are run at a time."""
-        yield [Run("import time\ntime.sleep(30)", str(i), seconds=100) for i in range(6)]
+        yield [RunProgram("import time\ntime.sleep(30)", str(i), seconds=100) for i in range(6)]
         return Answer("done")
 
     @method("none")
     def calling(problem: Problem) -> Steps:
         """Have another method run them."""
-        answer = yield Call(running, problem)
+        answer = yield CallMethod(running, problem)
         return answer
 
     def solved() -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.reason import Answer, Call, Problem, State, Steps, all_methods, find, method
+from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods, find, method
 from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
 from intact.reason.registry import Parameter
@@ -124,7 +124,7 @@ def test_a_called_method_is_judged_before_it_begins(parameters: dict[str, Any], 
     @method("none")
     def calling(problem: Problem) -> Steps:
         """Call another."""
-        return (yield Call("best_of_n", problem, parameters))
+        return (yield CallMethod("best_of_n", problem, parameters))
 
     backend = MarkovBackend()
     driver = Driver({"toy": backend}, services=Services(known_scorer))

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, TypeVar
 
-from intact.reason import Call, Extend, Piece, Problem, Race, Raced, Score, Scorer, State
+from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State
 from support.markov import END, MarkovBackend
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Player:
                 return self._extend(request)
             case Score():
                 return list(self.scorer.score(problem, request.states))
-            case Call():
+            case CallMethod():
                 return self.play(request.method(request.problem, **request.parameters), request.problem)
             case Race():
                 states = [self._extend(runner) for runner in request.runners]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from intact.reason import Answer, Call, Extend, Problem, Race, Result, Score, State, Steps, find, method
+from intact.reason import Answer, CallMethod, Extend, Problem, Race, Result, Score, State, Steps, find, method
 from intact.reason.backends.base import Backend
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob
@@ -67,7 +67,7 @@ def mixed(problem: Problem, *, n: int = 4, rounds: int = 3) -> Steps:
         best = max(range(n), key=lambda i: (local[i] + asked[i], -i))
         states = [states[best].append("a")] * n
     raced = yield Race([Extend(state) for state in states], winners=2)
-    votes, single = yield [Call(find("self_consistency"), problem, {"n": 3}), Extend(raced.states[0])]
+    votes, single = yield [CallMethod(find("self_consistency"), problem, {"n": 3}), Extend(raced.states[0])]
     assert single.text.startswith(raced.states[0].text)
     return Answer(votes.answer, {"x": float(len(raced.winners))}, None, raced.states[(raced.winners or [0])[0]])
 

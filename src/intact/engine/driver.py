@@ -120,7 +120,7 @@ class Turn:
             return None
 
 
-class Driver:
+class EngineDriver:
     """Makes one engine serve many threads and coroutines. All its methods may be called from any of them."""
 
     def __init__(self, engine: Engine) -> None:
@@ -223,7 +223,7 @@ def _do(tasks: list[Callable[[], None]]) -> None:
         task()
 
 
-_DRIVERS = WeakSet[Driver]()
+_DRIVERS = WeakSet[EngineDriver]()
 
 
 @atexit.register

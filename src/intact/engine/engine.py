@@ -28,7 +28,7 @@ DEFAULT_ROWS = 512
 
 
 class Engine:
-    """Runs requests in shared steps, over one cache. Not thread-safe: `Driver` (driver.py) guards it.
+    """Runs requests in shared steps, over one cache. Not thread-safe: `EngineDriver` (driver.py) guards it.
 
     The tokens depend on a request alone, never on the parameters here, nor on other requests, their order or priority.
 

@@ -3,12 +3,12 @@
 from intact.reason.budget import Cost
 from intact.reason.problem import Answer, Piece, Problem, Prompt, Result, State, Why
 from intact.reason.registry import Method, Part, Steps, all_methods, find, method
-from intact.reason.requests import Call, Extend, Race, Raced, Read, Request, Run, Score
+from intact.reason.requests import CallMethod, Extend, Race, Raced, Read, Request, RunProgram, Score
 from intact.reason.scorer import Scorer
 
 __all__ = [
     "Answer",
-    "Call",
+    "CallMethod",
     "Cost",
     "Extend",
     "Method",
@@ -21,7 +21,7 @@ __all__ = [
     "Read",
     "Request",
     "Result",
-    "Run",
+    "RunProgram",
     "Score",
     "Scorer",
     "State",

@@ -19,7 +19,7 @@ from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution
 from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Answer, Result, path
-from intact.reason.requests import Run
+from intact.reason.requests import RunProgram
 from intact.reason.services import MethodJob, Root, Services
 from intact.reason.writing import ReadTexts
 
@@ -139,7 +139,7 @@ class Driver:
         for generation in generations:
             self._writing[generation] = execution, done
 
-    def run_code(self, execution: Execution, request: Run, done: Callable[[Future[Any]], None]) -> None:
+    def run_code(self, execution: Execution, request: RunProgram, done: Callable[[Future[Any]], None]) -> None:
         """Run a program in a thread, unless its outcome is known."""
         known = self.services.known_outcome(request)
         if known is not None:

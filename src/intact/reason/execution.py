@@ -17,7 +17,7 @@ from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
 from intact.reason.registry import Method
-from intact.reason.requests import Call, Extend, Race, Read, Run, Score
+from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root
 from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked, score_node
@@ -174,7 +174,7 @@ class Execution:
         """End a text that is being written."""
         backend.cancel([generation])
 
-    def run(self, request: Run, done: Callable[[Any], None]) -> None:
+    def run(self, request: RunProgram, done: Callable[[Any], None]) -> None:
         """Run a program in the sandbox."""
         self.driver.run_code(self, request, done)
 
@@ -284,11 +284,11 @@ class Execution:
                     if is_generator
                     else ScoreSlot(self, scorer, request.states)
                 )
-            case Run():
+            case RunProgram():
                 return RunSlot(self, request)
             case Read():
                 return ReadSlot(self, request)
-            case Call():
+            case CallMethod():
                 return CallSlot(self, request)
         raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
 
@@ -310,15 +310,15 @@ class Execution:
             elif parameter.names == "model":
                 self.backend(value)
 
-    def call(self, request: Call | Score) -> tuple[str, Execution]:
+    def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
-        label = ("c" if isinstance(request, Call) else "s") + str(self._calls)
+        label = ("c" if isinstance(request, CallMethod) else "s") + str(self._calls)
         self._calls += 1
-        problem = request.problem if isinstance(request, Call) else self.problem
+        problem = request.problem if isinstance(request, CallMethod) else self.problem
         problem = replace(problem, seed=self.problem.seed, branch=(*self.problem.root, label))
         sampling = self.sampling
         generator: Generator[Any, Any, Any]
-        if isinstance(request, Call):
+        if isinstance(request, CallMethod):
             method = self.driver.services.method(request)
             name, generator = method.name, method(problem, **method.with_sampling(self.options, request.parameters))
             self.look_up(method, request.parameters)
@@ -360,7 +360,7 @@ class CallSlot(Slot):
         What it may spend.
     """
 
-    def __init__(self, execution: Execution, request: Call | Score) -> None:
+    def __init__(self, execution: Execution, request: CallMethod | Score) -> None:
         super().__init__(execution)
         self._request, self.share = request, Budget()
         self._name, self.child = execution.call(request)
@@ -397,7 +397,7 @@ class CallSlot(Slot):
         self.refused = child.conclusion == "spent" or (isinstance(request, Score) and child.spent)
         self.execution.spent = self.execution.spent or child.spent
         node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
-        if isinstance(request, Call):
+        if isinstance(request, CallMethod):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}
             self.execution.text_error = self.execution.text_error or child.text_error
             if error is None and not isinstance(value, Answer):

@@ -94,7 +94,7 @@ class Raced(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunProgram:
     """Run a Python program in the sandbox; the result is an `intact.tools.sandbox.Outcome`.
 
     Attributes
@@ -132,7 +132,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallMethod:
     """Use another method; the result is its `Answer`.
 
     Attributes
@@ -150,4 +150,4 @@ class Call:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Request: TypeAlias = Extend | Score | Race | Run | Read | Call
+Request: TypeAlias = Extend | Score | Race | RunProgram | Read | CallMethod

@@ -13,7 +13,7 @@ from intact.errors import FormatError, JournalError, ParameterError
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
-from intact.reason.requests import Call, Run
+from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Services:
         """
         return job
 
-    def method(self, call: Call) -> Method:
+    def method(self, call: CallMethod) -> Method:
         """Find the method of a call."""
         return find(call.method) if isinstance(call.method, str) else call.method
 
@@ -103,11 +103,11 @@ class Services:
         """Return the text of a file of the user's."""
         return read_text(file)
 
-    def known_outcome(self, request: Run) -> Outcome | None:
+    def known_outcome(self, request: RunProgram) -> Outcome | None:
         """Return the outcome of a program that need not run, or None."""
         return None
 
-    def run(self, request: Run, stop: Event) -> Outcome:
+    def run(self, request: RunProgram, stop: Event) -> Outcome:
         """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
         from intact.tools import sandbox
 

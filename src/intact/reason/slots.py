@@ -15,7 +15,7 @@ from intact.reason.backends.base import Cutting, Generation, Heat, Written
 from intact.reason.budget import Cost
 from intact.reason.journal import key_of, seen
 from intact.reason.problem import Hidden, State, Why, path
-from intact.reason.requests import Extend, Raced, Read, Run
+from intact.reason.requests import Extend, Raced, Read, RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.writing import Writing, affordable, begun, cost_of, extension
 
@@ -359,7 +359,7 @@ class ReadSlot(Slot):
         return True
 
 
-def _run_key(request: Run) -> bytes:
+def _run_key(request: RunProgram) -> bytes:
     """The digest of a program and of all that its end depends on: limits, protection, interpreter."""
     from intact.tools.sandbox import protection
 
@@ -371,7 +371,7 @@ def _run_key(request: Run) -> bytes:
 class RunSlot(Slot):
     """A program in the sandbox, in a thread of its own."""
 
-    def __init__(self, execution: Execution, request: Run) -> None:
+    def __init__(self, execution: Execution, request: RunProgram) -> None:
         super().__init__(execution)
         self._request = request
         self._key = b""
@@ -429,7 +429,7 @@ def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> d
     }
 
 
-def run_node(request: Run, outcome: Any) -> dict[str, Any]:
+def run_node(request: RunProgram, outcome: Any) -> dict[str, Any]:
     """Return the trace's entry of a program that was run."""
     request_values = {"code": request.code, "seconds": request.seconds}
     request_values |= {} if request.stdin is None else {"stdin": request.stdin}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from intact.reason.problem import Branch, path
-from intact.reason.requests import Run
+from intact.reason.requests import RunProgram
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry
@@ -53,7 +53,7 @@ class Claims:
         self.unread = {path(e.branch): i for i, e in enumerate(run.entries) if isinstance(e, TextEntry)}
         self.texts: dict[str, TextEntry] = {}
         self.requested: dict[int, RequestedText] = {}
-        self.programs: dict[bytes, Run] = {}
+        self.programs: dict[bytes, RunProgram] = {}
         self.ran: dict[bytes, RunEntry] = {}
         self.constrained = False
         for index, entry in enumerate(run.entries):

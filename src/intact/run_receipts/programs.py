@@ -14,7 +14,7 @@ from intact.run_receipts.header import Sandbox
 from intact.run_receipts.verdict import RunVerdict
 
 if TYPE_CHECKING:
-    from intact.reason.requests import Run
+    from intact.reason.requests import RunProgram
     from intact.tools.sandbox import Outcome
 
 
@@ -48,7 +48,7 @@ def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -
     return replace(doubt or RunVerdict("true"), programs=count)
 
 
-def _difference(request: Run, entry: RunEntry, there: Sandbox | None) -> RunVerdict | None:
+def _difference(request: RunProgram, entry: RunEntry, there: Sandbox | None) -> RunVerdict | None:
     """The verdict if a program ends in another way than an entry says."""
     own = _outcome(request)
     if _same(own, entry):
@@ -70,7 +70,7 @@ def _same(outcome: Outcome, entry: RunEntry) -> bool:
     return (outcome.stdout, outcome.status, outcome.ended) == (entry.stdout, entry.status, entry.ended)
 
 
-def _outcome(request: Run) -> Outcome:
+def _outcome(request: RunProgram) -> Outcome:
     """Run a receipt's program, never without protection, whatever INTACT_SANDBOX says."""
     from intact.tools import sandbox
 

@@ -22,7 +22,7 @@ from intact.reason.backends.native import NativeBackend, Watcher
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Result, path
-from intact.reason.requests import Run
+from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
 from intact.receipts.document import Header, Output
@@ -193,7 +193,7 @@ class RunRecorder(SealedServices):
             self._contents[file] = read_text(file)
         return self._contents[file]
 
-    def run(self, request: Run, stop: Event) -> Outcome:
+    def run(self, request: RunProgram, stop: Event) -> Outcome:
         """Run a program; one that was run before has the outcome that it had."""
         key = program_digest("sha256", request.code, request.stdin, request.seconds)
         with self._locks.setdefault(key, Lock()):

@@ -17,7 +17,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Hidden, Piece, Prompt, Result, path
 from intact.reason.registry import all_methods
-from intact.reason.requests import Run
+from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root
 from intact.receipts.canonical import SIZE
@@ -172,7 +172,7 @@ class Replayer(SealedServices):
             raise self._claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
         return scorer
 
-    def known_outcome(self, request: Run) -> Outcome | None:
+    def known_outcome(self, request: RunProgram) -> Outcome | None:
         """Return how a program ended, as the receipt says."""
         if request.seconds > LONGEST_RUN:
             return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.problem import Branch, Result
 from intact.reason.registry import Method, all_methods
-from intact.reason.requests import Call, Run
+from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root, Services
 from intact.receipts.canonical import HashName
@@ -82,7 +82,7 @@ class SealedServices(Services, ABC):
             return ValueScorer(argument, ValueHead.parse(self.read(root, argument), argument))
         return super().scorer(root, name)
 
-    def run(self, request: Run, stop: Event) -> Outcome:
+    def run(self, request: RunProgram, stop: Event) -> Outcome:
         """Run a program, if verifiers can wait for it."""
         if request.seconds > LONGEST_RUN:
             raise ParameterError(
@@ -90,7 +90,7 @@ class SealedServices(Services, ABC):
             )
         return super().run(request, stop)
 
-    def method(self, call: Call) -> Method:
+    def method(self, call: CallMethod) -> Method:
         """Find the method of a call, of this package's."""
         name = call.method if isinstance(call.method, str) else call.method.name
         found = all_methods().get(name)

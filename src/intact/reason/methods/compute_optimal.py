@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intact.errors import SpentError
-from intact.reason import Answer, Call, Extend, Problem, Read, Steps, find, method
+from intact.reason import Answer, CallMethod, Extend, Problem, Read, Steps, find, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
 
@@ -32,7 +32,7 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     if samples and arm == pilot_arm(policy.pilot):
         return replace(first, details=details)
     try:
-        answer: Answer = yield Call(arm.method, problem, arm.settings)
+        answer: Answer = yield CallMethod(arm.method, problem, arm.settings)
     except SpentError:
         if not samples:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import SpentError
-from intact.reason import Extend, Part, Problem, Run, State, Steps, method
+from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Positive
 from intact.reason.prompting import make_prompt, read_value
@@ -31,7 +31,7 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
             if state.why in ("budget", "error"):  # what was not written to its end is no program
                 lines.append("")
                 continue
-            outcome = yield Run(program_of(state.last), seconds=seconds)
+            outcome = yield RunProgram(program_of(state.last), seconds=seconds)
             lines.append(outcome.stdout.strip().rpartition("\n")[2] if outcome.ok else "")
     except SpentError:
         lines += [""] * (len(written) - len(lines))

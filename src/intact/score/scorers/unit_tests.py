@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from intact.errors import ParameterError
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
-from intact.reason.requests import Run
+from intact.reason.requests import RunProgram
 from intact.score import code
 
 
@@ -39,7 +39,7 @@ class UnitTests:
             raise ParameterError(f"{problem.id} has no public tests")
         programs = problem.answers(states)
         counted = [None if program is None else code.counting(program, tests) for program in programs]
-        runs = yield [Run(count[0], seconds=self._seconds) for count in counted if count is not None]
+        runs = yield [RunProgram(count[0], seconds=self._seconds) for count in counted if count is not None]
         outcomes = iter(runs)
         return [
             0.0 if count is None else code.counted(next(outcomes).stdout, count[1]) / len(tests) for count in counted
