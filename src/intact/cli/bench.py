@@ -142,7 +142,7 @@ def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
     console.print(rows)
 
 
-def _profiles_document(profiles: list[Profile], limits: Limits | None) -> dict[str, Any]:
+def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) -> dict[str, Any]:
     """Return profiles as JSON has them; nothing without limits."""
     found = [
         {
