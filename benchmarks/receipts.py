@@ -16,7 +16,7 @@ import common
 import numpy as np
 
 import intact
-from intact.engine.sequence import Event
+from intact.engine.request import Event
 from intact.library import Model
 from intact.receipts.document import Receipt
 from intact.receipts.identity import digests_of

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import intact
-from intact.engine.sequence import Event, Request
+from intact.engine.request import Event, GenerateRequest
 from intact.numerics.sampling import branch_key, make_sampling
 
 WIDTH, LENGTH, ROUNDS = 4, 8, 3
@@ -30,7 +30,14 @@ def key(*path: str | int) -> int:
 
 prompt = np.array(model.tokenizer.encode("Once upon a time, there was a"), np.int32)
 keys = [key("first", i) for i in range(WIDTH)]
-request = Request(prompt, keys, make_sampling(1.0), LENGTH * ROUNDS, sink, lambda sample, finish, error: None)
+request = GenerateRequest(
+    prompt=prompt,
+    keys=keys,
+    sampling=make_sampling(1.0),
+    limit=LENGTH * ROUNDS,
+    sink=sink,
+    ended=lambda sample, finish, error: None,
+)
 engine.add(request)
 living = list(range(WIDTH))
 for turn in range(ROUNDS):

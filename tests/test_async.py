@@ -12,8 +12,8 @@ import pytest
 import intact
 from intact.engine.driver import LINGER
 from intact.engine.sampling import constraints
+from intact.engine.streaming import UNREAD
 from intact.errors import CapacityError, ParameterError
-from intact.library import UNREAD
 from support.tiny import write_tiny
 
 CONTEXT = 1024
@@ -38,7 +38,7 @@ def model(path):
     """A model on which nothing may be left behind."""
     model = intact.load(path, threads=1, page_size=16)
     yield model
-    settle(lambda: not model.engine.line)
+    settle(lambda: not model.engine.queue)
     settle(lambda: model.engine.held == 0)
     assert not model._driver._posted
     assert model.generate("after all", max_tokens=5, **SAMPLED)[0][0].finish == "length"
@@ -137,12 +137,12 @@ def test_a_cancelled_task_gives_its_pages_back_while_others_go_on(model, plain):
         engine = model.engine
         other = asyncio.create_task(model.agenerate("other", max_tokens=400, **SAMPLED))
         doomed = asyncio.create_task(model.agenerate(list(range(3, 203)), n=3, max_tokens=800, **SAMPLED))
-        await until(lambda: len(engine.line) == 4 and engine.held > 12)
+        await until(lambda: len(engine.queue) == 4 and engine.held > 12)
         doomed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await doomed
-        await until(lambda: len(engine.line) < 2)
-        if engine.line:
+        await until(lambda: len(engine.queue) < 2)
+        if engine.queue:
             assert engine.held <= 1 + (5 + 400) // 16
         return await other
 
@@ -159,7 +159,7 @@ def test_a_stream_that_is_left_ends(model):
         await anext(stream)
         await stream.aclose()
         gc.collect()
-        await until(lambda: not model.engine.line)
+        await until(lambda: not model.engine.queue)
 
     run(scene())
     assert model.engine.counters.decoded < 900
@@ -172,9 +172,9 @@ def test_a_slow_reader_waits_alone(model, plain):
         engine = model.engine
         stream = model.astream("slow", **fields)
         first = await anext(stream)
-        await until(lambda: engine.line and next(iter(engine.line)).request.paused)
+        await until(lambda: engine.queue and next(iter(engine.queue)).request.paused)
         with model.exclusive():  # its step is over
-            (slow,) = engine.line
+            (slow,) = engine.queue
             drawn = len(slow.output)
         assert UNREAD - 1 <= drawn <= UNREAD + 1 + DRAFTED
         quick = await asyncio.gather(*(model.agenerate(prompt_of(i), max_tokens=40, **SAMPLED) for i in range(9)))
@@ -197,7 +197,7 @@ def test_a_paused_sample_yields_its_pages_and_comes_back(path, plain):
         engine = model.engine
         stream = model.astream("slow", max_tokens=150, **SAMPLED)
         head = [await anext(stream)]
-        await until(lambda: engine.line and next(iter(engine.line)).request.paused)
+        await until(lambda: engine.queue and next(iter(engine.queue)).request.paused)
         assert engine.held >= 4
         await model.agenerate(list(range(3, 163)), max_tokens=50, **SAMPLED)  # needs 14 pages
         await until(lambda: engine.held == 0)
@@ -233,11 +233,11 @@ def test_an_event_loop_that_closes_midway_leaves_nothing(model):
     left = loop.run_until_complete(begin())
     loop.close()
     assert model.generate("other", max_tokens=30, **SAMPLED)[0][0].finish == "length"
-    settle(lambda: all(s.request.paused for s in model.engine.line))  # nobody reads, nobody draws
+    settle(lambda: all(s.request.paused for s in model.engine.queue))  # nobody reads, nobody draws
     left[1]._log_destroy_pending = False
     del left
     gc.collect()
-    settle(lambda: not model.engine.line)
+    settle(lambda: not model.engine.queue)
 
 
 def test_a_loop_that_ends_by_itself_cancels_what_is_left(model):
@@ -247,7 +247,7 @@ def test_a_loop_that_ends_by_itself_cancels_what_is_left(model):
         assert not task.done()
 
     run(begin())
-    settle(lambda: not model.engine.line)
+    settle(lambda: not model.engine.queue)
     assert model.engine.held == 0
 
 
@@ -359,7 +359,7 @@ def test_a_text_that_is_scored_is_left_when_its_step_is_over(model, monkeypatch)
         asyncio.get_running_loop().call_later(0.05, goes_on.set)
         with pytest.raises(asyncio.CancelledError):
             await scoring
-        await until(lambda: steps and not model.engine.line)
+        await until(lambda: steps and not model.engine.queue)
 
     asyncio.run(leave())
     assert steps == ["ended"]

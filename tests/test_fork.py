@@ -101,16 +101,16 @@ def test_a_child_ends_a_stream_that_a_collector_has_just_closed(model: Model, mo
     del cycle
     with model.exclusive():
         gc.collect()
-    assert len(model.engine.line) == 1
+    assert len(model.engine.queue) == 1
 
     def goes_on() -> bool:
         assert model.generate("abc", max_tokens=4)[0][0].text == expected
-        return not model.engine.line and not model.engine.held
+        return not model.engine.queue and not model.engine.held
 
     assert in_child(goes_on)
     come.set()
     end = time.monotonic() + 60
-    while model.engine.line:
+    while model.engine.queue:
         assert time.monotonic() < end
         time.sleep(0.002)
     assert goes_on()

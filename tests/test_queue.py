@@ -53,11 +53,11 @@ def test_ten_thousand_forks_hold_little_beyond_their_pages(tmp_path):
     engine.step()  # and again
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    sequences = len(engine.line)
+    sequences = len(engine.queue)
     assert sequences > 8000
     assert size < 10e6
     assert engine.pool.used - pages <= 301  # a page for each of the texts that the second step went on with
-    tokens = {tuple(s.tokens(0, s.length)[200:]) for s in engine.line}
+    tokens = {tuple(s.tokens(0, s.length)[200:]) for s in engine.queue}
     assert len(tokens) == sequences
     assert all(list(t[:3]) == text for t in tokens)
     engine.cancel(request)

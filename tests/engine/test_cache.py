@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.cache import PageTable, PrefixIndex
-from intact.engine.pages import OutOfPagesError, PagePool
+from intact.engine.cache import OutOfPagesError, PagePool, PageTable, PrefixIndex
 from intact.errors import ParameterError
 from support.tally import PAGE, Tally
 

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from intact.engine.driver import EngineDriver, Turn
+from intact.engine.driver import EngineDriver, FairLock
 from intact.engine.engine import Engine
 from support.tally import VOCABULARY, Tally, continued, request
 
@@ -25,17 +25,17 @@ def prompt_of(seed, length):
 
 
 def test_turns_come_in_the_order_of_asking():
-    turn, order, threads = Turn(), [], []
+    lock, order, threads = FairLock(), [], []
 
     def work(number):
-        with turn:
+        with lock:
             order.append(number)
 
-    with turn:
+    with lock:
         for number in range(5):
             threads.append(threading.Thread(target=work, args=(number,)))
             threads[-1].start()
-            while len(turn._line) <= number + 1:
+            while len(lock._queue) <= number + 1:
                 time.sleep(0.001)
     for thread in threads:
         thread.join(10)
@@ -43,11 +43,11 @@ def test_turns_come_in_the_order_of_asking():
 
 
 def test_one_thread_cannot_keep_the_turn_by_asking_again():
-    turn, count, seen = Turn(), [0], []
+    lock, count, seen = FairLock(), [0], []
 
     def hog():
         while not seen:
-            with turn:
+            with lock:
                 count[0] += 1
 
     thread = threading.Thread(target=hog)
@@ -55,7 +55,7 @@ def test_one_thread_cannot_keep_the_turn_by_asking_again():
     while not count[0]:
         time.sleep(0.001)
     for _ in range(100):
-        with turn:
+        with lock:
             pass
     seen.append(True)
     thread.join(10)
@@ -63,42 +63,42 @@ def test_one_thread_cannot_keep_the_turn_by_asking_again():
 
 
 def test_what_a_collector_closes_in_the_midst_of_a_move_does_not_ask_for_the_turn():
-    """Else it would wait for a turn that its own thread is about to have."""
-    turn, seen = Turn(), []
+    """Else it would wait for a lock that its own thread is about to have."""
+    lock, seen = FairLock(), []
 
-    class Struck(deque):
-        """A line in whose midst a collector strikes."""
+    class Collected(deque):
+        """A queue in the middle of whose changes the garbage collector runs."""
 
         def append(self, place):
-            seen.append(turn.barred)
+            seen.append(lock.unavailable)
             super().append(place)
 
         def remove(self, place):
             super().remove(place)
-            seen.append(turn.barred)
+            seen.append(lock.unavailable)
 
-    turn._line = Struck()
-    assert not turn.barred
-    with turn:
-        assert turn.barred
+    lock._queue = Collected()
+    assert not lock.unavailable
+    with lock:
+        assert lock.unavailable
     assert seen == [True] * 2
-    assert not turn.barred
+    assert not lock.unavailable
 
 
 def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
     """But for the first line of leaving it, before which nothing can be done; at a `try` there is none in truth."""
-    spared = Turn.__exit__.__code__
+    spared = FairLock.__exit__.__code__
 
-    def use(turn, line):
-        """Take the turn and leave it, interrupted at one of its lines; whether there is such a line."""
+    def use(lock, line):
+        """Take the lock and leave it, interrupted at one of its lines; whether there is such a line."""
         left = line
 
         def trace(frame, event, _):
             nonlocal left
             if frame.f_code.co_filename != spared.co_filename:
                 return None
-            said = linecache.getline(spared.co_filename, frame.f_lineno).strip()
-            if event == "line" and said != "try:" and not (frame.f_code is spared and said.startswith("place =")):
+            text = linecache.getline(spared.co_filename, frame.f_lineno).strip()
+            if event == "line" and text != "try:" and not (frame.f_code is spared and text.startswith("waiter =")):
                 left -= 1
                 if left == 0:
                     raise KeyboardInterrupt
@@ -106,7 +106,7 @@ def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
 
         sys.settrace(trace)
         try:
-            with turn:
+            with lock:
                 pass
         except KeyboardInterrupt:
             pass
@@ -116,11 +116,11 @@ def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
 
     line = 1
     while True:
-        turn = Turn()
-        found = use(turn, line)
-        assert not turn.taken, line
-        with turn:
-            assert turn.mine
+        lock = FairLock()
+        found = use(lock, line)
+        assert not lock.locked, line
+        with lock:
+            assert lock.owned
         if not found:
             break
         line += 1
@@ -128,10 +128,10 @@ def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
 
 
 def test_a_turn_within_a_turn_is_refused():
-    turn = Turn()
-    with turn, pytest.raises(RuntimeError, match="in use by this very thread"), turn:
+    lock = FairLock()
+    with lock, pytest.raises(RuntimeError, match="in use by this very thread"), lock:
         pass
-    with turn:
+    with lock:
         pass
 
 
@@ -142,7 +142,7 @@ def test_threads_share_steps_and_get_their_own_tokens():
     def ask(number):
         events: dict = {}
         added = request(prompt_of(number, 10 + number), [number], 30, events)
-        with driver.turn:
+        with driver.lock:
             engine.add(added)
         driver.run(lambda: added.live == 0)
         found[number] = events
@@ -176,9 +176,9 @@ def test_all_that_a_step_tells_a_loop_wakes_it_once():
     asked = []
     for i in range(12):
         asked.append(request(prompt_of(i, 3), [i], 5, {}))
-        asked[-1].sink = lambda event, i=i: driver.tell(loops[i % 3], lambda: told.append((i, event.position)))
-        asked[-1].ended = lambda *_, i=i: driver.tell(loops[i % 3], lambda: told.append((i, "end")))
-    with driver.turn:
+        asked[-1].sink = lambda event, i=i: driver.notify(loops[i % 3], lambda: told.append((i, event.position)))
+        asked[-1].ended = lambda *_, i=i: driver.notify(loops[i % 3], lambda: told.append((i, "end")))
+    with driver.lock:
         for one in asked:
             driver.engine.add(one)
         for step in range(1, 4):
@@ -186,7 +186,7 @@ def test_all_that_a_step_tells_a_loop_wakes_it_once():
             assert loops[1].woken == loops[2].woken == [4] * step
         driver.engine.cancel(asked[1])  # between steps
     assert loops[1].woken == [4, 4, 4, 1]
-    driver.run(lambda: not driver.engine.line)
+    driver.run(lambda: not driver.engine.queue)
     assert loops[1].woken == [4, 4, 4, 1, 3, 6]  # last three tokens, and three ends
     assert loops[2].woken == [4, 4, 4, 4, 8]
     for i in (2, 5, 8, 11, 4, 7, 10):
@@ -209,15 +209,15 @@ def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
     monkeypatch.setattr("intact.engine.driver.LINGER", 0.05)
     engine = make()
     driver = EngineDriver(engine)
-    for turn in range(2):
+    for lock in range(2):
         events: dict = {}
         done = threading.Event()
-        added = request(prompt_of(turn, 12), [turn], 20, events)
+        added = request(prompt_of(lock, 12), [lock], 20, events)
         ended = added.ended
         added.ended = lambda *a, ended=ended, done=done: (ended(*a), done.set())
         driver.post(lambda added=added: engine.add(added))
         assert done.wait(10)
-        assert events[0] == continued(prompt_of(turn, 12), turn, 20)
+        assert events[0] == continued(prompt_of(lock, 12), lock, 20)
         thread = driver._thread
         if thread is not None:
             thread.join(10)
@@ -276,6 +276,6 @@ def test_the_engine_can_be_had_alone(tmp_path):
         )
         thread.start()
         time.sleep(0.05)
-        assert engine.counters.steps == 6  # the other thread waits for its turn
+        assert engine.counters.steps == 6  # the other thread waits for its lock
     thread.join(10)
     assert found == [alone]

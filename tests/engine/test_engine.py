@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from intact.engine.cache import PageTable
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
-from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE, SCORED_ROWS
+from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE
 from intact.engine.scoring import Scoring
-from intact.engine.sequence import Sequence
+from intact.engine.sequence import SCORED_ROWS, Sequence
 from intact.errors import CapacityError, ParameterError
 from support.examples import examples
 from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, marks, request
@@ -37,9 +37,9 @@ def prompt_of(seed, length):
 
 
 def run(engine, steps=100_000):
-    while engine.line and steps:
+    while engine.queue and steps:
         steps -= 1
-        assert engine.step() or not engine.line
+        assert engine.step() or not engine.queue
         assert engine.pool.used <= engine.pool.capacity
     assert steps, "it never ends"
 
@@ -168,7 +168,7 @@ def test_forks_that_free_nothing_are_not_looked_for_one_by_one():
     submit(engine, prompt_of(1, 20), range(1000), 30, sink=lambda event: None)
     most = walks = 0
     for _ in range(8):
-        line = engine.line.running = Watched(engine.line.running)
+        line = engine.queue.running = Watched(engine.queue.running)
         before = engine.counters.preemptions
         engine.step()
         if (taken := engine.counters.preemptions - before) > most:
@@ -230,7 +230,7 @@ def test_preemption_at_every_step_changes_nothing(executor):
         engine = make(executor, prefix_cache=cached)
         asked = [(prompt_of(i, 10 + 9 * i), [i, 50 + i], 12) for i in range(5)]
         found = [submit(engine, *parts)[1] for parts in asked]
-        while engine.line:
+        while engine.queue:
             engine.preempt()
             engine.step()
         for events, parts in zip(found, asked, strict=True):
@@ -244,7 +244,7 @@ def test_nobody_starves(executor):
     _, patient = submit(engine, prompt_of(0, 10), [0], 5, priority=-1)
     number = 0
     while ("end", 0) not in patient:
-        if sum(s.request.priority == 1 for s in engine.line) < 6:
+        if sum(s.request.priority == 1 for s in engine.queue) < 6:
             number += 1
             submit(engine, prompt_of(number, 4), [number], 3, priority=1)
         engine.step()
@@ -310,7 +310,7 @@ def test_short_prompts_without_end_leave_half_to_the_long_ones(executor):
     longs = [submit(engine, prompt_of(i, 120), [i], 1)[1] for i in range(3)]
     number, ended = 10, []
     while len(ended) < 3:
-        while sum(s.remaining > 1 and len(s.request.prompt) < 8 for s in engine.line) < 4:
+        while sum(s.remaining > 1 and len(s.request.prompt) < 8 for s in engine.queue) < 4:
             number += 1
             submit(engine, prompt_of(number, 4), [number], 1)
         engine.step()
@@ -337,11 +337,11 @@ def test_rows_for_prompts_are_shared_by_the_rules(chunk, arrivals):
     plans, plan = [], engine.scheduler.plan
     engine.scheduler.plan = lambda: plans.append(plan()) or plans[-1]
     asked, kept = [], engine.scheduler.kept
-    while arrivals or engine.line:
+    while arrivals or engine.queue:
         for length, priority in arrivals.pop(0) if arrivals else ():
             parts = prompt_of(1000 + len(asked), length), [len(asked)], 2
             asked.append((submit(engine, *parts, priority=priority)[1], *parts))
-        behind = [(s, s.remaining) for s in engine.line if s.remaining > 1 or not s.output]
+        behind = [(s, s.remaining) for s in engine.queue if s.remaining > 1 or not s.output]
         engine.step()
         found = {work.sequence: work.rows for work in plans[-1]}
         assert min(found.values(), default=1) > 0
@@ -368,7 +368,7 @@ def test_cancelled_samples_leave_at_once(executor):
     assert engine.held < held
     engine.cancel(added)
     assert engine.held == 0
-    assert not engine.line
+    assert not engine.queue
     assert [events["end", i][0] for i in range(3)] == ["cancelled"] * 3
 
 
@@ -442,7 +442,7 @@ def test_ten_thousand_forks_are_light(executor):
     engine.step()  # they draw, and part
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(engine.line) == VOCABULARY
+    assert len(engine.queue) == VOCABULARY
     assert size < 10e6
     assert engine.pool.used == pages
     engine.cancel(added)
@@ -460,7 +460,7 @@ def test_ten_thousand_forks_that_all_differ_are_light():
     engine.step()
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(engine.line) == 10_001
+    assert len(engine.queue) == 10_001
     assert size < 10e6
     assert engine.pool.used == pages
     engine.close()
@@ -680,6 +680,6 @@ def test_prompts_that_must_wait_hold_no_pages(executor):
     run(engine)
     asked = [submit(engine, prompt + prompt_of(i, 20), [i], 3)[0] for i in range(5)]
     engine.step()  # the first takes the whole chunk
-    holding = [s.request for s in engine.line if s.table.held]
+    holding = [s.request for s in engine.queue if s.table.held]
     assert holding == asked[:1]
     run(engine)

@@ -121,7 +121,7 @@ class Machine(RuleBasedStateMachine):
         for added, _ in self.known:
             added.paused = False
         for _ in range(20_000):
-            if not self.engine.line:
+            if not self.engine.queue:
                 break
             assert self.engine.step()
         self.every_text_is_its_own()

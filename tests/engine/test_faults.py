@@ -34,8 +34,8 @@ def submit(engine, prompt, keys, limit, **fields):
 
 
 def run(engine):
-    while engine.line:
-        assert engine.step() or not engine.line
+    while engine.queue:
+        assert engine.step() or not engine.queue
     assert engine.held == 0
 
 
@@ -148,7 +148,7 @@ def model(path, expected):
     model = intact.load(path, threads=1, page_size=16)
     yield model
     assert model.engine.held == 0
-    assert not model.engine.line
+    assert not model.engine.queue
     assert model.generate(PROMPTS, **USUAL) == expected
 
 
@@ -196,9 +196,9 @@ def test_a_reader_that_fails_ends_its_own_stream(model, expected):
     failing = model.stream("some text", max_tokens=50)
     with pytest.raises(ZeroDivisionError):
         read(failing)
-    assert len(model.engine.line) == 2  # somebody still holds the iterator
+    assert len(model.engine.queue) == 2  # somebody still holds the iterator
     failing.close()
-    assert len(model.engine.line) == 1
+    assert len(model.engine.queue) == 1
     assert tuple(piece.token for piece in [*head, *beside]) == expected[0][0].tokens
 
 
@@ -212,7 +212,7 @@ def test_a_stream_that_is_collected_in_the_midst_of_a_step_ends(model, expected,
     monkeypatch.setattr(model.executor, "step", lambda *parts: (gc.collect(), step(*parts))[1])
     assert model.generate(PROMPTS, **USUAL) == expected
     end = time.monotonic() + 30
-    while model.engine.line:
+    while model.engine.queue:
         assert time.monotonic() < end
         time.sleep(0.002)
     assert model.engine.counters.decoded < 100 + len(PROMPTS) * 2 * USUAL["max_tokens"] - 80
@@ -340,7 +340,7 @@ def test_an_interrupt_in_a_step_ends_the_call_that_was_interrupted(model, expect
     with pytest.raises(fatal):
         model.generate(PROMPTS, **USUAL)
     assert count == [6]
-    assert [s.request.prompt.tolist() for s in model.engine.line] == [PROMPTS[0]]
+    assert [s.request.prompt.tolist() for s in model.engine.queue] == [PROMPTS[0]]
     assert tuple(piece.token for piece in [*head, *beside]) == expected[0][0].tokens
 
 

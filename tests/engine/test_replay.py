@@ -5,10 +5,9 @@ from typing import NamedTuple
 import pytest
 
 import intact
-from intact.engine.job import Job
 from intact.engine.replay import CHECKED_ROWS
+from intact.engine.request import Event
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.engine.sequence import Event
 from intact.numerics.sampling import branch_key
 from support.tiny import write_tiny
 
@@ -44,19 +43,8 @@ def run(model, fields, known=None, rows=None, preempt=False):
     events = []
     parameters = SamplingParameters(**({"max_tokens": 200, "ignore_eos": True} | fields))
     key = [branch_key(parameters.seed, ("some", 0))]
-    sizes = model.context, model.program.vocabulary
-    job = Job(
-        model.tokenizer,
-        parameters,
-        PROMPT,
-        key,
-        *sizes,
-        0,
-        False,
-        None,
-        Listening(events),
-        None if known is None else [known],
-    )
+    known = None if known is None else [known]
+    job = model.job(PROMPT, parameters, key, draft=False, recorder=Listening(events), known=known)
     with model.exclusive() as engine:
         before, steps = engine.scheduler.rows, engine.counters.steps
         engine.scheduler.rows = rows or before
@@ -108,8 +96,7 @@ def test_samples_of_one_request_are_checked_together(model, kind):
 
     def together(known):
         events = []
-        sizes = model.context, model.program.vocabulary
-        job = Job(model.tokenizer, parameters, PROMPT, list(keys), *sizes, 0, False, None, Listening(events), known)
+        job = model.job(PROMPT, parameters, list(keys), draft=False, recorder=Listening(events), known=known)
         steps = model.engine.counters.steps
         model.run([job])
         events.sort(key=lambda event: (event.sample, event.position))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import intact
-from intact.engine.sequence import Event
+from intact.engine.request import Event
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
 from intact.reason.backends.native import NativeBackend, Texts, digest_of
@@ -44,15 +44,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     """Every token that an engine tells anybody of, counted apart from the back end."""
     from intact.engine.engine import Engine
 
-    told: list[Event] = []
-    tell = Engine._tell
+    collected: list[Event] = []
+    emit = Engine._emit
 
     def counted(self: Engine, request: Any, sample: Any, event: Event) -> bool:
-        told.append(event)
-        return tell(self, request, sample, event)
+        collected.append(event)
+        return emit(self, request, sample, event)
 
-    monkeypatch.setattr(Engine, "_tell", counted)
-    return told
+    monkeypatch.setattr(Engine, "_emit", counted)
+    return collected
 
 
 def test_a_prompt_with_the_date_is_another_one_at_another_time(tmp_path: Path, made: list[Event]) -> None:

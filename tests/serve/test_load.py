@@ -11,7 +11,7 @@ import openai
 import pytest
 
 import intact
-from intact.engine.sequence import Request
+from intact.engine.request import GenerateRequest
 from intact.numerics.sampling import branch_key, make_sampling
 from intact.serve.admission import AdmissionControl
 from intact.serve.errors import ApiError
@@ -371,7 +371,14 @@ def test_a_short_prompt_is_not_held_up_by_those_who_write_or_by_a_long_one(tiny_
 
     def request(length, limit, seed, sink):
         prompt = np.array([5 + (7 * seed + 13 * i) % 250 for i in range(length)], np.int32)
-        return Request(prompt, [branch_key(seed, ("load",))], make_sampling(1.0), limit, sink, lambda *_: None)
+        return GenerateRequest(
+            prompt=prompt,
+            keys=[branch_key(seed, ("load",))],
+            sampling=make_sampling(1.0),
+            limit=limit,
+            sink=sink,
+            ended=lambda *_: None,
+        )
 
     with model.exclusive() as engine:
         for seed in range(64):

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from intact.engine.completion import Completion
+from intact.engine.completion import Completion, Job
 from intact.engine.draft.base import Tree
-from intact.engine.job import Job
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.library import Model
+from intact.library import GenerateOptions, Model
 
 
 class Ask(NamedTuple):
@@ -27,7 +26,8 @@ class Ask(NamedTuple):
 def job_of(model: Model, ask: Ask, draft: bool = True) -> Job:
     """A request as the library makes it."""
     parameters = SamplingParameters(**ask.fields)
-    (job,) = model._jobs([list(ask.prompt)], ask.n, parameters, None, ask.priority, draft)
+    options = GenerateOptions(parameters=parameters, n=ask.n, priority=ask.priority, draft=draft)
+    (job,) = model._jobs([list(ask.prompt)], options)
     return job
 
 
@@ -74,7 +74,7 @@ def preempting(model: Model, most: int = 1 << 30) -> Iterator[list[int]]:
 
     def disturbed() -> int:
         taken.append(0)
-        for sequence in list(engine.line.running):
+        for sequence in list(engine.queue.running):
             drawn = lengths.setdefault(sequence, [])
             if sequence.remaining == 1 and sequence.length not in drawn and len(drawn) < most:
                 drawn.append(sequence.length)

@@ -50,7 +50,7 @@ class Running:
         """Whether nothing is under way, and no page is held."""
         served = self.service.models.served[name]
         engine = served.loaded.engine
-        return not engine.line and engine.held == 0 and not served.users and not served.admission.running
+        return not engine.queue and engine.held == 0 and not served.users and not served.admission.running
 
 
 @contextmanager

@@ -7,7 +7,7 @@ checked against `continued`, which knows no cache.
 import numpy as np
 
 from intact.engine.draft.base import Tree
-from intact.engine.sequence import Request
+from intact.engine.request import GenerateRequest
 
 VOCABULARY = 7
 PAGE = 16
@@ -190,6 +190,11 @@ def request(prompt, keys, limit, events, **fields):
         events["end", sample] = (finish, error)
 
     fields = {"sampling": None} | fields
-    return Request(
-        np.array(prompt, np.int32), list(keys), limit=limit, sink=fields.pop("sink", sink), ended=ended, **fields
+    return GenerateRequest(
+        prompt=np.array(prompt, np.int32),
+        keys=list(keys),
+        limit=limit,
+        sink=fields.pop("sink", sink),
+        ended=ended,
+        **fields,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact.audit.log import LogEntry
 from intact.audit.scores import Kind, ResponseScorer, TokenScore, kind_of, log_probability
 from intact.audit.tokens import Response, ResponseReader
-from intact.engine.scheduler import SCORED_ROWS
+from intact.engine.sequence import SCORED_ROWS
 from intact.library import Model
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from intact.bench.passage import Passage
-from intact.engine.sequence import Event, Request
+from intact.engine.request import Event, GenerateRequest
 from intact.numerics.sampling import branch_key, make_sampling
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def samples(count: int, length: int, answer: int) -> Workload:
 def forks(count: int, length: int) -> Workload:
     """Seconds to fork one sample after its prompt, to let all branches draw once, to drop them; bytes and pages."""
 
-    def sampled(model: Model, tokens: list[int]) -> Request:
+    def sampled(model: Model, tokens: list[int]) -> GenerateRequest:
         """Return a request that has drawn its first token."""
         drawn: list[Event] = []
         request = _request(tokens, 8, drawn.append)
@@ -147,7 +147,7 @@ def mixed(requests: int, longest: int, answer: int, gap: int) -> Workload:
     """
 
     def run(model: Model, passage: Passage) -> list[Metric]:
-        engine, stamps, added = model.engine, list[list[float]](), list[Request]()
+        engine, stamps, added = model.engine, list[list[float]](), list[GenerateRequest]()
         waiting = [(passage.piece(max(1, size)), max(1, new)) for size, new in mixed_lengths(requests, longest, answer)]
 
         def arrive() -> None:
@@ -183,14 +183,21 @@ def mixed_lengths(requests: int, longest: int, answer: int) -> list[tuple[int, i
     return [(longest >> (3 * i % 5), answer >> (i % 4)) for i in range(requests)]
 
 
-def _request(tokens: list[int], answer: int, notify: Callable[[Event], object]) -> Request:
+def _request(tokens: list[int], answer: int, notify: Callable[[Event], object]) -> GenerateRequest:
     """Return a request for a sample at temperature 1 that ends only when it has its number of tokens."""
 
     def sink(event: Event) -> None:
         notify(event)
 
     sampling = make_sampling(1.0, 0, 1.0, 0.0)
-    return Request(np.array(tokens, np.int32), _keys(1), sampling, answer, sink, lambda *_: None)
+    return GenerateRequest(
+        prompt=np.array(tokens, np.int32),
+        keys=_keys(1),
+        sampling=sampling,
+        limit=answer,
+        sink=sink,
+        ended=lambda *_: None,
+    )
 
 
 def _keys(count: int) -> list[int]:

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from intact.conformance.kernels import Kernels, results
 from intact.conformance.synthetic import PAGE, Case, cases, random_bytes
 from intact.engine.engine import Engine
-from intact.engine.sequence import Event, Request
+from intact.engine.model import prompt_id
+from intact.engine.request import Event, GenerateRequest
 from intact.executors.base import Executor
-from intact.library import prompt_id
 from intact.models.program import Program
 from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
@@ -118,7 +118,10 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
         def sink(event: Event) -> None:
             _update(sha, [event.token, event.logprob])
 
-        engine.add(Request(np.array(tokens, np.int32), [key], sampling, count, sink, lambda *_: None))
+        prompt = np.array(tokens, np.int32)
+        engine.add(
+            GenerateRequest(prompt=prompt, keys=[key], sampling=sampling, limit=count, sink=sink, ended=lambda *_: None)
+        )
         while engine.step():
             pass
     return sha.hexdigest()

@@ -1,4 +1,4 @@
-"""The KV cache as a tree: full pages in an index by their tokens, and each sequence's own last pages."""
+"""The KV cache: counted pages under a hard cap, an index of full pages by their tokens, and page tables."""
 
 from __future__ import annotations
 
@@ -8,16 +8,113 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.pages import PagePool
+from intact.errors import ParameterError
+from intact.executors.base import Executor
 
+UNLIMITED = 1 << 62
 Text = Callable[[int, int], bytes]
 """The tokens of a sequence from one position to another, as bytes of int32."""
+
+
+class OutOfPagesError(Exception):
+    """All pages that the cap allows are held."""
+
+
+class PagePool:
+    """Page numbers with counted references; the executor owns the memory, which grows as needed up to the cap.
+
+    Parameters
+    ----------
+    limit : int, optional
+        The most bytes of all pages together; by default as many as the machine gives.
+
+    Attributes
+    ----------
+    most, capacity : int
+        Pages that the limit allows, and of these what the machine had when it was last asked.
+    """
+
+    def __init__(self, executor: Executor, limit: int | None = None) -> None:
+        self._executor = executor
+        self.page_size, self.page_bytes = executor.page_size, executor.page_bytes
+        self.most = self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
+        if self.capacity < 1:
+            raise ParameterError(
+                f"a KV cache of {limit:,} bytes holds no page: "
+                f"one of {self.page_size} positions has {self.page_bytes:,}"
+            )
+        self._references: list[int] = []
+        self._free: list[int] = []
+
+    @property
+    def used(self) -> int:
+        """Pages that are held."""
+        return len(self._references) - len(self._free)
+
+    @property
+    def free(self) -> int:
+        """Pages that may still be allocated."""
+        return self.capacity - self.used
+
+    def allocate(self) -> int:
+        """Return a page held once.
+
+        Raises
+        ------
+        OutOfPagesError
+            If the cap is reached, or the machine has no more memory; the cap is then what there is, until `retry`.
+        """
+        if not self._free:
+            self._grow()
+        page = self._free.pop()
+        self._references[page] = 1
+        return page
+
+    def retry(self) -> None:
+        """Set the cap to the configured one again, after the machine had less memory."""
+        self.capacity = self.most
+
+    def _grow(self) -> None:
+        first = len(self._references)
+        count = min(max(4, first // 16), self.capacity - first)
+        if not count:
+            raise OutOfPagesError
+        try:
+            self._executor.reserve_pages(first + count)
+        except MemoryError:
+            self.capacity = first
+            raise OutOfPagesError from None
+        self._references += [0] * count
+        self._free += range(first + count - 1, first - 1, -1)
+
+    def retain(self, page: int) -> None:
+        """Add a holder to a page."""
+        self._references[page] += 1
+
+    def release(self, page: int) -> None:
+        """Remove a holder from a page."""
+        self._references[page] -= 1
+        if not self._references[page]:
+            self._free.append(page)
+
+    def shared(self, page: int) -> bool:
+        """Return true if a page has more than one holder."""
+        return self._references[page] > 1
+
+    def own(self, page: int) -> int:
+        """Return the page itself if held once, else a copy, held once."""
+        if not self.shared(page):
+            return page
+        copy = self.allocate()
+        self._executor.copy_page(page, copy)
+        self.release(page)
+        return copy
 
 
 class Block:
     """A page whose tokens follow those of its parent; `holders` counts tables that end here and held children.
 
-    A page that is not full is an *end*: what a text left there, for another to copy. It has no holders and no children.
+    A page that is not full is an *end*: the end of a text, for another text to copy. It has no holders and no children.
     """
 
     __slots__ = ("children", "ends", "holders", "page", "parent", "tokens")
@@ -30,7 +127,7 @@ class Block:
 
 
 class PrefixIndex:
-    """A radix tree over tokens, a page an edge. What no sequence holds stays until its pages are needed.
+    """A radix tree over tokens, a page an edge. Pages that no sequence holds stay until they are needed.
 
     Parameters
     ----------
@@ -47,7 +144,7 @@ class PrefixIndex:
         self._leaves: OrderedDict[Block, None] = OrderedDict()  # idle, without children; least recently used first
 
     def add(self, parent: Block, tokens: bytes, page: int) -> Block:
-        """The block of a full page, which the index takes over; an older one with the same tokens serves as well."""
+        """Return the block of a full page, which the index takes over; an older one with the same tokens is reused."""
         found = parent.children.get(tokens)
         if found is not None:
             self.pool.release(page)
@@ -64,12 +161,12 @@ class PrefixIndex:
         self.use_end(block)
 
     def use_end(self, block: Block) -> None:
-        """Note that an end has been of use."""
+        """Mark an end as recently used."""
         self._leaves[block] = None
         self._leaves.move_to_end(block)
 
     def hold(self, block: Block) -> None:
-        """One more table ends in the block."""
+        """Add a table that ends in the block."""
         while block.parent is not None:
             block.holders += 1
             if block.holders > 1:
@@ -79,7 +176,7 @@ class PrefixIndex:
             block = block.parent
 
     def release(self, block: Block) -> None:
-        """One table less ends in the block."""
+        """Remove a table that ended in the block."""
         while block.parent is not None:
             block.holders -= 1
             if block.holders:
@@ -92,7 +189,7 @@ class PrefixIndex:
             block = block.parent
 
     def evict(self, pages: int) -> int:
-        """Give up to so many idle pages back, the least recently used first; how many it were."""
+        """Release up to so many idle pages, the least recently used first; return how many."""
         done = 0
         while done < pages and self._leaves:
             parent = self._remove(next(iter(self._leaves)))
@@ -147,11 +244,11 @@ class PageTable:
         return self._pages
 
     def known(self, text: Text, limit: int) -> int:
-        """Positions that `match` would gain; nothing is taken over."""
+        """Return the positions that `match` would gain; nothing is taken over."""
         return self._walk(text, limit)[1] * self.index.pool.page_size
 
     def match(self, text: Text, limit: int) -> int:
-        """Take over cached blocks that go on with the text, as far as `limit`; the positions gained."""
+        """Take over cached blocks that go on with the text, as far as `limit`; return the positions gained."""
         block, count = self._walk(text, limit)
         if not count:
             return 0
@@ -163,7 +260,7 @@ class PageTable:
         return gained
 
     def _walk(self, text: Text, limit: int) -> tuple[Block, int]:
-        """The last of the cached blocks that go on with the text, and how many they are."""
+        """Return the last of the cached blocks that go on with the text, and their number."""
         size, block, start = self.index.pool.page_size, self.block, self.length
         if self.tail or not self.index.keep:
             return block, 0
@@ -173,7 +270,7 @@ class PageTable:
         return block, count
 
     def match_end(self, text: Text, limit: int) -> int:
-        """Take over what another text left in a page that it did not fill; the positions gained."""
+        """Take over a page that another text left partly filled; return the positions gained."""
         start, block, pool = self.length, self.block, self.index.pool
         if self.tail or not block.ends:
             return 0
@@ -188,7 +285,7 @@ class PageTable:
         return 0
 
     def leave_end(self, text: Text) -> None:
-        """Let the index have the last page, which is not full, before the table is dropped."""
+        """Give the last page, which is not full, to the index, before the table is dropped."""
         pool = self.index.pool
         filled = self.length % pool.page_size
         if not filled or not self.index.keep:
@@ -199,14 +296,14 @@ class PageTable:
         self.index.add_end(self.block, text(self.length - filled, self.length), page)
 
     def missing(self, positions: int) -> int:
-        """Pages that `reserve` would allocate."""
+        """Return the pages that `reserve` would allocate."""
         pool = self.index.pool
         filled = self.length % pool.page_size
         copy = filled and pool.shared(self.tail[self.length // pool.page_size - self.depth])
         return max(0, -(-(self.length + positions) // pool.page_size) - self.held) + bool(copy)
 
     def reserve(self, positions: int) -> NDArray[np.int32]:
-        """Make so many positions after the filled ones writable; all pages.
+        """Make so many positions after the filled ones writable; return all pages.
 
         Raises
         ------
@@ -244,7 +341,7 @@ class PageTable:
         self.tail, self._pages = self.tail[full:], None
 
     def fork(self) -> PageTable:
-        """A second table with the same contents."""
+        """Return a second table with the same contents."""
         table = PageTable(self.index)
         pool = self.index.pool
         table.block, table.depth, table.length = self.block, self.depth, self.length
@@ -256,7 +353,7 @@ class PageTable:
         return table
 
     def drop(self) -> None:
-        """Give everything back; the table is empty afterwards."""
+        """Release everything; the table is empty afterwards."""
         for page in self.tail:
             self.index.pool.release(page)
         self.index.release(self.block)

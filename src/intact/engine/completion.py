@@ -1,17 +1,20 @@
-"""From drawn tokens to text: completions, pieces of streams, and where they end."""
+"""From parameters to a request, and from drawn tokens to text: jobs, completions and chunks of streams."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, TypedDict
 
+import numpy as np
+
+from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.engine.sequence import Event, Finish
+from intact.engine.sampling.state import make_rules
 from intact.text import StopStrings, Tokenizer
 
-if TYPE_CHECKING:
-    from intact.receipts.document import Receipt
-
+Receipt: TypeAlias = Any
+"""An `intact.receipts.document.Receipt`, which is of a higher storey."""
 LOGPROB_SCALE = 1 << 24
 
 
@@ -22,21 +25,21 @@ class Completion:
     Attributes
     ----------
     text : str
-        What was written, without the token or string that ended it.
+        The text, without the token or string that ended it.
     tokens : tuple of int
         All tokens that were drawn, the one that ended it included.
     logprobs : tuple of int or None
-        Natural log-probability of each token under the model (temperature 1), times 2^24; None unless asked for.
+        Natural log-probability of each token under the model (temperature 1), times 2^24; None unless requested.
     finish : {'stop', 'length', 'context', 'cancelled', 'error'}
         An end token or stop string, `max_tokens`, the context's end; or it was cancelled, or `error` ended it.
     prompt_tokens : int
         Tokens of the prompt.
     top : tuple or None
-        For each token the likeliest ones there, as (token, log-probability times 2^24); None unless asked for.
+        For each token the likeliest ones there, as (token, log-probability times 2^24); None unless requested.
     error : Exception or None
-        What ended it before its time.
+        The error that ended it early.
     receipt : Receipt or None
-        By which others can verify it (docs/receipts.md); None unless asked for, and where it was cut short.
+        The receipt, by which others can verify it (docs/receipts.md); None unless requested, or if it was cut short.
     """
 
     text: str
@@ -64,7 +67,7 @@ class Chunk:
 
 
 class Writer:
-    """Turns a sample's tokens into text and finds its end."""
+    """Turns the tokens of a sample into text, and finds its end."""
 
     __slots__ = (
         "_detokenizer",
@@ -94,42 +97,42 @@ class Writer:
         self.error: Exception | None = None
 
     def push(self, event: Event, at_limit: Finish | None) -> str:
-        """Take a token: the text that is certain now. `at_limit`: why it is the last in any case."""
+        """Take a token and return the text that is certain now; `at_limit` is why it is the last in any case."""
         token = event.token
         self.tokens.append(token)
         self.logprobs.append(event.logprob)
         if event.top:
             self.top.append(event.top)
         ended = token in self._ends
-        piece = ""
+        chunk = ""
         if ended:
-            piece = self._detokenizer.flush()
+            chunk = self._detokenizer.flush()
         elif token < self._size:  # the rows of an embedding may be more, to pad it
-            piece = self._detokenizer.push(token)
+            chunk = self._detokenizer.push(token)
         if ended or at_limit or self._watched:
-            piece = self._cut(piece, ended, at_limit)
-        self.text.append(piece)
-        return piece
+            chunk = self._cut(chunk, ended, at_limit)
+        self.text.append(chunk)
+        return chunk
 
     def _cut(self, text: str, ended: bool, at_limit: Finish | None) -> str:
-        """What may be shown of a piece that may be the last, and whether it is."""
-        piece, stopped = self._stops.push(text)
+        """Return the certain part of a chunk that may be the last, and set `finish` if it is."""
+        chunk, stopped = self._stops.push(text)
         if at_limit and not stopped and not ended:
             more, stopped = self._stops.push(self._detokenizer.flush())
-            piece += more
+            chunk += more
         self.finish = "stop" if stopped or ended else at_limit
         if self.finish and not stopped:
-            piece += self._stops.flush()
-        return piece
+            chunk += self._stops.flush()
+        return chunk
 
     def end(self, finish: Finish, error: Exception | None) -> None:
-        """Note why the sample ended; what was held back counts as text, if no token said that it is none."""
+        """Set the reason of the end; text that was held back counts, unless an end token or stop string came."""
         if self.finish is None:
             self.text += [self._stops.push(self._detokenizer.flush())[0], self._stops.flush()]
         self.finish, self.error = finish, error
 
     def completion(self, prompt_tokens: int, logprobs: bool) -> Completion:
-        """What was written."""
+        """Return the text so far as a completion."""
         return Completion(
             "".join(self.text),
             tuple(self.tokens),
@@ -139,3 +142,110 @@ class Writer:
             tuple(self.top) if self.top else None,
             self.error,
         )
+
+
+Listener = Callable[[int, "Chunk | None"], None]
+"""Called with each chunk of a sample, and with None once the sample has ended."""
+
+
+class Recorder(Protocol):
+    """Sees each token with the input of the head, and makes receipts of answers."""
+
+    def watch(self, event: Event) -> Finish | None:
+        """Take a token that was drawn; return a reason to end its sample with it, or None."""
+
+    def receipt(self, sample: int, completion: Completion) -> Receipt | None:
+        """Return the receipt of a complete answer."""
+
+
+class JobOptions(TypedDict, total=False):
+    """The arguments of `Job` that have defaults."""
+
+    priority: int
+    draft: bool
+    listen: Listener | None
+    recorder: Recorder | None
+    known: Sequence[Sequence[int]] | None
+
+
+class Job:
+    """A request to continue a prompt, the text of its samples so far, and a listener to notify of each chunk.
+
+    Parameters
+    ----------
+    keys : list of int
+        The random key of each sample.
+    context, vocabulary : int
+        Of the model: the most positions of a sequence, and the outputs of its head.
+    known : sequence of int for each sample, optional
+        The tokens that are expected, to be checked.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        parameters: SamplingParameters,
+        prompt: Sequence[int],
+        *,
+        keys: list[int],
+        context: int,
+        vocabulary: int,
+        priority: int = 0,
+        draft: bool = True,
+        listen: Listener | None = None,
+        recorder: Recorder | None = None,
+        known: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        room = context - len(prompt)
+        self._tokenizer, self._parameters, self._listen, self._recorder = tokenizer, parameters, listen, recorder
+        self.writers: dict[int, Writer] = {}
+        fields: dict[str, Any] = {
+            "prompt": np.array(prompt, np.int32),
+            "keys": keys,
+            "sampling": parameters.sampling,
+            "limit": min(parameters.max_tokens, room),
+            "sink": self._sink,
+            "ended": self._ended,
+            "at_limit": "length" if parameters.max_tokens <= room else "context",
+            "priority": priority,
+            "top": parameters.top_logprobs,
+            "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)) if parameters.has_rules else None,
+            "heads": recorder is not None,
+        }
+        self.request: Request
+        if known is None:
+            self.request = GenerateRequest(**fields, draft=draft)
+        else:
+            self.request = ReplayRequest(**fields, known=[np.array(tokens, np.int32) for tokens in known])
+
+    @property
+    def done(self) -> bool:
+        """True if all samples have ended."""
+        return self.request.live == 0
+
+    def completion(self, sample: int, logprobs: bool) -> Completion:
+        """Return the text of a sample so far."""
+        completion = self._writer(sample).completion(len(self.request.prompt), logprobs)
+        if self._recorder is None:
+            return completion
+        return replace(completion, receipt=self._recorder.receipt(sample, completion))
+
+    def _writer(self, sample: int) -> Writer:
+        writer = self.writers.get(sample)
+        if writer is None:
+            writer = self.writers[sample] = Writer(self._tokenizer, self._parameters)
+        return writer
+
+    def _sink(self, event: Event) -> Finish | None:
+        request, writer = self.request, self._writer(event.sample)
+        stopped = self._recorder.watch(event) if self._recorder is not None else None
+        chunk = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
+        if self._listen is not None:
+            receipt = self.completion(event.sample, False).receipt if writer.finish else None
+            self._listen(event.sample, Chunk(chunk, event.token, event.logprob, event.top, receipt))
+        return writer.finish or stopped
+
+    def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
+        self._writer(sample).end(finish, error)
+        if self._listen is not None:
+            self._listen(sample, None)

@@ -1,4 +1,4 @@
-"""Who steps the engine: threads that wait for their own requests, in turn, and one in the background for coroutines."""
+"""One engine for many threads and coroutines: whoever waits for tokens runs steps, under a fair lock."""
 
 from __future__ import annotations
 
@@ -24,98 +24,103 @@ _LOG = logging.getLogger("intact")
 LINGER = 2.0  # seconds that the background thread waits for more to do before it ends
 
 
-class _Place:
-    """A thread's place in the line for a turn; its gate opens when it comes first."""
+class _Waiter:
+    """A thread in the queue for a lock; `granted` is released when it comes first."""
 
     def __init__(self) -> None:
-        self.thread, self.gate = threading.get_ident(), threading.Lock()
-        self.gate.acquire()
+        self.thread, self.granted = threading.get_ident(), threading.Lock()
+        self.granted.acquire()
 
 
-class Turn:
-    """A lock that serves those who wait in the order of their coming; Python's own lets one thread take it for ever.
+class FairLock:
+    """A lock that serves threads in order of arrival; Python's own may go to one thread again and again.
 
-    Who is first in the line has it. To come and to go are one operation each, which no interrupt can tear, and to open
-    the gate of who is first is always right, so that it may be done twice.
+    The first in the queue holds it. Entering and leaving the queue are one operation each, so that no interrupt can
+    leave them half done, and granting the lock to the first is always right, so that it may happen twice.
+
+    Attributes
+    ----------
+    broken : bool
+        If true, nobody can have it: a fork caught the engine in a step.
     """
 
     def __init__(self) -> None:
-        self._line: deque[_Place] = deque()
-        self._moving = set[int]()  # threads that are taking the turn, or giving it back
-        self.torn = False  # whether nobody can have it: a fork caught the engine in a step
+        self._queue: deque[_Waiter] = deque()
+        self._changing = set[int]()  # threads that are acquiring or releasing the lock
+        self.broken = False
 
     @property
-    def mine(self) -> bool:
-        """Whether this very thread has the turn."""
+    def owned(self) -> bool:
+        """True if this thread holds the lock."""
         first = self._first
         return first is not None and first.thread == threading.get_ident()
 
     @property
-    def barred(self) -> bool:
-        """Whether this very thread cannot ask for the turn: it has it, or is taking it or giving it back.
+    def unavailable(self) -> bool:
+        """True if this thread cannot wait for the lock: it holds it, or is acquiring or releasing it.
 
-        A collector may strike in the midst of either, and close what asks.
+        The garbage collector may run in the midst of either, and close a stream that needs the lock.
         """
-        return self.mine or threading.get_ident() in self._moving
+        return self.owned or threading.get_ident() in self._changing
 
     @property
-    def taken(self) -> bool:
-        """Whether any thread has it."""
-        return bool(self._line)
+    def locked(self) -> bool:
+        """True if any thread holds it."""
+        return bool(self._queue)
 
     def check(self) -> None:
-        """Refuse the turn of an engine that a fork has caught in a step."""
-        if self.torn:
+        """Raise if a fork caught the engine in a step."""
+        if self.broken:
             raise RuntimeError(
                 "this process was forked while the model was at work: load it here, or fork when it has nothing to do"
             )
 
     def __enter__(self) -> None:
         self.check()
-        if self.mine:
+        if self.owned:
             raise RuntimeError(
                 "the engine is in use by this very thread, inside `exclusive` or in a sink, which cannot start "
                 "another request: leave it first"
             )
-        place = _Place()
+        waiter = _Waiter()
         try:
             try:
-                self._moving.add(place.thread)
-                self._line.append(place)
-                if self._first is not place:
-                    place.gate.acquire()
+                self._changing.add(waiter.thread)
+                self._queue.append(waiter)
+                if self._first is not waiter:
+                    waiter.granted.acquire()
             finally:
-                self._moving.discard(place.thread)
-        except BaseException:  # interrupted: leave the line, or pass on a turn that has just come
-            self._leave(place)
+                self._changing.discard(waiter.thread)
+        except BaseException:  # interrupted: leave the queue, or pass on the lock if it has just come
+            self._leave(waiter)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        place = self._line[0]
+        waiter = self._queue[0]
         try:
             try:
-                self._moving.add(place.thread)
-                self._leave(place)
+                self._changing.add(waiter.thread)
+                self._leave(waiter)
             finally:
-                self._moving.discard(place.thread)
-        except BaseException:  # interrupted: the next must have its turn nevertheless
-            self._leave(place)
+                self._changing.discard(waiter.thread)
+        except BaseException:  # interrupted: the next must get the lock nevertheless
+            self._leave(waiter)
             raise
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, waiter: _Waiter) -> None:
         with suppress(ValueError):  # it has left
-            self._line.remove(place)
+            self._queue.remove(waiter)
         first = self._first
         if first is not None:
-            with suppress(RuntimeError):  # its gate is open
-                first.gate.release()
+            with suppress(RuntimeError):  # it is granted already
+                first.granted.release()
 
     @property
-    def _first(self) -> _Place | None:
+    def _first(self) -> _Waiter | None:
         try:
-            return self._line[0]
+            return self._queue[0]
         except IndexError:
             return None
 
@@ -125,26 +130,26 @@ class EngineDriver:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._news: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
+        self._notifications: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
         self._set_up()
-        engine.after = partial(_announce, self._news)  # not of `self`: an engine shall not keep its driver
+        engine.after = partial(_deliver, self._notifications)  # not of `self`: an engine must not keep its driver alive
         _DRIVERS.add(self)
 
     def _set_up(self) -> None:
-        self.turn = Turn()
+        self.lock = FairLock()
         self._posted: deque[tuple[Callable[[], None], bool]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._asked = self._stopped = False
+        self._requested = self._stopped = False
 
     def forked(self) -> None:
-        """Go on in a process that was forked, where no other thread is."""
-        torn = self.turn.taken and self.engine.busy
+        """Continue in a process that was forked, where no other thread is."""
+        broken = self.lock.locked and self.engine.busy
         lasting = [(task, True) for task, stays in self._posted if stays]
         self._set_up()
         self._posted += lasting
-        self._news.clear()
-        self.turn.torn = torn
+        self._notifications.clear()
+        self.lock.broken = broken
 
     def stop(self) -> None:
         """End the background thread after its step: the interpreter is about to end."""
@@ -155,66 +160,66 @@ class EngineDriver:
             thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Step, in turn with others, until `done`."""
+        """Step, alternating with other threads, until `done`."""
         while not done():
-            with self.turn:
+            with self.lock:
                 self._drain()
                 idle = not done() and not self.engine.step()
             if idle:
-                time.sleep(0.001)  # somebody else must act first
+                time.sleep(0.001)  # another thread must act first
 
     def post(self, task: Callable[[], None], lasting: bool = False) -> None:
-        """Have the background thread do something between steps, and then step as long as the engine is busy.
+        """Run a task between steps in the background thread, which then steps as long as the engine is busy.
 
-        What is `lasting` is also done in a process that is forked before.
+        A `lasting` task also runs in a process that is forked before it ran.
         """
-        self.turn.check()
+        self.lock.check()
         with self._wake:
             self._posted.append((task, lasting))
-            self._asked = True  # still so when another thread has done it
+            self._requested = True  # also if another thread runs it
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="intact-engine", daemon=True)
                 self._thread.start()
             self._wake.notify()
 
-    def tell(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
-        """Have an event loop do something once the step is over; for sinks, and whoever else has the turn.
+    def notify(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
+        """Run a task in an event loop once the step is over; for sinks, and others that hold the lock.
 
-        All that a step has to tell wakes the loop once. Each wake-up takes a system call, and Python's lock from the
+        All notifications of a step wake the loop once. Each wake-up takes a system call, and Python's lock from the
         thread that steps.
         """
-        self._news.setdefault(loop, []).append(task)
+        self._notifications.setdefault(loop, []).append(task)
 
     def _drain(self) -> None:
         while self._posted:
             try:
                 self._posted.popleft()[0]()
-            except Exception:  # it was posted by somebody else than who comes along here
+            except Exception:  # another thread posted it
                 _LOG.exception("a task for the engine failed")
 
     def _work(self) -> None:
         while not self._stopped:
-            self._asked = False
-            with self.turn:
+            self._requested = False
+            with self.lock:
                 self._drain()
                 try:
                     rows = self.engine.step()
-                except Exception as error:  # whoever waits must hear of it
+                except Exception as error:  # those that wait must get the error
                     _LOG.exception("a step failed")
                     self.engine.close(error)
                     rows = 0
             if rows:
                 continue
             with self._wake:
-                if not self._asked and not self._stopped and not self._wake.wait(LINGER) and not self._asked:
+                if not self._requested and not self._stopped and not self._wake.wait(LINGER) and not self._requested:
                     self._thread = None
                     return
 
 
-def _announce(news: dict[AbstractEventLoop, list[Callable[[], None]]]) -> None:
-    while news:
-        loop, tasks = news.popitem()
-        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+def _deliver(notifications: dict[AbstractEventLoop, list[Callable[[], None]]]) -> None:
+    while notifications:
+        loop, tasks = notifications.popitem()
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_do, tasks)
 
 

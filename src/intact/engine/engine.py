@@ -1,4 +1,4 @@
-"""Steps: plan, run, draw. Prompts, samples and drafts share them; no token depends on what shares a step."""
+"""The engine's steps: plan, run, draw. Prompts, samples and drafts share them; no token depends on company."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.cache import PageTable, PrefixIndex
+from intact.engine.cache import PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Tree
 from intact.engine.draft.drafting import Drafting, Observation
-from intact.engine.pages import PagePool
-from intact.engine.replay import Replay, known_chains
-from intact.engine.run import Run
-from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError, Work, work_of
-from intact.engine.scoring import Recital
-from intact.engine.sequence import Event, Finish, Request, Sample, Sequence
+from intact.engine.replay import ReplayRun, known_chains
+from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
+from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
+from intact.engine.scoring import ScoreRun
+from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, work_of
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Chunk, Executor
 
@@ -43,14 +42,14 @@ class Engine:
     cache_bytes : int, optional
         The most bytes of all pages together.
     prefix_cache : bool
-        Whether pages outlive their sequences, for others that begin with the same tokens.
+        If true, pages outlive their sequences, for others that begin with the same tokens.
     drafting : Drafting, optional
-        Guesses at what sequences will draw, to be checked along.
+        Guesses at what sequences will draw, which are checked along.
 
     Attributes
     ----------
     after : callable
-        Called when all sinks have been told: at the end of each step, and of what ends samples between steps.
+        Called after all sinks: at the end of each step, and when samples end between steps.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Engine:
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
-        self.line = self.scheduler.line
+        self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
         self._reading = 0  # texts that `prefill` runs through
@@ -77,8 +76,8 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether a sequence could take part in a step, or a text is run through the model."""
-        return self._reading > 0 or any(not sequence.request.paused for sequence in self.line)
+        """True if a sequence could take part in a step, or a text is run through the model."""
+        return self._reading > 0 or any(not sequence.request.paused for sequence in self.queue)
 
     @property
     def held(self) -> int:
@@ -86,7 +85,7 @@ class Engine:
         return self.pool.used - self.index.idle
 
     def check(self, prompt: Tokens[int] | NDArray[np.int32]) -> None:
-        """Refuse a prompt that cannot run.
+        """Raise if a prompt cannot run.
 
         Raises
         ------
@@ -111,18 +110,18 @@ class Engine:
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:
-        """Branch a live sample of a request: new samples go on from its text with keys of their own; their numbers.
+        """Branch a live sample of a request into new samples with keys of their own; return their numbers.
 
         Nothing is computed or copied until they draw different tokens.
 
         Raises
         ------
         ParameterError
-            If the sample has ended, its tokens are known ahead, or a sink asks, whose step is not over.
+            If the sample has ended, its tokens are known ahead, or a sink calls this: its step is not over.
         """
         if self._stepping:
             raise ParameterError("a sink cannot fork: its step is not over")
-        if request.known is not None or request.scored is not None:
+        if not isinstance(request, GenerateRequest):
             raise ParameterError("a request whose tokens are known ahead cannot be forked")
         sequence = self._find(request, sample)
         if sequence is None:
@@ -137,33 +136,33 @@ class Engine:
     def cancel(self, request: Request, samples: Tokens[int] | None = None) -> None:
         """End samples (all, if none are named) that have not ended; pages that only they held are free at once.
 
-        Asked for by a sink, in the midst of a step, it is done at the step's end.
+        Called by a sink, in a step, it takes effect at the step's end.
         """
         if self._stepping:
             self._cancelled.append((request, samples))
             return
         ending = None if samples is None else set(samples)
-        for sequence in self.line.of(request):
+        for sequence in self.queue.of(request):
             gone = [s for s in sequence.samples if ending is None or s.number in ending]
             if gone:
                 self._end(sequence, gone, "cancelled")
         self.after()
 
     def preempt(self, request: Request | None = None) -> None:
-        """Take the pages of all sequences (of a request); they will be computed again, to the same bits."""
-        for sequence in list(self.line.running):
+        """Preempt all sequences (of a request): their pages are released, and computed again to the same bits."""
+        for sequence in list(self.queue.running):
             if request in (None, sequence.request):
                 self.scheduler.preempt(sequence)
 
     def close(self, error: Exception | None = None) -> None:
-        """End everything, by an error if one is given, and give all pages back."""
-        for sequence in list(self.line):
+        """End everything, by an error if one is given, and release all pages."""
+        for sequence in list(self.queue):
             self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         self.index.evict(self.index.idle)
         self.after()
 
     def step(self) -> int:
-        """Run one step; the rows it had, 0 if nothing could run."""
+        """Run one step; return the rows it had, 0 if nothing could run."""
         self._stepping = True
         try:
             return self._step()
@@ -179,7 +178,7 @@ class Engine:
             runs, chunks, wanted = self._lay_out(works, draft)
             try:
                 observation = self._draw(self.executor.step(chunks, wanted), runs)
-            except Exception as error:  # what one sequence causes shall not end the others, nor a draft its own
+            except Exception as error:  # an error of one sequence must not end the others, nor that of a draft its own
                 for run in runs:
                     run.sequence.renew()
                 if not any(run.tree for run in runs):
@@ -190,13 +189,13 @@ class Engine:
             self._count(runs, rows)
             try:
                 self._take(runs, observation)
-            except BaseException as error:  # an interrupt: who has been told what is not known any more
+            except BaseException as error:  # an interrupt: it is unknown which sinks were called
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
             return rows
         return 0
 
-    def _plan(self) -> list[Work]:
+    def _plan(self) -> list[SequenceWork]:
         while True:
             try:
                 works = self.scheduler.plan()
@@ -214,8 +213,8 @@ class Engine:
             if not refused:
                 return works
 
-    def _shrink(self, works: list[Work], error: Exception) -> list[Work]:
-        """Half the work of a step that failed, be it for want of memory; what cannot run even alone ends."""
+    def _shrink(self, works: list[SequenceWork], error: Exception) -> list[SequenceWork]:
+        """Return half the work of a step that failed, perhaps for lack of memory; end what fails even alone."""
         if len(works) > 1:
             return works[: len(works) // 2]
         sequence, count = works[0][:2]
@@ -224,14 +223,16 @@ class Engine:
         self._end(sequence, list(sequence.samples), "error", error)
         return []
 
-    def _lay_out(self, works: list[Work], draft: bool) -> tuple[list[Run], list[Chunk], NDArray[np.int64]]:
-        """The rows of a step."""
-        runs: list[Run] = []
+    def _lay_out(
+        self, works: list[SequenceWork], draft: bool
+    ) -> tuple[list[SequenceRun], list[Chunk], NDArray[np.int64]]:
+        """Return the runs, chunks and wanted rows of a step."""
+        runs: list[SequenceRun] = []
         chunks: list[Chunk] = []
         wanted: list[int] = []
         row = 0
         trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
-        if draft:
+        if draft and any(isinstance(work.sequence.request, ReplayRequest) for work in works):
             spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
             trees |= known_chains(works, self.scheduler, spare)
         for work in works:
@@ -243,14 +244,14 @@ class Engine:
                 parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
             chunks.append(Chunk(table.length, tokens, table.pages, parents))
             runs.append(_kind(sequence.request, tree)(work, tree, len(wanted)))
-            if isinstance(runs[-1], Recital):
+            if isinstance(runs[-1], ScoreRun):
                 wanted += range(row + count - len(runs[-1].given), row + count)
             elif work.completes:
                 wanted += range(row + count - 1, row + len(tokens))
             row += len(tokens)
         return runs, chunks, np.array(wanted, np.int64)
 
-    def _count(self, runs: list[Run], rows: int) -> None:
+    def _count(self, runs: list[SequenceRun], rows: int) -> None:
         c = self.counters
         c.steps += 1
         c.rows += rows
@@ -264,8 +265,8 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, logits: NDArray[np.int32], runs: list[Run]) -> Observation | None:
-        """Let the runs that complete draw, nothing of it taken yet: all that an executor may fail at."""
+    def _draw(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> Observation | None:
+        """Draw for the runs that complete, without changing sequences yet: all that an executor may fail at."""
         drawing = walking = [run for run in runs if run.completes]
         while walking:
             draws = [run.draws() for run in walking]
@@ -274,36 +275,36 @@ class Engine:
             walking = [
                 run for run, several in zip(walking, draws, strict=True) if run.take(list(islice(drawn, len(several))))
             ]
-        recitals = [run for run in runs if isinstance(run, Recital)]
-        for run in recitals:
+        scoring = [run for run in runs if isinstance(run, ScoreRun)]
+        for run in scoring:
             run.score(self.executor, logits)
-        self._add_tops(logits, [*drawing, *recitals])
+        self._add_tops(logits, [*drawing, *scoring])
         self._add_heads(drawing)
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
-    def _add_tops(self, logits: NDArray[np.int32], runs: list[Run]) -> None:
-        """Note the likeliest tokens along each path, where the request asked for them."""
-        asked = [run for run in runs if run.sequence.request.top]
-        if not asked:
+    def _add_tops(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
+        """Set the likeliest tokens along each path, where they are requested."""
+        wanted = [run for run in runs if run.sequence.request.top]
+        if not wanted:
             return
-        rows = np.array([run.first + row for run in asked for row in run.path], np.int64)
-        tokens, logprobs = self.executor.top(logits, rows, max(run.sequence.request.top for run in asked))
+        rows = np.array([run.first + row for run in wanted for row in run.path], np.int64)
+        tokens, logprobs = self.executor.top(logits, rows, max(run.sequence.request.top for run in wanted))
         likeliest = zip(tokens.tolist(), logprobs.tolist(), strict=True)
-        for run in asked:
+        for run in wanted:
             count = run.sequence.request.top
             run.tops = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in run.path]
 
-    def _add_heads(self, runs: list[Run]) -> None:
-        """Note what entered the head along each path, where the request asked for it."""
-        asked = [run for run in runs if run.sequence.request.heads]
-        if not asked:
+    def _add_heads(self, runs: list[SequenceRun]) -> None:
+        """Set the inputs of the head along each path, where they are requested."""
+        wanted = [run for run in runs if run.sequence.request.heads]
+        if not wanted:
             return
-        rows = np.array([run.first + row for run in asked for row in run.path], np.int64)
-        entered = iter(self.executor.head_inputs(rows))
-        for run in asked:
-            run.heads = [next(entered).tobytes() for _ in run.path]
+        rows = np.array([run.first + row for run in wanted for row in run.path], np.int64)
+        inputs = iter(self.executor.head_inputs(rows))
+        for run in wanted:
+            run.heads = [next(inputs).tobytes() for _ in run.path]
 
-    def _take(self, runs: list[Run], observation: Observation | None) -> None:
+    def _take(self, runs: list[SequenceRun], observation: Observation | None) -> None:
         if self.drafting is not None:
             self.drafting.report(runs, observation)
         for run in runs:
@@ -311,11 +312,11 @@ class Engine:
                 self._settle(run)
                 continue
             run.sequence.table.advance(run.rows, run.sequence.text)
-            if isinstance(run, Recital):
-                self._recite(run)
+            if isinstance(run, ScoreRun):
+                self._settle_scored(run)
 
-    def _settle(self, run: Run) -> None:
-        """Take what a run drew: along its path the samples stay together, at its end they part by token."""
+    def _settle(self, run: SequenceRun) -> None:
+        """Append what a run drew: along its path the samples stay together, at its end they part by token."""
         sequence, followed = run.sequence, run.followed
         first = position = sequence.length
         if followed:
@@ -328,7 +329,7 @@ class Engine:
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
                 if sample.number in ended:
                     continue
-                if self._tell(sequence.request, sample, Event(sample.number, token, logprob, position, top, head)):
+                if self._emit(sequence.request, sample, Event(sample.number, token, logprob, position, top, head)):
                     groups.setdefault(token, []).append(sample)
                 else:
                     ended.add(sample.number)
@@ -340,20 +341,20 @@ class Engine:
             self.scheduler.remove(sequence)
             return
         for fork in sequence.split(groups, self.scheduler.number):
-            self.line.add(fork)
+            self.queue.add(fork)
 
-    def _recite(self, run: Recital) -> None:
-        """Tell the tokens of a text that is scored; with the last it ends."""
+    def _settle_scored(self, run: ScoreRun) -> None:
+        """Report the tokens of a text that is scored; with the last it ends."""
         sequence = run.sequence
         (sample,) = sequence.samples
         for ((token, logprob),), top in zip(run.drawn, run.tops, strict=True):
             sequence.scored += 1
-            if not self._tell(sequence.request, sample, Event(sample.number, token, logprob, sequence.scored, top)):
+            if not self._emit(sequence.request, sample, Event(sample.number, token, logprob, sequence.scored, top)):
                 self.scheduler.remove(sequence)
                 return
 
-    def _follow(self, run: Run) -> None:
-        """Make the drafts that came true a part of the text."""
+    def _follow(self, run: SequenceRun) -> None:
+        """Append the accepted drafts to the text."""
         sequence, table = run.sequence, run.sequence.table
         slots = table.length + np.array(run.path, np.int32)
         targets = table.length + np.arange(len(run.path), dtype=np.int32)
@@ -361,8 +362,8 @@ class Engine:
             self.executor.move(table.pages, slots[moved], targets[moved])
         sequence.follow(run.followed, run.rules)
 
-    def _tell(self, request: Request, sample: Sample, event: Event) -> bool:
-        """Hand a token to the request; whether the sample goes on."""
+    def _emit(self, request: Request, sample: Sample, event: Event) -> bool:
+        """Hand a token to the request; return true if the sample goes on."""
         finish: Finish | None
         error: Exception | None = None
         try:
@@ -370,7 +371,7 @@ class Engine:
                 assert request.rules is not None
                 raise request.rules.dead_end(event.position - len(request.prompt))
             finish = request.sink(event)
-        except Exception as raised:  # whoever reads fails alone
+        except Exception as raised:  # an error of a reader ends its sample alone
             finish, error = "error", raised
         if finish is None and event.position + 1 >= request.end:
             finish = request.at_limit
@@ -390,11 +391,11 @@ class Engine:
         request.live -= 1
         try:
             request.ended(sample.number, finish, error)
-        except Exception:  # whoever listens fails alone
-            _LOG.exception("the end of sample %d could not be told", sample.number)
+        except Exception:  # an error of a listener affects nothing else
+            _LOG.exception("the callback for the end of sample %d failed", sample.number)
 
     def _find(self, request: Request, sample: int) -> Sequence | None:
-        for sequence in self.line.of(request):
+        for sequence in self.queue.of(request):
             if any(s.number == sample for s in sequence.samples):
                 return sequence
         return None
@@ -412,9 +413,9 @@ class Engine:
     def prefill(
         self, tokens: Tokens[int], rows: int | None = None
     ) -> Generator[tuple[list[Chunk], NDArray[np.int64]], None, None]:
-        """The steps that run a text through the model; its pages are free again afterwards. All rows are wanted.
+        """Yield the steps that run a text through the model, all rows wanted; its pages are free afterwards.
 
-        Nobody else may run steps meanwhile: others can lose their pages to it, but it cannot lose its own.
+        No other steps may run meanwhile: other sequences can lose their pages to it, but it cannot lose its own.
 
         Raises
         ------
@@ -430,13 +431,13 @@ class Engine:
                 if not self.scheduler.make_room(table, len(part)):
                     raise self._too_small(len(array))
                 yield [Chunk(start, part, table.pages)], np.arange(len(part))
-                table.length += len(part)  # never indexed: a text that is scored is not asked for again
+                table.length += len(part)  # not indexed: the text is not expected again
         finally:
             self._reading -= 1
             table.drop()
 
 
-def _kind(request: Request, tree: Tree | None) -> type[Run]:
-    if request.scored is not None:
-        return Recital
-    return Replay if tree is not None and request.known is not None else Run
+def _kind(request: Request, tree: Tree | None) -> type[SequenceRun]:
+    if isinstance(request, ScoreRequest):
+        return ScoreRun
+    return ReplayRun if tree is not None and isinstance(request, ReplayRequest) else SequenceRun

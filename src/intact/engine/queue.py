@@ -1,4 +1,4 @@
-"""Sequences in the order in which they are served: those that run, which hold pages, and those that wait."""
+"""The queue: sequences in the order of service, running ones, which hold pages, and waiting ones."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from heapq import merge
 
-from intact.engine.sequence import Request, Sequence
+from intact.engine.request import Request
+from intact.engine.sequence import Sequence
 
 
-class Line:
-    """Who runs and who waits, both in order: what a step costs does not grow with those who wait.
+class RequestQueue:
+    """Running and waiting sequences, both in order; the cost of a step does not grow with those that wait.
 
     Attributes
     ----------
     running, waiting : list of Sequence
-        Only who runs holds pages.
+        Only running ones hold pages.
     """
 
     def __init__(self) -> None:
@@ -30,16 +31,16 @@ class Line:
         return len(self.running) + len(self.waiting)
 
     def of(self, request: Request) -> list[Sequence]:
-        """A request's sequences."""
+        """Return the sequences of a request."""
         return list(self._of.get(request, ()))
 
     def add(self, sequence: Sequence) -> None:
-        """Take a sequence in, at its place."""
+        """Insert a sequence at its place."""
         insort(self._part(sequence), sequence, key=order)
         self._of.setdefault(sequence.request, {})[sequence] = None
 
     def remove(self, sequence: Sequence) -> None:
-        """Let a sequence go, its pages with it."""
+        """Remove a sequence, and release its pages."""
         self._take_out(sequence)
         sequence.preempt()
         others = self._of[sequence.request]
@@ -48,13 +49,13 @@ class Line:
             del self._of[sequence.request]
 
     def start(self, sequence: Sequence) -> None:
-        """Note that a sequence has its first pages."""
+        """Move a sequence that has its first pages to the running ones."""
         self._take_out(sequence)
         sequence.running = True
         insort(self.running, sequence, key=order)
 
     def stop(self, sequence: Sequence) -> None:
-        """Take a sequence's pages; it waits to be computed again."""
+        """Release a sequence's pages; it waits to be computed again."""
         self._take_out(sequence)
         sequence.preempt()
         insort(self.waiting, sequence, key=order)
@@ -70,5 +71,5 @@ class Line:
 
 
 def order(sequence: Sequence) -> tuple[int, int]:
-    """What the line is sorted by."""
+    """Return the sort key of a sequence."""
     return sequence.order

@@ -1,4 +1,4 @@
-"""Tokens that are known before they are drawn: a run that checks many of them at once, as scoring a text would."""
+"""Replay of known tokens: many are checked in one step, as scoring a text would."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.draft.base import Tree, make_chain
-from intact.engine.run import Drawn, Run
-from intact.engine.scheduler import Scheduler, Work
-from intact.engine.sequence import Sequence
+from intact.engine.request import ReplayRequest
+from intact.engine.scheduler import Scheduler
+from intact.engine.sequence import Drawn, Sequence, SequenceRun, SequenceWork
 from intact.numerics.sampling import Draw
 
 CHECKED_ROWS = 128
@@ -16,15 +16,15 @@ CHECKED_ROWS = 128
 ORIGIN = "known"
 
 
-def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Sequence, Tree]:
-    """What is known to follow the texts that a step completes, within its spare rows and the free pages."""
+def known_chains(works: list[SequenceWork], scheduler: Scheduler, spare: int) -> dict[Sequence, Tree]:
+    """Return the known continuations of the texts that a step completes, within its spare rows and the free pages."""
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
-        known = work.sequence.request.known
-        if known is None or not work.completes or spare < 1:
+        request = work.sequence.request
+        if not isinstance(request, ReplayRequest) or not work.completes or spare < 1:
             continue
-        tokens = _common(work.sequence, known, spare)
+        tokens = _common(work.sequence, request.known, spare)
         chain = make_chain(tokens, [1.0] * len(tokens), ORIGIN)
         if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + len(tokens)):
             found[work.sequence] = chain
@@ -33,7 +33,7 @@ def known_chains(works: list[Work], scheduler: Scheduler, spare: int) -> dict[Se
 
 
 def _common(sequence: Sequence, known: list[NDArray[np.int32]], most: int) -> list[int]:
-    """What all samples of a sequence are known to draw next, as far as they stay together."""
+    """Return the known next tokens of a sequence, as far as its samples stay together."""
     drawn = sequence.length - len(sequence.request.prompt)
     end = drawn + min(most, sequence.left - 1)
     first, *others = (known[sample.number][drawn:end] for sample in sequence.samples)
@@ -44,17 +44,17 @@ def _common(sequence: Sequence, known: list[NDArray[np.int32]], most: int) -> li
     return tokens
 
 
-class Replay(Run):
-    """A walk down a chain that is known to be right unless somebody lied: all its places draw at once.
+class ReplayRun(SequenceRun):
+    """A walk down a chain of known tokens: all its places draw at once.
 
-    What is drawn at a place is what a step of its own would have given there if the tokens before it came true; the
-    path ends at the first that did not, for any of the samples.
+    Each draw is the one that a step of its own would have made there, given the tokens before it; the path ends at the
+    first token that differs, for any of the samples.
     """
 
     __slots__ = ()
 
     def draws(self) -> list[Draw]:
-        """What the samples are to draw at every place of the chain."""
+        """Return the draws of the samples at every place of the chain."""
         assert self.tree is not None
         sequence, sampling = self.sequence, self.sequence.request.sampling
         rules = self.rules.ahead() if self.rules is not None else None
@@ -65,12 +65,12 @@ class Replay(Run):
             draws += [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
             if rules is not None and token is not None:
                 rules.add(token)
-                if not rules.allow():  # nothing follows: the next step will say so
+                if not rules.allow():  # nothing follows: the next step raises the error
                     break
         return draws
 
     def take(self, drawn: list[Drawn]) -> bool:
-        """Take the draws as far as they came true, and the first that did not."""
+        """Take the draws as far as they are as known, and the first that is not."""
         assert self.tree is not None
         each = len(self.sequence.samples)
         self.drawn = []

@@ -1,4 +1,4 @@
-"""Texts that are scored: their tokens are given, and told with their log-probabilities as if they had been drawn."""
+"""Scoring of texts: given tokens are reported with their log-probabilities, as if they had been drawn."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.run import Run, Top
-from intact.engine.sequence import Event, Finish, Request
+from intact.engine.request import Event, Finish, ScoreRequest
+from intact.engine.sequence import SequenceRun, Top
 from intact.executors.base import Executor
-from intact.numerics.sampling import make_sampling
 
 
-class Recital(Run):
-    """A piece of a text that is scored: a draw at each of its rows, whose outcome is given."""
+class ScoreRun(SequenceRun):
+    """A part of a text that is scored: at each of its rows a draw whose outcome is given."""
 
     __slots__ = ()
 
     @property
     def given(self) -> NDArray[np.int32]:
-        """The tokens that follow its rows, but for those that have been told."""
-        sequence = self.sequence
-        assert sequence.request.scored is not None
-        return sequence.request.scored[sequence.scored : sequence.table.length + self.rows]
+        """The tokens that follow its rows, without those that were reported before."""
+        sequence, request = self.sequence, self.sequence.request
+        assert isinstance(request, ScoreRequest)
+        return request.given[sequence.scored : sequence.table.length + self.rows]
 
     def score(self, executor: Executor, logits: NDArray[np.int32]) -> None:
-        """Take the given tokens as what was drawn."""
+        """Compute the log-probabilities of the given tokens, as of drawn ones."""
         tokens = self.given
         count = len(tokens)
         if count:
@@ -36,12 +35,12 @@ class Recital(Run):
 
 
 class Scoring:
-    """A request for the log-probabilities of a text, and what it was told.
+    """A request for the log-probabilities of a text, and its result.
 
     Parameters
     ----------
     top : int
-        How many of the likeliest tokens are wanted at each place.
+        The number of likeliest tokens to report at each place.
     listen : callable
         Called at the end.
     """
@@ -53,17 +52,17 @@ class Scoring:
         self._likeliest: list[Top] = []
         self._finish: Finish | None = None if len(text) > 1 else "length"  # nothing comes before the first
         self._error: Exception | None = None
-        self.request = Request(
-            text[:-1], [0], make_sampling(0.0), 1, self._sink, self._ended, draft=False, top=top, scored=text[1:]
+        self.request = ScoreRequest(
+            prompt=text[:-1], given=text[1:], keys=[0], limit=1, sink=self._sink, ended=self._ended, top=top
         )
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """True if it has ended."""
         return self._finish is not None
 
     def result(self) -> tuple[NDArray[np.int64], list[Top]]:
-        """The log-probability of each token but the first, nats times 2^24, and the likeliest there if asked for."""
+        """Return the log-probability of each token but the first, nats times 2^24, and the likeliest there."""
         if self._error is not None:
             raise self._error
         if self._finish != "length":

@@ -1,104 +1,28 @@
-"""What the scheduler moves: requests, and sequences, each a text that one or more samples still have in common."""
+"""Sequences, each a text that one or more samples still have in common, and their part in a step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable
-from intact.numerics.sampling import Sampling
+from intact.engine.draft.base import Draft, Drafter, Tree
+from intact.engine.request import GenerateRequest, Request, ScoreRequest
+from intact.engine.sampling.state import Rules
+from intact.numerics.sampling import Draw
 
-if TYPE_CHECKING:
-    from intact.engine.draft.base import Draft, Drafter
-    from intact.engine.sampling.state import Rules
-
-Finish = Literal["stop", "length", "context", "cancelled", "error"]
-
-
-class Event(NamedTuple):
-    """A token that a sample drew.
-
-    Attributes
-    ----------
-    position : int
-        The token's place in the text, the prompt's first token being 0.
-    logprob : int
-        Natural log-probability under the model, times 2^24.
-    top : tuple of (token, logprob)
-        The likeliest tokens there, if asked for.
-    head : bytes
-        What entered the head to give the logits that it was drawn from, if asked for.
-    """
-
-    sample: int
-    token: int
-    logprob: int
-    position: int
-    top: tuple[tuple[int, int], ...] = ()
-    head: bytes = b""
-
-
-Sink = Callable[[Event], "Finish | None"]
-"""Takes a sample's token; a reason if it was the last."""
-
-
-@dataclass(eq=False, slots=True)
-class Request:
-    """A prompt, and the samples to draw from it.
-
-    Attributes
-    ----------
-    keys : list of int
-        The random key of each sample.
-    limit : int
-        The most tokens of a sample; at this count it ends, with `at_limit` as its reason.
-    sink, ended : callable
-        Told each token in order, and each sample's end once, with the error if one ended it.
-    priority : int
-        From -8 to 8; one more is worth 256 steps of waiting.
-    live : int
-        Samples that have not ended; -1 before the request is queued.
-    end : int
-        The length of a text that has reached its limit.
-    draft : bool
-        Whether guesses at what follows may be checked along; changes no token.
-    known : list of int32 arrays, optional
-        What each sample is expected to draw, so that much of it is checked at once; changes no token either.
-    heads : bool
-        Whether events carry what entered the head.
-    scored : int32 array, optional
-        The tokens that follow each of the prompt's. With these nothing is drawn: each is told the sink as if it had
-        been, and the last ends the one sample, by a `limit` of 1.
-    """
-
-    prompt: NDArray[np.int32]
-    keys: list[int]
-    sampling: Sampling
-    limit: int
-    sink: Sink
-    ended: Callable[[int, Finish, Exception | None], None]
-    at_limit: Finish = "length"
-    priority: int = 0
-    draft: bool = True
-    top: int = 0
-    rules: Rules | None = None
-    known: list[NDArray[np.int32]] | None = None
-    heads: bool = False
-    scored: NDArray[np.int32] | None = None
-    live: int = -1
-    paused: bool = False
-    end: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.end = len(self.prompt) + self.limit
+SCORED_ROWS = 64
+"""Rows of logits that are held at once for a text that is scored."""
+Drawn = tuple[int, int]
+"""A token and its log-probability."""
+Top = tuple[tuple[int, int], ...]
 
 
 class Sample(NamedTuple):
-    """One branch: its number in the request, and the key of its draws."""
+    """One sample: its number in the request, and the key of its draws."""
 
     number: int
     key: int
@@ -131,25 +55,25 @@ class Sequence:
         self.request, self.samples, self.order, self.table = request, samples, order, table
         self.running = False  # admitted: it holds pages, and others make room for it only if they are older
         self.rules: Rules | None = None
-        self.scored = 0  # rows of a text that is scored whose tokens have been told
+        self.scored = 0  # rows of a text that is scored whose tokens have been reported
         self.draft: Draft | None = None
-        self._seen = 0  # tokens that the draft has been told
+        self._seen = 0  # tokens that the draft has been extended by
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
         self.length = len(self._base)  # tokens of the text
 
     @property
     def remaining(self) -> int:
-        """Tokens that the cache is behind, at least one."""
+        """Tokens that the cache lacks, at least one."""
         return self.length - self.table.length
 
     @property
     def skippable(self) -> int:
-        """Positions whose rows of logits nobody needs, or needs any more: the index may have them."""
-        return self.length - 1 if self.request.scored is None else self.scored
+        """Positions whose rows of logits are not needed, so that the index may provide them."""
+        return self.length - 1 if not isinstance(self.request, ScoreRequest) else self.scored
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
-        """Part of the text."""
+        """Return a part of the text."""
         base = len(self._base)
         if start >= base:
             return np.array(self.output[start - base : end - base], np.int32)
@@ -158,7 +82,7 @@ class Sequence:
         return np.concatenate([self._base[start:], np.array(self.output[: end - base], np.int32)])
 
     def text(self, start: int, end: int) -> bytes:
-        """Part of the text, as the cache's index knows it."""
+        """Return a part of the text as the keys of the cache's index."""
         return self.tokens(start, end).tobytes()
 
     @property
@@ -173,11 +97,12 @@ class Sequence:
 
     @property
     def may_draft(self) -> bool:
-        """Whether guesses may be checked along."""
-        return self.request.draft and len(self.samples) == 1
+        """True if guesses may be checked along."""
+        request = self.request
+        return isinstance(request, GenerateRequest) and request.draft and len(self.samples) == 1
 
     def draft_by(self, drafter: Drafter) -> Draft:
-        """Guesses at what follows, made by one who has seen the text; forks share what is known of it before them."""
+        """Return the draft of the text, extended to its end; forks share what was known before they parted."""
         if self.draft is None:
             self.draft, self._seen = drafter.open(self._base.tolist()), len(self._base)
         if self._seen < self.length:
@@ -186,26 +111,26 @@ class Sequence:
         return self.draft
 
     def preempt(self) -> None:
-        """Give the pages back; the text stays, to be computed again."""
+        """Release the pages; the text stays, to be computed again."""
         self.table.drop()
         self.running = False
 
     def take_over(self) -> int:
-        """Have the index's pages of the text that the cache is behind; the positions gained."""
+        """Take over the index's pages of the text that the cache lacks; return the positions gained."""
         return self.table.match(self.text, self.skippable) if self.remaining > 1 else 0
 
     def take_over_end(self) -> int:
-        """Have what another text has left of a page that it did not fill; the positions gained."""
+        """Take over a page that another text has left partly filled; return the positions gained."""
         return self.table.match_end(self.text, self.skippable) if self.remaining > 1 else 0
 
     def follow(self, tokens: list[int], rules: Rules | None) -> None:
-        """Append tokens of a draft, by which these rules have gone on."""
+        """Append accepted tokens of a draft, and take the rules that have seen them."""
         self.output += tokens
         self.length += len(tokens)
         self.rules = rules
 
     def renew(self) -> None:
-        """Forget how far the rules were looked at: a step that went ahead of the text has failed."""
+        """Return the rules to the end of the text, after a step that went ahead of it has failed."""
         self.rules = self.rules and self.rules.fork()
 
     def _append(self, token: int) -> None:
@@ -215,7 +140,7 @@ class Sequence:
             self.rules.add(token)
 
     def split(self, groups: Mapping[int, list[Sample]], number: Callable[[], int]) -> list[Sequence]:
-        """Append what the samples drew: the first token here, each other to a fork; the forks."""
+        """Append the tokens drawn: the first one here, each other to a fork; return the forks."""
         first, *others = groups
         forks = []
         if others:
@@ -229,3 +154,111 @@ class Sequence:
         self.samples = groups[first]
         self._append(first)
         return forks
+
+
+class SequenceWork(NamedTuple):
+    """Rows of one sequence in a step: `rows` tokens of its text from where its cache ends.
+
+    Attributes
+    ----------
+    completes : bool
+        The cache catches up with the text, so that tokens can be drawn; never so if the text is scored.
+    decodes : bool
+        Only the text's last token is to be computed.
+    """
+
+    sequence: Sequence
+    rows: int
+    completes: bool
+    decodes: bool
+
+
+def work_of(sequence: Sequence, rows: int) -> SequenceWork:
+    """Return work of at most so many rows, from where a sequence's cache ends."""
+    remaining = sequence.remaining
+    if isinstance(sequence.request, ScoreRequest):
+        return SequenceWork(sequence, min(rows, remaining, SCORED_ROWS), False, False)
+    return SequenceWork(sequence, min(rows, remaining), rows >= remaining, remaining == 1)
+
+
+class SequenceRun:
+    """One sequence in a step: its rows, and the tokens drawn after its last token and along accepted drafts.
+
+    It walks down a tree of drafts: a node is entered if it is the token that was drawn at the node before.
+
+    Each draw is made under the edits and the mask of its place, so that it gives what a step of its own would have.
+
+    Parameters
+    ----------
+    tree : Tree, optional
+        Drafts, whose rows follow that of the text's last token.
+    first : int
+        The first of its rows of logits: the last token's, then those of the nodes.
+
+    Attributes
+    ----------
+    path : list of int
+        The rows that were entered, 0 being the last token's.
+    drawn : list of list
+        The tokens that the samples drew there.
+    followed : list of int
+        The accepted tokens of the drafts, which led there.
+    tops : list
+        The likeliest tokens there.
+    heads : list of bytes
+        The inputs of the head there; empty unless requested.
+    rules : Rules or None
+        The rules at the path's end.
+    """
+
+    __slots__ = (
+        "completes",
+        "decodes",
+        "drawn",
+        "first",
+        "followed",
+        "heads",
+        "path",
+        "rows",
+        "rules",
+        "sequence",
+        "tops",
+        "tree",
+    )
+
+    def __init__(self, work: SequenceWork, tree: Tree | None, first: int) -> None:
+        self.sequence, self.rows, self.completes, self.decodes = work
+        self.tree, self.first = tree, first
+        self.path = [0]
+        self.drawn: list[list[Drawn]] = []
+        self.followed: list[int] = []
+        self.tops: list[Top] = [()]
+        self.heads: list[bytes] = []
+        self.rules = self.sequence.rules
+
+    def draws(self) -> list[Draw]:
+        """Return the draws of the samples at the path's end."""
+        sequence, sampling = self.sequence, self.sequence.request.sampling
+        row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
+        edits, mask = self.rules.next() if self.rules is not None else (None, None)
+        return [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
+
+    def take(self, drawn: list[Drawn]) -> bool:
+        """Take drawn tokens; return true if they lead on to a draft, at which to draw again."""
+        self.drawn.append(drawn)
+        if self.tree is None:
+            return False
+        token = drawn[0][0]
+        node = self.tree.child(self.path[-1] - 1, token)
+        if node is None:
+            return False
+        if self.rules is not None:
+            rules = self.rules.ahead()
+            rules.add(token)
+            if not rules.allow():  # nothing follows: the next step raises the error
+                return False
+            self.rules = rules
+        self.path.append(node + 1)
+        self.followed.append(token)
+        self.tops.append(())
+        return True

@@ -22,7 +22,7 @@ from intact.strict_json import Fields, is_integer, quote
 from intact.text import Tokenizer
 
 if TYPE_CHECKING:
-    from intact.library import Model
+    from intact.engine.model import LoadedModel
 
 FORMAT: Final = "intact-lock"
 VERSION: Final = 2
@@ -42,7 +42,7 @@ class LockedModel:
     numerics: Numerics
 
     @classmethod
-    def of(cls, name: str, model: Model) -> LockedModel:
+    def of(cls, name: str, model: LoadedModel) -> LockedModel:
         """Lock a model that is loaded."""
         return cls(name, digests_of(model), numerics_of(model))
 

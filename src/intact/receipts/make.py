@@ -15,8 +15,8 @@ from intact.receipts.request import AnswerRequest, Branch, PromptSource
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
-    from intact.engine.sequence import Event
-    from intact.library import Model
+    from intact.engine.model import LoadedModel
+    from intact.engine.request import Event
 
 IN_A_ROW: Final = 64
 """Tokens whose links are computed together: until then the head's inputs are kept, one or two KB each."""
@@ -99,7 +99,7 @@ class ChainRecorder:
 
 
 def header_of(
-    model: Model,
+    model: LoadedModel,
     prompt: tuple[int, ...],
     parameters: SamplingParameters,
     branch: Branch,

@@ -27,10 +27,9 @@ from intact.receipts.likeliest import pack
 from intact.receipts.signature import is_weak
 
 if TYPE_CHECKING:
-    from intact.engine.completion import Completion
-    from intact.engine.job import Job
-    from intact.engine.sequence import Event, Finish
-    from intact.library import Model
+    from intact.engine.completion import Completion, Job
+    from intact.engine.model import LoadedModel
+    from intact.engine.request import Event, Finish
 
 Outcome = Literal["true", "partial", "false", "unverifiable"]
 What = Literal[
@@ -76,7 +75,7 @@ def unreadable(error: ValueError) -> Verdict:
 
 
 def verify(
-    model: Model,
+    model: LoadedModel,
     receipts: Iterable[Receipt],
     most: int | None = None,
     signed_by: bytes | None = None,
@@ -113,7 +112,7 @@ def windows(items: Iterable[T], tokens: Callable[[T], int]) -> Iterator[list[T]]
 
 
 def verify_together(
-    model: Model,
+    model: LoadedModel,
     receipts: Iterable[Receipt],
     most: int | None = None,
     signed_by: bytes | None = None,
@@ -134,7 +133,7 @@ def verify_together(
     return [check.found for check in checks if check.found is not None]
 
 
-def _rejected_by_header(model: Model, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
+def _rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
     """Return the verdict if the header alone decides."""
     try:
         new_hash(receipt.header.hash)
@@ -167,7 +166,7 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
     return None
 
 
-def identity(model: Model, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
+def identity(model: LoadedModel, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
     """Return the verdict if a receipt is not of this model in this arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
@@ -191,7 +190,7 @@ def identity(model: Model, claimed: ModelDigests, given: Numerics, hash: HashNam
     return None
 
 
-def _request(model: Model, receipt: Receipt) -> Verdict | None:
+def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
     """Return the verdict if no model takes the request, or its source does not give its prompt."""
     request, tokens, vocabulary = receipt.header.request, receipt.output.tokens, model.program.vocabulary
     parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", request.prompt), ("token", tokens))
@@ -232,7 +231,7 @@ class _Group:
         self.checks: list[_Check] = []
         self._job: Job | None = None
 
-    def begin(self, model: Model) -> Job | None:
+    def begin(self, model: LoadedModel) -> Job | None:
         """Return the job; None if it cannot run, which decides all verdicts."""
         request = self.checks[0].receipt.header.request
         requests = [check.receipt.header.request for check in self.checks]

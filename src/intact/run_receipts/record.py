@@ -12,8 +12,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from intact.clock import DEFAULT_NOW
-from intact.engine.completion import Completion
-from intact.engine.job import Job
+from intact.engine.completion import Completion, Job
 from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from intact.engine.draft.base import Drafter, Tree
 from intact.engine.draft.controller import Controller, Statistics
-from intact.engine.run import Run
-from intact.engine.scheduler import Scheduler, Work
-from intact.engine.sequence import Sequence
+from intact.engine.request import ReplayRequest
+from intact.engine.scheduler import Scheduler
+from intact.engine.sequence import Sequence, SequenceRun, SequenceWork
 from intact.errors import ParameterError
 from intact.executors.base import Executor
 from intact.plugins import Registry
@@ -59,7 +59,7 @@ class Drafting:
         """Counts of proposed and accepted nodes so far."""
         return self.controller.statistics
 
-    def guess(self, works: Several[Work], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
+    def guess(self, works: Several[SequenceWork], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
         """Return drafts for sequences that decode, within the spare rows and the free pages.
 
         Parameters
@@ -87,7 +87,7 @@ class Drafting:
                 spare -= len(cut.tokens)
         return found
 
-    def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[Run]) -> Observation | None:
+    def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[SequenceRun]) -> Observation | None:
         """Return what the drafter may learn: the tokens that were verified, and the likeliest to follow each."""
         if not self._drafting or not self.drafter.candidates or not self.controller.learning:
             return None
@@ -99,7 +99,7 @@ class Drafting:
         candidates = executor.likeliest(logits, np.array(rows, np.int64), self.drafter.candidates)
         return np.array(tokens, np.int32), candidates
 
-    def report(self, runs: Several[Run], observation: Observation | None) -> None:
+    def report(self, runs: Several[SequenceRun], observation: Observation | None) -> None:
         """Report which drafts were accepted, and let the drafter learn."""
         if not self._drafting:
             return
@@ -109,9 +109,9 @@ class Drafting:
             self.drafter.learn(*observation)
 
 
-def _guessable(work: Work | Run) -> bool:
+def _guessable(work: SequenceWork | SequenceRun) -> bool:
     """Return true for a step of decoding whose outcome is not known ahead."""
-    return work.decodes and work.sequence.request.known is None
+    return work.decodes and not isinstance(work.sequence.request, ReplayRequest)
 
 
 def check_drafter(name: str) -> None:

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 TRIED: Final = 1024
-"""Constraints of a tokenizer whose trial is remembered."""
+"""Limit on the constraints of a tokenizer whose trial is remembered."""
 AHEAD: Final = 64
-"""Matchers that are made before they are needed, at most."""
+"""Limit on the matchers that are made ahead."""
 SECONDS: Final = 0.1
-"""Processor time that compiling for one of several texts may take; one alone may take what a trial may."""
+"""Limit on the processor time of compiling for one of several texts; a single text has a trial's limit."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
 """The tokens of a text from its last to its first; forks share it."""
 
 
 def compiler() -> str:
-    """Return the name and version of what says what a constraint allows; masks may differ from version to version.
+    """Return the name and version of the compiler of constraints; masks may differ from version to version.
 
     Raises
     ------
@@ -52,12 +52,11 @@ def _missing() -> ConstraintError:
 
 
 class Matcher:
-    """Where one text stands in its constraint. Made by `compile`.
+    """The state of one text in its constraint. Made by `compile`.
 
-    Copies of an LLMatcher share what they find out about the constraint: what one has found costs the others nothing of
-    their limits, and one that passes the limits spoils all. So each text has one of its own, which sees the masks of
-    that text alone, in order: what becomes of a text depends on nothing else. It is made when it is first needed, or
-    ahead of that.
+    Copies of an LLMatcher share their caches of the constraint, and count together against its limits: one that passes
+    them spoils all. So each text has a matcher of its own, which computes the masks of that text alone, in order, and
+    the outcome for a text depends on nothing else. It is made when it is first needed, or ahead of that.
 
     Parameters
     ----------
@@ -76,16 +75,16 @@ class Matcher:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing but an end token may follow."""
+        """True if only an end token may follow."""
         return bool(self._inner.is_stopped())
 
     @property
     def accepting(self) -> bool:
-        """Whether the text may end here."""
+        """True if the text may end here."""
         return bool(self._inner.is_accepting())
 
     def mask(self) -> NDArray[np.uint32]:
-        """The tokens that may follow, as a `Draw` takes them: end tokens where the text may end.
+        """Return the tokens that may follow, as a `Draw` takes them: end tokens where the text may end.
 
         Raises
         ------
@@ -103,7 +102,7 @@ class Matcher:
         return self._mask
 
     def _without_early_ends(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The mask without end tokens that a grammar names in its midst: the text would end there as if whole."""
+        """Return the mask without end tokens in the middle of a grammar: the text would end there incomplete."""
         named = [token for token in self._ends if words[token >> 5] >> (token & 31) & 1]
         if not named or self._inner.is_accepting():
             return words
@@ -115,7 +114,7 @@ class Matcher:
         return kept
 
     def accept(self, token: int) -> None:
-        """Go on by a token.
+        """Append a token.
 
         Raises
         ------
@@ -128,20 +127,20 @@ class Matcher:
         self._path = token, self._path
 
     def fork(self) -> Matcher:
-        """The matcher of another text, which begins with this one."""
+        """Return the matcher of a second text, which begins with this one."""
         other = Matcher(self._make, self._kind, self._ends)
         other._path, other._ready = self._path, self._ready
         return other
 
     def make_ready(self, texts: int) -> None:
-        """Make what so many texts will need, so that nobody waits for it between two steps of the engine."""
+        """Make the matchers of so many texts ahead, so that no step of the engine waits for them."""
         for _ in range(min(texts, AHEAD)):
             inner = self._make()
-            inner.compute_bitmask()  # which may take as long again; it is asked for once more, to no other effect
+            inner.compute_bitmask()  # which may take as long again; computing it once more changes nothing
             self._ready.append(inner)
 
     def ahead(self) -> Matcher:
-        """A second matcher of this very text, to go on some tokens before it."""
+        """Return a copy to look some tokens ahead with, for this very text."""
         other = self.fork()
         other._own, other._mask = self._inner.deep_copy(), self._mask
         return other
@@ -168,22 +167,22 @@ class Matcher:
 def compile(  # noqa: A001
     tokenizer: Tokenizer, vocabulary: int, parameters: SamplingParameters, texts: int = 1
 ) -> Matcher | None:
-    """A matcher at the beginning of a text, None where the parameters have no constraint.
+    """Return a matcher at the beginning of a text; None if the parameters have no constraint.
 
     Parameters
     ----------
     vocabulary : int
         Logits of a row; those beyond the tokenizer's tokens are never allowed.
     texts : int
-        How many are to follow the constraint, each by a fork.
+        The number of texts that will follow the constraint, each by a fork.
 
     Raises
     ------
     ParameterError
-        If the constraint cannot be understood, is too large, or allows no text; if the model has no end token.
+        If the constraint is invalid, too large, or allows no text; if the model has no end token.
     ConstraintError
-        If llguidance is not installed; if the constraint takes more time or memory than it may, or crashes the
-        compiler: a process of its own finds out. Several texts, of which each takes the time anew, may take less.
+        If llguidance is not installed; if the constraint takes too much time or memory, or crashes the compiler, which
+        a trial in a process of its own finds out. For several texts, each of which takes the time, the limit is lower.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -196,7 +195,7 @@ def compile(  # noqa: A001
 
 
 class _Vocabulary:
-    """What llguidance asks of a tokenizer."""
+    """A tokenizer with the attributes that llguidance needs."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, ends: list[int]) -> None:
         self._tokenizer = tokenizer
@@ -207,14 +206,14 @@ class _Vocabulary:
         self._mark = tokenizer.encode(_MARK, special=False, bos=False)
 
     def __call__(self, text: str) -> list[int]:
-        """The tokens of a text that goes on from another, so without the space that some tokenizers put in front."""
+        """Return the tokens of a text that goes on from another: without the space that some tokenizers prepend."""
         ids = self._tokenizer.encode(_MARK + text, special=False, bos=False)
         marked = ids[: len(self._mark)] == self._mark
         return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
 
 
 class _Trial(NamedTuple):
-    """What is wrong with a constraint, "" for nothing, and the processor time until the first mask."""
+    """The outcome of a trial: the error, "" for none, and the processor time until the first mask."""
 
     wrong: str
     seconds: float
@@ -289,6 +288,6 @@ _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
 
 
 def _reason(inner: LLMatcher) -> str:
-    """The first line of what llguidance says."""
+    """Return the first line of llguidance's error."""
     text = inner.get_error().strip().partition("\n")[0]
     return f": {text:.200}" if text else ""

@@ -1,4 +1,4 @@
-"""How a sampling parameter is defined, and how its values are checked. Imports nothing heavy: `--help` reads it."""
+"""Definitions of sampling parameters, and the checks of their values. Imports nothing heavy: `--help` reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""llguidance's matchers, and a trial of one in a process of its own: what explodes or crashes there hurts nobody.
+"""llguidance's matchers, and a trial of one in a process of its own, so that a crash or explosion does no harm.
 
 This file is also the program of that process, which runs it without the package, so it imports the standard library
 alone at its top.
@@ -32,9 +32,9 @@ LIMITS: Final[dict[str, Any]] = {
 SPACE: Final = r" |\r?\n[ \t]{0,40}"
 """Space between the parts of JSON: none, one, or a line break and indentation, so that no text is all space."""
 SECONDS: Final = 0.8
-"""Processor time of a trial."""
+"""Limit on the processor time of a trial."""
 PATIENCE: Final = 20.0
-"""Seconds that it may take on a machine with other work."""
+"""Limit on its seconds, on a machine with other work."""
 BYTES: Final = 128 << 20
 """Address space of a trial, some 45 MB of which the process takes for itself."""
 STACK: Final = 1 << 20
@@ -42,7 +42,7 @@ STACK: Final = 1 << 20
 
 
 def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]) -> LLMatcher:
-    """A matcher at the beginning of a text; it may be in error.
+    """Return a matcher at the beginning of a text; it may be in error.
 
     Raises
     ------
@@ -59,25 +59,25 @@ def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]
 
 
 class Complaint(NamedTuple):
-    """What a constraint takes too much of, and whether it would another time: a machine may only have been busy."""
+    """The limit that a constraint exceeds. If not `lasting`, the machine may only have been busy."""
 
     text: str
     lasting: bool = True
 
 
 def complaint(kind: str, text: str, limits: dict[str, Any]) -> Complaint | None:
-    """Compile a constraint where it can do no harm.
+    """Compile a constraint in a process with limits; return the limit that it exceeds, if any.
 
-    A constraint that is merely wrong passes: to find that again costs nothing. The vocabulary of a trial is that of the
-    bytes, as it is a constraint that explodes, not a vocabulary.
+    A constraint that is merely invalid passes: finding that again costs nothing. The vocabulary of a trial is the
+    bytes, as it is the constraint that explodes, not the vocabulary.
     """
     place = find_spec("llguidance")
     assert place is not None
     assert place.origin is not None
     command = [sys.executable, "-I", "-S", __file__, str(Path(place.origin).parents[1])]
-    order = json.dumps([kind, text, limits]).encode()
+    constraint = json.dumps([kind, text, limits]).encode()
     try:
-        done = subprocess.run(command, input=order, capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, input=constraint, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return Complaint(f"it takes longer than {PATIENCE:g} s to compile", lasting=False)
     except OSError as error:
@@ -94,7 +94,7 @@ def complaint(kind: str, text: str, limits: dict[str, Any]) -> Complaint | None:
 
 
 class _Bytes:
-    """A vocabulary of all bytes and an end, in the words of llguidance's wrapper."""
+    """A vocabulary of all bytes and an end, with the attributes that llguidance's wrapper needs."""
 
     eos_token_id, bos_token_id = 256, None
     tokens = [bytes([byte]) for byte in range(256)] + [b"<end>"]
@@ -105,7 +105,7 @@ class _Bytes:
 
 
 def _trial(kind: str, text: str, limits: dict[str, Any]) -> None:
-    """Compile a constraint, and go some steps."""
+    """Compile a constraint, and take some steps."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     tokenizer = LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
@@ -126,7 +126,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def _main() -> None:
-    """Carry out the order on the standard input, under limits that the kernel keeps."""
+    """Try the constraint on the standard input, under limits that the kernel enforces."""
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_AS, BYTES)
     _lower(resource.RLIMIT_STACK, STACK)
@@ -136,7 +136,7 @@ def _main() -> None:
     kind, text, limits = json.load(sys.stdin.buffer)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     _trial(kind, text, limits)
-    os._exit(0)  # without taking apart what was made
+    os._exit(0)  # without freeing memory
 
 
 if __name__ == "__main__":

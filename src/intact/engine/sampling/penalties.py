@@ -1,4 +1,4 @@
-"""What a sequence's own tokens change about its next row of logits."""
+"""Penalties, biases and `min_tokens`: edits of a sequence's next row of logits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Ids = NDArray[np.int32]
 
 
 def bias_q16(value: float) -> int:
-    """A bias in Q16, rounded half up."""
+    """Return a bias in Q16, rounded half up."""
     return math.floor(decimal(value) * 65536 + Fraction(1, 2))
 
 
 class _Counts:
-    """How often each token was drawn, in order of first occurrence, in arrays with room to grow."""
+    """Counts of drawn tokens, in order of first occurrence, in arrays with room to grow."""
 
     def __init__(self, prompt: frozenset[int]) -> None:
         self.prompt = prompt
@@ -51,7 +51,7 @@ class _Counts:
 
 
 class History:
-    """What a sequence has drawn so far.
+    """The tokens that a sequence has drawn so far.
 
     Made by `start`, which gives None where no row will ever be edited. Adding a token takes constant time; a fork
     shares the counts until one of the two adds a token.
@@ -90,19 +90,19 @@ class History:
             self._counts.add(token)
 
     def fork(self) -> History:
-        """A second history that goes on from here."""
+        """Return a second history that goes on from here."""
         other = History(self._fixed, self._counts, self._min_tokens, self._ends)
         other._length = self._length
         self._shared = other._shared = True
         return other
 
     def bars(self, drawn: int) -> list[str]:
-        """What forbids tokens after so many were drawn, in words."""
+        """Return the names of the rules that forbid tokens after so many were drawn."""
         named = ["the biases"] if len(self._fixed.forbidden) else []
         return [*named, f"min_tokens ({self._min_tokens})"] if drawn < self._min_tokens else named
 
     def edits(self) -> Edits | None:
-        """The edits of the next row; what is added later does not change them."""
+        """Return the edits of the next row; tokens added later do not change them."""
         edits, c = self._fixed, self._counts
         if self._length < self._min_tokens:
             edits = edits._replace(forbidden=np.union1d(edits.forbidden, self._ends))

@@ -13,9 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from intact.clock import DEFAULT_NOW
-from intact.engine.completion import Chunk, Completion
-from intact.engine.job import Job, Recorder
-from intact.engine.sequence import Event, Finish
+from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
+from intact.engine.request import Event, Finish
 from intact.errors import IntactError
 from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
@@ -328,18 +327,17 @@ class NativeBackend:
         first = group[0]
         try:
             prompt = self._texts.context(first.state)
-            self.model.engine.check(prompt)
             keys = [branch_key(first.parameters.seed, generation.branch) for generation in group]
 
             def listen(sample: int, piece: Chunk | None) -> None:
                 if piece is None:
                     self._finish(group[sample], job, sample, recorder)
 
-            limits = self.context, self.model.program.vocabulary
             recorder = self._recorder(group, tuple(prompt))
             known = [generation.known for generation in group] if first.known else None
             draft = first.heat is None and known is None
-            job = Job(self.model.tokenizer, first.parameters, prompt, keys, *limits, 0, draft, listen, recorder, known)
+            options: JobOptions = {"draft": draft, "listen": listen, "recorder": recorder, "known": known}
+            job = self.model.job(prompt, first.parameters, keys, **options)
         except IntactError as error:
             for generation in group:
                 self._end(generation, Written("", (), (), (), "error", str(error)))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.clock import DEFAULT_NOW
-from intact.engine.job import Job
-from intact.engine.sequence import Event
+from intact.engine.completion import Job
+from intact.engine.request import Event
 from intact.errors import IntactError, ModelError, ParameterError, install
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
@@ -180,13 +180,13 @@ class TransformersBackend:
                 self._begin(self._waiting.popleft())
 
     def _begin(self, generation: Generation) -> None:
-        parameters, sizes = generation.parameters, (self.context, self.model.config.get_text_config().vocab_size)
+        parameters, vocabulary = generation.parameters, self.model.config.get_text_config().vocab_size
         try:
             context = self._texts.context(generation.state)
             if not context:
                 raise ParameterError("the prompt has no tokens")
             key = branch_key(parameters.seed, generation.branch)
-            job = Job(self.tokenizer, parameters, context, [key], *sizes)
+            job = Job(self.tokenizer, parameters, context, keys=[key], context=self.context, vocabulary=vocabulary)
             text = _Text(job, key, *self._prefill(context))
         except (IntactError, RuntimeError) as error:
             self._end(generation, Written("", (), (), (), "error", f"{type(error).__name__}: {error!s:.300}"))

@@ -1,0 +1,169 @@
+"""A model in memory with its engine: everything below the Python API; receipts and methods build on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, Unpack
+
+import numpy as np
+
+from intact.engine.completion import Job, JobOptions
+from intact.engine.driver import EngineDriver
+from intact.engine.engine import Engine
+from intact.engine.request import Request
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.formats import Checkpoint
+from intact.models import Program
+from intact.numerics import VERSION
+from intact.text import Tokenizer
+
+
+class Submittable(Protocol):
+    """A request with its owner: a `Job` or a `Scoring`."""
+
+    @property
+    def request(self) -> Request:
+        """The request itself."""
+
+    @property
+    def done(self) -> bool:
+        """True if it has ended."""
+
+
+class LoadedModel:
+    """A checkpoint, its program and tokenizer, and the engine that runs requests.
+
+    Attributes
+    ----------
+    tokenizer : Tokenizer
+        Text to tokens and back; its `chat_template` if the model has one.
+    program : Program
+        The operations that a token passes through.
+    checkpoint : Checkpoint
+        The file that it came from.
+    context : int
+        The most tokens of a prompt and its continuation.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, program: Program, tokenizer: Tokenizer, engine: Engine) -> None:
+        self.path = checkpoint.path
+        self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
+        self.context = program.context
+        self.checkpoint = checkpoint
+        self._driver = EngineDriver(engine)
+
+    def job(
+        self, prompt: Sequence[int], parameters: SamplingParameters, keys: list[int], **options: Unpack[JobOptions]
+    ) -> Job:
+        """Make a request by the keys of its draws; `run` runs it.
+
+        Parameters
+        ----------
+        **options
+            `priority`, `draft`, `listen`, `recorder` and `known`, as of `Job`.
+
+        Raises
+        ------
+        ParameterError, CapacityError
+            If it cannot run.
+        """
+        parameters.check_tokens(self.program.vocabulary)
+        self.engine.check(prompt)
+        return Job(
+            self.tokenizer,
+            parameters,
+            prompt,
+            keys=keys,
+            context=self.context,
+            vocabulary=self.program.vocabulary,
+            **options,
+        )
+
+    def run(self, jobs: Sequence[Submittable], between: Callable[[], None] | None = None) -> None:
+        """Run requests to their ends, beside whatever else runs.
+
+        Parameters
+        ----------
+        between : callable, optional
+            Called once or twice a step, also while another thread runs it; an error that it raises ends the requests.
+        """
+
+        def done() -> bool:
+            if between is not None:
+                between()
+            return all(job.done for job in jobs)
+
+        with self._submitted(jobs):
+            self._driver.run(done)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Engine]:
+        """Hold the engine for this thread alone, to run its steps oneself (docs/engine.md); they serve all requests."""
+        with self._driver.lock:
+            yield self.engine
+
+    def info(self) -> dict[str, Any]:
+        """Describe the model and how it runs."""
+        kinds: dict[str, int] = {}
+        for tensor in self.program.tensors.values():
+            kinds[tensor.kind] = kinds.get(tensor.kind, 0) + 1
+        return {
+            "path": str(self.path),
+            "architecture": self.program.architecture,
+            "layers": self.program.layers,
+            "context": self.context,
+            "vocabulary": self.program.vocabulary,
+            "tensors": dict(sorted(kinds.items())),
+            "file_bytes": sum(tensor.data.nbytes for tensor in self.program.tensors.values()),
+            "profile": self.executor.profile,
+            "numerics": VERSION,
+            **self.executor.description,
+        }
+
+    def close(self) -> None:
+        """Unmap the checkpoint."""
+        self.checkpoint.close()
+
+    def __repr__(self) -> str:
+        return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"
+
+    @contextmanager
+    def _submitted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
+        """Queue jobs; at the end those that have not ended are cancelled."""
+        try:
+            with self._driver.lock:
+                self._add(jobs)
+            yield
+        finally:
+            if not all(job.done for job in jobs):
+                if self._driver.lock.unavailable:  # an abandoned stream is collected in the midst of a step
+                    self._driver.post(lambda: self._cancel(jobs), lasting=True)
+                else:
+                    with self._driver.lock:
+                        self._cancel(jobs)
+
+    @contextmanager
+    def _posted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
+        """Queue jobs from a coroutine, which must not wait for the lock."""
+        try:
+            self._driver.post(lambda: self._add(jobs))
+            yield
+        finally:
+            if not all(job.done for job in jobs):
+                self._driver.post(lambda: self._cancel(jobs), lasting=True)
+
+    def _add(self, jobs: Sequence[Submittable]) -> None:
+        for job in jobs:
+            if not job.done:
+                self.engine.add(job.request)
+
+    def _cancel(self, jobs: Sequence[Submittable]) -> None:
+        for job in jobs:
+            self.engine.cancel(job.request)
+
+
+def prompt_id(tokens: Sequence[int]) -> str:
+    """Name a prompt by the first 16 hexadecimal digits of SHA-256 over its tokens as little-endian int32."""
+    return hashlib.sha256(np.array(tokens, "<i4").tobytes()).hexdigest()[:16]

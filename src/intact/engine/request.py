@@ -1,0 +1,137 @@
+"""Requests of the engine: text to generate, text to score, or known tokens to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.sampling.state import Rules
+from intact.numerics.sampling import Sampling
+
+Finish = Literal["stop", "length", "context", "cancelled", "error"]
+
+
+class Event(NamedTuple):
+    """A token of a sample.
+
+    Attributes
+    ----------
+    position : int
+        The token's place in the text, the prompt's first token being 0.
+    logprob : int
+        Natural log-probability under the model, times 2^24.
+    top : tuple of (token, logprob)
+        The likeliest tokens there, if requested.
+    head : bytes
+        The input of the model's head at the row that the token was drawn from, if requested.
+    """
+
+    sample: int
+    token: int
+    logprob: int
+    position: int
+    top: tuple[tuple[int, int], ...] = ()
+    head: bytes = b""
+
+
+Sink = Callable[[Event], "Finish | None"]
+"""Takes a sample's token; returns a reason to end the sample with it, or None."""
+
+
+GREEDY: Final = Sampling()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Request:
+    """The part that all requests have; the engine takes one of the classes below.
+
+    Attributes
+    ----------
+    prompt : int32 array
+        The text that is there already.
+    keys : list of int
+        The random key of each sample.
+    limit : int
+        The most tokens of a sample; at this count it ends, with `at_limit` as its reason.
+    sink, ended : callable
+        Called with each token in order, and once with each sample's end, and the error if one ended it.
+    sampling : Sampling
+        Temperature and filters.
+    rules : Rules, optional
+        Penalties, biases and the constraint.
+    priority : int
+        From -8 to 8; one more is worth 256 steps of waiting.
+    top : int
+        The number of likeliest tokens to report with each token.
+    heads : bool
+        If true, events carry the input of the model's head.
+    live : int
+        Samples that have not ended; -1 before the request is queued.
+    paused : bool
+        If true, it takes part in no step.
+    end : int
+        The length of a text that has reached its limit.
+    """
+
+    prompt: NDArray[np.int32]
+    keys: list[int]
+    limit: int
+    sink: Sink
+    ended: Callable[[int, Finish, Exception | None], None]
+    sampling: Sampling = GREEDY
+    rules: Rules | None = None
+    at_limit: Finish = "length"
+    priority: int = 0
+    top: int = 0
+    heads: bool = False
+    live: int = -1
+    paused: bool = False
+    end: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.end = len(self.prompt) + self.limit
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class GenerateRequest(Request):
+    """Draw samples that continue the prompt.
+
+    Attributes
+    ----------
+    draft : bool
+        If true, guesses at what follows may be checked along; changes no token.
+    """
+
+    draft: bool = True
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class ReplayRequest(Request):
+    """Draw samples whose tokens are known unless somebody lied, so that many are checked in one step.
+
+    Attributes
+    ----------
+    known : list of int32 arrays
+        The expected tokens of each sample; they change no token that is drawn.
+    """
+
+    known: list[NDArray[np.int32]]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class ScoreRequest(Request):
+    """Compute the log-probabilities of given tokens; nothing is drawn.
+
+    Each given token is handed to the sink as if it had been drawn; the last ends the one sample, by a `limit` of 1.
+
+    Attributes
+    ----------
+    given : int32 array
+        The tokens that follow each of the prompt's.
+    """
+
+    given: NDArray[np.int32]
