@@ -268,7 +268,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _largest(folder: Path) -> int:
     """Return the size of the largest wheel, whole or growing, below a folder, from which pip takes things meanwhile."""
     sizes = [0]
-    for place, _, names in os.walk(folder):  # passes over folders that are gone when it comes to them
+    for place, _, names in os.walk(folder):  # skips folders that pip has deleted meanwhile
         for name in names:
             if name.endswith(".whl"):
                 with suppress(OSError):

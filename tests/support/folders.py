@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from support.tiny import random_floats, tokenizer_metadata
+from intact.conformance.synthetic import random_floats
+from intact.formats import Checkpoint
+from intact.models import find_architecture
+from support.tiny import entry_of, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
 TOKENS = tuple((37 * i * i + 11 * i + 5) % VOCABULARY for i in range(40))
@@ -128,45 +131,33 @@ def newer_gemma() -> Variant:
     return Variant(whole, "BF16", prefix="language_model.")
 
 
+MATRICES = {"attn_q": 1.5, "attn_k": 1.5, "attn_v": 1.5, "ffn_gate": 1.5, "attn_output": 1.0, "output": 3.0}
+"""Sizes of random matrices by the ends of their names; 1 for others."""
+GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
+"""Means and sizes of random gains; 1 and 0.2 for others."""
+OWN_SIZES = {"gemma3": (1.0, 3.0)}
+"""The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
+
+
 def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]:
     """Random weights, float32, under Transformers' names."""
-    c, gemma = config, config["model_type"] == "gemma3_text"
-    width, hidden, heads, kv = (
-        c["hidden_size"], c["intermediate_size"], c["num_attention_heads"], c["num_key_value_heads"]
-    )  # fmt: skip
-    head = c.get("head_dim", width // heads)
+    checkpoint = Checkpoint(Path(seed), "safetensors", config, {})
+    architecture = find_architecture(checkpoint)
+    embedding, last = OWN_SIZES.get(architecture.gguf, (8.0, 1.0))
+    matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
     out: dict[str, np.ndarray] = {}
-
-    def matrix(name: str, rows: int, columns: int, size: float = 1.0, bias: bool = False) -> None:
-        out[name + ".weight"] = random_floats(f"{seed}|{name}", (rows, columns), size / columns**0.5)
-        if bias:
-            out[name + ".bias"] = random_floats(f"{seed}|{name}.bias", (rows,), 0.5)
-
-    def gain(name: str, length: int, mean: float, size: float = 0.2) -> None:
-        values = random_floats(f"{seed}|{name}", (length,), size) + np.float32(mean - gemma)
-        out[name + ".weight"] = values.astype(np.float32)
-
-    matrix("model.embed_tokens", c["vocab_size"], width, 1.0 if gemma else 8.0)
-    for i in range(c["num_hidden_layers"]):
-        p = f"model.layers.{i}."
-        attention, feed = c.get("attention_bias", False), c.get("mlp_bias", False)
-        gain(p + "input_layernorm", width, 1.0)
-        for part, rows in (("q", heads * head), ("k", kv * head), ("v", kv * head)):
-            matrix(f"{p}self_attn.{part}_proj", rows, width, 1.5, attention or c["model_type"] == "qwen2")
-        if gemma or c["model_type"] == "qwen3":
-            gain(p + "self_attn.q_norm", head, 1.3, 0.3)
-            gain(p + "self_attn.k_norm", head, 1.3, 0.3)
-        matrix(p + "self_attn.o_proj", width, heads * head, bias=attention)
-        gain(p + "post_attention_layernorm", width, 1.0)
-        if gemma:
-            gain(p + "pre_feedforward_layernorm", width, 1.0)
-            gain(p + "post_feedforward_layernorm", width, 0.8)
-        matrix(p + "mlp.gate_proj", hidden, width, 1.5, feed)
-        matrix(p + "mlp.up_proj", hidden, width, bias=feed)
-        matrix(p + "mlp.down_proj", width, hidden, bias=feed)
-    gain("model.norm", width, 3.0 if gemma else 1.0)
-    if not c["tie_word_embeddings"]:
-        matrix("lm_head", c["vocab_size"], width, 3.0)
+    shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
+    for name, shape in shapes.items():
+        own, (stem, _, end) = architecture.hf_name(name), name.rpartition(".")
+        if end == "bias":
+            out[own] = random_floats(f"{seed}|{own}", shape, 0.5)
+        elif len(shape) == 2:
+            size = entry_of(stem, matrices, 1.0) / shape[1] ** 0.5
+            out[own] = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
+        else:
+            mean, size = entry_of(stem, gains, (1.0, 0.2))
+            values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
+            out[own] = (values + np.float32(mean - architecture.hf_gain_offset)).astype(np.float32)
     return out
 
 

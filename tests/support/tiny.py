@@ -12,7 +12,7 @@ import numpy as np
 
 from intact.conformance.synthetic import random_floats, random_tensor
 from intact.formats import Checkpoint
-from intact.models import ARCHITECTURES
+from intact.models import ARCHITECTURES, Decoder
 from intact.weights import FORMATS
 from support.gguf_writer import write_gguf
 
@@ -130,9 +130,10 @@ def write_tiny(
     own |= {a + key: value for key, value in ARCHITECTURES[architecture].sample.items()}
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
     turn = 0
-    for name, shape in tensor_shapes(architecture, own, vocabulary, tied).items():
+    described = Checkpoint(path, "gguf", own, {})
+    for name, shape in tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied).items():
         if len(shape) == 1:
-            mean, size = _of(name, VECTORS, (1.0, 0.2))
+            mean, size = entry_of(name, VECTORS, (1.0, 0.2))
             values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
             tensors[name] = ("F32", shape, values.astype("<f4").tobytes())
             continue
@@ -141,23 +142,29 @@ def write_tiny(
         kind = order[fits[0]] if fits else "F32"
         turn += fits[0] + 1 if fits else 0
         stem = name.removesuffix(".weight")
-        size = _of(stem, MATRICES, 1.0) / shape[1] ** 0.5
+        size = entry_of(stem, MATRICES, 1.0) / shape[1] ** 0.5
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
     return write_gguf(path, own | tokenizer_metadata(vocabulary) | dict(metadata or {}), tensors)
 
 
-def _of(name: str, table: Mapping[str, Any], default: Any) -> Any:
+def entry_of(name: str, table: Mapping[str, Any], default: Any) -> Any:
     """The entry of a table for the ending that a name has."""
     return next((value for ending, value in table.items() if name.endswith(ending)), default)
 
 
 def tensor_shapes(
-    architecture: str, metadata: Mapping[str, Any], vocabulary: int, tied: bool
+    architecture: type[Decoder], checkpoint: Checkpoint, vocabulary: int, tied: bool
 ) -> dict[str, tuple[int, ...]]:
-    """The tensors that an architecture's program names, with their shapes, in the order in which files have them."""
+    """The tensors that an architecture's program names, with their shapes, in the order in which files have them.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its metadata alone are read.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    class Described(ARCHITECTURES[architecture]):  # type: ignore[misc]
+    class Described(architecture):  # type: ignore[misc]
         def matrix(self, name: str, rows: int | None, columns: int) -> str:
             shapes[name] = (rows or vocabulary, columns)
             return name
@@ -165,7 +172,7 @@ def tensor_shapes(
         def vector(self, name: str, length: int) -> None:
             shapes[name] = (length,)
 
-    decoder = Described(Checkpoint(Path("tiny"), "gguf", metadata, {}))
+    decoder = Described(checkpoint)
     decoder.embed()
     layers = decoder.config.layers
     for i in range(layers):

@@ -41,7 +41,7 @@ class Strings(Sequence[str]):
         return self._at(places) if isinstance(places, int) else [self._at(place) for place in places]
 
     def __iter__(self) -> Iterator[str]:
-        buffer = bytes(self._buffer)  # whose parts are quicker to take
+        buffer = bytes(self._buffer)  # slices of bytes are faster
         return (buffer[begin:end].decode() for begin, end in pairwise(self._ends))
 
     def __eq__(self, other: object) -> bool:

@@ -29,7 +29,7 @@ class Detokenizer:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip = strip_first_space
-        self._within = False  # a character
+        self._within = False  # inside a character
 
     def push(self, token: int) -> str:
         """Take a token and return the characters that are complete now, perhaps none."""

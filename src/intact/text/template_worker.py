@@ -88,7 +88,7 @@ def compile_template(name: str, text: str) -> str | None:
         made = environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
         return f", line {error.lineno}: {error.message}"
-    except Exception as error:  # what Python says of the code that jinja2 makes: nesting too deep, and the like
+    except Exception as error:  # Python refuses the code that jinja2 makes, such as for deep nesting
         return f": {type(error).__name__}: {error}"
     templates[name] = made
     if len(templates) > MOST:

@@ -178,7 +178,7 @@ class Tokenizer:
         backend = parts.parsing if special else parts.plain
         try:
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
-        except BaseException as error:  # a panic of the library is no Exception
+        except BaseException as error:  # a panic of the library is not an Exception
             if type(error).__name__ != "PanicException":
                 raise
             raise ParameterError(f"the tokenizer of {parts.source} cannot tokenize this text: {error!s:.200}") from None
