@@ -13,7 +13,12 @@ import pytest
 from support.models import real_model
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 NEEDS_A_MODEL = ("intact.load(", "open_checkpoint(")
 
 
@@ -93,6 +98,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         if not there.exists() or (anchor and there.suffix == ".md" and anchor not in _anchors(there)):
             missing.append(f"{link}#{anchor}")
     assert not missing, f"{page.name} links to {missing}"
+
+
+FOLDERS = "src/intact|native|tests|scripts|benchmarks|cmake|conformance|examples|build_backend"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name != "notes"], ids=lambda p: p.name)
+def test_files_of_the_repository_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(rf"`((?:{FOLDERS})/[\w./]+)`", page.read_text())
+    missing = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
+    assert not missing, f"{page.name} names {missing}"
 
 
 @pytest.mark.parametrize("index", [ROOT / "docs" / "README.md", ROOT / "docs" / "notes" / "README.md"], ids=str)
