@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
-from intact.clock import current, read_time
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion, Job, JobOptions, Listener
 from intact.engine.draft.drafting import check_drafter, make_drafting
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
@@ -35,6 +34,7 @@ from intact.receipts.canonical import HashName
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
 from intact.receipts.request import PromptSource
 from intact.text import Conversation, Tokenizer
+from intact.text.template import current, read_time
 
 __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
-from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
 from intact.library import Model, load
 from intact.reason.backends.base import Backend, Rendering
@@ -25,6 +24,7 @@ from intact.reason.services import MethodJob, Services
 from intact.score.answers import read_answer as read_answer
 from intact.score.scorers import find_scorer
 from intact.tasks.task import Item, Task
+from intact.text.template import DEFAULT_NOW, read_time
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "regex", "grammar")
@@ -51,7 +51,7 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: dateti
         The environment's variable that holds an endpoint's key.
     now : datetime or str, optional
         The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
-        `intact.clock.DEFAULT_NOW`. Endpoints apply their templates themselves.
+        `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
 
     Raises
     ------

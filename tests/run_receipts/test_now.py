@@ -7,7 +7,6 @@ import jsonschema
 import pytest
 
 import intact
-from intact.clock import DEFAULT_NOW
 from intact.errors import ParameterError, ReceiptError
 from intact.reason import Problem
 from intact.reason.backends.native import NativeBackend
@@ -16,6 +15,7 @@ from intact.run_receipts.schema import schema
 from intact.run_receipts.verify import verify_run
 from intact.score.answers import read_answer
 from intact.solving import opened
+from intact.text.template import DEFAULT_NOW
 from support.clock import set_clock, write_dated
 from support.run_forger import cover, judge
 from support.tiny import write_tiny

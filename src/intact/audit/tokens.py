@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from intact.audit.log import LogEntry
-from intact.clock import current
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation, Tokenizer
+from intact.text.template import current
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import typer
 from intact.cli import fetch
 from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, out, printable
-from intact.clock import read_time
 from intact.errors import ParameterError
+from intact.text.template import read_time
 
 if TYPE_CHECKING:
     from intact.audit.decision import AuditFinding, AuditReport

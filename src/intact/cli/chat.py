@@ -29,9 +29,8 @@ from intact.cli.options import (
 )
 from intact.cli.output import fail, note, say
 from intact.cli.run import decode
-from intact.clock import read_time
 from intact.errors import IntactError, ParameterError
-from intact.text.template import prepare
+from intact.text.template import prepare, read_time
 
 if TYPE_CHECKING:
     from intact.receipts.document import Receipt

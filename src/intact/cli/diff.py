@@ -22,9 +22,9 @@ from intact.cli.options import (
 )
 from intact.cli.output import emit, note, out, printable
 from intact.cli.run import as_prompt
-from intact.clock import current, read_time
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation
+from intact.text.template import current, read_time
 
 if TYPE_CHECKING:
     from intact.audit.diff import Candidate, Explanation, Parting

@@ -12,8 +12,8 @@ import typer
 from intact.cli import fetch
 from intact.cli.options import FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, out
-from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError
+from intact.text.template import DEFAULT_NOW, read_time
 
 if TYPE_CHECKING:
     from intact.evaluate.values import GradedTexts

@@ -18,8 +18,8 @@ import typer
 from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
 from intact.cli.output import emit, note, one_line, out, say
-from intact.clock import DEFAULT_NOW, current, read_time
 from intact.errors import LockError
+from intact.text.template import DEFAULT_NOW, current, read_time
 
 if TYPE_CHECKING:
     from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, LockFinding

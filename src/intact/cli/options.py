@@ -15,10 +15,10 @@ import typer
 
 from intact.catalogue import CATALOGUE, find
 from intact.cli import fetch
-from intact.clock import DEFAULT_NOW
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import ParameterError
+from intact.text.template import DEFAULT_NOW
 
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:

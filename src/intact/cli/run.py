@@ -26,11 +26,10 @@ from intact.cli.options import (
     with_sampling,
 )
 from intact.cli.output import emit, note, printable, say
-from intact.clock import current, read_time
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import Conversation
-from intact.text.template import prepare
+from intact.text.template import current, prepare, read_time
 
 EXAMPLES = """\
 A first answer; the default model is fetched once

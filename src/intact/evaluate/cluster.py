@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from intact import __version__
-from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError, WorkerError, install
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
@@ -19,6 +18,7 @@ from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import Done, How, work
 from intact.reason.journal import Journal, key_of
 from intact.reason.registry import find
+from intact.text.template import DEFAULT_NOW, read_time
 
 RETRIES = 3
 """Restarts of a worker that died, its work being repeated."""

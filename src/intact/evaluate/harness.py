@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from intact.clock import DEFAULT_NOW, read_time
 from intact.errors import ParameterError, install
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
 from intact.executors.base import Profile
 from intact.library import Model, load
 from intact.reason.backends.native import NativeBackend
+from intact.text.template import DEFAULT_NOW, read_time
 
 if find_spec("lm_eval") is None:
     raise ParameterError(f"lm-evaluation-harness is missing: {install('lm-eval')}")
@@ -46,7 +46,7 @@ class IntactLM(LM):  # type: ignore[misc]
     seed : int
         Seed of sampled answers.
     now : str
-        The time given to chat templates, such as 2026-11-20T17:45:00; by default `intact.clock.DEFAULT_NOW`.
+        The time given to chat templates, such as 2026-11-20T17:45:00; by default `intact.text.template.DEFAULT_NOW`.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intact.clock import DEFAULT_NOW
 from intact.errors import IntactError
 from intact.evaluate.plan import Plan
 from intact.files import sha256_of
@@ -23,6 +22,7 @@ from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Task
+from intact.text.template import DEFAULT_NOW
 
 USUAL = "int8"
 """The default profile of the command line."""

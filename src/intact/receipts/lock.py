@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import intact
-from intact.clock import exact_time
 from intact.errors import LockError, ReceiptError
 from intact.formats import open_checkpoint
 from intact.models import build_program
@@ -20,6 +19,7 @@ from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.identity import digests_of, identify, numerics_of
 from intact.strict_json import Fields, is_integer, quote
 from intact.text import Tokenizer
+from intact.text.template import exact_time
 
 if TYPE_CHECKING:
     from intact.engine.model import LoadedModel

@@ -14,7 +14,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from intact.clock import exact_time
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.parameters import CONSTRAINTS, DEFINITIONS, SamplingParameters
 from intact.engine.sampling.rules import RULES
@@ -23,6 +22,7 @@ from intact.numerics.sampling import DECIMALS, millionths
 from intact.receipts import canonical
 from intact.strict_json import LARGEST, Fields, is_integer
 from intact.text import Conversation, Tokenizer
+from intact.text.template import exact_time
 
 Branch = tuple[str | int, ...]
 Kind = Literal["text", "chat"]

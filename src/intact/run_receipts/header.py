@@ -9,13 +9,13 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from intact.clock import exact_time
 from intact.reason.problem import Prompt
 from intact.receipts.canonical import HASHES, HashName
 from intact.receipts.document import ModelDigests, Numerics
 from intact.run_receipts import FORMAT
 from intact.run_receipts.values import MOST, read_values, unbounded, write_values
 from intact.strict_json import Fields, quote
+from intact.text.template import exact_time
 
 VERSION: Final = 3
 READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}

@@ -11,7 +11,6 @@ from operator import itemgetter
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from intact.clock import DEFAULT_NOW
 from intact.engine.completion import Completion, Job
 from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
@@ -36,6 +35,7 @@ from intact.run_receipts.programs import here
 from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.judging import noting
+from intact.text.template import DEFAULT_NOW
 
 if TYPE_CHECKING:
     from intact.tools.sandbox import Outcome

@@ -8,7 +8,6 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from intact.clock import DEFAULT_NOW
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
 from intact.reason.backends.base import Generation, Written
@@ -33,6 +32,7 @@ from intact.run_receipts.sealed import LONGEST_RUN, SealedServices, entries_of, 
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import ValueScorer
+from intact.text.template import DEFAULT_NOW
 
 if TYPE_CHECKING:
     from intact.tools.sandbox import Outcome

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
-from intact.clock import read_time
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, Form, Many, Number, Rounded, few
 from intact.serve.settings import ServerSettings
+from intact.text.template import read_time
 
 Top = Annotated[int, Field(ge=0, le=20)]
 TURNS = 10_000
@@ -233,7 +233,7 @@ class Extension(OwnSampling):
         A name that the draws depend on, with the seed; by default a digest of the prompt.
     now
         The time for a chat template that writes the date, such as ``2026-11-20T17:45:00``; by default the clock's, and
-        with a method `intact.clock.DEFAULT_NOW`, as on the command line.
+        with a method `intact.text.template.DEFAULT_NOW`, as on the command line.
     """
 
     method: str | None = None

@@ -3,9 +3,8 @@
 Importing this package is cheap: `tokenizers` is imported when a tokenizer is built, `jinja2` when a chat template is.
 """
 
-from intact.text.conversation import Conversation
 from intact.text.stream import Detokenizer, StopStrings
 from intact.text.template import ChatTemplate, Message
-from intact.text.tokenizer import Tokenizer
+from intact.text.tokenizer import Conversation, Tokenizer
 
 __all__ = ["ChatTemplate", "Conversation", "Detokenizer", "Message", "StopStrings", "Tokenizer"]

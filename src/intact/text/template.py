@@ -1,4 +1,4 @@
-"""Chat templates: conversations to prompts."""
+"""Chat templates: conversations to prompts, and the time for templates that write the date."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from intact.process import LimitReached, WorkerFailure, WorkerProcess
 Message = Mapping[str, Any]
 """A turn of a conversation: `role`, `content`, and whatever else the template knows."""
 
+DEFAULT_NOW: Final = datetime(2024, 7, 26)
+"""The time for runs of methods by default: the date that Llama's own templates write if there is no clock."""
 _LONGEST_SOURCE: Final = 1 << 17
 """Characters of a template: the longest known have tens of thousands, and each takes 14 microseconds to compile."""
 _COMPILING: Final = 20.0
@@ -251,3 +253,33 @@ def _check(messages: Sequence[Message]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ParameterError(f"messages[{index}] must be a mapping with a 'role', got {message!r:.60}")
+
+
+def current() -> datetime:
+    """Return the local time of this machine's clock, in whole seconds."""
+    return datetime.now().replace(microsecond=0)
+
+
+def read_time(value: datetime | str) -> datetime:
+    """Read a time in ISO 8601, such as ``2026-11-20T17:45:00``; a date alone is its midnight.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"now must be a time such as 2026-11-20T17:45:00, got {value!r:.60}") from None
+
+
+def exact_time(text: str) -> datetime | None:
+    """Return the time that `datetime.isoformat` writes as this very text, or None if there is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.isoformat() == text else None

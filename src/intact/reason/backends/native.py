@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from intact.clock import DEFAULT_NOW
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
 from intact.engine.request import Event, Finish
 from intact.errors import IntactError
@@ -23,6 +22,7 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
+from intact.text.template import DEFAULT_NOW
 
 
 class Texts:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.clock import DEFAULT_NOW
 from intact.engine.completion import Job
 from intact.engine.request import Event
 from intact.errors import IntactError, ModelError, ParameterError, install
@@ -22,6 +21,7 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.native import Texts, digest_of
 from intact.reason.problem import Piece, Prompt, State
 from intact.text import Tokenizer
+from intact.text.template import DEFAULT_NOW
 
 STEPS = 16  # tokens of each text, before the driver looks at its clock
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from intact import errors
-from intact.clock import DEFAULT_NOW
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.reason.backends.native import NativeBackend
@@ -32,6 +31,7 @@ from intact.serve.replies import head
 from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns
 from intact.serve.service import CancellableWork, Service, in_thread, receipt_document
 from intact.serve.settings import ServerSettings
+from intact.text.template import DEFAULT_NOW
 
 TAIL = 400
 """Characters at the end of an unfinished text that an event has; a finished one has all of them."""
