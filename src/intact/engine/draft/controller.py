@@ -95,7 +95,7 @@ class Controller:
     Attributes
     ----------
     learning : bool
-        Whether the drafter should learn from the step that `propose` was last called for.
+        If true, the drafter should learn from the step that `propose` was last called for.
     """
 
     def __init__(self, most: int = MOST_NODES, clock: Callable[[], float] = time.perf_counter) -> None:
