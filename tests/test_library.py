@@ -14,7 +14,7 @@ import pytest
 import intact
 from intact import _native
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.formats import Tensor
 from intact.library import prompt_id
@@ -519,7 +519,7 @@ def test_logits_that_are_not_finite_in_fp32_are_an_error(model):
     program = dataclasses.replace(model.program, tensors={**model.program.tensors, head: huge})
     executor = NativeExecutor(program, "fp32", threads=1)
     executor.reserve_pages(1)
-    chunk = Chunk(0, np.array([1, 2], np.int32), np.array([0], np.int32))
+    chunk = SequenceChunk(0, np.array([1, 2], np.int32), np.array([0], np.int32))
     with pytest.raises(ModelError, match="not finite"):
         executor.step([chunk], np.array([1]))
 

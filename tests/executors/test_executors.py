@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.executors.base import Chunk, choose_threads, choose_tier, embed_multiplier, fixed_logits
+from intact.executors.base import SequenceChunk, choose_threads, choose_tier, embed_multiplier, fixed_logits
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
@@ -30,7 +30,7 @@ def pair(program):
 
 
 def chunk(position, tokens, pages):
-    return Chunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
+    return SequenceChunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
 
 
 @pytest.mark.native

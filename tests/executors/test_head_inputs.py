@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.executors.base import LOGIT_FRACTION, Chunk
+from intact.executors.base import LOGIT_FRACTION, SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
@@ -33,7 +33,7 @@ def heads(executor, cut, wanted=None):
     entered, logits = [], []
     for start, end in zip([0, *cut], [*cut, len(TEXT)], strict=True):
         rows = np.arange(end - start) if wanted is None else np.array([end - start - 1])
-        logits.append(executor.step([Chunk(start, TEXT[start:end], PAGES)], rows).copy())
+        logits.append(executor.step([SequenceChunk(start, TEXT[start:end], PAGES)], rows).copy())
         entered.append(executor.head_inputs(np.arange(len(rows))))
     return np.concatenate(entered), np.concatenate(logits)
 
@@ -72,7 +72,7 @@ def test_every_tier_gives_the_bytes_of_the_reference(program, expected, tier, th
 def test_rows_come_in_the_order_asked_for(program, expected):
     executor = NativeExecutor(program, threads=2, page_size=16)
     executor.reserve_pages(8)
-    executor.step([Chunk(0, TEXT, PAGES)], np.array([7, 30, 31]))
+    executor.step([SequenceChunk(0, TEXT, PAGES)], np.array([7, 30, 31]))
     assert np.array_equal(executor.head_inputs(np.array([2, 0, 2])), expected[0][[31, 7, 31]])
     for row in (-1, 3):
         with pytest.raises(ParameterError, match="row outside"):
@@ -103,7 +103,7 @@ def test_in_the_fp32_profile_it_is_the_floats_that_the_logits_follow_from(progra
         executor = NativeExecutor(program, "fp32", threads, tier, page_size=16)
         executor.reserve_pages(8)
         rows = np.arange(len(TEXT))
-        logits = executor.step_float([Chunk(0, TEXT, PAGES)], rows).copy()
+        logits = executor.step_float([SequenceChunk(0, TEXT, PAGES)], rows).copy()
         assert np.array_equal(executor.head_inputs(rows), floats)
         expected = fp32.linear(entered, dequantize(weight.kind, weight.data, weight.shape))
         assert np.array_equal(logits.view(np.uint32), expected.view(np.uint32))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.profile import MachineLimits, Record, measure_limits
 from intact.formats import open_checkpoint
@@ -26,7 +26,7 @@ def executor(program, profile="int8", threads=2):
 
 
 def chunk(position, count, pages):
-    return Chunk(position, np.arange(5, 5 + count, dtype=np.int32), np.array(pages, np.int32))
+    return SequenceChunk(position, np.arange(5, 5 + count, dtype=np.int32), np.array(pages, np.int32))
 
 
 def steps(runner):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.formats import open_checkpoint
 from intact.models import build_program
@@ -51,7 +51,7 @@ class Sequences:
         self.length[i] += len(tokens)
         self.pages[i] += self._new(max(0, -(-self.length[i] // size) - len(self.pages[i])))
         start = self.length[i] - len(tokens)
-        return Chunk(start, np.array(tokens, np.int32), np.array(self.pages[i], np.int32), parents)
+        return SequenceChunk(start, np.array(tokens, np.int32), np.array(self.pages[i], np.int32), parents)
 
 
 def grow(executor, share, seed):
@@ -94,7 +94,7 @@ def test_shared_pages_give_the_bits_of_copies(program, seed):
 
 
 def chunk(position, count, pages):
-    return Chunk(position, np.arange(5, 5 + count, dtype=np.int32), np.array(pages, np.int32))
+    return SequenceChunk(position, np.arange(5, 5 + count, dtype=np.int32), np.array(pages, np.int32))
 
 
 @pytest.mark.parametrize(

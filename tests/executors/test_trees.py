@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
@@ -24,7 +24,7 @@ def program(request, tmp_path_factory):
 
 
 def chunk(position, tokens, pages, parents=None):
-    return Chunk(
+    return SequenceChunk(
         position,
         np.array(tokens, np.int32),
         np.array(pages, np.int32),

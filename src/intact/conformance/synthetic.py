@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
@@ -74,7 +74,7 @@ def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | ND
 class Step(NamedTuple):
     """One call of an executor: chunks of sequences, and the rows whose logits are wanted."""
 
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[SequenceChunk, ...]
     wanted: NDArray[np.int64]
 
 
@@ -160,11 +160,11 @@ class _Builder:
         return Case(self.name, program, tuple(steps), pages, bits)
 
 
-def _chunk(position: int, tokens: Sequence[int], pages: Sequence[int]) -> Chunk:
-    return Chunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
+def _chunk(position: int, tokens: Sequence[int], pages: Sequence[int]) -> SequenceChunk:
+    return SequenceChunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
 
 
-def _step(*chunks: Chunk) -> Step:
+def _step(*chunks: SequenceChunk) -> Step:
     return Step(chunks, np.arange(sum(len(chunk.tokens) for chunk in chunks), dtype=np.int64))
 
 

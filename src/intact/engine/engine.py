@@ -19,7 +19,7 @@ from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, work_of
 from intact.errors import CapacityError, ParameterError
-from intact.executors.base import Chunk, Executor
+from intact.executors.base import Executor, SequenceChunk
 
 _LOG = logging.getLogger("intact")
 DEFAULT_CHUNK = 256
@@ -225,10 +225,10 @@ class Engine:
 
     def _lay_out(
         self, works: list[SequenceWork], draft: bool
-    ) -> tuple[list[SequenceRun], list[Chunk], NDArray[np.int64]]:
+    ) -> tuple[list[SequenceRun], list[SequenceChunk], NDArray[np.int64]]:
         """Return the runs, chunks and wanted rows of a step."""
         runs: list[SequenceRun] = []
-        chunks: list[Chunk] = []
+        chunks: list[SequenceChunk] = []
         wanted: list[int] = []
         row = 0
         trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
@@ -242,7 +242,7 @@ class Engine:
             if tree is not None:
                 tokens = np.concatenate([tokens, tree.tokens])
                 parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
-            chunks.append(Chunk(table.length, tokens, table.pages, parents))
+            chunks.append(SequenceChunk(table.length, tokens, table.pages, parents))
             runs.append(_kind(sequence.request, tree)(work, tree, len(wanted)))
             if isinstance(runs[-1], ScoreRun):
                 wanted += range(row + count - len(runs[-1].given), row + count)
@@ -412,7 +412,7 @@ class Engine:
 
     def prefill(
         self, tokens: Tokens[int], rows: int | None = None
-    ) -> Generator[tuple[list[Chunk], NDArray[np.int64]], None, None]:
+    ) -> Generator[tuple[list[SequenceChunk], NDArray[np.int64]], None, None]:
         """Yield the steps that run a text through the model, all rows wanted; its pages are free afterwards.
 
         No other steps may run meanwhile: other sequences can lose their pages to it, but it cannot lose its own.
@@ -430,7 +430,7 @@ class Engine:
                 part = array[start : start + size]
                 if not self.scheduler.make_room(table, len(part)):
                     raise self._too_small(len(array))
-                yield [Chunk(start, part, table.pages)], np.arange(len(part))
+                yield [SequenceChunk(start, part, table.pages)], np.arange(len(part))
                 table.length += len(part)  # not indexed: the text is not expected again
         finally:
             self._reading -= 1

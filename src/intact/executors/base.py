@@ -21,7 +21,7 @@ PROFILES = ("int8", "fp32")
 LOGIT_FRACTION = 16
 
 
-class Chunk(NamedTuple):
+class SequenceChunk(NamedTuple):
     """Tokens of one sequence, and the sequence's pages in order. Row i is kept in slot `position` + i of the pages.
 
     Attributes
@@ -68,13 +68,13 @@ class Executor(Protocol):
         Both ascend, and no target is larger than its source: the accepted path of a tree becomes consecutive.
         """
 
-    def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+    def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run the tokens of all chunks; return the logits of the wanted rows in Q16, int32 (wanted, vocabulary).
 
         The array may be a view of memory that the next step writes again: copy what must outlive it.
         """
 
-    def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Do the same and return float32: the logits themselves in the fp32 profile, else the integers scaled."""
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
-    Chunk,
     Profile,
+    SequenceChunk,
     bias_values,
     check_embedding,
     choose_pinned,
@@ -203,7 +203,7 @@ class NativeExecutor:
         with _parameter_errors():
             self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
 
-    def _step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         positions, tokens, tables, parents = zip(*chunks, strict=True)
         spans = list(zip(positions, map(len, tokens), strict=True))
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
@@ -217,12 +217,12 @@ class NativeExecutor:
             raise ModelError("a logit is not finite in FP32: the weights of this model are too large")
         return raw
 
-    def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+    def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next."""
         raw = self._step(chunks, wanted)
         return raw if self.profile == "int8" else fixed_logits(raw.view(np.float32))
 
-    def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run a step; return the logits as float32 (wanted, vocabulary), valid until the next."""
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)

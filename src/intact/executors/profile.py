@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.executors.base import Chunk
+from intact.executors.base import SequenceChunk
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
@@ -100,7 +100,7 @@ class StepWork:
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
         self._seen_last = 0
 
-    def add(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64], narrows: bool) -> None:
+    def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
         """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
         going = last[wanted] if narrows else last

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
-    Chunk,
     Profile,
+    SequenceChunk,
     check_embedding,
     embed_multiplier,
     integer_bias,
@@ -108,7 +108,7 @@ class ReferenceExecutor:
             self._gains[op.gain] = integer_gain(self.program, op)
         return self._gains[op.gain]
 
-    def step(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+    def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
         tokens = np.concatenate([c.tokens for c in chunks])
         positions = np.concatenate([_positions(c) for c in chunks])
@@ -145,7 +145,7 @@ class ReferenceExecutor:
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
         return logits.astype(np.int32)
 
-    def step_float(self, chunks: Sequence[Chunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits as float32 (wanted, vocabulary)."""
         return self.step(chunks, wanted).astype(np.float32) / np.float32(1 << LOGIT_FRACTION)
 
@@ -166,7 +166,7 @@ class ReferenceExecutor:
         y = rmsnorm(x, 20, gain, fraction[op.target])
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
-    def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[Chunk]) -> Rows:
+    def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
         keys, key_scales, values, value_scales = self._cache[op.layer]
         count, scale = len(rows[op.query]), score_scale(op.scale)
         new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
@@ -231,7 +231,7 @@ class ReferenceExecutor:
         )
 
 
-def _ancestors(chunk: Chunk, row: int) -> list[int]:
+def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
     """Return a row's ancestors in its chunk, itself included, in order."""
     if chunk.parents is None:
         return list(range(row + 1))
@@ -241,12 +241,12 @@ def _ancestors(chunk: Chunk, row: int) -> list[int]:
     return line
 
 
-def _positions(chunk: Chunk) -> Rows:
+def _positions(chunk: SequenceChunk) -> Rows:
     """Return the position of each row, for which its ancestors alone count as before it."""
     return np.array([chunk.position + len(_ancestors(chunk, i)) - 1 for i in range(len(chunk.tokens))], np.int64)
 
 
-def _seen(chunk: Chunk, row: int) -> Rows:
+def _seen(chunk: SequenceChunk, row: int) -> Rows:
     """Return the slots of the text before the chunk and of the row's ancestors and itself, in order of position."""
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
