@@ -241,8 +241,8 @@ def lied(name: str, note: str, receipt: Receipt | RunReceipt, what: str, outcome
 def runs(model: Model) -> Iterator[Case]:
     """Receipts of runs."""
     honest: dict[str, RunReceipt] = {}
-    for name, asked in RUNS.items():
-        receipt = intact.solve(model, name, QUESTION, receipt=True, **{"temperature": 1.0, **asked}).receipt
+    for name, parameters in RUNS.items():
+        receipt = intact.solve(model, name, QUESTION, receipt=True, **{"temperature": 1.0, **parameters}).receipt
         assert receipt
         honest[name] = receipt
         yield Case(f"run-true-{name}", "as it was made", receipt.encode(), "true", None)
