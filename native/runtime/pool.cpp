@@ -28,10 +28,10 @@ namespace {
 // threads look in vain for much of the time. So every eight milliseconds double their patience, and each processor
 // taken away halves it, as does a tenth of that time in vain. They never yield: that costs a thread the rest of its
 // time slice, and beside other work it would hardly run.
-constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kHeeded = 1e6;  // nanoseconds
-constexpr double kDoubled = 8e6, kHalved = 8e5;                             // likewise: of all time, of that in vain
-constexpr int kLooks = 64;                                                  // per look at the clock
-constexpr std::uint32_t kGone = 1u << 30;  // barriers that a thread has come to once it has failed
+constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kAdaptEvery = 1e6;  // nanoseconds
+constexpr double kDoubled = 8e6, kHalved = 8e5;  // likewise: of all time, of that in vain
+constexpr int kLooks = 64;                       // per look at the clock
+constexpr std::uint32_t kGone = 1u << 30;        // barriers that a thread has come to once it has failed
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -176,16 +176,16 @@ void Pool::run(const std::function<void(int)>& region) {
     announce(generation_);
     take(0);
     await(running_, [](std::uint32_t left) { return left == 0; });
-    heed();
+    adapt_patience();
     if (failed_.load(std::memory_order_relaxed)) rethrow();
 }
 
 // Adapts the threads' patience to what has been since it last did, if that is a millisecond ago.
-void Pool::heed() {
+void Pool::adapt_patience() {
     const auto now = std::chrono::steady_clock::now();
-    const double passed = std::chrono::duration<double, std::nano>(now - heeded_).count();
-    if (size_ == 1 || passed < kHeeded) return;
-    heeded_ = now;
+    const double passed = std::chrono::duration<double, std::nano>(now - adapted_).count();
+    if (size_ == 1 || passed < kAdaptEvery) return;
+    adapted_ = now;
     const std::int64_t preempted = preemptions(), times = preempted - std::exchange(preempted_, preempted);
     const double vain = static_cast<double>(vain_.exchange(0)) / (size_ - 1);
     const double doublings = std::clamp(passed / kDoubled - vain / kHalved - static_cast<double>(times), -20.0, 20.0);

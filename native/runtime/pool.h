@@ -48,7 +48,7 @@ private:
     void stop();
     void fail(int thread, std::exception_ptr error);
     void rethrow();
-    void heed();
+    void adapt_patience();
 
     const int size_;
     const bool pinned_;
@@ -58,11 +58,11 @@ private:
     const std::function<void(int)>* region_ = nullptr;
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<std::uint32_t> running_{0};
-    std::atomic<std::uint32_t> sleepers_{0};          // threads that sleep, or are about to
-    std::atomic<std::int64_t> patience_;              // nanoseconds for which a thread looks before it sleeps
-    std::atomic<std::int64_t> vain_{0};               // nanoseconds looked in vain since patience was last adapted,
-    std::chrono::steady_clock::time_point heeded_{};  // which was then,
-    std::int64_t preempted_ = 0;                      // and how often the process had been preempted until then
+    std::atomic<std::uint32_t> sleepers_{0};           // threads that sleep, or are about to
+    std::atomic<std::int64_t> patience_;               // nanoseconds for which a thread looks before it sleeps
+    std::atomic<std::int64_t> vain_{0};                // nanoseconds looked in vain since patience was last adapted,
+    std::chrono::steady_clock::time_point adapted_{};  // which was then,
+    std::int64_t preempted_ = 0;                       // and how often the process had been preempted until then
     std::atomic<bool> failed_{false};
     std::exception_ptr error_;
     bool stop_ = false;

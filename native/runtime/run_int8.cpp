@@ -129,7 +129,7 @@ struct Int8Run : Run {
         std::int32_t* room[2] = {scratch(2 * each), nullptr};
         room[1] = room[0] + each;
         const bool in_order = op.targets[0].buffer == gate.source;
-        by_pieces(w, rows_, most, [&](Span rows, Span panels, bool again) {
+        by_parts(w, rows_, most, [&](Span rows, Span panels, bool again) {
             const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
             std::int32_t* results[2];
             for (int k = 0; k < 2; k++) {
@@ -228,14 +228,14 @@ struct Int8Run : Run {
     void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
         std::int32_t* room = scratch(matmul_scratch(w.blocks, m_.kernel->row_bytes));
-        by_pieces(w, rows, w.rows, [&](Span some, Span panels, bool again) {
+        by_parts(w, rows, w.rows, [&](Span some, Span panels, bool again) {
             m_.kernel->matmul(w, a, some.begin, some.end, panels.begin, panels.end, out, room, again);
         });
     }
 
     // Calls f(rows, panels, again) for what this thread takes of a product: rows that are packed together, by at most
     // so many panels. again: these rows are still packed.
-    template <class F> void by_pieces(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
+    template <class F> void by_parts(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
         constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
         constexpr std::int64_t kSmall = 1 << 20;  // bytes of codes that come from a near cache
         // Rows of a thread's own for which it had better read all weights itself.

@@ -61,7 +61,7 @@ FLOAT_FUNCTIONS = {
     "limits": {
         r"measure_limits\(": "bytes and products a second, which `intact doctor` prints: no token depends on them"
     },
-    "pool": {r"Pool::heed\(": "nanoseconds that threads wait before they sleep"},
+    "pool": {r"Pool::adapt_patience\(": "nanoseconds that threads wait before they sleep"},
     "bind_model": {
         r"check_finite\(": "refuses NaN and infinity in weights of the fp32 profile",
         r"class_<intact::Op>::def_rw<intact::Op, float>": "a number of the fp32 profile that Python sets",
