@@ -82,7 +82,7 @@ def test_one_bit_of_a_weight_is_found_without_running(intact_command, locked, ti
 
 def test_what_ends_a_text_is_compared(intact_command, tmp_path):
     """Of a folder it comes from a file of its own, which is in no other digest."""
-    write_folder(tmp_path / "folder", VARIANTS["llama"], 1)
+    write_folder(tmp_path / "folder", VARIANTS["llama"], "llama")
     file = tmp_path / "folder.lock"
     assert intact_command("lock", "new", file, "--model", tmp_path / "folder").code == 0
     assert intact_command("lock", "check", file).code == 0
