@@ -121,7 +121,7 @@ class Rendering(Protocol):
     Attributes
     ----------
     now : datetime
-        The time that a template is told which asks for it.
+        The time given to a chat template that needs it.
     """
 
     now: datetime

@@ -31,7 +31,7 @@ class Texts:
     Parameters
     ----------
     now : datetime
-        The time that a chat template is told which asks for it.
+        The time given to a chat template that needs it.
     """
 
     def __init__(self, tokenizer: Tokenizer, context: int, now: datetime = DEFAULT_NOW) -> None:
@@ -110,8 +110,8 @@ class Texts:
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """The first so many tokens of what was written after a state."""
-        written = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
-        return written._replace(top=written.top[:tokens])
+        shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
+        return shorter._replace(top=written.top[:tokens])
 
     def _encode(self, part: Prompt | Piece) -> list[int]:
         if isinstance(part, Piece):
@@ -168,13 +168,45 @@ class LastInputs:
         return self._last.get(sample)
 
 
-class NativeBackend:
+class TokenizerBackend:
+    """The part of a back end that its tokenizer does, which is one of ours."""
+
+    _texts: Texts
+
+    @property
+    def vocabulary(self) -> str:
+        """Digest of the tokens' texts."""
+        return self._texts.vocabulary
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or a piece."""
+        return len(self._texts.tokens(part))
+
+    @property
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
+        return self._texts.needs_time
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
+        return self._texts.render(prompt)
+
+    def time_digest(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        return self._texts.time_digest(prompt)
+
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
+        return self._texts.cut(state, written, tokens, why)
+
+
+class NativeBackend(TokenizerBackend):
     """A model of `intact.load`.
 
     Parameters
     ----------
     now : datetime
-        The time that a chat template is told which asks for it: a fixed one, unless told another.
+        The time given to a chat template that needs it: by default a fixed one.
 
     Attributes
     ----------
@@ -215,35 +247,9 @@ class NativeBackend:
         )  # with configuration and tokenizer
         return f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest_of(place)}"
 
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the tokens' texts."""
-        return self._texts.vocabulary
-
-    def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or a piece."""
-        return len(self._texts.tokens(part))
-
     def token_bytes(self, token: int) -> bytes:
         """The bytes of a token's text."""
         return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
-
-    @property
-    def needs_time(self) -> bool:
-        """If true, the chat template needs the time."""
-        return self._texts.needs_time
-
-    def render(self, prompt: Prompt) -> str:
-        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
-        return self._texts.render(prompt)
-
-    def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        return self._texts.time_digest(prompt)
-
-    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
-        return self._texts.cut(state, written, tokens, why)
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""

@@ -17,9 +17,8 @@ from intact.engine.request import Event
 from intact.errors import IntactError, ModelError, ParameterError, install
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
-from intact.reason.backends.base import Cut, Generation, Heat, Written
-from intact.reason.backends.native import Texts, digest_of
-from intact.reason.problem import Piece, Prompt, State
+from intact.reason.backends.base import Generation, Heat, Written
+from intact.reason.backends.native import Texts, TokenizerBackend, digest_of
 from intact.text import Tokenizer
 from intact.text.template import DEFAULT_NOW
 
@@ -38,7 +37,7 @@ class _Text:
         self.ended = False
 
 
-class TransformersBackend:
+class TransformersBackend(TokenizerBackend):
     """A causal model of Transformers, and the folder that it comes from.
 
     Every text is computed by itself, from its first token: so what it gives depends on nothing that runs beside it, and
@@ -51,7 +50,7 @@ class TransformersBackend:
     folder : path
         What it was loaded from: its digest goes into the journal's keys, its tokenizer.json is read by our tokenizer.
     now : datetime
-        The time that a chat template is told which asks for it: a fixed one, unless told another.
+        The time given to a chat template that needs it: by default a fixed one.
 
     Raises
     ------
@@ -110,32 +109,6 @@ class TransformersBackend:
         except Exception as error:  # of theirs there are too many kinds
             raise ModelError(f"{folder}: Transformers cannot load it: {error!s:.300}") from error
         return cls(model.to(device).eval(), folder, now)
-
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the tokens' texts."""
-        return self._texts.vocabulary
-
-    def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or a piece."""
-        return len(self._texts.tokens(part))
-
-    @property
-    def needs_time(self) -> bool:
-        """If true, the chat template needs the time."""
-        return self._texts.needs_time
-
-    def render(self, prompt: Prompt) -> str:
-        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
-        return self._texts.render(prompt)
-
-    def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        return self._texts.time_digest(prompt)
-
-    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
-        return self._texts.cut(state, written, tokens, why)
 
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, and attention over all before it."""
