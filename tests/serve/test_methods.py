@@ -181,7 +181,7 @@ def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, re
     asked = ASKED | {"model": "tiny:program-aided-1", "intact": {"answer": "text", "receipt": receipt}}
     answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
     assert answer.status_code == 400, answer.text
-    assert "no protection against the code of a stranger" in answer.json()["error"]["message"]
+    assert "no protection against untrusted code" in answer.json()["error"]["message"]
 
 
 def test_a_server_that_ends_waits_for_no_method(tiny_path):

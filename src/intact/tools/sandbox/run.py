@@ -83,7 +83,7 @@ def run(
     """
     chosen = protection(using)
     if chosen.kind == "none" and untrusted:
-        raise SandboxError(f"no protection works here, and untrusted code needs one ({chosen.missing})")
+        raise SandboxError(f"there is no protection against untrusted code here ({chosen.missing})")
     if chosen.kind == "none" and (using or requested()) != "none":
         raise SandboxError(
             f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
