@@ -19,6 +19,7 @@ from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
 from intact.cli.output import emit, note, one_line, out, say
 from intact.errors import LockError
+from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, current, read_time
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def new(
     else:
         made = _lock([_lock_model(name, profile) for name in model or []])
     try:
-        file.write_text(made.text(), "utf-8")
+        write_whole(file, made.text())
     except OSError as error:
         raise LockError(f"{file}: cannot be written ({error.strerror or error})") from error
     if json and not arguments:
