@@ -24,6 +24,21 @@ template <class Float, class Word> inline Float half_of(Word h) {
 }
 inline float half(const uint8_t* p) { return half_of<float>(uint32_t{read16(p)}); }
 
+// out[i] = values[c[i]] for kWidth codes below 16.
+inline void look_up(const float* values, const uint8_t* c, float* out) {
+#if defined(__AVX512F__)
+    const __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(c)));
+    _mm512_storeu_ps(out, _mm512_permutexvar_ps(codes, _mm512_loadu_ps(values)));
+#elif defined(__AVX2__)
+    const __m256i codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(c)));
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(values), codes);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(values + 8), codes);
+    _mm256_storeu_ps(out, _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28))));
+#else
+    for (int i = 0; i < kWidth; i++) out[i] = values[c[i]];
+#endif
+}
+
 // The values of one block (src/intact/weights/definition.py has the formula).
 template <class Format> inline void decode_block(const uint8_t* b, float* y) {
     constexpr int kSubBlocks = 32 / Format::block;  // of a part
@@ -37,7 +52,7 @@ template <class Format> inline void decode_block(const uint8_t* b, float* y) {
         for (int s = 0; s < kSubBlocks; s++) {
             const int at = part * kSubBlocks + s, factor = Format::scale(b, at);
             const uint8_t* c = code + Format::block * s;
-            float* out = y + 32 * part + Format::block * s;
+            float* __restrict out = y + 32 * part + Format::block * s;
             float scale = d * static_cast<float>(factor);
             if constexpr (Format::powers_of_two) {
                 const auto x = static_cast<uint32_t>(factor);  // for 2^(x - 128)
@@ -47,8 +62,9 @@ template <class Format> inline void decode_block(const uint8_t* b, float* y) {
                 const float minimum = e * static_cast<float>(Format::minimum(b, at));
                 for (int i = 0; i < Format::block; i++) out[i] = scale * static_cast<float>(c[i]) - minimum;
             } else if constexpr (Format::table != nullptr) {
-                for (int i = 0; i < Format::block; i++)
-                    out[i] = scale * static_cast<float>(Format::table[c[i]] - Format::zero);
+                float values[16];
+                for (int i = 0; i < 16; i++) values[i] = scale * static_cast<float>(Format::table[i] - Format::zero);
+                for (int i = 0; i < Format::block; i += kWidth) look_up(values, c + i, out + i);
             } else {
                 for (int i = 0; i < Format::block; i++) out[i] = scale * static_cast<float>(c[i] - Format::zero);
             }
