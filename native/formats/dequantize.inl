@@ -49,6 +49,9 @@ template <class Format> inline void decode_block(const uint8_t* b, float* y) {
         const formats::Codes codes = Format::codes(b, part);
         uint8_t code[32];
         std::memcpy(code, &codes, sizeof code);
+        [[maybe_unused]] float raw[32];
+        if constexpr (Format::has_min)
+            for (int i = 0; i < 32; i++) raw[i] = static_cast<float>(code[i]);
         for (int s = 0; s < kSubBlocks; s++) {
             const int at = part * kSubBlocks + s, factor = Format::scale(b, at);
             const uint8_t* c = code + Format::block * s;
@@ -60,7 +63,7 @@ template <class Format> inline void decode_block(const uint8_t* b, float* y) {
             }
             if constexpr (Format::has_min) {
                 const float minimum = e * static_cast<float>(Format::minimum(b, at));
-                for (int i = 0; i < Format::block; i++) out[i] = scale * static_cast<float>(c[i]) - minimum;
+                for (int i = 0; i < Format::block; i++) out[i] = scale * raw[Format::block * s + i] - minimum;
             } else if constexpr (Format::table != nullptr) {
                 float values[16];
                 for (int i = 0; i < 16; i++) values[i] = scale * static_cast<float>(Format::table[i] - Format::zero);

@@ -60,6 +60,7 @@ struct Feature {
 
 constexpr std::uint32_t kVectors = 0x6, kMasks = 0xe6, kTiles = 0x60000;
 constexpr Feature kFeatures[] = {
+    {"avx", &Facts::b, 0, kVectors},
     {"avx2", &Facts::b, bit_AVX2, kVectors},
     {"avx512f", &Facts::b, bit_AVX512F, kMasks},
     {"avx512bw", &Facts::b, bit_AVX512BW, kMasks},
