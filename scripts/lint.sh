@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All static checks: ruff (rules and format), mypy --strict, import layers, clang-format, the list of mutations; with --tidy also clang-tidy, which takes minutes.
+# All static checks: ruff (rules and format), mypy --strict, import layers, words and lengths of lines, clang-format, the
+# list of mutations; with --tidy also clang-tidy, which takes minutes.
 # The tools are those of the extra `dev`, beside $PYTHON; --tidy reads the build folder that follows it (default build/dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +15,7 @@ check ruff check
 check ruff format --check
 check mypy
 check lint-imports --no-logo
+check "${PYTHON:-python3}" scripts/vocabulary.py src native docs README.md CONTRIBUTING.md benchmarks/README.md
 check "${PYTHON:-python3}" scripts/mutate.py --list . > /dev/null  # its list follows the kernels
 check clang-format --dry-run --Werror "${sources[@]}"
 if [ "${1:-}" = --tidy ]; then
