@@ -166,8 +166,8 @@ def run(mutants: list[Mutant], covering: Map, jobs: int, budget: float) -> list[
                 if row:
                     results.append(row)
                     print(json.dumps(row), file=out, flush=True)
-                    said = f"killed, {row['killed_by']}" if row["killed_by"] else "SURVIVED"
-                    print(f"{row['file']}:{row['line']}: {said} ({row['seconds']} s)", flush=True)
+                    verdict = f"killed, {row['killed_by']}" if row["killed_by"] else "SURVIVED"
+                    print(f"{row['file']}:{row['line']}: {verdict} ({row['seconds']} s)", flush=True)
             time.sleep(0.02)
     return sorted(results, key=lambda row: (row["file"], row["line"]))
 
