@@ -30,6 +30,7 @@ KERNEL_TESTS = ["tests/native", "tests/numerics", "tests/executors", "tests/test
 REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights"]
 STAGES = {
     "tiers": [*NATIVE, "scripts/check_tiers.sh"],
+    "recipes": [*NATIVE, "src/intact/weights", "tests/adding", "tests/support", "docs/adding.md"],
     "mutations": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py"],
     "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
     "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.adding import build_native, copy_native, edit_lists, follow, run_python
+from support.adding import build_native, copy_native, edit_lists, follow, need_build_tools, run_python
 
 HEADING = "A tier"
 USE = """
@@ -23,6 +23,7 @@ print(operations_digest(make_kernels("native", "loops"), make_executor("native",
 def test_the_recipe_adds_a_tier_of_the_same_bits(tmp_path: Path) -> None:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("the page's example is a tier for x86-64")
+    need_build_tools()
     root = follow(HEADING, tmp_path, files=2)
     copy_native(root)
     edit_lists(HEADING, root)
@@ -41,6 +42,7 @@ def test_the_recipe_adds_a_tier_of_the_same_bits(tmp_path: Path) -> None:
     ],
 )
 def test_a_tier_without_kernels_is_refused_when_it_is_configured(tmp_path: Path, listed: str, message: str) -> None:
+    need_build_tools()
     copy_native(tmp_path)
     path = tmp_path / "cmake/Tiers.cmake"
     path.write_text(path.read_text().replace("intact_tier(scalar)", f"intact_tier(scalar)\n{listed}"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.adding import build_native, copy_native, edit_lists, follow, run_python
+from support.adding import build_native, copy_native, edit_lists, follow, need_build_tools, run_python
 
 HEADING = "A weight format"
 USE = """
@@ -56,6 +56,7 @@ def test_the_definition_alone_is_read_and_run_by_the_reference(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_with_the_native_side_both_profiles_equal_the_reference(tmp_path: Path) -> None:
+    need_build_tools()
     root = follow(HEADING, tmp_path / "copy", files=2)
     copy_native(root)
     # The recipe's file is not in the repository, so copying native/ left it in place.

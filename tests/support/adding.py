@@ -14,6 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from intact import _native
+
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -30,9 +34,17 @@ def copy_package(folder: Path) -> Path:
     """Copy the package's sources; return the folder that stands for the root of the repository."""
     source = ROOT / "src/intact"
     shutil.copytree(source, folder / "src/intact", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    for library in source.glob("*.so"):
-        (folder / "src/intact" / library.name).symlink_to(library.resolve())
+    extension = Path(str(_native.__file__))  # of the installed package, which may be elsewhere
+    (folder / "src/intact" / extension.name).symlink_to(extension.resolve())
     return folder
+
+
+def need_build_tools() -> None:
+    """Skip the test where the extension cannot be built: the stage `recipes` of `.ci/run` installs what it takes."""
+    pytest.importorskip("nanobind", reason="needs the tools of the build: pip install cmake nanobind ninja")
+    for tool in ("cmake", "ninja"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs the tools of the build, {tool} is missing: pip install cmake nanobind ninja")
 
 
 def follow(heading: str, folder: Path, *, files: int = 1) -> Path:
