@@ -57,11 +57,21 @@ def defined_names(node: ast.AST) -> Iterator[tuple[int, str]]:
         yield node.lineno, node.attr
 
 
+def wrong_prose(text: str) -> Iterator[Finding]:
+    """Yield a message for each line with an expression that should be another."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for expression, instead in LISTS["prose"].items():
+            if found := re.search(expression, line):
+                yield number, f"for {found[0]!r} say {instead}"
+
+
 def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
     """Yield the findings in a module: names, and the openings of docstrings."""
     openings = set(LISTS["openings"]["words"])
     yield from ((0, message) for message in wrong_words(path.stem.removeprefix("test_")) if docstrings)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    source = path.read_text(encoding="utf-8")
+    yield from wrong_prose(source)
+    for node in ast.walk(ast.parse(source)):
         for line, name in defined_names(node):
             yield from ((line, message) for message in wrong_words(name))
         if docstrings and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
@@ -82,7 +92,9 @@ def in_native(path: Path) -> Iterator[Finding]:
 def in_document(path: Path) -> Iterator[Finding]:
     """Yield the lines of a document that are too long."""
     code = False
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8")
+    yield from wrong_prose(text)
+    for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             code = not code
         free = code or line.startswith(("|", "    ", "![", "<!--"))

@@ -87,7 +87,7 @@ IGNORED = """
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
 """
-"""what has no part in how a token is drawn. Names of other fields are told, since they may have one."""
+"""what has no part in how a token is drawn. Names of other fields are reported, since they may have one."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048

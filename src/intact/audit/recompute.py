@@ -52,7 +52,7 @@ def score(
     ignore_seed: bool = False,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[Scored]:
-    """Score responses one after the other; `progress` is told of the output tokens that are done."""
+    """Score responses one after the other; call `progress` with the number of output tokens done."""
     for response in responses:
         kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one token more, and all draws are shifted
         scorer = ResponseScorer(response.entry, kind, response.output, model.program.vocabulary)

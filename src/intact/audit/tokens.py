@@ -47,7 +47,7 @@ class ResponseReader:
     context
         The most tokens of a prompt and its output.
     now : datetime, optional
-        The time that a chat template is told which writes the date; by default the clock's.
+        The time for chat templates that write the date; by default the clock's.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:

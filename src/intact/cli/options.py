@@ -78,7 +78,7 @@ ReceiptOption = Annotated[
 ]
 
 
-_NOW = "The time that a chat template is told which writes the date, such as 2026-11-20T17:45:00."
+_NOW = "The time for chat templates that write the date, such as 2026-11-20T17:45:00."
 FixedNowOption = Annotated[
     str | None, typer.Option("--now", metavar="TIME", help=_NOW, show_default=DEFAULT_NOW.isoformat())
 ]

@@ -43,7 +43,7 @@ class Claims:
     data : NotingData
         The problem's, which knows at the end what was read of it.
     ended : Exception or None
-        What ends the replay, even where the method was told instead.
+        The error that ends the replay, even where it was raised in the method first.
     """
 
     def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:

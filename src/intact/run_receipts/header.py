@@ -91,7 +91,7 @@ class RunHeader:
     data : mapping
         Of what else a method may know of the problem, the members that were read.
     sampling : mapping
-        The user's wishes.
+        The user's sampling parameters.
     budget : mapping
         The caps by their names.
     files : tuple of (str, str)
@@ -101,7 +101,7 @@ class RunHeader:
     sandbox : Sandbox or None
         Where programs ran, if there are any.
     now : datetime or None
-        The time that chat templates were told, where one that asks for it was used.
+        The time given to chat templates, where one that asks for it was used.
     """
 
     models: tuple[RunModel, ...]

@@ -278,7 +278,7 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
         raise false("extra", None, "it holds a file that the method does not read")
     now = None if header.now is None else header.now.isoformat()
     if now != result.trace["now"]:
-        raise false("time", None, f"its now is {now}; the models' chat templates are told {result.trace['now']}")
+        raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
     claimed_end, found = run.result, outcome_of(result)

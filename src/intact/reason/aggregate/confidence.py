@@ -15,7 +15,7 @@ from intact import exact
 from intact.errors import ParameterError
 from intact.reason.fixed import ONE, UNIT, Int, exp, fixed, ln
 
-_LEAST = ONE // UNIT  # of the mass that is left for tokens that are not told
+_LEAST = ONE // UNIT  # of the mass that is left for tokens that are not given
 
 
 class Places(NamedTuple):
@@ -148,7 +148,7 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
         raise ParameterError(f"a place has {known.counts.max()} log-probabilities, the vocabulary {vocabulary} tokens")
     hidden = vocabulary - known.counts
     one = ln(np.ones(1, np.int64))  # takes away the unit in which `ln` understands a count
-    each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # of a token that is not told
+    each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # of a token that is not given
     total: int = sum((known.logarithms + hidden * each).tolist())
     return -total / (UNIT * vocabulary * len(rivals)) - exact.ln(vocabulary)
 
@@ -156,7 +156,7 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
 def entropy(rivals: Sequence[Sequence[float]]) -> float:
     """The mean entropy of tokens' distributions, in nats.
 
-    What is not told of a distribution counts as one more token, so this is the least entropy that the given
+    The rest of a distribution counts as one more token, so this is the least entropy that the given
     log-probabilities allow; 0 for an empty text.
     """
     if not len(rivals):

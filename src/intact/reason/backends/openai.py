@@ -156,7 +156,7 @@ class OpenAIBackend:
         return (*_CAVEATS, *own, *self._notes)
 
     def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a piece as they were told; of a text as the caller counts, or its bytes."""
+        """The tokens of a piece as the endpoint gave them; of a text as the caller counts, or its bytes."""
         if isinstance(part, Piece):
             return len(part.tokens) or self._size(part.text)
         if isinstance(part, str):

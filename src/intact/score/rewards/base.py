@@ -157,7 +157,7 @@ def families() -> dict[str, type[RewardModel]]:
 
 
 def open_reward(name: str) -> RewardModel:
-    """Open a reward model: a folder or a name of the hub, or ``family=...`` where the family cannot be told.
+    """Open a reward model: a folder or a name of the hub, or ``family=...`` where the family is not recognised.
 
     Raises
     ------

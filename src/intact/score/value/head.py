@@ -89,7 +89,7 @@ class ValueHead:
         return 1 / (1 + exp(-float(logit)))
 
     def judge(self, hidden: Hidden) -> float:
-        """The chance, by what a back end told.
+        """The chance, from what a back end gave.
 
         Raises
         ------

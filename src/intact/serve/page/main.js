@@ -4,7 +4,7 @@ import { ask, events } from "/page/api.js";
 import { byId, count, element } from "/page/dom.js";
 import { download, watchForReceipts } from "/page/receipts.js";
 import { Search } from "/page/search.js";
-import { offer, wishes } from "/page/settings.js";
+import { offer, requestOptions } from "/page/settings.js";
 
 let messages = [];
 let running = null;
@@ -19,7 +19,7 @@ function article(role, title) {
 
 /** Show the answer to the conversation as it arrives; return its text. */
 async function answer(signal) {
-  const body = { ...wishes(), messages };
+  const body = { ...requestOptions(), messages };
   const { made, text } = article("assistant", body.intact.method ? `${body.model}, ${body.intact.method.replaceAll("_", " ")}` : body.model);
   const search = body.intact.method ? new Search() : null;
   if (search) made.append(search.root);

@@ -51,7 +51,7 @@ function given() {
 }
 
 /** Return the fields of a request, but for the messages. */
-export function wishes() {
+export function requestOptions() {
   const fields = { model: byId("model").value, stream: true };
   for (const name of SAMPLING) if (byId(name).value !== "") fields[name] = Number(byId(name).value);
   const method = byId("method").value;

@@ -36,7 +36,7 @@ NARROW = """
     finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
     clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat socket socketpair
 """
-"""What no program that computes needs. Not every family of sockets heeds namespaces, and their buffers no limit."""
+"""System calls that no program which computes needs; sockets too, as namespaces do not confine every family of them."""
 
 
 def available() -> str | None:
