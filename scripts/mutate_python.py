@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -36,7 +36,7 @@ from typing import Any
 
 import pytest
 from covering import QUICK, WORK, Map, copy_checkout, fork, make_map
-from mutants import Mutant, draw
+from mutants import ROOT, Mutant, draw
 
 LIST = Path(__file__).with_name("mutants.toml")
 
@@ -220,6 +220,9 @@ def main() -> int:
     parser.add_argument("--map", action="store_true", help="make the tests' map again")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     options = parser.parse_args()
+    installed = importlib.util.find_spec("intact")
+    if installed and installed.origin and Path(installed.origin).is_relative_to(ROOT / "src"):
+        raise SystemExit("mutate_python: intact is installed as editable here, so that tests would never see a mutant")
     if options.fresh:
         shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)

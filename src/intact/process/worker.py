@@ -39,6 +39,10 @@ class LimitReached(Exception):  # noqa: N818
     """A request exceeded a limit of time, memory or length, or ended the worker; the message names which."""
 
 
+class TimedOut(LimitReached):
+    """A request took too long by the clock; on a machine with less other work it may not."""
+
+
 class WorkerFailure(Exception):  # noqa: N818
     """The worker's function raised an exception, which the message names."""
 
@@ -261,7 +265,7 @@ def _wait(file: int, event: int, deadline: float) -> None:
     poll.register(file, event)
     left = deadline - time.monotonic()
     if left <= 0 or not poll.poll(left * 1000):
-        raise LimitReached("took too long by the clock on the wall")
+        raise TimedOut("took too long by the clock on the wall")
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from intact.engine.sampling import grammars
 from intact.engine.sampling.parameters import Constraint, SamplingParameters
 from intact.errors import ConstraintError, ParameterError, install
+from intact.process import LimitReached, TimedOut, WorkerProcess
 from intact.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -212,6 +214,36 @@ class _Vocabulary:
         return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
 
 
+def exceeded_limit(constraint: Constraint) -> str:
+    """Compile a constraint in a worker process of its own; return how it exceeds a limit, "" if it does not.
+
+    Raises
+    ------
+    ConstraintError
+        If it took too long by the clock, which on a machine with less other work it may not.
+    CapacityError
+        If no process can be started.
+    """
+    limits = {"STACK": grammars.STACK}
+    trial = WorkerProcess(
+        Path(grammars.__file__),
+        "llguidance",
+        "constraints",
+        seconds=grammars.SECONDS,
+        memory=grammars.BYTES,
+        limits=limits,
+    )
+    try:
+        trial.ask("try_out", *constraint, grammars.LIMITS)
+    except TimedOut as error:
+        raise ConstraintError(f"the {constraint.kind} cannot be used: compiling it {error}") from None
+    except LimitReached as error:
+        return f"compiling it {error}"
+    finally:
+        trial.end()  # with what it remembers: no trial depends on those before it
+    return ""
+
+
 class _Trial(NamedTuple):
     """The outcome of a trial: the error, "" for none, and the processor time until the first mask."""
 
@@ -257,17 +289,18 @@ class _Compiler:
 
         Raises
         ------
+        ConstraintError
+            If the trial took too long by the clock, which another one may not.
         ParameterError
             If it cannot be used for another reason.
         """
-        complaint = grammars.complaint(*constraint, grammars.LIMITS)
+        wrong = exceeded_limit(constraint)
         began = time.thread_time()
-        if complaint is None:
+        if not wrong:
             Matcher(lambda: self._inner(constraint), constraint.kind, self._ends).mask()
-        trial = _Trial("" if complaint is None else complaint.text, time.thread_time() - began)
+        trial = _Trial(wrong, time.thread_time() - began)
         with _LOCK:
-            if complaint is None or complaint.lasting:
-                self._tried[key] = trial
+            self._tried[key] = trial
             while len(self._tried) > TRIED:
                 self._tried.popitem(last=False)
         return trial
