@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from intact.serve.apis.openai import batches as openai_batches
 from intact.serve.apis.openai.batches import Batches, BatchRequest, Endpoint
 from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
@@ -86,14 +87,23 @@ def test_a_batch_is_answered_as_its_requests_alone(tiny_path, state):
         assert client.files.delete(batch.input_file_id).deleted
 
 
-def test_nothing_accepted_is_lost(tiny_path, state):
-    lines = [line(i, max_tokens=200, ignore_eos=True) for i in range(40)]
+def test_nothing_accepted_is_lost(tiny_path, state, monkeypatch):
+    answer = Batches._answer
+
+    async def of_the_first_five(self, endpoint, line, client):
+        if int(line["custom_id"].removeprefix("item-")) >= 5:
+            await asyncio.Event().wait()
+        return await answer(self, endpoint, line, client)
+
+    lines = [line(i, max_tokens=30, ignore_eos=True) for i in range(40)]
+    monkeypatch.setattr(Batches, "_answer", of_the_first_five)
     with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
         batch = start(client, lines)
-        server.settle(lambda: client.batches.retrieve(batch.id).request_counts.completed >= 2)
+        server.settle(lambda: client.batches.retrieve(batch.id).request_counts.completed == 5)
+    monkeypatch.undo()
     (output,) = [path for path in (state / "files").glob("file-*") if b"batch_req" in path.read_bytes()]
     before = output.read_bytes()
-    assert 2 <= before.count(b"\n") < 40
+    assert before.count(b"\n") == 5
     output.write_bytes(before + b'{"id": "batch_req_torn", "custom')
     with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
         resumed = ended(client, batch)
@@ -374,7 +384,7 @@ class Full(Batches):
 
 
 def test_a_batch_waits_while_its_files_cannot_be_written(state, monkeypatch):
-    monkeypatch.setattr("intact.serve.apis.openai.batches.REPAIR", 0.01)
+    monkeypatch.setattr(openai_batches, "REPAIR", 0.01)
 
     async def scene():
         files, batches, name = await begun(Full, state, [line(0), line(2, bogus=1), line(3)])
@@ -385,6 +395,25 @@ def test_a_batch_waits_while_its_files_cannot_be_written(state, monkeypatch):
         assert [json.loads(one)["custom_id"] for one in files.lines(ended["error_file_id"])] == ["item-2"]
 
     run(scene())
+
+
+def test_work_is_tried_again_whenever_it_fails(monkeypatch):
+    """Also after its last task has begun, when a group waits for them."""
+    monkeypatch.setattr(openai_batches, "REPAIR", 0.01)
+    failures = [2]
+
+    async def fail():
+        await asyncio.sleep(0)
+        failures[0] -= 1
+        if failures[0] >= 0:
+            raise OSError(28, "No space left on device")
+
+    async def work():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    run(openai_batches._retrying(work))
+    assert failures == [-1]
 
 
 def test_a_server_ends_while_a_batch_waits(state):

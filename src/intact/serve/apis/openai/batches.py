@@ -356,12 +356,14 @@ def _repair(*paths: Path) -> dict[str, bool]:
 async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
     """Do work; while a file cannot be written, wait and try again."""
     while True:
+        # in a task of its own: before Python 3.13 a group that fails may leave its task marked as cancelled
+        attempt = asyncio.ensure_future(work())
         try:
-            return await work()
+            return await attempt
         except* OSError as failed:
             _LOG.error("a batch waits: %s", failed.exceptions[0])
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # a group that fails just then swallows it, before Python 3.13
+        if task is not None and task.cancelling():  # just when the attempt failed
             raise asyncio.CancelledError
         await asyncio.sleep(REPAIR)
 
