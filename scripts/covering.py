@@ -142,9 +142,16 @@ class Map(NamedTuple):
     """Modules that the tests import, other than the package and the tests themselves."""
 
     def tests(self, mutant: Mutant, budget: float) -> dict[str, float]:
-        """Return the tests that execute a mutant and their seconds, the quickest ones that fit into a budget."""
+        """Return the tests that execute a mutant and their seconds, the quickest ones that fit into a budget.
+
+        Of a file that no test is seen to execute (types alone, or the program of a worker process), all tests of its
+        folder count.
+        """
         rows = self.lines.get(mutant.file, {})
         names = {name for line in mutant.lines or (0,) for name in rows.get(str(line), ())}
+        if not any(rows.values()):
+            folder = mutant.file.rpartition("/")[0]
+            names = {name for file, of in self.lines.items() if file.startswith(folder) for name in of.get("0", ())}
         chosen = sorted(names, key=lambda name: (self.seconds[name], name))
         spent = accumulate(self.seconds[name] for name in chosen)
         return {name: self.seconds[name] for name, sum_ in zip(chosen, spent, strict=True) if sum_ <= budget}

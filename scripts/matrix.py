@@ -182,11 +182,11 @@ def build_wheel(python: Path, base: Path, before: Path | None) -> Path:
 
 
 def available(venv: Path, name: str, floor: str) -> list[str]:
-    """List the versions of a package from the floor on that have a wheel for this Python, oldest first."""
+    """List the releases of a package from the floor on that have a wheel for this Python, oldest first."""
     text = pip(venv, "index", "versions", name, "--only-binary=:all:")
     versions = next(line for line in text.splitlines() if line.startswith("Available versions:")).split(":")[1]
-    least = ordered(floor)
-    return sorted([v for v in versions.replace(" ", "").split(",") if ordered(v) >= least], key=ordered)
+    plain = [v for v in versions.replace(" ", "").split(",") if re.fullmatch(r"\d+(\.\d+)*", v)]  # no 1.9.0.post2
+    return sorted([v for v in plain if ordered(v) >= ordered(floor)], key=ordered)
 
 
 def ordered(version: str) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ class Ticking:
     """A clock that moves on by one second a look."""
 
     def __init__(self):
-        self.ticks = count()
+        self.ticks = count(1000)
 
     def __call__(self):
         return float(next(self.ticks))
@@ -55,6 +55,18 @@ def test_a_workload_gives_positive_figures_and_returns_its_pages(tiny, workload)
     assert all(value.value > 0 for value in values if value.part != "between tokens, median")
     assert len({value.part for value in values}) == len(values)
     assert tiny.engine.held == 0
+
+
+def test_workloads_say_what_they_do_and_the_positions_that_it_takes():
+    found = [(workload.title, workload.positions) for workload in (*SMALL, stream(8, 6, draft=True))]
+    assert found == [
+        ("prompt of 40", 41),
+        ("one stream of 6, greedy", 14),
+        ("3 x 5 after a prompt of 40", 45),
+        ("20 forks of a prompt of 70", 72),
+        ("6 requests, one by one", 64),
+        ("one stream of 6, greedy, drafting", 14),
+    ]
 
 
 def test_rates_count_what_was_made(tiny, monkeypatch):
@@ -128,6 +140,7 @@ def test_the_first_round_does_not_count_and_progress_hears_of_every_run():
     ]
     assert (figures[0].median, figures[0].low, figures[0].high) == (3.0, 2.0, 4.0)
     assert heard == [(i, "counting") for i in range(4)]
+    assert [len(figure.values) for figure in measure(model, [Counting()])] == [3, 3]
 
 
 def test_workloads_that_do_not_fit_the_context_are_left_out():

@@ -191,6 +191,22 @@ def test_errors_write_nothing(intact_command, tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("libraries", ["numpy"], "libraries must be an object with versions"),
+        ("libraries", {"numpy": 2}, "libraries must be an object with versions"),
+        ("models", {}, "models must be a list"),
+    ],
+)
+def test_a_lock_whose_members_are_of_other_types_is_named(intact_command, locked, member, value, message):
+    file, _ = locked
+    edit(file, lambda lock: lock.update({member: value}))
+    failed = intact_command("lock", "check", file)
+    assert failed.code == 2
+    assert message in failed.err
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "no lock"),

@@ -124,6 +124,56 @@ def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(repo
     assert "McNemar" not in text
 
 
+def changed(path, folder, manifest=lambda _: None, record=lambda _, __: None):
+    """A result file like another but for what is changed in its manifest and in each of its records."""
+    first, *records, last = map(json.loads, path.read_text().splitlines())
+    manifest(first)
+    for i, one in enumerate(records):
+        record(i, one)
+    (folder / path.name).write_text("".join(json.dumps(one) + "\n" for one in (first, *records, last)))
+    return folder / path.name
+
+
+def row_of(text, first, section):
+    """The cells of the row that begins so, of the table in a section of a report in Markdown."""
+    lines = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0].splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_what_a_run_warns_of_is_a_warning_in_its_report(report, runs, tmp_path):
+    path = changed(runs["greedy"], tmp_path, lambda manifest: manifest["caveats"].append("beware"))
+    assert '<p class="warning">greedy.jsonl: beware</p>' in report(path)
+
+
+def test_costs_are_means_over_the_problems(report, runs, tmp_path):
+    def costly(i, record):
+        record["cost"]["operations"] = (i + 1) * 10**9
+
+    files = [changed(runs[name], tmp_path, record=costly) for name in ("vote", "greedy")]
+    text = report(*files, out="report.md")
+    for name in ("self\\_consistency n=6", "chain\\_of\\_thought"):
+        assert row_of(text, name, "Cost and accuracy")[3] == "4.5"  # of eight problems, 1 to 8
+
+
+def test_single_answers_are_compared_exactly_and_shares_by_resampling(report, runs):
+    """An exact test has a p-value, and the bootstrap has none."""
+    text = report(runs["greedy"], runs["other"], out="report.md")
+    (row,) = [line for line in text.splitlines() if line.startswith("| ") and " − " in line]
+    assert re.fullmatch(r"[\d.e-]+", row.strip("| ").rpartition("|")[2].strip())
+
+
+def test_problems_that_all_or_none_solve_are_counted(report, runs):
+    text = report(runs["vote"], runs["greedy"], out="report.md")
+    never, of, always = map(int, re.search(r"(\d+) of (\d+) problems are never solved, (\d+) always\.", text).groups())
+    records = [[json.loads(line) for line in runs[name].read_text().splitlines()[1:-1]] for name in ("vote", "greedy")]
+    solved = [
+        (sum(sample["correct"] for sample in vote["samples"]) / 6, float(single["correct"]))
+        for vote, single in zip(*records, strict=True)
+    ]
+    assert (never, of, always) == (sum(max(s) == 0 for s in solved), 8, sum(min(s) == 1 for s in solved))
+
+
 def test_a_report_in_markdown_has_its_pictures_beside_it(report, runs, tmp_path):
     text = report(runs["vote"], runs["greedy"], out="report.md")
     pictures = re.findall(r"!\[[^\]]+\]\((report-\d\.svg)\)", text)
@@ -177,6 +227,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([*lines[:-1], json.dumps(better) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(nearly) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
+        ("".join([lines[0], lines[1].replace('"cost":{', '"cost":{"x":"y",', 1), *lines[2:]]), "must hold numbers"),
         ("[" * 100_000 + "\n", "is nested too deeply"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),

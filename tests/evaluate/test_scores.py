@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.evaluate.results import ItemRecord
+from intact.evaluate.results import ItemRecord, ItemSample
 from intact.evaluate.scores import check, scores
 from intact.tasks.choose import choose
 
@@ -20,6 +20,18 @@ def told(*verdicts, metric="accuracy"):
     """The figure of such problems."""
     (found,) = [score for score in scores([choose("gsm8k")], recorded(*verdicts)) if score.metric == metric]
     return found
+
+
+def test_samples_have_curves_of_coverage_and_of_majorities():
+    """A majority of one text is that text, whose share pass@1 is."""
+    samples = [ItemSample(f"p/{i}", str(i % 2), i % 2 == 0, 3, -1.0, "end", {}) for i in range(5)]
+    records = [
+        ItemRecord(0, 0, "p", "0", "0", True, 0, None, "done", "", {}, {"tokens": 15}, tuple(samples)),
+    ]
+    metrics = [score.metric for score in scores([choose("gsm8k")], records)]
+    assert [name for name in metrics if "@" in name] == [
+        "pass@1", "pass@2", "pass@4", "pass@5", "majority@2", "majority@4", "majority@5",
+    ]  # fmt: skip
 
 
 def test_problems_that_are_all_alike_have_no_interval():

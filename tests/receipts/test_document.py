@@ -115,6 +115,24 @@ def test_members_are_exactly_those_that_belong_there() -> None:
         assert not VALIDATOR.is_valid(more)
 
 
+def test_the_first_byte_that_is_not_canonical_is_named() -> None:
+    """Whether it is less than the one that should stand there, or more."""
+    data = RECEIPTS[0].encode()
+    at = data.index(b'"format":')
+    for wrong in (b" ", rb'"\u0066ormat":'):
+        edited = data[:at] + (wrong + data[at:] if wrong == b" " else wrong + data[at + 9 :])
+        place = next(i for i, (x, y) in enumerate(zip(data, edited, strict=False)) if x != y)
+        with pytest.raises(ReceiptError, match=f"byte {place} is the first that should be different"):
+            Receipt.parse(edited)
+
+
+def test_a_receipt_that_would_be_too_large_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canonical, "MOST_BYTES", len(RECEIPTS[0].encode()) - 1)
+    monkeypatch.setattr(canonical, "MOST_BYTES_UNICODE", 1)
+    with pytest.raises(ReceiptError, match=r"the receipt has .* bytes; expected at most"):
+        RECEIPTS[0].encode()
+
+
 def test_a_later_version_is_named() -> None:
     document = RECEIPTS[0].to_document() | {"version": 2, "proof": {}}
     with pytest.raises(NewerReceiptError, match="of version 2; this program reads version 1"):

@@ -52,6 +52,13 @@ def test_the_truth_is_found_true(model, honest):
     assert forge(model, honest.header, honest.output) == honest
 
 
+def test_a_long_truth_is_found_true(folder):
+    long = intact.load(write_tiny(folder / "long.gguf", "llama", context=512), drafter="off")
+    receipt = long.generate("abc", receipt=True, **(ASKED | {"max_tokens": 300}))[0][0].receipt
+    verdict = judge(long, receipt)
+    assert (verdict.outcome, verdict.checked) == ("true", 300)
+
+
 @pytest.mark.parametrize("place", [0, 17, 39])
 @pytest.mark.parametrize("covered", [False, True])
 def test_a_token(model, honest, place, covered):
@@ -326,7 +333,7 @@ def test_a_constraint_that_explodes_cannot_be_verified(model, honest, name):
     with contained():
         verdict = judge(model, replace(honest, header=replace(header, request=replace(header.request, compiler="x 1"))))
     assert (verdict.outcome, verdict.what, verdict.checked) == ("unverifiable", "constraint", 0)
-    assert "cannot be used: it " in verdict.detail
+    assert "cannot be used: compiling it " in verdict.detail
 
 
 def test_what_this_model_cannot_tell(model, honest):

@@ -184,4 +184,4 @@ def test_a_constraint_that_explodes_cannot_be_verified(model, receipt, name):
     with contained():
         verdict = verify_run(model, false)
     assert (verdict.outcome, verdict.what) == ("unverifiable", "constraint")
-    assert "cannot be used: it " in verdict.detail
+    assert "cannot be used: compiling it " in verdict.detail

@@ -12,6 +12,7 @@ import pytest
 from intact.errors import FormatError, ParameterError, ScorerError
 from intact.reason import Piece, Problem, State
 from intact.score.rewards import families, open_reward
+from intact.score.rewards.base import RewardModel
 from intact.score.scorers import find_scorer
 
 torch = pytest.importorskip("torch")
@@ -246,6 +247,11 @@ def test_another_weight_is_another_digest(checkpoints, tmp_path):
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))
     assert find_scorer(f"reward:skywork={other}").digest != first
+
+
+def test_a_family_must_say_what_fits_it():
+    with pytest.raises(TypeError, match="fits"):
+        type("Half", (RewardModel,), {"rewards": lambda *_: []})(Path("x"))
 
 
 def test_a_missing_extra_is_named(monkeypatch):

@@ -85,6 +85,7 @@ def test_values_are_those_of_the_definitions():
     assert scores("perplexity", state) == [pytest.approx(-4)]
     assert scores("entropy", state) == scores("mean_logprob", state)
     assert scores("likelihood", state) == [pytest.approx(0.25)]
+    assert scores("mean_logprob", NOTHING) == [-1000]
 
 
 def test_entropy_is_exact_where_all_tokens_are_known_and_a_lower_bound_elsewhere():

@@ -157,3 +157,4 @@ def test_bins_have_one_width_unless_they_are_to_be_adaptive():
     plain = calibration_error(confidences, right, 2, adaptive=False)
     assert calibration_error(confidences, right, 2) == plain
     assert calibration_error(confidences, right, 2, adaptive=True) != plain
+    assert [found.low for found in reliability([i / 20 for i in range(20)], [True] * 20)] == [i / 10 for i in range(10)]

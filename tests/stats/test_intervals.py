@@ -135,6 +135,11 @@ def test_bootstrap_and_clusters_agree_on_many_problems():
     assert high - low < 0.7 * (by_clusters.high - by_clusters.low)  # what taking samples for problems would claim
 
 
+def of_nothing(values, axis):
+    """A statistic that resamples have no value of."""
+    return np.full_like(values.mean(axis=axis), np.nan)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -146,6 +151,7 @@ def test_bootstrap_and_clusters_agree_on_many_problems():
         (lambda: bootstrap([1, 0], level=1), "the level must lie between 0 and 1, got 1"),
         (lambda: bootstrap([1, 0], method="BCa"), "a method is bca or percentile"),
         (lambda: bootstrap([1, 0], resamples=0), "at least 1 resample"),
+        (lambda: bootstrap([1, 0, 0], of_nothing, method="percentile"), "is not finite: use"),
         (lambda: clustered([[1, 0], [1]]), "rows of one length"),
         (lambda: clustered([[1, 0]]), "one cluster only"),
         (lambda: clustered([1, 0]), "needs the cluster of each"),

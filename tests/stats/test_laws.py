@@ -71,6 +71,10 @@ def test_the_interval_of_one_family_holds_the_truth_as_often_as_it_says():
     assert 35 <= held <= 40
 
 
+def test_coverage_of_ten_thousand_samples_is_foretold_unless_asked_otherwise():
+    assert extrapolate(10, [1, 2, 5, 9], laws=["beta"], resamples=20).k.tolist() == [10_000]
+
+
 def test_the_curve_can_be_extrapolated_too():
     n, c = beta_counts(2)
     found = extrapolate(n, c, laws=["curve"], resamples=40)

@@ -20,6 +20,13 @@ def test_counts_by_hand():
     assert sum(part.error**2 for part in found.parts) == pytest.approx(found.error**2)
 
 
+def test_counts_of_unlike_many_samples_by_hand():
+    found = split_counts([2, 6], [1, 3])
+    # 1/2 both: noise (1/4) / 1 and (1/4) / 5, of mean 3/20; samples' variance (2/4 + 6/20) / 2 = 2/5
+    assert [part.variance for part in found.parts] == pytest.approx([-3 / 20, 2 / 5])
+    assert found.parts[1].error ** 2 == pytest.approx(3 / 20 / 2)
+
+
 def test_counts_and_tables_agree():
     right = np.random.default_rng(0).random((30, 8)) < np.random.default_rng(1).random((30, 1))
     told, of_table = split_counts(8, right.sum(axis=1)), split(right)

@@ -1,0 +1,66 @@
+"""Pictures of reports hold what they are to show: read from the text, lines and places of their SVG."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from intact.evaluate.report import figures
+from intact.evaluate.report.figures import PlotLine
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(picture):
+    """Each text of a picture and its height above the picture's foot, in order."""
+    found = []
+    for element in ElementTree.fromstring(picture).iter(f"{SVG}text"):
+        place = re.search(r"translate\(\S+ (\S+)\)", element.get("transform", ""))
+        found.append(("".join(element.itertext()).strip(), -float(place[1] if place else element.get("y"))))
+    return found
+
+
+def names(picture):
+    return [name for name, _ in texts(picture)]
+
+
+def test_curves_have_names_a_grid_and_numbers_that_are_written_out():
+    lines = [PlotLine(f"line {i}", [1, 10, 10_000], [0.1, 0.2, i / 10]) for i in range(8)]
+    picture = figures.curves("a name", lines, "samples", "right")
+    assert {line.name for line in lines} <= set(names(picture))
+    assert {"samples", "right", "1", "10", "10,000", "0%", "100%"} <= set(names(picture))
+    ticks = [name for name in names(picture) if re.fullmatch(r"[\d,]+%?", name)]
+    assert picture.count("stroke-opacity: 0.25") == len(ticks)
+    assert figures.curves("a name", lines, "samples", "right") == picture
+
+
+def test_lines_differ_by_marks_and_dashes():
+    styles = [figures._style(i) for i in range(12)]
+    assert len({(style["marker"], style["linestyle"]) for style in styles[:6]}) == 6
+    assert styles[6:] == styles[:6]
+
+
+def test_a_frontier_shows_accuracy_up_to_all():
+    points = {"one": (900.0, 0.1, 0.0, 0.3), "other": (12_000.0, 0.9, 0.8, 1.0)}
+    found = names(figures.frontier("a name", points, ["one"]))
+    assert {"one", "other", "tokens a problem", "accuracy", "1,000", "10,000"} <= set(found)
+    assert [name for name in found if name.endswith("%")] == ["0%", "20%", "40%", "60%", "80%", "100%"]
+
+
+def test_a_frontier_fills_and_joins_what_is_on_it():
+    points = {"one": (900.0, 0.1, 0.0, 0.3), "other": (12_000.0, 0.9, 0.8, 1.0)}
+    filled = [figures.frontier("a name", points, kept) for kept in ([], ["one"], ["one", "other"])]
+    assert len(set(filled)) == 3
+
+
+def test_honest_confidences_lie_on_a_line_between_the_corners():
+    picture = figures.reliability("a name", {"a run": [(0.2, 0.1, 3), (0.9, 0.8, 30)]})
+    assert {"honest", "a run", "confidence", "right", "0%", "100%"} <= set(names(picture))
+
+
+def test_the_rows_of_a_table_of_cells_stand_in_their_order():
+    heights = dict(texts(figures.heat("a name", ["first", "second", "third"], [[0.0, 1.0], [1.0, 1.0], [0.5, 0.0]])))
+    assert heights["first"] > heights["second"] > heights["third"]
+    assert "2 problems, those solved most first" in heights
