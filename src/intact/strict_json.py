@@ -23,13 +23,15 @@ MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
-def parse(data: bytes, what: str, *, floats: bool = True, error: type[IntactError] = ReceiptError) -> Any:
-    """Parse a JSON text in UTF-8, refusing what JSON leaves open: NaN, infinities, a member that is given twice.
+def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[IntactError] = ReceiptError) -> Any:
+    """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, a member that is given twice.
 
     Bound the size of `data` first: memory and time grow with it.
 
     Parameters
     ----------
+    data : bytes or str
+        Bytes are UTF-8.
     what : str
         A name for the text in messages, such as "the receipt".
     floats : bool
@@ -55,12 +57,12 @@ def parse(data: bytes, what: str, *, floats: bool = True, error: type[IntactErro
         return found
 
     try:
-        text = data.decode("utf-8")
+        text = data if isinstance(data, str) else data.decode("utf-8")
         return json.loads(text, parse_float=None if floats else refuse, parse_constant=refuse, object_pairs_hook=unique)
     except error:
         raise
     except UnicodeDecodeError as failure:
-        raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{data[failure.start]:02X}") from None
+        raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{failure.object[failure.start]:02X}") from None
     except RecursionError:
         raise error(f"{what} is nested too deep") from None
     except ValueError as failure:

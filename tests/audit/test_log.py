@@ -24,10 +24,10 @@ def write(tmp_path, *records):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ('{"prompt_tokens": [1, 2], "output_tok', "line 2 is no complete JSON"),
+        ('{"prompt_tokens": [1, 2], "output_tok', "line 2 is no JSON"),
         ("[1, 2]", "expected a JSON object"),
-        ("[" * 100_000, "nested too deeply"),
-        ('{"temperature": NaN}', "NaN is no number"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"temperature": NaN}', "holds the number NaN"),
         ({**GOOD, "temperature": None}, "temperature is missing"),
         ({**GOOD, "temperature": -1}, "temperature must be a number from 0 to 100"),
         ({**GOOD, "temperature": True}, "temperature must be a number"),
@@ -39,7 +39,7 @@ def write(tmp_path, *records):
             "temperature must be a number",
         ),
         ('{"temperature": 1e999, "prompt_tokens": [1], "output_tokens": [2]}', "temperature must be a number"),
-        ('{"seed": ' + "9" * 5000 + "}", "no complete JSON"),
+        ('{"seed": ' + "9" * 5000 + "}", "is no JSON"),
         ({**GOOD, "top_k": 1.5}, "top_k must be an integer"),
         ({**GOOD, "seed": "7"}, "seed must be an integer"),
         ({**GOOD, "prompt_tokens": None}, "there is no prompt"),

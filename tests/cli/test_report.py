@@ -215,7 +215,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     named["scores"][0]["metric"] = "beauty"
     for content, message in (
         ("{}\n", "is not a result file"),
-        ("not json", "cannot be read"),
+        ("not json", "line 1 is no JSON"),
         (lines[0].replace('"version":2', '"version":9', 1), "is of version 9"),
         ("".join(lines[:-1]), "is cut off"),
         ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
@@ -228,7 +228,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([*lines[:-1], json.dumps(nearly) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
         ("".join([lines[0], lines[1].replace('"cost":{', '"cost":{"x":"y",', 1), *lines[2:]]), "must hold numbers"),
-        ("[" * 100_000 + "\n", "is nested too deeply"),
+        ("[" * 100_000 + "\n", "is nested too deep"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),
     ):

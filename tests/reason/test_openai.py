@@ -132,15 +132,16 @@ def test_a_stop_string_is_told_from_the_end_and_closes_the_connection(endpoint: 
 
 GARBAGE = {
     "not JSON": (sent(b"<html>"), "no JSON"),
-    "not UTF-8": (sent(b'{"choices": "\xff"}'), "no JSON"),
-    "too deep": (sent(b"[" * 100_000), "no JSON"),
+    "not UTF-8": (sent(b'{"choices": "\xff"}'), "not UTF-8: byte 13 is 0xFF"),
+    "too deep": (sent(b"[" * 100_000), "nested too deep"),
+    "a member twice": (sent(b'{"choices": [], "choices": []}'), "has the member 'choices' twice"),
     "a list": (sent([1]), "a JSON object was expected"),
     "no choices": (sent({"id": 1}), "expected one choice, got None"),
     "two choices": (sent({"choices": [{"text": "a"}, {"text": "b"}]}), "expected one choice"),
     "a choice of text": (sent({"choices": ["a"]}), "a choice must be an object"),
     "text of numbers": (sent({"choices": [{"text": 7}]}), "a text was expected, got 7"),
     "a delta of text": (sent({"choices": [{"delta": "x"}]}), "a text was expected"),
-    "NaN": (letters("a", float("nan")), "NaN is no number"),
+    "NaN": (letters("a", float("nan")), "holds the number NaN"),
     "infinity": (
         sent(b'{"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [-1e999]}}]}'),
         "inf",
@@ -197,7 +198,7 @@ def test_an_endpoint_that_does_not_stream_is_read_all_the_same(endpoint: Endpoin
     assert (written.text, written.why, len(written.tokens), written.logprobs) == ("ab.cd", "end", 6, ())
     assert write(endpoint, stop=(".",)).text == "ab."
     endpoint.script = [Reply(headers={"Content-Type": "text/html"}, parts=[b"<html>welcome"])]
-    assert "no JSON: b'<html>welcome'" in write(endpoint).error
+    assert "the reply b'<html>welcome' is no JSON" in write(endpoint).error
 
 
 @pytest.mark.parametrize(
@@ -455,6 +456,8 @@ def test_a_key_that_is_sent_back_escaped_or_in_parts_is_not_shown(endpoint: Endp
         "in an error": answer(sent(('{"error": "' + "x" * 190 + hexed + '"}').encode())),
         "in JSON within JSON": answer(sent({"error": json.dumps({"key": SECRET}).replace("-", "\\u002d")})),
         "no JSON": answer(sent(hexed.encode() + b" is no JSON")),
+        "a member twice": answer(sent(f'{{"{SECRET}": 1, "{SECRET}": 2}}'.encode())),
+        "a member twice, escaped": answer(sent(f'{{"{hexed}": 1, "{hexed}": 2}}'.encode())),
         "in parts": answer(letters(SECRET), END),
         "in parts, and cut": answer(letters(f"the key is {SECRET}\n\n"), END),
         "behind the status": Reply(401, {}, [b"no"], reason=f"no {SECRET}"),

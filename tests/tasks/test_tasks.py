@@ -291,7 +291,7 @@ def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
 def test_files_beyond_what_a_parser_takes_are_named_and_long_cells_are_read(tmp_path):
     deep = tmp_path / "deep.jsonl"
     deep.write_text("[" * 200_000 + "]" * 200_000 + "\n")
-    with pytest.raises(FormatError, match="line 1 is nested too deeply"):
+    with pytest.raises(FormatError, match="line 1 is nested too deep"):
         read_rows(deep)
     long = tmp_path / "long.csv"
     long.write_text("q,a\n" + "x" * 140_000 + ",1\n")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from intact import strict_json
 from intact.audit.openai import flat, unfold
 from intact.audit.vllm import unfold_outputs
 from intact.errors import LogError
@@ -194,16 +194,7 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def parse(text: bytes, where: str) -> dict[str, Any]:
     """A JSON object, from text that nobody vouches for."""
-
-    def refuse(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no number of JSON")
-
-    try:
-        value = json.loads(text.decode("utf-8"), parse_constant=refuse)
-    except RecursionError:
-        raise LogError(f"{where}: nested too deeply") from None
-    except ValueError as error:
-        raise LogError(f"{where} is no complete JSON: {error}") from None
+    value = strict_json.parse(text, where, error=LogError)
     if not isinstance(value, dict):
         raise LogError(f"{where}: expected a JSON object, got {value!r:.40}")
     return value

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from intact import strict_json
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.results import FORMAT, READABLE, VERSION, EvaluationRun, ItemRecord, TaskScore, line, typed
 from intact.evaluate.scores import check
@@ -143,8 +144,7 @@ def _traces(path: Path, digest: str) -> tuple[str, ...]:
 
 def _lines(path: Path) -> Sequence[Any]:
     try:
-        return [json.loads(text) for text in path.read_text("utf-8").split("\n") if text]
-    except RecursionError:
-        raise FormatError(f"{path} is nested too deeply") from None
-    except (OSError, ValueError) as error:
+        lines = enumerate(path.read_text("utf-8").split("\n"), 1)
+    except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
+    return [strict_json.parse(text, f"{path}, line {number}", error=FormatError) for number, text in lines if text]

@@ -69,7 +69,7 @@ class Form(BaseModel):
 
 
 def parse_json(text: bytes, what: str = "the body", param: str | None = None) -> Any:
-    """Parse a JSON text.
+    """Parse a JSON text, as leniently as servers of these APIs do; the forms then validate every value.
 
     Parameters
     ----------

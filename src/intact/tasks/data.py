@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from intact import strict_json
 from intact.errors import FormatError, ParameterError
 
 Row = Mapping[str, Any]
@@ -47,19 +47,10 @@ def read_rows(path: Path) -> list[Row]:
         except csv.Error as error:
             raise FormatError(f"{path} is no CSV: {error}") from error
     if path.suffix == ".json":
-        rows = _parse(text, str(path))
+        rows = strict_json.parse(text, str(path), error=FormatError)
         if not isinstance(rows, list):
             raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
         return rows
     # not splitlines: texts may hold other separators of lines
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    return [_parse(line, f"{path}, line {number}") for number, line in lines]
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise FormatError(f"{where} is nested too deeply") from None
-    except ValueError as error:
-        raise FormatError(f"{where} is no JSON: {error}") from error
+    return [strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in lines]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeGuard, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args
 
+from intact import strict_json
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
 from intact.reason.backends.base import Generation, Written
@@ -259,18 +261,11 @@ def stand_in(text: str) -> int:
 
 
 def _parsed(data: str | bytes) -> dict[str, Any]:
-    try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        event = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise EndpointError(f"no JSON: {data!r:.60} ({error!s:.80})") from None
+    bare = data if isinstance(data, str) else data.removeprefix(codecs.BOM_UTF8)
+    event = strict_json.parse(bare, f"the reply {data!r:.60}", error=EndpointError)
     if not isinstance(event, dict):
         raise EndpointError(f"a JSON object was expected, got {data!r:.60}")
     return event
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def _message(error: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from intact import strict_json
 from intact.errors import FormatError, ParameterError
 from intact.exact import exp
 from intact.files import write_whole
@@ -134,8 +135,8 @@ class ValueHead:
             If it is none.
         """
         try:
-            return _parsed(json.loads(data))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return _parsed(strict_json.parse(data, "the text", error=FormatError))
+        except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{file} is no value head that `intact learn value` wrote: {error}") from error
 
     @property
