@@ -377,14 +377,14 @@ def verdicts(model: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def expected(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the verdict that this program must come to on a file that is kept."""
+    """Return what is kept of the verdict that this program must come to on a file: of other code, no place."""
     names = ("outcome", "what", "entry", "position")
     if (
         "elsewhere" not in kept
         or json.loads((FOLDER / kept["file"]).read_bytes())["method"]["source"] == source().hex()
     ):
         return {name: kept[name] for name in names}
-    return dict.fromkeys(names) | kept["elsewhere"]
+    return dict(kept["elsewhere"])
 
 
 def check() -> int:
@@ -393,9 +393,10 @@ def check() -> int:
     files = [FOLDER / one["file"] for one in kept["files"]]
     bad = 0
     for one, found in zip(kept["files"], verdicts(FOLDER / kept["model"], files), strict=True):
-        if found != expected(one):
+        wanted = expected(one)
+        if wanted.items() - found.items():
             bad += 1
-            print(f"{one['file']}: expected {expected(one)}, found {found}")
+            print(f"{one['file']}: expected {wanted}, found {found}")
     print(f"{len(files)} files, {bad} with another verdict")
     return int(bad > 0)
 

