@@ -169,8 +169,8 @@ def test_families_are_those_that_can_be_fitted():
     assert [fit_population(n, c, family).family for family in FAMILIES] == list(FAMILIES)
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.filterwarnings("ignore:Values in x were outside bounds")  # SciPy 1.15 says so where it clips them
+@pytest.mark.filterwarnings("error")
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 3, 10, 1000]), st.floats(0, 1)), min_size=1, max_size=8), st.data())
 def test_any_counts_are_refused_or_give_a_coverage_that_rises(problems, data):
     n = [samples for samples, _ in problems]

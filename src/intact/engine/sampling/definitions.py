@@ -92,7 +92,7 @@ class Definition:
 
 def whole(value: object) -> int | None:
     """Return the integer that a value is, Python's or NumPy's; None for any other value, also for booleans."""
-    if isinstance(value, bool):
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy's is an index too, before NumPy 2
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
