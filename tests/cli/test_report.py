@@ -207,6 +207,8 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     assert "no such file" in report(tmp_path / "nothing.jsonl", code=2)
     assert ".html or .md" in report(runs["vote"], out="report.pdf", code=2)
     assert "given twice" in report(runs["vote"], runs["vote"], code=2)
+    (tmp_path / "latin.jsonl").write_bytes(b"\xe9\n")
+    assert "latin.jsonl cannot be read" in report(tmp_path / "latin.jsonl", code=2)
     lines = runs["vote"].read_text().splitlines(keepends=True)
     better, named = json.loads(lines[-1]), json.loads(lines[-1])
     better["scores"][0]["value"] = 0.99

@@ -241,6 +241,14 @@ def test_a_question_that_takes_forever_ends_and_the_next_is_answered():
 
 
 @needs_algebra
+def test_what_is_no_expression_means_nothing():
+    algebra = child()
+    assert [ask(algebra, "equal", text, text) for text in ("", "%%", "x")] == [False, False, True]
+    assert [ask(algebra, "canonical", text) for text in ("", "%%", "x")] == [None, None, "x"]
+    algebra.end()
+
+
+@needs_algebra
 def test_a_question_that_takes_all_memory_ends_and_the_next_is_answered():
     algebra = child(memory=600 << 20)
     assert (
