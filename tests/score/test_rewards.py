@@ -250,8 +250,11 @@ def test_another_weight_is_another_digest(checkpoints, tmp_path):
 
 
 def test_a_family_must_say_what_fits_it():
+    half: dict[str, Any] = {"rewards": lambda *_: []}
+    whole = type("Whole", (RewardModel,), half | {"fits": classmethod(lambda *_: True)})
+    assert whole(Path("x")).split("a\n\n b") == ["a", "b"]
     with pytest.raises(TypeError, match="fits"):
-        type("Half", (RewardModel,), {"rewards": lambda *_: []})(Path("x"))
+        type("Half", (RewardModel,), half)(Path("x"))
 
 
 def test_a_missing_extra_is_named(monkeypatch):
