@@ -19,12 +19,14 @@ quote: Final = reprlib.repr
 """Quote a value for a message, shortened if it is long."""
 LARGEST: Final = (1 << 53) - 1
 """Largest integer that every JSON implementation represents exactly."""
+MOST_DEPTH: Final = 128
+"""Most lists and objects within each other. Python's own limit depends on its version and on the caller."""
 MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
 def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[IntactError] = ReceiptError) -> Any:
-    """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, a member that is given twice.
+    """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, members given twice, more than `MOST_DEPTH`.
 
     Bound the size of `data` first: memory and time grow with it.
 
@@ -58,7 +60,11 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
 
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        return json.loads(text, parse_float=None if floats else refuse, parse_constant=refuse, object_pairs_hook=unique)
+        number = None if floats else refuse
+        value = json.loads(text, parse_float=number, parse_constant=refuse, object_pairs_hook=unique)
+        if is_too_deep(value, text):
+            raise RecursionError
+        return value
     except error:
         raise
     except UnicodeDecodeError as failure:
@@ -67,6 +73,20 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
         raise error(f"{what} is nested too deep") from None
     except ValueError as failure:
         raise error(f"{what} is no JSON: {failure!s:.200}") from None
+
+
+def is_too_deep(value: Any, text: str | bytes) -> bool:
+    """Return true if lists and objects lie within each other more than `MOST_DEPTH` deep; text is the value as JSON."""
+    opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opening <= MOST_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [one for one in level if isinstance(one, list | dict)]
+        if not level:
+            return False
+        level = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
+    return True
 
 
 def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:

@@ -34,10 +34,15 @@ def encode(value: Any) -> bytes:
     Raises
     ------
     ReceiptError
-        If a text is not Unicode.
+        If a text is not Unicode, or lists and objects are nested too deep.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if strict_json.is_too_deep(value, text):
+            raise RecursionError
+        return text.encode()
+    except RecursionError:
+        raise ReceiptError(f"nested too deep; at most {strict_json.MOST_DEPTH} lists and objects can be") from None
     except UnicodeEncodeError as error:
         character = ord(error.object[error.start])
         raise ReceiptError(f"a text holds the lone surrogate U+{character:04X}, which is no character") from error
@@ -64,10 +69,7 @@ def read(data: bytes, what: str, floats: bool = False) -> Any:
 
 def require_canonical(value: Any, data: bytes, what: str) -> None:
     """Raise `ReceiptError` if data is not the canonical form of the value that was read from it."""
-    try:
-        canonical = encode(value)
-    except RecursionError:
-        raise ReceiptError(f"{what} is nested too deep") from None
+    canonical = encode(value)
     if canonical != data:
         at = bisect_left(range(len(data)), True, key=lambda i: canonical[: i + 1] != data[: i + 1])
         raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): byte {at} is the first that should be different")

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from intact.serve.errors import ApiError, invalid
+from intact.strict_json import is_too_deep
 
 T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
@@ -84,7 +85,10 @@ def parse_json(text: bytes, what: str = "the body", param: str | None = None) ->
     if _values(text) > VALUES and _values(_STRING.sub(b"", text)) > VALUES:
         raise ApiError(413, f"{what} has more than {VALUES:,} values", param, "body_too_long")
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if is_too_deep(value, text):
+            raise RecursionError
+        return value
     except json.JSONDecodeError as error:
         raise ApiError(400, f"{what} is no JSON: {error.msg} at character {error.pos}", param) from error
     except UnicodeDecodeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.forms import Count, Form, Many, Number, Rounded, few
+from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
 from intact.serve.settings import ServerSettings
 from intact.text.template import read_time
 
@@ -40,10 +39,7 @@ class Function(Form):
     def as_turn(self, where: str) -> dict[str, Any]:
         """Return the function with its arguments as a value, as chat templates take it."""
         where = f"{where}.function.arguments"
-        try:
-            value = json.loads(self.arguments or "{}")
-        except (ValueError, RecursionError) as error:
-            raise ApiError(400, f"{where} is no JSON: {error}", where) from error
+        value = parse_json((self.arguments or "{}").encode("utf-8", "surrogatepass"), where, where)
         if not isinstance(value, dict):
             raise ApiError(400, f"{where} must be a JSON object, got {self.arguments!r:.60}", where)
         return {"name": self.name, "arguments": value}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from intact.errors import ParameterError
+from intact.strict_json import is_too_deep
 
 Kind = Literal["integer", "decimal", "flag", "stops", "biases", "schema", "text"]
 LARGEST_BIAS = 100
@@ -206,7 +207,12 @@ def _schema(value: object) -> str:
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
         if isinstance(parsed, Mapping):
-            return json.dumps(parsed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (ValueError, TypeError, RecursionError) as error:
+            text = json.dumps(parsed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            if is_too_deep(parsed, text):
+                raise RecursionError
+            return text
+    except RecursionError:
+        raise ParameterError("json_schema is nested too deep") from None
+    except (ValueError, TypeError) as error:
         raise ParameterError(f"json_schema is no JSON: {error}") from error
     raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from intact.plugins import Registry
+from intact.strict_json import is_too_deep
 
-__all__ = ["FORMATS", "CallReader", "ParsedCall", "ToolCallFormat", "find_format"]
+__all__ = ["FORMATS", "CallReader", "ParsedCall", "ToolCallFormat", "find_format", "read_json"]
 
 
 class ParsedCall(NamedTuple):
@@ -15,6 +17,23 @@ class ParsedCall(NamedTuple):
 
     name: str
     arguments: str
+
+
+def read_json(text: str) -> Any:
+    """Read JSON that a model wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or nested deeper than is read anywhere (`intact.strict_json.MOST_DEPTH`).
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if is_too_deep(value, text):
+        raise ValueError("nested too deep")
+    return value
 
 
 class ToolCallFormat(ABC):

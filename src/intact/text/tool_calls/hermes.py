@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from intact.text.tool_calls import ParsedCall, ToolCallFormat
+from intact.text.tool_calls import ParsedCall, ToolCallFormat, read_json
 
 
 class Hermes(ToolCallFormat):
@@ -18,8 +18,8 @@ class Hermes(ToolCallFormat):
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object or a list of objects; one that is no call makes the whole text none."""
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = read_json(text)
+        except ValueError:
             return []
         found = []
         for one in value if isinstance(value, list) else [value]:
@@ -39,8 +39,8 @@ class Hermes(ToolCallFormat):
 def _arguments(given: Any) -> str | None:
     """Return arguments as JSON: an object, which may be spelt as a string, or nothing; None for anything else."""
     try:
-        value = json.loads(given or "{}") if isinstance(given, str) else {} if given is None else given
-    except (ValueError, RecursionError):
+        value = read_json(given or "{}") if isinstance(given, str) else {} if given is None else given
+    except ValueError:
         return None
     if not isinstance(value, dict):
         return None
