@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from intact.run_receipts.document import RunReceipt
+    from intact.receipts.document import AnyReceipt
 
 FORMAT, VERSION = "intact evaluation", 2
 READABLE = (1, VERSION)
@@ -161,7 +161,7 @@ class EvaluationRun:
         The model by its digests, version of the arithmetic, tasks by their digests, method, parameters, seeds.
     traces : tuple of str
         The line of each record's tree of texts; empty if unknown.
-    receipts : tuple of RunReceipt, str or None
+    receipts : tuple of AnyReceipt, str or None
         Each record's receipt, or the reason it has none, if receipts were requested. No part of the result file.
     """
 
@@ -169,7 +169,7 @@ class EvaluationRun:
     records: tuple[ItemRecord, ...]
     scores: tuple[TaskScore, ...]
     traces: tuple[str, ...] = ()
-    receipts: tuple[RunReceipt | str | None, ...] = ()
+    receipts: tuple[AnyReceipt | str | None, ...] = ()
 
     @property
     def undecided(self) -> list[ItemRecord]:

@@ -19,7 +19,7 @@ from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
 from intact.reason.problem import Result
 from intact.reason.services import MethodJob
-from intact.run_receipts.document import RunReceipt
+from intact.receipts.document import AnyReceipt
 from intact.score.judging import noting
 from intact.solving import solve_all, takes_conversations
 from intact.tasks.likelihood import LikelihoodTask
@@ -31,7 +31,7 @@ class Done(NamedTuple):
     unit: Unit
     record: ItemRecord
     trace: str
-    receipt: RunReceipt | str | None = None
+    receipt: AnyReceipt | str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from intact.numerics.sampling import branch_key
 from intact.reason.budget import Cost
+
+if TYPE_CHECKING:
+    from intact.receipts.document import AnyReceipt
 
 LOGPROB_SCALE = 1 << 24
 
@@ -298,7 +301,7 @@ class Result:
     error: str = ""
     trace: Mapping[str, Any] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
-    receipt: Any = None
+    receipt: AnyReceipt | None = None
 
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
         """The result as JSON has it."""

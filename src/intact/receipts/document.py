@@ -380,6 +380,9 @@ class AnyReceipt(Protocol):
     def digest(self) -> bytes:
         """The digest that is cited and signed."""
 
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+
     def encode(self) -> bytes:
         """Write it in canonical form."""
 
