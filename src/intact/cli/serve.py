@@ -23,7 +23,9 @@ For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
 
-_HIDDEN: dict[str, Any] = {"show_default": False}
+_ACCESS: dict[str, Any] = {"rich_help_panel": "Access", "show_default": False}
+_LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
+_OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}
 
 
 def command(
@@ -37,21 +39,21 @@ def command(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
     api_keys: Annotated[
         Path | None,
-        typer.Option("--api-keys", metavar="FILE", help="API keys, a line each; one is then needed.", **_HIDDEN),
+        typer.Option("--api-keys", metavar="FILE", help="API keys, a line each; one is then needed.", **_ACCESS),
     ] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.", **_ACCESS)] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             "--allow-host",
             metavar="NAME",
             help="A name of this server that the Host header may have, beside localhost.",
-            **_HIDDEN,
+            **_ACCESS,
         ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option("--allow-origin", metavar="URL", help="A site whose pages may use the server.", **_HIDDEN),
+        typer.Option("--allow-origin", metavar="URL", help="A site whose pages may use the server.", **_ACCESS),
     ] = None,
     memory: Annotated[
         str | None,
@@ -59,31 +61,33 @@ def command(
             "--memory",
             metavar="SIZE",
             help="Memory for all models together; the one unused for longest is unloaded.",
-            **_HIDDEN,
+            show_default=False,
+            **_LIMITS,
         ),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="DIR", help="Keep files and batches there.", **_HIDDEN)
+        Path | None, typer.Option("--state", metavar="DIR", help="Keep files and batches there.", show_default=False)
     ] = None,
     running: Annotated[
-        int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.")
+        int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.", **_LIMITS)
     ] = ServerSettings.running,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=0, help="Requests that may wait for a model.")
+        int, typer.Option("--waiting", min=0, help="Requests that may wait for a model.", **_LIMITS)
     ] = ServerSettings.waiting,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Tokens of a text at most.")
+        int, typer.Option("--max-tokens", min=1, help="Tokens of a text at most.", **_LIMITS)
     ] = ServerSettings.max_tokens,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.")
+        float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.", **_LIMITS)
     ] = ServerSettings.request_seconds,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     otel: Annotated[
-        bool, typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.")
+        bool,
+        typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.", **_OBSERVE),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.", **_OBSERVE)] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
     settings = ServerSettings(
