@@ -28,9 +28,10 @@ PASSED = ROOT / ".ci" / "passed.json"
 NATIVE = ["native", "cmake", "CMakeLists.txt"]
 KERNEL_TESTS = ["tests/native", "tests/numerics", "tests/executors", "tests/test_conformance.py"]
 REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights"]
+RECIPES = ["docs/adding.md", "docs/operation.md"]
 STAGES = {
     "tiers": [*NATIVE, "scripts/check_tiers.sh"],
-    "recipes": [*NATIVE, "src/intact/weights", "tests/adding", "tests/support", "docs/adding.md"],
+    "recipes": [*NATIVE, *REFERENCE, "src/intact/models", "tests/adding", "tests/support", *RECIPES],
     "mutations": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py"],
     "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
     "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.adding import build_native, copy_native, edit_lists, follow, need_build_tools, run_python
+from support.adding import build_native, copy_native, edit_files, follow, need_build_tools, run_python
 
 HEADING = "A tier"
 USE = """
@@ -26,7 +26,7 @@ def test_the_recipe_adds_a_tier_of_the_same_bits(tmp_path: Path) -> None:
     need_build_tools()
     root = follow(HEADING, tmp_path, files=2)
     copy_native(root)
-    edit_lists(HEADING, root)
+    edit_files(HEADING, root)
     build_native(root, "scalar;loops")
     tiers, digest = run_python(USE, root).splitlines()
     assert tiers == "['loops', 'scalar'] ['scalar']"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.adding import build_native, copy_native, edit_lists, follow, need_build_tools, run_python
+from support.adding import build_native, copy_native, edit_files, follow, need_build_tools, run_python
 
 HEADING = "A weight format"
 USE = """
@@ -60,7 +60,7 @@ def test_with_the_native_side_both_profiles_equal_the_reference(tmp_path: Path) 
     root = follow(HEADING, tmp_path / "copy", files=2)
     copy_native(root)
     # The recipe's file is not in the repository, so copying native/ left it in place.
-    edit_lists(HEADING, root)
+    edit_files(HEADING, root)
     build_native(root, "scalar")
     found = use(root, tmp_path, "reference", "native")
     assert found["same"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import intact.serve
+from support.modules import WITHOUT_EDITABLE
 
 PROGRAM = """
 import json, sys
@@ -54,7 +55,8 @@ def test_a_server_without_a_module_serves_the_rest(tiny_path, tmp_path, file):
     package = tmp_path / "serve"
     shutil.copytree(Path(intact.serve.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / file).unlink()
-    words = [sys.executable, "-c", PROGRAM, str(package), str(tiny_path), str(tmp_path / "state")]
+    program = f"import intact.serve, intact._native\n{WITHOUT_EDITABLE}{PROGRAM}"
+    words = [sys.executable, "-c", program, str(package), str(tiny_path), str(tmp_path / "state")]
     tests = Path(__file__).parents[1]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tests, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,9 @@
 """Follow a recipe of docs/adding.md: copy the package, add the files that the page shows, use them in a new process.
 
 A recipe shows each file that it adds in a block of code with a title: three backticks, then `python title="PATH"`.
-Nothing else is changed in the copy, so that a recipe that leaves a file out fails. A list that a recipe of native code
-must edit is shown as `diff title="PATH"`: lines that begin with a minus are replaced by those with a plus.
+Nothing else is changed in the copy, so that a recipe that leaves a file out fails. Edits are shown as
+`diff title="PATH"`, as in a patch: lines with a minus go, those with a plus come, the others say where; `@@` parts
+edits of one file.
 """
 
 from __future__ import annotations
@@ -17,15 +18,25 @@ from pathlib import Path
 import pytest
 
 from intact import _native
+from support.modules import WITHOUT_EDITABLE
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 def recipe(heading: str, *, edits: bool = False) -> dict[str, str]:
-    """Return the files that a section of the page adds, or those that it edits: paths in the repository and texts."""
-    page = (ROOT / "docs/adding.md").read_text()
-    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    """Return the files that a recipe adds, or those that it edits: paths in the repository and texts.
+
+    Parameters
+    ----------
+    heading : str
+        A section of docs/adding.md, or a page of its own such as "operation.md".
+    """
+    if heading.endswith(".md"):
+        section = (ROOT / "docs" / heading).read_text()
+    else:
+        page = (ROOT / "docs/adding.md").read_text()
+        section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     assert section, f"docs/adding.md has no section {heading!r}"
     return {path: text for language, path, text in _BLOCK.findall(section) if (language == "diff") == edits}
 
@@ -66,16 +77,18 @@ def follow(heading: str, folder: Path, *, files: int = 1) -> Path:
     return root
 
 
-def edit_lists(heading: str, root: Path, *, lists: int = 1) -> None:
-    """Make the edits that a recipe shows in a copy of the repository, at most in so many files."""
+def edit_files(heading: str, root: Path, *, files: int = 1) -> None:
+    """Make the edits that a recipe shows in a copy of the repository, in so many files."""
     edited = recipe(heading, edits=True)
-    assert len(edited) == lists, f"the recipe {heading!r} edits {len(edited)} files: {', '.join(edited)}"
+    assert len(edited) == files, f"the recipe {heading!r} edits {len(edited)} files: {', '.join(edited)}"
     for name, text in edited.items():
-        for old, new in re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)+)", text, re.MULTILINE):
-            before, after = (re.sub(r"^.", "", part, flags=re.MULTILINE) for part in (old, new))
-            content = (root / name).read_text()
+        content = (root / name).read_text()
+        for edit in text.split("@@\n"):
+            lines = edit.splitlines(keepends=True)
+            before, after = ("".join(line[1:] for line in lines if line[0] in " " + sign) for sign in "-+")
             assert content.count(before) == 1, f"{name} does not hold once:\n{before}"
-            (root / name).write_text(content.replace(before, after))
+            content = content.replace(before, after)
+        (root / name).write_text(content)
 
 
 def build_native(root: Path, tiers: str) -> None:
@@ -124,8 +137,11 @@ def run_python(program: str, *path: Path) -> str:
 
     The root of a copy that `follow` returned stands for its `src`.
     """
-    folders = [str(folder / "src" if (folder / "src/intact").is_dir() else folder) for folder in path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*folders, str(ROOT / "tests")])}
+    copies = [folder / "src" for folder in path if (folder / "src/intact").is_dir()]
+    folders = [*copies, *(folder for folder in path if folder / "src" not in copies), ROOT / "tests"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    if copies:
+        program = WITHOUT_EDITABLE + program
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

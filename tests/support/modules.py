@@ -5,6 +5,8 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
+WITHOUT_EDITABLE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in type(f).__module__]\n"
+"""First line of a program that is to find a copy of the package, where an editable installation would come first."""
 
 
 def load(path: str) -> ModuleType:
