@@ -8,13 +8,13 @@ import pytest
 from support.killed import POINTS, entries, run
 from support.tiny import write_tiny
 
-PROBLEMS, KILLS, LEAST = 24, 25, 20
-"""Problems; kills of a method, and how many of them must strike while results are missing."""
+PROBLEMS = 24
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["best_of_n", "particle_filter"])
-def test_a_task_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, method):
+@pytest.mark.parametrize("kills", [8, pytest.param(25, marks=pytest.mark.nightly)])
+def test_a_task_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, method, kills):
     folder = tmp_path / "data" / "gsm8k"
     folder.mkdir(parents=True)
     rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {2 * i}"} for i in range(PROBLEMS)]
@@ -37,7 +37,7 @@ def test_a_task_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_pa
     opening = solve("whole").counted["statement"] - requests  # beside one statement for each result that is found
 
     rng, struck, under_way = random.Random(2), 0, 0
-    for attempt in range(KILLS):
+    for attempt in range(kills):
         point = POINTS[attempt % 2]
         finished, _ = entries(journal)
         # A problem's work at most half of the time: the run would come to its end only after most of the kills.
@@ -47,8 +47,8 @@ def test_a_task_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_pa
         assert now >= finished, "a result was lost"
         struck += ended.killed and not ended.out and now < requests
         under_way += begun > 0
-    assert struck >= LEAST
-    assert under_way >= LEAST / 2, "a kill by an engine's step strikes requests that are being answered"
+    assert struck >= 0.8 * kills, "most must strike while results are missing"
+    assert under_way >= 0.4 * kills, "a kill by an engine's step strikes requests that are being answered"
     finished, _ = entries(journal)
     last = solve("killed")
     assert results(last) == expected

@@ -20,7 +20,7 @@ from intact.formats.metadata import Strings
 from intact.formats.tensor import KINDS, byte_length
 from support.examples import examples
 from support.gguf_writer import Tensors, gguf_bytes, gguf_pieces, write_gguf
-from support.models import real_model
+from support.models import first_always, real_model
 
 HERE = Path("some.gguf")
 ROW: Tensors = {"row": ("F32", (8,), bytes(32))}
@@ -86,14 +86,7 @@ def agree(path: Path) -> None:
             assert np.array_equal(view.data, np.ascontiguousarray(tensor.data).view(np.uint8).ravel())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "smollm2-135m",
-        pytest.param("gemma3-270m", marks=pytest.mark.slow),
-        pytest.param("qwen-coder-0.5b", marks=pytest.mark.slow),  # of whose kinds the 1.5B is
-    ],
-)
+@pytest.mark.parametrize("name", first_always(["smollm2-135m", "gemma3-270m", "qwen-coder-0.5b"]))  # as is the 1.5B
 def test_real_file_reads_as_with_the_gguf_package(name: str) -> None:
     agree(real_model(name))
 

@@ -1,7 +1,9 @@
 """Real model files, where the machine has them."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,12 @@ FILES = {
     "qwen-coder-1.5b": "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
     "gemma3-270m": "gemma-3-270m-q4_k_m.gguf",
 }
+
+
+def first_always(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test of real models: the first is always run, the others by `.ci/nightly long`."""
+    first, *others = names
+    return [first, *(pytest.param(name, marks=pytest.mark.nightly) for name in others)]
 
 
 def real_model(name: str) -> Path:

@@ -222,6 +222,7 @@ def test_the_longest_model_solutions_take_less_than_a_tenth_of_the_steps(name, r
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
 @pytest.mark.parametrize("name", SANDBOXED)
 def test_all_model_solutions_take_less_than_a_tenth_of_the_steps(name, data_dir, passes_with_a_tenth):
