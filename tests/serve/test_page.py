@@ -1,8 +1,9 @@
-"""The page at `/` in a real browser: chat, a search that grows, receipts, a phone, a keyboard, a key."""
+"""The page at `/` in a real browser: conversations and their branches, Markdown, searches, receipts, a phone, a key."""
 
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -42,12 +43,16 @@ def page(chromium, server):
     server.settle(server.idle)
 
 
+def set_field(page, name, value):
+    """Write into a field of the settings, which may be closed."""
+    page.evaluate("([name, value]) => { document.getElementById(name).value = value; }", [name, str(value)])
+
+
 def ask(page, question, method="", n=None, tokens=12):
     page.select_option("#method", method)
     if n is not None:
         page.fill("#n", str(n))
-    page.evaluate("document.getElementById('more').open = true")
-    page.fill("#max_tokens", str(tokens))
+    set_field(page, "max_tokens", tokens)
     page.fill("#question", question)
     page.press("#question", "Enter")
 
@@ -58,30 +63,212 @@ def answered(page, number=1):
     )
 
 
+def source(page, number=0):
+    """The text of an answer as the model wrote it."""
+    article = page.locator("article.assistant").nth(number)
+    article.locator(".view").select_option("source")
+    return article.locator(":scope > .text").text_content()
+
+
+def completion(client, messages, **more):
+    """What the interface answers with the page's own sampling."""
+    sampling = {"temperature": 0.7, "top_p": 0.95, "max_tokens": 12, "seed": 0} | more
+    return client.chat.completions.create(model="tiny", messages=messages, **sampling).choices[0].message.content
+
+
 def test_a_conversation_is_that_of_the_interface(page, client):
     ask(page, "What is 17 + 5?")
     answered(page)
-    first = page.inner_text("article.assistant .text")
+    first = source(page)
     question = {"role": "user", "content": "What is 17 + 5?"}
-    wanted = client.chat.completions.create(model="tiny", messages=[question], max_tokens=12, seed=0)
-    assert first == wanted.choices[0].message.content
+    assert first == completion(client, [question])
     ask(page, "And twice that?")
     answered(page, 2)
     messages = [question, {"role": "assistant", "content": first}, {"role": "user", "content": "And twice that?"}]
-    wanted = client.chat.completions.create(model="tiny", messages=messages, max_tokens=12, seed=0)
-    assert page.locator("article.assistant .text").nth(1).text_content() == wanted.choices[0].message.content
+    assert source(page, 1) == completion(client, messages)
+    assert page.inner_text("#context-words").endswith("tokens")
     page.click("#fresh")
     assert page.locator("article").count() == 0
+
+
+def test_a_system_prompt_and_sampling_are_those_of_the_settings(page, client):
+    page.click("#settings-open")
+    page.fill("#system", "Answer in one word.")
+    page.fill("#temperature", "0.2")
+    page.fill("#seed", "5")
+    ask(page, "What is 17 + 5?")
+    answered(page)
+    messages = [
+        {"role": "system", "content": "Answer in one word."},
+        {"role": "user", "content": "What is 17 + 5?"},
+    ]
+    assert source(page) == completion(client, messages, temperature=0.2, seed=5)
+
+
+def test_asking_again_and_editing_make_branches_that_are_kept(page, client):
+    ask(page, "What is 17 + 5?")
+    answered(page)
+    first = source(page)
+    page.click("article.assistant .again")
+    page.wait_for_selector("article.assistant .branches")
+    answered(page)
+    assert source(page) == completion(client, [{"role": "user", "content": "What is 17 + 5?"}], seed=1)
+    page.click("[aria-label='Earlier version']")
+    assert source(page) == first
+    page.click("article.user .edit")
+    page.fill("article.user textarea", "What is 17 - 5?")
+    page.click("article.user .changing .main")
+    page.wait_for_selector("article.user .branches")
+    answered(page)
+    assert source(page) == completion(client, [{"role": "user", "content": "What is 17 - 5?"}])
+    page.click("article.user [aria-label='Earlier version']")
+    assert page.inner_text("article.user > .text") == "What is 17 + 5?"
+    assert page.inner_text("article.assistant .branches") == "‹\n2 of 2\n›"
+
+
+def test_conversations_are_kept_found_exported_imported_and_deleted(page, tmp_path):
+    ask(page, "What is 17 + 5?")
+    answered(page)
+    first = source(page)
+    page.click("#fresh")
+    ask(page, "Name a colour.")
+    answered(page)
+    page.reload()
+    page.wait_for_selector("#conversations li:nth-child(2)")
+    page.fill("#find", "17 + 5")
+    assert page.locator("#conversations li").count() == 1
+    page.click("#conversations .title")
+    assert source(page) == first
+    with page.expect_download() as kept:
+        page.click("#conversations [aria-label^=Export]")
+    path = tmp_path / "one.json"
+    kept.value.save_as(path)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("#conversations [aria-label^=Delete]")
+    assert page.locator("article").count() == 0
+    assert page.locator("#conversations li").count() == 0
+    page.set_input_files("#import", path)
+    page.wait_for_selector("#conversations .title")
+    page.click("#conversations .title")
+    assert source(page) == first
+    document = json.loads(path.read_text())
+    document["conversations"][0]["nodes"][0]["parent"] = "nobody"
+    path.write_text(json.dumps(document))
+    page.set_input_files("#import", path)
+    page.wait_for_function("() => document.getElementById('side-problem').textContent.includes('damaged')")
+
+
+MARKDOWN = """\
+# A heading
+
+| a | b |
+|---|---|
+| 1 | *two* |
+
+```python
+def f(x):
+    return x + 1
+```
+
+$$
+\\frac{a}{b}
+$$
+
+It costs $5 or $6; \\(x^2\\) is a formula. <img src=x onerror=alert(1)> ![](http://elsewhere.test/x.png)
+[a link](javascript:alert(3)) [another](http://elsewhere.test/)
+"""
+
+
+def test_markdown_code_and_mathematics_are_drawn_and_nothing_else(page):
+    page.evaluate(
+        """async (text) => {
+            const { render } = await import("/page/render.js");
+            const target = document.createElement("div");
+            target.id = "drawn";
+            document.getElementById("talk").append(target);
+            render(target, text);
+        }""",
+        MARKDOWN,
+    )
+    drawn = page.locator("#drawn")
+    assert drawn.locator("h1").inner_text() == "A heading"
+    assert drawn.locator("td em").inner_text() == "two"
+    assert drawn.locator("code .hljs-keyword").first.inner_text() == "def"
+    assert drawn.locator("math").count() == 2
+    assert "It costs $5 or $6" in drawn.inner_text()
+    assert drawn.locator("img, script").count() == 0
+    assert drawn.locator("a").evaluate_all("links => links.map((a) => [a.href, a.rel])") == [
+        ["http://elsewhere.test/x.png", "noopener noreferrer"],
+        ["http://elsewhere.test/", "noopener noreferrer"],
+    ]
+
+
+def test_tokens_have_their_probabilities(page):
+    page.click("#settings-open")
+    page.check("#logprobs")
+    ask(page, "What is 17 + 5?")
+    answered(page)
+    page.select_option("article.assistant .view", "tokens")
+    tokens = page.locator("article.assistant .token")
+    assert tokens.count() == 12
+    assert re.search(r"log-probability -?\d", tokens.first.get_attribute("title"))
+
+
+def test_settings_are_checked_before_they_are_sent(page):
+    page.click("#settings-open")
+    page.fill("#top_p", "5")
+    page.click("#settings .close")
+    page.fill("#question", "What is 17 + 5?")
+    page.press("#question", "Enter")
+    assert page.locator("article").count() == 0
+    assert page.input_value("#question") == "What is 17 + 5?"
+    assert page.is_visible("#top_p")
+    assert page.evaluate("document.activeElement.id") == "top_p"
+
+
+def test_a_search_is_filtered_sorted_folded_and_explained(page):
+    ask(page, "What is 17 + 5?", "best_of_n", 4)
+    answered(page)
+    page.select_option(".order", "score")
+    scores = [
+        float(text) for text in page.locator(".tree > li > details > summary > span:nth-child(4)").all_inner_texts()
+    ]
+    assert scores == sorted(scores, reverse=True)
+    page.fill(".filter", "no text holds this")
+    assert page.locator(".tree > li:visible").count() == 0
+    page.fill(".filter", "")
+    assert page.locator(".tree > li:visible").count() == 4
+    page.click(".explain")
+    page.wait_for_selector(".tree .token", state="attached")
+    assert page.locator(".tree > li").first.locator(".token").count() == 12
+
+
+def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
+    ask(page, "What is 17 + 5?", "best_of_n", 3)
+    with page.expect_download() as kept:
+        page.click("button.receipt")
+    path = tmp_path / "saved.receipt"
+    kept.value.save_as(path)
+    page.click("#runs-open")
+    assert page.locator("#left-run .tree > li").count() == 3
+    page.set_input_files("#run-file", path)
+    page.wait_for_selector("#right-run .tree > li")
+    left, right = ([page.locator(f"#{side} .tree .text").all_inner_texts()] for side in ("left-run", "right-run"))
+    assert left == right
+    (tmp_path / "none.json").write_text("{}")
+    page.set_input_files("#run-file", tmp_path / "none.json")
+    page.wait_for_function("() => document.getElementById('runs-problem').textContent.includes('neither a trace')")
 
 
 def test_a_receipt_is_kept_and_found_true_and_a_changed_one_false(page, tmp_path):
     ask(page, "What is 17 + 5?")
     with page.expect_download() as kept:
-        page.click("a.receipt")
+        page.click("button.receipt")
     path = tmp_path / kept.value.suggested_filename
     kept.value.save_as(path)
     receipt = Receipt.parse(path.read_bytes().rstrip(b"\n"))
     assert len(receipt.output.tokens) == 12
+    page.click("#receipts-open")
     page.set_input_files("#file", path)
     page.wait_for_selector("#verdicts .true")
     assert "these 12 tokens" in page.inner_text("#verdicts li")
@@ -100,11 +287,12 @@ def test_a_receipt_is_kept_and_found_true_and_a_changed_one_false(page, tmp_path
 def test_the_receipt_of_a_search_is_kept_and_found_true(page, tmp_path):
     ask(page, "What is 17 + 5?", "best_of_n", 3)
     with page.expect_download() as kept:
-        page.click("a.receipt")
+        page.click("button.receipt")
     path = tmp_path / kept.value.suggested_filename
     kept.value.save_as(path)
     receipt = RunReceipt.parse(path.read_bytes().rstrip(b"\n"))
     assert (receipt.header.method, receipt.count) == ("best_of_n", 36)
+    page.click("#receipts-open")
     page.set_input_files("#file", path)
     page.wait_for_selector("#verdicts .true")
     assert "these 36 tokens" in page.inner_text("#verdicts li")
@@ -132,7 +320,7 @@ def test_a_search_is_seen_with_its_winner(page, width, scheme):
     page.keyboard.press("Enter")
     shown = page.locator(".winner .text")
     assert shown.is_visible()
-    assert shown.text_content() == page.text_content("article.assistant > .text")
+    assert shown.text_content() == source(page)
     assert overflow(page) <= 0
 
 
@@ -151,27 +339,41 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
     ask(page, "What is 17 + 5?", "self_consistency", 200, tokens=900)  # seconds on the fastest machine
     page.wait_for_selector("article .tree > li")
     page.keyboard.press("Escape")
-    page.wait_for_selector("article [role=alert]")
-    assert page.inner_text("article [role=alert]") == "stopped"
+    answered(page)
+    assert "stopped" in page.inner_text("article.assistant > .figures")
+    server.settle(server.idle)
+
+
+def test_an_answer_that_is_stopped_keeps_what_it_said(page, server):
+    ask(page, "What is 17 + 5?", tokens=900)
+    page.wait_for_function("() => document.querySelector('article.assistant > .text')?.textContent.length > 20")
+    page.click("#stop")
+    answered(page)
+    assert "stopped" in page.inner_text("article.assistant > .figures")
+    assert len(source(page)) > 20
     server.settle(server.idle)
 
 
 def test_what_a_model_writes_is_no_markup(page):
     ask(page, "<img src=x onerror=alert(1)><script>alert(2)</script>")
     answered(page)
-    assert page.inner_text("article.user .text").startswith("<img")
+    assert page.inner_text("article.user > .text").startswith("<img")
     assert page.locator("article img, article script").count() == 0
 
 
-def test_an_error_is_told_in_the_server_s_words(chromium, server):
+def test_an_error_is_given_in_the_server_s_words_and_the_question_is_kept(chromium, server):
     opened = chromium.new_page()
     opened.set_default_timeout(WAIT)
     opened.goto(server.url)
     opened.wait_for_selector("#method option:nth-child(30)", state="attached")
-    opened.evaluate("document.getElementById('top_p').value = '5'")
-    ask(opened, "What is 17 + 5?")
-    opened.wait_for_selector("article .wrong")
-    assert "top_p" in opened.inner_text("article .wrong")
+    ask(opened, "What is 17 + 5?", tokens=1 << 29)
+    opened.wait_for_selector("article.assistant > .wrong")
+    assert "max_tokens" in opened.inner_text("article.assistant > .wrong")
+    set_field(opened, "max_tokens", 4)
+    opened.click("article.assistant .again")
+    answered(opened)
+    opened.wait_for_selector("article.assistant .branches")
+    assert opened.inner_text("article.user > .text") == "What is 17 + 5?"
     opened.close()
 
 
@@ -200,16 +402,35 @@ def test_the_keyboard_reaches_everything_and_all_has_a_name(page):
     for _ in range(40):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
-    assert {"model", "fresh", "theme", "question", "method", "send", "file"} <= reached
+    assert {"model", "fresh", "theme", "question", "method", "send", "settings-open", "receipts-open"} <= reached
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_issue(chromium, server, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(server.url)
+    page.wait_for_selector("#method option:nth-child(30)", state="attached")
+    ask(page, "What is 17 + 5?", "best_of_n", 3)
+    answered(page)
+    for open_panel in ("settings-open", "receipts-open", "runs-open"):
+        page.evaluate("id => document.getElementById(id).click()", open_panel)
+        found = axe.Axe().run(page).response["violations"]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+    assert overflow(page) <= 0
+    context.close()
 
 
 def test_the_policy_lets_it_talk_to_its_own_server_alone(server):
-    for path in ("/", "/page/main.js", "/page/style.css", "/page/icon.svg"):
+    for path in ("/", "/page/main.js", "/page/vendor/katex.js", "/page/style.css", "/page/icon.svg"):
         answer = httpx.get(server.url + path)
         assert answer.status_code == 200
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-    for file in PAGE.iterdir():
+    for file in filter(Path.is_file, PAGE.iterdir()):
         elsewhere = re.findall(r"https?://(?!www\.w3\.org/2000/svg)\S+", file.read_text())
         assert elsewhere == []

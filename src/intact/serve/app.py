@@ -146,7 +146,8 @@ async def one_model(name: str, service: TheService) -> Response:
 
 def _model(service: Service, name: str) -> dict[str, Any]:
     served = service.models.find(methods.split(name)[0])
-    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact"}
+    context = None if served.model is None else served.model.context
+    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", "max_model_len": context}
 
 
 @router.get("/v1/methods")

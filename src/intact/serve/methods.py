@@ -38,10 +38,17 @@ def catalogue() -> list[dict[str, Any]]:
             "line": method.line,
             "paper": method.paper,
             "sampling": dict(method.sampling),
-            "parameters": [parameter.as_dict() for parameter in method.parameters],
+            "parameters": [parameter.as_dict() | _limits(parameter) for parameter in method.parameters],
         }
         for method in served_methods().values()
     ]
+
+
+def _limits(parameter: Parameter) -> dict[str, Any]:
+    """Return what clients can check of a parameter before they send it."""
+    if parameter.names == "scorer":
+        return {"choices": served_scorers()}
+    return {"maximum": _most(parameter)} if parameter.kind is int else {}
 
 
 @cache
@@ -116,13 +123,13 @@ def _validate_parameter(where: str, value: Any, parameter: Parameter) -> Any:
         value = parameter.read(value)
     except ParameterError as error:
         raise ApiError(400, f"{where}: {error}", where) from error
-    most = (
-        MOST_TOKENS
-        if parameter.default is not None and parameter.kind is int and parameter.default > MOST // 2
-        else MOST
-    )
-    if parameter.kind is int and value is not None and value > most:
-        raise ApiError(400, f"{where} must be at most {most}, got {value}", where)
+    if parameter.kind is int and value is not None and value > _most(parameter):
+        raise ApiError(400, f"{where} must be at most {_most(parameter)}, got {value}", where)
     if parameter.kind is str and len(value) > 4096:
         raise ApiError(400, f"{where} has {len(value):,} characters; expected at most 4,096", where)
     return value
+
+
+def _most(parameter: Parameter) -> int:
+    """Return the largest value of a parameter that is a whole number: more for those that count tokens."""
+    return MOST_TOKENS if parameter.default is not None and parameter.default > MOST // 2 else MOST

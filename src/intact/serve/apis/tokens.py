@@ -26,10 +26,11 @@ class TokenizeRequest(Form):
 
 
 class DetokenizeRequest(Form):
-    """`/detokenize`: tokens, and a model, by default the server's first."""
+    """`/detokenize`: tokens, and a model, by default the server's first; with `each`, each token's own text too."""
 
     model: str | None = None
     tokens: Many[int]
+    each: bool = False
 
 
 @router.post("/tokenize")
@@ -69,8 +70,13 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
 async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:
     """Return the text of tokens, control tokens included."""
     async with service.models.lease(request.model or service.models.first) as served:
-        tokenizer = served.loaded.tokenizer
-        return {"prompt": await in_thread(lambda: tokenizer.decode(request.tokens, skip_special=False), "tokens")}
+        tokenizer, tokens = served.loaded.tokenizer, request.tokens
+        answer: dict[str, Any] = {
+            "prompt": await in_thread(lambda: tokenizer.decode(tokens, skip_special=False), "tokens")
+        }
+        if request.each:
+            answer["pieces"] = [tokenizer.token_bytes(token).decode(errors="replace") for token in tokens]
+        return answer
 
 
 async def _describe(service: Service) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Elements from values. Text is only ever set as text, so that nothing a model writes becomes markup.
+// Elements from values. Text is only ever set as text, so that nothing a model writes becomes markup (render.js apart).
 
 export function element(tag, fields = {}, ...children) {
   const made = document.createElement(tag);
@@ -10,6 +10,19 @@ export function element(tag, fields = {}, ...children) {
   return made;
 }
 
+export const button = (words, act, fields = {}) => {
+  const made = element("button", { type: "button", ...fields }, words);
+  made.addEventListener("click", act);
+  return made;
+};
+
 export const byId = (id) => document.getElementById(id);
 
 export const count = (number) => Math.round(number).toLocaleString("en");
+
+/** Have the browser save a text as a file. */
+export function save(text, name, type = "application/json") {
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,86 +1,16 @@
-// The page: a conversation, with plain answers or searches that are drawn as they run.
+// The page: conversations with plain answers or searches that are drawn as they run.
 
-import { ask, events } from "/page/api.js";
-import { byId, count, element } from "/page/dom.js";
-import { download, watchForReceipts } from "/page/receipts.js";
-import { Search } from "/page/search.js";
-import { offer, requestOptions } from "/page/settings.js";
+import { ask } from "/page/api.js";
+import { Chat } from "/page/chat.js";
+import { Compare } from "/page/compare.js";
+import { Conversation } from "/page/conversation.js";
+import { byId, element } from "/page/dom.js";
+import { watchForReceipts } from "/page/receipts.js";
+import { offerMethods, offerModel } from "/page/settings.js";
+import { Sidebar } from "/page/sidebar.js";
+import { outputsOf } from "/page/traces.js";
 
-let messages = [];
-let running = null;
-
-function article(role, title) {
-  const text = element("p", { className: "text" });
-  const made = element("article", { className: role }, element("h3", {}, title), text);
-  byId("talk").append(made);
-  made.scrollIntoView({ block: "nearest" });
-  return { made, text };
-}
-
-/** Show the answer to the conversation as it arrives; return its text. */
-async function answer(signal) {
-  const body = { ...requestOptions(), messages };
-  const { made, text } = article("assistant", body.intact.method ? `${body.model}, ${body.intact.method.replaceAll("_", " ")}` : body.model);
-  const search = body.intact.method ? new Search() : null;
-  if (search) made.append(search.root);
-  const figures = element("p", { className: "figures" });
-  made.append(figures);
-  const began = performance.now();
-  let tokens = 0;
-  let name = "answer";
-  made.setAttribute("aria-busy", "true");
-  try {
-    for await (const chunk of events("/v1/chat/completions", body, signal)) {
-      name = chunk.id;
-      byId("numerics").textContent = chunk.system_fingerprint;
-      if (chunk.intact) search?.tell(chunk.intact);
-      for (const choice of chunk.choices) {
-        if (choice.delta.content) {
-          text.append(choice.delta.content);
-          tokens += 1;
-        }
-        if (choice.receipt) figures.append(download(choice.receipt, name));
-        if (choice.finish_reason === "length") figures.append(element("span", {}, "cut after the most tokens"));
-      }
-    }
-    if (!search) figures.append(element("span", {}, `${count(tokens / ((performance.now() - began) / 1000))} tokens a second`));
-    return text.textContent;
-  } catch (error) {
-    const message = error.name === "AbortError" ? "stopped" : error.message;
-    made.append(element("p", { className: "wrong", role: "alert" }, message));
-    return null;
-  } finally {
-    made.removeAttribute("aria-busy");
-  }
-}
-
-async function send(event) {
-  event.preventDefault();
-  const question = byId("question").value.trim();
-  if (!question || running) return;
-  byId("hint").hidden = true;
-  article("user", "You").text.textContent = question;
-  byId("question").value = "";
-  messages.push({ role: "user", content: question });
-  running = new AbortController();
-  byId("send").hidden = true;
-  byId("stop").hidden = false;
-  const written = await answer(running.signal);
-  running = null;
-  byId("send").hidden = false;
-  byId("stop").hidden = true;
-  if (written === null) messages.pop();
-  else messages.push({ role: "assistant", content: written });
-  byId("question").focus();
-}
-
-function forget() {
-  running?.abort();
-  messages = [];
-  byId("talk").replaceChildren();
-  byId("hint").hidden = false;
-  byId("question").focus();
-}
+const NARROW = matchMedia("(max-width: 60rem)");
 
 function theme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
@@ -96,22 +26,81 @@ function theme() {
   });
 }
 
+/** Have a button open and close a part of the page. */
+function toggle(control, part, open) {
+  const show = (value) => {
+    byId(part).hidden = !value;
+    byId(control).setAttribute("aria-expanded", String(value));
+  };
+  byId(control).addEventListener("click", () => show(byId(part).hidden));
+  byId(part).querySelector(".close")?.addEventListener("click", () => {
+    show(false);
+    byId(control).focus();
+  });
+  new MutationObserver(() => byId(control).setAttribute("aria-expanded", String(!byId(part).hidden)))
+    .observe(byId(part), { attributes: true, attributeFilter: ["hidden"] });
+  show(open);
+}
+
+/** Return the searches of a conversation, as compare.js shows them. */
+function runsOf(conversation) {
+  return [...conversation.nodes.values()].filter(({ run }) => run?.start).map(({ run, method, model, seed, receipt }) => ({
+    ...run, model, title: `${method.replaceAll("_", " ")}, seed ${seed}`, outputs: receipt ? outputsOf(receipt) : [],
+  }));
+}
+
+/** Offer the models; their contexts are known once they are loaded. */
+async function offerModels() {
+  const chosen = byId("model").value;
+  const { data } = await ask("/v1/models");
+  byId("model").replaceChildren(...data.map((model) => element("option", { value: model.id, "data-context": model.max_model_len ?? "" }, model.id)));
+  byId("model").value = data.some(({ id }) => id === chosen) ? chosen : data[0].id;
+  const show = () => offerModel(data[byId("model").selectedIndex]);
+  byId("model").onchange = show;
+  show();
+}
+
 async function begin() {
   theme();
-  byId("ask").addEventListener("submit", send);
-  byId("stop").addEventListener("click", () => running?.abort());
-  byId("fresh").addEventListener("click", forget);
+  toggle("menu", "side", !NARROW.matches);
+  toggle("settings-open", "settings", false);
+  toggle("receipts-open", "receipts", false);
+  let sidebar;
+  const chat = new Chat(async (conversation) => {
+    sidebar.keep(conversation);
+    if (byId("model").selectedOptions[0]?.dataset.context) return;
+    await offerModels();
+    chat.showContext();
+  });
+  byId("model").addEventListener("change", () => chat.showContext());
+  const open = (conversation) => {
+    chat.open(conversation);
+    sidebar.show(conversation);
+    if (NARROW.matches) byId("side").hidden = true;
+    byId("question").focus();
+  };
+  sidebar = new Sidebar(open);
+  new Compare(() => runsOf(chat.conversation), () => byId("model").value);
+  byId("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    chat.send();
+  });
+  byId("stop").addEventListener("click", () => chat.stop());
+  byId("fresh").addEventListener("click", () => open(new Conversation()));
   byId("question").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    chat.send();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") running?.abort();
+    if (event.key === "Escape") chat.stop();
   });
   watchForReceipts(() => byId("model").value);
+  await sidebar.load();
   try {
-    const [models, methods] = await Promise.all([ask("/v1/models"), ask("/v1/methods")]);
-    byId("model").replaceChildren(...models.data.map(({ id }) => element("option", { value: id }, id)));
-    offer(methods.data);
+    await offerModels();
+    offerMethods((await ask("/v1/methods")).data);
+    chat.showContext();
   } catch (error) {
     byId("hint").textContent = `The server cannot be reached: ${error.message}`;
     byId("hint").classList.add("wrong");

@@ -1,7 +1,7 @@
 // Receipts: kept as files, and verified by the server.
 
 import { ask } from "/page/api.js";
-import { byId, count, element } from "/page/dom.js";
+import { button, byId, count, element, save } from "/page/dom.js";
 
 const LONGEST = 8 << 20;
 
@@ -12,32 +12,37 @@ export function canonical(value) {
   return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
-/** Return a link by which the browser saves a receipt. */
-export function download(receipt, name) {
-  const file = new Blob([canonical(receipt), "\n"], { type: "application/json" });
-  return element("a", { href: URL.createObjectURL(file), download: `${name}.receipt`, className: "receipt" }, "Receipt");
-}
+/** Return a button by which the browser saves a receipt. */
+export const download = (receipt, name) => (
+  button("Save receipt", () => save(`${canonical(receipt)}\n`, `${name}.receipt`), { className: "receipt" })
+);
 
 const WORDS = { true: ["true", "✓ true"], false: ["wrong", "✗ false"], unverifiable: ["wrong", "? cannot be verified"] };
+
+/** Verify a receipt, and write the verdict into the list of the panel. */
+export async function verify(receipt, name, model) {
+  const item = element("li", {}, `${name}: checking …`);
+  byId("verdicts").append(item);
+  try {
+    show(item, name, await ask("/v1/verify", { receipt, model }));
+  } catch (error) {
+    item.replaceChildren(element("span", { className: "wrong" }, `${name}: ? cannot be verified: ${error.message}`));
+  }
+}
 
 async function check(file, model) {
   if (file.size > LONGEST) throw new Error(`a receipt has at most ${LONGEST >> 20} MiB`);
   const lines = (await file.text()).split("\n").filter((line) => line.trim());
   if (!lines.length) throw new Error("the file is empty");
   for (const [number, line] of lines.entries()) {
-    const item = element("li", {}, `${file.name}${lines.length > 1 ? `, line ${number + 1}` : ""}: checking …`);
-    byId("verdicts").append(item);
+    const name = `${file.name}${lines.length > 1 ? `, line ${number + 1}` : ""}`;
+    let receipt;
     try {
-      let receipt;
-      try {
-        receipt = JSON.parse(line);
-      } catch {
-        throw new Error("this is no receipt: it is not JSON");
-      }
-      show(item, file.name, await ask("/v1/verify", { receipt, model }));
-    } catch (error) {
-      item.replaceChildren(element("span", { className: "wrong" }, `${file.name}: ? cannot be verified: ${error.message}`));
+      receipt = JSON.parse(line);
+    } catch {
+      throw new Error(`? cannot be verified: this is no receipt: it is not JSON`);
     }
+    await verify(receipt, name, model);
   }
 }
 
@@ -50,15 +55,20 @@ function show(item, name, { outcome, what, entry = null, position, detail, check
 
 /** Verify files that are chosen or dropped. */
 export function watchForReceipts(model) {
-  const drop = byId("drop");
+  takeFiles("drop", "file", async (file) => {
+    await check(file, model()).catch((error) => {
+      byId("verdicts").append(element("li", { className: "wrong" }, `${file.name}: ${error.message}`));
+    });
+  });
+}
+
+/** Have files that are dropped on a label, or chosen in its field, handled one after another. */
+export function takeFiles(label, field, handle) {
+  const drop = byId(label);
   const take = async (files) => {
-    for (const file of files) {
-      await check(file, model()).catch((error) => {
-        byId("verdicts").append(element("li", { className: "wrong" }, `${file.name}: ${error.message}`));
-      });
-    }
+    for (const file of files) await handle(file);
   };
-  byId("file").addEventListener("change", async ({ target }) => {
+  byId(field).addEventListener("change", async ({ target }) => {
     await take([...target.files]);
     target.value = "";
   });

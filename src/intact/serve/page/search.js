@@ -1,12 +1,21 @@
 // A search as it grows: branches with their texts, scores, prunings, what was spent, and in the end the winner.
 
-import { count, element } from "/page/dom.js";
+import { button, count, element } from "/page/dom.js";
+import { showTokens } from "/page/tokens.js";
 
 const GLIMPSE = 80;
+const ORDERS = {
+  written: ["branch", (branch) => branch.number],
+  score: ["score", (branch) => -(branch.value ?? -Infinity)],
+  logprob: ["log-probability", (branch) => -(branch.logprob ?? -Infinity)],
+  tokens: ["length", (branch) => -branch.tokens],
+};
 
 /** One text of the tree. */
 class Branch {
   constructor(path) {
+    const number = Number(path.split("/").at(-1)) || 0;
+    Object.assign(this, { path, number, tokens: 0, value: null, logprob: null, status: "writing", depth: path.split("/").length });
     this.name = element("span", { className: "name" }, path.split("/").at(-1));
     this.state = element("span", { className: "state" });
     this.size = element("span");
@@ -15,14 +24,27 @@ class Branch {
     this.text = element("p", { className: "text" });
     const summary = element("summary", {}, this.name, this.state, this.size, this.score, this.glimpse);
     this.details = element("details", {}, summary, this.text);
-    this.children = element("ul");
-    this.item = element("li", {}, this.details, this.children);
-    this.depth = path.split("/").length;
-    this.status = "writing";
+    this.children = element("ul", { hidden: true });
+    this.fold = button("−", () => this.collapse(!this.children.classList.contains("folded")), { className: "fold", hidden: true });
+    this.item = element("li", {}, this.fold, this.details, this.children);
+    this.collapse(false);
+  }
+
+  collapse(folded) {
+    this.children.classList.toggle("folded", folded);
+    this.fold.textContent = folded ? "+" : "−";
+    this.fold.setAttribute("aria-expanded", String(!folded));
+    this.fold.setAttribute("aria-label", `${folded ? "Show" : "Hide"} what follows ${this.name.textContent}`);
+  }
+
+  add(child) {
+    this.children.append(child.item);
+    this.children.hidden = this.fold.hidden = false;
   }
 
   write(text, tokens) {
     this.text.textContent = text;
+    this.tokens = tokens;
     this.size.textContent = `${count(tokens)} tokens`;
     const line = text.replace(/\s+/g, " ").trim();
     this.glimpse.textContent = line.length > GLIMPSE ? `… ${line.slice(-GLIMPSE)}` : line;
@@ -31,11 +53,14 @@ class Branch {
   end(node) {
     this.write(node.text, node.tokens);
     this.status = node.error ? "failed" : { end: "done", length: "cut" }[node.why] ?? "step";
-    this.details.title = `log-probability ${node.logprob.toFixed(2)}`;
+    this.logprob = node.logprob ?? null;
+    if (this.logprob !== null) this.details.title = `log-probability ${this.logprob.toFixed(2)}`;
   }
 
   judge(scorer, value, least, most) {
     const meter = element("meter", { min: least, max: most, value, title: `${scorer}: ${value}` });
+    meter.setAttribute("aria-label", `score by ${scorer}`);
+    this.value = value;
     this.score.replaceChildren(meter, ` ${value.toPrecision(3)}`);
   }
 
@@ -54,10 +79,10 @@ class Branch {
 
 export class Search {
   constructor() {
-    this.branches = new Map();
+    Object.assign(this, { branches: new Map(), budget: null, tokens: 0, deepest: 0, order: "written", wanted: "" });
     this.runs = element("div");
     this.tree = element("ul", { className: "tree", "aria-label": "Texts of the search" });
-    this.bar = element("progress", { max: 1, value: 0, "aria-label": "Budget spent" });
+    this.bar = element("progress", { max: 1, value: 0, "aria-label": "Budget spent", hidden: true });
     this.spent = element("span");
     this.alive = element("span");
     this.title = element("strong");
@@ -67,20 +92,60 @@ export class Search {
       "section", { className: "search", "aria-label": "Search" },
       element("p", { className: "figures" }, this.title, this.paper),
       element("p", { className: "figures" }, this.bar, this.spent, this.alive),
-      this.outcome, this.runs, this.tree,
+      this.outcome, this.runs, this.tools(), this.tree,
     );
-    this.budget = null;
-    this.tokens = 0;
-    this.deepest = 0;
+  }
+
+  /** Return what filters, sorts and folds the tree. */
+  tools() {
+    const filter = element("input", { type: "search", className: "filter", placeholder: "texts with …" });
+    filter.addEventListener("input", () => {
+      this.wanted = filter.value.toLowerCase();
+      this.filter();
+    });
+    const orders = Object.entries(ORDERS).map(([value, [words]]) => element("option", { value }, words));
+    const order = element("select", { className: "order" }, ...orders);
+    order.addEventListener("change", () => {
+      this.order = order.value;
+      this.sort();
+    });
+    const hide = element("input", { type: "checkbox", className: "hide-dropped" });
+    hide.addEventListener("change", () => this.tree.classList.toggle("without-dropped", hide.checked));
+    const foldAll = (folded) => () => this.branches.forEach((branch) => branch.collapse(folded));
+    return element(
+      "div", { className: "row tools" },
+      element("label", { className: "field" }, "Filter", filter), element("label", { className: "field" }, "Sort by", order),
+      element("label", { className: "field" }, hide, "hide dropped"),
+      button("Collapse all", foldAll(true)), button("Expand all", foldAll(false)),
+    );
+  }
+
+  /** Show the texts that hold the wanted words, and what leads to them. */
+  filter() {
+    for (const branch of this.branches.values()) branch.item.hidden = false;
+    if (!this.wanted) return;
+    const kept = new Set();
+    for (const branch of this.branches.values()) {
+      if (!branch.text.textContent.toLowerCase().includes(this.wanted)) continue;
+      for (let item = branch.item; item; item = item.parentElement.closest("li")) kept.add(item);
+    }
+    for (const branch of this.branches.values()) branch.item.hidden = !kept.has(branch.item);
+  }
+
+  sort() {
+    const by = ORDERS[this.order][1];
+    for (const branch of [...this.branches.values()].sort((a, b) => by(a) - by(b) || a.number - b.number)) {
+      branch.item.parentElement.append(branch.item);
+    }
   }
 
   /** Handle an event of the server (docs/server.md, Methods). */
-  tell(value) {
+  handle(value) {
     this[`on_${value.event}`]?.(value);
     this.show();
   }
 
-  on_start({ method, paper, budget }) {
+  on_start({ method, paper = "", budget }) {
     this.title.textContent = method.replaceAll("_", " ");
     this.paper.textContent = paper;
     this.budget = budget.tokens ?? null;
@@ -115,7 +180,7 @@ export class Search {
       ["scored", count(cost.scores)], ["multiply-adds", `${count(cost.operations / 1e9)} G`],
     ].map(([name, value]) => element("span", {}, `${name} `, element("strong", {}, String(value))));
     if (result.why === "spent") line.push(element("span", { className: "wrong" }, "the budget was spent"));
-    this.outcome.replaceChildren(element("p", { className: "figures" }, ...line), ...this.votes(result.votes));
+    this.outcome.replaceChildren(element("p", { className: "figures" }, ...line), ...this.votes(result.votes ?? {}));
   }
 
   votes(votes) {
@@ -123,10 +188,10 @@ export class Search {
     if (!rows.length) return [];
     const most = rows[0][1];
     const head = element("tr", {}, element("th", { scope: "col" }, "answer"), element("th", { scope: "col" }, "votes"));
-    const lines = rows.map(([answer, weight]) => element(
-      "tr", {}, element("td", {}, answer),
-      element("td", {}, element("meter", { min: 0, max: most, value: weight }), ` ${Number(weight.toPrecision(4))}`),
-    ));
+    const lines = rows.map(([answer, weight]) => {
+      const meter = element("meter", { min: 0, max: most, value: weight, "aria-label": `votes for ${answer}` });
+      return element("tr", {}, element("td", {}, answer), element("td", {}, meter, ` ${Number(weight.toPrecision(4))}`));
+    });
     return [element("table", { className: "votes" }, element("thead", {}, head), element("tbody", {}, ...lines))];
   }
 
@@ -142,12 +207,18 @@ export class Search {
     this.runs.append(element("details", {}, summary, element("p", { className: "text" }, `${code}\n\n${stdout}`)));
   }
 
+  /** Show the probability of each token under the pointer: values by branch, as a receipt has them. */
+  explain(tokens) {
+    for (const [path, list] of tokens) if (this.branches.has(path)) showTokens(this.branches.get(path).text, list);
+  }
+
   at(path, parent) {
     let branch = this.branches.get(path);
     if (!branch) {
       branch = new Branch(path);
       this.branches.set(path, branch);
-      (this.branches.get(parent)?.children ?? this.tree).append(branch.item);
+      if (this.branches.has(parent)) this.branches.get(parent).add(branch);
+      else this.tree.append(branch.item);
       this.deepest = Math.max(this.deepest, branch.depth);
     }
     return branch;
@@ -161,5 +232,7 @@ export class Search {
     this.spent.textContent = this.budget ? `${count(this.tokens)} of ${count(this.budget)} tokens` : `${count(this.tokens)} tokens`;
     if (this.budget) this.bar.value = this.tokens / this.budget;
     this.bar.hidden = !this.budget;
+    this.sort();
+    if (this.wanted) this.filter();
   }
 }

@@ -1,22 +1,40 @@
-// Settings of a request: a method with its parameters, a budget, sampling.
+// Settings of a request: a method with its parameters, a budget, sampling. All are checked before a request is sent.
 
 import { byId, element } from "/page/dom.js";
 
-const SAMPLING = ["temperature", "top_p", "max_tokens", "seed"];
+const SAMPLING = ["temperature", "top_p", "max_tokens"];
+/** What plain answers are sampled with where neither the user nor the model's own files say it. */
+const USUAL = { temperature: 0.7, top_p: 0.95, max_tokens: 512 };
 const SEARCH_TOKENS = 4000;
 const NUMBERS = new Set(["int", "int | None", "float"]);
+let usual = USUAL;
 
-/** Make the choice of a method, with fields for its parameters. */
-export function offer(methods) {
+/** Show a model's own defaults in the empty fields. */
+export function offerModel(model) {
+  usual = { ...USUAL };
+  for (const name of SAMPLING) {
+    usual[name] = model?.sampling_defaults?.[name] ?? USUAL[name];
+    byId(name).placeholder = String(usual[name]);
+  }
+}
+
+/** Make the choice of a method, in groups, with fields for its parameters. */
+export function offerMethods(methods) {
   const choice = byId("method");
-  for (const { name, line } of methods) choice.append(element("option", { value: name, title: line }, name.replaceAll("_", " ")));
+  for (const group of new Set(methods.map((method) => method.group))) {
+    const options = methods.filter((method) => method.group === group).map(({ name, line }) => (
+      element("option", { value: name, title: line }, name.replaceAll("_", " "))
+    ));
+    choice.append(element("optgroup", { label: group }, ...options));
+  }
   const known = new Map(methods.map((method) => [method.name, method]));
   const show = () => {
     const method = known.get(choice.value);
     const n = method?.parameters.find(({ name }) => name === "n");
     byId("n-field").hidden = !n;
+    byId("n").required = Boolean(n);
     byId("n").value = n ? Math.min(n.default ?? 8, 8) : "";
-    byId("budget-field").hidden = !method;
+    byId("budget-field").hidden = byId("parameters-title").hidden = !method;
     byId("about").hidden = !method;
     byId("about").textContent = method ? `${method.line} ${method.paper}` : "";
     byId("parameters").replaceChildren(...(method?.parameters ?? []).filter(({ name }) => name !== "n").map(parameter));
@@ -25,38 +43,51 @@ export function offer(methods) {
   show();
 }
 
-function parameter({ name, type, default: value, help }) {
+function parameter({ name, type, default: value, help, choices, maximum }) {
   const numeric = NUMBERS.has(type);
-  const field = element("input", {
-    type: numeric ? "number" : type === "bool" ? "checkbox" : "text", name, title: help, placeholder: String(value ?? ""),
-  });
+  const field = choices
+    ? element("select", { name }, ...choices.map((one) => element("option", { value: one, selected: one === value }, one)))
+    : element("input", { type: numeric ? "number" : type === "bool" ? "checkbox" : "text", name, placeholder: String(value ?? "") });
   if (numeric) field.step = type === "float" ? "any" : 1;
+  if (numeric && maximum) field.max = maximum;
   field.dataset.type = type;
   if (type === "bool") field.checked = value;
   field.dataset.default = String(value);
-  return element("label", { className: "field", title: help }, name.replaceAll("_", " "), field);
+  return element("label", { className: "field" }, element("span", {}, name.replaceAll("_", " ")), field, element("small", {}, help));
 }
 
 function given() {
   const values = {};
-  for (const field of byId("parameters").querySelectorAll("input")) {
-    const { type, default: usual } = field.dataset;
+  for (const field of byId("parameters").querySelectorAll("input, select")) {
+    const { type, default: usually } = field.dataset;
     if (type === "bool") {
-      if (String(field.checked) !== usual.toLowerCase()) values[field.name] = field.checked;
-    } else if (field.value !== "") {
+      if (String(field.checked) !== usually.toLowerCase()) values[field.name] = field.checked;
+    } else if (field.value !== "" && field.value !== usually) {
       values[field.name] = NUMBERS.has(type) ? Number(field.value) : field.value;
     }
   }
   return values;
 }
 
-/** Return the fields of a request, but for the messages. */
+/** Return true if all fields can be sent; otherwise open the settings at the first that cannot. */
+export function settingsAreValid() {
+  const wrong = [...document.querySelectorAll("#settings input, #ask input")].find((field) => !field.hidden && !field.checkValidity());
+  if (!wrong) return true;
+  if (wrong.closest("#settings")) byId("settings").hidden = false;
+  wrong.reportValidity();
+  return false;
+}
+
+/** Return the fields of a request, but for the messages and the seed. */
 export function requestOptions() {
-  const fields = { model: byId("model").value, stream: true };
-  for (const name of SAMPLING) if (byId(name).value !== "") fields[name] = Number(byId(name).value);
+  const fields = { model: byId("model").value, stream: true, stream_options: { include_usage: true } };
   const method = byId("method").value;
+  for (const name of SAMPLING) {
+    if (byId(name).value !== "") fields[name] = Number(byId(name).value);
+    else if (!method || name === "max_tokens") fields[name] = usual[name];  // a method has defaults of its own
+  }
   const receipt = byId("receipt").checked;
-  if (!method) return { ...fields, intact: { receipt } };
+  if (!method) return { ...fields, ...(byId("logprobs").checked ? { logprobs: true, top_logprobs: 3 } : {}), intact: { receipt } };
   const budget = `tokens=${byId("budget").value || SEARCH_TOKENS}`;
   const intact = { method, parameters: given(), progress: true, budget, receipt };
   if (!byId("n-field").hidden && byId("n").value) intact.n = Number(byId("n").value);

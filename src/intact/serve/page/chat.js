@@ -1,0 +1,151 @@
+// The conversation that is shown: asking, editing, asking again, branches, stopping.
+
+import { events } from "/page/api.js";
+import { Conversation } from "/page/conversation.js";
+import { byId, element } from "/page/dom.js";
+import { Message } from "/page/message.js";
+import { requestOptions, settingsAreValid } from "/page/settings.js";
+
+const NEAR = 80;  // pixels from the end within which the view follows the answer
+
+export class Chat {
+  /** @param changed called with the conversation whenever it is to be kept */
+  constructor(changed) {
+    Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [] });
+    const scroller = byId("scroll");
+    scroller.addEventListener("scroll", () => {
+      this.following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+    });
+    new ResizeObserver(() => this.follow()).observe(byId("talk"));
+  }
+
+  follow() {
+    const scroller = byId("scroll");
+    if (this.following) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  open(conversation) {
+    this.stop();
+    this.conversation = conversation;
+    byId("system").value = conversation.system;
+    this.following = true;
+    this.draw();
+  }
+
+  draw() {
+    const path = this.conversation.path();
+    byId("hint").hidden = path.length > 0;
+    this.shown = path.map((node) => this.message(node));
+    byId("talk").replaceChildren(...this.shown.map(({ root }) => root));
+    this.showContext();
+  }
+
+  message(node) {
+    return new Message(node, this.conversation.children(node.parent), {
+      edit: (one) => this.edit(one),
+      again: (one) => this.answer(one.parent),
+      select: (one) => {
+        this.conversation.select(one.id);
+        this.draw();
+        this.changed(this.conversation);
+      },
+    });
+  }
+
+  /** Show how much of the model's context the conversation fills. */
+  showContext() {
+    const tokens = this.conversation.path().findLast(({ usage, method }) => usage && !method)?.usage.total_tokens ?? 0;
+    const context = Number(byId("model").selectedOptions[0]?.dataset.context) || 0;
+    byId("context").hidden = !context;
+    byId("context-bar").max = context || 1;
+    byId("context-bar").value = tokens;
+    byId("context-words").textContent = `${tokens.toLocaleString("en")} of ${context.toLocaleString("en")} tokens`;
+  }
+
+  /** Send what stands in the composer. */
+  async send() {
+    const question = byId("question").value.trim();
+    if (!question || this.running || !settingsAreValid()) return;
+    byId("question").value = "";
+    const parent = this.conversation.leaf;
+    await this.answer(this.conversation.add(parent, { role: "user", content: question }).id);
+  }
+
+  /** Let a question be changed; sending makes a branch. */
+  edit(node) {
+    const message = this.shown.find((one) => one.node === node);
+    const field = element("textarea", { rows: 4, value: node.content, ariaLabel: "Changed question" });
+    const form = element(
+      "form", { className: "changing" }, field,
+      element("button", { className: "main" }, "Send"), element("button", { type: "button", className: "undo" }, "Cancel"),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!field.value.trim() || this.running || !settingsAreValid()) return;
+      this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim() }).id);
+    });
+    form.querySelector(".undo").addEventListener("click", () => form.replaceWith(message.text));
+    message.text.replaceWith(form);
+    field.focus();
+  }
+
+  /** Ask for an answer to a message, beside those that there are. */
+  async answer(parent) {
+    if (this.running || !settingsAreValid()) return;
+    const { conversation } = this;
+    conversation.system = byId("system").value.trim();
+    const options = requestOptions();
+    const before = conversation.children(parent).map(({ seed = -1 }) => seed);
+    const seed = Math.max(Number(byId("seed").value || 0), ...before.map((one) => one + 1));  // the same seed would give the same answer
+    const body = { ...options, seed, messages: conversation.messages(parent) };
+    const node = conversation.add(parent, { role: "assistant", content: "", model: body.model, method: body.intact.method, seed });
+    this.following = true;
+    this.draw();
+    const message = this.shown.at(-1);
+    message.busy = true;
+    this.running = new AbortController();
+    this.toggle(true);
+    try {
+      await receive(message, body, this.running.signal);
+    } catch (error) {
+      if (error.name === "AbortError") node.stopped = true;
+      else node.error = error.message;
+    }
+    this.running = null;
+    this.toggle(false);
+    conversation.updated = Date.now();
+    this.changed(conversation);
+    if (this.conversation !== conversation) return;
+    this.draw();
+    byId("question").focus();
+  }
+
+  toggle(running) {
+    byId("send").hidden = running;
+    byId("stop").hidden = !running;
+  }
+
+  /** Stop the answer; what it said is kept. */
+  stop() {
+    this.running?.abort();
+  }
+}
+
+/** Take an answer as it arrives. */
+async function receive(message, body, signal) {
+  const { node } = message;
+  const began = performance.now();
+  for await (const chunk of events("/v1/chat/completions", body, signal)) {
+    node.answer = chunk.id;
+    byId("numerics").textContent = chunk.system_fingerprint;
+    if (chunk.intact) message.handle(chunk.intact);
+    if (chunk.usage) node.usage = chunk.usage;
+    for (const choice of chunk.choices) {
+      if (choice.delta.content) message.append(choice.delta.content);
+      if (choice.logprobs?.content) (node.logprobs ??= []).push(...choice.logprobs.content);
+      if (choice.receipt) node.receipt = choice.receipt;
+      if (choice.finish_reason) node.finish = choice.finish_reason;
+    }
+  }
+  if (!node.method && node.usage) node.speed = node.usage.completion_tokens / ((performance.now() - began) / 1000);
+}

@@ -1,0 +1,125 @@
+// One message on the page: its text as Markdown, as source or as tokens, what can be done with it, and its branches.
+
+import { button, count, element } from "/page/dom.js";
+import { download, verify } from "/page/receipts.js";
+import { copyText, render } from "/page/render.js";
+import { Search } from "/page/search.js";
+import { showTokens } from "/page/tokens.js";
+import { explain, outputsOf, replay } from "/page/traces.js";
+
+const VIEWS = { markdown: "Markdown", source: "source", tokens: "tokens" };
+
+export class Message {
+  /**
+   * @param node the message (conversation.js)
+   * @param siblings all messages at this place, of which node is one
+   * @param does what its buttons do: edit, again, select, stop
+   */
+  constructor(node, siblings, does) {
+    Object.assign(this, { node, view: "markdown", search: null, pending: false });
+    this.text = element("div", { className: "text" });
+    this.figures = element("p", { className: "figures" });
+    this.problem = element("p", { className: "wrong", role: "alert", hidden: true });
+    this.actions = element("div", { className: "actions" }, ...this.makeActions(siblings, does));
+    const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ");
+    this.root = element("article", { className: node.role }, element("h2", {}, title), this.text, this.figures, this.problem, this.actions);
+    if (node.run?.start) {
+      this.startSearch();
+      replay(this.search, node.run);
+    }
+    this.show();
+  }
+
+  makeActions(siblings, { edit, again, select }) {
+    const { node } = this;
+    const made = [];
+    if (siblings.length > 1) {
+      const at = siblings.indexOf(node);
+      made.push(element(
+        "span", { className: "branches", role: "group", "aria-label": "Versions of this message" },
+        button("‹", () => select(siblings[at - 1]), { ariaLabel: "Earlier version", disabled: at === 0 }),
+        element("span", {}, `${at + 1} of ${siblings.length}`),
+        button("›", () => select(siblings[at + 1]), { ariaLabel: "Later version", disabled: at === siblings.length - 1 }),
+      ));
+    }
+    const copy = button("Copy", () => copyText(copy, node.content));
+    made.push(copy);
+    if (node.role === "user") return [...made, button("Edit", () => edit(node), { className: "edit" })];
+    made.push(button(node.error ? "Try again" : "Regenerate", () => again(node), { className: "again" }));
+    const views = Object.entries(VIEWS).map(([value, words]) => element("option", { value }, words));
+    this.choice = element("select", { className: "view", ariaLabel: "View of the text" }, ...views);
+    this.choice.addEventListener("change", () => {
+      this.view = this.choice.value;
+      this.show();
+    });
+    return [...made, this.choice];
+  }
+
+  startSearch() {
+    this.search = new Search();
+    this.figures.before(this.search.root);
+  }
+
+  /** Show an event of a search, and remember it. */
+  handle(event) {
+    if (!this.search) this.startSearch();
+    this.search.handle(event);
+    const { event: kind, ...value } = event;
+    this.node.run ??= { start: null, nodes: [], result: null, outputs: [] };
+    if (kind === "start") this.node.run.start = value;
+    else if (kind === "node") this.node.run.nodes.push(value.node);
+    else if (kind === "result") this.node.run.result = value;
+  }
+
+  /** Add to the text; it is drawn with the browser's next picture. */
+  append(text) {
+    this.node.content += text;
+    if (this.pending) return;
+    this.pending = true;
+    requestAnimationFrame(() => {
+      this.pending = false;
+      this.drawText();
+    });
+  }
+
+  drawText() {
+    const { node } = this;
+    if (this.view === "tokens" && node.logprobs?.length) showTokens(this.text, node.logprobs);
+    else if (this.view === "markdown" && node.role === "assistant") render(this.text, node.content);
+    else this.text.textContent = node.content;
+    this.text.classList.toggle("plain", this.view !== "markdown" || node.role === "user");
+  }
+
+  show() {
+    const { node } = this;
+    this.drawText();
+    if (this.choice) this.choice.options[2].disabled = !node.logprobs?.length;
+    const figures = [];
+    if (node.seed !== undefined) figures.push(`seed ${node.seed}`);
+    if (node.usage && !node.method) figures.push(`${count(node.usage.completion_tokens)} tokens`);
+    if (node.speed) figures.push(`${count(node.speed)} tokens a second`);
+    if (node.finish === "length") figures.push("cut after the most tokens");
+    if (node.stopped) figures.push("stopped");
+    this.figures.replaceChildren(...figures.map((words) => element("span", {}, words)));
+    this.problem.hidden = !node.error;
+    this.problem.textContent = node.error ?? "";
+    if (node.receipt) this.showReceipt();
+  }
+
+  showReceipt() {
+    const { node } = this;
+    const name = node.answer ?? "answer";
+    this.figures.append(download(node.receipt, name), button("Verify", () => {
+      document.getElementById("receipts").hidden = false;
+      verify(node.receipt, name, node.model);
+    }, { className: "verify" }));
+    if (!this.search) return;
+    const show = button("Show probabilities of tokens", () => explain(this.search, outputsOf(node.receipt), node.model), { className: "explain" });
+    this.figures.append(show);
+  }
+
+  set busy(value) {
+    if (value) this.root.setAttribute("aria-busy", "true");
+    else this.root.removeAttribute("aria-busy");
+  }
+}

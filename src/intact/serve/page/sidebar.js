@@ -1,0 +1,76 @@
+// The list of conversations: open, filter, export, import, delete.
+
+import { asExport, Conversation, readExport } from "/page/conversation.js";
+import { button, byId, element, save } from "/page/dom.js";
+import * as store from "/page/store.js";
+
+export class Sidebar {
+  /** @param open called with the conversation to show; a new one if the shown one was deleted */
+  constructor(open) {
+    Object.assign(this, { open, shown: null, list: [] });
+    byId("find").addEventListener("input", () => this.draw());
+    byId("export").addEventListener("click", () => this.export(this.list));
+    byId("import-open").addEventListener("click", () => byId("import").click());
+    byId("import").addEventListener("change", async ({ target }) => {
+      for (const file of target.files) await this.import(file);
+      target.value = "";
+    });
+  }
+
+  async load() {
+    this.list = (await store.all()).map((value) => new Conversation(value));
+    this.draw();
+  }
+
+  async keep(conversation) {
+    if (!this.list.includes(conversation)) this.list = [conversation, ...this.list.filter(({ id }) => id !== conversation.id)];
+    this.list.sort((a, b) => b.updated - a.updated);
+    this.draw();
+    if (!await store.keep(conversation.values())) this.say("The browser has no room: this conversation is lost when the page is closed. Export it.");
+  }
+
+  say(words) {
+    byId("side-problem").textContent = words;
+  }
+
+  show(conversation) {
+    this.shown = conversation;
+    this.draw();
+  }
+
+  draw() {
+    const wanted = byId("find").value.toLowerCase();
+    const holds = (one) => !wanted || [one.title, ...[...one.nodes.values()].map(({ content }) => content)].some((text) => text.toLowerCase().includes(wanted));
+    byId("conversations").replaceChildren(...this.list.filter(holds).map((one) => {
+      const title = one.title || "Untitled";
+      const open = button(title, () => this.open(one), { className: "title" });
+      if (one.id === this.shown?.id) open.setAttribute("aria-current", "true");
+      return element(
+        "li", {}, open,
+        button("⤓", () => this.export([one]), { ariaLabel: `Export ${title}`, title: "Export" }),
+        button("×", () => this.remove(one), { ariaLabel: `Delete ${title}`, title: "Delete" }),
+      );
+    }));
+  }
+
+  export(conversations) {
+    save(JSON.stringify(asExport(conversations.map((one) => one.values())), null, 1), "intact-conversations.json");
+  }
+
+  async import(file) {
+    try {
+      for (const one of readExport(await file.text())) await this.keep(one);
+      this.say("");
+    } catch (error) {
+      this.say(`${file.name}: ${error.message}`);
+    }
+  }
+
+  async remove(conversation) {
+    if (!confirm(`Delete “${conversation.title}”? It cannot be brought back.`)) return;
+    await store.forget(conversation.id);
+    this.list = this.list.filter((one) => one !== conversation);
+    if (this.shown?.id === conversation.id) this.open(new Conversation());
+    else this.draw();
+  }
+}

@@ -1,0 +1,90 @@
+// Saved runs: traces of `intact solve --trace`, receipts of runs and of answers, read into the events of a search.
+
+import { ask } from "/page/api.js";
+
+const SCALE = 2 ** 24;
+const WHY = { stop: "stop", end: "end", length: "length" };
+
+/** Return a score of a receipt: 16 hexadecimal digits of a double. */
+function double(digits) {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setBigUint64(0, BigInt(`0x${digits}`));
+  return view.getFloat64(0);
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+function textNode(branch, parent, { text, tokens, logprobs, finish }) {
+  const logprob = logprobs ? sum(logprobs) / SCALE : null;
+  return { kind: "extend", branch, parent, text, tokens: tokens.length, logprob, why: WHY[finish] ?? finish };
+}
+
+function fromTrace({ method, budget = {}, nodes, answer, chosen, why, cost, votes }) {
+  return { title: method, start: { method, budget }, nodes, result: { answer, chosen, why, cost, votes }, outputs: [] };
+}
+
+function fromRun({ method, budget, entries, result }) {
+  const outputs = [];
+  const nodes = entries.map((entry) => {
+    if (entry.kind === "text") {
+      const branch = entry.branch.join("/");
+      outputs.push([branch, entry.output]);
+      return textNode(branch, entry.branch.slice(0, -1).join("/"), entry.output);
+    }
+    if (entry.kind !== "score") return null;
+    return { kind: "score", scorer: entry.scorer, scores: entry.texts.map((path, i) => [path, double(entry.scores[i])]) };
+  }).filter(Boolean);
+  const votes = Object.fromEntries((result.votes ?? []).map(([answer, weight]) => [answer, typeof weight === "string" ? double(weight) : weight]));
+  const chosen = result.chosen?.join("/") ?? null;
+  return { title: method.name, start: { method: method.name, budget: JSON.parse(budget) }, nodes, result: { ...result, chosen, votes }, outputs };
+}
+
+function fromAnswer({ output }) {
+  const cost = { tokens: output.tokens.length, sequential: output.tokens.length, scores: 0, operations: 0 };
+  const result = { answer: output.text, chosen: "0", why: "done", cost };
+  return { title: "one answer", start: { method: "one answer", budget: {} }, nodes: [textNode("0", "", output)], result, outputs: [["0", output]] };
+}
+
+/** Read the runs of a file, one or one a line; throw an Error that says what is wrong. */
+export function readRuns(text, name) {
+  let values;
+  try {
+    values = [JSON.parse(text)];
+  } catch {
+    try {
+      values = text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line));
+    } catch {
+      throw new Error(`${name} is neither a trace nor a receipt: it is not JSON`);
+    }
+  }
+  return values.map((value, i) => {
+    try {
+      const read = Array.isArray(value.nodes) ? fromTrace : value.format === "intact-run-receipt" ? fromRun : fromAnswer;
+      const run = read(value);
+      return { ...run, title: `${name}${values.length > 1 ? `, line ${i + 1}` : ""}: ${run.title.replaceAll("_", " ")}` };
+    } catch {
+      throw new Error(`${name} is neither a trace of intact solve --trace nor a receipt`);
+    }
+  });
+}
+
+/** Draw a run; with a model, each token of a receipt's texts gets its probability under the pointer. */
+export async function replay(search, { start, nodes, result, outputs = [] }, model) {
+  search.handle({ event: "start", ...start });
+  for (const node of nodes) search.handle({ event: "node", node });
+  if (result) search.handle({ event: "result", ...result });
+  await explain(search, outputs, model);
+}
+
+/** Show the probabilities of tokens that outputs of a receipt state: pairs of a branch and its output. */
+export async function explain(search, outputs, model) {
+  const known = outputs.filter(([, { logprobs }]) => logprobs);
+  if (!model || !known.length) return;
+  const spelt = await Promise.all(known.map(([, { tokens }]) => ask("/detokenize", { model, tokens, each: true }).catch(() => null)));
+  search.explain(known.map(([branch, { logprobs }], i) => [
+    branch, spelt[i]?.pieces.map((token, at) => ({ token, logprob: logprobs[at] / SCALE })) ?? null,
+  ]).filter(([, tokens]) => tokens));
+}
+
+/** Return the outputs of a receipt as JSON, by branch. */
+export const outputsOf = (receipt) => (receipt.entries ? fromRun(receipt).outputs : []);
