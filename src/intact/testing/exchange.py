@@ -1,0 +1,107 @@
+"""A request and its answer, as a lock of tests holds them: without identifiers, times, and how a stream was cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_WORDS: Final = frozenset(
+    (
+        *("arguments", "content", "finish_reason", "input", "name", "partial_json"),
+        *("reasoning_content", "response", "stop_reason", "text", "thinking"),
+    )
+)
+"""Members of replies, in every API, that hold what a model wrote, or why it ended."""
+_IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
+_EXCERPT = 200
+
+
+class Exchange:
+    """A request and its answer, without what may differ between runs: identifiers, times, how a stream was cut.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 over path and body of the request.
+    answer : dict
+        What the model wrote, by place in the reply: texts of a stream's events are joined.
+    """
+
+    def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
+        body = _renamed(_parse(request), names)
+        self.path, self.digest = (
+            path,
+            hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest(),
+        )
+        messages = body.get("messages") if isinstance(body, Mapping) else None
+        last = messages[-1] if isinstance(messages, list) and messages else body
+        self.excerpt = json.dumps(last, ensure_ascii=False)[-_EXCERPT:]
+        self.answer: dict[str, str] = {}
+        for event in _events(reply):
+            for name in _ids(event):
+                names.setdefault(name, f"id {len(names)}")
+            for place, text in _texts(event):
+                self.answer[place] = self.answer.get(place, "") + text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as the lock has it."""
+        return {"path": self.path, "request": self.digest, "asked": self.excerpt, "answer": self.answer}
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text.decode(errors="replace")
+
+
+def _events(reply: bytes) -> Iterator[Any]:
+    """Yield the JSON values of a reply: one, one a line, or one an event."""
+    try:
+        yield json.loads(reply)
+    except ValueError:
+        for line in reply.decode(errors="replace").splitlines():
+            value = _parse(line.removeprefix("data:").strip().encode())
+            if not isinstance(value, str):
+                yield value
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a request in which identifiers of earlier replies have names that every run gives them."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_renamed(one, names) for one in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _ids(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            if key in _IDS and isinstance(one, str):
+                yield one
+            else:
+                yield from _ids(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _ids(one)
+
+
+def _texts(value: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a model wrote with its place; parts of a list that state their index have that one."""
+    if isinstance(value, Mapping):
+        if key == "input":  # a tool's arguments, which Anthropic's API has as an object
+            yield place, json.dumps(value, sort_keys=True)
+            return
+        index = value.get("index")
+        inner = f"{place}[{index}]" if isinstance(index, int) else place
+        for name, one in value.items():
+            yield from _texts(one, f"{inner}.{name}".lstrip("."), name)
+    elif isinstance(value, list):
+        for i, one in enumerate(value):
+            own = isinstance(one, Mapping) and isinstance(one.get("index"), int)
+            yield from _texts(one, place if own else f"{place}[{i}]", key)
+    elif key in _WORDS and isinstance(value, str):
+        yield place, value

@@ -1,0 +1,75 @@
+"""A server in a thread, which keeps every request to its APIs with the reply."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intact.serve.models import Models
+
+
+class RequestRecorder:
+    """An ASGI middleware that keeps every POST request to an API with its reply."""
+
+    def __init__(self, app: Any) -> None:
+        self._app, self._lock = app, threading.Lock()
+        self._kept: list[tuple[str, bytes, bytes]] = []
+
+    def take(self) -> list[tuple[str, bytes, bytes]]:
+        """Return what was kept since the last time."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        return kept
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(("/v1/", "/api/")):
+            await self._app(scope, receive, send)
+            return
+        request, replied, status = bytearray(), bytearray(), 0
+
+        async def receive_and_keep() -> Any:
+            message = await receive()
+            request.extend(message.get("body", b""))
+            return message
+
+        async def send_and_keep(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            replied.extend(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body") and status < 400:
+                with self._lock:
+                    self._kept.append((scope["path"], bytes(request), bytes(replied)))
+            await send(message)
+
+        await self._app(scope, receive_and_keep, send_and_keep)
+
+
+@contextmanager
+def serving(model: str) -> Iterator[tuple[str, RequestRecorder, Models]]:
+    """Run a server on a free loopback port in a thread; give its address, its recorder, and its models."""
+    from intact.catalogue import resolve
+    from intact.serve.app import create_app
+    from intact.serve.models import Loading, Models
+    from intact.serve.server import make_server
+    from intact.serve.service import Service
+    from intact.serve.settings import ServerSettings
+
+    path = resolve(model)
+    settings = ServerSettings(port=0)
+    models = Models({"intact": str(path)}, Loading(), settings)
+    recorder = RequestRecorder(create_app(Service(settings, models)))
+    server = make_server(recorder, settings)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", recorder, models
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        listening.close()
