@@ -57,8 +57,7 @@ def _synthetic_logits() -> NDArray[np.int32]:
     rows = raw << np.arange(-4, 8).clip(0)[:, None] >> np.arange(4, -8, -1).clip(0)[:, None]
     rows[10, 100:] = rows[10, 7]
     rows[11, ::2], rows[11, 1::2] = (1 << 31) - 1, 1 - (1 << 31)
-    out: NDArray[np.int32] = rows.astype(np.int32)
-    return out
+    return np.asarray(rows, np.int32)
 
 
 def _draws(executor: Executor) -> str:
