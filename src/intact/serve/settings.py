@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intact.errors import ParameterError
+from intact.files import read_text
 from intact.tools.sandbox.protection import requested
 
 
@@ -105,10 +106,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     ParameterError
         If the file cannot be read, or has none.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} cannot be read: {error}") from error
+    lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if not keys:
         raise ParameterError(f"{path} has no API key; expected one a line")
