@@ -6,9 +6,11 @@ import os
 import re
 from typing import Any
 
+from rich.text import Text
+
 from intact.cli.info import installation
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out, size
+from intact.cli.output import emit, show_rows, size
 
 EXAMPLES = """\
 What works here, what does not, and what would help
@@ -27,13 +29,7 @@ def command(json: JsonOption = False) -> None:
     if json:
         emit(facts)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    for name, value in _lines(facts):
-        table.add_row(f"[dim]{name}[/dim]", escape(value))
-    out().print(table)
+    show_rows((Text(name, "dim"), value) for name, value in _lines(facts))
 
 
 def examine() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
-from intact.cli.output import emit, note, one_line, out, say
+from intact.cli.output import emit, note, one_line, say, show
 from intact.errors import LockError
 from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, current, read_time
@@ -329,14 +329,11 @@ def _row(finding: LockFinding) -> dict[str, Any]:
 
 
 def _show(findings: list[LockFinding]) -> None:
-    from rich.text import Text
-
-    console = out()
     for finding in findings:
         what = one_line(finding.what)
         if finding.same:
-            console.print(Text.assemble(("same     ", "green"), what), soft_wrap=True)
+            show(("same     ", "green"), what)
         else:
             word, style = ("differs  ", "bold red") if finding.decides else ("other    ", "yellow")
             difference = one_line(f"  locked {finding.locked}, here {finding.found}")
-            console.print(Text.assemble((word, style), what, (difference, "dim")), soft_wrap=True)
+            show((word, style), what, (difference, "dim"))
