@@ -59,7 +59,7 @@ def _requirements() -> list[str]:
         return []
 
 
-def _installed(requirement: str) -> str | None:
+def installed(requirement: str) -> str | None:
     """Return the version of the package that a requirement names, or None."""
     from importlib import metadata
 
@@ -72,7 +72,7 @@ def _installed(requirement: str) -> str | None:
 
 def _libraries() -> dict[str, str | None]:
     plain = [requirement for requirement in _requirements() if "extra ==" not in requirement]
-    return {re.split(r"[^\w.-]", requirement)[0]: _installed(requirement) for requirement in sorted(plain)}
+    return {re.split(r"[^\w.-]", requirement)[0]: installed(requirement) for requirement in sorted(plain)}
 
 
 def _missing_extras() -> dict[str, list[str]]:
@@ -80,7 +80,7 @@ def _missing_extras() -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for requirement in _requirements():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if extra and extra[1] not in FOR_PROGRAMMERS and _installed(requirement) is None:
+        if extra and extra[1] not in FOR_PROGRAMMERS and installed(requirement) is None:
             missing.setdefault(extra[1], []).append(re.split(r"[^\w.-]", requirement)[0])
     return missing
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+import intact
+from intact.cli.doctor import installed
 from intact.cli.output import bar, new_table, note, out, show
 
 if TYPE_CHECKING:
@@ -44,18 +49,8 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
 def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
     """Return the facts that may differ from run to run: times, rates, the machine, versions."""
-    import importlib.metadata
-    import os
-    import platform
-    import sys
-
-    import intact
-
     tokens = sum(record.cost["tokens"] for record in run.records)
-    packages = {}
-    for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            packages[name] = importlib.metadata.version(name)
+    names = "numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"
     return {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -67,7 +62,7 @@ def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
         "command": sys.argv,
         "intact": intact.__version__,
         "python": platform.python_version(),
-        "packages": packages,
+        "packages": {name: version for name in names if (version := installed(name))},
     }
 
 

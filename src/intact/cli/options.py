@@ -196,17 +196,17 @@ def _with_groups(command: Command, groups: Mapping[str, _Group]) -> Command:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    options["stop"] = _stops(options["stop"]) or None
-    return {name: value for name, value in options.items() if value is not None}
+    """The same as of `_collect`, without stop strings if there are none."""
+    return {name: value for name, value in _collect(**options).items() if value != ()}
 
 
 def _collect(**given: Any) -> dict[str, Any]:
     """Parameters of `generate`, as plain values: files read, what was not given left out."""
     given["stop"] = _stops(given["stop"])
-    if bias := given.pop("logit_bias"):
+    if bias := given.pop("logit_bias", None):
         given["logit_bias"] = dict(map(_bias, bias))
     for name in ("json_schema", "grammar"):
-        if (value := given.pop(name)) is not None:
+        if (value := given.pop(name, None)) is not None:
             given[name] = _text_or_file(value)
     return {name: value for name, value in given.items() if value is not None}
 
@@ -252,8 +252,8 @@ def as_bytes(size: str | None, option: str = "--cache") -> int | None:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """NAME=MODEL, as --with has it.
+def pair(text: str, option: str = "--with") -> tuple[str, str]:
+    """NAME=MODEL; `option` is what it was given by.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def pair(text: str) -> tuple[str, str]:
     """
     name, equals, model = text.partition("=")
     if not name or not equals or not model:
-        raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
+        raise ParameterError(f"{option} takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
     return name, model
 
 
