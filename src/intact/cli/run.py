@@ -92,7 +92,7 @@ def command(
     options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
     if json or n != 1:
         (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
-        receipts = [completion.receipt for completion in completions if completion.receipt is not None]
+        receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
         if json:
             emit(_document(model_name, profile, n, sampling, completions))
         else:
