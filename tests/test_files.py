@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files as a whole: read with an error that names them, written wholly or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from intact.files import write_whole
+from intact.errors import FormatError, ParameterError
+from intact.files import read_text, write_whole
 
 
 def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:
@@ -45,3 +46,13 @@ def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(file, "new")
     assert caught.value.filename == str(file)
+
+
+def test_a_text_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("é\n", "utf-8")
+    assert read_text(tmp_path / "text") == "é\n"
+    with pytest.raises(ParameterError, match=r"absent cannot be read: No such file"):
+        read_text(tmp_path / "absent", ParameterError)
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    with pytest.raises(FormatError, match=r"latin cannot be read: 'utf-8' codec"):
+        read_text(tmp_path / "latin")

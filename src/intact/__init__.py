@@ -4,8 +4,8 @@ Importing this package is cheap; a public name brings its module in when it is f
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not typing's, whose import takes ten times as long as this module
 if TYPE_CHECKING:
     from intact import stats
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# By hand, as these lines are all of it: lazy-loader's `attach` would be one more dependency of every installation.
+# By hand: importing takes 1.8 ms; with lazy-loader 0.6 1.9 ms by `attach`, which type checkers cannot follow, so that
+# the imports above would stay, and 10 ms by `attach_stub`, which they can.
 _HOMES = {
     "CapacityError": "intact.errors",
     "Chunk": "intact.library",

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files as a whole: read with an error that names them, written wholly or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,27 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from intact.errors import FormatError, IntactError
+
 
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises
+    ------
+    IntactError
+        Of the given type, if it cannot be read.
+    """
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise error(f"{file} cannot be read: {getattr(why, 'strerror', None) or why}") from why
 
 
 def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:

@@ -487,3 +487,21 @@ def test_a_score_that_nothing_identifies_belongs_to_the_run_that_has_had_it(tmp_
     with Journal(tmp_path / "journal.sqlite") as journal:
         (result,) = solve(MarkovBackend(), [task], journal=journal, budget=Budget(seconds=1e9))
     assert result.answer.details["rewards"] == [0.5] * 4, "a scorer that was handed over"
+
+
+def test_a_journal_without_a_folder_lasts_as_long_as_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = key_of("a request")
+    with Journal.inside(None, "kept.sqlite") as journal:
+        journal.add(key, "done")
+        journal.commit()
+        assert journal.find(key) == "done"
+    with Journal.inside(None, "kept.sqlite") as journal:
+        assert journal.find(key) is None
+    assert not list(tmp_path.iterdir())
+    with Journal.inside(tmp_path, "kept.sqlite") as journal:
+        journal.add(key, "done")
+    with Journal.inside(tmp_path, "kept.sqlite") as journal:
+        assert journal.find(key) == "done"

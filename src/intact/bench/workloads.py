@@ -183,17 +183,12 @@ def mixed_lengths(requests: int, longest: int, answer: int) -> list[tuple[int, i
     return [(longest >> (3 * i % 5), answer >> (i % 4)) for i in range(requests)]
 
 
-def _request(tokens: list[int], answer: int, notify: Callable[[Event], object]) -> GenerateRequest:
+def _request(tokens: list[int], answer: int, sink: Callable[[Event], None]) -> GenerateRequest:
     """Return a request for a sample at temperature 1 that ends only when it has its number of tokens."""
-
-    def sink(event: Event) -> None:
-        notify(event)
-
-    sampling = make_sampling(1.0, 0, 1.0, 0.0)
     return GenerateRequest(
         prompt=np.array(tokens, np.int32),
         keys=_keys(1),
-        sampling=sampling,
+        sampling=make_sampling(1.0, 0, 1.0, 0.0),
         limit=answer,
         sink=sink,
         ended=lambda *_: None,

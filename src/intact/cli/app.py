@@ -53,7 +53,19 @@ _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """An optional argument in brackets, whose metavar has its own."""
 
 
-class Command(TyperCommand):
+class _WithExamples:
+    """A command or a group whose help ends in its epilog, the examples."""
+
+    epilog: str | None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the examples as they are written."""
+        epilog, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+        examples(epilog or "")
+
+
+class Command(_WithExamples, TyperCommand):
     """A command whose help ends in examples."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -61,21 +73,9 @@ class Command(TyperCommand):
         parts = super().collect_usage_pieces(ctx)
         return [_METAVAR.sub(r"\1", part).removesuffix("...").removeprefix("{").removesuffix("}") for part in parts]
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, then the examples as they are written."""
-        epilog, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)
-        examples(epilog or "")
 
-
-class Commands(TyperGroup):
-    """The group of commands; errors end here as one line, without a traceback."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, then the examples as they are written."""
-        epilog, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)
-        examples(epilog or "")
+class Commands(_WithExamples, TyperGroup):
+    """A group of commands; errors end here as one line, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

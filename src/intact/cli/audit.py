@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, out, printable
+from intact.cli.output import bar, emit, new_table, out, show, token_text
 from intact.errors import ParameterError
 from intact.text.template import read_time
 
@@ -75,7 +74,7 @@ def command(
     if json:
         emit(document(log, model, profile, report, scored[1]))
     else:
-        show(report, scored[1], loaded.tokenizer)
+        show_report(report, scored[1], loaded.tokenizer)
     if report.verdict == "suspicious":
         raise typer.Exit(SUSPICIOUS)
 
@@ -144,55 +143,35 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
     return asdict(finding) | rounded
 
 
-def show(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
+def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
     """Print findings, the tokens that fit least, and the verdict."""
-    from rich.table import Table
-
     from intact.audit.scores import KINDS
 
-    console, table = out(), Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("evidence", "responses", "tokens", "as expected", "mean score", "honest", "p"):
-        table.add_column(name, justify="left" if name == "evidence" else "right")
+    columns = "responses", "tokens", "as expected", "mean score", "honest", "p"
+    table = new_table("evidence", *columns, right=columns)
     for finding in report.findings:
         cells = [finding.kind, str(finding.responses), str(finding.tokens), _share(finding.matches)]
         cells += [f"{finding.score:.4f}", f"{finding.honest:.4f}", f"{finding.p:.2g}"]
         table.add_row(*cells, style="red" if report.suspicious(finding) else "")
-    console.print(table)
+    out().print(table)
     for finding in report.findings:
-        console.print(
-            f"{finding.kind}: {KINDS[finding.kind]}; against {finding.against}",
-            style="dim",
-            soft_wrap=True,
-            markup=False,
-            emoji=False,
-        )
+        show(f"{finding.kind}: {KINDS[finding.kind]}; against {finding.against}", style="dim")
     for line in worst(scored, tokenizer):
-        console.print(line, soft_wrap=True, markup=False, emoji=False)
+        show(line)
     retokenised = sum(one.response.retokenised for one in scored)
     if retokenised:
-        console.print(
+        show(
             f"{retokenised} of {len(scored)} responses were texts: their tokens are this tokenizer's, "
             "perhaps not those that were drawn",
             style="dim",
-            soft_wrap=True,
         )
     for one in report.unjudged:
-        console.print(
-            f"{one.kind}: {one.tokens} tokens are not judged: {one.why}", style="yellow", soft_wrap=True, markup=False
-        )
+        show(f"{one.kind}: {one.tokens} tokens are not judged: {one.why}", style="yellow")
     names = unread(scored)
     if names:
-        console.print(
-            f"fields that are not known here, and may change what is drawn: {', '.join(names)}",
-            style="dim",
-            soft_wrap=True,
-            markup=False,
-            emoji=False,
-        )
+        show(f"fields that are not known here, and may change what is drawn: {', '.join(names)}", style="dim")
     colour = "red" if report.verdict == "suspicious" else "green"
-    console.print(
-        f"[{colour}]{report.verdict}[/] at {report.alpha:g} false alarms: {_meaning(report, scored)}", soft_wrap=True
-    )
+    show((report.verdict, colour), f" at {report.alpha:g} false alarms: {_meaning(report, scored)}")
 
 
 def _meaning(report: AuditReport, scored: Sequence[Scored]) -> str:
@@ -222,6 +201,4 @@ def worst(scored: Sequence[Scored], tokenizer: Any) -> list[str]:
 
 
 def _name(tokenizer: Any, token: int | None) -> str:
-    if token is None or token >= tokenizer.size:
-        return str(token)
-    return f"{token} {printable(repr(tokenizer.token_bytes(token).decode('utf-8', 'replace')), sys.stdout)}"
+    return str(token) if token is None else f"{token} {token_text(tokenizer, token)}"

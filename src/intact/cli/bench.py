@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, note, out
+from intact.cli.options import JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.output import bar, emit, new_table, note, out, show
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from intact.bench.passage import Passage
     from intact.bench.profile import Profile
     from intact.bench.speed import Measurement
@@ -65,6 +64,7 @@ def command(
     from intact.bench.speed import choose, measure
 
     choose(only, 1 << 30)  # raises before the model is loaded
+    check_output("--plot", plot)
     if plot is not None:
         _check_plot(plot)
     loaded = fetch.load(model, "int8", threads)
@@ -77,11 +77,11 @@ def command(
     with bar(MofNCompleteColumn(), still=True) as progress:
         task = progress.add_task("warming up", total=len(workloads) * (repeats + 1))
 
-        def show(done: int, what: Any) -> None:
+        def advance(done: int, what: Any) -> None:
             title = "warming up" if done < len(workloads) else what.title
             progress.update(task, completed=done, description=title, refresh=True)
 
-        figures = measure(loaded, workloads, repeats, show, passage)
+        figures = measure(loaded, workloads, repeats, advance, passage)
     profiles, limits = _profiles(loaded, workloads, passage) if profile else ([], None)
     if plot is not None:
         save_plot(figures, plot, model)
@@ -89,20 +89,14 @@ def command(
     if json:
         emit(_document(model, facts, repeats, figures) | _profiles_document(profiles, limits))
         return
+    show(f"{loaded.path.name}: {facts['tier']}, {facts['threads']} threads; median of {repeats}", style="dim")
     console = out()
-    console.print(
-        f"{loaded.path.name}: {facts['tier']}, {facts['threads']} threads; median of {repeats}",
-        style="dim",
-        markup=False,
-    )
     console.print(table(figures, min(BAR, console.width - TABLE) if console.is_terminal else 0))
     for found in profiles:
         _print_profile(found, limits, facts["threads"])
     if limits:
-        console.print(
-            f"limits measured: {limits.macs / 1e9:.0f} G multiply-adds/s of a thread, {limits.bytes / 1e9:.1f} GB/s",
-            style="dim",
-        )
+        rates = f"{limits.macs / 1e9:.0f} G multiply-adds/s of a thread, {limits.bytes / 1e9:.1f} GB/s"
+        show(f"limits measured: {rates}", style="dim")
 
 
 def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], MachineLimits]:
@@ -120,12 +114,12 @@ def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[
 
 
 def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
-    console = out()
     parts = sorted(profile.calls.items(), key=lambda item: -item[1])
     shares = [f"{name} {seconds / profile.seconds:.1%}" for name, seconds in parts if seconds > profile.seconds / 1000]
     python = f"Python {profile.python / profile.seconds:.1%}"
-    console.print(f"[bold]{profile.title}[/bold]: {profile.seconds:.3f} s; {', '.join([*shares, python])}")
-    rows = _new_table("operation of step", "share", "waiting", "µs a call", "G MAC/s", "GB/s", "of the limit")
+    show((profile.title, "bold"), f": {profile.seconds:.3f} s; {', '.join([*shares, python])}")
+    numbers = "share", "waiting", "µs a call", "G MAC/s", "GB/s", "of the limit"
+    rows = new_table("operation of step", *numbers, right=numbers, whole=numbers)
     total = sum(record.seconds for record in profile.records) or 1.0
     for record in sorted(profile.records, key=lambda record: -record.seconds):
         seconds = record.seconds or 1e-9
@@ -139,7 +133,7 @@ def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
             digits(record.bytes / seconds / 1e9) if record.bytes else "",
             f"{limits.fraction(record, threads):.0%}" if bound else "",
         )
-    console.print(rows)
+    out().print(rows)
 
 
 def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) -> dict[str, Any]:
@@ -159,8 +153,8 @@ def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) ->
 
 def table(figures: list[Measurement], width: int = 0) -> Table:
     """Return a table of measurements; with bars that compare the rates if there is width for them."""
-    rows = _new_table("what", "median", "", "least to most")
-    rows.columns[0].no_wrap = True
+    numbers = "median", "least to most"
+    rows = new_table("what", "median", "", "least to most", right=numbers, whole=("what", "", *numbers))
     if width >= 8:
         rows.add_column("", style="cyan", no_wrap=True)
     longest = max((figure.median for figure in figures if figure.unit == "tokens/s"), default=0.0)
@@ -177,18 +171,6 @@ def table(figures: list[Measurement], width: int = 0) -> Table:
         if width >= 8:
             row.append(_bar(figure.median / longest * width) if figure.unit == "tokens/s" and longest else "")
         rows.add_row(*row)
-    return rows
-
-
-def _new_table(first: str, *columns: str) -> Table:
-    """Return an empty table whose named columns after the first are aligned to the right."""
-    from rich import box
-    from rich.table import Table
-
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    rows.add_column(first)
-    for column in columns:
-        rows.add_column(column, justify="right" if column else "left", no_wrap=True)
     return rows
 
 
@@ -236,8 +218,6 @@ def _check_plot(path: Path) -> None:
     kinds = Canvas().canvas.get_supported_filetypes()
     if path.suffix[1:] not in kinds:
         raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(f"--plot {path}: there is no folder {path.absolute().parent}")
 
 
 def save_plot(figures: list[Measurement], path: Path, title: str) -> None:

@@ -175,7 +175,7 @@ def _lines() -> Iterator[str]:
         _enable_editing()
     while True:
         try:
-            line = input("\n> ") if interactive else _read_line()
+            line = input("\n> " if interactive else "")
         except EOFError:
             if interactive:
                 say("\n")
@@ -188,13 +188,6 @@ def _lines() -> Iterator[str]:
             continue
         if line.strip():
             yield decode(line.strip().encode("utf-8", "surrogateescape"), "the line")
-
-
-def _read_line() -> str:
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line
 
 
 def _enable_editing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +19,15 @@ from intact.cli.options import (
     ThreadsOption,
     complete_model,
 )
-from intact.cli.output import emit, note, out, printable
+from intact.cli.output import emit, note, quoted, show, token_text
 from intact.cli.run import as_prompt
 from intact.errors import LogError, ParameterError
 from intact.text import Conversation
 from intact.text.template import current, read_time
 
 if TYPE_CHECKING:
-    from intact.audit.diff import Candidate, Explanation, Parting
+    from intact.audit.diff import Explanation, Parting
+    from intact.library import Model
 
 EXAMPLES = """\
 Two answers of this program
@@ -92,7 +92,7 @@ def command(
     else:
         for parting, explanation in zip(partings, explained, strict=True):
             for line in lines(parting, explanation, loaded):
-                out().print(line, soft_wrap=True, markup=False, emoji=False)
+                show(line)
     if len(ones) != len(others):
         note(f"{a} has {len(ones)} answers, {b} has {len(others)}: those without a partner were not compared")
     if len(ones) != len(others) or not all(parting.equal for parting in partings):
@@ -108,7 +108,7 @@ class _Prompt(NamedTuple):
     now: datetime
 
 
-def _explain(model: Any, parting: Parting, given: _Prompt) -> Explanation | None:
+def _explain(model: Model | None, parting: Parting, given: _Prompt) -> Explanation | None:
     from intact.audit.diff import explain
 
     if model is None or parting.equal:
@@ -118,7 +118,7 @@ def _explain(model: Any, parting: Parting, given: _Prompt) -> Explanation | None
     return explain(model, _prompt_tokens(model, parting, given), parting)
 
 
-def _prompt_tokens(model: Any, parting: Parting, given: _Prompt) -> Sequence[int]:
+def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[int]:
     known: Any = parting.a.prompt if parting.a.prompt is not None else parting.b.prompt
     if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
         known = parting.b.prompt  # token ids leave no question
@@ -129,12 +129,10 @@ def _prompt_tokens(model: Any, parting: Parting, given: _Prompt) -> Sequence[int
     if isinstance(known, Conversation):
         return known.encode(model.tokenizer)
     if isinstance(known, str):
-        tokens: list[int] = model.tokenizer.encode(known)
-        return tokens
+        return model.tokenizer.encode(known)
     if isinstance(known[0], int):
         return list(known)
-    chat: list[int] = model.tokenizer.encode_chat(known, now=given.now)
-    return chat
+    return model.tokenizer.encode_chat(known, now=given.now)
 
 
 def _document(parting: Parting, explanation: Explanation | None) -> dict[str, Any]:
@@ -170,15 +168,15 @@ def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iter
     yield f"  equal for {parting.common} {parting.unit}, then they part"
     if model is not None:
         start = model.tokenizer.decode((parting.a.tokens or ())[: parting.common], continuation=True)
-        yield f"    {_quoted('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"
+        yield f"    {quoted('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"
         for name, run in (("A", parting.a), ("B", parting.b)):
             rest = [token for token in (run.tokens or ())[parting.common :] if token < model.tokenizer.size]
-            yield f"  {name} {_quoted(model.tokenizer.decode(rest[:_AFTER], continuation=True)[:_AFTER])}"
+            yield f"  {name} {quoted(model.tokenizer.decode(rest[:_AFTER], continuation=True)[:_AFTER])}"
     else:
         for name, run in (("A", parting.a), ("B", parting.b)):
             place = parting.common if parting.unit == "characters" else _common_text(parting)
             text = run.text or ""
-            yield f"  {name} {_quoted(text[max(0, place - _BEFORE) : place])} | {_quoted(text[place : place + _AFTER])}"
+            yield f"  {name} {quoted(text[max(0, place - _BEFORE) : place])} | {quoted(text[place : place + _AFTER])}"
     if explanation is not None:
         yield from _logits(explanation, model)
 
@@ -195,7 +193,7 @@ def _logits(explanation: Explanation, model: Any) -> Iterator[str]:
         )
         yield (
             f"  {candidate.rank + 1:>6}  {candidate.logit:>9.4f}  {candidate.probability:>8.5f}  "
-            f"{_name(model, candidate)} {marks}".rstrip()
+            f"{candidate.token} {token_text(model.tokenizer, candidate.token)} {marks}".rstrip()
         )
     if explanation.gap is not None:
         kind = "a near tie" if explanation.near_tie else "no near tie"
@@ -207,13 +205,3 @@ def _logits(explanation: Explanation, model: Any) -> Iterator[str]:
 def _common_text(parting: Parting) -> int:
     a, b = parting.a.text or "", parting.b.text or ""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _name(model: Any, candidate: Candidate) -> str:
-    known = candidate.token < model.tokenizer.size
-    text = model.tokenizer.token_bytes(candidate.token).decode("utf-8", "replace") if known else ""
-    return f"{candidate.token} {_quoted(text)}"
-
-
-def _quoted(text: str) -> str:
-    return printable(repr(text), sys.stdout)

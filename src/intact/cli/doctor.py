@@ -6,9 +6,11 @@ import os
 import re
 from typing import Any
 
+from rich.text import Text
+
 from intact.cli.info import installation
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out, size
+from intact.cli.output import emit, show_rows, size
 
 EXAMPLES = """\
 What works here, what does not, and what would help
@@ -27,13 +29,7 @@ def command(json: JsonOption = False) -> None:
     if json:
         emit(facts)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    for name, value in _lines(facts):
-        table.add_row(f"[dim]{name}[/dim]", escape(value))
-    out().print(table)
+    show_rows((Text(name, "dim"), value) for name, value in _lines(facts))
 
 
 def examine() -> dict[str, Any]:
@@ -63,7 +59,7 @@ def _requirements() -> list[str]:
         return []
 
 
-def _installed(requirement: str) -> str | None:
+def installed(requirement: str) -> str | None:
     """Return the version of the package that a requirement names, or None."""
     from importlib import metadata
 
@@ -76,7 +72,7 @@ def _installed(requirement: str) -> str | None:
 
 def _libraries() -> dict[str, str | None]:
     plain = [requirement for requirement in _requirements() if "extra ==" not in requirement]
-    return {re.split(r"[^\w.-]", requirement)[0]: _installed(requirement) for requirement in sorted(plain)}
+    return {re.split(r"[^\w.-]", requirement)[0]: installed(requirement) for requirement in sorted(plain)}
 
 
 def _missing_extras() -> dict[str, list[str]]:
@@ -84,7 +80,7 @@ def _missing_extras() -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for requirement in _requirements():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if extra and extra[1] not in FOR_PROGRAMMERS and _installed(requirement) is None:
+        if extra and extra[1] not in FOR_PROGRAMMERS and installed(requirement) is None:
             missing.setdefault(extra[1], []).append(re.split(r"[^\w.-]", requirement)[0])
     return missing
 

@@ -21,7 +21,6 @@ from intact.cli.options import (
     SetOption,
     check_output,
     complete_model,
-    with_groups,
     with_method_sampling,
 )
 from intact.cli.output import emit, note
@@ -168,7 +167,6 @@ class ResultOptions:
 
 
 @with_method_sampling
-@with_groups
 def command(
     model: Annotated[
         str,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intact.cli.output import bar, note, out
+from rich.text import Text
+
+import intact
+from intact.cli.doctor import installed
+from intact.cli.output import bar, new_table, note, out, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,18 +49,8 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
 def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
     """Return the facts that may differ from run to run: times, rates, the machine, versions."""
-    import importlib.metadata
-    import os
-    import platform
-    import sys
-
-    import intact
-
     tokens = sum(record.cost["tokens"] for record in run.records)
-    packages = {}
-    for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            packages[name] = importlib.metadata.version(name)
+    names = "numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"
     return {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -65,7 +62,7 @@ def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
         "command": sys.argv,
         "intact": intact.__version__,
         "python": platform.python_version(),
-        "packages": packages,
+        "packages": {name: version for name in names if (version := installed(name))},
     }
 
 
@@ -84,30 +81,25 @@ def summary(run: EvaluationRun, place: Path) -> dict[str, Any]:
 
 def print_scores(run: EvaluationRun, place: Path) -> None:
     """Print the scores."""
-    from rich.table import Table
-    from rich.text import Text
-
-    console, table = out(), Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("task", "", "", "95%", "problems"):
-        table.add_column(column, justify="right" if column == "problems" else "left")
+    table = new_table("task", "", "", "95%", "problems", right=["problems"])
     for score in run.scores:
         form = "{:,.0f}" if score.metric == "tokens" else "{:.1%}"
         both = f"{form} to {form}".format(score.low, score.high) if score.low is not None else f"none: {score.interval}"
         label = run.manifest["tasks"][score.task]["label"]
-        table.add_row(*map(Text, [label, score.metric, form.format(score.value), both, f"{score.problems:,}"]))
-    console.print(table)
+        table.add_row(Text(label), score.metric, form.format(score.value), both, f"{score.problems:,}")
+    out().print(table)
     for why, words in (("spent", "had spent their budget"), ("failed", "failed")):
         found = [record for record in run.records if record.why == why]
         if found:
             first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""
-            console.print(Text(f"{len(found)} {words}{first}", "red" if why == "failed" else "magenta"), soft_wrap=True)
+            show(f"{len(found)} {words}{first}", style="red" if why == "failed" else "magenta")
     if run.undecided:
         ids = ", ".join(dict.fromkeys(record.id for record in run.undecided))
         message = (
             f"no score: verdicts are undecided, as judging ran out of time or memory, on {len(run.undecided)} "
             f"of {len(run.records)} records ({ids}); the same command tries these again"
         )
-        console.print(Text(message, "red"), soft_wrap=True)
+        show(message, style="red")
     for caveat in run.manifest["caveats"]:
-        console.print(Text(caveat, "yellow"), soft_wrap=True)
+        show(caveat, style="yellow")
     note(f"{place}, and beside it the trees of texts and the times")

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intact.catalogue import CATALOGUE, DEFAULT, Entry, MissingModelError, resolve
-from intact.cli.output import bar, err, note, size
+from intact.cli.output import bar, err, note, size, spinner
 
 if TYPE_CHECKING:
     from intact.download import Pulled
+    from intact.library import Model
 
 observers: list[Callable[[str, Any], None]] = []
 """Told of every model that is loaded: the name it goes by, and the model."""
@@ -67,27 +68,13 @@ def _agreed(entry: Entry) -> bool:
     return err().input(question, markup=False).strip().lower() in ("", "y", "yes")
 
 
-def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None, **options: Any) -> Any:
+def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None, **options: Any) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`."""
     path = locate(model)
     import intact
 
-    console = err()
-    with console.status(f"loading {path.name}") if console.is_terminal else NOTHING:
+    with spinner(f"loading {path.name}"):
         loaded = intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes, **options)
     for observe in observers:
         observe(model, loaded)
     return loaded
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-NOTHING = _Nothing()
-
-__all__ = ["NOTHING", "load", "locate", "pull_with_progress"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections import defaultdict
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
-from intact.cli.output import emit, out, size
+from intact.cli.output import emit, show_rows, size
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -53,12 +55,7 @@ def command(
     if json:
         emit(facts)
         return
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    for key, value in facts.items():
-        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", _format_fact(key, value))
-    out().print(table)
+    show_rows((Text(key.replace("_", " "), "dim"), _format_fact(key, value)) for key, value in facts.items())
 
 
 def installation() -> dict[str, Any]:
@@ -93,10 +90,7 @@ def describe(path: Path, digests: bool = False) -> dict[str, Any]:
         for tensor in checkpoint.tensors.values():
             kinds[tensor.kind][0] += 1
             kinds[tensor.kind][1] += tensor.data.nbytes
-            count = 1
-            for extent in tensor.shape:
-                count *= extent
-            parameters += count
+            parameters += math.prod(tensor.shape)
         facts = _gguf(checkpoint.metadata) if checkpoint.format == "gguf" else _config(checkpoint.metadata)
         return {
             "path": str(path),
@@ -153,10 +147,8 @@ def _config(config: Any) -> dict[str, Any]:
 
 
 def _format_fact(key: str, value: Any) -> str:
-    from rich.markup import escape
-
     if value is None:
-        return "[dim]-[/dim]"
+        return "-"
     if key in ("bytes", "memory"):
         return size(value)
     if key == "formats":
@@ -164,5 +156,5 @@ def _format_fact(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return escape(" ".join(str(item) for item in value))
-    return f"{value:,}" if key == "parameters" else escape(str(value))
+        return " ".join(map(str, value))
+    return f"{value:,}" if key == "parameters" else str(value)

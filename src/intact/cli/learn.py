@@ -11,7 +11,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, out
+from intact.cli.output import bar, emit, show
 from intact.errors import ParameterError
 from intact.text.template import DEFAULT_NOW, read_time
 
@@ -66,20 +66,18 @@ def methods(
         judged = {"held_out": len(held_out), "policy": report.policy._asdict(), "best_fixed": best}
         emit(summary | judged | {"regret": report.regret, "error": report.error})
         return
-    console = out()
-    console.print(f"learnt from {len(known)} problems, judged on {len(held_out)} others")
+    show(f"learnt from {len(known)} problems, judged on {len(held_out)} others")
     starts = [0.0, *policy.edges]
     for start, arm in zip(starts, policy.arms, strict=True):
         where = f"agreement from {start:g}" if policy.edges else "all questions"
-        console.print(f"  {where}: {arm.method} {arm.parameters}", markup=False, soft_wrap=True)
+        show(f"  {where}: {arm.method} {arm.parameters}")
     _outcome("the table", report.policy)
     _outcome(f"the best single method, {report.arm.method} {report.arm.parameters}", report.fixed)
-    console.print(f"regret {report.regret:+.1%}, standard error {report.error:.1%}; {to} is written", soft_wrap=True)
+    show(f"regret {report.regret:+.1%}, standard error {report.error:.1%}; {to} is written")
 
 
 def _outcome(name: str, outcome: PolicyOutcome) -> None:
-    line = f"{name}: {outcome.accuracy:.1%} right for {outcome.tokens:,.0f} tokens"
-    out().print(line, markup=False, soft_wrap=True)
+    show(f"{name}: {outcome.accuracy:.1%} right for {outcome.tokens:,.0f} tokens")
 
 
 def value(
@@ -137,18 +135,17 @@ def _show(learnt: Any, to: Path) -> None:
     """Print how far values can be trusted."""
     quality = learnt["held_out"]
     base = quality["base"]
-    trust = [f"AUROC {_number(quality['auroc'])} at the end", f"{_number(quality['auroc_half'])} half-way"]
-    error = f"Brier score {quality['brier']:.3f} ({base * (1 - base):.3f} for always saying {base:.2f})"
-    chosen = [f"{quality['chosen']:.1%}", f"by chance {quality['anyone']:.1%}", f"at best {quality['best']:.1%}"]
-    lines = [
-        f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; judged from other problems each",
-        ", ".join([*trust, f"{_number(quality['auroc_within'])} within a problem"]),
-        f"calibration error {quality['ece']:.3f}, {error}",
-        f"right when chosen by it: {', '.join(chosen)}",
-        f"{to} is written: --set scorer=value:{to}",
-    ]
-    for line in lines:
-        out().print(line, markup=False, soft_wrap=True)
+    places = {"auroc": "at the end", "auroc_half": "half-way", "auroc_within": "within a problem"}
+    trust = [f"{_number(quality[name])} {place}" for name, place in places.items()]
+    show(
+        f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; judged from other problems each\n"
+        f"AUROC {', '.join(trust)}\n"
+        f"calibration error {quality['ece']:.3f}, Brier score {quality['brier']:.3f} "
+        f"({base * (1 - base):.3f} for always saying {base:.2f})\n"
+        f"right when chosen by it: {quality['chosen']:.1%}, by chance {quality['anyone']:.1%}, "
+        f"at best {quality['best']:.1%}\n"
+        f"{to} is written: --set scorer=value:{to}"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, Profile, ProfileOption, check_output
-from intact.cli.output import emit, note, one_line, out, say
+from intact.cli.options import JsonOption, Profile, ProfileOption, check_output, pair
+from intact.cli.output import emit, note, one_line, say, show
 from intact.errors import LockError
 from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, current, read_time
 
 if TYPE_CHECKING:
-    from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, LockFinding
+    from intact.receipts.lock import Lock, LockedFile, LockedModel, LockFinding
 
 NEW_EXAMPLES = """\
 Run a command, and lock what it was made with: models, data, versions, and its result
@@ -76,6 +76,8 @@ def new(
     json: JsonOption = False,
 ) -> None:
     """Write a lock. With a command, run it, show what it gives, and lock that too."""
+    from intact.receipts.lock import Lock
+
     if file.exists():
         raise LockError(f"{file} is there already; expected the name of a new file")
     check_output("the lock", file)
@@ -84,7 +86,7 @@ def new(
     if arguments:
         made = regenerate(arguments, reads or [], result, sys.stdout)
     else:
-        made = _lock([_lock_model(name, profile) for name in model or []])
+        made = Lock.now([_lock_model(name, profile) for name in model or []])
     try:
         write_whole(file, made.text())
     except OSError as error:
@@ -109,19 +111,19 @@ def check(
 
     Exit status 0: nothing that decides a result differs; 1: something does; 2: it cannot be checked.
     """
-    from intact.receipts.lock import compare
+    from intact.receipts.lock import Lock, compare
 
     locked = _read(file)
     if run and locked.run is None:
         raise LockError(f"{file} names no command, so there is nothing to run")
-    places = dict(map(_pair, model or []))
+    places = dict(pair(text, "--model") for text in model or [])
     if run and locked.run is not None:
         again, names = locked.run, {place: name for name, place in places.items()}
         arguments = [places.get(argument, argument) for argument in again.arguments]
         here = regenerate(arguments, [file.name for file in again.files], again.written, StringIO(), again.now)
         here = replace(here, models=tuple(replace(m, name=names.get(m.name, m.name)) for m in here.models))
     else:
-        here = _lock([_lock_model(m.name, m.numerics.profile, places.get(m.name), m) for m in locked.models])
+        here = Lock.now([_lock_model(m.name, m.numerics.profile, places.get(m.name), m) for m in locked.models])
     findings = compare(locked, here)
     differ = [finding for finding in findings if finding.decides and not finding.same]
     if json:
@@ -130,7 +132,7 @@ def check(
                 "file": str(file),
                 "sha256": locked.digest.hex(),
                 "same": not differ,
-                "findings": list(map(_row, findings)),
+                "findings": [{**finding._asdict(), "same": finding.same} for finding in findings],
             }
         )
     else:
@@ -170,7 +172,7 @@ def regenerate(
         If it fails, prints no JSON, or its file exists already.
     """
     from intact.cli.app import app
-    from intact.receipts.lock import LockedFile, LockedModel, LockedRun, result_digest
+    from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, result_digest
     from intact.tasks import data
 
     if arguments[0] == "lock":
@@ -206,7 +208,7 @@ def regenerate(
         raise LockError("the command loaded no model")
     result = result_digest(_json(output.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
     locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
-    return _lock(
+    return Lock.now(
         locked, LockedRun(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now)
     )
 
@@ -288,12 +290,6 @@ def _data_name(path: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
-def _lock(models: list[LockedModel], run: LockedRun | None = None) -> Lock:
-    from intact.receipts.lock import Lock
-
-    return Lock.now(models, run)
-
-
 def _lock_model(name: str, profile: Profile, place: str | None = None, like: LockedModel | None = None) -> LockedModel:
     from intact.receipts.document import Numerics
     from intact.receipts.identity import version_of
@@ -317,26 +313,12 @@ def _read(file: Path) -> Lock:
         raise LockError(f"{file}: {error}") from error
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, _, place = text.partition("=")
-    if not name or not place:
-        raise LockError(f"--model takes NAME=MODEL, with the lock's name and where it is now, got {text!r}")
-    return name, place
-
-
-def _row(finding: LockFinding) -> dict[str, Any]:
-    return {**finding._asdict(), "same": finding.same}
-
-
 def _show(findings: list[LockFinding]) -> None:
-    from rich.text import Text
-
-    console = out()
     for finding in findings:
         what = one_line(finding.what)
         if finding.same:
-            console.print(Text.assemble(("same     ", "green"), what), soft_wrap=True)
+            show(("same     ", "green"), what)
         else:
             word, style = ("differs  ", "bold red") if finding.decides else ("other    ", "yellow")
             difference = one_line(f"  locked {finding.locked}, here {finding.found}")
-            console.print(Text.assemble((word, style), what, (difference, "dim")), soft_wrap=True)
+            show((word, style), what, (difference, "dim"))

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, note, out
+from intact.cli.output import emit, note, show, show_rows
 from intact.errors import ParameterError
 from intact.plugins import Registry
 
@@ -75,27 +75,24 @@ def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) 
         emit(rows)
         return
     for row in rows:
-        out().print(Text.assemble((row["name"], "bold"), "  ", (row["origin"], "dim")), soft_wrap=True)
-        out().print(Text("  " + row["line"]))
+        show((row["name"], "bold"), "  ", (row["origin"], "dim"))
+        show("  " + row["line"])
     for problem in {} if names else registry.problems().values():
         note(str(problem))
 
 
 def _print(chosen: list[Any], registry: Registry[Any], detailed: bool) -> None:
-    from rich.table import Table
-
-    console = out()
     for method in chosen:
         origin = _origin(registry, method.name)
         source = method.paper if origin in ("intact", "file") else f"{method.paper} ({origin})"
-        console.print(Text.assemble((method.name, "bold"), "  ", (source, "dim")), soft_wrap=True)
-        console.print(Text("  " + method.line))
+        show((method.name, "bold"), "  ", (source, "dim"))
+        show("  " + method.line)
         if not detailed:
             continue
-        table = Table(box=None, show_header=False, padding=(0, 2))
+        rows: list[tuple[str, str | Text]] = []
         for parameter in method.parameters:
             default = str(parameter.default).replace("\n", "\\n")  # as --set takes it
-            table.add_row(Text(f"--set {parameter.name}={default}"), Text(parameter.help))
+            rows.append((f"--set {parameter.name}={default}", parameter.help))
         for name, value in method.sampling.items():
-            table.add_row(f"--{name.replace('_', '-')} {value}", Text("unless you say otherwise", "dim"))
-        console.print(table)
+            rows.append((f"--{name.replace('_', '-')} {value}", Text("unless you say otherwise", "dim")))
+        show_rows(rows, indented=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from intact.catalogue import CATALOGUE, DEFAULT, Entry, find, store
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out, size
+from intact.cli.output import emit, new_table, out, show, size
 
 EXAMPLES = """\
 What there is
@@ -22,12 +22,8 @@ def command(json: JsonOption = False) -> None:
     if json:
         emit({"store": str(store()), "models": rows})
         return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("name", "here", "size", "licence", "from"):
-        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=column == "name")
+    columns = "name", "here", "size", "licence", "from"
+    table = new_table(*columns, right=["size"], whole=["name"])
     for row in rows:
         table.add_row(
             row["name"] + (" [dim](default)[/dim]" if row["default"] else ""),
@@ -36,9 +32,8 @@ def command(json: JsonOption = False) -> None:
             row["licence"],
             row["sources"][0].partition(" ")[0],
         )
-    console = out()
-    console.print(table)
-    console.print(f"Any other GGUF file, or folder with safetensors, goes by its path. Store: {store()}", style="dim")
+    out().print(table)
+    show(f"Any other GGUF file, or folder with safetensors, goes by its path. Store: {store()}", style="dim")
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 
@@ -18,6 +18,7 @@ from intact.cli import fetch
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import ParameterError
+from intact.files import read_text
 from intact.text.template import DEFAULT_NOW
 
 
@@ -142,88 +143,70 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
         for name in sorted(DEFINITIONS, key=lambda name: (name in _LAST, name not in _FIRST))
         if DEFINITIONS[name].help
     }
-    return lambda command: _with(options, _collect, command)
+    return lambda command: _with_groups(command, {"sampling": _Group(options, _collect)})
 
 
 def with_method_sampling(command: Command) -> Command:
-    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`."""
-    options = {
+    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`.
+
+    Its arguments that are dataclasses are made of options too: each field is one, annotated and with a default as Typer
+    expects of parameters.
+    """
+    sampling = {
         name: _option(name, one, None, _METHOD_HELP.get(name, one.help))
         for name, one in DEFINITIONS.items()
         if one.methods
     }
-    return _with(options, _given, command)
+    groups = {"sampling": _Group(sampling, _given)}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        kind: Any = parameter.annotation
+        if is_dataclass(parameter.annotation):
+            hints = get_type_hints(kind, include_extras=True)
+            options = {field.name: (hints[field.name], field.default) for field in fields(kind)}
+            groups[parameter.name] = _Group(options, kind)
+    return _with_groups(command, groups)
 
 
-def _with(
-    options: dict[str, tuple[Any, Any]], collect: Callable[[dict[str, Any]], dict[str, Any]], command: Command
-) -> Command:
-    own = inspect.signature(command, eval_str=True)
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in options.items()
-    ]
+class _Group(NamedTuple):
+    """Options with their types and defaults, and the function that makes one argument of a command of them."""
 
-    def call(given: dict[str, Any]) -> None:
-        sampling = collect({name: given.pop(name) for name in options})
-        command(**given, sampling=sampling)
-
-    before = [p.replace(kind=p.KEYWORD_ONLY) for p in own.parameters.values() if p.name != "sampling"]
-    return _with_parameters(command, before + added, call)
+    options: dict[str, tuple[Any, Any]]
+    make: Callable[..., Any]
 
 
-def _with_parameters(
-    command: Command, parameters: list[inspect.Parameter], call: Callable[[dict[str, Any]], None]
-) -> Command:
-    """Return a command with other parameters, which calls a function with the arguments that it is given."""
+def _with_groups(command: Command, groups: Mapping[str, _Group]) -> Command:
+    """Return a command with the options of groups instead of its arguments of the same names."""
+    options: dict[str, tuple[Any, Any]] = {}
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        options |= groups[name].options if name in groups else {name: (parameter.annotation, parameter.default)}
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        call(given)
+        made = {name: make(**{option: given.pop(option) for option in own}) for name, (own, make) in groups.items()}
+        command(**given, **made)
 
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in options.items()
+        ]
+    )
+    wrapped.__annotations__ = {name: kind for name, (kind, _) in options.items()}
     return wrapped
 
 
-def with_groups(command: Command) -> Command:
-    """Give a command the options of its parameters that are dataclasses.
-
-    Each field of such a class becomes an option of the command, annotated and with a default as Typer expects of
-    parameters; the command receives an instance of the class.
-    """
-    parameters = inspect.signature(command, eval_str=True).parameters.values()
-    groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
-    options = []
-    for parameter in parameters:
-        if parameter.name not in groups:
-            options.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-            continue
-        kinds = get_type_hints(parameter.annotation, include_extras=True)
-        options += [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
-            for f in fields(parameter.annotation)
-        ]
-
-    def call(given: dict[str, Any]) -> None:
-        made = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
-        command(**given, **made)
-
-    return _with_parameters(command, options, call)
+def _given(**options: Any) -> dict[str, Any]:
+    """The same as of `_collect`, without stop strings if there are none."""
+    return {name: value for name, value in _collect(**options).items() if value != ()}
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    options["stop"] = _stops(options["stop"]) or None
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _collect(given: dict[str, Any]) -> dict[str, Any]:
+def _collect(**given: Any) -> dict[str, Any]:
     """Parameters of `generate`, as plain values: files read, what was not given left out."""
     given["stop"] = _stops(given["stop"])
-    if bias := given.pop("logit_bias"):
+    if bias := given.pop("logit_bias", None):
         given["logit_bias"] = dict(map(_bias, bias))
     for name in ("json_schema", "grammar"):
-        if (value := given.pop(name)) is not None:
+        if (value := given.pop(name, None)) is not None:
             given[name] = _text_or_file(value)
     return {name: value for name, value in given.items() if value is not None}
 
@@ -247,14 +230,9 @@ _TEXT_FILES = {".json", ".lark", ".txt"}
 
 def _text_or_file(value: str) -> str:
     path = Path(value)
-    try:
-        if "\n" in value or "{" in value or not (path.suffix in _TEXT_FILES or path.is_file()):
-            return value
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ParameterError(f"{value} cannot be read: {error}") from error
-    except OSError as error:
-        raise ParameterError(f"{value} cannot be read: {error.strerror or error}") from error
+    if "\n" in value or "{" in value or not (path.suffix in _TEXT_FILES or path.is_file()):
+        return value
+    return read_text(path, ParameterError)
 
 
 def as_bytes(size: str | None, option: str = "--cache") -> int | None:
@@ -274,8 +252,8 @@ def as_bytes(size: str | None, option: str = "--cache") -> int | None:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """NAME=MODEL, as --with has it.
+def pair(text: str, option: str = "--with") -> tuple[str, str]:
+    """NAME=MODEL; `option` is what it was given by.
 
     Raises
     ------
@@ -284,7 +262,7 @@ def pair(text: str) -> tuple[str, str]:
     """
     name, equals, model = text.partition("=")
     if not name or not equals or not model:
-        raise ParameterError(f"--with takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
+        raise ParameterError(f"{option} takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
     return name, model
 
 

@@ -5,27 +5,54 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
 
 def out() -> Console:
     """Return a console on stdout; colours only on a terminal, and not with NO_COLOR."""
-    from rich.console import Console
-
     return Console(highlight=False)
 
 
 def err() -> Console:
     """Return a console on stderr."""
-    from rich.console import Console
-
     return Console(stderr=True, highlight=False)
+
+
+def show(*parts: str | Text | tuple[str, str], style: str = "") -> None:
+    """Write a line to stdout, whole however long it is: its parts are texts, or pairs of a text and a style."""
+    out().print(Text.assemble(*parts, style=style), soft_wrap=True)
+
+
+def new_table(*columns: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """Return an empty table with a head.
+
+    Parameters
+    ----------
+    right, whole : collection of str
+        The columns that are aligned to the right, and those that are never wrapped.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in whole)
+    return table
+
+
+def show_rows(rows: Iterable[Iterable[str | Text]], *, indented: bool = False) -> None:
+    """Write rows of cells to stdout, in aligned columns without a head; strings are texts, never markup."""
+    table = Table.grid(padding=(0, 2), pad_edge=indented)
+    for row in rows:
+        table.add_row(*[Text.assemble(cell) for cell in row])
+    out().print(table)
 
 
 def _plain(value: Any) -> Any:
@@ -42,16 +69,12 @@ def emit(value: Any) -> None:
 
 def fail(message: str) -> None:
     """Write ``error: ...`` to stderr, on one line."""
-    from rich.text import Text
-
     line = one_line(" ".join(message.split()))
     err().print(Text.assemble(("error:", "bold red"), " ", (line, "red")), soft_wrap=True)
 
 
 def note(message: str) -> None:
     """Write a dim remark to stderr."""
-    from rich.text import Text
-
     err().print(Text(one_line(message), "dim"), soft_wrap=True)
 
 
@@ -83,18 +106,31 @@ def one_line(text: str) -> str:
 
 def examples(text: str) -> None:
     """Print the examples of a help page: indented lines are commands, never wrapped, so that they can be copied."""
-    from rich.text import Text
-
-    console = out()
     for line in text.splitlines():
-        console.print(Text(line, "green" if line.startswith("  ") else ""), soft_wrap=True)
-    console.print()
+        show(line, style="green" if line.startswith("  ") else "")
+    out().print()
+
+
+def quoted(text: str) -> str:
+    """Return untrusted text in quotes, for stdout."""
+    return printable(repr(text), sys.stdout)
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """Return a token's text in quotes; an empty one for a row of an embedding that is padded beyond the vocabulary."""
+    return quoted(tokenizer.token_bytes(token).decode("utf-8", "replace") if token < tokenizer.size else "")
 
 
 def say(text: str) -> None:
     """Write a piece of an answer to stdout at once."""
     sys.stdout.write(printable(text, sys.stdout))
     sys.stdout.flush()
+
+
+def spinner(text: str) -> AbstractContextManager[Any]:
+    """Show on stderr that something takes a while, if that is a terminal."""
+    console = err()
+    return console.status(text) if console.is_terminal else nullcontext()
 
 
 @contextmanager

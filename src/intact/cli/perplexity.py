@@ -9,7 +9,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, out
+from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
 from intact.evaluate.perplexity import SCALE, TextPerplexity, perplexity
 
@@ -52,11 +52,11 @@ def command(
     with bar(MofNCompleteColumn(), TextColumn("perplexity {task.fields[value]}")) as progress:
         task = progress.add_task("windows", total=whole if windows is None else min(whole, windows), value="")
 
-        def show(so_far: TextPerplexity) -> None:
+        def advance(so_far: TextPerplexity) -> None:
             progress.update(task, completed=so_far.windows, value=f"{so_far.perplexity:.4f}")
 
         result = perplexity(
-            loaded, tokens, context, bos=bos, all_positions=all_positions, windows=windows, progress=show
+            loaded, tokens, context, bos=bos, all_positions=all_positions, windows=windows, progress=advance
         )
     positions = "all" if all_positions else "second half"
     if json:
@@ -79,13 +79,11 @@ def command(
         )
         return
     first = "no first token added" if bos is None else f"token {bos} first in each window"
-    console = out()
-    console.print(f"perplexity {result.perplexity:.4f} +- {result.error:.4f}")
-    console.print(
+    show(f"perplexity {result.perplexity:.4f} +- {result.error:.4f}")
+    show(
         f"{result.tokens} tokens scored in {result.windows} windows of {context} ({positions}; {first}), "
         f"{result.nats:.6f} nats a token",
         style="dim",
-        soft_wrap=True,
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from intact.catalogue import DEFAULT, entry
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
-from intact.cli.output import emit, out, size
+from intact.cli.output import emit, show, size
 
 EXAMPLES = """\
 The default model
@@ -45,5 +45,4 @@ def command(
         )
         return
     origin = f"from {pulled.source}" if pulled.fresh else "already here"
-    out().print(f"{wanted.name}: {origin}, {size(pulled.bytes)}, {wanted.licence}", soft_wrap=True, markup=False)
-    out().print(f"SHA-256 {pulled.sha256}\n{pulled.path}", soft_wrap=True, markup=False)
+    show(f"{wanted.name}: {origin}, {size(pulled.bytes)}, {wanted.licence}\nSHA-256 {pulled.sha256}\n{pulled.path}")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, note, one_line, out
+from intact.cli.output import emit, note, one_line
+from intact.cli.output import show as show_line
 from intact.cli.verify import ReceiptLine, entries
 from intact.errors import ParameterError, ReceiptError
 
@@ -53,8 +54,6 @@ def show(
 
     Exit status 0: all could be read. 2: one is no receipt, or no file.
     """
-    from rich.text import Text
-
     described, count, unreadable = [], 0, 0
     for entry in entries(files):
         if line not in (None, entry.line):
@@ -65,10 +64,10 @@ def show(
         if json:
             described.append({"file": str(entry.file), "line": entry.line, **content})
         else:
-            out().print(Text(one_line(f"{entry.file}:{entry.line}  not verified"), "bold"), soft_wrap=True)
+            show_line(one_line(f"{entry.file}:{entry.line}  not verified"), style="bold")
             marks = {place: MARKS[kind] for kind in MARKS for place in content.pop(kind, ())}
             for row in _rows(content, marks, indent="  "):
-                out().print(Text(row), soft_wrap=True)
+                show_line(row)
     if not count:
         raise ParameterError(f"no file has a line {line}")
     if json:

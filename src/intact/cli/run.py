@@ -25,7 +25,7 @@ from intact.cli.options import (
     complete_model,
     with_sampling,
 )
-from intact.cli.output import emit, note, printable, say
+from intact.cli.output import emit, note, out, say, token_text
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import Conversation
@@ -92,7 +92,7 @@ def command(
     options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
     if json or n != 1:
         (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
-        receipts = [completion.receipt for completion in completions] if receipt else []
+        receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
         if json:
             emit(_document(model_name, profile, n, sampling, completions))
         else:
@@ -181,8 +181,6 @@ def _stream(model: Any, request: str | Conversation, logprobs: bool, options: di
 def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
     from rich.rule import Rule
 
-    from intact.cli.output import out
-
     for index, completion in enumerate(completions):
         if index:
             out().print(Rule(style="dim"))
@@ -193,10 +191,7 @@ def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
 
 def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
     for token, logprob in pairs:
-        known = token < model.tokenizer.size  # else a row of an embedding that is padded beyond the vocabulary
-        text = model.tokenizer.token_bytes(token).decode("utf-8", "replace") if known else ""
-        piece = printable(repr(text), sys.stdout)
-        say(f"{logprob / SCALE:12.6f}  {token:7d}  {piece}\n")
+        say(f"{logprob / SCALE:12.6f}  {token:7d}  {token_text(model.tokenizer, token)}\n")
 
 
 def _document(model: str, profile: str, n: int, sampling: dict[str, Any], completions: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import typer
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out
+from intact.cli.output import emit, show
 
 EXAMPLES = """\
 The digests stand in the documentation; yours must equal them
@@ -29,8 +29,8 @@ def command(json: JsonOption = False) -> None:
         width = max(len(name) for name in EXPECTED)
         for name, digest in digests.items():
             verdict = "as documented" if digest == EXPECTED[name] else f"WRONG: should be {EXPECTED[name]}"
-            out().print(f"{name:{width}}  {digest}  {verdict}", soft_wrap=True, markup=False)
+            show(f"{name:{width}}  {digest}  {verdict}")
         if "tokens" not in digests:
-            out().print(f"{'tokens':{width}}  needs the default model: intact pull", soft_wrap=True, markup=False)
+            show(f"{'tokens':{width}}  needs the default model: intact pull")
     if not right:
         raise typer.Exit(1)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.catalogue import CATALOGUE, DEFAULT
-from intact.cli import fetch
 from intact.cli.options import (
     JsonOption,
     ModelOptions,
@@ -18,10 +17,9 @@ from intact.cli.options import (
     SetOption,
     check_output,
     complete_model,
-    with_groups,
     with_method_sampling,
 )
-from intact.cli.output import emit, err, out, printable, say
+from intact.cli.output import emit, printable, say, show, show_rows, spinner
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
 from intact.files import write_whole
@@ -62,7 +60,6 @@ def complete_method(incomplete: str) -> list[str]:
 
 
 @with_method_sampling
-@with_groups
 def command(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
@@ -116,15 +113,15 @@ def command(
     receipt = work.receipt is not None
     with models.opened(named) as backends:
         problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
-        console, one = err(), MethodJob(chosen, problem, parameters)
-        with console.status(f"{chosen.name} …") if console.is_terminal else fetch.NOTHING:
+        one = MethodJob(chosen, problem, parameters)
+        with spinner(f"{chosen.name} …"):
             ((_, result),) = solve_all(
                 backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
             )
     if json:
         emit(result.as_dict())
     else:
-        show(result)
+        show_result(result)
     if work.receipt is not None and result.receipt is not None:
         write_receipts(work.receipt, [result.receipt])
     if work.trace is not None:
@@ -170,31 +167,23 @@ def _value(name: str, text: str, parameter: Parameter) -> Any:
         raise ParameterError(f"{name} takes {parameter.wanted}, got {text!r}") from None
 
 
-def show(result: Result) -> None:
+def show_result(result: Result) -> None:
     """Print an answer: text, votes, cost."""
-    from rich.table import Table
-    from rich.text import Text
-
-    console, answer, cost = out(), result.answer, result.cost
+    answer, cost = result.answer, result.cost
     if answer.chosen is not None:
         say(printable(answer.chosen.text.strip(), sys.stdout) + "\n\n")
-    line = Text.assemble("answer  ", (printable(str(answer.answer), sys.stdout), "bold green"))
-    if answer.confidence is not None:
-        line.append(f"  confidence {answer.confidence:.2f}", "dim")
-    if result.why == "spent":
-        line.append("  (the budget is spent: the best so far)", "magenta")
-    console.print(line)
+    confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
+    spent = "  (the budget is spent: the best so far)" if result.why == "spent" else ""
+    found = printable(str(answer.answer), sys.stdout)
+    show("answer  ", (found, "bold green"), (confidence, "dim"), (spent, "magenta"))
     if len(answer.votes) > 1:
-        table = Table(box=None, show_header=False, padding=(0, 2))
-        for name, weight in list(answer.votes.items())[:8]:
-            table.add_row(Text(printable(name, sys.stdout)), f"{weight:g}")
-        console.print(table)
+        votes = list(answer.votes.items())[:8]
+        show_rows(((printable(name, sys.stdout), f"{weight:g}") for name, weight in votes), indented=True)
     figures = [f"{cost.tokens:,} tokens", f"{cost.sequential:,} one after the other", f"{cost.prefill:,} read"]
     figures += [f"{cost.scores:,} scores"] * bool(cost.scores) + [f"{cost.runs:,} programs"] * bool(cost.runs)
-    console.print(
-        Text(", ".join([*figures, f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s"]), "dim")
-    )
+    figures.append(f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s")
+    show(", ".join(figures), style="dim")
     if result.error and result.why == "done":
-        console.print(Text(f"not all texts could be written: {printable(result.error, sys.stdout)}", "yellow"))
+        show(f"not all texts could be written: {printable(result.error, sys.stdout)}", style="yellow")
     for caveat in result.caveats:
-        console.print(Text(caveat, "yellow"))
+        show(caveat, style="yellow")

@@ -14,7 +14,7 @@ import typer
 
 from intact.cli import UNDECIDED
 from intact.cli.options import ReceiptOption
-from intact.cli.output import emit, err, out
+from intact.cli.output import emit, err, show
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -241,21 +241,15 @@ def _total(costs: list[Cost]) -> dict[str, Any]:
 
 
 def _print(summary: dict[str, Any], results: list[Graded]) -> None:
-    from rich.text import Text
-
-    console, cost = out(), summary["cost"]
+    cost = summary["cost"]
     if summary["undecided"]:
         ids = ", ".join(summary["undecided"])
         message = f"no score: judging ran out of time or memory on {ids}; with --journal the same command tries again"
-        console.print(Text(message, "red"), soft_wrap=True)
+        show(message, style="red")
     else:
         low, high = summary["interval"]
-        console.print(
-            Text.assemble(
-                (f"{summary['accuracy']:.1%}", "bold green"),
-                f" right ({summary['right']} of {summary['problems']}; 95% interval {low:.1%} to {high:.1%})",
-            )
-        )
+        of = f" right ({summary['right']} of {summary['problems']}; 95% interval {low:.1%} to {high:.1%})"
+        show((f"{summary['accuracy']:.1%}", "bold green"), of)
     figures = [
         f"{cost['tokens']:,} tokens",
         f"{cost['sequential']:,} one after the other at most",
@@ -264,7 +258,7 @@ def _print(summary: dict[str, Any], results: list[Graded]) -> None:
     for name in ("spent", "failed"):
         if summary[name]:
             figures.append(f"{summary[name]} {'had spent their budget' if name == 'spent' else 'failed'}")
-    console.print(Text(", ".join(figures), "dim"), soft_wrap=True)
+    show(", ".join(figures), style="dim")
     failed = next((one.result.error for one in results if one.result.why == "failed"), None)
     if failed:
-        console.print(Text(f"the first that failed: {failed}", "red"), soft_wrap=True)
+        show(f"the first that failed: {failed}", style="red")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, out
+from intact.cli.output import emit, new_table, out, show
+from intact.errors import IntactError
 
 EXAMPLES = """\
 All tasks
@@ -39,8 +41,6 @@ def command(
 
 def describe(chosen: Any) -> dict[str, Any]:
     """Describe a task for `--json`."""
-    from intact.errors import IntactError
-
     task = chosen.task
     about = {
         "name": task.name,
@@ -61,28 +61,23 @@ def describe(chosen: Any) -> dict[str, Any]:
 
 
 def _print(found: list[dict[str, Any]], detailed: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console = out()
     if not detailed:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for column in ("task", "problems", "what", "licence"):
-            table.add_column(column, justify="right" if column == "problems" else "left", no_wrap=column == "task")
+        columns = "task", "problems", "what", "licence"
+        table = new_table(*columns, right=["problems"], whole=["task"])
         for task in found:
             here = Text(f"{task['problems']:,}") if task["problems"] else Text("not here", "dim")
             table.add_row(Text(task["name"], "bold"), here, Text(task["line"]), Text(task["licence"], "dim"))
-        console.print(table)
+        out().print(table)
         return
     for task in found:
-        console.print(Text.assemble((task["name"], "bold"), "  ", task["line"]), soft_wrap=True)
-        console.print(Text(f"  {task['source']}, {task['licence']}; splits {', '.join(task['splits'])}", "dim"))
+        show((task["name"], "bold"), "  ", task["line"])
+        show(f"  {task['source']}, {task['licence']}; splits {', '.join(task['splits'])}", style="dim")
         for name, value in task["parameters"].items():
-            console.print(Text(f"  {name}={value}"))
+            show(f"  {name}={value}")
         for name, line in task["measures"].items():
-            console.print(Text.assemble((f"  {name}", "bold"), f"  {line}"), soft_wrap=True)
+            show((f"  {name}", "bold"), f"  {line}")
         if task["missing"]:
-            console.print(Text(f"  {task['missing']}", "yellow"), soft_wrap=True)
+            show(f"  {task['missing']}", style="yellow")
         else:
-            console.print(Text(f"  {task['problems']:,} problems; the first:"))
-            console.print(Text(task["first"], "italic"), soft_wrap=True)
+            show(f"  {task['problems']:,} problems; the first:")
+            show(task["first"], style="italic")

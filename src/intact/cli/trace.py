@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, out, printable
 from intact.errors import FormatError, ParameterError
+from intact.files import read_text
 
 EXAMPLES = """\
 Of a single answer
@@ -73,10 +75,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     FormatError
         If there is none.
     """
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{file} cannot be read: {error}") from error
+    text = read_text(file)
     try:
         try:
             values = [decoder.loads(text)]
@@ -110,7 +109,6 @@ def choose(traces: list[dict[str, Any]], wanted: str | None, file: Path) -> dict
 
 def tree(trace: dict[str, Any], full: bool = False) -> Any:
     """A trace as a tree for the terminal."""
-    from rich.text import Text
     from rich.tree import Tree
 
     cost = trace.get("cost", {})
@@ -130,8 +128,6 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
 
     An only child stands under its parent without an indent: a long chain of steps must not leave the terminal.
     """
-    from rich.text import Text
-
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
     scores: dict[str, list[str]] = {}
     for node in nodes:
@@ -166,8 +162,6 @@ def _ancestors(texts: dict[str, dict[str, Any]], branch: str) -> Iterator[str]:
 
 
 def _line(node: dict[str, Any], scores: list[str], winning: bool, full: bool) -> Any:
-    from rich.text import Text
-
     number = node["branch"].rpartition("/")[2]
     line = Text.assemble(
         (f"{number} ", "bold green" if winning else "bold"), (node["why"], _STYLES.get(node["why"], ""))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
+from rich.text import Text
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
@@ -19,8 +20,6 @@ from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from intact.executors.base import Profile
     from intact.library import Model
     from intact.receipts.document import Receipt
@@ -118,8 +117,7 @@ def command(
     named = dict(map(pair, others or []))
 
     def load(name: str, profile: Profile, bits: int) -> Model:
-        loaded: Model = fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
-        return loaded
+        return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
 
     numbered = []
     verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER)
@@ -293,8 +291,6 @@ def _signer(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> bytes | None:
 
 def _line(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> Text:
     """Return the line of a receipt for people."""
-    from rich.text import Text
-
     names = {
         "true": ("true", "green"),
         "partial": ("true as far as checked", "yellow"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -36,8 +36,12 @@ _SAMPLINGS = (
 )
 
 
-def _update(sha: hashlib._Hash, array: ArrayLike) -> None:
-    sha.update(np.asarray(array).astype("<i8").tobytes())
+def _digest_of(arrays: Iterable[ArrayLike]) -> str:
+    """Hash whole numbers, each as a little-endian int64."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.asarray(array).astype("<i8").tobytes())
+    return sha.hexdigest()
 
 
 def _logits(case: Case, make: MakeExecutor) -> str:
@@ -45,10 +49,7 @@ def _logits(case: Case, make: MakeExecutor) -> str:
     if executor.page_size != PAGE:
         raise ValueError(f"the synthetic programs need pages of {PAGE}, got {executor.page_size}")
     executor.reserve_pages(case.pages)
-    sha = hashlib.sha256()
-    for step in case.steps:
-        _update(sha, executor.step(step.chunks, step.wanted))
-    return sha.hexdigest()
+    return _digest_of(executor.step(step.chunks, step.wanted) for step in case.steps)
 
 
 def _synthetic_logits() -> NDArray[np.int32]:
@@ -57,39 +58,26 @@ def _synthetic_logits() -> NDArray[np.int32]:
     rows = raw << np.arange(-4, 8).clip(0)[:, None] >> np.arange(4, -8, -1).clip(0)[:, None]
     rows[10, 100:] = rows[10, 7]
     rows[11, ::2], rows[11, 1::2] = (1 << 31) - 1, 1 - (1 << 31)
-    out: NDArray[np.int32] = rows.astype(np.int32)
-    return out
+    return np.asarray(rows, np.int32)
 
 
-def _draws(executor: Executor) -> str:
-    sha = hashlib.sha256()
+def _draws(executor: Executor) -> Iterator[ArrayLike]:
+    """Draw by several samplings at several positions; yield tokens and log-probabilities."""
     logits = _synthetic_logits()
     for i, sampling in enumerate(_SAMPLINGS):
         keys = [branch_key(i, ("draw", row)) for row in range(len(logits))]
         for position in (0, 1, 77, 1 << 33):
-            tokens, logprobs = executor.draw(
-                logits, [Draw(row, sampling, key, position) for row, key in enumerate(keys)]
-            )
-            _update(sha, tokens)
-            _update(sha, logprobs)
-    return sha.hexdigest()
-
-
-def _results(arrays: Sequence[ArrayLike]) -> str:
-    sha = hashlib.sha256()
-    for array in arrays:
-        _update(sha, array)
-    return sha.hexdigest()
+            yield from executor.draw(logits, [Draw(row, sampling, key, position) for row, key in enumerate(keys)])
 
 
 def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
     """Compute a digest for each operation by itself, for each synthetic program, and one over draws."""
-    digests, last = {name: _results(arrays) for name, arrays in results(kernels)}, None
+    digests, last = {name: _digest_of(arrays) for name, arrays in results(kernels)}, None
     for case in cases():
         digests[f"program: {case.name}"] = _logits(case, make)
         last = case.program
     if last is not None:
-        digests["draws"] = _draws(make(last, 8))
+        digests["draws"] = _digest_of(_draws(make(last, 8)))
     return digests
 
 
@@ -111,12 +99,12 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
     """
     tokens = tokenizer.encode_chat(PROMPT)
     key = branch_key(SEED, (prompt_id(tokens), 0))
-    sha = hashlib.sha256()
+    drawn: list[tuple[int, int]] = []
     engine = Engine(executor, program.context)  # which computes the prompt once for both
     for sampling in (Sampling(), SAMPLED):
 
         def sink(event: Event) -> None:
-            _update(sha, [event.token, event.logprob])
+            drawn.append((event.token, event.logprob))
 
         prompt = np.array(tokens, np.int32)
         engine.add(
@@ -124,4 +112,4 @@ def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, co
         )
         while engine.step():
             pass
-    return sha.hexdigest()
+    return _digest_of(drawn)

@@ -7,7 +7,7 @@ results are seen whole, for inputs so large that the last bit of every inner fun
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,47 +41,16 @@ class Source(NamedTuple):
     bits: int
 
 
-class Kernels(Protocol):
-    """Each operation on plain arrays; all results are integers."""
+class ReferenceKernels:
+    """The definition: each operation on plain arrays; all results are integers."""
 
     def quantize(self, x: Ints, wide: bool) -> list[Ints]:
         """Codes, scales, exponents, and for blocks of 32 and of 16 the sums for the minima with their exponents."""
-
-    def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
-        """Multiply narrow rows: a narrow result, and as one added to a wide one."""
-
-    def norm(self, x: Ints, gain: Gain) -> list[Ints]:
-        """Normalise a wide row, narrow and wide."""
-
-    def norm_head(self, x: Ints, gain: Gain) -> Ints:
-        """Normalise a head."""
-
-    def rotate(self, x: Ints, position: int, turns: NDArray[np.uint64], interleaved: bool) -> list[Ints]:
-        """Sines, cosines, and a head turned by them."""
-
-    def attend(self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int) -> Ints:
-        """Attention of one query over positions from `first` on."""
-
-    def gate(self, gate: Ints, up: Ints, kind: str) -> Ints:
-        """Activate and multiply."""
-
-    def weights(self, logits: Ints, slope: int) -> Ints:
-        """Unnormalised probabilities."""
-
-    def log_probability(self, logits: Ints, token: int) -> int:
-        """Log-probability of a token."""
-
-
-class ReferenceKernels:
-    """The definition."""
-
-    def quantize(self, x: Ints, wide: bool) -> list[Ints]:
-        """See `Kernels`."""
         a = quantize(x, 20 if wide else 16)
         return [np.asarray(part, np.int64) for part in (*a, *block_sums(a, 32), *block_sums(a, 16))]
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
-        """See `Kernels`."""
+        """Multiply narrow rows: a narrow result, and as one added to a wide one."""
         if weight.kind in FLOAT_FORMATS:
             w = from_floats(dequantize(weight.kind, weight.data, weight.shape), weight.bits)
         else:
@@ -90,54 +59,52 @@ class ReferenceKernels:
         return [sat32(matmul(a, w, 16) + bias), matmul(a, w, 20) + bias + bias]
 
     def norm(self, x: Ints, gain: Gain) -> list[Ints]:
-        """See `Kernels`."""
+        """Normalise a wide row, narrow and wide."""
         return [np.asarray(rmsnorm(x[None], 20, gain, fraction)[0]) for fraction in (gain.fraction, 20)]
 
     def norm_head(self, x: Ints, gain: Gain) -> Ints:
-        """See `Kernels`."""
+        """Normalise a head."""
         return sat32(rmsnorm(x[None], 16, gain, 16)[0])
 
     def rotate(self, x: Ints, position: int, turns: NDArray[np.uint64], interleaved: bool) -> list[Ints]:
-        """See `Kernels`."""
+        """Sines, cosines, and a head turned by them."""
         sine, cosine = rope.sine_cosine(np.array([position]), turns)
         return [sine[0], cosine[0], rope.rotate(x[None, None], sine, cosine, interleaved)[0, 0]]
 
     def attend(self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int) -> Ints:
-        """See `Kernels`."""
+        """Attention of one query over positions from `first` on."""
         k, v = attention.quantize_keys(keys[first:]), attention.quantize_values(values[first:])
-        out: Ints = attention.attend(attention.quantize_query(query, scale), k, v)
-        return out
+        return attention.attend(attention.quantize_query(query, scale), k, v)
 
     def gate(self, gate: Ints, up: Ints, kind: str) -> Ints:
-        """See `Kernels`."""
+        """Activate and multiply."""
         return gated(gate, up, kind)
 
     def weights(self, logits: Ints, slope: int) -> Ints:
-        """See `Kernels`."""
+        """Unnormalised probabilities."""
         gap = np.minimum(logits.max() - logits, (1 << 61) // slope)
-        out: Ints = exp2_neg(rshift(gap * slope, 30))
-        return out
+        return exp2_neg(rshift(gap * slope, 30))
 
     def log_probability(self, logits: Ints, token: int) -> int:
-        """See `Kernels`."""
+        """Log-probability of a token."""
         return log_probability(logits, token)
 
 
 class NativeKernels:
-    """One tier of the native kernels."""
+    """The same operations by one tier of the native kernels."""
 
     def __init__(self, tier: str) -> None:
         self.tier, self.kernels = tier, _native.kernels
 
     def quantize(self, x: Ints, wide: bool) -> list[Ints]:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         blocks = -(-x.shape[1] // 32)
         a = self.kernels.quantize_wide(self.tier, x) if wide else self.kernels.quantize(self.tier, _narrow(x), 16)
         sums = [a.minima32[:, :blocks], a.minima32_exp, a.minima16[:, : 2 * blocks], a.minima16_exp]
         return [np.asarray(part, np.int64) for part in (a.codes, a.scale, a.exponent, *sums)]
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         w = _native.convert(weight.kind, weight.data, *weight.shape, weight.bits)
         a = self.kernels.quantize(self.tier, _narrow(x), 16)
         narrow = np.zeros((len(x), weight.shape[0]), np.int32)
@@ -147,43 +114,43 @@ class NativeKernels:
         return [np.asarray(narrow, np.int64), wide]
 
     def norm(self, x: Ints, gain: Gain) -> list[Ints]:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         wide = np.zeros_like(x)
         self.kernels.norm_wide(self.tier, x, *gain, wide, False)
         return [self.kernels.norm(self.tier, x, *gain), wide]
 
     def norm_head(self, x: Ints, gain: Gain) -> Ints:
-        """See `Kernels`."""
-        out: Ints = self.kernels.norm_head(self.tier, _narrow(x), *gain)
-        return out
+        """See `ReferenceKernels`."""
+        return np.asarray(self.kernels.norm_head(self.tier, _narrow(x), *gain), np.int64)
 
     def rotate(self, x: Ints, position: int, turns: NDArray[np.uint64], interleaved: bool) -> list[Ints]:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         sine, cosine = self.kernels.sine_cosine(self.tier, position, turns)
         return [sine, cosine, self.kernels.rotate(self.tier, _narrow(x), sine, cosine, interleaved)]
 
     def attend(self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int) -> Ints:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         cache = self.kernels.Cache(len(query), 16)
         for position, (key, value) in enumerate(zip(_narrow(keys), _narrow(values), strict=True)):
             cache.append(self.tier, key, value, position)
         span = np.array([first], np.int64), np.array([len(keys) - 1], np.int64)
-        out: Ints = cache.attend(self.tier, _narrow(query)[None], *span, *scale)[0]
-        return out
+        return np.asarray(cache.attend(self.tier, _narrow(query)[None], *span, *scale)[0], np.int64)
 
     def gate(self, gate: Ints, up: Ints, kind: str) -> Ints:
-        """See `Kernels`."""
-        out: Ints = self.kernels.gate(self.tier, _narrow(gate), _narrow(up), kind == "gelu")
-        return out
+        """See `ReferenceKernels`."""
+        return np.asarray(self.kernels.gate(self.tier, _narrow(gate), _narrow(up), kind == "gelu"), np.int64)
 
     def weights(self, logits: Ints, slope: int) -> Ints:
-        """See `Kernels`."""
-        out: Ints = self.kernels.weights(self.tier, _narrow(logits), slope)[0]
-        return out
+        """See `ReferenceKernels`."""
+        return np.asarray(self.kernels.weights(self.tier, _narrow(logits), slope)[0], np.int64)
 
     def log_probability(self, logits: Ints, token: int) -> int:
-        """See `Kernels`."""
+        """See `ReferenceKernels`."""
         return int(self.kernels.log_probability(self.tier, _narrow(logits), token))
+
+
+Kernels: TypeAlias = ReferenceKernels | NativeKernels
+"""The operations by the definition, or by a tier; both classes have the same methods."""
 
 
 def _narrow(x: Ints) -> NDArray[np.int32]:
@@ -194,8 +161,7 @@ def _integers(name: str, shape: tuple[int, ...], bits: int) -> Ints:
     """Integers from a unit up to `bits` bits."""
     raw = random_bytes(name, 9 * int(np.prod(shape))).reshape(-1, 9)
     value = np.ascontiguousarray(raw[:, :8]).view("<i8").ravel() >> (63 - bits)
-    out: Ints = (value >> (raw[:, 8].astype(np.int64) % (bits + 1))).reshape(shape)
-    return out
+    return (value >> (raw[:, 8].astype(np.int64) % (bits + 1))).reshape(shape)
 
 
 def _large(name: str, shape: tuple[int, ...], bits: int) -> Ints:

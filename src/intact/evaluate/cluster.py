@@ -163,20 +163,18 @@ class _Known:
     """A journal of the records that workers have returned."""
 
     def __init__(self, folder: Path | None, described: Mapping[str, Any]) -> None:
-        self._journal, self._digest = None if folder is None else Journal(folder / FILE), digest(described)
+        self._journal, self._digest = Journal.inside(folder, FILE), digest(described)
 
     def _key(self, unit: Unit) -> bytes:
         return key_of("record", __version__, self._digest, list(unit))
 
     def find(self, unit: Unit) -> Done | None:
-        found = None if self._journal is None else self._journal.find(self._key(unit))
+        found = self._journal.find(self._key(unit))
         return None if found is None else Done(unit, ItemRecord.of(found[0]), found[1])
 
     def add(self, done: Done) -> None:
-        if self._journal is not None:
-            self._journal.add(self._key(done.unit), [done.record.as_dict(), done.trace])
-            self._journal.commit()
+        self._journal.add(self._key(done.unit), [done.record.as_dict(), done.trace])
+        self._journal.commit()
 
     def close(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
+        self._journal.close()

@@ -12,7 +12,7 @@ from intact import strict_json
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.results import FORMAT, READABLE, VERSION, EvaluationRun, ItemRecord, TaskScore, line, typed
 from intact.evaluate.scores import check
-from intact.files import write_whole
+from intact.files import read_text, write_whole
 
 _SCORE = {
     "task": (int,),
@@ -143,8 +143,5 @@ def _traces(path: Path, digest: str) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> Sequence[Any]:
-    try:
-        lines = enumerate(path.read_text("utf-8").split("\n"), 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} cannot be read: {error}") from error
+    lines = enumerate(read_text(path).split("\n"), 1)
     return [strict_json.parse(text, f"{path}, line {number}", error=FormatError) for number, text in lines if text]

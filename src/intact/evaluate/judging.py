@@ -26,7 +26,7 @@ class Judge:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._journal = None if folder is None else Journal(folder / FILE)
+        self._journal = Journal.inside(folder, FILE)
         self._pool = ThreadPoolExecutor(THREADS, "intact-judge")
         self._digests: dict[Task, str] = {}
         self._known: dict[bytes, Future[Any]] = {}
@@ -42,7 +42,7 @@ class Judge:
             "verdict", self._digests[task], [item.id, item.question, item.answer, item.data, item.secret], answer
         )
         if key not in self._known:
-            verdict = None if self._journal is None else self._journal.find(key)
+            verdict = self._journal.find(key)
             if verdict is None:
                 self._known[key] = self._open[key] = self._pool.submit(task.grade, item, answer)
             else:
@@ -54,10 +54,9 @@ class Judge:
         done = [key for key, future in self._open.items() if future.done()]
         for key in done:
             future = self._open.pop(key)
-            if self._journal is not None and future.exception() is None and future.result() is not None:
+            if future.exception() is None and future.result() is not None:
                 self._journal.add(key, future.result())
-        if self._journal is not None:
-            self._journal.commit()
+        self._journal.commit()
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +65,9 @@ class Judge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._journal is not None:
-            self._open = {key: future for key, future in self._open.items() if not future.cancelled()}
-            self.keep()
-            self._journal.close()
+        self._open = {key: future for key, future in self._open.items() if not future.cancelled()}
+        self.keep()
+        self._journal.close()
 
 
 def ready(verdict: bool | None) -> Future[bool | None]:

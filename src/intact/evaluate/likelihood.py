@@ -99,7 +99,7 @@ class Likelihoods:
         if not isinstance(backend, NativeBackend):
             raise ParameterError("likelihoods of texts need a model that runs here, not an endpoint")
         self._backend = backend
-        self._journal = None if folder is None else Journal(folder / FILE)
+        self._journal = Journal.inside(folder, FILE)
 
     def of(self, context: str, choices: Sequence[str], delimiter: str = " ") -> list[ContinuationLikelihood]:
         """Return the log-probability of each choice after a context and a delimiter."""
@@ -107,18 +107,16 @@ class Likelihoods:
         for choice in choices:
             tokens, start = encode_pair(self._backend.model.tokenizer, context, delimiter + choice)
             key = key_of("likelihood", self._backend.identity, tokens, start)
-            known = None if self._journal is None else self._journal.find(key)
+            known = self._journal.find(key)
             found.append(ContinuationLikelihood(*(known or likelihood(self._backend.model, tokens, start))))
-            if known is None and self._journal is not None:
+            if known is None:
                 self._journal.add(key, list(found[-1]))
-        if self._journal is not None:
-            self._journal.commit()
+        self._journal.commit()
         return found
 
     def close(self) -> None:
         """Close the journal."""
-        if self._journal is not None:
-            self._journal.close()
+        self._journal.close()
 
 
 def likeliest(found: Sequence[ContinuationLikelihood], choices: Sequence[str] = ()) -> int:

@@ -88,8 +88,12 @@ def _solve(
 ) -> Iterator[Done]:
     converses = takes_conversations(next(iter(backends.values())))
     jobs = (MethodJob(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
-    options: dict[str, Any] = {"budget": plan.budget, "journal": how.journal, "parallel": how.parallel}
-    options["receipt"] = how.receipt
+    options: dict[str, Any] = {
+        "budget": plan.budget,
+        "journal": how.journal,
+        "parallel": how.parallel,
+        "receipt": how.receipt,
+    }
     sampling = plan.task_sampling(units[0].task, converses)
     pending: list[_Pending] = []
     with closing(solve_all(backends, jobs, sampling=sampling, progress=how.progress, **options)) as results:
@@ -119,12 +123,8 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             cost = {"tokens": 0, "prefill": sum(one.read for one in found)}
             correct, measures = str(best) == item.answer, {"acc_norm": float(str(by_length) == item.answer)}
             answer = item.answer, str(best), correct, best, None, "done", "", measures, cost, samples
-            nodes: list[Any] = []
-            yield Done(
-                unit,
-                ItemRecord(unit.task, 0, item.id, *answer),
-                line({"task": unit.task, "id": item.id, "nodes": nodes}),
-            )
+            tree = line({"task": unit.task, "id": item.id, "nodes": []})
+            yield Done(unit, ItemRecord(unit.task, 0, item.id, *answer), tree)
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:

@@ -62,6 +62,11 @@ class Journal:
             self._database.close()
             raise
 
+    @classmethod
+    def inside(cls, folder: Path | None, name: str) -> Self:
+        """Open the journal of a name in a folder; without a folder one that lasts as long as it is open."""
+        return cls(Path(":memory:") if folder is None else folder / name)
+
     def _open(self) -> None:
         self._database.execute("BEGIN")  # one view of a file that another process may be making at this moment
         (application,) = self._database.execute("PRAGMA application_id").fetchone()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,12 +23,14 @@ def full(waiting: int, after: float) -> ApiError:
     return ApiError(429, message, code="queue_full", after=after)
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Admission:
-    """A request's place in the queue of its client: by priority, then by arrival.
+    """A request that is waiting or admitted.
 
     Attributes
     ----------
+    order : tuple of int
+        Its place among the requests of its client: by priority, then by arrival.
     tokens, texts : int
         What it may take: tokens of the cache, and texts that are generated side by side.
     admitted : Event
@@ -39,11 +40,11 @@ class Admission:
     """
 
     order: tuple[int, int]
-    client: str = field(compare=False)
-    tokens: int = field(compare=False)
-    texts: int = field(compare=False)
-    admitted: asyncio.Event = field(compare=False, default_factory=asyncio.Event)
-    used: int | None = field(compare=False, default=None)
+    client: str
+    tokens: int
+    texts: int
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
+    used: int | None = None
 
 
 class AdmissionControl:
@@ -69,13 +70,18 @@ class AdmissionControl:
 
     def __init__(self, tokens: int, texts: int, waiting: int) -> None:
         self.capacity, self.most_texts, self.most_waiting = tokens, texts, waiting
-        self.tokens = self.texts = self.running = self.waiting = 0
-        self._queues: dict[str, list[Admission]] = {}
+        self.tokens = self.texts = self.running = 0
+        self._queue: list[Admission] = []
         self.accounts: OrderedDict[str, int] = OrderedDict()
-        self._present: dict[str, int] = {}
+        self._present = Counter[str]()
         self._number = count()
         self._rate = 100.0  # a moving average of the tokens served a second
         self._last_end = time.monotonic()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        return len(self._queue)
 
     @asynccontextmanager
     async def admit(self, client: str, tokens: int, texts: int = 1, priority: int = 0) -> AsyncIterator[Admission]:
@@ -96,9 +102,7 @@ class AdmissionControl:
             finally:
                 self._end(admission)
         finally:
-            self._present[client] -= 1
-            if not self._present[client]:
-                del self._present[client]
+            self._present -= Counter([client])  # which also forgets a client without requests
             self._admit_next()
 
     def _arrive(self, client: str) -> None:
@@ -107,7 +111,7 @@ class AdmissionControl:
             accounts[client] = max(accounts.get(client, 0), min(accounts[other] for other in self._present))
         accounts.setdefault(client, 0)
         accounts.move_to_end(client)
-        self._present[client] = self._present.get(client, 0) + 1
+        self._present[client] += 1
         for other in list(accounts)[: max(0, len(accounts) - REMEMBERED)]:
             if other not in self._present:
                 del accounts[other]
@@ -118,24 +122,15 @@ class AdmissionControl:
             return
         if self.waiting >= self.most_waiting:
             raise full(self.waiting, self._retry_after())
-        heapq.heappush(self._queues.setdefault(admission.client, []), admission)
-        self.waiting += 1
+        self._queue.append(admission)
         try:
             await admission.admitted.wait()
         except BaseException:
             if admission.admitted.is_set():
                 self._end(admission)
             else:
-                self._remove(admission)
+                self._queue.remove(admission)
             raise
-
-    def _remove(self, admission: Admission) -> None:
-        queue = self._queues[admission.client]
-        queue.remove(admission)
-        heapq.heapify(queue)
-        self.waiting -= 1
-        if not queue:
-            del self._queues[admission.client]
 
     def _fits(self, admission: Admission) -> bool:
         if not self.running:
@@ -161,16 +156,16 @@ class AdmissionControl:
 
     def _admit_next(self) -> None:
         """Admit the next requests as long as there is room."""
-        while self._queues:
-            client = min(self._queues, key=lambda client: self.accounts[client])
-            admission = self._queues[client][0]
+        while self._queue:
+            client = min(self._queue, key=lambda one: self.accounts[one.client]).client
+            admission = min((one for one in self._queue if one.client == client), key=lambda one: one.order)
             if not self._fits(admission):
                 return
-            self._remove(admission)
+            self._queue.remove(admission)
             self._begin(admission)
             admission.admitted.set()
 
     def _retry_after(self) -> float:
         """Return the seconds until about half of the waiting requests will have been served."""
-        ahead = sum(admission.tokens for queue in self._queues.values() for admission in queue)
+        ahead = sum(admission.tokens for admission in self._queue)
         return min(60.0, max(1.0, ahead / 2 / max(self._rate, 1.0)))

@@ -138,7 +138,7 @@ class _FormRequest(Request):
 
     def __init__(self, form: Any, request: Request) -> None:
         super().__init__(request.scope, request.receive)
-        self._form_type = form
+        self._form_type: type[BaseModel] = form
 
     async def json(self) -> Any:
         body = await self.body()
@@ -147,5 +147,4 @@ class _FormRequest(Request):
         return await asyncio.get_running_loop().run_in_executor(_PARSER, self._parse, body)
 
     def _parse(self, body: bytes) -> BaseModel:
-        form: BaseModel = validate(self._form_type, parse_json(body))
-        return form
+        return validate(self._form_type, parse_json(body))

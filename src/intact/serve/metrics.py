@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intact.serve.models import Models
+from intact.serve.models import Models, Served
 
 _ACCESS = logging.getLogger("intact.serve.access")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -51,12 +51,13 @@ class Metrics:
         """Yield the metrics of the models."""
         served = self._models.served.values()
         engines = [(one.name, one.model.engine) for one in served if one.model]
-        running = [((one.name,), one.admission.running) for one in served]
-        yield _family("intact_requests_running", "Requests that are being worked on.", running)
-        waiting = [((one.name,), one.admission.waiting) for one in served]
-        yield _family("intact_requests_waiting", "Requests that wait for their turn.", waiting)
-        loaded = [((one.name,), one.model is not None) for one in served]
-        yield _family("intact_model_loaded", "Whether a model is in memory.", loaded)
+        gauges: dict[str, tuple[str, Callable[[Served], float]]] = {
+            "intact_requests_running": ("Requests that are being worked on.", lambda one: one.admission.running),
+            "intact_requests_waiting": ("Requests that wait for their turn.", lambda one: one.admission.waiting),
+            "intact_model_loaded": ("Whether a model is in memory.", lambda one: one.model is not None),
+        }
+        for name, (text, read) in gauges.items():
+            yield _family(name, text, [((one.name,), read(one)) for one in served])
         yield GaugeMetricFamily("intact_tasks", "Tasks of the event loop.", _tasks())
         pages = [((name, "held"), engine.held) for name, engine in engines]
         pages += [((name, "idle"), engine.index.idle) for name, engine in engines]

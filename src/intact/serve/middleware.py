@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intact.serve.errors import ApiError
 from intact.serve.replies import error_reply
-from intact.serve.settings import ServerSettings
+from intact.serve.settings import ServerSettings, address_of
 
 PUBLIC = ("/", "/health", "/ready", "/page/")
 """Paths that need no key: the page asks for one, and monitors learn nothing but that the server runs."""
@@ -79,7 +78,7 @@ class SecurityMiddleware:
 
     def _check_host(self, headers: Headers) -> None:
         name = _hostname(headers.get("host", ""))
-        if name not in self._hosts and not _is_address(name):
+        if name not in self._hosts and address_of(name) is None:
             message = f"this server is not {name!r:.100}; start it with --allow-host to add a name"
             raise ApiError(403, message, code="host_not_allowed")
 
@@ -162,11 +161,3 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

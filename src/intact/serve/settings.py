@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intact.errors import ParameterError
+from intact.files import read_text
 from intact.tools.sandbox.protection import requested
 
 
@@ -89,12 +90,18 @@ class ServerSettings:
             )
 
 
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is; None if it is a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    address = address_of(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
@@ -105,10 +112,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     ParameterError
         If the file cannot be read, or has none.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} cannot be read: {error}") from error
+    lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if not keys:
         raise ParameterError(f"{path} has no API key; expected one a line")
