@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from intact.errors import ParameterError
 from intact.exact import exp, weight
 from intact.reason.aggregate.mixture import Mixture, fit
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 class Pruned(NamedTuple):

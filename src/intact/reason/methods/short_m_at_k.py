@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from intact.errors import ParameterError
-from intact.reason import Extend, Part, Problem, Race, Steps, method
+from intact.reason import Extend, Part, Problem, Race, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count
-from intact.reason.problem import State
 
 
 def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
