@@ -20,7 +20,7 @@ from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.values import unbounded
 from intact.run_receipts.versions import versions_of_all
-from intact.score.scorers import SCORERS, scorers
+from intact.score.scorers import SCORERS
 from intact.score.scorers.value import ValueScorer
 from intact.score.value.head import ValueHead
 
@@ -73,7 +73,7 @@ class SealedServices(Services, ABC):
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
             )
-        if kind in SCORERS and kind not in scorers():
+        if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
                 "verifiers have only those of this package"
