@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
-from intact.reason.backends.base import Backend, Generation
+from intact.reason.backends.base import Backend
 from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
@@ -165,18 +165,6 @@ class Execution:
     def own(self, key: bytes) -> bytes:
         """Return the key of a request that only this very job shares."""
         return key_of("timed", self.root.key.hex(), key.hex())
-
-    def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:
-        """Have a back end write texts, and call `done` with each."""
-        self.driver.start(self, backend, generations, done)
-
-    def cancel(self, backend: Backend, generation: Generation) -> None:
-        """End a text that is being written."""
-        backend.cancel([generation])
-
-    def run(self, request: RunProgram, done: Callable[[Any], None]) -> None:
-        """Run a program in the sandbox."""
-        self.driver.run_code(self, request, done)
 
     # The generator's side
 

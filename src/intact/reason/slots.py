@@ -218,13 +218,13 @@ class WritingSlot(Slot):
         if self.execution.driver.watch is not None:
             for generation in generations:
                 self.execution.driver.watch("begin", begun(generation))
-        self.execution.start(going[0].backend, generations, self._wrote)
+        self.execution.driver.start(self.execution, going[0].backend, generations, self._wrote)
 
     def time_out(self) -> None:  # noqa: D102
         self._timed_out = True
         for generation, writing in self._running.items():
             if generation.written is None:
-                self.execution.cancel(writing.backend, generation)
+                writing.backend.cancel([generation])
 
     def _wrote(self, generation: Generation) -> None:
         assert generation.written is not None
@@ -396,7 +396,7 @@ class RunSlot(Slot):
             self._finish(Outcome(**found))
         else:
             execution.note(self._key)
-            execution.run(request, self._ran)
+            execution.driver.run_code(execution, request, self._ran)
         return True
 
     def time_out(self) -> None:  # noqa: D102
