@@ -89,13 +89,9 @@ class Execution:
 
     # What slots use
 
-    def backend(self, model: str) -> Backend:
-        """Find the back end of a model by its name, the first where the name is empty."""
-        return self.driver.model(self, model)
-
     def writing(self, request: Extend) -> Writing:
         """Resolve what an extension leaves open, and give it its place in the tree."""
-        backend = self.backend(request.model)
+        backend = self.driver.model(self, request.model)
         fields: dict[str, Any] = (
             {"max_tokens": MAX_TOKENS, "stop": ()} | dict(self.sampling) | {"seed": self.problem.seed}
         )
@@ -126,7 +122,7 @@ class Execution:
             return state
 
         def readable(piece: Piece) -> Piece:
-            if piece.model is None or self.backend(piece.model).vocabulary == backend.vocabulary:
+            if piece.model is None or self.driver.model(self, piece.model).vocabulary == backend.vocabulary:
                 return piece
             return Piece(piece.text, model=piece.model, special=False)
 
@@ -296,7 +292,7 @@ class Execution:
             if parameter.names == "scorer":
                 self._scorer(value)
             elif parameter.names == "model":
-                self.backend(value)
+                self.driver.model(self, value)
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
@@ -33,9 +32,7 @@ from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import ValueScorer
 from intact.text.template import DEFAULT_NOW
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools.sandbox import Outcome
 
 
 class ReplayBackend(NativeBackend):
@@ -180,8 +177,6 @@ class Replayer(SealedServices):
         entry = self._claims.ran.get(key)
         if entry is None:
             raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
-        from intact.tools.sandbox import Outcome
-
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
 

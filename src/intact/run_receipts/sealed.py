@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.problem import Branch, Result
@@ -23,9 +23,7 @@ from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers import SCORERS
 from intact.score.scorers.value import ValueScorer
 from intact.score.value.head import ValueHead
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools.sandbox import Outcome
 
 INEXACT: Final = ("reward",)
 """Scorers whose numbers differ elsewhere: Transformers adds floats in an order of its own."""
