@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
 from intact.engine.request import Event, Finish
 from intact.errors import IntactError
+from intact.files import sha256_of
 from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
 from intact.numerics.sampling import branch_key
@@ -83,10 +85,7 @@ class TokenizerBackend:
 
     def tokens_of(self, state: State) -> list[int]:
         """The tokens of a prompt and all that follows."""
-        tokens = list(self._tokens(state.prompt))
-        for piece in state.pieces:
-            tokens += self._tokens(piece)
-        return tokens
+        return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
         """The likeliest tokens at each place by their texts."""
@@ -160,13 +159,9 @@ class TokenizerBackend:
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """The text of new tokens: of a character that two pieces share, the second has all."""
-        before: list[int] = []
-        for piece in reversed(state.pieces):
-            if not piece.tokens:
-                break
-            before = [*piece.tokens, *before]
+        before = list(takewhile(lambda piece: piece.tokens, reversed(state.pieces)))
         stream, size = self.tokenizer.stream(), self.tokenizer.size
-        for token in before:
+        for token in chain.from_iterable(piece.tokens for piece in reversed(before)):
             if token < size:
                 stream.push(token)
         text = "".join([stream.push(token) for token in tokens if token < size])
@@ -403,8 +398,5 @@ def _visible(end: int, window: int) -> int:
 def digest_of(path: Path) -> str:
     """SHA-256 of a model's file, or of all that lies in its folder."""
     files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    digests = [sha256_of(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
