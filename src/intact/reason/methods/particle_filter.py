@@ -65,6 +65,6 @@ def particle_filter(
             for i, (state, reward) in zip(pool, chosen, strict=True):
                 states[i], rewards[i] = state, reward
     except SpentError as spent:
-        return settle(problem, states, rewards, "best", spent)
+        return settle(problem, states, rewards, "best", [spent])
     best = max(range(n), key=lambda i: (rewards[i], -i))
     return take(problem, states[best], rewards=rewards)
