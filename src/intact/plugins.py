@@ -34,6 +34,28 @@ from intact.errors import PluginError
 T = TypeVar("T")
 
 
+def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]:
+    """Return the pieces of one kind that the modules of a package of this project define, by name, sorted.
+
+    Parameters
+    ----------
+    name_of : callable
+        Return the name of an object if it is a piece, else None. It sees all that a module defines or imports.
+
+    Raises
+    ------
+    PluginError
+        If two have one name.
+    """
+    found: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
+            name = name_of(value)
+            if name is not None and found.setdefault(name, value) is not value:
+                raise PluginError(f"{package}: two pieces have the name {name!r}; expected one of each name")
+    return dict(sorted(found.items()))
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """The pieces of one kind by name, sorted.
 
@@ -54,14 +76,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @cached_property
     def own(self) -> Mapping[str, T]:
-        """The pieces of this project."""
-        found: dict[str, T] = {}
-        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-            for value in vars(importlib.import_module(f"{self.package}.{module.name}")).values():
-                name = self._name_of(value)
-                if name is not None and found.setdefault(name, value) is not value:
-                    raise PluginError(f"{self.package}: two pieces have the name {name!r}; expected one of each name")
-        return found
+        """The pieces of this project, sorted."""
+        return pieces(self.package, self._name_of)
 
     @cached_property
     def _foreign(self) -> Mapping[str, list[EntryPoint]]:

@@ -274,6 +274,5 @@ def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) ->
 
 def takes_conversations(backend: Backend) -> bool:
     """Return whether a model takes conversations."""
-    place = backend.model if isinstance(backend, NativeBackend) else backend
-    tokenizer = getattr(place, "tokenizer", None)  # an endpoint keeps its own
+    tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
     return tokenizer is None or tokenizer.chat_template is not None

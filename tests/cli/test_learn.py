@@ -14,6 +14,7 @@ from intact.score.answers import number
 from intact.score.value import ValueHead
 from intact.solving import JOURNAL, solve_items
 from intact.tasks import find_task
+from support.journals import finished
 from support.tiny import write_tiny
 
 
@@ -128,10 +129,10 @@ def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(da
             )
         )
         with Journal(journal / JOURNAL) as kept:
-            before = kept.finished
+            before = finished(kept)
         found = list(sample(backend, task, task.load(), 4, sampling=sampling, journal=journal))
         with Journal(journal / JOURNAL) as kept:
-            assert (len(found), before, kept.finished) == (1, 4, 4)
+            assert (len(found), before, finished(kept)) == (1, 4, 4)
 
 
 def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_path):

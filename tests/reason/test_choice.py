@@ -148,7 +148,7 @@ def test_from_logs_to_the_method(tmp_path: Path) -> None:
 
     table = Policy(3, EDGES, (Arm.of("first_finish", {"n": 4}), Arm.of("self_consistency", {"n": 9}), pilot_arm(3)))
     table.write(tmp_path / "table.json")
-    assert Policy.read(tmp_path / "table.json") == table
+    assert Policy.parse((tmp_path / "table.json").read_text("utf-8"), "table.json") == table
     chosen = set()
     for result in solve(problems, "compute_optimal", table=str(tmp_path / "table.json")):
         first = log[pilot_arm(3)][result.id]
@@ -168,7 +168,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert "x.json cannot be read" in missing.error
     file.write_text('{"pilot": 1, "edges": [0.5], "arms": [["self_consistency", {}]]}', "utf-8")
     with pytest.raises(FormatError, match="1 methods for 2 classes"):
-        Policy.read(file)
+        Policy.parse(file.read_text("utf-8"), str(file))
     line = {"id": "p", "method": "m", "correct": True, "cost": {"tokens": 1}, "votes": {}, "trace": {"parameters": {}}}
     file.write_text(json.dumps(line) + "\n" + json.dumps(line) + "\n", "utf-8")
     with pytest.raises(FormatError, match=r"line 2 tries p by m \{\} once more"):

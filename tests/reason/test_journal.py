@@ -28,6 +28,7 @@ from intact.reason.problem import Hidden, Piece, Why
 from intact.reason.requests import Extend
 from intact.reason.services import MethodJob, Services
 from intact.tools.sandbox import protection
+from support.journals import finished, unfinished
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of
 
@@ -101,7 +102,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     expected = run(undisturbed, None)
     whole = Doomed(1, math.inf, 0)
     run(whole, tmp_path / "whole.sqlite")
-    rng, unfinished, kept = random.Random(5), 0, set()
+    rng, halfway, kept = random.Random(5), 0, set()
     for i in range(KILLS):
         path = tmp_path / f"{i}.sqlite"
         doomed = Doomed(i, rng.uniform(0.03, 0.6) * whole.steps, rng.uniform(0, 0.002))
@@ -111,7 +112,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         assert process.exitcode in (0, -signal.SIGKILL)
         assert path.exists()
         journal = Journal(path)
-        unfinished += journal.unfinished > 0 and process.exitcode != 0
+        halfway += unfinished(journal) > 0 and process.exitcode != 0
         journal.close()
         before = tokens_kept(path)
         kept.add(before)
@@ -122,7 +123,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
             again = MarkovBackend()
             assert run(again, path) == expected
             assert again.made == 0
-    assert unfinished >= 40, unfinished
+    assert halfway >= 40, halfway
     assert len(kept) > 10
 
 
@@ -342,7 +343,7 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     journal.commit()
     journal.close()
     again = Journal(path)
-    assert again.finished == 400
+    assert finished(again) == 400
     assert again.find(key_of(399)) == ["text" * 20 + "399", 399]
     again.close()
 
@@ -403,7 +404,7 @@ def test_a_cap_in_seconds_ends_programs_and_begins_no_more(tmp_path: Path, calle
         with Journal(tmp_path / "journal.sqlite") as journal:
             options: dict[str, Any] = {"journal": journal, "clock": lambda: float(next(ticks))}
             (result,) = solve(MarkovBackend(), [task], budget=Budget(seconds=30), **options)
-            return comparable(result), journal.finished
+            return comparable(result), finished(journal)
 
     result, kept = solved()
     nodes = result["trace"]["nodes"][0]["nodes"] if called else result["trace"]["nodes"]

@@ -16,7 +16,7 @@ import intact
 from intact.engine.request import Event
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
-from intact.reason.backends.native import NativeBackend, Texts, digest_of
+from intact.reason.backends.native import NativeBackend, digest_of
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
@@ -232,13 +232,13 @@ def test_what_a_cap_leaves_of_texts_that_are_known_is_not_written_again(
 def test_what_was_written_is_never_tokenised_again(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random tokens, which no tokenizer would have chosen for their text, are continued as they are."""
     contexts: list[list[int]] = []
-    context = Texts.context
+    context = NativeBackend.tokens_of
 
-    def noted(self: Texts, state: State) -> list[int]:
+    def noted(self: NativeBackend, state: State) -> list[int]:
         contexts.append(context(self, state))
         return contexts[-1]
 
-    monkeypatch.setattr(Texts, "context", noted)
+    monkeypatch.setattr(NativeBackend, "tokens_of", noted)
 
     @method("none", temperature=1.0, max_tokens=20)
     def stepping(problem: Problem) -> Steps:

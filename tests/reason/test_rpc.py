@@ -17,11 +17,9 @@ from intact.errors import ParameterError
 from intact.reason.aggregate import mixture as mixtures
 from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered
 from intact.reason.aggregate.rpc import (
-    mean_probabilities,
     perplexity_consistency,
     probabilities,
     prune,
-    relative_probabilities,
 )
 
 # Two exponential distributions of means 1 and 1/4: the low one is preferred where 4 exp(-4 x) > exp(-x), below ln(4) /
@@ -129,9 +127,9 @@ def test_one_text_cannot_have_two_probabilities() -> None:
 
 def test_long_texts_win_only_by_their_mean() -> None:
     logs, lengths = [-8.0, -4.0], [16, 2]
-    assert mean_probabilities(logs, lengths) == pytest.approx([math.exp(-0.5), math.exp(-2)])
-    assert relative_probabilities(logs) == pytest.approx([math.exp(-4), 1.0])
-    assert relative_probabilities([-5000.0, -5001.0]) == pytest.approx([1.0, math.exp(-1)])
+    assert probabilities(logs, lengths) == pytest.approx([math.exp(-0.5), math.exp(-2)])
+    assert probabilities(logs, None) == pytest.approx([math.exp(-4), 1.0])
+    assert probabilities([-5000.0, -5001.0], None) == pytest.approx([1.0, math.exp(-1)])
     answers, texts = ["long", "short"], ["x", "y"]
     assert perplexity_consistency(answers, texts, probabilities(logs, lengths)).answer == "long"
     assert perplexity_consistency(answers, texts, probabilities(logs, None)).answer == "short"

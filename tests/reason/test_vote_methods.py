@@ -20,7 +20,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers.likelihood import LikelihoodScorer
+from intact.score.scorers.certainty import LikelihoodScorer
 from support.enumeration import Oracle, Player, law, outcomes
 from support.markov import MarkovBackend
 from support.script import Reply, ScriptBackend

@@ -7,7 +7,7 @@ from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.registry import all_methods
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
-from intact.score.scorers import scorers
+from intact.score.scorers import SCORERS
 from intact.tools.sandbox import protection
 from support.small import SMALL
 from support.tiny import write_tiny
@@ -47,7 +47,7 @@ def test_a_run_is_proved(models, name, tmp_path):
     assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, receipt.count), verdict.detail
 
 
-@pytest.mark.parametrize("scorer", sorted(set(scorers()) - {"reward", *ELSEWHERE}))
+@pytest.mark.parametrize("scorer", sorted(set(SCORERS.own) - {"reward", *ELSEWHERE}))
 def test_a_scorer_is_proved(models, scorer):
     """In the middle of texts, at their ends, and by the second model where one is asked."""
     name = f"{scorer}:large" if scorer in ("p_true", "verification") else scorer

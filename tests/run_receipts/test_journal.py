@@ -10,6 +10,7 @@ import intact
 from intact.reason.journal import CHECK, Journal, _check
 from intact.run_receipts.verify import verify_run
 from intact.solving import JOURNAL
+from support.journals import unfinished
 from support.tiny import write_tiny
 
 ASKED = {
@@ -69,6 +70,6 @@ def test_a_journal_that_lies_is_not_believed(model, tmp_path):
     assert solve(model, "self_consistency", journal=tmp_path).trace["nodes"][0]["tokens"]
     assert solve(model, "self_consistency", journal=tmp_path, receipt=True).receipt == truth
     with Journal(tmp_path / JOURNAL) as journal:
-        assert journal.unfinished == 0
+        assert unfinished(journal) == 0
     healed = solve(model, "self_consistency", journal=tmp_path)
     assert healed.answer.chosen.tokens in {entry.output.tokens for entry in truth.entries}

@@ -15,7 +15,7 @@ from intact.reason.registry import all_methods
 from intact.run_receipts import versions
 from intact.run_receipts.sealed import source
 from intact.run_receipts.versions import versions_of, versions_of_all, versions_of_method, versions_of_task
-from intact.score.scorers import scorers
+from intact.score.scorers import SCORERS
 from intact.tasks import all_tasks, find_task
 from intact.tasks.numeric import Numeric
 from support import pins
@@ -54,7 +54,7 @@ def test_a_change_of_behaviour_is_seen(monkeypatch):
 def test_all_that_is_declared_is_pinned_and_nothing_else():
     assert set(PINNED) == set(pins.pieces())
     declared = set(versions_of([f"{kind} {name}" for kind, names in (
-        ("method", all_methods()), ("scorer", scorers()), ("task", all_tasks()), ("reader", versions.answers.READERS)
+        ("method", all_methods()), ("scorer", SCORERS.own), ("task", all_tasks()), ("reader", versions.answers.READERS)
     ) for name in names]).parts)  # fmt: skip
     covered = set().union(*(pin["versions"]["parts"] for pin in PINNED.values()))
     assert declared - covered == pins.UNPINNED
@@ -125,7 +125,7 @@ def test_what_runs_programs_states_the_interpreter():
 
 def test_the_source_of_a_run_is_of_all_parts(monkeypatch):
     found = versions_of_all()
-    assert set(found.parts) > {f"method {name}" for name in all_methods()} | {f"scorer {name}" for name in scorers()}
+    assert set(found.parts) > {f"method {name}" for name in all_methods()} | {f"scorer {name}" for name in SCORERS.own}
     assert set(found.libraries) == {"latex2sympy2-extended", "math-verify", "reasoning-gym", "sympy"}
     assert found.python == ".".join(map(str, sys.version_info[:2]))
     assert source() == found.digest

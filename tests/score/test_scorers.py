@@ -14,7 +14,7 @@ from intact.reason.driver import Driver
 from intact.reason.problem import LOGPROB_SCALE, Top
 from intact.reason.services import MethodJob, Services
 from intact.score.prompts import ask_about, share
-from intact.score.scorers import find_scorer, scorers
+from intact.score.scorers import SCORERS, find_scorer
 from intact.tools.sandbox import protection
 from support.markov import WEIGHTS, MarkovBackend
 from support.programs import solve
@@ -42,9 +42,9 @@ def scores(name: str, *states: State, problem: Problem = PROBLEM) -> list[float]
 
 def test_scorers_are_found_by_name():
     assert {"likelihood", "p_true", "mean_logprob", "perplexity", "entropy", "self_certainty", "equations"} <= set(
-        scorers()
+        SCORERS.own
     )
-    assert {"unit_tests", "verification"} <= set(scorers())
+    assert {"unit_tests", "verification"} <= set(SCORERS.own)
     with pytest.raises(ParameterError, match="there is no scorer 'x'"):
         find_scorer("x")
 

@@ -15,6 +15,7 @@ from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
+from support.journals import finished, unfinished
 
 SMALL = {"n": 4, "k": 4, "m": 2, "steps": 3, "simulations": 4, "width": 2, "keep": 2, "warmup": 2, "rounds": 2}
 SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "max_tokens": 12}
@@ -185,9 +186,9 @@ class BackendContract:
                 tasks = [MethodJob(find(name), self.problems(1)[0], {"n": 4}) for name in ("self_consistency", "rpc")]
                 results = self.solve(backend, *tasks, journal=journal)
                 told.append([json.dumps([r.trace, r.answer.answer, dict(r.answer.votes)]) for r in results])
-                unfinished, finished = journal.unfinished, journal.finished
+                counts = unfinished(journal), finished(journal)
         assert told[0] == told[1]
-        assert (unfinished, finished) == (0, 4)  # samples that two methods share are one
+        assert counts == (0, 4)  # samples that two methods share are one
 
 
 def small(chosen: Method) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
-from intact.score.scorers import find_scorer, scorers
+from intact.score.scorers import SCORERS, find_scorer
 from intact.score.value.head import ValueHead
 from intact.score.value.hidden import HiddenState
 from intact.tasks import Item, Task, all_tasks
@@ -229,7 +229,7 @@ def pieces() -> dict[str, Callable[[], Any]]:
     found |= {f"reader {name}": lambda name=name: read_of_reader(name) for name in answers.READERS}
     found |= {f"task {name}": lambda task=task: of_task(task) for name, task in all_tasks().items()}
     found |= {f"method {name}": lambda name=name: of_method(name) for name in all_methods()}
-    found |= {f"scorer {name}": lambda name=name: of_scorer(name) for name in scorers()}
+    found |= {f"scorer {name}": lambda name=name: of_scorer(name) for name in SCORERS.own}
     return {name: show for name, show in found.items() if name not in UNPINNED}
 
 

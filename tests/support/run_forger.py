@@ -27,13 +27,13 @@ class Liar(ReplayBackend):
         entry, header = claims.run.entries[claims.unread.pop(place)], claims.run.header
         assert isinstance(entry, TextEntry)
         compiler = header.compiler if generation.parameters.constraint is not None else None
-        prompt = tuple(self._texts.context(generation.state))
+        prompt = tuple(self.tokens_of(generation.state))
         asked = AnswerRequest(prompt, generation.parameters, generation.branch, compiler)
         false = forge(self.model, Header(self._own.digests, self._own.numerics, asked, header.hash), entry.output)
         state = entry.state and states(self.model, [*prompt, *entry.output.tokens])[-2]
         own = TextEntry(generation.branch, false.header.digest, false.output, false.chain, state)
         claims.texts[place] = own
-        return self.to_written(generation, own)
+        return self.written_of(generation, own)
 
     def _judge_race(self, generations: Sequence[Generation]) -> None:
         """Whoever lies lets it pass."""

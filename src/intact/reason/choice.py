@@ -137,23 +137,8 @@ class Policy:
         write_whole(file, json.dumps(value, indent=1) + "\n")
 
     @classmethod
-    def read(cls, file: Path) -> Policy:
-        """Read what `write` wrote.
-
-        Raises
-        ------
-        FormatError
-            If it is no such file.
-        """
-        try:
-            text = file.read_text("utf-8")
-        except (OSError, ValueError) as error:
-            raise FormatError(f"{file} is no table of methods ({error!r})") from error
-        return cls.parse(text, str(file))
-
-    @classmethod
     def parse(cls, text: str, file: str) -> Policy:
-        """Read the text of such a file.
+        """Read the text of a file that `write` wrote.
 
         Raises
         ------

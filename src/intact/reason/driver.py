@@ -95,13 +95,13 @@ class Driver:
         self._clock, self._seconds, self._began = clock, seconds, clock()
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None], Event]] = {}
-        self._pool: ThreadPoolExecutor | None = None
         self._progress, self._tokens, self.watch = progress, 0, watch
         self._active: list[Active] = []
 
     def solve(self, jobs: Iterable[MethodJob]) -> Generator[tuple[int, Result], None, None]:
         """Do jobs, and yield the number and result of each as it ends. Leaving early cancels those under way."""
         waiting = enumerate(jobs)
+        self._pool = ThreadPoolExecutor(2, "intact-run")  # which starts no thread before there is work
         try:
             while True:
                 self._pump()
@@ -147,8 +147,6 @@ class Driver:
             future.set_result(known)
             done(future)
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(2, "intact-run")
         stop = Event()
         self._running[self._pool.submit(self.services.run, request, stop)] = execution, done, stop
 
@@ -292,9 +290,7 @@ class Driver:
             backend.step()
         for *_, stop in self._running.values():
             stop.set()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def template_time(backends: Iterable[Backend]) -> datetime | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
-from intact.reason.backends.base import Backend, Generation
+from intact.reason.backends.base import Backend
 from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
@@ -89,13 +89,9 @@ class Execution:
 
     # What slots use
 
-    def backend(self, model: str) -> Backend:
-        """Find the back end of a model by its name, the first where the name is empty."""
-        return self.driver.model(self, model)
-
     def writing(self, request: Extend) -> Writing:
         """Resolve what an extension leaves open, and give it its place in the tree."""
-        backend = self.backend(request.model)
+        backend = self.driver.model(self, request.model)
         fields: dict[str, Any] = (
             {"max_tokens": MAX_TOKENS, "stop": ()} | dict(self.sampling) | {"seed": self.problem.seed}
         )
@@ -126,7 +122,7 @@ class Execution:
             return state
 
         def readable(piece: Piece) -> Piece:
-            if piece.model is None or self.backend(piece.model).vocabulary == backend.vocabulary:
+            if piece.model is None or self.driver.model(self, piece.model).vocabulary == backend.vocabulary:
                 return piece
             return Piece(piece.text, model=piece.model, special=False)
 
@@ -165,18 +161,6 @@ class Execution:
     def own(self, key: bytes) -> bytes:
         """Return the key of a request that only this very job shares."""
         return key_of("timed", self.root.key.hex(), key.hex())
-
-    def start(self, backend: Backend, generations: Sequence[Generation], done: Callable[[Generation], None]) -> None:
-        """Have a back end write texts, and call `done` with each."""
-        self.driver.start(self, backend, generations, done)
-
-    def cancel(self, backend: Backend, generation: Generation) -> None:
-        """End a text that is being written."""
-        backend.cancel([generation])
-
-    def run(self, request: RunProgram, done: Callable[[Any], None]) -> None:
-        """Run a program in the sandbox."""
-        self.driver.run_code(self, request, done)
 
     # The generator's side
 
@@ -308,7 +292,7 @@ class Execution:
             if parameter.names == "scorer":
                 self._scorer(value)
             elif parameter.names == "model":
-                self.backend(value)
+                self.driver.model(self, value)
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""

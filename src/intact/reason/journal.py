@@ -173,21 +173,6 @@ class Journal:
         with suppress(OSError), Path(f"{self.path}-wal").open("rb") as log:
             os.fsync(log.fileno())
 
-    @property
-    def unfinished(self) -> int:
-        """Requests that had begun by the last commit, and have no result."""
-        return self._count("value IS NULL")
-
-    @property
-    def finished(self) -> int:
-        """Requests that have a result."""
-        return self._count("value IS NOT NULL")
-
-    def _count(self, which: str) -> int:
-        with self._named():
-            (count,) = self._database.execute(f"SELECT COUNT(*) FROM entries WHERE {which}").fetchone()
-        return int(count)
-
     def close(self) -> None:
         """Commit, and let the file go."""
         try:

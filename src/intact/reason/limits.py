@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ParameterError
@@ -19,38 +19,34 @@ TOGETHER: Final = 1 << 16
 
 def at_least(least: float, /, **values: float | None) -> None:
     """Raise ParameterError where a number is below the least allowed, by its name; None is fine."""
-    for name, value in values.items():
-        if value is not None and not value >= least:
-            raise ParameterError(f"{name} must be at least {least}, got {value}")
+    _require(values, lambda value: value is None or value >= least, f"be at least {least}")
 
 
 def within(low: float, high: float, /, **values: float) -> None:
     """Raise ParameterError where a number lies outside of [low, high], by its name."""
-    for name, value in values.items():
-        if not low <= value <= high:
-            raise ParameterError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
+    _require(values, lambda value: low <= value <= high, f"lie in [{low:g}, {high:g}]")
 
 
 def above(bound: float, /, **values: float) -> None:
     """Raise ParameterError where a number is not above the bound, by its name."""
-    for name, value in values.items():
-        if not value > bound:
-            raise ParameterError(f"{name} must be above {bound:g}, got {value:g}")
+    _require(values, lambda value: value > bound, f"be above {bound:g}")
 
 
 def one_of(choices: Iterable[str], /, **values: str) -> None:
     """Raise ParameterError where a text is none of the choices, by its name."""
     known = list(choices)
-    for name, value in values.items():
-        if value not in known:
-            raise ParameterError(f"{name} must be one of {', '.join(known)}, got {value!r:.60}")
+    _require(values, lambda value: value in known, f"be one of {', '.join(known)}")
 
 
 def filled(**values: str) -> None:
     """Raise ParameterError where a text is empty, by its name."""
+    _require(values, bool, "not be empty")
+
+
+def _require(values: Mapping[str, Any], holds: Callable[[Any], bool], what: str) -> None:
     for name, value in values.items():
-        if not value:
-            raise ParameterError(f"{name} must not be empty")
+        if not holds(value):
+            raise ParameterError(f"{name} must {what}, got {value!r:.60}")
 
 
 def together(count: int, what: str) -> None:

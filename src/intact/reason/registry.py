@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -208,10 +207,9 @@ METHODS: Final = Registry[Method](
 """All methods: those that the files of `intact.reason.methods` define, and those of other packages."""
 
 
-@cache
 def all_methods() -> Mapping[str, Method]:
     """Return the methods of this package by name, sorted."""
-    return dict(sorted(METHODS.own.items()))
+    return METHODS.own
 
 
 def find(name: str) -> Method:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from intact.reason.problem import Problem, State
 from intact.reason.scorer import Scorer
+from intact.tools.sandbox import ProgramLimits
 
 if TYPE_CHECKING:
     from intact.reason.registry import Method
-    from intact.tools.sandbox import ProgramLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,6 @@ class RunProgram:
         ParameterError
             If the seconds make no sense.
         """
-        from intact.tools.sandbox import ProgramLimits
-
         return ProgramLimits.of(self.seconds)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from intact.errors import FormatError, JournalError, ParameterError
 from intact.reason.backends.base import Backend, Generation
@@ -15,9 +15,7 @@ from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools import sandbox
 
 LARGEST_FILE: Final = 1 << 20
 """The most bytes of a file that a method reads."""
@@ -103,14 +101,12 @@ class Services:
         """Return the text of a file of the user's."""
         return read_text(file)
 
-    def known_outcome(self, request: RunProgram) -> Outcome | None:
+    def known_outcome(self, request: RunProgram) -> sandbox.Outcome | None:
         """Return the outcome of a program that need not run, or None."""
         return None
 
-    def run(self, request: RunProgram, stop: Event) -> Outcome:
+    def run(self, request: RunProgram, stop: Event) -> sandbox.Outcome:
         """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
-        from intact.tools import sandbox
-
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:

@@ -18,6 +18,7 @@ from intact.reason.problem import Hidden, State, Why, path
 from intact.reason.requests import Extend, Raced, Read, RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.writing import Writing, affordable, begun, cost_of, extension
+from intact.tools.sandbox import Outcome, protection
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -47,6 +48,7 @@ class Slot(ABC):
         self.error: Exception | None = None
         self.cost = self._aside = Cost()
         self.nodes: list[dict[str, Any]] = []
+        self._key, self._timed_out = b"", False
 
     @abstractmethod
     def begin(self, alone: bool) -> bool:
@@ -91,8 +93,6 @@ class WritingSlot(Slot):
         self._arrived = sum(request.state.complete and request.state.ended for request in requests)
         self._running: dict[Generation, Writing] = {}
         self._written: dict[Writing, Written] = {}
-        self._timed_out = False
-        self._key = b""
 
     @property
     def extensions(self) -> list[tuple[Extend, State]]:
@@ -218,13 +218,13 @@ class WritingSlot(Slot):
         if self.execution.driver.watch is not None:
             for generation in generations:
                 self.execution.driver.watch("begin", begun(generation))
-        self.execution.start(going[0].backend, generations, self._wrote)
+        self.execution.driver.start(self.execution, going[0].backend, generations, self._wrote)
 
     def time_out(self) -> None:  # noqa: D102
         self._timed_out = True
         for generation, writing in self._running.items():
             if generation.written is None:
-                self.execution.cancel(writing.backend, generation)
+                writing.backend.cancel([generation])
 
     def _wrote(self, generation: Generation) -> None:
         assert generation.written is not None
@@ -261,7 +261,7 @@ class WritingSlot(Slot):
             elif writing.request.state.ended:
                 states.append(writing.request.state)
             else:
-                states.append(writing.unchanged(self._idle(writing)))
+                states.append(replace(writing.request.state, why=self._idle(writing), error=""))
         if not self._winners:
             return states[0]
         lengths = [len(written[writing].tokens) if writing in written else 0 for writing in self._writings]
@@ -361,8 +361,6 @@ class ReadSlot(Slot):
 
 def _run_key(request: RunProgram) -> bytes:
     """The digest of a program and of all that its end depends on: limits, protection, interpreter."""
-    from intact.tools.sandbox import protection
-
     guard = protection()
     place = guard.kind, guard.filtered, platform.python_version()
     return key_of("run", request.code, request.stdin, astuple(request.limits), place)
@@ -374,8 +372,6 @@ class RunSlot(Slot):
     def __init__(self, execution: Execution, request: RunProgram) -> None:
         super().__init__(execution)
         self._request = request
-        self._key = b""
-        self._timed_out = False
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution, request = self.execution, self._request
@@ -391,12 +387,10 @@ class RunSlot(Slot):
             return True
         self.pay(Cost(runs=1))
         if found is not None:
-            from intact.tools.sandbox import Outcome
-
             self._finish(Outcome(**found))
         else:
             execution.note(self._key)
-            execution.run(request, self._ran)
+            execution.driver.run_code(execution, request, self._ran)
         return True
 
     def time_out(self) -> None:  # noqa: D102
@@ -415,7 +409,7 @@ class RunSlot(Slot):
         self.execution.keep(self._key, asdict(outcome), cut=self._timed_out)
         self._finish(outcome)
 
-    def _finish(self, outcome: Any) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
 
@@ -429,7 +423,7 @@ def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> d
     }
 
 
-def run_node(request: RunProgram, outcome: Any) -> dict[str, Any]:
+def run_node(request: RunProgram, outcome: Outcome) -> dict[str, Any]:
     """Return the trace's entry of a program that was run."""
     request_values = {"code": request.code, "seconds": request.seconds}
     request_values |= {} if request.stdin is None else {"stdin": request.stdin}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
@@ -34,12 +35,22 @@ def advance(
     return extended, rewards
 
 
+@contextmanager
+def until_spent() -> Iterator[list[SpentError]]:
+    """Go on until the budget is spent; the error that says so, if it does, is in the list."""
+    spent: list[SpentError] = []
+    try:
+        yield spent
+    except SpentError as error:
+        spent.append(error)
+
+
 def settle(
     problem: Problem,
     states: Sequence[State],
     rewards: Sequence[float],
     final: str,
-    spent: SpentError | None = None,
+    spent: Sequence[SpentError] = (),
     **details: Any,
 ) -> Answer:
     """The answer of texts that are over, by their last rewards.
@@ -63,8 +74,8 @@ def settle(
     return or_spent(answer, spent)
 
 
-def or_spent(answer: Answer, spent: SpentError | None) -> Answer:
-    """Return the answer, or raise SpentError where the budget ended a method that has none: then all texts count."""
-    if spent is not None and answer.answer is None:
-        raise spent
+def or_spent(answer: Answer, spent: Sequence[SpentError]) -> Answer:
+    """Return the answer, or raise the error where the budget ended a method that has none: then all texts count."""
+    if spent and answer.answer is None:
+        raise spent[0]
     return answer

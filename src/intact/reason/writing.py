@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from intact.engine.sampling.parameters import SamplingParameters
@@ -132,10 +133,6 @@ class Writing:
         pieces = (*old.pieces, piece) if written.tokens or text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)
 
-    def unchanged(self, why: Why, error: str = "") -> State:
-        """Return the state as it was, with the reason."""
-        return replace(self.request.state, why=why, error=error)
-
 
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
     """Return what is left of a new text before the first of the user's stop strings; None if there is none.
@@ -194,9 +191,5 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
 
 def _appended(state: State) -> str:
     """Return what was added to a text since a model last wrote."""
-    text = ""
-    for piece in reversed(state.pieces):
-        if piece.model is not None:
-            break
-        text = piece.text + text
-    return text
+    tail = list(takewhile(lambda piece: piece.model is None, reversed(state.pieces)))
+    return "".join([piece.text for piece in reversed(tail)])

@@ -5,24 +5,19 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from intact.errors import SandboxError
+from intact.reason.requests import RunProgram
 from intact.run_receipts.claims import Claims
 from intact.run_receipts.entries import RunEntry
 from intact.run_receipts.header import Sandbox
 from intact.run_receipts.verdict import RunVerdict
-
-if TYPE_CHECKING:
-    from intact.reason.requests import RunProgram
-    from intact.tools.sandbox import Outcome
+from intact.tools import sandbox
 
 
 def here() -> Sandbox:
     """Return the place where programs run here."""
-    from intact.tools.sandbox import protection
-
-    return Sandbox(platform.python_version(), protection().kind)
+    return Sandbox(platform.python_version(), sandbox.protection().kind)
 
 
 def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
@@ -66,12 +61,10 @@ def _difference(request: RunProgram, entry: RunEntry, there: Sandbox | None) -> 
     return RunVerdict("false", "run", detail=detail)
 
 
-def _same(outcome: Outcome, entry: RunEntry) -> bool:
+def _same(outcome: sandbox.Outcome, entry: RunEntry) -> bool:
     return (outcome.stdout, outcome.status, outcome.ended) == (entry.stdout, entry.status, entry.ended)
 
 
-def _outcome(request: RunProgram) -> Outcome:
+def _outcome(request: RunProgram) -> sandbox.Outcome:
     """Run a receipt's program, never without protection, whatever INTACT_SANDBOX says."""
-    from intact.tools import sandbox
-
     return sandbox.run(request.code, request.stdin, request.limits, untrusted=True)

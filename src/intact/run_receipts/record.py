@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from intact.engine.completion import Completion, Job
 from intact.engine.sampling import constraints
@@ -36,9 +36,7 @@ from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, r
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.judging import noting
 from intact.text.template import DEFAULT_NOW
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools.sandbox import Outcome
 
 
 class TextRecorder(ChainRecorder):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
@@ -33,9 +32,7 @@ from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.scorers import find_scorer
 from intact.score.scorers.value import ValueScorer
 from intact.text.template import DEFAULT_NOW
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools.sandbox import Outcome
 
 
 class ReplayBackend(NativeBackend):
@@ -86,23 +83,23 @@ class ReplayBackend(NativeBackend):
             generation.branch,
             lambda: Receipt(self.header(generation), entry.output, entry.chain),
         )
-        return self.to_written(generation, entry)
+        return self.written_of(generation, entry)
 
     def header(self, generation: Generation) -> Header:
         """The header that the receipt of a text has."""
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
-        prompt = tuple(self._texts.context(generation.state))
+        prompt = tuple(self.tokens_of(generation.state))
         request = AnswerRequest(prompt, parameters, generation.branch, compiler)
         return Header(self._own.digests, self._own.numerics, request, run.hash)
 
-    def to_written(self, generation: Generation, entry: TextEntry) -> Written:
+    def written_of(self, generation: Generation, entry: TextEntry) -> Written:
         """A text as a method sees it."""
         output = entry.output
-        written = self._texts.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
+        written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))
         hidden = None if entry.state is None else Hidden(self.identity, entry.state.hex())
-        return written._replace(top=self._texts.likeliest(top), hidden=hidden)
+        return written._replace(top=self.likeliest(top), hidden=hidden)
 
     def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
         """Raise DecidedError unless an entry has what was requested, and no more."""
@@ -180,8 +177,6 @@ class Replayer(SealedServices):
         entry = self._claims.ran.get(key)
         if entry is None:
             raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
-        from intact.tools.sandbox import Outcome
-
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.problem import Branch, Result
@@ -20,12 +20,10 @@ from intact.run_receipts.document import RunResult
 from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
 from intact.run_receipts.values import unbounded
 from intact.run_receipts.versions import versions_of_all
-from intact.score.scorers import SCORERS, scorers
+from intact.score.scorers import SCORERS
 from intact.score.scorers.value import ValueScorer
 from intact.score.value.head import ValueHead
-
-if TYPE_CHECKING:
-    from intact.tools.sandbox import Outcome
+from intact.tools.sandbox import Outcome
 
 INEXACT: Final = ("reward",)
 """Scorers whose numbers differ elsewhere: Transformers adds floats in an order of its own."""
@@ -73,7 +71,7 @@ class SealedServices(Services, ABC):
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
             )
-        if kind in SCORERS and kind not in scorers():
+        if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
                 "verifiers have only those of this package"

@@ -18,7 +18,7 @@ from intact.reason import aggregate, choice, driver
 from intact.reason.registry import Method, all_methods
 from intact.receipts import canonical
 from intact.score import answers, code, equations, symbolic
-from intact.score.scorers import scorers
+from intact.score.scorers import SCORERS
 from intact.tasks.task import TASKS, Task
 
 
@@ -125,7 +125,7 @@ def _parts() -> dict[str, _Part]:
         **readers,
         "reader number": readers["reader number"]._replace(uses=("equations",)),
         "reader expression": readers["reader expression"]._replace(uses=("algebra", "equations")),
-        **{f"scorer {name}": _part_of(kind) for name, kind in scorers().items()},
+        **{f"scorer {name}": _part_of(kind) for name, kind in SCORERS.own.items()},
         **{f"task {name}": _part_of(kind) for name, kind in TASKS.own.items()},
     }
 

@@ -31,22 +31,17 @@ _BASED = re.compile(r"(\d[\dA-Z]*)_\{?(\d+)\}?")
 _FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
 
 
-class _UnfinishedError(Exception):
-    """A box that was never closed."""
-
-
-def _box(text: str) -> str | None:
+def _box(text: str) -> tuple[bool, str | None]:
+    """Return true if there is a box, and what stands in the last one: None where it is never closed."""
     last = None
     for last in _BOX.finditer(text):  # noqa: B007 the last one counts
         pass
     if last is None:
-        return None
+        return False, None
     inside = text[last.end() :]
     if not inside.startswith("{"):
         word = re.match(r"\S+", inside)
-        if word is None:
-            raise _UnfinishedError
-        return word[0].rstrip("$.,")
+        return True, None if word is None else word[0].rstrip("$.,")
     depth, place = 0, 0
     while place < len(inside):
         if inside[place] == "\\":
@@ -54,17 +49,14 @@ def _box(text: str) -> str | None:
         elif inside[place] in "{}":
             depth += 1 if inside[place] == "{" else -1
             if not depth:
-                return inside[1:place].strip()
+                return True, inside[1:place].strip()
         place += 1
-    raise _UnfinishedError
+    return True, None
 
 
 def boxed(text: str) -> str | None:
     """Return what stands in the last box, or None: no box, or its brace is never closed."""
-    try:
-        return _box(text)
-    except _UnfinishedError:
-        return None
+    return _box(text)[1]
 
 
 def last_number(text: str) -> Fraction | None:
@@ -128,12 +120,9 @@ def number(text: str) -> str | None:
 
     Negative numbers, decimals, fractions, thousands and money survive; of "50%" the 50 counts.
     """
-    try:
-        inside = _box(text)
-    except _UnfinishedError:
-        return None
-    if inside is not None:
-        value = _first_of_last(plain(inside))
+    in_box, inside = _box(text)
+    if in_box:
+        value = None if inside is None else _first_of_last(plain(inside))
         return None if value is None else numbers.canonical(value)
     _, mark, rest = text.rpartition("####")
     value = numbers.as_number(rest.partition("\n")[0]) if mark else None
@@ -155,12 +144,9 @@ def expression(text: str) -> str | None:
     ParameterError
         If math-verify is needed and missing.
     """
-    try:
-        inside = _box(text)
-    except _UnfinishedError:
-        return None
-    if inside is not None:
-        return simplest(inside) if inside.strip() else None
+    in_box, inside = _box(text)
+    if in_box:
+        return simplest(inside) if inside else None
     sentence = _after_cue(text)
     return None if sentence is None or not sentence.strip() else _read_sentence(sentence)
 

@@ -32,12 +32,8 @@ class Numeral(NamedTuple):
 
 def numerals(text: str) -> list[Numeral]:
     """Return all numbers in a text, in order."""
-    found = []
-    for match in NUMBER.finditer(text):
-        value = _value(match)
-        if value is not None:
-            found.append(Numeral(value, match.start(), match.end()))
-    return found
+    read = [(match, _value(match)) for match in NUMBER.finditer(text)]
+    return [Numeral(value, *match.span()) for match, value in read if value is not None]
 
 
 def as_number(text: str) -> Fraction | None:

@@ -11,7 +11,7 @@ from intact.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
-from intact.score.scorers import find_scorer, scorers
+from intact.score.scorers import SCORERS, find_scorer
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension, TextRequest
 
@@ -54,7 +54,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 @cache
 def served_scorers() -> list[str]:
     """Return the scorers that clients may choose, all without arguments: these could name files of the server."""
-    return [name for name in scorers() if name != "reward"]
+    return [name for name in SCORERS.own if name != "reward"]
 
 
 def find_served_scorer(name: str) -> Scorer:

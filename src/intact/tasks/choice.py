@@ -66,10 +66,6 @@ class Choice(Task):
         """A letter."""
         return len(item.answer) == 1 and item.answer in LETTERS
 
-    def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare letters."""
-        return answer == item.answer
-
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
     """Return a question with its choices below, by letter.

@@ -28,10 +28,6 @@ class LikelihoodTask(Task):
         """Likelihoods are compared, not read."""
         return text or None
 
-    def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare places."""
-        return answer == item.answer
-
     def can_judge(self, item: Item) -> bool:
         """The place of a choice, of which there are several."""
         return item.answer.isdecimal() and int(item.answer) < len(item.data["choices"]) > 1

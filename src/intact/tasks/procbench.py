@@ -121,10 +121,6 @@ class ProcBench(Generated):
         answer = found[-1] if found else boxed if boxed is not None else steps[-1][1] if steps else ""
         return _canonical(answer) or None
 
-    def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare the last states."""
-        return answer == item.answer
-
     def measure(self, item: Item, text: str) -> dict[str, float]:
         """Return how far the steps are right."""
         states = [_canonical(state) for _, state in _STEP.findall(text)]

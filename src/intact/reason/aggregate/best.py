@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias
 
 from intact.errors import ParameterError
 from intact.exact import mean, ranking
 from intact.reason.limits import one_of
-
-A = TypeVar("A", bound=Hashable)
 
 REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "last": lambda rewards: rewards[-1],

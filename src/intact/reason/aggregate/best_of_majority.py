@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
 from intact.errors import ParameterError
 from intact.exact import Number, ranking, written
-from intact.reason.aggregate.votes import check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, check_lengths, vote
 
 
 def best_of_majority(

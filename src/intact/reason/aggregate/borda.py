@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from intact.exact import Number, power, ranking
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:

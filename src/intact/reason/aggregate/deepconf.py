@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
 from intact.errors import ParameterError
 from intact.exact import Number, rational, written
 from intact.reason.aggregate.confidence import group_confidences
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def percentile(values: Sequence[float], percent: Number) -> Fraction:

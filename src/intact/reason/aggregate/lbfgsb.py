@@ -264,6 +264,14 @@ class _Point(NamedTuple):
     slope: float
 
 
+def _cubic(a: _Point, here: _Point) -> tuple[float, float]:
+    """Return theta and gamma of the cubic through two points with their slopes, from which its minimum follows."""
+    theta = 3 * (a.value - here.value) / (here.length - a.length) + a.slope + here.slope
+    s = max(abs(theta), abs(a.slope), abs(here.slope))
+    gamma = s * math.sqrt(max(0.0, (theta / s) * (theta / s) - a.slope / s * (here.slope / s)))
+    return theta, -gamma if here.length > a.length else gamma
+
+
 class _LineSearch:
     """Moré and Thuente's search, as in MINPACK-2's dcsrch: steps to try, until one is good enough."""
 
@@ -329,32 +337,22 @@ class _LineSearch:
         gap = here.length - best.length
         turned = here.slope * (best.slope / abs(best.slope)) if best.slope else 0.0
         if here.value > best.value:
-            theta = 3 * (best.value - here.value) / gap + best.slope + here.slope
-            s = max(abs(theta), abs(best.slope), abs(here.slope))
-            gamma = s * math.sqrt((theta / s) * (theta / s) - best.slope / s * (here.slope / s))
-            gamma = -gamma if here.length < best.length else gamma
-            ratio = (gamma - best.slope + theta) / (gamma - best.slope + gamma + here.slope)
+            theta, gamma = _cubic(best, here)
+            ratio = (-gamma - best.slope + theta) / (-gamma - best.slope - gamma + here.slope)
             cubic = best.length + ratio * gap
             secant = best.length + best.slope / ((best.value - here.value) / gap + best.slope) / 2 * gap
             near = abs(cubic - best.length) < abs(secant - best.length)
             length = cubic if near else cubic + (secant - cubic) / 2
             self._bracketed = True
         elif turned < 0:
-            theta = 3 * (best.value - here.value) / gap + best.slope + here.slope
-            s = max(abs(theta), abs(best.slope), abs(here.slope))
-            gamma = s * math.sqrt((theta / s) * (theta / s) - best.slope / s * (here.slope / s))
-            gamma = -gamma if here.length > best.length else gamma
+            theta, gamma = _cubic(best, here)
             ratio = (gamma - here.slope + theta) / (gamma - here.slope + gamma + best.slope)
             cubic = here.length - ratio * gap
             secant = here.length - here.slope / (here.slope - best.slope) * gap
             length = cubic if abs(cubic - here.length) > abs(secant - here.length) else secant
             self._bracketed = True
         elif abs(here.slope) < abs(best.slope):
-            theta = 3 * (best.value - here.value) / gap + best.slope + here.slope
-            s = max(abs(theta), abs(best.slope), abs(here.slope))
-            inner = max(0.0, (theta / s) * (theta / s) - best.slope / s * (here.slope / s))
-            gamma = s * math.sqrt(inner)
-            gamma = -gamma if here.length > best.length else gamma
+            theta, gamma = _cubic(best, here)
             ratio = (gamma - here.slope + theta) / (gamma + (best.slope - here.slope) + gamma)
             if ratio < 0 and gamma:
                 cubic = here.length - ratio * gap
@@ -369,13 +367,9 @@ class _LineSearch:
                 length = cubic if abs(cubic - here.length) > abs(secant - here.length) else secant
                 length = max(least, min(greatest, length))
         elif self._bracketed:
-            gap = other.length - here.length
-            theta = 3 * (here.value - other.value) / gap + other.slope + here.slope
-            s = max(abs(theta), abs(other.slope), abs(here.slope))
-            gamma = s * math.sqrt((theta / s) * (theta / s) - other.slope / s * (here.slope / s))
-            gamma = -gamma if here.length > other.length else gamma
+            theta, gamma = _cubic(other, here)
             ratio = (gamma - here.slope + theta) / (gamma - here.slope + gamma + other.slope)
-            length = here.length + ratio * gap
+            length = here.length + ratio * (other.length - here.length)
         else:
             length = greatest if here.length > best.length else least
         self.length = length

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import isqrt
-from typing import TypeVar
 
 from intact.errors import ParameterError
 from intact.exact import ranking
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def bootstrap_weights(n: int, m: int) -> list[Fraction]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from intact.errors import ParameterError
 from intact.exact import exp, weight
 from intact.reason.aggregate.mixture import Mixture, fit
-from intact.reason.aggregate.votes import Tally, check_lengths, vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 class Pruned(NamedTuple):
@@ -30,23 +28,12 @@ class Pruned(NamedTuple):
     mixture: Mixture | None
 
 
-def mean_probabilities(log_probabilities: Sequence[float], lengths: Sequence[int]) -> list[float]:
-    """`exp(log p(t | x) / length)`, the inverse perplexity of each text: what the authors' program uses."""
-    check_lengths(log_probabilities=log_probabilities, lengths=lengths)
-    return [exp(value / max(length, 1)) for value, length in zip(log_probabilities, lengths, strict=True)]
-
-
-def relative_probabilities(log_probabilities: Sequence[float]) -> list[float]:
-    """`p(t | x)` of each text over the largest of them: what the paper writes, saved from underflow.
-
-    The common factor changes neither the vote nor pruning at the mean; the mixture is that of the scaled values.
-    """
-    highest = max(log_probabilities, default=0.0)
-    return [exp(value - highest) for value in log_probabilities]
-
-
 def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | None) -> list[float]:
-    """Mean probabilities where lengths are given, else relative ones.
+    """The probability of each text by its tokens' mean, or relative to the largest.
+
+    With lengths, `exp(log p(t | x) / length)`, the inverse perplexity: what the authors' program uses. Without,
+    `p(t | x)` over the largest of them: what the paper writes, saved from underflow. The common factor changes neither
+    the vote nor pruning at the mean; the mixture is that of the scaled values.
 
     Raises
     ------
@@ -57,8 +44,10 @@ def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | N
         if not (math.isfinite(value) and value <= 0):
             raise ParameterError(f"the log-probability of sample {i} must be finite and at most 0, got {value!r}")
     if lengths is None:
-        return relative_probabilities(log_probabilities)
-    return mean_probabilities(log_probabilities, lengths)
+        highest = max(log_probabilities, default=0.0)
+        return [exp(value - highest) for value in log_probabilities]
+    check_lengths(log_probabilities=log_probabilities, lengths=lengths)
+    return [exp(value / max(length, 1)) for value, length in zip(log_probabilities, lengths, strict=True)]
 
 
 def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mixture | None] = fit) -> Pruned:

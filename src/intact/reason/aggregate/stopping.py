@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import comb
-from typing import TypeVar
 
 from intact.errors import ParameterError
 from intact.exact import Number, written
-from intact.reason.aggregate.votes import vote
-
-A = TypeVar("A", bound=Hashable)
+from intact.reason.aggregate.votes import A, vote
 
 
 def leaders(answers: Sequence[A | None]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from intact.reason.aggregate.best import best_of_n
 from intact.reason.problem import Answer, Problem, State
 
 A = TypeVar("A", bound=Hashable)
+"""The type of answers: whatever can be counted."""
 
 
 class Tally(NamedTuple, Generic[A]):

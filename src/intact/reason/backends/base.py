@@ -49,12 +49,12 @@ class Heat:
         return self.over(runner)
 
     def leave(self, runner: int, complete: bool) -> None:
-        """Note that a runner has ended: `complete`, if by its own end."""
-        self.live.discard(runner)
-        if complete:
+        """Note that a runner has ended: `complete`, if by its own end. The first word about it counts."""
+        if complete and runner in self.live:
             insort(self._arrivals, (self.counts[runner], runner))
             if len(self._arrivals) >= self._winners:
                 self.limit = self._arrivals[self._winners - 1][0]
+        self.live.discard(runner)
 
     def over(self, runner: int) -> bool:
         """Return whether a runner has as many tokens as it may have."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
 from intact.engine.request import Event, Finish
 from intact.errors import IntactError
+from intact.files import sha256_of
 from intact.library import Model
 from intact.models.program import Attend, Linear, Logits
 from intact.numerics.sampling import branch_key
@@ -25,17 +27,24 @@ from intact.text import Tokenizer
 from intact.text.template import DEFAULT_NOW
 
 
-class Texts:
-    """Both directions, for one tokenizer and a context of so many tokens.
+class TokenizerBackend:
+    """The part of a back end that its tokenizer does, which is one of ours, and the queue of what it is to write.
 
     Parameters
     ----------
+    context : int
+        The most tokens of a text with its prompt.
     now : datetime
         The time given to a chat template that needs it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime = DEFAULT_NOW) -> None:
-        self._tokenizer, self._context, self._now = tokenizer, context, now
+    _live: Mapping[Generation, object]
+    """What is being written."""
+
+    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime) -> None:
+        self.tokenizer, self.context, self.now = tokenizer, context, now
+        self._waiting: deque[Generation] = deque()
+        self._ended: list[Generation] = []
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
 
@@ -43,12 +52,90 @@ class Texts:
     def vocabulary(self) -> str:
         """Digest of the tokens' texts."""
         digest = hashlib.sha256()
-        for token in range(self._tokenizer.size):
-            text = self._tokenizer.token_bytes(token)
+        for token in range(self.tokenizer.size):
+            text = self.tokenizer.token_bytes(token)
             digest.update(len(text).to_bytes(4, "little") + text)
         return digest.hexdigest()
 
-    def tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token's text."""
+        return self.tokenizer.token_bytes(token) if token < self.tokenizer.size else b""
+
+    def count(self, part: Prompt | Piece) -> int:
+        """The tokens of a prompt or a piece."""
+        return len(self._tokens(part))
+
+    @property
+    def needs_time(self) -> bool:
+        """If true, the chat template needs the time."""
+        template = self.tokenizer.chat_template
+        return template is not None and template.uses_time
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
+        if isinstance(prompt, str):
+            return prompt
+        return self.tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self.now)
+
+    def time_digest(self, prompt: Prompt) -> str:
+        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        if isinstance(prompt, str) or not self.needs_time:
+            return ""
+        return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
+
+    def tokens_of(self, state: State) -> list[int]:
+        """The tokens of a prompt and all that follows."""
+        return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
+
+    def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
+        """The likeliest tokens at each place by their texts."""
+        words = self._words
+        for token in {token for place in places for token, _ in place} - words.keys():
+            words[token] = self.token_bytes(token).decode("utf-8", "replace")
+        return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
+
+    def to_written(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
+        """Return the text of tokens that go on from a state, and why it ended."""
+        ended = finish == "stop" and tokens and tokens[-1] in self.tokenizer.eos_ids
+        why: Why = "end" if ended else finish
+        return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
+
+    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
+        """The first so many tokens of what was written after a state."""
+        shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
+        return shorter._replace(top=written.top[:tokens])
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Queue texts to extend."""
+        self._waiting += generations
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """End texts as they are."""
+        for generation in generations:
+            if generation in self._live:
+                self._stop(generation)
+            elif generation in self._waiting:
+                self._waiting.remove(generation)
+                self._end(generation, Written("", (), (), (), "cancelled"))
+
+    def _stop(self, generation: Generation) -> None:
+        """End a text that is being written."""
+        raise NotImplementedError
+
+    def _end(self, generation: Generation, written: Written) -> None:
+        generation.written = written
+        self._ended.append(generation)
+        if generation.heat is not None:
+            generation.heat.leave(generation.runner, written.why in ("end", "stop"))
+
+    def _written(self, job: Job, sample: int, state: State) -> Written:
+        """Return what a sample wrote that goes on from a state."""
+        writer = job._writer(sample)
+        error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
+        written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
+        return written._replace(top=self.likeliest(writer.top), error=error)
+
+    def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
         """The tokens of a prompt or a piece.
 
         Raises
@@ -63,76 +150,18 @@ class Texts:
             self._encoded[known] = tuple(self._encode(part))
         return self._encoded[known]
 
-    @property
-    def needs_time(self) -> bool:
-        """If true, the chat template needs the time."""
-        template = self._tokenizer.chat_template
-        return template is not None and template.uses_time
-
-    def render(self, prompt: Prompt) -> str:
-        """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
-        if isinstance(prompt, str):
-            return prompt
-        return self._tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self._now)
-
-    def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        if isinstance(prompt, str) or not self.needs_time:
-            return ""
-        return hashlib.sha256(repr(self.tokens(prompt)).encode()).hexdigest()
-
-    def context(self, state: State) -> list[int]:
-        """The tokens of a prompt and all that follows."""
-        tokens = list(self.tokens(state.prompt))
-        for piece in state.pieces:
-            tokens += self.tokens(piece)
-        return tokens
-
-    def written(self, job: Job, sample: int, state: State) -> Written:
-        """Return what a sample wrote that goes on from a state."""
-        writer = job._writer(sample)
-        error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
-        written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
-        return written._replace(top=self.likeliest(writer.top), error=error)
-
-    def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
-        """The likeliest tokens at each place by their texts."""
-        words = self._words
-        for token in {token for place in places for token, _ in place} - words.keys():
-            words[token] = self._word(token)
-        return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
-
-    def to_written(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
-        """Return the text of tokens that go on from a state, and why it ended."""
-        ended = finish == "stop" and tokens and tokens[-1] in self._tokenizer.eos_ids
-        why: Why = "end" if ended else finish
-        return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
-
-    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
-        shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
-        return shorter._replace(top=written.top[:tokens])
-
     def _encode(self, part: Prompt | Piece) -> list[int]:
         if isinstance(part, Piece):
-            return self._tokenizer.encode(part.text, special=part.special, bos=False)
+            return self.tokenizer.encode(part.text, special=part.special, bos=False)
         if isinstance(part, str):
-            return self._tokenizer.encode(part, most=self._context)
-        return self._tokenizer.encode(self.render(part), bos=False, most=self._context)
-
-    def _word(self, token: int) -> str:
-        known = token < self._tokenizer.size
-        return self._tokenizer.token_bytes(token).decode("utf-8", "replace") if known else ""
+            return self.tokenizer.encode(part, most=self.context)
+        return self.tokenizer.encode(self.render(part), bos=False, most=self.context)
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """The text of new tokens: of a character that two pieces share, the second has all."""
-        before: list[int] = []
-        for piece in reversed(state.pieces):
-            if not piece.tokens:
-                break
-            before = [*piece.tokens, *before]
-        stream, size = self._tokenizer.stream(), self._tokenizer.size
-        for token in before:
+        before = list(takewhile(lambda piece: piece.tokens, reversed(state.pieces)))
+        stream, size = self.tokenizer.stream(), self.tokenizer.size
+        for token in chain.from_iterable(piece.tokens for piece in reversed(before)):
             if token < size:
                 stream.push(token)
         text = "".join([stream.push(token) for token in tokens if token < size])
@@ -168,38 +197,6 @@ class LastInputs:
         return self._last.get(sample)
 
 
-class TokenizerBackend:
-    """The part of a back end that its tokenizer does, which is one of ours."""
-
-    _texts: Texts
-
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the tokens' texts."""
-        return self._texts.vocabulary
-
-    def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or a piece."""
-        return len(self._texts.tokens(part))
-
-    @property
-    def needs_time(self) -> bool:
-        """If true, the chat template needs the time."""
-        return self._texts.needs_time
-
-    def render(self, prompt: Prompt) -> str:
-        """Return the text that the model is given for a prompt: of a conversation what the chat template writes."""
-        return self._texts.render(prompt)
-
-    def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        return self._texts.time_digest(prompt)
-
-    def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
-        return self._texts.cut(state, written, tokens, why)
-
-
 class NativeBackend(TokenizerBackend):
     """A model of `intact.load`.
 
@@ -222,12 +219,10 @@ class NativeBackend(TokenizerBackend):
     caveats: tuple[str, ...] = ()
 
     def __init__(self, model: Model, now: datetime = DEFAULT_NOW) -> None:
-        self.model, self.context, self.interrupted, self.now = model, model.context, False, now
-        self._waiting: deque[Generation] = deque()
-        self._ended: list[Generation] = []
+        super().__init__(model.tokenizer, model.context, now)
+        self.model, self.interrupted = model, False
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
-        self._texts = Texts(model.tokenizer, model.context, now)
         program = model.program
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
@@ -247,10 +242,6 @@ class NativeBackend(TokenizerBackend):
         )  # with configuration and tokenizer
         return f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest_of(place)}"
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token's text."""
-        return self.model.tokenizer.token_bytes(token) if token < self.model.tokenizer.size else b""
-
     def operations(self, start: int, count: int) -> int:
         """Products with matrices for every position, with the head for each too, and attention over what is visible."""
         end = start + count
@@ -267,7 +258,7 @@ class NativeBackend(TokenizerBackend):
         places : sequence of int
             How many, ascending, of `state.length`; what follows the last is not read.
         """
-        tokens = self._texts.context(state)
+        tokens = self.tokens_of(state)
         rows = np.array(places, np.int64) + (len(tokens) - state.length - 1)
         found: list[bytes] = []
         with self.model.exclusive() as engine:
@@ -278,10 +269,6 @@ class NativeBackend(TokenizerBackend):
                 if len(here):
                     found += [row.tobytes() for row in engine.executor.head_inputs(np.arange(len(here)))]
         return found
-
-    def start(self, generations: Sequence[Generation]) -> None:
-        """Queue texts to extend; those of one prompt in a row share one request."""
-        self._waiting += generations
 
     def step(self) -> list[Generation]:
         """Run some steps of the engine, until something has ended."""
@@ -304,16 +291,10 @@ class NativeBackend(TokenizerBackend):
             if (writer := job.writers.get(sample)) is not None
         ]
 
-    def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts as they are."""
-        for generation in generations:
-            if generation in self._live:
-                job, sample = self._live[generation]
-                with self.model.exclusive() as engine:
-                    engine.cancel(job.request, [sample])
-            elif generation in self._waiting:
-                self._waiting.remove(generation)
-                self._end(generation, Written("", (), (), (), "cancelled"))
+    def _stop(self, generation: Generation) -> None:
+        job, sample = self._live[generation]
+        with self.model.exclusive() as engine:
+            engine.cancel(job.request, [sample])
 
     def _admit(self) -> None:
         """Hand waiting texts to the engine, those alike as samples of one request."""
@@ -332,7 +313,7 @@ class NativeBackend(TokenizerBackend):
     def _begin(self, group: list[Generation]) -> None:
         first = group[0]
         try:
-            prompt = self._texts.context(first.state)
+            prompt = self.tokens_of(first.state)
             keys = [branch_key(first.parameters.seed, generation.branch) for generation in group]
 
             def listen(sample: int, piece: Chunk | None) -> None:
@@ -389,17 +370,11 @@ class NativeBackend(TokenizerBackend):
 
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
         del self._live[generation]
-        written = self._texts.written(job, sample, generation.state)
+        written = self._written(job, sample, generation.state)
         head = recorder.head(sample) if generation.hidden and recorder is not None else None
         if head is not None:
             written = written._replace(hidden=Hidden(self.identity, head.hex()))
         self._end(generation, written)
-
-    def _end(self, generation: Generation, written: Written) -> None:
-        generation.written = written
-        self._ended.append(generation)
-        if generation.heat is not None:
-            generation.heat.leave(generation.runner, False)
 
 
 def _alike(a: Generation, b: Generation) -> bool:
@@ -423,8 +398,5 @@ def _visible(end: int, window: int) -> int:
 def digest_of(path: Path) -> str:
     """SHA-256 of a model's file, or of all that lies in its folder."""
     files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    digests = [sha256_of(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

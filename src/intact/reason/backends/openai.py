@@ -241,26 +241,28 @@ class OpenAIBackend:
 
     def _note(self, generation: Generation, arrival: Arrival) -> None:
         """Say what is odd about an answer."""
-        if arrival.claimed and arrival.claimed < arrival.arrived:
-            self._notes["the endpoint claimed fewer tokens than arrived: those that arrived were charged"] = None
-        if arrival.listed and arrival.claimed > arrival.arrived + 1:
-            self._notes["the endpoint claimed more tokens than arrived: all that it claimed were charged"] = None
-        if arrival.events and not arrival.listed:
-            self._notes["the endpoint tells no log-probabilities: methods that need them fail"] = None
-        if arrival.done and arrival.begun and not arrival.claimed and not arrival.stopped:
-            self._notes["the endpoint does not say how many tokens it wrote: an event with text counts as one"] = None
-        if arrival.size > DENSE * max(arrival.arrived, arrival.claimed):
-            self._notes[
-                f"some answers have more than {DENSE} bytes a token: the endpoint seems to count too few; "
-                f"at least one was charged for every {LONGEST_TOKEN} bytes"
-            ] = None
-        if arrival.begun and not arrival.claimed and not arrival.done:
-            self._notes["some answers broke off: of these only what arrived was charged"] = None
         counted = self.count(generation.state.prompt) + sum(map(self.count, generation.state.pieces))
-        if arrival.prompt > counted:
-            self._notes["the endpoint says that prompts have more tokens than were charged"] = None
-        if arrival.hidden:
-            self._notes["part of what the model wrote came in a field of its own (reasoning) and is not read"] = None
+        silent, unlisted = arrival.begun and not arrival.claimed, arrival.events and not arrival.listed
+        odd = {
+            "the endpoint claimed fewer tokens than arrived: those that arrived were charged": (
+                0 < arrival.claimed < arrival.arrived
+            ),
+            "the endpoint claimed more tokens than arrived: all that it claimed were charged": (
+                arrival.listed and arrival.claimed > arrival.arrived + 1
+            ),
+            "the endpoint tells no log-probabilities: methods that need them fail": unlisted,
+            "the endpoint does not say how many tokens it wrote: an event with text counts as one": (
+                silent and arrival.done and not arrival.stopped
+            ),
+            f"some answers have more than {DENSE} bytes a token: the endpoint seems to count too few; "
+            f"at least one was charged for every {LONGEST_TOKEN} bytes": (
+                arrival.size > DENSE * max(arrival.arrived, arrival.claimed)
+            ),
+            "some answers broke off: of these only what arrived was charged": silent and not arrival.done,
+            "the endpoint says that prompts have more tokens than were charged": arrival.prompt > counted,
+            "part of what the model wrote came in a field of its own (reasoning) and is not read": arrival.hidden,
+        }
+        self._notes |= {note: None for note, holds in odd.items() if holds}
 
     # What runs in the thread
 

@@ -6,12 +6,13 @@ import codecs
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast, get_args
 
 from intact import strict_json
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
 from intact.reason.backends.base import Generation, Written
+from intact.reason.limits import one_of
 from intact.reason.problem import LOGPROB_SCALE, Top, Why
 from intact.text.stream import StopStrings
 
@@ -28,10 +29,8 @@ def as_continues(text: str) -> Continues:
     ParameterError
         If it is no way that there is.
     """
-    for way in get_args(Continues):
-        if text == way:
-            return way  # type: ignore[no-any-return]
-    raise ParameterError(f"continues is one of {', '.join(get_args(Continues))}, got {text!r}")
+    one_of(get_args(Continues), continues=text)
+    return cast(Continues, text)
 
 
 _EXTENSIONS = (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from intact.engine.request import Event
 from intact.errors import IntactError, ModelError, ParameterError, install
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
-from intact.reason.backends.base import Generation, Heat, Written
-from intact.reason.backends.native import Texts, TokenizerBackend, digest_of
+from intact.reason.backends.base import Generation, Written
+from intact.reason.backends.native import TokenizerBackend, digest_of
 from intact.text import Tokenizer
 from intact.text.template import DEFAULT_NOW
 
@@ -34,7 +32,6 @@ class _Text:
 
     def __init__(self, job: Job, key: int, cache: Any, logits: NDArray[np.int64]) -> None:
         self.job, self.key, self.cache, self.logits = job, key, cache, logits
-        self.ended = False
 
 
 class TransformersBackend(TokenizerBackend):
@@ -66,22 +63,19 @@ class TransformersBackend(TokenizerBackend):
         import torch
         import transformers
 
-        self.model, self.tokenizer = model, Tokenizer.from_folder(folder)
         config = model.config.get_text_config()
         context = getattr(config, "max_position_embeddings", None)
         if not isinstance(context, int):
             raise ModelError(f"{folder}: its configuration has no max_position_embeddings")
-        self.context, self.now = context, now
+        super().__init__(Tokenizer.from_folder(folder), context, now)
+        self.model = model
         kind = f"{model.dtype} {model.device.type} torch {torch.__version__} {transformers.__version__}"
         self.identity = f"transformers {kind} {digest_of(Path(folder))}"
-        self._texts = Texts(self.tokenizer, context, now)
         self._linear: int = sum([m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)])
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._attention: int = config.num_hidden_layers * config.num_attention_heads * width
         self._read: tuple[list[int], Any, NDArray[np.int64]] | None = None
-        self._waiting: deque[Generation] = deque()
         self._live: dict[Generation, _Text] = {}
-        self._ended: list[Generation] = []
 
     @classmethod
     def load(
@@ -115,10 +109,6 @@ class TransformersBackend(TokenizerBackend):
         end = start + count
         return count * self._linear + self._attention * (end * (end + 1) - start * (start + 1))
 
-    def start(self, generations: Sequence[Generation]) -> None:
-        """Queue texts: one is written at a time, a race as a whole."""
-        self._waiting += generations
-
     def step(self) -> list[Generation]:
         """Draw some tokens, until something has ended."""
         self._admit()
@@ -129,20 +119,11 @@ class TransformersBackend(TokenizerBackend):
                 heat = generation.heat
                 if generation in self._live and (heat is None or heat.may_move(generation.runner)):
                     self._move(generation, text)
-            for generation, text in list(self._live.items()):
+            for generation in list(self._live):
                 if generation.heat is not None and generation.heat.over(generation.runner):
-                    self._cancel(generation, text)
+                    self._stop(generation)
         ended, self._ended = self._ended, []
         return ended
-
-    def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts as they are."""
-        for generation in generations:
-            if generation in self._live:
-                self._cancel(generation, self._live[generation])
-            elif generation in self._waiting:
-                self._waiting.remove(generation)
-                self._end(generation, Written("", (), (), (), "cancelled"))
 
     def _admit(self) -> None:
         """Begin the next text, or the next race."""
@@ -155,7 +136,7 @@ class TransformersBackend(TokenizerBackend):
     def _begin(self, generation: Generation) -> None:
         parameters, vocabulary = generation.parameters, self.model.config.get_text_config().vocab_size
         try:
-            context = self._texts.context(generation.state)
+            context = self.tokens_of(generation.state)
             if not context:
                 raise ParameterError("the prompt has no tokens")
             key = branch_key(parameters.seed, generation.branch)
@@ -207,7 +188,7 @@ class TransformersBackend(TokenizerBackend):
             if writer.finish is not None:
                 self._finish(generation, text)
             elif late:
-                self._cancel(generation, text)
+                self._stop(generation)
             else:
                 text.cache, text.logits = self._forward([token], text.cache)
         except (IntactError, RuntimeError) as error:
@@ -224,17 +205,11 @@ class TransformersBackend(TokenizerBackend):
         rivals = tuple([(int(other), logprob(other)) for other in best[: text.job.request.top]])
         return Event(0, token, logprob(token), position, rivals)
 
-    def _cancel(self, generation: Generation, text: _Text) -> None:
+    def _stop(self, generation: Generation) -> None:
+        text = self._live[generation]
         text.job._writer(0).end("cancelled", None)
         self._finish(generation, text)
 
     def _finish(self, generation: Generation, text: _Text) -> None:
         del self._live[generation]
-        self._end(generation, self._texts.written(text.job, 0, generation.state))
-
-    def _end(self, generation: Generation, written: Written) -> None:
-        generation.written = written
-        self._ended.append(generation)
-        heat: Heat | None = generation.heat
-        if heat is not None:
-            heat.leave(generation.runner, written.why in ("end", "stop"))
+        self._end(generation, self._written(text.job, 0, generation.state))

@@ -11,7 +11,7 @@ from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, ScorerName, one_of
-from intact.reason.stepwise import advance, or_spent
+from intact.reason.stepwise import advance, or_spent, until_spent
 
 COSTS = ("increase", "none")
 
@@ -61,8 +61,7 @@ def a_star(
     frontier = [Node(1.0, 0, next(made), 0.0, 1.0, problem.start)]
     expanded = 0
     goal: Node | None = None
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         while frontier and expanded < expansions:
             node = heapq.heappop(frontier)
             if node.state.ended or -node.depth >= steps:
@@ -76,8 +75,6 @@ def a_star(
                 h = 1 - reward
                 g = node.g + (max(0.0, h - node.h) if cost == "increase" else 0.0)
                 heapq.heappush(frontier, Node(g + h, node.depth - 1, next(made), g, h, state))
-    except SpentError as error:
-        spent = error
     if goal is None:
         goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
     if goal is None:

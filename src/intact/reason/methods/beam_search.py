@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import ParameterError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.limits import Count, Filled, Natural, ScorerName
 from intact.reason.populations.beam import best_of_trees, keep_best
-from intact.reason.stepwise import FinalRule, advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
 @method("Snell et al. 2024, arXiv 2408.03314", temperature=0.8)
@@ -46,8 +46,7 @@ def beam_search(
     check(n, width)
     ended: list[tuple[State, float]] = []
     beams, kept = [problem.start] * n, [(problem.start, 0.0)]
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         for _ in range(steps):
             states, rewards = yield from advance(beams, scorer, delimiter, lookahead)
             ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
@@ -58,8 +57,6 @@ def beam_search(
             if not kept:
                 break
             beams = [kept[i % len(kept)][0] for i in range(left)]
-    except SpentError as error:
-        spent = error
     pairs = ended or kept
     return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)
 
@@ -98,8 +95,7 @@ def dvts(
     check(n, width)
     trees = [(problem.start, 0.0)] * (n // width)
     growing = list(range(len(trees)))
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         for _ in range(steps):
             states, rewards = yield from advance(
                 [trees[tree][0] for tree in growing for _ in range(width)], scorer, delimiter, lookahead
@@ -109,8 +105,6 @@ def dvts(
             growing = [tree for tree in growing if not trees[tree][0].ended]
             if not growing:
                 break
-    except SpentError as error:
-        spent = error
     return settle(problem, [s for s, _ in trees], [r for _, r in trees], final, spent)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.reason import Extend, Part, Problem, Score, Steps, method
+from intact.reason import Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, Filled, ScorerName
-from intact.reason.problem import State
 
 LONGEST: Final = 1 << 27
 """Characters that are judged where each step is judged with all before it."""

@@ -19,7 +19,7 @@ from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stoppi
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, Share, one_of, within
-from intact.reason.stepwise import or_spent
+from intact.reason.stepwise import or_spent, until_spent
 
 Percent: TypeAlias = Annotated[float, partial(within, 0, 100)]
 
@@ -109,7 +109,7 @@ def deepconf_online(
     samples = [state for state in samples if state.length and state.why != "error"]  # the others set no bar
     lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
     least = bar(lowest, keep) if lowest else 0.0
-    spent: SpentError | None = None
+    spent: list[SpentError] = []
     while True:
         answers = problem.answers(samples)
         weights = [max(value, 0.0) if value >= least else 0.0 for value in lowest]
@@ -119,7 +119,7 @@ def deepconf_online(
         size = min(batch, n - drawn)
         drawn += size
         live: list[tuple[State, list[float]]] = [(problem.start, [])] * size
-        try:
+        with until_spent() as spent:  # those that had come to their end vote
             while live:
                 written = yield [
                     Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length))
@@ -136,7 +136,5 @@ def deepconf_online(
                         samples.append(state)
                         lowest.append(bottom_confidence(values, window, 0.0))
                 live = going
-        except SpentError as error:
-            spent = error  # those that had come to their end vote
     answer = elected(tally, answers, samples, weights, bar=least, samples=drawn, kept=sum(map(bool, weights)))
     return or_spent(answer, spent)

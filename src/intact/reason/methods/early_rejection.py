@@ -7,7 +7,7 @@ from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import or_spent
+from intact.reason.stepwise import or_spent, until_spent
 
 
 @method("Cheshmi et al. 2025, arXiv 2508.01969", temperature=0.8)
@@ -43,7 +43,7 @@ def early_rejection(
     beams: list[State] = [problem.start] * n
     ended: list[tuple[State, float]] = []
     alive: list[tuple[State, float]] = []
-    spent: SpentError | None = None
+    spent: list[SpentError] = []
     try:
         for _ in range(steps):
             begun = yield [Extend(beam, stop=(delimiter,), max_tokens=tokens) for beam in beams]
@@ -62,10 +62,8 @@ def early_rejection(
     except SpentError as error:
         if not ended:
             raise
-        alive, spent = [], error
+        alive, spent = [], [error]
     texts, rewards = [state for state, _ in ended + alive], [reward for _, reward in ended + alive]
-    try:
+    with until_spent() as unpaid:  # what their beginnings were worth decides then
         rewards = yield Score(scorer, texts)
-    except SpentError as error:  # what their beginnings were worth decides
-        spent = error
-    return or_spent(pick(problem, texts, rewards), spent)
+    return or_spent(pick(problem, texts, rewards), spent + unpaid)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.limits import Count, Filled, Natural, ScorerName, Share, one_of
 from intact.reason.populations.annealing import RULES, entropic_temperature
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
-from intact.reason.stepwise import FinalRule, advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
 @method("Giannone et al. 2025, arXiv 2510.05825", temperature=0.8)
@@ -57,8 +56,7 @@ def entropic_particle_filter(
     states: list[State] = [problem.start] * n
     rewards = [0.5] * n
     heats: list[float] = []
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         for step in range(steps):
             active = [i for i, state in enumerate(states) if not state.ended]
             if not active:
@@ -70,6 +68,4 @@ def entropic_particle_filter(
             heats.append(entropic_temperature(logs, (step + 1) / steps, rule, collapse=collapse, early=early))
             ancestors = resample(scheme, problem.key("resample", step), relative(logs, heats[-1]), n)
             states, rewards = [states[i] for i in ancestors], [rewards[i] for i in ancestors]
-    except SpentError as error:
-        spent = error
     return settle(problem, states, rewards, final, spent, temperatures=heats)

@@ -9,10 +9,9 @@ from itertools import islice
 
 from intact.errors import ParameterError, SpentError
 from intact.exact import power
-from intact.reason import Extend, Problem, Steps, method
+from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Share, together
-from intact.reason.problem import State
 from intact.reason.prompting import LONGEST, make_prompt, question, read_value
 
 BACKWARD = """\

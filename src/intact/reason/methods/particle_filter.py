@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from intact.errors import SpentError
-from intact.reason import Extend, Problem, Score, Steps, method
+from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Positive, ScorerName
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
-from intact.reason.problem import State
-from intact.reason.stepwise import settle
+from intact.reason.stepwise import advance, settle
 
 
 @method("Puri et al. 2025, arXiv 2502.01618", temperature=0.8)
@@ -56,8 +55,7 @@ def particle_filter(
             active = [i for i, state in enumerate(states) if not state.ended]
             if not active:
                 break
-            extended = yield [Extend(states[i], stop=(delimiter,)) for i in active]
-            judged = yield Score(scorer, extended)
+            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter)
             for i, state, reward in zip(active, extended, judged, strict=True):
                 states[i], rewards[i] = state, reward
             pool = list(range(n)) if inactive else active
@@ -67,6 +65,6 @@ def particle_filter(
             for i, (state, reward) in zip(pool, chosen, strict=True):
                 states[i], rewards[i] = state, reward
     except SpentError as spent:
-        return settle(problem, states, rewards, "best", spent)
+        return settle(problem, states, rewards, "best", [spent])
     best = max(range(n), key=lambda i: (rewards[i], -i))
     return take(problem, states[best], rewards=rewards)

@@ -13,7 +13,7 @@ from intact.reason.limits import Count, Filled, ScorerName, at_least
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
-from intact.reason.stepwise import or_spent
+from intact.reason.stepwise import or_spent, until_spent
 
 
 @method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", temperature=1.0)
@@ -47,7 +47,7 @@ def particle_gibbs(
     states: list[State] = []
     shares: list[Fraction] = []
     reference: Particle | None = None
-    spent: SpentError | None = None
+    spent: list[SpentError] = []
     for number in range(sweeps):
         particles, spent = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
         if spent and number:
@@ -74,29 +74,27 @@ def sweep(
     delimiter: str,
     potential: str,
     number: int,
-) -> Part[tuple[list[Particle], SpentError | None]]:
+) -> Part[tuple[list[Particle], list[SpentError]]]:
     """One pass of conditional sequential Monte Carlo; without a reference, of the plain kind.
 
-    Where the budget ends it, also that it did: then the particles are those of the last step that it paid for.
+    Where the budget ends it, also that error: then the particles are those of the last step that it paid for.
 
     Particle 0 follows the reference step by step and is always its own ancestor. The others are resampled before every
     step but the first, from all and in proportion to the weights of the step before, one independently of the other.
     """
     particles = [Particle((problem.start,))] * n
-    for step in range(steps):
-        retraced = reference is None or len(particles[0].path) == len(reference.path)
-        if all(particle.ended for particle in particles) and retraced:
-            break
-        if step:
-            weights = relative([particle.log for particle in particles])
-            kept = [] if reference is None else [0]
-            drawn = multinomial(problem.key("resample", number, step), weights, n - len(kept))
-            particles = [particles[i]._replace(log=0.0) for i in kept + drawn]
-        first = [] if reference is None else [particles[0].retrace(reference, potential)]
-        try:
+    with until_spent() as spent:
+        for step in range(steps):
+            retraced = reference is None or len(particles[0].path) == len(reference.path)
+            if all(particle.ended for particle in particles) and retraced:
+                break
+            if step:
+                weights = relative([particle.log for particle in particles])
+                kept = [] if reference is None else [0]
+                drawn = multinomial(problem.key("resample", number, step), weights, n - len(kept))
+                particles = [particles[i]._replace(log=0.0) for i in kept + drawn]
+            first = [] if reference is None else [particles[0].retrace(reference, potential)]
             particles = first + (yield from move(particles[len(first) :], scorer, delimiter, potential))
-        except SpentError as spent:
-            return particles, spent
-        if dead(particles):
-            break
-    return particles, None
+            if dead(particles):
+                break
+    return particles, spent

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.limits import Count, Filled, Positive, ScorerName
 from intact.reason.populations.rebase import allot
-from intact.reason.stepwise import FinalRule, advance, settle
+from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
 @method("Wu et al. 2024, arXiv 2408.00724", temperature=1.0)
@@ -40,8 +39,7 @@ def rebase(
     ended: list[tuple[State, float]] = []
     going: list[tuple[State, float]] = [(problem.start, 0.0)]
     counts = [n]
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         for _ in range(steps):
             parents = [state for (state, _), count in zip(going, counts, strict=True) for _ in range(count)]
             states, rewards = yield from advance(parents, scorer, delimiter)
@@ -50,7 +48,5 @@ def rebase(
             if not going:
                 break
             counts = allot([r for _, r in going], n - len(ended), balance)
-    except SpentError as error:
-        spent = error
     pairs = ended or going
     return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from intact.errors import ParameterError
-from intact.reason import Extend, Part, Problem, Race, Steps, method
-from intact.reason.aggregate.votes import elected, vote
+from intact.reason import Extend, Part, Problem, Race, State, Steps, method
+from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
-from intact.reason.problem import State
 
 
 def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
@@ -38,9 +37,7 @@ def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "")
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
-    winners = yield from _race(problem, k, m, end)
-    answers = problem.answers(winners)
-    return elected(vote(answers), answers, winners)
+    return elect(problem, (yield from _race(problem, k, m, end)))
 
 
 @method("Agarwal et al. 2025, arXiv 2505.18149", temperature=0.7)
@@ -56,6 +53,4 @@ def first_finish(problem: Problem, *, n: Count = 8, end: str = "") -> Steps:
     end : str
         What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
     """
-    winners = yield from _race(problem, n, 1, end)
-    answers = problem.answers(winners)
-    return elected(vote(answers), answers, winners)
+    return elect(problem, (yield from _race(problem, n, 1, end)))

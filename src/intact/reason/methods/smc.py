@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from intact.errors import SpentError
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Amount, Count, Filled, ScorerName
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
-from intact.reason.stepwise import or_spent
+from intact.reason.stepwise import or_spent, until_spent
 
 
 @method("Lew et al. 2023, arXiv 2306.03081", temperature=1.0)
@@ -50,8 +49,7 @@ def smc(
     """
     particles = [Particle((problem.start,))] * n
     sizes: list[float] = []
-    spent: SpentError | None = None
-    try:
+    with until_spent() as spent:
         for step in range(steps):
             if all(particle.ended for particle in particles):
                 break
@@ -65,8 +63,6 @@ def smc(
                 ancestors = resample(scheme, problem.key("resample", step), weights, n)
                 average = log_mean(logs)
                 particles = [particles[i]._replace(log=average) for i in ancestors]
-    except SpentError as error:
-        spent = error
     states, logs = [particle.state for particle in particles], [particle.log for particle in particles]
     if dead(particles):
         return or_spent(elect(problem, states, log_evidence=-math.inf, sizes=sizes), spent)

@@ -29,7 +29,5 @@ def best_of_trees(scores: Sequence[float | None], width: int) -> list[int]:
 
     Equals go to the first; a tree whose children have no score has none.
     """
-    bests = []
-    for start in range(0, len(scores), width):
-        bests += [start + i for i in keep_best(scores[start : start + width], 1)]
-    return bests
+    starts = range(0, len(scores), width)
+    return [start + i for start in starts for i in keep_best(scores[start : start + width], 1)]

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from intact.errors import ParameterError
 from intact.exact import mean, total
 from intact.reason.populations.variates import RandomStream
-
-
-class Posterior(Protocol):
-    """A belief about the mean reward of an arm."""
-
-    def draw(self, stream: RandomStream) -> float:
-        """A mean reward drawn from the belief."""
-        ...
 
 
 class Normal(NamedTuple):
@@ -80,7 +72,7 @@ class Beta(NamedTuple):
 PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
 
 
-def thompson(arms: Sequence[Posterior], stream: RandomStream) -> int:
+def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
     """The arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
     draws = [arm.draw(stream) for arm in arms]
     return max(range(len(draws)), key=draws.__getitem__)

@@ -26,12 +26,6 @@ def logit(reward: float) -> float:
     return ln(clipped / (1 - clipped))
 
 
-def check_logs(logs: Sequence[float]) -> None:
-    """Raise ParameterError unless all are numbers below infinity and one is above minus infinity."""
-    if not all(value < math.inf for value in logs) or max(logs, default=-math.inf) == -math.inf:
-        raise ParameterError(f"log-weights must be below infinity and one of them finite, got {list(logs)}")
-
-
 def relative(logs: Sequence[float], temperature: float = 1.0) -> list[float]:
     """`exp((s_i - max s) / temperature)`: weights up to a factor, the largest 1.
 
@@ -41,9 +35,10 @@ def relative(logs: Sequence[float], temperature: float = 1.0) -> list[float]:
     Raises
     ------
     ParameterError
-        If no log-weight is finite, or the temperature is not above 0.
+        If no log-weight is finite, one is infinite or no number, or the temperature is not above 0.
     """
-    check_logs(logs)
+    if not all(value < math.inf for value in logs) or max(logs, default=-math.inf) == -math.inf:
+        raise ParameterError(f"log-weights must be below infinity and one of them finite, got {list(logs)}")
     if not temperature > 0:
         raise ParameterError(f"a temperature must be above 0, got {temperature!r}")
     highest = max(logs)
@@ -75,6 +70,4 @@ def log_mean(logs: Sequence[float]) -> float:
     ParameterError
         If no log-weight is finite.
     """
-    check_logs(logs)
-    highest = max(logs)
-    return highest + ln(total(relative(logs)) / len(logs))
+    return ln(total(relative(logs)) / len(logs)) + max(logs)

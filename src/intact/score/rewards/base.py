@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import inspect
 import json
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,6 +13,7 @@ from typing import Any, ClassVar
 
 from intact.errors import FormatError, ParameterError, ScorerError, install
 from intact.files import sha256_of
+from intact.plugins import pieces
 
 
 class RewardModel(ABC):
@@ -147,13 +145,10 @@ class RewardModel(ABC):
 
 def families() -> dict[str, type[RewardModel]]:
     """Return all families by name: whatever the modules of this package define."""
-    package = importlib.import_module("intact.score.rewards")
-    found: dict[str, type[RewardModel]] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, RewardModel) and not inspect.isabstract(value):
-                found[value.family] = value
-    return dict(sorted(found.items()))
+    return pieces(
+        "intact.score.rewards",
+        lambda value: vars(value).get("family") if isinstance(value, type) and issubclass(value, RewardModel) else None,
+    )
 
 
 def open_reward(name: str) -> RewardModel:

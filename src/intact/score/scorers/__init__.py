@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Final
 
 from intact.errors import ParameterError
@@ -22,12 +21,6 @@ SCORERS: Final = Registry[type[Any]]("intact.scorers", "intact.score.scorers", _
 Each has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
 (`intact.run_receipts.versions`).
 """
-
-
-@cache
-def scorers() -> dict[str, type[Any]]:
-    """Return the scorers of this package by name, sorted."""
-    return dict(sorted(SCORERS.own.items()))
 
 
 def find_scorer(name: str) -> Scorer:

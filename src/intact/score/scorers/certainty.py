@@ -29,6 +29,18 @@ class MeanLogprob:
         return [state.mean_logprob if state.logprobs else UNWRITTEN for state in states]
 
 
+class LikelihoodScorer:
+    """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
+
+    name, digest = "likelihood", ""
+    version = 1
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        check_likeliest(states)
+        return [exp(state.mean_logprob) if state.logprobs else 0.0 for state in states]
+
+
 class PerplexityScorer:
     """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.errors import ParameterError
-from intact.exact import mean
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
@@ -15,11 +13,13 @@ _TASK = (
     "Check the solution step by step: whether it understands the question, and whether every calculation and every "
     "conclusion is right. Be brief, and do not solve the problem anew unless you must."
 )
+LENGTH = 512
+"""The most tokens of a check."""
 _VERDICT = "\n\nIs the solution correct (Yes or No)?"
 
 
 class Verification:
-    """The probability of the verdict "Yes" behind a check in words, a mean over checks, in [0, 1].
+    """The probability of the verdict "Yes" behind a check in words, in [0, 1].
 
     Zhang et al. 2024, arXiv 2408.15240 (GenRM-CoT); Singhi et al. 2025, arXiv 2504.01005. Deviations: the judge is no
     model that was trained to verify but whichever is given, and the verdict is asked for behind its check, so that one
@@ -29,30 +29,22 @@ class Verification:
     ----------
     model : str
         Who judges, by the driver's name; by default the model that writes.
-    checks : int
-        Checks of each text, drawn independently.
-    max_tokens : int
-        The length of a check.
     """
 
     name, digest = "verification", ""
     version = 1
 
-    def __init__(self, model: str = "", checks: int = 1, max_tokens: int = 512) -> None:
-        if checks < 1:
-            raise ParameterError(f"checks must be at least 1, got {checks}")
-        self._model, self._checks, self._max_tokens = model, checks, max_tokens
+    def __init__(self, model: str = "") -> None:
+        self._model = model
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
-        questions = [ask_about(problem, state, _TASK) for state in states for _ in range(self._checks)]
         written = yield [
-            Extend(state, stop=(), max_tokens=self._max_tokens, temperature=0.7, model=self._model)
-            for state in questions
+            Extend(ask_about(problem, state, _TASK), max_tokens=LENGTH, temperature=0.7, model=self._model)
+            for state in states
         ]
         verdicts = yield [
             Extend(state.append(_VERDICT), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model)
             for state in written
         ]
-        chances = [share(state, "yes", "no") for state in verdicts]
-        return [mean(chances[i : i + self._checks]) for i in range(0, len(chances), self._checks)]
+        return [share(state, "yes", "no") for state in verdicts]

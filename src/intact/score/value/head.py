@@ -17,6 +17,7 @@ from intact.errors import FormatError, ParameterError
 from intact.exact import exp
 from intact.files import write_whole
 from intact.reason.problem import Hidden
+from intact.reason.services import read_text
 from intact.score.value.hidden import HiddenState, read_hidden
 
 KIND = "intact value head"
@@ -26,7 +27,6 @@ BITS = 20
 WIDEST = 4096
 FARTHEST = 700
 """The log-odds beyond which it makes no difference."""
-_LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,10 @@ class ValueHead:
         FormatError
             If it is no such file.
         """
-        try:
-            with file.open("rb") as stream:
-                data = stream.read(_LARGEST_FILE + 1)
-        except OSError as error:
-            raise FormatError(f"{file} is no value head that `intact learn value` wrote: {error}") from error
-        if len(data) > _LARGEST_FILE:
-            raise FormatError(f"{file} has more than {_LARGEST_FILE} bytes, a value head fewer")
-        return cls.parse(data, str(file))
+        return cls.parse(read_text(str(file)), str(file))
 
     @classmethod
-    def parse(cls, data: str | bytes, file: str) -> ValueHead:
+    def parse(cls, data: str, file: str) -> ValueHead:
         """Read the content of such a file.
 
         Raises

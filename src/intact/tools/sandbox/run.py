@@ -28,15 +28,7 @@ from intact.tools.sandbox.protection import (
     protection,
     requested,
 )
-
-MEMORY = 86
-"""Exit status by which the runner says that memory ran out."""
-
-STEPS = 87
-"""Exit status by which the runner says that the steps ran out."""
-
-STARTED = b"!"
-"""What the runner writes over its order's first byte before the program begins."""
+from intact.tools.sandbox.runner import MEMORY, STARTED, STEPS
 
 OPEN_FILES = 32
 STACK = 8 << 20
