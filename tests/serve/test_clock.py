@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import itertools
+import threading
 import time
 from contextlib import closing
 
@@ -46,9 +47,11 @@ def post(server, body):
     return httpx.post(server.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=60)
 
 
-def test_requests_wait_and_end_as_ever(server, jumping):
-    admission = server.service.models.served["tiny"].admission
-    url = server.url + "/v1/chat/completions"
+def test_requests_wait_and_end_as_ever(server, jumping, monkeypatch):
+    served = server.service.models.served["tiny"]
+    admission, engine = served.admission, served.loaded.engine
+    url, may_step, step = server.url + "/v1/chat/completions", threading.Event(), engine.step
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())  # so that nothing ends before all are there
 
     async def scene():
         async with httpx.AsyncClient(headers=HEADERS, timeout=60) as client:
@@ -56,6 +59,7 @@ def test_requests_wait_and_end_as_ever(server, jumping):
             while admission.running < 2 or admission.waiting < 2:
                 await asyncio.sleep(0.002)
             refused = await client.post(url, json=SHORT)
+            may_step.set()
             return refused, await asyncio.gather(*under_way)
 
     refused, answers = asyncio.run(scene())

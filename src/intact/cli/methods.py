@@ -39,22 +39,11 @@ def command(
         return
     chosen = [find(name) for name in names] if names else list(METHODS.working().values())
     if json:
-        emit([describe(method) | {"origin": _origin(METHODS, method.name)} for method in chosen])
+        emit([method.as_dict() | {"origin": _origin(METHODS, method.name)} for method in chosen])
     else:
         _print(chosen, METHODS, detailed=bool(names))
     for problem in {} if names else METHODS.problems().values():
         note(str(problem))
-
-
-def describe(method: Any) -> dict[str, Any]:
-    """Return a method as JSON has it."""
-    return {
-        "name": method.name,
-        "line": method.line,
-        "paper": method.paper,
-        "sampling": dict(method.sampling),
-        "parameters": [parameter.as_dict() for parameter in method.parameters],
-    }
 
 
 def _origin(registry: Registry[Any], name: str) -> str:

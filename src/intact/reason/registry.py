@@ -107,6 +107,8 @@ class Method:
         Raised when its requests change, or its answer of the same texts (`intact.run_receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``programs``.
+    group : str
+        The kind of method it is, under which lists show it.
     """
 
     name: str
@@ -117,6 +119,18 @@ class Method:
     sampling: Mapping[str, Any]
     version: int = 1
     uses: tuple[str, ...] = ()
+    group: str = "others"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the method as JSON has it."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "line": self.line,
+            "paper": self.paper,
+            "sampling": dict(self.sampling),
+            "parameters": [parameter.as_dict() for parameter in self.parameters],
+        }
 
     def __call__(self, problem: Problem, **parameters: Any) -> Steps:
         """Begin to run.
@@ -148,7 +162,7 @@ class Method:
 
 
 def method(
-    paper: str, version: int = 1, uses: tuple[str, ...] = (), **sampling: Any
+    paper: str, *, version: int = 1, uses: tuple[str, ...] = (), group: str = "others", **sampling: Any
 ) -> Callable[[Callable[..., Steps]], Method]:
     """Make a method of a generator function, whose keyword-only parameters become the method's.
 
@@ -156,7 +170,7 @@ def method(
     ----------
     paper : str
         The source: authors, year, arXiv number.
-    version, uses
+    version, uses, group
         As of `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
@@ -170,7 +184,7 @@ def method(
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         line = text.partition("\n")[0]
-        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), version, uses)
+        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), version, uses, group)
 
     return decorate
 

@@ -33,13 +33,7 @@ def served_methods() -> dict[str, Method]:
 def catalogue() -> list[dict[str, Any]]:
     """Return the methods as JSON has them: summary, paper, parameters."""
     return [
-        {
-            "name": method.name,
-            "line": method.line,
-            "paper": method.paper,
-            "sampling": dict(method.sampling),
-            "parameters": [parameter.as_dict() | _limits(parameter) for parameter in method.parameters],
-        }
+        method.as_dict() | {"parameters": [one.as_dict() | _limits(one) for one in method.parameters]}
         for method in served_methods().values()
     ]
 

@@ -27,7 +27,7 @@ class Node(NamedTuple):
     state: State
 
 
-@method("Chatziveroglou 2025, arXiv 2505.13672", temperature=0.8)
+@method("Chatziveroglou 2025, arXiv 2505.13672", group="search step by step", temperature=0.8)
 def a_star(
     problem: Problem,
     *,

@@ -23,7 +23,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-@method("Aggarwal et al. 2023, arXiv 2305.11860", temperature=0.7)
+@method("Aggarwal et al. 2023, arXiv 2305.11860", group="samples and a vote", temperature=0.7)
 def adaptive_consistency(
     problem: Problem,
     *,

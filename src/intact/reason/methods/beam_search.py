@@ -9,7 +9,7 @@ from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
-@method("Snell et al. 2024, arXiv 2408.03314", temperature=0.8)
+@method("Snell et al. 2024, arXiv 2408.03314", group="search step by step", temperature=0.8)
 def beam_search(
     problem: Problem,
     *,
@@ -61,7 +61,11 @@ def beam_search(
     return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)
 
 
-@method("Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models", temperature=0.8)
+@method(
+    "Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models",
+    group="search step by step",
+    temperature=0.8,
+)
 def dvts(
     problem: Problem,
     *,

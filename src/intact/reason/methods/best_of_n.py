@@ -30,7 +30,11 @@ def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -
     return [reduce([next(scores) for _ in prefixes], reduction) for prefixes in steps]
 
 
-@method("Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)", temperature=0.8)
+@method(
+    "Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)",
+    group="samples, chosen by a scorer",
+    temperature=0.8,
+)
 def best_of_n(
     problem: Problem,
     *,
@@ -59,7 +63,7 @@ def best_of_n(
     return pick(problem, samples, rewards)
 
 
-@method("Li et al. 2022, arXiv 2206.02336", temperature=0.8)
+@method("Li et al. 2022, arXiv 2206.02336", group="samples, chosen by a scorer", temperature=0.8)
 def weighted_best_of_n(
     problem: Problem,
     *,

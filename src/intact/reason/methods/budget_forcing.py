@@ -22,7 +22,7 @@ def without(state: State, stop: str) -> State:
     return replace(state, pieces=(*before, kept), why="")
 
 
-@method("Muennighoff et al. 2025, arXiv 2501.19393", temperature=0.0)
+@method("Muennighoff et al. 2025, arXiv 2501.19393", group="races, and how long a text thinks", temperature=0.0)
 def budget_forcing(
     problem: Problem,
     *,

@@ -6,7 +6,11 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import take
 
 
-@method("Wei et al. 2022, arXiv 2201.11903; Kojima et al. 2022, arXiv 2205.11916", temperature=0.0)
+@method(
+    "Wei et al. 2022, arXiv 2201.11903; Kojima et al. 2022, arXiv 2205.11916",
+    group="samples and a vote",
+    temperature=0.0,
+)
 def chain_of_thought(problem: Problem, *, cue: str = "") -> Steps:
     """Think aloud once, greedily by default, and read the answer at the end.
 

@@ -18,7 +18,12 @@ Write a Python program that checks this claim by another way than solving the qu
 It prints True if the claim is right, and False if it is wrong."""
 
 
-@method("Zhou et al. 2023, arXiv 2308.07921 (CSV)", uses=("programs",), temperature=0.7)
+@method(
+    "Zhou et al. 2023, arXiv 2308.07921 (CSV)",
+    group="programs, run in the sandbox",
+    uses=("programs",),
+    temperature=0.7,
+)
 def code_verified(
     problem: Problem,
     *,

@@ -10,7 +10,12 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
 
 
-@method("Snell et al. 2024, arXiv 2408.03314; Liu et al. 2025, arXiv 2502.06703", uses=("policies",), temperature=0.7)
+@method(
+    "Snell et al. 2024, arXiv 2408.03314; Liu et al. 2025, arXiv 2502.06703",
+    group="a choice of the others, learnt from runs",
+    uses=("policies",),
+    temperature=0.7,
+)
 def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     """See how far a few samples agree, and go on by the method that a table gives for that.
 

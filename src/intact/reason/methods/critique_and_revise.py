@@ -36,7 +36,11 @@ Check every calculation and every conclusion of the draft.
 Check whether the draft answers what was asked, and states its answer clearly at the end."""
 
 
-@method("Bai et al. 2022, arXiv 2212.08073; Saunders et al. 2022, arXiv 2206.05802 (another critic)", temperature=0.7)
+@method(
+    "Bai et al. 2022, arXiv 2212.08073; Saunders et al. 2022, arXiv 2206.05802 (another critic)",
+    group="revision",
+    temperature=0.7,
+)
 def critique_and_revise(
     problem: Problem,
     *,

@@ -36,7 +36,7 @@ def confidences(state: State) -> list[float]:
     return token_confidences(rivals(state))
 
 
-@method("Fu et al. 2025, arXiv 2508.15260", temperature=0.6, top_p=0.95)
+@method("Fu et al. 2025, arXiv 2508.15260", group="samples and a vote", temperature=0.6, top_p=0.95)
 def deepconf(
     problem: Problem,
     *,
@@ -67,7 +67,7 @@ def deepconf(
     return elected(confident_vote(answers, weights, keep), answers, samples, weights, confidences=weights)
 
 
-@method("Fu et al. 2025, arXiv 2508.15260", temperature=0.6, top_p=0.95)
+@method("Fu et al. 2025, arXiv 2508.15260", group="samples and a vote", temperature=0.6, top_p=0.95)
 def deepconf_online(
     problem: Problem,
     *,

@@ -10,7 +10,7 @@ from intact.reason.populations.beam import keep_best
 from intact.reason.stepwise import or_spent, until_spent
 
 
-@method("Cheshmi et al. 2025, arXiv 2508.01969", temperature=0.8)
+@method("Cheshmi et al. 2025, arXiv 2508.01969", group="search step by step", temperature=0.8)
 def early_rejection(
     problem: Problem,
     *,

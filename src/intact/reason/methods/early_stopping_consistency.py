@@ -8,7 +8,7 @@ from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count
 
 
-@method("Li et al. 2024, arXiv 2401.10480", temperature=0.7)
+@method("Li et al. 2024, arXiv 2401.10480", group="samples and a vote", temperature=0.7)
 def early_stopping_consistency(problem: Problem, *, n: Count = 40, window: Count = 5) -> Steps:
     """Sample window after window until one is unanimous; then the majority of all.
 

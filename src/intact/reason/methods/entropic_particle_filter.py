@@ -13,7 +13,7 @@ from intact.reason.populations.weights import logit, relative
 from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
-@method("Giannone et al. 2025, arXiv 2510.05825", temperature=0.8)
+@method("Giannone et al. 2025, arXiv 2510.05825", group="particles", temperature=0.8)
 def entropic_particle_filter(
     problem: Problem,
     *,

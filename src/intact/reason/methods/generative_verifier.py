@@ -40,6 +40,7 @@ def _ruling(verification: State) -> float | None:
 
 @method(
     "Zhang et al. 2024, arXiv 2408.15240 (GenRM); Singhi et al. 2025, arXiv 2504.01005 (prompted verifiers)",
+    group="samples, chosen by a scorer",
     temperature=0.7,
 )
 def generative_verifier(

@@ -11,7 +11,7 @@ from intact.reason.populations.weights import logit, relative
 from intact.reason.stepwise import advance, settle
 
 
-@method("Puri et al. 2025, arXiv 2502.01618", temperature=0.8)
+@method("Puri et al. 2025, arXiv 2502.01618", group="particles", temperature=0.8)
 def particle_filter(
     problem: Problem,
     *,

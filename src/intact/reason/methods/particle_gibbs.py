@@ -16,7 +16,7 @@ from intact.reason.populations.weights import relative
 from intact.reason.stepwise import or_spent, until_spent
 
 
-@method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", temperature=1.0)
+@method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", group="particles", temperature=1.0)
 def particle_gibbs(
     problem: Problem,
     *,

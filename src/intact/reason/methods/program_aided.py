@@ -40,6 +40,7 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
 
 @method(
     "Gao et al. 2022, arXiv 2211.10435 (PAL); Chen et al. 2022, arXiv 2211.12588 (PoT)",
+    group="programs, run in the sandbox",
     uses=("programs",),
     temperature=0.7,
 )

@@ -8,7 +8,7 @@ from intact.reason.populations.rebase import allot
 from intact.reason.stepwise import FinalRule, advance, settle, until_spent
 
 
-@method("Wu et al. 2024, arXiv 2408.00724", temperature=1.0)
+@method("Wu et al. 2024, arXiv 2408.00724", group="search step by step", temperature=1.0)
 def rebase(
     problem: Problem,
     *,

@@ -29,7 +29,7 @@ Write an improved answer in full."""
 ROUND = "Answer:\n{answer}\n\nFeedback:\n{feedback}"
 
 
-@method("Madaan et al. 2023, arXiv 2303.17651", temperature=0.7)
+@method("Madaan et al. 2023, arXiv 2303.17651", group="revision", temperature=0.7)
 def self_refine(
     problem: Problem,
     *,

@@ -19,7 +19,7 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
     return [next(answered) if state in thinking else state for state in winners]
 
 
-@method("Hassid et al. 2025, arXiv 2505.17813", temperature=0.7)
+@method("Hassid et al. 2025, arXiv 2505.17813", group="races, and how long a text thinks", temperature=0.7)
 def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "") -> Steps:
     """Start k texts, stop when m have finished, and give the majority among these.
 
@@ -40,7 +40,7 @@ def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "")
     return elect(problem, (yield from _race(problem, k, m, end)))
 
 
-@method("Agarwal et al. 2025, arXiv 2505.18149", temperature=0.7)
+@method("Agarwal et al. 2025, arXiv 2505.18149", group="races, and how long a text thinks", temperature=0.7)
 def first_finish(problem: Problem, *, n: Count = 8, end: str = "") -> Steps:
     """Start n texts, and give the answer of the first that finishes.
 

@@ -13,7 +13,7 @@ from intact.reason.populations.weights import effective_size, log_mean, relative
 from intact.reason.stepwise import or_spent, until_spent
 
 
-@method("Lew et al. 2023, arXiv 2306.03081", temperature=1.0)
+@method("Lew et al. 2023, arXiv 2306.03081", group="particles", temperature=1.0)
 def smc(
     problem: Problem,
     *,

@@ -31,7 +31,13 @@ def _write(text: State, tokens: int, limit: int, model: str = "", stop: tuple[st
     return further
 
 
-@method("Yang et al. 2025, arXiv 2504.12329", temperature=0.6, top_p=0.95, top_k=50)
+@method(
+    "Yang et al. 2025, arXiv 2504.12329",
+    group="races, and how long a text thinks",
+    temperature=0.6,
+    top_p=0.95,
+    top_k=50,
+)
 def speculative_thinking(
     problem: Problem,
     *,

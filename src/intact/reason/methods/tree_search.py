@@ -75,7 +75,7 @@ def _search(
     return pick(problem, texts, rewards, visits=[child.known.visits for child in root.children])
 
 
-@method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", temperature=0.8)
+@method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", group="search step by step", temperature=0.8)
 def uct_search(
     problem: Problem,
     *,
@@ -107,7 +107,11 @@ def uct_search(
     return (yield from _search(problem, choose, simulations, width, scorer, steps, delimiter))
 
 
-@method("Silver et al. 2018, arXiv 1712.01815; Wang et al. 2024, arXiv 2410.09671 (OpenR)", temperature=0.8)
+@method(
+    "Silver et al. 2018, arXiv 1712.01815; Wang et al. 2024, arXiv 2410.09671 (OpenR)",
+    group="search step by step",
+    temperature=0.8,
+)
 def puct_search(
     problem: Problem,
     *,
