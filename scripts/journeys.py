@@ -6,7 +6,7 @@
 The journeys, on a tiny random model:
 
     generate  `intact.load(path).generate(prompt)`
-    chat      a request to /v1/chat/completions with a method, from the connection to the reply
+    chat      a server that starts, and a request to /v1/chat/completions with a method, to the reply
     solve     `intact solve` with a journal, ended in its midst, and run again
     receipt   `intact run` with a receipt, and `intact verify`
 
@@ -78,7 +78,7 @@ def generate(folder: Path) -> None:
 
 
 def chat(folder: Path) -> None:
-    """Ask a server, which listens already, with a method."""
+    """Start a server, and ask it with a method."""
     from support.serving import running
 
     with running({"tiny": folder / "tiny.gguf"}) as there:
