@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,18 +42,16 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
 def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
     """Return the facts that may differ from run to run: times, rates, the machine, versions."""
-    import importlib.metadata
     import os
     import platform
     import sys
 
     import intact
+    from intact.plugins import installed
 
     tokens = sum(record.cost["tokens"] for record in run.records)
-    packages = {}
-    for name in ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            packages[name] = importlib.metadata.version(name)
+    names = ("numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray")
+    packages = {name: version for name in names if (version := installed(name)) is not None}
     return {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ import intact
 from intact.errors import LockError, ReceiptError
 from intact.formats import open_checkpoint
 from intact.models import build_program
+from intact.plugins import installed
 from intact.receipts import canonical
 from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.identity import digests_of, identify, numerics_of
@@ -219,13 +219,7 @@ class Lock:
 
 def libraries() -> dict[str, str]:
     """Return the versions of `LIBRARIES` that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in LIBRARIES if (version := installed(name)) is not None}
 
 
 def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
