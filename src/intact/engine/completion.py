@@ -209,7 +209,7 @@ class Job:
             "at_limit": "length" if parameters.max_tokens <= room else "context",
             "priority": priority,
             "top": parameters.top_logprobs,
-            "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)),
+            "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)) if parameters.has_rules else None,
             "heads": recorder is not None,
         }
         self.request: Request

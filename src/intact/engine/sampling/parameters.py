@@ -280,6 +280,11 @@ class SamplingParameters:
         return None
 
     @property
+    def has_rules(self) -> bool:
+        """True if penalties, biases, a constraint or an added rule may change rows of logits."""
+        return not self.changed.keys() <= _WITHOUT_RULES
+
+    @property
     def changed(self) -> dict[str, Any]:
         """The values that differ from their defaults, by name."""
         return {name: v for name, one in DEFINITIONS.items() if (v := getattr(self, name)) != one.default}
@@ -339,6 +344,13 @@ class SamplingParameters:
 
 DEFINITIONS: Final[dict[str, Definition]] = {f.name: f.metadata["definition"] for f in fields(SamplingParameters)}
 """The definition of each parameter by its name, in the order of `SamplingParameters`."""
+
+
+_WITHOUT_RULES: Final = {
+    *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p"),
+    *("seed", "stop", "ignore_eos", "top_logprobs"),
+}
+"""The parameters that leave logits as they are; all others are rules."""
 
 
 def _token(name: str) -> int | str:
