@@ -61,9 +61,12 @@ class GenerateOptions:
     draft: bool = True
     logprobs: bool = False
     receipt: bool | HashName = False
+    on_error: Literal["raise", "return"] = "raise"
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "return"):
+            raise ParameterError(f"on_error must be 'raise' or 'return', got {self.on_error!r:.60}")
         self.n = integer("n", self.n, 1, MOST_SAMPLES)
         self.priority = integer("priority", self.priority, -8, 8)
         flag("draft", self.draft)
@@ -157,7 +160,6 @@ class Model(LoadedModel):
         CapacityError
             If the KV cache's cap is too small for a sequence.
         """
-        _check_on_error(on_error)
         options = GenerateOptions(
             parameters=_parameters(sampling),
             n=n,
@@ -166,10 +168,11 @@ class Model(LoadedModel):
             draft=draft,
             logprobs=logprobs,
             receipt=receipt,
+            on_error=on_error,
         )
         jobs = self._jobs(self._prompts(prompts), options)
         self.run(jobs)
-        return _completions(jobs, options, on_error)
+        return _completions(jobs, options)
 
     def stream(
         self,
@@ -211,7 +214,7 @@ class Model(LoadedModel):
                 if not chunks:
                     break
                 yield chunks.popleft()
-        _completions(jobs, options, "raise")
+        _completions(jobs, options)
 
     async def agenerate(
         self,
@@ -227,7 +230,6 @@ class Model(LoadedModel):
         **sampling: Unpack[SamplingFields],
     ) -> list[list[Completion]]:
         """`generate` for coroutines: the engine runs in a thread; cancelling the task cancels the samples."""
-        _check_on_error(on_error)
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
         remaining = 0
 
@@ -245,6 +247,7 @@ class Model(LoadedModel):
             draft=draft,
             logprobs=logprobs,
             receipt=receipt,
+            on_error=on_error,
             listen=listen,
         )
         # in a thread: a long text and a large constraint take their time
@@ -252,7 +255,7 @@ class Model(LoadedModel):
         remaining = len(jobs) * options.n
         with self._posted(jobs):
             await finished.wait()
-        return _completions(jobs, options, on_error)
+        return _completions(jobs, options)
 
     async def astream(
         self,
@@ -474,11 +477,6 @@ class Model(LoadedModel):
         )
 
 
-def _check_on_error(value: object) -> None:
-    if value not in ("raise", "return"):
-        raise ParameterError(f"on_error must be 'raise' or 'return', got {value!r:.60}")
-
-
 def _conversation(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> Conversation:
     return Conversation(messages, now=current() if now is None else read_time(now))
 
@@ -494,12 +492,10 @@ def _parameters(fields: SamplingFields) -> SamplingParameters:
     return SamplingParameters.by_name(cast(dict[str, Any], fields))
 
 
-def _completions(
-    jobs: Sequence[Job], options: GenerateOptions, on_error: Literal["raise", "return"]
-) -> list[list[Completion]]:
+def _completions(jobs: Sequence[Job], options: GenerateOptions) -> list[list[Completion]]:
     completions = [[job.completion(i, options.logprobs) for i in range(options.n)] for job in jobs]
     errors = [c.error for several in completions for c in several if c.error is not None]
-    if errors and on_error == "raise":
+    if errors and options.on_error == "raise":
         raise errors[0]
     return completions
 

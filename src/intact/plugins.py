@@ -26,7 +26,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, TypeVar, cast
 
 from intact.errors import PluginError
@@ -151,6 +151,14 @@ class Registry(Mapping[str, T], Generic[T]):
     def _where(self, name: str) -> str:
         packages = ", ".join(map(_package_of, self._foreign[name]))
         return f"package {packages}: entry point {name!r} of group {self.group}"
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _package_of(entry: EntryPoint) -> str:

@@ -208,6 +208,10 @@ class Fields:
             self.fail(name, expected)
         return value
 
+    def each(self, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+        """Read a list, each item by a function of the item and its place."""
+        return tuple([read(item, f"{name}[{index}]") for index, item in enumerate(self.items(name))])
+
     def digits(self, name: str, size: int) -> bytes:
         """Read bytes from hexadecimal digits in lower case."""
         value = self.values[name]

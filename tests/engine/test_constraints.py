@@ -77,12 +77,12 @@ def walk(tokenizer: Tokenizer, matcher: Matcher, rng: np.random.Generator, most:
         may = tokens_of(matcher.mask())
         assert may[-1] < tokenizer.size
         ends = [token for token in may.tolist() if token in tokenizer.eos_ids]
-        assert bool(ends) == matcher.accepting
-        assert not matcher.finished or len(ends) == len(may)
+        assert bool(ends) == matcher._inner.is_accepting()
+        assert not matcher._inner.is_stopped() or len(ends) == len(may)
         token = ends[0] if ends and rng.integers(0, 3) == 0 else int(rng.choice(may))
         matcher.accept(token)
         if token in tokenizer.eos_ids:
-            assert matcher.finished
+            assert matcher._inner.is_stopped()
             return b"".join(tokenizer.token_bytes(t) for t in drawn).decode()
         assert not tokenizer.is_special(token)
         drawn.append(token)
@@ -126,7 +126,7 @@ def test_a_text_can_be_written_as_it_is_encoded(tokenizer: Tokenizer) -> None:
     for token in tokenizer.encode("x" + text, bos=False)[len(tokenizer.encode("x", bos=False)) :]:
         assert token in tokens_of(matcher.mask())
         matcher.accept(token)
-    assert matcher.accepting
+    assert matcher._inner.is_accepting()
 
 
 def test_an_end_token_is_allowed_only_where_the_text_may_end(tiny: Tokenizer) -> None:
@@ -147,7 +147,7 @@ def test_a_grammar_may_name_control_tokens(tiny: Tokenizer) -> None:
     for token in (a, control, b):
         assert tokens_of(matcher.mask()).tolist() == [token]
         matcher.accept(token)
-    assert matcher.accepting
+    assert matcher._inner.is_accepting()
 
 
 @pytest.mark.parametrize("text", ["{  ", "{\n\n", "{\n" + " " * 41])
@@ -173,7 +173,7 @@ def test_a_second_matcher_goes_on_alone(tiny: Tokenizer, way: Callable[[Matcher]
     np.testing.assert_array_equal(other.mask(), first)
     for token in (b, c):
         other.accept(token)
-    assert other.finished
+    assert other._inner.is_stopped()
     np.testing.assert_array_equal(matcher.mask(), first)
     with pytest.raises(ParameterError, match=f"the regex does not allow token {c} here"):
         matcher.accept(c)
@@ -315,7 +315,7 @@ def test_a_long_sum_by_an_ambiguous_grammar_can_be_written(tiny: Tokenizer) -> N
     for token in tiny.encode("+".join(["12*(3+4)"] * 10)):
         matcher.mask()
         matcher.accept(token)
-    assert matcher.accepting
+    assert matcher._inner.is_accepting()
 
 
 def test_a_model_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import intact
 from intact.errors import ReceiptError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.receipts.identity import digests_of, numerics_of
+from intact.receipts.identity import digests_of
+from intact.receipts.lock import LockedModel
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import TextEntry
-from intact.run_receipts.header import RunModel
 from intact.score.value.head import ValueHead
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
@@ -78,7 +78,7 @@ def test_models_and_names_that_nothing_calls_are_no_part_of_a_receipt(small, lar
     assert [one.name for one in receipt.header.models] == [""]
     assert judge(small, receipt)[0] == "true"
     (only,) = receipt.header.models
-    spare = RunModel("spare", digests_of(large), numerics_of(large))
+    spare = LockedModel.of("spare", large)
     for models in ((only, spare), (replace(only, name="main"),)):
         false = RunReceipt.make(replace(receipt.header, models=models), receipt.entries, receipt.result)
         assert judge(small, false, others={"spare": large}) == ("false", "extra", None, None)

@@ -104,7 +104,7 @@ def test_versions_and_outside_libraries_change_digests(monkeypatch):
         patch.setitem(versions.answers.VERSIONS, "number", 2)
         assert [a == b for a, b in zip(before, digests(), strict=True)] == [False, True, True, False]
     with monkeypatch.context() as patch:
-        patch.setattr(versions, "version", lambda library: "0")
+        patch.setattr(versions, "installed", lambda library: "0")
         assert [a == b for a, b in zip(before, digests(), strict=True)] == [True, False, True, True]
     with monkeypatch.context() as patch:
         patch.setattr("platform.python_version_tuple", lambda: ("3", "99", "1"))

@@ -74,8 +74,7 @@ class Honest:
         total, known, unit = _counted(self.blocks, self.clip)
         if score <= 0:
             return 1.0
-        special = _scipy()
-        return float(special.betainc(score * tokens / unit, total / unit + 1, tokens / (tokens + known)))
+        return float(scipy_special().betainc(score * tokens / unit, total / unit + 1, tokens / (tokens + known)))
 
 
 @lru_cache(maxsize=64)
@@ -89,16 +88,12 @@ def _counted(blocks: tuple[tuple[float, ...], ...], clip: float) -> tuple[float,
     lengths = BLOCK * np.array([len(several) for several in blocks])
     total, tokens, freedom = float(sums.sum()), int(lengths.sum()), max(1, len(blocks) - 1)
     squares = float(np.square(sums - total / tokens * lengths).sum())
-    variance = squares * len(blocks) / float(_scipy().chdtri(freedom, 0.95))
+    variance = squares * len(blocks) / float(scipy_special().chdtri(freedom, 0.95))
     return total, tokens, (variance + clip * clip) / (total + clip)
 
 
-def check_installed() -> None:
-    """Raise IntactError if SciPy is missing, before hours of work."""
-    _scipy()
-
-
-def _scipy() -> Any:
+def scipy_special() -> Any:
+    """Return `scipy.special`; raise IntactError if SciPy is missing."""
     try:
         from scipy import special
     except ImportError:

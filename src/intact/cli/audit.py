@@ -54,13 +54,13 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Judge a log of an engine that is not exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
-    from intact.audit.decision import check_installed, judge
+    from intact.audit.decision import judge, scipy_special
     from intact.audit.log import read_log
     from intact.audit.recompute import read_all
 
     if not 0 < alpha < 1:
         raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
-    check_installed()
+    scipy_special()  # raises now what would else be raised after hours of work
     entries, known = read_log(log), [] if honest is None else read_log(honest)
     loaded = fetch.load(model, profile, threads)
     time = None if now is None else read_time(now)

@@ -61,13 +61,10 @@ def _requirements() -> list[str]:
 
 def installed(requirement: str) -> str | None:
     """Return the version of the package that a requirement names, or None."""
-    from importlib import metadata
+    from intact.plugins import installed
 
     name = re.match(r"[\w.-]+", requirement)
-    try:
-        return metadata.version(name[0]) if name else None
-    except metadata.PackageNotFoundError:
-        return None
+    return installed(name[0]) if name else None
 
 
 def _libraries() -> dict[str, str | None]:

@@ -106,7 +106,7 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Queue a request, which `check` has passed."""
-        request.live = len(request.keys)
+        request.live, request.end = len(request.keys), len(request.prompt) + request.limit
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:
@@ -123,14 +123,14 @@ class Engine:
             raise ParameterError("a sink cannot fork: its step is not over")
         if not isinstance(request, GenerateRequest):
             raise ParameterError("a request whose tokens are known ahead cannot be forked")
-        sequence = self._find(request, sample)
-        if sequence is None:
+        sequences = {one.number: sequence for sequence in self.queue.of(request) for one in sequence.samples}
+        if sample not in sequences:
             raise ParameterError(f"sample {sample} has ended: it cannot be forked")
         first = len(request.keys)
         request.keys += keys
         request.live += len(keys)
         self.counters.forks += len(keys)
-        sequence.samples += [Sample(first + i, key) for i, key in enumerate(keys)]
+        sequences[sample].samples += [Sample(first + i, key) for i, key in enumerate(keys)]
         return list(range(first, len(request.keys)))
 
     def cancel(self, request: Request, samples: Tokens[int] | None = None) -> None:
@@ -393,12 +393,6 @@ class Engine:
             request.ended(sample.number, finish, error)
         except Exception:  # an error of a listener affects nothing else
             _LOG.exception("the callback for the end of sample %d failed", sample.number)
-
-    def _find(self, request: Request, sample: int) -> Sequence | None:
-        for sequence in self.queue.of(request):
-            if any(s.number == sample for s in sequence.samples):
-                return sequence
-        return None
 
     def _too_small(self, length: int) -> CapacityError:
         pool = self.pool

@@ -5,31 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
 from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
-from intact.engine.request import Request
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.scoring import Scoring
 from intact.formats import Checkpoint
 from intact.models import Program
 from intact.numerics import VERSION
 from intact.text import Tokenizer
 
-
-class Submittable(Protocol):
-    """A request with its owner: a `Job` or a `Scoring`."""
-
-    @property
-    def request(self) -> Request:
-        """The request itself."""
-
-    @property
-    def done(self) -> bool:
-        """True if it has ended."""
+Submittable: TypeAlias = Job | Scoring
+"""A request with its owner."""
 
 
 class LoadedModel:

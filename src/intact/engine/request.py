@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ class Request:
     paused : bool
         If true, it takes part in no step.
     end : int
-        The length of a text that has reached its limit.
+        The length of a text that has reached its limit; -1 before the request is queued.
     """
 
     prompt: NDArray[np.int32]
@@ -90,10 +90,7 @@ class Request:
     heads: bool = False
     live: int = -1
     paused: bool = False
-    end: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.end = len(self.prompt) + self.limit
+    end: int = -1
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

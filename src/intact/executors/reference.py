@@ -44,9 +44,9 @@ class ReferenceExecutor:
         self._weights: dict[str, BlockWeight] = {}
         self._gains: dict[str, Gain] = {}
         # per layer: keys, their scales, values, their scales; the first axis is the slot, page * page_size + place
-        self._cache: list[list[Rows]] = [[] for _ in range(program.layers)]
+        shapes = [(0, program.kv_heads, program.head_width), (0, program.kv_heads)] * 2
+        self._cache: list[list[Rows]] = [[np.zeros(shape, np.int64) for shape in shapes] for _ in range(program.layers)]
         self._head: Quantized | None = None  # what entered it in the last step
-        self.reserve_pages(0)
 
     @property
     def description(self) -> dict[str, object]:
@@ -61,15 +61,10 @@ class ReferenceExecutor:
 
     def reserve_pages(self, count: int) -> None:
         """Allocate pages until there are so many."""
-        p, slots = self.program, count * self.page_size
-        for layer in range(p.layers):
-            shapes = [(p.kv_heads, p.head_width), (p.kv_heads,)] * 2
-            old = self._cache[layer] or [np.zeros((0, *shape), np.int64) for shape in shapes]
-            if len(old[0]) < slots or not self._cache[layer]:
-                grown = [np.zeros((max(slots, len(old[0])), *shape), np.int64) for shape in shapes]
-                for new, before in zip(grown, old, strict=True):
-                    new[: len(before)] = before
-                self._cache[layer] = grown
+        for arrays in self._cache:
+            for i, old in enumerate(arrays):
+                more = max(0, count * self.page_size - len(old))
+                arrays[i] = np.concatenate([old, np.zeros((more, *old.shape[1:]), np.int64)])
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""

@@ -6,11 +6,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from typing import Any, NoReturn, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 import numpy as np
 
 from intact.errors import IntactError, ModelError
+
+T = TypeVar("T")
 
 
 class Strings(Sequence[str]):
@@ -119,17 +121,11 @@ class Metadata:
 
     def flag(self, key: str, default: bool) -> bool:
         """Read true or false."""
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            self.refuse(key, "true or false", value)
-        return value
+        return self._of(bool, key, default, "true or false")
 
     def string(self, key: str, default: str) -> str:
         """Read a string."""
-        value = self.get(key, default)
-        if not isinstance(value, str):
-            self.refuse(key, "a string", value)
-        return value
+        return self._of(str, key, default, "a string")
 
     def choice(self, key: str, known: tuple[str, ...]) -> str | None:
         """Read one of some words; None where the key is missing."""
@@ -140,9 +136,12 @@ class Metadata:
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         """Read an object; empty where the key is missing."""
-        value = self.get(key, {})
-        if not isinstance(value, Mapping):
-            self.refuse(key, "an object", value)
+        return self._of(dict, key, {}, "an object")
+
+    def _of(self, kind: type[T], key: str, default: T, expected: str) -> T:
+        value = self.get(key, default)
+        if not isinstance(value, kind):
+            self.refuse(key, expected, value)
         return value
 
     def array(self, key: str, length: int | None = None) -> Sequence[Any]:

@@ -180,11 +180,8 @@ def read_shards(index: str | PathLike[str]) -> dict[str, Tensor]:
     weights = read_json(index, "the index").get("weight_map")
     if not isinstance(weights, dict) or not weights:
         raise FormatError(f"{index}: weight_map is missing or empty; expected an object of tensor names to file names")
-    for shard in weights.values():
-        _shard_path(index.parent, shard, index)
-    shards = {
-        shard: read_safetensors(_shard_path(index.parent, shard, index)) for shard in dict.fromkeys(weights.values())
-    }
+    paths = [_shard_path(index.parent, shard, index) for shard in weights.values()]
+    shards = {path.name: read_safetensors(path) for path in dict.fromkeys(paths)}
     tensors: dict[str, Tensor] = {}
     for name, shard in weights.items():
         if name not in shards[shard]:

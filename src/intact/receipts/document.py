@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 from intact.errors import ReceiptError
 from intact.executors.base import PROFILES, Profile
@@ -179,22 +180,66 @@ class Header:
         return digest(self.hash, canonical.encode(self.to_document()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnyReceipt(ABC):
+    """The part that receipts of all kinds share: how they are written, signed and saved.
+
+    Attributes
+    ----------
+    signature : Signature or None
+        The signature of `digest`, if it is signed.
+    """
+
+    signature: Signature | None = None
+
+    @property
+    @abstractmethod
+    def digest(self) -> bytes:
+        """The digest that is cited and signed."""
+
+    @abstractmethod
+    def unsigned(self) -> dict[str, Any]:
+        """Return its members in a receipt, except for the signature."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        signature = {} if self.signature is None else {"signature": self.signature.to_document()}
+        return self.unsigned() | signature
+
+    def encode(self) -> bytes:
+        """Write it in canonical form.
+
+        Raises
+        ------
+        ReceiptError
+            If it would be larger than a receipt may be.
+        """
+        data = canonical.encode(self.to_document())
+        canonical.check_size(data, "the receipt")
+        return data
+
+    def signed(self, signature: Signature | None) -> Self:
+        """Return the same receipt with a signature."""
+        return replace(self, signature=signature)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a file as `write_receipts` does."""
+        write_receipts(Path(path), [self])
+
+
 @dataclass(frozen=True)
-class Receipt:
+class Receipt(AnyReceipt):
     """One answer, and the chain of digests that binds each of its positions to the computation.
 
     Attributes
     ----------
     chain : bytes
         A link of 32 bytes for each token of the output.
-    signature : Signature or None
-        The signature of `digest`.
     """
 
     header: Header
     output: Output
     chain: bytes = field(repr=False)
-    signature: Signature | None = None
 
     def __post_init__(self) -> None:
         if len(self.chain) != SIZE * len(self.output.tokens):
@@ -211,44 +256,18 @@ class Receipt:
         """Return the link of a token of the output."""
         return self.chain[SIZE * index : SIZE * (index + 1)]
 
-    def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
-        value = self._unsigned()
-        if self.signature is not None:
-            value["signature"] = self.signature.to_document()
-        return value
-
-    def _unsigned(self) -> dict[str, Any]:
+    def unsigned(self) -> dict[str, Any]:
+        """Return its members in a receipt, except for the signature."""
         return {
             **self.header.to_document(),
             "output": self.output.to_document(),
             "chain": write_base64(self.chain),
         }
 
-    def encode(self) -> bytes:
-        """Write it in canonical form.
-
-        Raises
-        ------
-        ReceiptError
-            If it would be larger than a receipt may be.
-        """
-        data = canonical.encode(self.to_document())
-        canonical.check_size(data, "the receipt")
-        return data
-
     @property
     def digest(self) -> bytes:
         """The digest of its canonical form without the signature: what a signature signs."""
-        return digest(self.header.hash, canonical.encode(self._unsigned()))
-
-    def signed(self, signature: Signature | None) -> Receipt:
-        """Return the same receipt with a signature."""
-        return replace(self, signature=signature)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write it to a file as `write_receipts` does."""
-        write_receipts(Path(path), [self])
+        return digest(self.header.hash, canonical.encode(self.unsigned()))
 
     @classmethod
     def parse(cls, data: bytes) -> Receipt:
@@ -273,7 +292,7 @@ class Receipt:
             ),
             Output.from_document(value["output"]),
             read_base64(fields, "chain"),
-            Signature.from_document(value["signature"]) if "signature" in value else None,
+            signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         canonical.require_canonical(receipt.to_document(), data, "the receipt")
         return receipt
@@ -367,24 +386,6 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
     if empty:
         raise ReceiptError(f"{path} is empty; expected a receipt a line")
-
-
-class AnyReceipt(Protocol):
-    """A receipt of any kind."""
-
-    @property
-    def signature(self) -> Signature | None:
-        """The signature of `digest`, if it is signed."""
-
-    @property
-    def digest(self) -> bytes:
-        """The digest that is cited and signed."""
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-
-    def encode(self) -> bytes:
-        """Write it in canonical form."""
 
 
 def write_receipts(path: Path, receipts: Iterable[AnyReceipt]) -> None:

@@ -21,7 +21,6 @@ from intact.executors.base import Profile, choose_threads
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Strings
 from intact.models import Program
-from intact.models.program import Op
 from intact.numerics import VERSION, fp32
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
@@ -243,7 +242,7 @@ def describe(program: Program) -> dict[str, Any]:
     return {
         "architecture": program.architecture,
         "buffers": {name: _members(buffer) for name, buffer in program.buffers.items()},
-        "ops": [_op(op) for op in program.ops],
+        "ops": [{"op": type(op).__name__.lower(), **_members(op)} for op in program.ops],
         "rotations": [[str(turn) for turn in rotation.tolist()] for rotation in program.rotations],
         "layers": program.layers,
         "kv_heads": program.kv_heads,
@@ -251,10 +250,6 @@ def describe(program: Program) -> dict[str, Any]:
         "vocabulary": program.vocabulary,
         "context": program.context,
     }
-
-
-def _op(op: Op) -> dict[str, Any]:
-    return {"op": type(op).__name__.lower(), **_members(op)}
 
 
 def _members(value: Any) -> dict[str, Any]:

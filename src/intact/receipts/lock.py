@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ import intact
 from intact.errors import LockError, ReceiptError
 from intact.formats import open_checkpoint
 from intact.models import build_program
+from intact.plugins import installed
 from intact.receipts import canonical
 from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.identity import digests_of, identify, numerics_of
@@ -35,7 +35,7 @@ CLOCK: Final = frozenset({"seconds"})
 
 @dataclass(frozen=True)
 class LockedModel:
-    """A model by the name under which it was loaded, its digests, and the arithmetic it ran in."""
+    """A model by the name that a command or a method calls it, its digests, and the arithmetic it ran in."""
 
     name: str
     digests: ModelDigests
@@ -47,13 +47,13 @@ class LockedModel:
         return cls(name, digests_of(model), numerics_of(model))
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock."""
+        """Return its members in a lock, or in the receipt of a run."""
         return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
 
     @classmethod
-    def from_document(cls, value: Any) -> LockedModel:
+    def from_document(cls, value: Any, where: str) -> LockedModel:
         """Read what `to_document` returns."""
-        fields = Fields(value, "models", ("name", "digests", "numerics"))
+        fields = Fields(value, where, ("name", "digests", "numerics"))
         digests = ModelDigests.from_document(fields.values["digests"])
         return cls(fields.text("name"), digests, Numerics.from_document(fields.values["numerics"]))
 
@@ -70,9 +70,9 @@ class LockedFile:
         return {"name": self.name, "sha256": self.sha256.hex()}
 
     @classmethod
-    def from_document(cls, value: Any) -> LockedFile:
+    def from_document(cls, value: Any, where: str) -> LockedFile:
         """Read what `to_document` returns."""
-        fields = Fields(value, "run.files", ("name", "sha256"))
+        fields = Fields(value, where, ("name", "sha256"))
         return cls(fields.text("name"), fields.digest("sha256"))
 
     @classmethod
@@ -124,17 +124,14 @@ class LockedRun:
     def from_document(cls, value: Any, version: int = VERSION) -> LockedRun:
         """Read the members of a lock of a version."""
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
-        for name in ("arguments", "files"):
-            if not isinstance(fields.values[name], list):
-                fields.fail(name, "a list")
-        arguments = fields.values["arguments"]
+        arguments = fields.items("arguments")
         if not arguments or not all(isinstance(item, str) for item in arguments):
             fields.fail("arguments", "a list of strings that is not empty")
-        files = tuple(map(LockedFile.from_document, fields.values["files"]))
         now = fields.maybe("now", fields.text) if version > 1 else None
         if now is not None and exact_time(now) is None:
             fields.fail("now", "a time such as 2026-11-20T17:45:00")
-        return cls(tuple(arguments), files, fields.digest("result"), fields.maybe("written", fields.text), now)
+        files, written = fields.each("files", LockedFile.from_document), fields.maybe("written", fields.text)
+        return cls(tuple(arguments), files, fields.digest("result"), written, now)
 
 
 @dataclass(frozen=True)
@@ -208,15 +205,13 @@ class Lock:
         if not is_integer(version, 1, VERSION):
             raise LockError(f"the lock is of version {quote(version)}; this program reads 1 and {VERSION}")
         fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
-        found, models, run = fields.values["libraries"], fields.values["models"], fields.values["run"]
+        found, run = fields.values["libraries"], fields.values["run"]
         if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
             fields.fail("libraries", "an object with versions")
-        if not isinstance(models, list):
-            fields.fail("models", "a list")
         return cls(
             fields.text("intact"),
             found,
-            tuple(map(LockedModel.from_document, models)),
+            fields.each("models", LockedModel.from_document),
             None if run is None else LockedRun.from_document(run, version),
             version,
         )
@@ -224,13 +219,7 @@ class Lock:
 
 def libraries() -> dict[str, str]:
     """Return the versions of `LIBRARIES` that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in LIBRARIES if (version := installed(name)) is not None}
 
 
 def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.parameters import CONSTRAINTS, DEFINITIONS, SamplingParameters
@@ -214,7 +214,7 @@ def sampling_to_document(parameters: SamplingParameters) -> dict[str, Any]:
     bias = parameters.biases
     constraint = parameters.constraint
     return {
-        **{name: _number(NUMBERS[name], getattr(parameters, name)) for name in written},
+        **{name: form_of(NUMBERS[name]).write(getattr(parameters, name)) for name in written},
         "stop": list(parameters.stop),
         "logit_bias": {
             "tokens": [token for token, _ in bias],
@@ -234,7 +234,7 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
     """
     added = [name for name in RULES if isinstance(value, dict) and name in value]
     fields = Fields(value, where, (*_NAMES, *added))
-    given = {name: _read_number(fields, name, one) for name, one in NUMBERS.items() if name in fields.values}
+    given = {name: form_of(one).read(fields, name) for name, one in NUMBERS.items() if name in fields.values}
     stop = fields.items("stop", "a list of strings")
     _check_stops(stop, fields.place("stop"))
     given["stop"] = tuple(stop)
@@ -248,30 +248,27 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
         raise ReceiptError(f"{where}: {error}") from error
 
 
-def number_schema(definition: Definition) -> dict[str, Any]:
-    """Return the JSON schema of a number or a boolean as a receipt writes it."""
+class NumberForm(NamedTuple):
+    """One way in which receipts hold numbers and booleans: its JSON schema, its writer and its reader."""
+
+    schema: dict[str, Any]
+    write: Callable[[Any], Any]
+    read: Callable[[Fields, str], Any]
+
+
+def form_of(definition: Definition) -> NumberForm:
+    """Return the form in which a receipt holds a parameter that is a number or a boolean."""
     if definition.kind == "flag":
-        return {"type": "boolean"}
+        return NumberForm({"type": "boolean"}, bool, Fields.flag)
     if definition.kind == "decimal":
-        return {"$ref": "#/$defs/decimal"}
+        return NumberForm({"$ref": "#/$defs/decimal"}, decimal_text, _decimal)
     if definition.high > LARGEST:
-        return {"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,19})$"}
-    return {"type": "integer", "minimum": definition.low, "maximum": definition.high}
+        return NumberForm({"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,19})$"}, str, _long)
+    bounds = {"minimum": definition.low, "maximum": definition.high}
+    return NumberForm({"type": "integer", **bounds}, int, Fields.integer)
 
 
-def _number(definition: Definition, value: Any) -> Any:
-    if definition.kind == "decimal":
-        return decimal_text(value)
-    return str(value) if definition.high > LARGEST else value
-
-
-def _read_number(fields: Fields, name: str, definition: Definition) -> Any:
-    if definition.kind == "flag":
-        return fields.flag(name)
-    if definition.kind == "decimal":
-        return _decimal(fields, name)
-    if definition.high <= LARGEST:
-        return fields.integer(name)
+def _long(fields: Fields, name: str) -> int:
     text = fields.text(name)
     if not _INTEGER.fullmatch(text):
         fields.fail(name, "an integer in decimal, as text")

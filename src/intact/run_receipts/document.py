@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, cast, get_args
 
@@ -10,6 +10,7 @@ from intact.reason.budget import CAPPED, Cost
 from intact.reason.problem import Branch, Conclusion, path
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
+from intact.receipts.document import AnyReceipt
 from intact.receipts.identity import Proof, path_of, root_of
 from intact.receipts.signature import Signature
 from intact.run_receipts import FORMAT
@@ -65,7 +66,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class RunReceipt:
+class RunReceipt(AnyReceipt):
     """The requests of a method, their results, and its answer.
 
     Attributes
@@ -74,15 +75,12 @@ class RunReceipt:
         Texts, scores and programs, in the order of the trace.
     root : bytes
         What it says is the root of the tree over its parts: `digest`, if it says so truly.
-    signature : Signature or None
-        Of `digest`, by whoever vouches for it.
     """
 
     header: RunHeader
     entries: tuple[Entry, ...]
     result: RunResult
     root: bytes
-    signature: Signature | None = None
 
     @classmethod
     def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: RunResult) -> RunReceipt:
@@ -103,38 +101,19 @@ class RunReceipt:
         """The digest to cite, which a signature signs: the root of the Merkle tree over header, entries and result."""
         return root_of(self.header.hash, self.leaves)
 
-    def signed(self, signature: Signature | None) -> RunReceipt:
-        """The same with a signature."""
-        return replace(self, signature=signature)
-
     @property
     def count(self) -> int:
         """The number of tokens of its texts."""
         return sum(len(entry.output.tokens) for entry in self.entries if isinstance(entry, TextEntry))
 
-    def to_document(self) -> dict[str, Any]:
-        """Describe it."""
-        value = {
+    def unsigned(self) -> dict[str, Any]:
+        """Return its members in a receipt, except for the signature."""
+        return {
             **self.header.to_document(),
             "entries": [entry.to_document() for entry in self.entries],
             "result": self.result.to_document(),
             "root": self.root.hex(),
         }
-        if self.signature is not None:
-            value["signature"] = self.signature.to_document()
-        return value
-
-    def encode(self) -> bytes:
-        """Write it in canonical form.
-
-        Raises
-        ------
-        ReceiptError
-            If it would be larger than a receipt may be.
-        """
-        data = canonical.encode(self.to_document())
-        canonical.check_size(data, "the receipt")
-        return data
 
     @classmethod
     def parse(cls, data: bytes) -> RunReceipt:
@@ -150,15 +129,12 @@ class RunReceipt:
         value = canonical.read(data, "the receipt")
         check_kind(value, "receipt of a run", FORMAT, VERSION, READERS)
         fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), ("signature",))
-        entries = fields.values["entries"]
-        if not isinstance(entries, list):
-            fields.fail("entries", "a list")
         receipt = cls(
             RunHeader.from_document(fields),
-            tuple([read_entry(entry, f"entries[{index}]") for index, entry in enumerate(entries)]),
+            fields.each("entries", read_entry),
             RunResult.from_document(fields.values["result"]),
             fields.digest("root"),
-            Signature.from_document(value["signature"]) if "signature" in value else None,
+            signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry)]
         if len(set(branches)) < len(branches):

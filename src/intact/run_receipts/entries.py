@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -158,15 +159,12 @@ def program_digest(name: HashName, code: str, stdin: str | None, seconds: float)
 
 
 Entry = TextEntry | ScoreEntry | RunEntry
+_KINDS: Final[Mapping[str, type[Entry]]] = {"text": TextEntry, "score": ScoreEntry, "run": RunEntry}
 
 
 def read_entry(value: Any, where: str) -> Entry:
     """Read an entry of any kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind == "text":
-        return TextEntry.from_document(value, where)
-    if kind == "score":
-        return ScoreEntry.from_document(value, where)
-    if kind == "run":
-        return RunEntry.from_document(value, where)
-    raise ReceiptError(f"{where} must be an object of kind text, score or run, got {quote(value)}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ReceiptError(f"{where} must be an object of kind text, score or run, got {quote(value)}")
+    return _KINDS[kind].from_document(value, where)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from intact.reason.problem import Prompt
 from intact.receipts.canonical import HASHES, HashName
-from intact.receipts.document import ModelDigests, Numerics
+from intact.receipts.lock import LockedModel
 from intact.run_receipts import FORMAT
 from intact.run_receipts.values import MOST, read_values, unbounded, write_values
 from intact.strict_json import Fields, quote
@@ -28,27 +28,6 @@ MEMBERS: Final = (
     "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
     "sampling", "budget",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RunModel:
-    """A model of a run: what methods call it, which it is, and the arithmetic that it ran in."""
-
-    name: str
-    digests: ModelDigests
-    numerics: Numerics
-
-    def to_document(self) -> dict[str, Any]:
-        """Describe it."""
-        digests, numerics = self.digests.to_document(), self.numerics.to_document()
-        return {"name": self.name, "digests": digests, "numerics": numerics}
-
-    @classmethod
-    def from_document(cls, value: Any, where: str) -> RunModel:
-        """Read it."""
-        fields = Fields(value, where, ("name", "digests", "numerics"))
-        digests, numerics = fields.values["digests"], fields.values["numerics"]
-        return cls(fields.text("name"), ModelDigests.from_document(digests), Numerics.from_document(numerics))
 
 
 @dataclass(frozen=True)
@@ -75,7 +54,7 @@ class RunHeader:
 
     Attributes
     ----------
-    models : tuple of RunModel
+    models : tuple of LockedModel
         The first is the one that methods mean unless they name one; its name is `FIRST` unless one does. The others
         are those that methods name.
     method : str
@@ -104,7 +83,7 @@ class RunHeader:
         The time given to chat templates, where one that asks for it was used.
     """
 
-    models: tuple[RunModel, ...]
+    models: tuple[LockedModel, ...]
     method: str
     source: bytes
     parameters: Mapping[str, Any]
@@ -178,11 +157,10 @@ class RunHeader:
         )
 
 
-def _models(fields: Fields) -> tuple[RunModel, ...]:
-    values = fields.values["models"]
-    if not isinstance(values, list) or not values:
+def _models(fields: Fields) -> tuple[LockedModel, ...]:
+    models = fields.each("models", LockedModel.from_document)
+    if not models:
         fields.fail("models", "a list that is not empty")
-    models = tuple([RunModel.from_document(value, f"models[{index}]") for index, value in enumerate(values)])
     if len({model.name for model in models}) < len(models):
         fields.fail("models", "a list without two models of one name")
     if any(a.name > b.name for a, b in pairwise(models[1:])):
@@ -191,10 +169,7 @@ def _models(fields: Fields) -> tuple[RunModel, ...]:
 
 
 def _files(fields: Fields) -> tuple[tuple[str, str], ...]:
-    values = fields.values["files"]
-    if not isinstance(values, list):
-        fields.fail("files", "a list")
-    parts = [Fields(value, f"files[{index}]", ("name", "text")) for index, value in enumerate(values)]
+    parts = fields.each("files", lambda value, where: Fields(value, where, ("name", "text")))
     files = tuple([(part.text("name"), part.text("text")) for part in parts])
     if any(a >= b for (a, _), (b, _) in pairwise(files)):
         fields.fail("files", "a list in ascending order of names")

@@ -24,12 +24,12 @@ from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
 from intact.receipts.document import Header, Output
-from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
+from intact.receipts.lock import LockedModel
 from intact.receipts.make import ChainRecorder, header_of
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry, program_digest
-from intact.run_receipts.header import FIRST, RunHeader, RunModel
+from intact.run_receipts.header import FIRST, RunHeader
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
 from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
@@ -222,12 +222,12 @@ class RunRecorder(SealedServices):
         except ReceiptError as error:
             return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
 
-    def _models(self, named: AbstractSet[str]) -> tuple[RunModel, ...]:
+    def _models(self, named: AbstractSet[str]) -> tuple[LockedModel, ...]:
         """Return the first model, and those that were named."""
         (first, writer), *others = self._writers.items()
         called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
         models = [(first if first in named else FIRST, writer), *called]
-        return tuple([RunModel(name, digests_of(one.model), numerics_of(one.model)) for name, one in models])
+        return tuple([LockedModel.of(name, one.model) for name, one in models])
 
     def _receipt(self, root: Root, job: MethodJob, result: Result) -> RunReceipt:
         method, problem, parameters = job

@@ -11,9 +11,9 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from intact.plugins import installed
 from intact.reason import aggregate, choice, driver
 from intact.reason.registry import Method, all_methods
 from intact.receipts import canonical
@@ -79,7 +79,7 @@ def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None)
     libraries = {library for part in found.values() if part is not None for library in part.libraries}
     return Versions(
         {name: None if part is None else part.version for name, part in sorted(found.items())},
-        {library: _installed(library) for library in sorted(libraries)},
+        {library: installed(library) for library in sorted(libraries)},
         ".".join(platform.python_version_tuple()[:2]) if "programs" in found else None,
     )
 
@@ -128,10 +128,3 @@ def _parts() -> dict[str, _Part]:
         **{f"scorer {name}": _part_of(kind) for name, kind in SCORERS.own.items()},
         **{f"task {name}": _part_of(kind) for name, kind in TASKS.own.items()},
     }
-
-
-def _installed(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None

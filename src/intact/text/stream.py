@@ -62,6 +62,11 @@ class StopStrings:
     stops : str or iterable of str
         The stop strings, none of them empty. None at all lets everything through.
 
+    Attributes
+    ----------
+    matched : str or None
+        The stop string that ended the text, if one did.
+
     Raises
     ------
     ParameterError
@@ -80,12 +85,7 @@ class StopStrings:
         self.stops: Final = tuple(dict.fromkeys(given))
         self._longest_tail = max((len(stop) for stop in self.stops), default=1) - 1
         self._held = ""
-        self._matched: str | None = None
-
-    @property
-    def matched(self) -> str | None:
-        """The stop string that ended the text, if one did."""
-        return self._matched
+        self.matched: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
         """Take the next piece.
@@ -97,14 +97,14 @@ class StopStrings:
         stopped : bool
             True if a stop string has been found, now or earlier.
         """
-        if self._matched is not None:
+        if self.matched is not None:
             return "", True
         if not self.stops:
             return text, False
         text = self._held + text
         found = [(start + len(stop), start, stop) for stop in self.stops if (start := text.find(stop)) >= 0]
         if found:
-            _, start, self._matched = min(found)
+            _, start, self.matched = min(found)
             self._held = ""
             return text[:start], True
         cut = self._tail(text)

@@ -127,7 +127,7 @@ def check_drafter(name: str) -> None:
 
 
 def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
-    """Return drafting by a drafter's name; None for "off".
+    """Return drafting by a drafter's name, which `check_drafter` has passed; None for "off".
 
     Parameters
     ----------
@@ -136,5 +136,4 @@ def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
     trees : bool
         If true, the executor runs trees; else drafts are chains.
     """
-    check_drafter(name)
     return None if name == OFF else Drafting(DRAFTERS[name](vocabulary, trees))

@@ -75,16 +75,6 @@ class Matcher:
         self._mask: NDArray[np.uint32] | None = None
         self._path: _Path = None
 
-    @property
-    def finished(self) -> bool:
-        """True if only an end token may follow."""
-        return bool(self._inner.is_stopped())
-
-    @property
-    def accepting(self) -> bool:
-        """True if the text may end here."""
-        return bool(self._inner.is_accepting())
-
     def mask(self) -> NDArray[np.uint32]:
         """Return the tokens that may follow, as a `Draw` takes them: end tokens where the text may end.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from intact.reason import Extend, Piece, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural
-from intact.text.thinking.think_tags import THINK_TAGS
+from intact.text.thinking import THINK_TAGS
 
 FINAL = "\nFinal Answer:"
 

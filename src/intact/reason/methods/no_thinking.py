@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
-from intact.text.thinking.think_tags import THINK_TAGS
+from intact.text.thinking import THINK_TAGS
 
 PREFILL = f"{THINK_TAGS.opens}\nOkay, I think I have finished thinking.\n{THINK_TAGS.closes}\n\n"
 

@@ -1,4 +1,4 @@
-"""Marks around what a model thinks before it answers: one file a format."""
+"""Marks around what a model thinks before it answers."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ class ThinkingFormat(NamedTuple):
 
     opens: str
     closes: str
+
+
+THINK_TAGS = ThinkingFormat("<think>", "</think>")
+"""Thoughts as DeepSeek-R1, Qwen3 and many others mark them."""
