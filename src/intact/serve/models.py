@@ -13,6 +13,7 @@ import intact
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
 from intact.executors.base import Profile
+from intact.formats import model_files
 from intact.library import Model
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
@@ -178,8 +179,8 @@ class Models:
 
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""
-        files = [item for item in path.iterdir() if item.is_file()] if path.is_dir() else [path]
-        return int(OVERHEAD * sum(item.stat().st_size for item in files)) + (self._loading.cache_bytes or 0)
+        size = sum(item.stat().st_size for item in model_files(path))
+        return int(OVERHEAD * size) + (self._loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
         """Unload unused models, the longest unused first, until there is room; return whether there is."""
