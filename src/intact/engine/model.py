@@ -13,6 +13,7 @@ from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
 from intact.engine.request import Request
+from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.formats import Checkpoint
 from intact.models import Program
@@ -53,6 +54,11 @@ class LoadedModel:
         self.context = program.context
         self.checkpoint = checkpoint
         self._driver = EngineDriver(engine)
+
+    @property
+    def sampling_defaults(self) -> SamplingDefaults:
+        """What the model's own files recommend for sampling; nothing applies it unless asked to."""
+        return sampling_defaults(self.checkpoint)
 
     def job(
         self, prompt: Sequence[int], parameters: SamplingParameters, keys: list[int], **options: Unpack[JobOptions]
