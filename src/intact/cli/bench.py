@@ -9,7 +9,7 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ThreadsOption, complete_model
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, note, out
 from intact.errors import ParameterError
 
@@ -41,7 +41,7 @@ TABLE, BAR = 76, 24
 def command(
     model: Annotated[
         str,
-        typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model),
+        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model),
     ] = DEFAULT,
     only: Annotated[
         list[str] | None,

@@ -36,7 +36,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Catalogue name or path; without it, this installation.",
+            help="A name or a path; without it, this installation.",
             autocompletion=complete_model,
             show_default=False,
         ),
@@ -57,7 +57,7 @@ def command(
 
     table = Table.grid(padding=(0, 2))
     for key, value in facts.items():
-        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", _format_fact(key, value))
+        table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", format_fact(key, value))
     out().print(table)
 
 
@@ -152,7 +152,8 @@ def _config(config: Any) -> dict[str, Any]:
     }
 
 
-def _format_fact(key: str, value: Any) -> str:
+def format_fact(key: str, value: Any) -> str:
+    """Return a fact as the markup of a table's cell."""
     from rich.markup import escape
 
     if value is None:

@@ -10,6 +10,7 @@ Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/doc
 
 import mmap
 import struct
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -87,7 +88,8 @@ class Contents(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """A file's place among those of a split model."""
 
     number: int
