@@ -16,7 +16,7 @@ from intact.catalogue import HubName, MissingModelError, is_name, resolve
 from intact.catalogue.listing import HubFile, Listing, is_wanted
 from intact.catalogue.pulled import all_pulled
 from intact.catalogue.variants import DEFAULT_QUANTISATIONS, INDEX, choose, variants
-from intact.download import DownloadError, NoSpaceError, plan, pull_planned, removable, remove
+from intact.download import DownloadError, NoSpaceError, plan_pull, pull_planned, removable, remove
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.formats import model_files
 from support.folders import VARIANTS, write_folder
@@ -55,7 +55,7 @@ def small_chunks(monkeypatch):
 
 
 def pull(name: str, **options):
-    return pull_planned(plan(HubName.parse(name)), **options)
+    return pull_planned(plan_pull(HubName.parse(name)), **options)
 
 
 def listing(*names: str) -> Listing:
@@ -118,6 +118,8 @@ def test_the_default_is_the_first_quantisation_of_a_stated_order():
     names = [f"m-{label}.gguf" for label in DEFAULT_QUANTISATIONS]
     while names:
         assert chosen(None, *sorted(names)) == names.pop(0)
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    assert ", ".join(DEFAULT_QUANTISATIONS) + ";" in guide
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_a_broken_connection_is_taken_up_again(hub):
 
 
 def test_a_damaged_part_is_thrown_away_and_all_is_fetched_anew(hub, home):
-    chosen = plan(HubName.parse(NAME))
+    chosen = plan_pull(HubName.parse(NAME))
     digest = hub.digest((REPO, "tiny-Q4_K_M.gguf"))
     partial = chosen.name.folder / chosen.variant.name / f".tiny-Q4_K_M.gguf.{digest[:16]}.partial"
     partial.parent.mkdir(parents=True)
@@ -338,8 +340,8 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 
     script = (
-        "from intact.catalogue import HubName\nfrom intact.download import plan, pull_planned\n"
-        f"pull_planned(plan(HubName.parse({NAME!r})))"
+        "from intact.catalogue import HubName\nfrom intact.download import plan_pull, pull_planned\n"
+        f"pull_planned(plan_pull(HubName.parse({NAME!r})))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=limit, timeout=60, check=False
@@ -431,7 +433,7 @@ def test_a_listing_of_too_many_files_is_refused(hub):
 
 def test_a_licence_cannot_steer_a_terminal(hub):
     hub.tags = ["license:\x1b[2Jevil", 5, "license:mit"]
-    assert plan(HubName.parse(NAME)).listing.licence == "mit"
+    assert plan_pull(HubName.parse(NAME)).listing.licence == "mit"
 
 
 def test_a_damaged_listing_in_the_store_is_named(hub):

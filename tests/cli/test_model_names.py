@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from intact.catalogue import CATALOGUE, DEFAULT
+from intact.errors import ParameterError
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
 from support.tiny import write_tiny
@@ -87,6 +88,15 @@ def test_every_command_takes_the_name(pulled, alias, intact_command, model, tmp_
     receipt = tmp_path / "a.receipt"
     assert intact_command("run", model, "Hi", "--max-tokens", "2", "--receipt", receipt).code == 0
     assert intact_command("verify", receipt, "-m", model).code == 0
+
+
+def test_a_server_calls_a_model_by_its_repository_unless_it_is_named():
+    from intact.cli.serve import _all_named
+
+    texts = [f"{NAME}:Q5_0", f"own={NAME}:Q8_0", "mine", "./x/y.gguf"]
+    assert _all_named(texts) == {"Tiny-GGUF": f"{NAME}:Q5_0", "own": f"{NAME}:Q8_0", "mine": "mine", "y": "./x/y.gguf"}
+    with pytest.raises(ParameterError, match="would both be 'Tiny-GGUF'; name one of them: NAME=hf:"):
+        _all_named([f"{NAME}:Q5_0", f"{NAME}:Q8_0"])
 
 
 def test_a_model_without_a_prompt_is_seen(alias, intact_command):

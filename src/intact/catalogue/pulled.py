@@ -39,7 +39,7 @@ class PulledModel:
 
     @property
     def path(self) -> Path:
-        """What is loaded: the only GGUF file, or the folder."""
+        """The path to load: the only GGUF file, or the folder."""
         single = len(self.files) == 1 and self.variant.key != SAFETENSORS
         return self.folder / next(iter(self.files)) if single else self.folder
 

@@ -11,19 +11,19 @@ from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, 
 from intact.cli.output import bar, err, note, size
 
 if TYPE_CHECKING:
-    from intact.download import Plan, Pulled
+    from intact.download import Pulled, PullPlan
 
 observers: list[Callable[[str, Any], None]] = []
 """Told of every model that is loaded: the name it goes by, and the model."""
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
 
 
-def pull_with_progress(model: Entry | Plan) -> Pulled:
+def pull_with_progress(model: Entry | PullPlan) -> Pulled:
     """Pull a model of the catalogue, or one that was chosen on the hub, with a progress bar on stderr."""
     from rich.markup import escape
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    from intact.download import Plan, pull, pull_planned
+    from intact.download import PullPlan, pull, pull_planned
 
     name = escape(str(model.name))
     with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
@@ -38,7 +38,7 @@ def pull_with_progress(model: Entry | Plan) -> Pulled:
             else:
                 progress.update(task, completed=done, total=total)
 
-        return pull_planned(model, report) if isinstance(model, Plan) else pull(model, report=report)
+        return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
 
 
 def locate(model: str) -> Path:
@@ -67,7 +67,7 @@ def locate(model: str) -> Path:
         return pull_with_progress(chosen).path
 
 
-def find_source(name: str | HubName) -> tuple[Entry | Plan, str]:
+def find_source(name: str | HubName) -> tuple[Entry | PullPlan, str]:
     """Return what a pull of a name would fetch, and its size and licence; of a name on the hub, as the hub says.
 
     Raises
@@ -75,10 +75,10 @@ def find_source(name: str | HubName) -> tuple[Entry | Plan, str]:
     DownloadError, ParameterError
         If there is no such model.
     """
-    from intact.download import plan
+    from intact.download import plan_pull
 
     if isinstance(name, HubName):
-        planned = plan(name)
+        planned = plan_pull(name)
         return planned, f"{size(planned.bytes)}, licence {planned.listing.licence}"
     found = entry(name)
     return found, f"{size(found.size)}, {found.licence}"

@@ -2,17 +2,17 @@
 
 from intact.download.base import DownloadError, NoSpaceError, Pulled, Report, sha256
 from intact.download.entry import pull, record
-from intact.download.repository import Plan, plan, pull_planned
+from intact.download.repository import PullPlan, plan_pull, pull_planned
 from intact.download.store import Removed, removable, remove
 
 __all__ = [
     "DownloadError",
     "NoSpaceError",
-    "Plan",
+    "PullPlan",
     "Pulled",
     "Removed",
     "Report",
-    "plan",
+    "plan_pull",
     "pull",
     "pull_planned",
     "record",

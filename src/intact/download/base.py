@@ -1,4 +1,4 @@
-"""What every pull needs: progress, errors, digests, and space on the disk."""
+"""Common parts of pulls: progress, errors, digests, locks, and space on the disk."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ _LONGEST_ANSWER = 32 << 20
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a pull would fetch.
+class PullPlan:
+    """The files that a pull fetches.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Plan:
     bytes: int
 
 
-def plan(name: HubName) -> Plan:
+def plan_pull(name: HubName) -> PullPlan:
     """Choose a model of a repository, by the listing that is kept, or else by the hub's.
 
     Raises
@@ -72,10 +72,10 @@ def plan(name: HubName) -> Plan:
     size = check_files(listing, variant.files)
     if INDEX in variant.files:
         size += sum(file.size for one, file in listing.files.items() if "/" not in one and one.endswith(".safetensors"))
-    return Plan(name, listing, variant, size)
+    return PullPlan(name, listing, variant, size)
 
 
-def pull_planned(plan: Plan, report: Report = lambda stage, done, total: None) -> Pulled:
+def pull_planned(plan: PullPlan, report: Report = lambda stage, done, total: None) -> Pulled:
     """Fetch a model of the hub into the store, unless it is there already.
 
     Raises
@@ -154,7 +154,7 @@ def _document(name: HubName, value: Any) -> dict[str, Any]:
     }
 
 
-def _fetch_all(plan: Plan, folder: Path, report: Report) -> None:
+def _fetch_all(plan: PullPlan, folder: Path, report: Report) -> None:
     """Fetch what is missing of a model's files, then write its record."""
     names = plan.variant.files
     _fetch_several(plan, names, folder, report)
@@ -178,7 +178,7 @@ def _fetch_all(plan: Plan, folder: Path, report: Report) -> None:
     write_whole(record_path(plan.name.folder, plan.variant), json.dumps(record, indent=2) + "\n")
 
 
-def _fetch_several(plan: Plan, names: tuple[str, ...], folder: Path, report: Report) -> None:
+def _fetch_several(plan: PullPlan, names: tuple[str, ...], folder: Path, report: Report) -> None:
     missing = [name for name in names if not _is_right(plan, name, folder, report)]
     total = sum(plan.listing.files[name].size for name in missing)
     kept = sum(bytes_kept(_partial(plan, name, folder), plan.listing.files[name].size) for name in missing)
@@ -191,7 +191,7 @@ def _fetch_several(plan: Plan, names: tuple[str, ...], folder: Path, report: Rep
         before += plan.listing.files[name].size
 
 
-def _fetch(plan: Plan, name: str, folder: Path, report: Any) -> None:
+def _fetch(plan: PullPlan, name: str, folder: Path, report: Any) -> None:
     """Fetch one file and move it into place; if it continued a wrong partial file, fetch all of it again."""
     partial, file = _partial(plan, name, folder), plan.listing.files[name]
     kept = partial.exists()
@@ -209,7 +209,7 @@ def _fetch(plan: Plan, name: str, folder: Path, report: Any) -> None:
     os.replace(partial, folder / plan.variant.local(name))  # noqa: PTH105
 
 
-def _is_right(plan: Plan, name: str, folder: Path, report: Report) -> bool:
+def _is_right(plan: PullPlan, name: str, folder: Path, report: Report) -> bool:
     """Return true if a file is there and has its digest; delete it if it is another."""
     target = folder / plan.variant.local(name)
     if not target.is_file():
@@ -225,7 +225,7 @@ def _is_right(plan: Plan, name: str, folder: Path, report: Report) -> bool:
     return True
 
 
-def _check(path: Path, plan: Plan, name: str) -> None:
+def _check(path: Path, plan: PullPlan, name: str) -> None:
     """Compare a file's size and digest with those that the hub states."""
     file, size = plan.listing.files[name], path.stat().st_size
     if size != file.size:
@@ -242,12 +242,12 @@ def _git_digest(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _partial(plan: Plan, name: str, folder: Path) -> Path:
+def _partial(plan: PullPlan, name: str, folder: Path) -> Path:
     target, file = folder / plan.variant.local(name), plan.listing.files[name]
     return target.with_name(f".{target.name}.{(file.sha256 or file.git or plan.listing.commit)[:16]}.partial")
 
 
-def _pulled(plan: Plan, fresh: bool) -> Pulled:
+def _pulled(plan: PullPlan, fresh: bool) -> Pulled:
     there = open_pulled(plan.name, plan.listing, plan.variant)
     digests = {name: value["sha256"] for name, value in there.files.items()}
     single = next(iter(digests.values())) if len(digests) == 1 else None

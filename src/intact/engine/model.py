@@ -57,7 +57,7 @@ class LoadedModel:
 
     @property
     def sampling_defaults(self) -> SamplingDefaults:
-        """What the model's own files recommend for sampling; nothing applies it unless asked to."""
+        """The sampling settings that the model's own files recommend; nothing applies them unless asked to."""
         return sampling_defaults(self.checkpoint)
 
     def job(

@@ -29,7 +29,7 @@ _NEUTRAL: Mapping[str, Any] = {"num_beams": 1, "num_beam_groups": 1, "length_pen
 
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """What a model's files recommend.
+    """The sampling settings that a model's files recommend.
 
     Attributes
     ----------
