@@ -57,7 +57,7 @@ class Hub:
         content = self.files[key]
         return self.lies.get(key) or hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
-    def list(self, repo: str) -> bytes:
+    def listing(self, repo: str) -> bytes:
         """The hub's answer about a repository: its commit, tags and files."""
         if self.answer is not None:
             return self.answer
@@ -109,7 +109,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if not known and not self.path.startswith("/store/"):
                 self.empty(401)
             elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/?]+)\?blobs=true", self.path):
-                self.list(match[1], unquote(match[2]))
+                self.listing(match[1], unquote(match[2]))
             elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
                 self.resolve((match[1], unquote(match[3])), unquote(match[2]))
             elif match := re.fullmatch(r"/store/([^/]+/[^/]+)/(.+)", self.path):
@@ -117,14 +117,14 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             else:
                 self.empty(404)
 
-        def list(self, repo, revision):
+        def listing(self, repo, revision):
             hub.listed.append(self.path)
             if repo not in {repo for repo, _ in hub.files} and hub.answer is None:
                 self.empty(404, {"X-Error-Code": "RepoNotFound"})
             elif revision not in ("main", "refs/pr/1", COMMIT):
                 self.empty(404, {"X-Error-Code": "RevisionNotFound"})
             else:
-                body = hub.list(repo)
+                body = hub.listing(repo)
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

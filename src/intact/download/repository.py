@@ -91,7 +91,7 @@ def pull_planned(plan: PullPlan, report: Report = lambda stage, done, total: Non
         with locked(folder / f".{plan.variant.name}.lock", report):
             there = open_pulled(plan.name, plan.listing, plan.variant)
             if there.complete and all(
-                sha256(there.folder / name) == value.get("sha256") for name, value in there.files.items()
+                _digest(there.folder / name, report) == value.get("sha256") for name, value in there.files.items()
             ):
                 return _pulled(plan, fresh=False)
             write_whole(folder / LISTING, json.dumps(plan.listing.to_document(), indent=1) + "\n")
@@ -187,22 +187,22 @@ def _fetch_several(plan: PullPlan, names: tuple[str, ...], folder: Path, report:
     for name in missing:
         target = folder / plan.variant.local(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(plan, name, folder, lambda done, before=before: report("fetch", before + done, total))
+        _fetch(plan, name, folder, lambda done, before=before: report("fetch", before + done, total), report)
         before += plan.listing.files[name].size
 
 
-def _fetch(plan: PullPlan, name: str, folder: Path, report: Any) -> None:
+def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) -> None:
     """Fetch one file and move it into place; if it continued a wrong partial file, fetch all of it again."""
     partial, file = _partial(plan, name, folder), plan.listing.files[name]
     kept = partial.exists()
     try:
         transfer(Hub(plan.name.repo, name, plan.listing.commit), partial, file.size, report)
-        _check(partial, plan, name)
+        _check(partial, plan, name, check)
     except WrongContentError as error:
         partial.unlink()
         if not kept:
             raise DownloadError(f"cannot pull {plan.name}: {error}; it was thrown away, try again") from error
-        _fetch(plan, name, folder, report)
+        _fetch(plan, name, folder, report, check)
         return
     except DownloadError as error:
         raise DownloadError(f"cannot pull {plan.name}: hub {plan.name.repo}: {error}") from error
@@ -214,32 +214,38 @@ def _is_right(plan: PullPlan, name: str, folder: Path, report: Report) -> bool:
     target = folder / plan.variant.local(name)
     if not target.is_file():
         return False
-    size = target.stat().st_size
-    report("check", 0, size)
     try:
-        _check(target, plan, name)
+        _check(target, plan, name, report)
     except WrongContentError:
         target.unlink()
         return False
-    report("check", size, size)
     return True
 
 
-def _check(path: Path, plan: PullPlan, name: str) -> None:
+def _check(path: Path, plan: PullPlan, name: str, report: Report) -> None:
     """Compare a file's size and digest with those that the hub states."""
     file, size = plan.listing.files[name], path.stat().st_size
     if size != file.size:
         raise WrongContentError(f"{name} has {size} bytes, expected {file.size}")
     kind = "the Git digest" if file.sha256 is None else "SHA-256"
-    found, expected = (_git_digest(path), file.git) if file.sha256 is None else (sha256(path), file.sha256)
+    found, expected = (_git_digest(path), file.git) if file.sha256 is None else (_digest(path, report), file.sha256)
     if found != expected:
         raise WrongContentError(f"{name} has {kind} {found}, expected {expected}")
 
 
+def _digest(path: Path, report: Report) -> str:
+    """Return the SHA-256 of a file, and report the progress."""
+    size = path.stat().st_size
+    return sha256(path, lambda done: report("check", done, size))
+
+
 def _git_digest(path: Path) -> str:
     """Return the name that Git gives a file's content; it is a check against damage, SHA-1 being no more."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _partial(plan: PullPlan, name: str, folder: Path) -> Path:
