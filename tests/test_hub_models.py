@@ -295,6 +295,28 @@ def test_a_broken_connection_is_taken_up_again(hub):
     assert hub.ranges == [None, "bytes=1000000-"]
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_a_connection_that_breaks_again_and_again_is_an_error_and_the_next_pull_goes_on(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    hub.cut = [1_234_567] + [0] * 20
+    with pytest.raises(
+        DownloadError, match="what was fetched is kept; run the same command again to continue"
+    ) as caught:
+        pull(NAME)
+    assert "\n" not in str(caught.value)
+    assert len(hub.ranges) <= 8
+    hub.cut, hub.ranges = [], []
+    assert pull(NAME).path.read_bytes() == CONTENT + b"Q4_K_M"
+    assert hub.ranges == ["bytes=1000000-"]
+
+
+def test_a_file_that_is_gone_from_the_hub_is_named(hub):
+    chosen = plan_pull(HubName.parse(NAME))
+    del hub.files[REPO, "tiny-Q4_K_M.gguf"]
+    with pytest.raises(DownloadError, match=rf"cannot pull {NAME}: hub {REPO}: it holds no file tiny-Q4_K_M\.gguf"):
+        pull_planned(chosen)
+
+
 def test_a_damaged_part_is_thrown_away_and_all_is_fetched_anew(hub, home):
     chosen = plan_pull(HubName.parse(NAME))
     digest = hub.digest((REPO, "tiny-Q4_K_M.gguf"))
