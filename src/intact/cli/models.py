@@ -73,6 +73,8 @@ def show(
     from intact.cli.info import format_fact
 
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for key, value in facts.items():
         text = _sampling(value) if key == "sampling_defaults" else format_fact(key, value)
         table.add_row(f"[dim]{key.replace('_', ' ')}[/dim]", text)
