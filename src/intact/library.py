@@ -525,10 +525,13 @@ def load(
     prefix_cache: bool = True,
     drafter: str = "auto",
 ) -> Model:
-    """Load a model from a catalogue name, a GGUF file, or a folder of safetensors.
+    """Load a model.
 
     Parameters
     ----------
+    name_or_path : str or path
+        A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a folder of
+        safetensors (docs/guide.md). Nothing is fetched.
     profile : {'int8', 'fp32'}
         Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
         (docs/numerics_fp32.md).

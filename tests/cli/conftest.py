@@ -13,6 +13,7 @@ from support.speaker import Speaker
 def home(tmp_path, monkeypatch):
     """Give an empty store."""
     monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     return tmp_path / "home"

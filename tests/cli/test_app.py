@@ -19,8 +19,8 @@ COMMANDS = [
     *("run", "chat", "solve", "methods", "serve"),
     *("eval", "report", "tasks", "perplexity", "bench"),
     *("verify", "audit", "diff"),
-    *("pull", "models", "info", "selftest", "doctor"),
-    *("trace", "learn", "keys", "receipt", "lock"),
+    *("pull", "info", "selftest", "doctor"),
+    *("trace", "learn", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
     "trace": ["show"],
@@ -28,6 +28,7 @@ GROUPS = {
     "receipt": ["show"],
     "lock": ["new", "check", "cite"],
     "learn": ["methods", "value"],
+    "models": ["", "show", "rm"],
 }
 EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, [""])]
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]

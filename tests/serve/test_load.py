@@ -318,6 +318,61 @@ def test_a_model_in_use_keeps_no_other_out(tiny_path):
     run(scene())
 
 
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def test_a_model_that_nobody_uses_is_unloaded_and_loaded_again(tiny_path):
+    async def scene():
+        settings = ServerSettings(unload_seconds=0.2)
+        models, order, held = Models({"a": tiny_path}, Loading(threads=1), settings), [], asyncio.Event()
+        (one,) = models.served.values()
+        using = asyncio.create_task(leased(models, order, "a", held))
+        await until(lambda: order)
+        await leased(models, order, "a")
+        await asyncio.sleep(0.4)
+        assert one.model is not None  # in use
+        held.set()
+        await using
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            await leased(models, order, "a")
+            assert one.model is not None  # used again before the time
+        await until(lambda: one.model is None)
+        await leased(models, order, "a")
+        assert one.model is not None
+        await models.close()
+        assert one.unloading is None or one.unloading.cancelled()
+
+    run(scene())
+
+
+def test_a_model_whose_clients_left_while_it_was_loaded_is_unloaded(tiny_path):
+    async def scene():
+        models = Held({"a": tiny_path}, Loading(threads=1), ServerSettings(unload_seconds=0.05))
+        (one,) = models.served.values()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await leased(models, [], "a")
+        await asyncio.sleep(0.1)  # the time is over while it is loaded
+        models.go.set()
+        await until(lambda: one.model is not None)
+        await until(lambda: one.model is None)
+        await models.close()
+
+    run(scene())
+
+
+def test_the_same_answer_after_unloading(tiny_path):
+    with running({"tiny": tiny_path}, Loading(threads=1), unload_seconds=0.1) as server:
+        (one,) = server.service.models.served.values()
+        first = post(server, SHORT).json()["choices"]
+        server.settle(lambda: one.model is None)
+        assert httpx.get(server.url + "/ready").status_code == 200
+        assert post(server, SHORT).json()["choices"] == first
+
+
 SHORT_OPENAI = {"messages": SHORT["messages"], "max_tokens": 3}
 
 

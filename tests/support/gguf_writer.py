@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from intact.formats.gguf import TENSOR_KINDS
+from intact.formats.gguf import TENSOR_KINDS, read_gguf
 
 Tensors = Mapping[str, tuple[str, Sequence[int], bytes]]
 
@@ -91,3 +91,22 @@ def write_gguf(path: Path, metadata: Mapping[str, Any], tensors: Tensors, versio
     """
     path.write_bytes(gguf_bytes(metadata, tensors, version))
     return path
+
+
+def split_gguf(whole: Path, count: int, folder: Path) -> list[Path]:
+    """Write a GGUF file as so many parts, as llama.cpp does: metadata in the first one, tensors in order."""
+    metadata, tensors = read_gguf(whole)
+    names = list(tensors)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(count):
+        own = names[number * len(names) // count : (number + 1) * len(names) // count]
+        split = {
+            "split.no": np.uint16(number),
+            "split.count": np.uint16(count),
+            "split.tensors.count": np.int32(len(names)),
+        }
+        path = folder / f"{whole.stem}-{number + 1:05d}-of-{count:05d}.gguf"
+        parts = {name: (tensors[name].kind, tensors[name].shape, tensors[name].data.tobytes()) for name in own}
+        paths.append(write_gguf(path, (metadata if number == 0 else {}) | split, parts))
+    return paths

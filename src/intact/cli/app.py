@@ -150,7 +150,7 @@ _PANELS = {
     "Commands that answer": (run, chat, solve, methods, serve),
     "Commands that measure": (evaluation, report, tasks, perplexity, bench),
     "Commands that prove": (verify, audit, diff),
-    "Models and this machine": (pull, models, info, selftest, doctor),
+    "Models and this machine": (pull, info, selftest, doctor),
 }
 for panel, modules in _PANELS.items():
     for module in modules:
@@ -158,15 +158,23 @@ for panel, modules in _PANELS.items():
         app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(module.command)
 
 
-def _group(name: str, panel: str, text: str, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
-    """Add a command that has commands of its own, each with its examples."""
-    group = typer.Typer(cls=Commands, help=text, no_args_is_help=True)
+def _group(
+    name: str,
+    panel: str,
+    text: str,
+    commands: dict[str, tuple[Callable[..., None], str]],
+    alone: tuple[Callable[..., None], str] | None = None,
+) -> None:
+    """Add a command that has commands of its own, each with its examples; `alone` is what it does without them."""
+    group = typer.Typer(cls=Commands, help=text, no_args_is_help=alone is None, epilog=alone and alone[1])
+    if alone is not None:
+        group.callback(invoke_without_command=True, help=text)(alone[0])
     for own, (command, epilog) in commands.items():
         group.command(own, cls=Command, epilog=epilog)(command)
     app.add_typer(group, name=name, rich_help_panel=panel)
 
 
-_answer, _measure, _prove, _ = _PANELS
+_answer, _measure, _prove, _machine = _PANELS
 _group("trace", _answer, "Look at the trees of texts behind answers.", {"show": (trace.show, trace.EXAMPLES)})
 _group(
     "learn",
@@ -194,6 +202,13 @@ _group(
         "check": (lock.check, lock.CHECK_EXAMPLES),
         "cite": (lock.cite, lock.CITE_EXAMPLES),
     },
+)
+_group(
+    "models",
+    _machine,
+    "List the models that have names: what is here, sizes, licences; show one, or remove it.",
+    {"show": (models.show, models.SHOW_EXAMPLES), "rm": (models.rm, models.RM_EXAMPLES)},
+    alone=(models.listing, models.EXAMPLES),
 )
 
 

@@ -38,9 +38,7 @@ def command(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="What the engine was asked and answered.")],
     model: Annotated[
         str,
-        typer.Option(
-            "--model", "-m", help="The model it claims: catalogue name or path.", autocompletion=complete_model
-        ),
+        typer.Option("--model", "-m", help="The model it claims: a name or a path.", autocompletion=complete_model),
     ],
     honest: Annotated[
         Path | None,

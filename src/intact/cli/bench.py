@@ -10,7 +10,7 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show
 from intact.errors import ParameterError
 
@@ -40,7 +40,7 @@ TABLE, BAR = 76, 24
 def command(
     model: Annotated[
         str,
-        typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model),
+        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model),
     ] = DEFAULT,
     only: Annotated[
         list[str] | None,

@@ -14,14 +14,17 @@ import typer
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
+    MODEL_HELP,
     CacheOption,
     ClockNowOption,
     DraftOption,
     JsonOption,
+    ModelDefaultsOption,
     ProfileOption,
     ReceiptOption,
     SystemOption,
     ThreadsOption,
+    apply_model_defaults,
     as_bytes,
     check_output,
     complete_model,
@@ -40,6 +43,7 @@ With the default model
   intact chat
 With another one, sampled
   intact chat qwen3-0.6b --temperature 0.7 --seed 1
+  intact chat qwen3-0.6b --model-defaults --seed 1
 From a program: a message a line in, an answer a line out
   printf 'Hello!\\nAnd in German?\\n' | intact chat --json
 
@@ -54,14 +58,14 @@ Message = dict[str, str]
 
 @with_sampling(max_tokens=1024)
 def command(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Catalogue name or path.", autocompletion=complete_model)
-    ] = DEFAULT,
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model)] = DEFAULT,
     system: SystemOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     receipt: ReceiptOption = None,
     json: JsonOption = False,
@@ -75,6 +79,8 @@ def command(
     loaded = fetch.load(model, profile, threads, as_bytes(cache))
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
+    if model_defaults:
+        sampling = apply_model_defaults(context, loaded, sampling)
     talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt)
     if json:
         _answer_lines(talk)

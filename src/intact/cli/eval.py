@@ -14,6 +14,7 @@ import typer
 from intact.cli import UNDECIDED
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.options import (
+    MODEL_OR_ADDRESS_HELP,
     JsonOption,
     ModelOptions,
     NOption,
@@ -170,9 +171,7 @@ class ResultOptions:
 def command(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
-        ),
+        typer.Argument(metavar="MODEL", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model),
     ],
     tasks: Annotated[
         list[str] | None,

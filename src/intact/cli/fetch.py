@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intact.catalogue import CATALOGUE, DEFAULT, Entry, MissingModelError, resolve
+from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import bar, err, note, size, spinner
 
 if TYPE_CHECKING:
-    from intact.download import Pulled
+    from intact.download import Pulled, PullPlan
     from intact.library import Model
 
 observers: list[Callable[[str, Any], None]] = []
@@ -19,29 +19,33 @@ observers: list[Callable[[str, Any], None]] = []
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
 
 
-def pull_with_progress(entry: Entry) -> Pulled:
-    """Pull a model, with a progress bar on stderr."""
+def pull_with_progress(model: Entry | PullPlan) -> Pulled:
+    """Pull a model of the catalogue, or one that was chosen on the hub, with a progress bar on stderr."""
+    from rich.markup import escape
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    from intact.download import pull
+    from intact.download import PullPlan, pull, pull_planned
 
+    name = escape(str(model.name))
     with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
-        task = progress.add_task(f"fetching {entry.name}", total=None)
+        task = progress.add_task(f"fetching {name}", total=None)
         stage = ""
 
         def report(now: str, done: int, total: int | None) -> None:
             nonlocal stage
             if now != stage:
                 stage = now
-                progress.reset(task, total=total, completed=done, description=f"{_STAGES[now]} {entry.name}")
+                progress.reset(task, total=total, completed=done, description=f"{_STAGES[now]} {name}")
             else:
                 progress.update(task, completed=done, total=total)
 
-        return pull(entry, report=report)
+        return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
 
 
 def locate(model: str) -> Path:
-    """Return the file of a catalogue name or path. The default model is pulled on first use, others after a question.
+    """Return the file or folder of a model by its name or path.
+
+    The default model is pulled on first use, others after a question.
 
     Raises
     ------
@@ -52,20 +56,43 @@ def locate(model: str) -> Path:
     """
     try:
         return resolve(model)
-    except MissingModelError:
-        entry = CATALOGUE[model]
-        if model != DEFAULT and not _agreed(entry):
+    except MissingModelError as missing:
+        default = missing.name == DEFAULT
+        if not (default or (sys.stdin.isatty() and sys.stderr.isatty())):
             raise
-        if model == DEFAULT:
-            note(f"first use: fetching {model} ({size(entry.size)}, {entry.licence})")
-        return pull_with_progress(entry).path
+        chosen, facts = find_source(missing.name)
+        if default:
+            note(f"first use: fetching {DEFAULT} ({facts})")
+        elif not _agreed(f"{chosen.name} is not here yet: about {facts}. Pull it now?", default=True):
+            raise
+        return pull_with_progress(chosen).path
 
 
-def _agreed(entry: Entry) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    question = f"{entry.name} is not here yet: about {size(entry.size)}, {entry.licence}. Pull it now? [Y/n] "
-    return err().input(question, markup=False).strip().lower() in ("", "y", "yes")
+def find_source(name: str | HubName) -> tuple[Entry | PullPlan, str]:
+    """Return what a pull of a name would fetch, and its size and licence; of a name on the hub, as the hub says.
+
+    Raises
+    ------
+    DownloadError, ParameterError
+        If there is no such model.
+    """
+    from intact.download import plan_pull
+
+    if isinstance(name, HubName):
+        planned = plan_pull(name)
+        return planned, f"{size(planned.bytes)}, licence {planned.listing.licence}"
+    found = entry(name)
+    return found, f"{size(found.size)}, {found.licence}"
+
+
+def _agreed(question: str, default: bool) -> bool:
+    answer = err().input(f"{question} [{'Y/n' if default else 'y/N'}] ", markup=False).strip().lower()
+    return answer in ("y", "yes") or (default and not answer)
+
+
+def agreed_to(question: str) -> bool:
+    """Ask a question whose default is no; without a terminal the answer is no."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and _agreed(question, default=False)
 
 
 def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None, **options: Any) -> Model:

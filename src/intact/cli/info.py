@@ -38,7 +38,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Catalogue name or path; without it, this installation.",
+            help="A name or a path; without it, this installation.",
             autocompletion=complete_model,
             show_default=False,
         ),
@@ -55,7 +55,7 @@ def command(
     if json:
         emit(facts)
         return
-    show_rows((Text(key.replace("_", " "), "dim"), _format_fact(key, value)) for key, value in facts.items())
+    show_rows((Text(key.replace("_", " "), "dim"), format_fact(key, value)) for key, value in facts.items())
 
 
 def installation() -> dict[str, Any]:
@@ -146,7 +146,8 @@ def _config(config: Any) -> dict[str, Any]:
     }
 
 
-def _format_fact(key: str, value: Any) -> str:
+def format_fact(key: str, value: Any) -> str:
+    """Return a fact as the text of a table's cell."""
     if value is None:
         return "-"
     if key in ("bytes", "memory"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.options import MODEL_HELP, FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, show
 from intact.errors import ParameterError
 from intact.text.template import DEFAULT_NOW, read_time
@@ -81,7 +81,7 @@ def _outcome(name: str, outcome: PolicyOutcome) -> None:
 
 
 def value(
-    model: Annotated[str, typer.Argument(help="Catalogue name or path.", autocompletion=complete_model)],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)],
     to: ToOption,
     task: Annotated[str, typer.Option("--task", "-t", help="Problems with known answers.")] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,

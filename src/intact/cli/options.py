@@ -6,27 +6,35 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 
-from intact.catalogue import CATALOGUE, find
+from intact.catalogue import CATALOGUE, aliases, find
 from intact.cli import fetch
+from intact.cli.output import note
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
-from intact.errors import ParameterError
+from intact.errors import IntactError, ParameterError
 from intact.files import read_text
 from intact.text.template import DEFAULT_NOW
 
+MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
+MODEL_OR_ADDRESS_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), a path, or http://HOST/v1#NAME."
+
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Offer the catalogue's names; where none fits, the shell offers files."""
+    """Offer names of models; where none fits, the shell offers files."""
     for name in CATALOGUE:
         if name.startswith(incomplete):
             yield name, "here" if find(name) else "to pull"
+    with suppress(IntactError, OSError):  # a broken file of aliases is no reason not to complete
+        for name, place in aliases().items():
+            if name.startswith(incomplete):
+                yield name, place
 
 
 Profile = Literal["int8", "fp32"]
@@ -76,6 +84,12 @@ ReceiptOption = Annotated[
     typer.Option(
         "--receipt", metavar="FILE", help="Write a receipt of each answer, for intact verify.", show_default=False
     ),
+]
+
+
+ModelDefaultsOption = Annotated[
+    bool,
+    typer.Option("--model-defaults", help="Sample as the model's files recommend, where no option says otherwise."),
 ]
 
 
@@ -144,6 +158,30 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
         if DEFINITIONS[name].help
     }
     return lambda command: _with_groups(command, {"sampling": _Group(options, _collect)})
+
+
+def apply_model_defaults(context: typer.Context, model: Any, sampling: dict[str, Any]) -> dict[str, Any]:
+    """Return options of sampling with what the model's files recommend in place of those that were not given.
+
+    Parameters
+    ----------
+    context
+        The command's, which knows what was given.
+    model
+        The loaded model.
+    sampling
+        What `with_sampling` collected.
+    """
+    found = model.sampling_defaults
+    used = {name: value for name, value in found.values if not _was_given(context, name)}
+    settings = ", ".join(f"{name} {value:g}" for name, value in used.items())
+    note(f"{found.source or 'the model'} recommends {settings or 'nothing that is used'}")
+    return sampling | used
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def with_method_sampling(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
 from intact.evaluate.perplexity import SCALE, TextPerplexity, perplexity
@@ -27,9 +27,7 @@ If the model expects a first token (BOS), it replaces the first token of each wi
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Catalogue name or path.", autocompletion=complete_model)
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[

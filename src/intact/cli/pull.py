@@ -1,4 +1,4 @@
-"""``intact pull``: fetch a model of the catalogue."""
+"""``intact pull``: fetch a model of the catalogue, or of a repository on the hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intact.catalogue import DEFAULT, entry
+from intact.catalogue import DEFAULT, HubName, expand
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, show, size
@@ -18,6 +18,10 @@ Another one; stopped halfway, the same command goes on from there
   intact pull qwen2.5-coder-0.5b-instruct
 Kept elsewhere than in ~/.cache/intact
   INTACT_HOME=/big/disk intact pull qwen3-4b
+Of a repository on the hub: its default, one quantisation or file, at a revision
+  intact pull hf:Qwen/Qwen3-0.6B-GGUF
+  intact pull hf:Qwen/Qwen3-0.6B-GGUF:Q8_0
+  intact pull hf:Qwen/Qwen3-0.6B@main:safetensors
 From a mirror of the hub
   HF_ENDPOINT=https://mirror.example intact pull qwen3-4b
 """
@@ -25,12 +29,18 @@ From a mirror of the hub
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="A name that intact models lists.", autocompletion=complete_model)
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A name that intact models lists, or hf:OWNER/REPO[@REVISION][:FILE-OR-QUANTISATION].",
+            autocompletion=complete_model,
+        ),
     ] = DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Fetch a model of the catalogue, checked by SHA-256."""
-    wanted = entry(name)
+    """Fetch a model, checked by SHA-256."""
+    text = expand(name)
+    wanted, facts = fetch.find_source(HubName.parse(text) if text.startswith("hf:") else text)
     pulled = fetch.pull_with_progress(wanted)
     if json:
         emit(
@@ -42,7 +52,13 @@ def command(
                 "source": pulled.source,
                 "fresh": pulled.fresh,
             }
+            | ({"files": dict(pulled.files)} if pulled.files else {})
         )
         return
     origin = f"from {pulled.source}" if pulled.fresh else "already here"
-    show(f"{wanted.name}: {origin}, {size(pulled.bytes)}, {wanted.licence}\nSHA-256 {pulled.sha256}\n{pulled.path}")
+    licence = facts.partition(", ")[2]
+    show(f"{pulled.name}: {origin}, {size(pulled.bytes)}, {licence}")
+    digests = {"": pulled.sha256} if pulled.sha256 else {f"  {file}": digest for file, digest in pulled.files.items()}
+    for file, digest in digests.items():
+        show(f"SHA-256 {digest}{file}")
+    show(str(pulled.path))

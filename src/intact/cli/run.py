@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import CATALOGUE, DEFAULT, looks_like_path
+from intact.catalogue import DEFAULT, is_name, looks_like_path
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
     ClockNowOption,
     DraftOption,
     JsonOption,
+    ModelDefaultsOption,
     ProfileOption,
     ReceiptOption,
     SystemOption,
     ThreadsOption,
+    apply_model_defaults,
     as_bytes,
     check_output,
     complete_model,
@@ -34,8 +36,9 @@ from intact.text.template import current, prepare, read_time
 EXAMPLES = """\
 A first answer; the default model is fetched once
   intact run "Why is the sky blue?"
-Another model, by its catalogue name or its path
+Another model: of the catalogue, of a repository on the hub, or by its path
   intact run qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
+  intact run hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
 Five samples, the same ones on any machine
   intact run "Name a colour." -n 5 --temperature 1 --seed 7
 The text as it is, without the chat template
@@ -51,11 +54,12 @@ A digest that is the same everywhere
 
 @with_sampling(max_tokens=512)
 def command(
+    context: typer.Context,
     words: Annotated[
         list[str],
         typer.Argument(
             metavar="[MODEL] PROMPT",
-            help=f"The prompt (-: from standard input); before it a catalogue name or a path (by default {DEFAULT}).",
+            help=f"The prompt (-: from standard input); before it a model, by name or path (by default {DEFAULT}).",
             autocompletion=complete_model,
             show_default=False,
         ),
@@ -69,6 +73,7 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     receipt: ReceiptOption = None,
     json: JsonOption = False,
@@ -87,6 +92,8 @@ def command(
     if not raw:
         prepare()
     model = fetch.load(model_name, profile, threads, as_bytes(cache))
+    if model_defaults:
+        sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()
     options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
@@ -120,7 +127,7 @@ def parse(words: list[str]) -> tuple[str, str]:
     """
     if len(words) > 2:
         raise ParameterError(f"run takes [MODEL] PROMPT, got {len(words)} arguments: quote the prompt")
-    if len(words) == 1 and (words[0] in CATALOGUE or (looks_like_path(words[0]) and words[0].endswith(".gguf"))):
+    if len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf"))):
         raise ParameterError(f'PROMPT is missing: intact run {words[0]} "your prompt", or intact chat {words[0]}')
     model, prompt = words if len(words) == 2 else (DEFAULT, words[0])
     data = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
 from intact.errors import ParameterError, install
@@ -19,6 +19,8 @@ The default model, for this machine alone
   intact serve
 Two models; a client asks for one by its name
   intact serve qwen3-0.6b small=./model.gguf --memory 4G
+From a repository on the hub, unloaded when nobody has asked for ten minutes
+  intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
 For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
@@ -32,7 +34,9 @@ def command(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Catalogue names, paths, or NAME=either.", autocompletion=complete_model
+            metavar="[MODEL]...",
+            help="Names, paths, or NAME=either.",
+            autocompletion=complete_model,
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
@@ -61,6 +65,17 @@ def command(
             "--memory",
             metavar="SIZE",
             help="Memory for all models together; the one unused for longest is unloaded.",
+            show_default=False,
+            **_LIMITS,
+        ),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            "--idle",
+            metavar="SECONDS",
+            min=0.1,
+            help="Unload a model that nobody has used for so long; by default it stays.",
             show_default=False,
             **_LIMITS,
         ),
@@ -98,6 +113,7 @@ def command(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         memory_bytes=as_bytes(memory, "--memory"),
+        unload_seconds=idle,
         state=state,
         running=running,
         waiting=waiting,
@@ -115,7 +131,7 @@ def command(
     except ModuleNotFoundError as error:
         raise ParameterError(f"the server needs {error.name}: {install('serve')}") from error
     traces = exporting() if otel else None
-    places = {name: str(fetch.locate(place)) for name, place in _all_named(models or [DEFAULT]).items()}
+    places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
@@ -138,4 +154,6 @@ def _named(text: str) -> tuple[str, str]:
         raise ParameterError(f"{text!r} gives a model an empty name; expected NAME=MODEL, or the model alone")
     if equals:
         return name, place
+    if HubName.matches(text):
+        return HubName.parse(text).repo.rpartition("/")[2], text
     return (text.rstrip("/").rpartition("/")[2].removesuffix(".gguf") if "/" in text else text), text

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.catalogue import CATALOGUE, DEFAULT
+from intact.catalogue import DEFAULT, is_name
 from intact.cli.options import (
+    MODEL_OR_ADDRESS_HELP,
     JsonOption,
     ModelOptions,
     NOption,
@@ -72,9 +73,7 @@ def command(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
-            "--model", "-m", help="Catalogue name, path, or http://HOST/v1#NAME.", autocompletion=complete_model
-        ),
+        typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model),
     ] = DEFAULT,
     n: NOption = None,
     settings: SetOption = None,
@@ -92,7 +91,7 @@ def command(
     from intact.receipts.document import write_receipts
     from intact.solving import as_problem, solve_all
 
-    if method in CATALOGUE or method.endswith(".gguf"):
+    if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
     chosen, caps = find(method), Budget.parse(work.budget or "")
     parameters = given(chosen, settings or [], n)

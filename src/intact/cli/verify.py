@@ -15,7 +15,16 @@ from rich.text import Text
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, complete_model, pair
+from intact.cli.options import (
+    MODEL_HELP,
+    CacheOption,
+    JsonOption,
+    ThreadsOption,
+    WithOption,
+    as_bytes,
+    complete_model,
+    pair,
+)
 from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
 
@@ -77,7 +86,7 @@ def command(
     files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="Catalogue name or path.", autocompletion=complete_model),
+        typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model),
     ] = DEFAULT,
     others: WithOption = None,
     signed_by: Annotated[

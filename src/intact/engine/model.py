@@ -12,6 +12,7 @@ import numpy as np
 from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
+from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.formats import Checkpoint
@@ -44,6 +45,11 @@ class LoadedModel:
         self.context = program.context
         self.checkpoint = checkpoint
         self._driver = EngineDriver(engine)
+
+    @property
+    def sampling_defaults(self) -> SamplingDefaults:
+        """The sampling settings that the model's own files recommend; nothing applies them unless asked to."""
+        return sampling_defaults(self.checkpoint)
 
     def job(
         self, prompt: Sequence[int], parameters: SamplingParameters, keys: list[int], **options: Unpack[JobOptions]

@@ -38,7 +38,7 @@ class IntactLM(LM):  # type: ignore[misc]
     Parameters
     ----------
     pretrained : str or Model
-        Catalogue name, path, or a loaded model.
+        A name, a path, or a loaded model.
     profile, threads
         As for `intact.load`.
     journal : str, optional

@@ -13,6 +13,7 @@ from filelock import FileLock
 from intact.catalogue import store
 from intact.errors import WorkerError
 from intact.files import sha256_of
+from intact.formats import model_files
 
 CHUNK = 16 << 20
 """Most bytes of one request."""
@@ -59,8 +60,7 @@ class Shipment:
 
 def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
     """Describe a model's files."""
-    found = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
-    files = tuple(File(item.name, item.stat().st_size, sha256_of(item)) for item in found)
+    files = tuple(File(item.name, item.stat().st_size, sha256_of(item)) for item in model_files(path))
     return Shipment(path, files, dict(options))
 
 
@@ -72,7 +72,7 @@ def receive(shipment: Shipment, read: Read) -> Path:
     WorkerError
         If a file that was pulled does not have its digest.
     """
-    if all(_is(shipment.path, file) for file in shipment.files):
+    if shipment.path.exists() and all(_is(shipment.path, file) for file in shipment.files):
         return shipment.path
     folder = store() / "by-digest" / shipment.digest
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
 
 
 def _place(path: Path, file: File) -> Path:
-    return path / file.name if path.is_dir() else path
+    return path / file.name if path.is_dir() else path.with_name(file.name)
 
 
 def _is(path: Path, file: File) -> bool:

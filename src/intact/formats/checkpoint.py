@@ -11,7 +11,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from intact.errors import FormatError
-from intact.formats.gguf import MAGIC, read_gguf
+from intact.formats.gguf import MAGIC
+from intact.formats.gguf_parts import part_paths, read_parts
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
 
@@ -87,6 +88,8 @@ def _main_file(folder: Path) -> Path:
     names = sorted(item.name for item in folder.iterdir())
     for suffix in (INDEX_SUFFIX, ".safetensors", ".gguf"):
         found = [name for name in names if name.endswith(suffix)]
+        if len(found) > 1 and found == [part.name for part in part_paths(folder / found[0])]:
+            return folder / found[0]
         if len(found) > 1:
             raise FormatError(
                 f"{folder}: holds {len(found)} {suffix} files ({', '.join(found)[:200]}); expected the path of one"
@@ -102,7 +105,8 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path : path
-        A GGUF file; a safetensors file, or the index of shards, beside its config.json; or a folder with one of these.
+        A GGUF file, of a split model the first; a safetensors file, or the index of shards, beside its config.json; or
+        a folder with one of these.
 
     Raises
     ------
@@ -123,9 +127,14 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
             raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
         return Checkpoint(main, "safetensors", _config(main), read_safetensors(main))
     if main.suffix == ".gguf" or map_file(main)[:4] == MAGIC:
-        contents = read_gguf(main)
+        contents = read_parts(main)
         return Checkpoint(main, "gguf", contents.metadata, contents.tensors)
     raise FormatError(f"{main}: is neither GGUF nor safetensors; expected {_EXPECTED}")
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the files of a model: those of its folder, all parts of a split GGUF model, or the one file."""
+    return sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else part_paths(path)
 
 
 def _config(main: Path) -> dict[str, Any]:

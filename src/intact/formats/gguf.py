@@ -10,6 +10,7 @@ Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/doc
 
 import mmap
 import struct
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -74,7 +75,7 @@ _NUMBERS: Final = {
 _VALUE_TYPES: Final = "one of the value types 0 to 12"
 
 # What objects cost in memory beside the characters or numbers that they hold.
-_STRING_COST, _VALUE_COST, _TENSOR_COST = 56, 256, 1024
+_STRING_COST, _VALUE_COST, TENSOR_COST = 56, 256, 1024
 _CHARACTER_COST = 4
 
 
@@ -87,15 +88,26 @@ class Contents(NamedTuple):
     tensors: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Part:
+    """A file's place among those of a split model."""
+
+    number: int
+    count: int
+
+
+_WHOLE: Final = Part(0, 1)
+
+
 class _Reader:
     """A position in the header, and the checks that every read goes through."""
 
-    def __init__(self, buffer: mmap.mmap | bytes, path: Path) -> None:
+    def __init__(self, buffer: mmap.mmap | bytes, path: Path, memory: int) -> None:
         self.buffer = buffer
         self.path = path
         self.size = len(buffer)
         self.offset = 0
-        self.memory = HEADER_MEMORY
+        self.memory = memory
 
     def error(self, where: str, wrong: str, right: str, offset: int | None = None) -> FormatError:
         return FormatError(
@@ -267,19 +279,24 @@ def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
         raise reader.error("key 'general.alignment'", f"the value is {alignment!r:.80}", "a power of two")
-    parts = metadata.get("split.count", 0)
-    if type(parts) is not int or parts > 1:
-        raise reader.error(
-            "key 'split.count'",
-            f"the model is split into {parts!r:.80} files",
-            "a single file (join the parts with llama.cpp's `llama-gguf-split --merge`)",
-        )
     return alignment
+
+
+def _check_part(reader: _Reader, metadata: dict[str, Any], part: Part) -> None:
+    """Refuse a file that is another part of a split model than its name says."""
+    count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
+    if type(count) is not int or max(count, 1) != part.count:
+        right = "a single file" if part.count == 1 else f"{part.count}, as its name says"
+        if part.count == 1:
+            right += ", or all of them beside each other under names such as model-00001-of-00003.gguf"
+        raise reader.error("key 'split.count'", f"the model is split into {count!r:.80} files", right)
+    if part.count > 1 and (type(number) is not int or number != part.number):
+        raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as the file's name says")
 
 
 def _read_description(reader: _Reader, where: str) -> _Description:
     at = reader.offset
-    reader.charge(_TENSOR_COST, where)
+    reader.charge(TENSOR_COST, where)
     name = reader.string(where, LONGEST_NAME)
     where = f"tensor {quote_name(name)}"
     begin = reader.offset
@@ -331,17 +348,27 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     return tensors
 
 
-def parse_gguf(buffer: mmap.mmap | bytes, path: Path) -> Contents:
-    """Parse a GGUF file that is in memory already; `path` is for messages only.
+def parse_gguf(buffer: mmap.mmap | bytes, path: Path, part: Part = _WHOLE, memory: int = HEADER_MEMORY) -> Contents:
+    """Parse a GGUF file that is in memory already.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages only.
+    part : Part
+        Its place in a split model (`intact.formats.gguf_parts` reads all parts); by default a file that is whole.
+    memory : int
+        Bytes that the objects made from the header may take.
 
     Raises
     ------
     FormatError
-        If the buffer is no valid GGUF file of a supported kind.
+        If the buffer is no valid GGUF file of a supported kind, or another part.
     """
-    reader = _Reader(buffer, path)
+    reader = _Reader(buffer, path, memory)
     tensors, keys = _read_start(reader)
     metadata = _read_metadata(reader, keys)
+    _check_part(reader, metadata, part)
     return Contents(metadata, _read_tensors(reader, tensors, _alignment(reader, metadata)))
 
 

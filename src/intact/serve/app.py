@@ -121,8 +121,8 @@ async def health() -> Response:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(service: TheService) -> Response:
-    """Report whether a model is loaded, and the server is not about to end."""
-    is_ready = not service.ending and any(served.model for served in service.models.served.values())
+    """Report whether a model has been loaded, and the server is not about to end."""
+    is_ready = not service.ending and any(served.fingerprint for served in service.models.served.values())
     return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
 

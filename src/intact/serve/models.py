@@ -1,4 +1,4 @@
-"""The models of the server: loaded when first requested, unloaded when others need their memory."""
+"""The models of the server: loaded when first requested, unloaded when others need their memory, or after a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 
 import intact
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
 from intact.executors.base import Profile
+from intact.formats import model_files
 from intact.library import Model
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
@@ -45,6 +47,7 @@ class Served:
     ----------
     fingerprint : str
         Everything a text depends on beside its request: version of the arithmetic, profile, root over the weights.
+        Empty until the model is first loaded.
     users, used : int, float
         Requests that use it now; time of the last use.
     coming : int
@@ -53,6 +56,8 @@ class Served:
         Bytes that it takes, about.
     loading : Task or None
         The task that loads it; it goes on even if all clients leave.
+    unloading : TimerHandle or None
+        The timer that unloads it unless it is used before.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Served:
     coming: int = 0
     need: int = 0
     loading: asyncio.Task[None] | None = None
+    unloading: asyncio.TimerHandle | None = None
     compiling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMPILING))
 
     @property
@@ -80,8 +86,8 @@ class Models:
 
     Parameters
     ----------
-    paths : mapping of str to str
-        For each name a name of the catalogue, or a path.
+    paths : mapping of str to str or path
+        For each name that of a model, as `intact.load` takes it, or a path.
     loading : Loading
         Arguments of loading; under a cap of memory a cache takes a quarter of it by default.
 
@@ -89,12 +95,13 @@ class Models:
     wait behind it. So a model that is always in use keeps no other out for ever.
     """
 
-    def __init__(self, paths: Mapping[str, str], loading: Loading, settings: ServerSettings) -> None:
+    def __init__(self, paths: Mapping[str, str | PathLike[str]], loading: Loading, settings: ServerSettings) -> None:
         if not paths:
             raise ParameterError("there is no model to serve")
         if settings.memory_bytes is not None and loading.cache_bytes is None:
             loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
         self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
+        self._idle = settings.unload_seconds
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
             path = resolve(place)
@@ -137,8 +144,23 @@ class Models:
             yield served
         finally:
             served.users -= 1
-            served.used = time.monotonic()
+            self._left(served)
             self._released.set()
+
+    def _left(self, served: Served) -> None:
+        """Note that a model was used until now; if it is to be unloaded some time after, start the time anew."""
+        served.used = time.monotonic()
+        if served.unloading is not None:
+            served.unloading.cancel()
+            served.unloading = None
+        if self._idle is not None and not served.users:
+            loop = asyncio.get_running_loop()
+            served.unloading = loop.call_later(self._idle, self._unload_unused, served)
+
+    def _unload_unused(self, served: Served) -> None:
+        served.unloading = None
+        if not served.users and served.loading is None:  # else whoever uses it, or loads it, starts the time anew
+            self.drop(served)
 
     async def _enter(self, served: Served) -> None:
         """Become a user of a model that is loaded, or being loaded."""
@@ -170,6 +192,7 @@ class Models:
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
         served.model = model
+        self._left(served)
 
     def _open(self, path: Path) -> tuple[Model, str]:
         loading = self._loading
@@ -178,8 +201,8 @@ class Models:
 
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""
-        files = [item for item in path.iterdir() if item.is_file()] if path.is_dir() else [path]
-        return int(OVERHEAD * sum(item.stat().st_size for item in files)) + (self._loading.cache_bytes or 0)
+        size = sum(item.stat().st_size for item in model_files(path))
+        return int(OVERHEAD * size) + (self._loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
         """Unload unused models, the longest unused first, until there is room; return whether there is."""
@@ -208,6 +231,10 @@ class Models:
 
     async def close(self) -> None:
         """Unload all models."""
+        self._idle = None
+        for served in self.served.values():
+            if served.unloading is not None:
+                served.unloading.cancel()
         loading = [served.loading for served in self.served.values() if served.loading is not None]
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():

@@ -45,6 +45,8 @@ class ServerSettings:
         The most tokens of a text, and texts of a request.
     memory_bytes : int, optional
         The most memory of all loaded models together, caches included.
+    unload_seconds : float, optional
+        How long a model may be unused before it is unloaded; without it models stay until others need their memory.
     state : Path, optional
         The folder of files and batches; without one these endpoints are absent.
     log : {'text', 'json'}
@@ -71,6 +73,7 @@ class ServerSettings:
     max_tokens: int = 8192
     max_choices: int = 128
     memory_bytes: int | None = None
+    unload_seconds: float | None = None
     state: Path | None = None
     log: str = "text"
 

@@ -1,17 +1,12 @@
-"""The catalogue of models: their names, the sources of their files, and the folder of files that were pulled.
+"""The models that have names of ours.
 
 An entry names one file. Each of its sources has exactly this file; they are tried in order, so the bits of an answer
-do not depend on where the weights came from. Importing this module is cheap: shell completion and ``--help`` use it.
+do not depend on where the weights came from.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
-
-from intact.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -141,75 +136,3 @@ CATALOGUE: dict[str, Entry] = {
         ),
     )
 }
-
-
-class MissingModelError(ParameterError):
-    """A catalogue name whose file has not been pulled yet."""
-
-
-def store() -> Path:
-    """Return the folder of pulled models: ``$INTACT_HOME/models``, by default under ``~/.cache/intact``."""
-    return Path(os.environ.get("INTACT_HOME") or "~/.cache/intact").expanduser() / "models"
-
-
-def entry(name: str) -> Entry:
-    """Return the catalogue's entry of that name.
-
-    Raises
-    ------
-    ParameterError
-        No such name; the message suggests the nearest ones.
-    """
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    near = [known for known in CATALOGUE if known.startswith(name.lower())]
-    near = near or get_close_matches(name.lower(), CATALOGUE, n=2, cutoff=0.5)
-    advice = (
-        f"did you mean {' or '.join(near)}?"
-        if near
-        else "intact models lists them (a file goes by its path, such as ./model.gguf)"
-    )
-    raise ParameterError(f"{name!r} is no model of the catalogue: {advice}")
-
-
-def find(name: str) -> Path | None:
-    """Return where the named model's file lies, or None if it has not been pulled.
-
-    Raises
-    ------
-    ParameterError
-        No such name.
-    """
-    path = store() / entry(name).file
-    return path if path.is_file() else None
-
-
-def resolve(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the file or folder meant by a catalogue name or a path; never downloads.
-
-    A catalogue name wins over a file of the same name in the working folder (write ``./name`` for that one).
-
-    Raises
-    ------
-    MissingModelError
-        A catalogue name that has not been pulled.
-    ParameterError
-        Neither a name of the catalogue nor something that exists.
-    """
-    text = os.fspath(name_or_path)
-    if text in CATALOGUE:
-        if path := find(text):
-            return path
-        raise MissingModelError(f"model {text!r} has not been pulled yet; run: intact pull {text}")
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
-    if looks_like_path(text):
-        raise ParameterError(f"{text}: no such file or folder")
-    entry(text)
-    raise AssertionError("entry() raises for unknown names")
-
-
-def looks_like_path(text: str) -> bool:
-    """Return whether a text that is no name of the catalogue looks like a path."""
-    return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

@@ -1,0 +1,48 @@
+"""The store: the folder of models that were pulled.
+
+A model of the catalogue is a file in it. A model of the hub lies in ``hub/OWNER/REPO/REVISION``: `listing.json` has the
+repository's files as they were when the first of its models was pulled; each model has a folder there, and beside it a
+record, which is written when all files of the model are there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from intact.errors import FormatError
+from intact.strict_json import parse
+
+LISTING = "listing.json"
+_LONGEST_FILE = 16 << 20
+
+
+def store() -> Path:
+    """Return the folder of pulled models: ``$INTACT_HOME/models``, by default under ``~/.cache/intact``."""
+    return Path(os.environ.get("INTACT_HOME") or "~/.cache/intact").expanduser() / "models"
+
+
+def quoted(name: str) -> str:
+    """Return a name as that of one file or folder: letters, digits and ``_.-~``, all else as %XX."""
+    return quote(name, safe="")
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object of the store; None where there is no such file.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_FILE)
+    except FileNotFoundError:
+        return None
+    value = parse(data, str(path), error=FormatError)
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} is no JSON object; delete its folder and pull the model again")
+    return value

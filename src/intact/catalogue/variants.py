@@ -1,0 +1,176 @@
+"""The models in a repository: GGUF files by their quantisation, or a folder of safetensors; and the choice of one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from intact.catalogue.listing import SMALL, TEMPLATE, Listing
+from intact.catalogue.place import quoted
+from intact.errors import FormatError, ParameterError
+
+DEFAULT_QUANTISATIONS = (
+    *("Q4_K_M", "Q4_0", "Q4_K_S", "Q4_1", "IQ4_NL", "IQ4_XS", "MXFP4"),
+    *("Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
+    *("Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
+)
+"""The order in which a repository's default is chosen (docs/guide.md states it)."""
+SAFETENSORS = "safetensors"
+"""The choice of the model that is not GGUF."""
+INDEX = "model.safetensors.index.json"
+_GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
+_LABEL = re.compile(
+    r"(?<![A-Za-z0-9])(?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Za-z0-9_])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the models in a repository.
+
+    Attributes
+    ----------
+    key : str
+        The path of its GGUF file in the repository, without a part's number; or ``safetensors``.
+    label : str, optional
+        The quantisation that its name states.
+    files : tuple of str
+        Its files; of a safetensors model with an index all but the shards, which the index lists.
+    """
+
+    key: str
+    label: str | None
+    files: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder in the store."""
+        return quoted(self.key)
+
+    def local(self, file: str) -> str:
+        """Return the path of a file below the model's folder."""
+        return PurePosixPath(file).name if self.key != SAFETENSORS else file
+
+
+def variants(listing: Listing) -> list[Variant]:
+    """Return the models of a repository, GGUF first; split models of which parts are missing are left out."""
+    parts: dict[str, list[str]] = {}
+    for name in sorted(listing.files):
+        if name.lower().endswith(".gguf"):
+            found = _GGUF_PART.fullmatch(name[:-5])
+            parts.setdefault(f"{found['stem'] if found else name[:-5]}.gguf", []).append(name)
+    several = [_gguf(key, names) for key, names in parts.items() if _is_whole(names)]
+    if "config.json" in listing.files:
+        small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
+        weights = [name for name in listing.files if "/" not in name and name.endswith(".safetensors")]
+        for main in ("model.safetensors", INDEX, *(weights if len(weights) == 1 else ())):
+            if main in listing.files:
+                several.append(Variant(SAFETENSORS, None, (*small, main)))
+                break
+    return several
+
+
+def choose(listing: Listing, choice: str | None) -> Variant:
+    """Return the model of a repository that a choice names; without one the repository's default.
+
+    Parameters
+    ----------
+    choice : str, optional
+        A quantisation, a file's name, or ``safetensors``.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or several; the message lists what there is.
+    """
+    several = variants(listing)
+    if not several:
+        raise ParameterError(
+            f"{listing.repo} holds no model that can be read; expected .gguf files, or config.json with .safetensors"
+        )
+    variant = _default(listing, several) if choice is None else _named(listing, several, choice)
+    if variant.label is not None and not _can_be_read(variant.label):
+        raise ParameterError(f"{variant.label} of {listing.repo} cannot be read; it holds {_list(several)}")
+    return variant
+
+
+def shards(index: Any, listing: Listing) -> tuple[str, ...]:
+    """Return the shards that an index lists.
+
+    Raises
+    ------
+    FormatError
+        If it is no index, or names a file that the repository does not have at its root.
+    """
+    weights = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weights, dict) or not weights or not all(isinstance(name, str) for name in weights.values()):
+        raise FormatError(f"{listing.repo}: {INDEX} has no weight_map of tensors to files")
+    names = tuple(dict.fromkeys(weights.values()))
+    for name in names:
+        if "/" in name or not name.endswith(".safetensors") or name not in listing.files:
+            raise FormatError(f"{listing.repo}: {INDEX} names the shard {name!r:.120}, which the repository lacks")
+    return names
+
+
+def choice_of(listing: Listing, variant: Variant) -> str:
+    """Return the shortest choice that names a model of a repository."""
+    same = [one for one in variants(listing) if one.label == variant.label]
+    if variant.key == SAFETENSORS:
+        return SAFETENSORS
+    return variant.label if variant.label is not None and len(same) == 1 else variant.key
+
+
+def _is_whole(names: list[str]) -> bool:
+    """Return true if files are one model: a single file that is no part, or all parts."""
+    numbers = [(int(found["number"]), int(found["count"])) for n in names if (found := _GGUF_PART.fullmatch(n[:-5]))]
+    return numbers == [(i + 1, len(names)) for i in range(len(names))] if numbers else len(names) == 1
+
+
+def _gguf(key: str, names: list[str]) -> Variant:
+    labels = _LABEL.findall(PurePosixPath(key).stem) or _LABEL.findall(key)
+    label = labels[-1].upper().replace("FP16", "F16").replace("FP32", "F32") if labels else None
+    return Variant(key, label, tuple(names))
+
+
+def _default(listing: Listing, several: list[Variant]) -> Variant:
+    for label in DEFAULT_QUANTISATIONS:
+        if found := [one for one in several if one.label == label]:
+            return _one(listing, found, label)
+    if several[0].key == SAFETENSORS or len(several) == 1:
+        return several[0]
+    raise ParameterError(f"{listing.repo} holds several models: {_list(several)}; name one: hf:{listing.repo}:NAME")
+
+
+def _named(listing: Listing, several: list[Variant], choice: str) -> Variant:
+    exact = [one for one in several if choice in (one.key, *one.files)]
+    exact = exact or [one for one in several if choice in {PurePosixPath(file).name for file in (one.key, *one.files)}]
+    label = [one for one in several if choice.upper() == one.label]
+    found = [one for one in (exact or label) if one.key != SAFETENSORS or choice == SAFETENSORS]
+    if not found:
+        raise ParameterError(f"{listing.repo} holds no {choice!r:.200}; it holds {_list(several)}")
+    return _one(listing, found, choice)
+
+
+def _one(listing: Listing, found: list[Variant], choice: str) -> Variant:
+    if len(found) > 1:
+        names = ", ".join(one.files[0] for one in found[:10])
+        raise ParameterError(f"{listing.repo} holds {len(found)} models {choice}: {names}; give the name of a file")
+    return found[0]
+
+
+def _list(several: list[Variant]) -> str:
+    names = [one.label or one.files[0] if one.key != SAFETENSORS else SAFETENSORS for one in several]
+    return ", ".join(dict.fromkeys(names[:40])) + (", ..." if len(names) > 40 else "")
+
+
+def _can_be_read(label: str) -> bool:
+    """Return true if the format after which a quantisation is called is one that can be computed with."""
+    from intact.weights import FORMATS
+
+    words = label.removeprefix("UD-").split("_")
+    if len(words) > 2 and words[2].isdigit():
+        return False  # Q4_0_4_4 and the like, laid out for one processor
+    return any("_".join(words[:count]) in FORMATS for count in range(1, len(words) + 1)) or label.startswith("MXFP4")
