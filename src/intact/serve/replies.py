@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -109,6 +109,11 @@ def event(value: Any, name: str | None = None) -> bytes:
     return before + b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
 
 
+def line(value: Any, name: str | None = None) -> bytes:
+    """Return a value as a line of JSON; lines have no names."""
+    return (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n"
+
+
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
     """Yield values as events, then OpenAI's mark of the end."""
     async with aclosing(values):
@@ -163,15 +168,25 @@ class JsonReply(CancellableResponse):
         await answer(scope, receive, send)
 
 
-class EventStream(CancellableResponse):
-    """Server-sent events. An error before the first is a response of its own; a later one is the last event."""
+class StreamFormat(NamedTuple):
+    """The form of a stream: its content type, and the function that encodes a value, which may have a name."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float) -> None:
+    content_type: bytes
+    encode: Callable[[Any, str | None], bytes]
+
+
+class EventStream(CancellableResponse):
+    """Server-sent events, or lines of JSON.
+
+    An error before the first is a response of its own; a later one is the last event.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float, form: StreamFormat | None = None) -> None:
         super().__init__(seconds)
-        self._events = events
+        self._events, self._form = events, form or EVENTS
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
+        began, headers = False, [(b"content-type", self._form.content_type), *_HEADERS]
 
         async def write(body: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -182,19 +197,20 @@ class EventStream(CancellableResponse):
                     async for part in events:
                         if not began:
                             began = True
-                            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                            await send({"type": "http.response.start", "status": 200, "headers": headers})
                         await write(part)
             except Exception as error:
                 if not began:
                     await error_reply(error, scope)(scope, receive, send)
                     return
                 form = _error_format(scope)
-                await write(event(form.body(logged(error)), form.event))
+                await write(self._form.encode(form.body(logged(error)), form.event))
             await write(b"", False)
 
 
+EVENTS = StreamFormat(b"text/event-stream; charset=utf-8", event)
+LINES = StreamFormat(b"application/x-ndjson", line)
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
