@@ -171,6 +171,7 @@ async def embeddings(body: EmbeddingRequest, service: TheService) -> Response:
     raise ApiError(400, f"{body.model} writes text; it gives no embeddings", "model", "unsupported")
 
 
+@router.head("/", include_in_schema=False)  # by which Ollama's clients see that a server runs
 @router.get("/", include_in_schema=False)
 async def page() -> Any:
     """Return the page."""
