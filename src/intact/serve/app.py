@@ -53,7 +53,7 @@ def create_app(service: Service) -> FastAPI:
         yield
         service.ending = True
         first.cancel()
-        await asyncio.gather(service.methods.close(), service.verifications.close())
+        await asyncio.gather(service.methods.close(), service.verifications.close(), service.pulls.close())
         await service.models.close()
         if service.tracing is not None:
             await asyncio.to_thread(service.tracing.close)

@@ -96,6 +96,10 @@ class ChunkTemplate:
         self._fill = fill
         self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
 
+    def json(self, text: str) -> bytes:
+        """Return the JSON of the value with a text."""
+        return self._before + encode(text) + self._after
+
     def with_text(self, text: str) -> EncodedValue:
         """Return the value with a text."""
         value = EncodedValue(self._fill(text))
