@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -457,3 +459,24 @@ def test_a_pull_that_fails_says_why(server, send, small_catalogue, monkeypatch):
     assert answer.status_code == 502
     assert "no network" in answer.json()["error"]
     assert "no network" in lines(httpx.post(server.url + "/api/pull", json={"model": "little"}))[-1]["error"]
+
+
+def test_a_client_that_leaves_ends_its_pull(server, small_catalogue, monkeypatch):
+    server.service.models.served.pop("little", None)
+    ended = threading.Event()
+
+    def endless(source, entry, folder, report):
+        try:
+            while True:
+                report("fetch", 1, 2)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(download, "_from_hub", endless)
+    with httpx.stream("POST", server.url + "/api/pull", json={"model": "little"}, timeout=60) as answer:
+        begun = answer.iter_lines()
+        next(begun)
+    assert ended.wait(60)
+    server.settle(lambda: not server.service.pulls._running)
+    assert "little" not in server.service.models.served
