@@ -1,5 +1,6 @@
 """Ollama's interface, as its clients use it over HTTP: the texts are those of OpenAI's interface."""
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -11,7 +12,9 @@ import jsonschema
 import pytest
 
 from intact import catalogue, download
+from intact.serve.apis.ollama.description import Digests, describe
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE, TIME, WEATHER
+from support.folders import VARIANTS, write_folder
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny
 
@@ -376,7 +379,8 @@ def test_limits_are_those_of_the_whole_server(tiny_path):
 def test_models_are_listed_and_described_without_being_loaded(tiny_path, tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF")
-    other = write_tiny(tmp_path / "other.gguf", "qwen3", context=512, metadata={"tokenizer.chat_template": TEMPLATE})
+    more = {"tokenizer.chat_template": TEMPLATE, "general.file_type": 15}
+    other = write_tiny(tmp_path / "other.gguf", "qwen3", context=512, metadata=more)
     with running({"tiny": tiny_path, "other": other, "broken": broken}) as server:
         server.settle(lambda: server.service.models.served["tiny"].model)
         listed = {model["name"]: model for model in httpx.get(server.url + "/api/tags").json()["models"]}
@@ -390,6 +394,7 @@ def test_models_are_listed_and_described_without_being_loaded(tiny_path, tmp_pat
         assert {name: tiny["details"][name] for name in details} == details
         shown = httpx.post(server.url + "/api/show", json={"name": "other:latest", "verbose": True}).json()
         assert shown["template"] == TEMPLATE
+        assert shown["details"]["quantization_level"] == "Q4_K_M"
         assert shown["capabilities"] == ["completion", "tools"]
         assert shown["model_info"]["qwen3.context_length"] == 512
         assert "tokenizer.ggml.tokens" not in shown["model_info"]
@@ -401,6 +406,27 @@ def test_models_are_listed_and_described_without_being_loaded(tiny_path, tmp_pat
         version = httpx.get(server.url + "/api/version").json()["version"]
         assert tuple(map(int, version.split("."))) >= (0, 6, 4)
         assert httpx.head(server.url).status_code == 200
+
+
+def test_a_folder_is_described_like_a_file(tmp_path):
+    folder = write_folder(tmp_path / "folder", VARIANTS["llama"], "llama")
+    found = describe(folder)
+    assert found.details["format"] == "safetensors"
+    assert found.details["family"] == found.info["general.architecture"] == "llama"
+    assert found.info["llama.embedding_length"] == 64
+    assert found.capabilities == ("completion",)
+    assert found.template == ""
+
+    async def digest():
+        digests = Digests()
+        both = await asyncio.gather(digests.find(folder), digests.find(folder))
+        assert len(digests._tasks) == 1
+        return both
+
+    one, same = asyncio.run(digest())
+    assert one == same
+    (folder / "config.json").write_text("{}")
+    assert asyncio.run(digest())[0] != one
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ from intact.text.tool_calls import find_format
 
 _TEMPLATE = "tokenizer.chat_template"
 _UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
+_FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 18: "Q6_K"}
+_FILE_TYPES |= {11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M"}
+_FILE_TYPES[32] = "BF16"
+"""The mixtures of weight formats by the numbers that GGUF files have for them."""
 _GGUF_NAMES = {
     "max_position_embeddings": "context_length",
     "hidden_size": "embedding_length",
@@ -40,7 +44,7 @@ class Description:
     Attributes
     ----------
     details : mapping
-        Container, family, number of parameters, and the weight format of most bytes.
+        Container, family, number of parameters, and weight format.
     info : mapping
         The numbers and texts of the metadata, by the names that GGUF files use.
     template : str
@@ -88,7 +92,7 @@ def _describe(path: Path, _version: int) -> Description:
             "family": family,
             "families": [family],
             "parameter_size": _rounded(parameters),
-            "quantization_level": _most_bytes(checkpoint),
+            "quantization_level": _weight_format(checkpoint),
         }
         info = {"general.architecture": family, "general.parameter_count": parameters, **_info(checkpoint, family)}
     able = {"completion": True, "tools": find_format(source) is not None, "thinking": can_think(source)}
@@ -121,7 +125,11 @@ def _rounded(count: int) -> str:
     return next((f"{count / unit:.4g}{letter}" for unit, letter in _UNITS if count >= unit), str(count))
 
 
-def _most_bytes(checkpoint: Checkpoint) -> str:
+def _weight_format(checkpoint: Checkpoint) -> str:
+    """Return the name of a GGUF file's mixture of formats, or else the format that has most bytes."""
+    file_type = checkpoint.metadata.get("general.file_type")
+    if checkpoint.format == "gguf" and isinstance(file_type, int) and file_type in _FILE_TYPES:
+        return _FILE_TYPES[file_type]
     sizes = Counter[str]()
     for tensor in checkpoint.tensors.values():
         sizes[tensor.kind] += tensor.data.nbytes
