@@ -314,6 +314,8 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
         ("embed", {"input": "x"}, 400, "does not support embeddings"),
         ("embeddings", {"prompt": "x"}, 400, "does not support embeddings"),
         ("embed", {"model": "other"}, 404, "not found"),
+        ("generate", {"keep_alive": 0, "stream": False}, 400, "keep_alive has no effect: models stay loaded"),
+        ("pull", {"model": "x" * 1_000_000}, 404, "no model of the catalogue; there are smollm2"),
         ("show", {"model": "other"}, 404, "not found"),
         ("show", {"model": ""}, 400, "model is missing"),
         ("pull", {"model": "other"}, 404, "no model of the catalogue"),
@@ -502,7 +504,7 @@ def test_a_client_that_leaves_ends_its_pull(server, small_catalogue, monkeypatch
     monkeypatch.setattr(download, "_from_hub", endless)
     with httpx.stream("POST", server.url + "/api/pull", json={"model": "little"}, timeout=60) as answer:
         begun = answer.iter_lines()
-        next(begun)
+        assert next(line for line in begun if "completed" in line)  # a thread is at it
     assert ended.wait(60)
     server.settle(lambda: not server.service.pulls._running)
     assert "little" not in server.service.models.served

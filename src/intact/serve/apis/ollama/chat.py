@@ -25,8 +25,7 @@ async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> 
         return texts.load(service, body, find_name(service, body.model), _message)
 
     async def begin(watch: texts.Stopwatch) -> texts.Parts:
-        fields = body.as_chat(service)
-        request = await asyncio.to_thread(validate, ChatRequest, fields)  # which may have thousands of turns
+        request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # thousands of turns
         return texts.chat_parts(service, request, client, body.think, watch)
 
     return texts.respond(service, body, begin, _message)

@@ -10,9 +10,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from intact.catalogue import Entry, entry
+from intact.catalogue import CATALOGUE, Entry
 from intact.download import pull
-from intact.errors import IntactError, ParameterError
+from intact.errors import IntactError
 from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.forms import LATEST, JsonRoute
 from intact.serve.apis.ollama.models import NamedModel
@@ -110,10 +110,10 @@ def _allowed(service: Service, name: str) -> Entry:
     if not is_loopback(service.settings.host):
         message = "models are pulled for clients of this machine alone, where the server listens to no other address"
         raise ApiError(403, f"{message}: run intact pull {name:.200}", "model", "unsupported")
-    try:
-        return entry(name)
-    except ParameterError as error:
-        raise ApiError(404, f"pull model {name:.200}: {error}", "model", "model_not_found") from error
+    if name not in CATALOGUE:
+        message = f"pull model {name!r:.200}: it is no model of the catalogue; there are {', '.join(CATALOGUE)}"
+        raise ApiError(404, message, "model", "model_not_found")
+    return CATALOGUE[name]
 
 
 async def _lines(values: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:

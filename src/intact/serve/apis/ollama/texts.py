@@ -22,6 +22,8 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
 from intact.text.thinking import ThoughtReader
 
+_UNLOAD = ("0", "0.0", "0s", "0m")
+"""Values of `keep_alive` by which clients of Ollama unload a model."""
 _REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 """Finish reasons in Ollama's words."""
 
@@ -83,7 +85,16 @@ def respond(service: Service, request: TextForm, begin: Begin, render: Render) -
 
 
 def load(service: Service, request: TextForm, name: str, render: Render) -> CancellableResponse:
-    """Return the response to a request without a text, by which clients have a model loaded."""
+    """Return the response to a request without a text, by which clients have a model loaded.
+
+    Raises
+    ------
+    ApiError
+        400, if the model is to be unloaded instead.
+    """
+    if str(request.keep_alive) in _UNLOAD:
+        message = "keep_alive has no effect: models stay loaded, unless --memory has no room for another"
+        raise ApiError(400, message, "keep_alive", "unsupported")
 
     async def answer() -> dict[str, Any]:
         async with service.models.lease(methods.split(name)[0]):
