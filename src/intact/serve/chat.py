@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
@@ -20,7 +21,6 @@ from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, single_call, template_tools
 from intact.text import Conversation, Tokenizer
-from intact.text.tool_calls import ToolCallFormat
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
@@ -91,10 +91,8 @@ class Chat:
 
     Attributes
     ----------
-    form : ToolCallFormat or None
-        The format in which calls are read from the texts; None if none are.
-    single : bool
-        If true, only the first call of a text counts.
+    reader : callable or None
+        Returns what reads the calls from one text; None if none are read.
     logprobs : bool
         If true, log-probabilities are requested.
     """
@@ -102,8 +100,7 @@ class Chat:
     served: Served
     job: TextJob
     admission: Admission
-    form: ToolCallFormat | None = None
-    single: bool = False
+    reader: Callable[[], ToolCallStream] | None = None
     logprobs: bool = False
 
     @property
@@ -119,7 +116,7 @@ class Chat:
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
         """Yield `ChatBegin`; the deltas and the end of each text; `ChatEnd`."""
         logprobs, ends = self.logprobs, self.ends
-        readers = [] if self.form is None else [self._reader(self.form) for _ in range(self.job.n)]
+        readers = [] if self.reader is None else [self.reader() for _ in range(self.job.n)]
         completions, begun = dict[int, Completion](), False
         async with aclosing(stream(self.served, self.job, logprobs)) as parts:
             async for index, part in parts:
@@ -150,14 +147,11 @@ class Chat:
         texts = [completions[index] for index in range(self.job.n)]
         yield ChatEnd(texts, self._usage(texts))
 
-    def _reader(self, form: ToolCallFormat) -> ToolCallStream:
-        return ToolCallStream(form, self.single)
-
     def _read(self, completion: Completion) -> ChatAnswer:
         finish = FINISH[completion.finish]
-        if self.form is None:
+        if self.reader is None:
             return ChatAnswer(completion.text, [], finish, completion)
-        reader = self._reader(self.form)
+        reader = self.reader()
         content, calls = reader.push(completion.text)
         rest, last = reader.flush()
         return ChatAnswer(content + rest, calls + last, reader.finish(finish), completion)
@@ -207,7 +201,8 @@ async def open_chat(
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own, source)
         async with admitted(served, [job], "chat", "messages") as admission:
-            yield Chat(served, job, admission, form, single_call(request), bool(request.logprobs))
+            reader = None if form is None else partial(ToolCallStream, form, single_call(request))
+            yield Chat(served, job, admission, reader, bool(request.logprobs))
 
 
 def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
