@@ -51,7 +51,7 @@ def test_requests_wait_and_end_as_ever(server, jumping, monkeypatch):
     served = server.service.models.served["tiny"]
     admission, engine = served.admission, served.loaded.engine
     url, may_step, step = server.url + "/v1/chat/completions", threading.Event(), engine.step
-    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())  # so that nothing ends before all are there
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())  # nothing ends before all came
 
     async def scene():
         async with httpx.AsyncClient(headers=HEADERS, timeout=60) as client:

@@ -21,7 +21,7 @@ def described(url):
         properties = form.get("properties", {})
         if "model" in properties:
             properties["model"] = {"enum": ["tiny", "tiny:best-of-n-2", "other"]}
-        for name in ("max_tokens", "max_completion_tokens"):
+        for name in ("max_tokens", "max_completion_tokens", "num_predict"):
             if name in properties:
                 properties[name] = {"type": "integer", "minimum": -1, "maximum": 4}
     return document

@@ -29,6 +29,8 @@ with running({"tiny": tiny}, state=state) as server:
         ("completions", "/v1/completions", {"model": "tiny", "prompt": "Hi", "max_tokens": 2}),
         ("responses", "/v1/responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 2}),
         ("tokens", "/tokenize", {"prompt": "Hi"}),
+        ("ollama", "/api/chat", chat | {"max_tokens": None, "options": {"num_predict": 2}}),
+        ("tags", "/api/tags", None),
         ("files", "/v1/files", None),
         ("batches", "/v1/batches", None),
         ("page", "/", None),
@@ -46,6 +48,8 @@ OPTIONAL = {
     "apis/openai/files.py": ["files", "batches"],
     "apis/openai/completions.py": ["completions", "batches"],
     "apis/tokens.py": ["tokens"],
+    "apis/ollama": ["ollama", "tags"],
+    "apis/ollama/models.py": ["tags"],
 }
 """Files that may be left out, and what is then missing."""
 
@@ -54,7 +58,10 @@ OPTIONAL = {
 def test_a_server_without_a_module_serves_the_rest(tiny_path, tmp_path, file):
     package = tmp_path / "serve"
     shutil.copytree(Path(intact.serve.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / file).unlink()
+    if file.endswith(".py"):
+        (package / file).unlink()
+    else:
+        shutil.rmtree(package / file)
     program = f"import intact.serve, intact._native\n{WITHOUT_EDITABLE}{PROGRAM}"
     words = [sys.executable, "-c", program, str(package), str(tiny_path), str(tmp_path / "state")]
     tests = Path(__file__).parents[1]

@@ -55,17 +55,14 @@ def stream(server, path, fields, tokens):
     """Have many answers streamed at once; how many tokens they have."""
 
     async def one(client, seed):
-        body = {
-            "model": "tiny",
-            "max_tokens": tokens,
-            "seed": seed,
-            "stream": True,
-            "logit_bias": {"2": -100},
-            **fields,
-        }
-        answer = await client.post(path, json=body | {"stream_options": {"include_usage": True}})
+        if path == "/api/chat":
+            body, mark = {"options": {"num_predict": tokens, "seed": seed, "ignore_eos": True}}, '"eval_count":'
+        else:
+            body, mark = {"max_tokens": tokens, "seed": seed, "logit_bias": {"2": -100}}, '"completion_tokens":'
+            body |= {"stream_options": {"include_usage": True}}
+        answer = await client.post(path, json={"model": "tiny", "stream": True, **body, **fields})
         assert answer.status_code == 200, answer.text
-        return int(answer.text.rpartition('"completion_tokens":')[2].split(",")[0])
+        return int(answer.text.rpartition(mark)[2].split(",")[0])
 
     async def scene():
         limits = httpx.Limits(max_connections=None)
@@ -80,6 +77,7 @@ def stream(server, path, fields, tokens):
 KINDS = [
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Go on"}]}),
     ("/v1/completions", {"prompt": "Go on"}),
+    ("/api/chat", {"messages": [{"role": "user", "content": "Go on"}]}),
 ]
 
 

@@ -39,10 +39,17 @@ def test_langchain(page, named, capsys):
     assert len(capsys.readouterr().out) > 2
 
 
+def test_ollama(page, named, capsys):
+    pytest.importorskip("ollama", reason="needs ollama (extra test)")
+    (block,) = [block for block in python_blocks(page) if "import ollama" in block]
+    exec(block.replace("http://127.0.0.1:8000", named.url), {})
+    assert len(capsys.readouterr().out) > 2
+
+
 def test_python(page, named, capsys):
     names: dict[str, object] = {}
     for block in python_blocks(page):
-        if "langchain" not in block:
+        if "langchain" not in block and "import ollama" not in block:
             exec(block.replace("http://127.0.0.1:8000", named.url), names)
     told = capsys.readouterr().out
     assert "true 20" in told

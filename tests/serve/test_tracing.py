@@ -110,6 +110,24 @@ def test_a_chat_is_a_tree_of_spans(traced, spans, stream):
     assert all(span.status.status_code is StatusCode.UNSET for span in spans.get_finished_spans())
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/api/chat", {"messages": MESSAGES}, "chat tiny"),
+        ("/api/generate", {"prompt": SECRET, "raw": True, "stream": False}, "text_completion tiny"),
+    ],
+)
+def test_ollamas_endpoints_are_traced_alike(traced, spans, path, body, name):
+    answer = post(traced, {"model": "tiny", "options": {"num_predict": 5}, **body}, path)
+    assert answer.status_code == 200
+    root, below = finished(traced, spans, path)
+    assert root.attributes["http.route"] == path
+    (text,) = below(root)
+    assert text.name == name
+    assert [span.name for span in below(text)] == ["queue", "prefill", "decode"]
+    assert SECRET not in str([dict(span.attributes) for span in spans.get_finished_spans()])
+
+
 def test_answers_are_those_of_a_server_that_is_not_traced(traced, server):
     for body in (CHAT | {"n": 3, "logprobs": True, "top_logprobs": 2}, CHAT | {"intact": {"receipt": True}}):
         one, other = (post(each, body).json() for each in (traced, server))

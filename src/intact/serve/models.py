@@ -102,17 +102,21 @@ class Models:
             loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
         self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
         self._idle = settings.unload_seconds
+        self._running = settings.running
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
-            path = resolve(place)
-            admission = AdmissionControl(1, settings.running, settings.waiting)
-            self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
+            self.add(name, resolve(place))
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
 
     @property
     def first(self) -> str:
         """The name of the default model."""
         return next(iter(self.served))
+
+    def add(self, name: str, path: Path) -> None:
+        """Serve a model, which is loaded when it is first requested; one of this name must not be served yet."""
+        admission = AdmissionControl(1, self._running, self._most)
+        self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
 
     def find(self, name: str) -> Served:
         """Return the model of a name.

@@ -9,12 +9,12 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from intact.serve.errors import ApiError, as_api_error
+from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, as_api_error
 
 _LOG = logging.getLogger("intact.serve")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -34,10 +34,21 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(encode(value), status, headers, "application/json")
 
 
-def error_reply(error: Exception) -> Response:
-    """Return the response to a request that failed; log an error that nobody raised on purpose."""
-    known = logged(error)
-    return reply(known.as_dict(), known.status, known.headers)
+def error_reply(error: Exception, scope: Scope | None = None) -> Response:
+    """Return the response to a request that failed; log an error that nobody raised on purpose.
+
+    Parameters
+    ----------
+    scope : Scope, optional
+        The request's, in which the middleware noted the form of its errors.
+    """
+    known, form = logged(error), _error_format(scope or {})
+    return reply(form.body(known), form.status(known), known.headers)
+
+
+def _error_format(scope: Scope) -> ErrorFormat:
+    found: ErrorFormat = scope.get("intact.errors", OPENAI_ERRORS)
+    return found
 
 
 def logged(error: Exception) -> ApiError:
@@ -85,6 +96,10 @@ class ChunkTemplate:
         self._fill = fill
         self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
 
+    def json(self, text: str) -> bytes:
+        """Return the JSON of the value with a text."""
+        return self._before + encode(text) + self._after
+
     def with_text(self, text: str) -> EncodedValue:
         """Return the value with a text."""
         value = EncodedValue(self._fill(text))
@@ -92,9 +107,15 @@ class ChunkTemplate:
         return value
 
 
-def event(value: Any) -> bytes:
-    """Return a value as a server-sent event."""
-    return b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
+def event(value: Any, name: str | None = None) -> bytes:
+    """Return a value as a server-sent event, which may have a name."""
+    before = b"" if name is None else f"event: {name}\n".encode()
+    return before + b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
+
+
+def line(value: Any, name: str | None = None) -> bytes:
+    """Return a value as a line of JSON; lines have no names."""
+    return (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n"
 
 
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
@@ -147,19 +168,29 @@ class JsonReply(CancellableResponse):
             async with asyncio.timeout(self._seconds):
                 answer = reply(await self._work())
         except Exception as error:
-            answer = error_reply(error)
+            answer = error_reply(error, scope)
         await answer(scope, receive, send)
 
 
-class EventStream(CancellableResponse):
-    """Server-sent events. An error before the first is a response of its own; a later one is the last event."""
+class StreamFormat(NamedTuple):
+    """The form of a stream: its content type, and the function that encodes a value, which may have a name."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float) -> None:
+    content_type: bytes
+    encode: Callable[[Any, str | None], bytes]
+
+
+class EventStream(CancellableResponse):
+    """Server-sent events, or lines of JSON.
+
+    An error before the first is a response of its own; a later one is the last event.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], seconds: float, form: StreamFormat | None = None) -> None:
         super().__init__(seconds)
-        self._events = events
+        self._events, self._form = events, form or EVENTS
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
+        began, headers = False, [(b"content-type", self._form.content_type), *_HEADERS]
 
         async def write(body: bytes, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -170,18 +201,20 @@ class EventStream(CancellableResponse):
                     async for part in events:
                         if not began:
                             began = True
-                            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                            await send({"type": "http.response.start", "status": 200, "headers": headers})
                         await write(part)
             except Exception as error:
                 if not began:
-                    await error_reply(error)(scope, receive, send)
+                    await error_reply(error, scope)(scope, receive, send)
                     return
-                await write(event(logged(error).as_dict()))
+                form = _error_format(scope)
+                await write(self._form.encode(form.body(logged(error)), form.event))
             await write(b"", False)
 
 
+EVENTS = StreamFormat(b"text/event-stream; charset=utf-8", event)
+LINES = StreamFormat(b"application/x-ndjson", line)
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]

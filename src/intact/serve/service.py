@@ -31,6 +31,8 @@ METHODS = 8
 """Reasoning methods that run at a time."""
 VERIFICATIONS = 4
 """Receipts that are verified at a time."""
+PULLS = 1
+"""Models that are downloaded at a time."""
 RECEIPTS = 64 << 20
 """Bytes of receipts that are kept to be fetched."""
 
@@ -175,8 +177,8 @@ class Service:
     ----------
     tracing : Exporter or None
         Destination of traces, if requested.
-    methods, verifications : WorkerPool
-        Threads of reasoning methods, and of verifications.
+    methods, verifications, pulls : WorkerPool
+        Threads of reasoning methods, of verifications, and of downloads of models.
     ending : bool
         If true, the server is about to end.
     """
@@ -186,6 +188,7 @@ class Service:
     tracing: telemetry.Exporter | None = None
     methods: WorkerPool = field(default_factory=lambda: WorkerPool(METHODS, "intact-method"))
     verifications: WorkerPool = field(default_factory=lambda: WorkerPool(VERIFICATIONS, "intact-verify"))
+    pulls: WorkerPool = field(default_factory=lambda: WorkerPool(PULLS, "intact-pull"))
     receipts: ReceiptStore = field(default_factory=lambda: ReceiptStore(RECEIPTS))
     ending: bool = False
 

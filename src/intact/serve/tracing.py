@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span as OpenTelemetrySpan
     from opentelemetry.trace import Tracer
 
-PATHS = "/v1/"
-"""Requests below this path are traced; those for health and metrics are not."""
+PATHS = ("/v1/", "/api/")
+"""Requests below these paths are traced; those for health and metrics are not."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,232 @@
+"""Requests of Ollama's interface, and their translation to OpenAI's fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from intact.serve import methods
+from intact.serve.apis.ollama.options import OPTIONS, OllamaOptions, check_neutral
+from intact.serve.errors import ApiError, ErrorFormat
+from intact.serve.forms import Form, FormRoute, Many, Number
+from intact.serve.requests import TURNS, Extension, FunctionTool, Top
+from intact.serve.service import Service
+
+ERRORS = {"/api": ErrorFormat(lambda error: error.status, lambda error: {"error": error.message})}
+"""The form of errors below `/api`."""
+_FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
+    "response_format": "format",
+    "chat_template_kwargs": "think",
+}
+"""Fields of requests by the names that messages of errors have to have."""
+LATEST = ":latest"
+
+
+class JsonRoute(FormRoute):
+    """A route whose body is JSON whatever its content type: clients of Ollama, curl above all, do not say so.
+
+    Pages of other origins are refused by their header `origin` (`intact.serve.middleware`), whatever they send.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of a request."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            headers = [each for each in request.scope["headers"] if each[0] != b"content-type"]
+            scope = {**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}
+            return await handle(Request(scope, request.receive))
+
+        return answer
+
+
+class OllamaFunction(Form):
+    """A function that a model called; its arguments are an object."""
+
+    name: str
+    arguments: dict[str, Any] | None = None
+    description: str | None = None
+    index: int | None = None
+
+
+class OllamaCall(Form):
+    """A call that an assistant made."""
+
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: OllamaFunction
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the call as OpenAI's interface has it."""
+        arguments = json.dumps(self.function.arguments or {}, ensure_ascii=False)
+        return {"id": self.id, "function": {"name": self.function.name, "arguments": arguments}}
+
+
+class OllamaMessage(Form):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = None
+    thinking: str | None = None
+    images: list[Any] | None = None
+    tool_calls: Many[OllamaCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+    def as_fields(self, where: str) -> dict[str, Any]:
+        """Return the turn as OpenAI's interface has it; errors as of `refuse_images`."""
+        refuse_images(self.images, f"{where}.images")
+        return {
+            "role": self.role,
+            "content": self.content or "",
+            "name": self.tool_name,
+            "tool_call_id": self.tool_call_id,
+            "reasoning_content": self.thinking,
+            "tool_calls": [call.as_fields() for call in self.tool_calls] if self.tool_calls else None,
+        }
+
+
+def refuse_images(images: list[Any] | None, where: str) -> None:
+    """Refuse images.
+
+    Raises
+    ------
+    ApiError
+        400, if there are any.
+    """
+    if images:
+        raise ApiError(400, f"{where}: this model reads text alone", where, "unsupported")
+
+
+class OllamaTool(Form):
+    """A tool; only functions are supported."""
+
+    type: Literal["function"] = "function"
+    function: FunctionTool
+
+
+class TextForm(Form):
+    """The fields of all requests for text. `keep_alive` has no effect: models stay loaded, within `--memory`."""
+
+    model: str
+    stream: bool | None = None
+    options: OllamaOptions | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = None
+    think: bool | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: Top | None = None
+    keep_alive: str | Number | None = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    intact: Extension = Extension()
+
+    @property
+    def streamed(self) -> bool:
+        """If true, the answer is a stream of lines: the default of Ollama."""
+        return self.stream is not False
+
+    @property
+    def text_schema(self) -> dict[str, Any] | None:
+        """The schema that the text must fit."""
+        if isinstance(self.format, str):
+            return {"type": "object"} if self.format else None
+        return self.format
+
+    def as_fields(self, service: Service) -> dict[str, Any]:
+        """Return what conversations have in common, as OpenAI's interface has it.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field; 404, if there is no such model.
+        """
+        check_neutral(self)
+        self.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /api")
+        fields = {} if self.options is None else self.options.as_fields()
+        fields["model"] = find_name(service, self.model)
+        if (schema := self.text_schema) is not None:
+            fields["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+        fields |= {"logprobs": self.logprobs, "top_logprobs": self.top_logprobs}
+        return fields | {"intact": self.intact.model_dump(exclude_unset=True)}
+
+
+class OllamaChatRequest(TextForm):
+    """`/api/chat`."""
+
+    messages: Annotated[Many[OllamaMessage], Field(max_length=TURNS)] | None = None
+    tools: Annotated[Many[OllamaTool], Field(max_length=128)] | None = None
+
+    def as_chat(self, service: Service) -> dict[str, Any]:
+        """Return the fields of a chat; errors as of `as_fields`."""
+        fields = self.as_fields(service)
+        turns = [message.as_fields(f"messages[{i}]") for i, message in enumerate(self.messages or [])]
+        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
+        return fields | {"messages": turns, "tools": tools or None}
+
+
+class GenerateForm(TextForm):
+    """`/api/generate`."""
+
+    prompt: str | None = None
+    system: str | None = None
+    raw: bool | None = None
+    template: str | None = None
+    suffix: str | None = None
+    context: list[int] | None = None
+    images: list[Any] | None = None
+
+    def check(self) -> None:
+        """Refuse what is not supported, or would have no effect.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field.
+        """
+        refuse_images(self.images, "images")
+        reasons = {
+            "template": "a model's own template is used; give a whole prompt with raw",
+            "suffix": "no model here fills in text before a suffix",
+            "context": "send the conversation to /api/chat, where what is cached need not be read again",
+        }
+        for name, reason in reasons.items():
+            if getattr(self, name):
+                raise ApiError(400, f"{name} is not supported: {reason}", name, "unsupported")
+        if self.raw and self.system:
+            raise ApiError(400, "system has no effect with raw: put it into the prompt", "system", "unsupported")
+        if self.raw and self.think is not None:
+            raise ApiError(400, "think has no effect with raw", "think", "unsupported")
+
+    def as_chat(self, service: Service) -> dict[str, Any]:
+        """Return the fields of a chat with this one question; errors as of `as_fields`."""
+        turns = [{"role": "user", "content": self.prompt}]
+        if self.system:
+            turns.insert(0, {"role": "system", "content": self.system})
+        return self.as_fields(service) | {"messages": turns}
+
+
+def find_name(service: Service, name: str) -> str:
+    """Return the name under which this server knows a model; Ollama's clients may add the tag `latest`.
+
+    Raises
+    ------
+    ApiError
+        404, if it knows none.
+    """
+    for known in (name, name.removesuffix(LATEST)):
+        if methods.split(known)[0] in service.models.served:
+            return known
+    names = ", ".join(service.models.served)
+    raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")
+
+
+def renamed(error: ApiError) -> ApiError:
+    """Return an error with the names that fields have in Ollama's interface."""
+    error.message = re.sub(r"\b(?:" + "|".join(_FIELDS) + r")\b", lambda found: _FIELDS[found[0]], error.message)
+    return error

@@ -1,0 +1,130 @@
+"""`/api/pull`: fetch a model of the catalogue, and serve it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+
+from intact.catalogue import CATALOGUE, Entry
+from intact.download import pull
+from intact.errors import IntactError
+from intact.serve.apis.ollama import forms
+from intact.serve.apis.ollama.forms import LATEST, JsonRoute
+from intact.serve.apis.ollama.models import NamedModel
+from intact.serve.errors import ApiError
+from intact.serve.replies import LINES, CancellableResponse, EventStream, JsonReply, line
+from intact.serve.service import CancellableWork, Service, TheService
+from intact.serve.settings import is_loopback
+
+INTERVAL = 0.1
+"""Seconds between two lines."""
+_SUCCESS = {"status": "success"}
+_STAGES = {
+    "fetch": "pulling",
+    "unpack": "unpacking",
+    "check": "verifying sha256 digest of",
+    "wait": "waiting for another pull of",
+}
+
+ERRORS = forms.ERRORS
+router = APIRouter(route_class=JsonRoute)
+
+
+class PullRequest(NamedModel):
+    """`/api/pull`; `insecure` has no effect, as the file is checked by its digest."""
+
+    insecure: bool | None = None
+    stream: bool | None = None
+
+
+@router.post("/api/pull")
+async def pull_model(body: PullRequest, service: TheService) -> CancellableResponse:
+    """Fetch a model of the catalogue, and serve it; one that is served already is left as it is."""
+    name, seconds = body.required_name().removesuffix(LATEST), service.seconds()
+    if body.stream is False:
+        return JsonReply(lambda: _last(_progress(service, name)), seconds)
+    return EventStream(_lines(_progress(service, name)), seconds, LINES)
+
+
+class PullWork(CancellableWork[Path]):
+    """A download, with its progress.
+
+    Attributes
+    ----------
+    progress : dict
+        The line about it.
+    """
+
+    def __init__(self, wanted: Entry) -> None:
+        super().__init__("pull")
+        self._entry = wanted
+        self.progress: dict[str, Any] = {"status": "pulling manifest"}
+
+    def run(self) -> Path:
+        """Fetch the file."""
+        self.check()
+        return pull(self._entry, report=self._report).path
+
+    def _report(self, stage: str, done: int, total: int | None) -> None:
+        self.check()
+        progress: dict[str, Any] = {"status": f"{_STAGES[stage]} {self._entry.name}"}
+        if self._entry.sha256 is not None:
+            progress["digest"] = f"sha256:{self._entry.sha256}"
+        self.progress = progress | ({} if total is None else {"total": total, "completed": done})
+
+
+async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the lines of a pull."""
+    if name not in service.models.served:
+        wanted = _allowed(service, name)
+        work = PullWork(wanted)
+        async with service.pulls.running(work) as future:
+            last: dict[str, Any] = {}
+            while not future.done():
+                if (now := work.progress) != last:
+                    yield now
+                    last = now
+                await asyncio.wait([future], timeout=INTERVAL)
+            try:
+                path = future.result()
+            except (IntactError, OSError) as error:
+                raise ApiError(502, f"pull model {name}: {error}", "model") from error
+        if name not in service.models.served:  # several may have pulled it
+            service.models.add(name, path)
+    yield _SUCCESS
+
+
+def _allowed(service: Service, name: str) -> Entry:
+    """Return the entry of the catalogue that a client may have fetched.
+
+    Raises
+    ------
+    ApiError
+        403, if other machines can reach this server; 404, if the catalogue has no such model.
+    """
+    if not is_loopback(service.settings.host):
+        message = "models are pulled for clients of this machine alone, where the server listens to no other address"
+        raise ApiError(403, f"{message}: run intact pull {name:.200}", "model", "unsupported")
+    if name not in CATALOGUE:
+        message = f"pull model {name!r:.200}: it is no model of the catalogue; there are {', '.join(CATALOGUE)}"
+        raise ApiError(404, message, "model", "model_not_found")
+    return CATALOGUE[name]
+
+
+async def _lines(values: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(values):
+        async for value in values:
+            yield line(value)
+
+
+async def _last(values: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    async with aclosing(values):
+        async for value in values:
+            last = value
+    return last

@@ -1,0 +1,251 @@
+"""Texts of Ollama's interface: parts as they are written, whole texts, lines of streams, and the time they took."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from intact.serve import methods
+from intact.serve.apis.ollama.forms import TextForm, renamed
+from intact.serve.apis.ollama.thinking import Thinking
+from intact.serve.apis.openai import reasoning
+from intact.serve.chat import CallsDelta, Chat, ChatBegin, ChatEnd, TextDelta, TextEnd, open_chat, token_logprobs
+from intact.serve.errors import ApiError
+from intact.serve.models import Served
+from intact.serve.replies import LINES, CancellableResponse, ChunkTemplate, EventStream, JsonReply, line
+from intact.serve.requests import ChatRequest
+from intact.serve.service import Service
+from intact.text.thinking import ThoughtReader
+
+_UNLOAD = ("0", "0.0", "0s", "0m")
+"""Values of `keep_alive` by which clients of Ollama unload a model."""
+_REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
+"""Finish reasons in Ollama's words."""
+
+
+class Part(NamedTuple):
+    """A part of a text, or a whole one."""
+
+    content: str = ""
+    thinking: str = ""
+    calls: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[dict[str, Any], ...] = ()
+
+
+class Final(NamedTuple):
+    """The end of a text: its reason in OpenAI's words, its tokens, and what the field `intact` has."""
+
+    finish: str
+    prompt_tokens: int
+    tokens: int
+    own: dict[str, Any]
+
+
+Parts = AsyncGenerator[Part | Final, None]
+
+
+@dataclass
+class Stopwatch:
+    """The times at which a request came, had its model, and had its first token, in nanoseconds."""
+
+    began: int = field(default_factory=time.perf_counter_ns)
+    loaded: int | None = None
+    first: int | None = None
+
+    def durations(self) -> dict[str, int]:
+        """Return how long each part took until now."""
+        now = time.perf_counter_ns()
+        loaded = self.began if self.loaded is None else self.loaded
+        first = now if self.first is None else self.first
+        return {
+            "total_duration": now - self.began,
+            "load_duration": loaded - self.began,
+            "prompt_eval_duration": first - loaded,
+            "eval_duration": now - first,
+        }
+
+
+Begin = Callable[[Stopwatch], Awaitable[Parts]]
+"""Validates a request, and returns its text in parts."""
+Render = Callable[[Part], dict[str, Any]]
+"""Returns the fields of a line that have a part of a text."""
+
+
+def respond(service: Service, request: TextForm, begin: Begin, render: Render) -> CancellableResponse:
+    """Return the response to a request for a text: a stream of lines, or the whole text as one value."""
+    seconds = service.seconds(request.intact.deadline)
+    if request.streamed:
+        return EventStream(_lines(request.model, begin, Stopwatch(), render), seconds, LINES)
+    return JsonReply(lambda: _whole(request.model, begin, Stopwatch(), render), seconds)
+
+
+def load(service: Service, request: TextForm, name: str, render: Render) -> CancellableResponse:
+    """Return the response to a request without a text, by which clients have a model loaded.
+
+    Raises
+    ------
+    ApiError
+        400, if the model is to be unloaded instead.
+    """
+    if str(request.keep_alive) in _UNLOAD:
+        message = "keep_alive has no effect: models stay loaded, unless --memory has no room for another"
+        raise ApiError(400, message, "keep_alive", "unsupported")
+
+    async def answer() -> dict[str, Any]:
+        async with service.models.lease(methods.split(name)[0]):
+            return {**_head(request.model), **render(Part()), "done": True, "done_reason": "load"}
+
+    return JsonReply(answer, service.seconds(request.intact.deadline))
+
+
+def _head(model: str) -> dict[str, Any]:
+    return {"model": model, "created_at": timestamp(datetime.now(UTC))}
+
+
+def timestamp(when: datetime) -> str:
+    """Return a time as Go's programs write it."""
+    return when.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _last(final: Final, watch: Stopwatch) -> dict[str, Any]:
+    return {
+        "done": True,
+        "done_reason": _REASONS[final.finish],
+        **watch.durations(),
+        "prompt_eval_count": final.prompt_tokens,
+        "eval_count": final.tokens,
+        "intact": final.own,
+    }
+
+
+async def _whole(model: str, begin: Begin, watch: Stopwatch, render: Render) -> dict[str, Any]:
+    whole, last = list[Part](), dict[str, Any]()
+    with _ollama_names():
+        async with aclosing(await begin(watch)) as parts:
+            async for part in parts:
+                if isinstance(part, Final):
+                    last = _last(part, watch)
+                else:
+                    whole.append(part)
+    return {**_head(model), **_rendered(_joined(whole), render), **last}
+
+
+@contextmanager
+def _ollama_names() -> Iterator[None]:
+    """Name fields as Ollama does in errors of the block."""
+    try:
+        yield
+    except ApiError as error:
+        raise renamed(error) from error
+
+
+def _joined(parts: list[Part]) -> Part:
+    return Part(
+        "".join(part.content for part in parts),
+        "".join(part.thinking for part in parts),
+        tuple(call for part in parts for call in part.calls),
+        tuple(entry for part in parts for entry in part.logprobs),
+    )
+
+
+async def _lines(model: str, begin: Begin, watch: Stopwatch, render: Render) -> AsyncGenerator[bytes, None]:
+    head = _head(model)
+    template = ChunkTemplate(lambda text: {**head, **render(Part(text)), "done": False})
+    with _ollama_names():
+        async with aclosing(await begin(watch)) as parts:
+            async for part in parts:
+                match part:
+                    case Part(content, "", (), ()):
+                        yield template.json(content) + b"\n"
+                    case Part():
+                        yield line({**_head(model), **_rendered(part, render), "done": False})
+                    case Final():
+                        yield line({**_head(model), **render(Part()), **_last(part, watch)})
+
+
+def _rendered(part: Part, render: Render) -> dict[str, Any]:
+    return render(part) | ({"logprobs": part.logprobs} if part.logprobs else {})
+
+
+def chat_parts(
+    service: Service, request: ChatRequest, client: str, think: bool | str | None, watch: Stopwatch
+) -> Parts:
+    """Yield the parts of the answer to a conversation."""
+    if methods.requested(request):
+        return _method_parts(service, request, client, think)
+    return _chat_parts(service, request, client, Thinking(think), watch)
+
+
+async def _chat_parts(
+    service: Service, request: ChatRequest, client: str, thinking: Thinking, watch: Stopwatch
+) -> Parts:
+    def prepare(request: ChatRequest, served: Served) -> ChatRequest:
+        watch.loaded = time.perf_counter_ns()
+        return thinking.prepare(request, served)
+
+    async with (
+        open_chat(service, request, client, prepare) as chat,
+        aclosing(written(chat, watch, thinking.reader(chat))) as parts,
+    ):
+        async for part in parts:
+            yield part
+
+
+async def _method_parts(service: Service, request: ChatRequest, client: str, think: bool | str | None) -> Parts:
+    """Yield the text that a reasoning method chose, once it is known."""
+    if think is not None:
+        raise ApiError(400, "think cannot be combined with a reasoning method", "think", "unsupported")
+    answer = await reasoning.answer(service, request, client)
+    (choice,), usage = answer["choices"], answer["usage"]
+    yield Part(choice["message"]["content"])
+    own = {"system_fingerprint": answer["system_fingerprint"], **answer["intact"]}
+    own |= {"receipt": choice["receipt"]} if "receipt" in choice else {}
+    yield Final(choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"], own)
+
+
+async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None = None) -> Parts:
+    """Yield the parts of an admitted text.
+
+    Parameters
+    ----------
+    thoughts : ThoughtReader, optional
+        Tells thoughts from the rest; without one all is content.
+    """
+    tokenizer, finish, own = chat.served.loaded.tokenizer, "stop", {"system_fingerprint": chat.served.fingerprint}
+    async with aclosing(chat.events()) as events:
+        async for event in events:
+            match event:
+                case TextDelta(_, text, token):
+                    part = Part(text) if thoughts is None else _split(thoughts.push(text))
+                    if token is not None:
+                        yield part._replace(logprobs=(token_logprobs(tokenizer, token),))
+                    elif part.content or part.thinking:
+                        yield part
+                case CallsDelta(_, calls):
+                    yield Part(calls=tuple(map(_call, calls)))
+                case TextEnd(_, finish, completion):
+                    if thoughts is not None and (rest := thoughts.flush()):
+                        yield _split(rest)
+                    own |= chat.job.receipt(completion)
+                case ChatBegin():
+                    watch.first = time.perf_counter_ns()
+                case ChatEnd(_, counts):
+                    yield Final(finish, counts["prompt_tokens"], counts["completion_tokens"], own)
+
+
+def _split(parts: list[tuple[bool, str]]) -> Part:
+    return Part(
+        "".join(text for is_thought, text in parts if not is_thought),
+        "".join(text for is_thought, text in parts if is_thought),
+    )
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call as Ollama writes it: with its arguments as an object."""
+    name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
+    return {"id": call["id"], "function": {"index": call["index"], "name": name, "arguments": arguments}}
