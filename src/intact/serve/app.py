@@ -25,7 +25,7 @@ from starlette.types import Scope
 
 import intact
 from intact.serve import apis, methods
-from intact.serve.errors import ApiError, invalid
+from intact.serve.errors import ApiError, ErrorFormat, invalid
 from intact.serve.forms import FormRoute
 from intact.serve.metrics import AccessMiddleware
 from intact.serve.middleware import SecurityMiddleware
@@ -70,15 +70,17 @@ def create_app(service: Service) -> FastAPI:
     for error in (ApiError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, _error_reply)
     app.include_router(router)
+    formats: dict[str, ErrorFormat] = {}
     for module in _api_modules():
         if getattr(service.settings, getattr(module, "NEEDS", "host")) is not None:
             if hasattr(module, "attach"):
                 module.attach(app)
             app.include_router(module.router)
+            formats |= getattr(module, "ERRORS", {})
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
     if service.tracing is not None:
         app.add_middleware(service.tracing.middleware)
-    app.add_middleware(SecurityMiddleware, settings=service.settings)
+    app.add_middleware(SecurityMiddleware, settings=service.settings, formats=formats)
     if service.settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -193,11 +195,11 @@ async def _load_first(service: Service) -> None:
         _LOG.error("%s", error.message)
 
 
-async def _error_reply(_: Request, error: Exception) -> Response:
+async def _error_reply(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         error = invalid(error.errors(), error.body)
     elif isinstance(error, HTTPException) and not isinstance(error, ApiError):
         known = ApiError(error.status_code, str(error.detail).lower())
         known.headers = dict(error.headers or {})
         error = known
-    return error_reply(error)
+    return error_reply(error, request.scope)

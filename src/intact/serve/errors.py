@@ -1,10 +1,10 @@
-"""Errors in OpenAI's shape: a message, a type, the field at fault, a code."""
+"""Errors: a message, a type, the field at fault, a code; in OpenAI's form, unless an API has one of its own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 
@@ -46,6 +46,28 @@ class ApiError(HTTPException):
         """Return the error as JSON has it."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+class ErrorFormat(NamedTuple):
+    """The form of an API's errors.
+
+    Attributes
+    ----------
+    status : callable
+        Returns the status of a response.
+    body : callable
+        Returns the error as JSON has it.
+    event : str or None
+        The event's name in a stream; None where events have no names.
+    """
+
+    status: Callable[[ApiError], int]
+    body: Callable[[ApiError], dict[str, Any]]
+    event: str | None = None
+
+
+OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
+"""The form of errors on all paths for which no API names another (`ERRORS` in its module)."""
 
 
 def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intact.serve.errors import ApiError
+from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings
 
@@ -39,10 +40,15 @@ class SecurityMiddleware:
       Starlette's CORSMiddleware serves the listed ones; of others it would only hide the answers.
     - Requests without one of the keys, where there are keys; all are compared, each in constant time.
     - Bodies that are too long or too slow. A body is read here as a whole: no work begins for half of one.
+
+    Parameters
+    ----------
+    formats : mapping of str to ErrorFormat
+        The form of errors on a path and on all below it; OpenAI's on others.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: ServerSettings, formats: Mapping[str, ErrorFormat]) -> None:
+        self._app, self._settings, self._formats = app, settings, formats
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.keys]
         self._hosts = {"localhost", *map(_hostname, (settings.host, *settings.hosts))} - {""}
 
@@ -52,6 +58,7 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         headers, extra, began = Headers(scope=scope), list(_HEADERS), False
+        scope["intact.errors"] = self._error_format(scope["path"])
 
         async def send_with_headers(message: Message) -> None:
             nonlocal began
@@ -75,7 +82,11 @@ class SecurityMiddleware:
             if began:
                 raise
             extra.append(_CLOSE)
-            await error_reply(error)(scope, receive, send_with_headers)
+            await error_reply(error, scope)(scope, receive, send_with_headers)
+
+    def _error_format(self, path: str) -> ErrorFormat:
+        found = (form for prefix, form in self._formats.items() if path == prefix or path.startswith(prefix + "/"))
+        return next(found, OPENAI_ERRORS)
 
     def _check_host(self, headers: Headers) -> None:
         name = _hostname(headers.get("host", ""))
@@ -95,12 +106,16 @@ class SecurityMiddleware:
         if not self._keys or path in PUBLIC or path.startswith("/page/"):
             return scope["client"][0] if scope.get("client") else "local"
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode()).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them, whichever it is
-        if scheme.lower() != "bearer" or not any(matches):
-            message = "an API key is needed: Authorization: Bearer KEY" if not key else "this API key is not known"
-            raise ApiError(401, message, code="invalid_api_key")
-        return f"key-{digest.hex()[:8]}"
+        given = [key.strip()] if scheme.lower() == "bearer" else []
+        given += headers.getlist("x-api-key")[:1]  # as Anthropic's clients send it, some beside the other
+        for digest in [hashlib.sha256(key.encode()).digest() for key in given]:
+            matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them, whichever it is
+            if any(matches):
+                return f"key-{digest.hex()[:8]}"
+        message = (
+            "this API key is not known" if any(given) or key else "an API key is needed: Authorization: Bearer KEY"
+        )
+        raise ApiError(401, message, code="invalid_api_key")
 
     async def _body(self, headers: Headers, receive: Receive) -> Receive:
         """Read the body as a whole; return a function that gives it first, then what the connection brings."""

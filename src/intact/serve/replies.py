@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from intact.serve.errors import ApiError, as_api_error
+from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, as_api_error
 
 _LOG = logging.getLogger("intact.serve")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -34,10 +34,21 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(encode(value), status, headers, "application/json")
 
 
-def error_reply(error: Exception) -> Response:
-    """Return the response to a request that failed; log an error that nobody raised on purpose."""
-    known = logged(error)
-    return reply(known.as_dict(), known.status, known.headers)
+def error_reply(error: Exception, scope: Scope | None = None) -> Response:
+    """Return the response to a request that failed; log an error that nobody raised on purpose.
+
+    Parameters
+    ----------
+    scope : Scope, optional
+        The request's, in which the middleware noted the form of its errors.
+    """
+    known, form = logged(error), _error_format(scope or {})
+    return reply(form.body(known), form.status(known), known.headers)
+
+
+def _error_format(scope: Scope) -> ErrorFormat:
+    found: ErrorFormat = scope.get("intact.errors", OPENAI_ERRORS)
+    return found
 
 
 def logged(error: Exception) -> ApiError:
@@ -92,9 +103,10 @@ class ChunkTemplate:
         return value
 
 
-def event(value: Any) -> bytes:
-    """Return a value as a server-sent event."""
-    return b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
+def event(value: Any, name: str | None = None) -> bytes:
+    """Return a value as a server-sent event, which may have a name."""
+    before = b"" if name is None else f"event: {name}\n".encode()
+    return before + b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
 
 
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
@@ -147,7 +159,7 @@ class JsonReply(CancellableResponse):
             async with asyncio.timeout(self._seconds):
                 answer = reply(await self._work())
         except Exception as error:
-            answer = error_reply(error)
+            answer = error_reply(error, scope)
         await answer(scope, receive, send)
 
 
@@ -174,9 +186,10 @@ class EventStream(CancellableResponse):
                         await write(part)
             except Exception as error:
                 if not began:
-                    await error_reply(error)(scope, receive, send)
+                    await error_reply(error, scope)(scope, receive, send)
                     return
-                await write(event(logged(error).as_dict()))
+                form = _error_format(scope)
+                await write(event(form.body(logged(error)), form.event))
             await write(b"", False)
 
 

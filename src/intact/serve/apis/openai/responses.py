@@ -19,7 +19,7 @@ from starlette.responses import Response
 from intact.serve.apis.openai import chat
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many, Rounded, few, validate
-from intact.serve.replies import CancellableResponse, EventStream, JsonReply, encode
+from intact.serve.replies import CancellableResponse, EventStream, JsonReply, event
 from intact.serve.requests import TURNS, ChatRequest, ContentPart, Extension, NoEffectFields, StreamOptions
 from intact.serve.service import Client, Service, TheService
 
@@ -272,7 +272,7 @@ async def events(service: Service, request: ResponsesRequest, client: str) -> As
     async with aclosing(_events(service, request, client)) as happening:
         async for kind, fields in happening:
             value = {"type": kind, "sequence_number": number, **fields}
-            yield f"event: {kind}\ndata: ".encode() + encode(value) + b"\n\n"
+            yield event(value, kind)
             number += 1
 
 
