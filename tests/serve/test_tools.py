@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
-from intact.serve.apis.openai.tools import ToolCallStream
 from intact.serve.requests import Message, ToolCall, as_turns
+from intact.serve.tools import ToolCallStream
 from intact.text.tool_calls.hermes import Hermes
 from support.models import real_model
 from support.serving import running

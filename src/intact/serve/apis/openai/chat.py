@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter
 
 from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve import methods
-from intact.serve.admission import Admission
 from intact.serve.apis.openai import reasoning
-from intact.serve.apis.openai.tools import (
-    ToolCallStream,
-    call_format,
-    call_grammar,
-    call_stops,
-    single_call,
-    template_tools,
-)
-from intact.serve.errors import ApiError
+from intact.serve.chat import CallsDelta, Chat, ChatAnswer, ChatBegin, TextDelta, TextEnd, open_chat
 from intact.serve.forms import FormRoute
-from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
-from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
-from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
-from intact.serve.service import Client, Service, TheService, in_thread
-from intact.text import Conversation, Tokenizer
-
-_RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
+from intact.serve.requests import ChatRequest
+from intact.serve.service import Client, Service, TheService
+from intact.text import Tokenizer
 
 router = APIRouter(route_class=FormRoute)
 
@@ -47,21 +34,20 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
     """Return the whole answer."""
     if methods.requested(request):
         return await reasoning.answer(service, request, client)
-    async with _admitted(service, request, client) as (served, job, admission):
-        completions = await write(served, job, bool(request.logprobs))
-        tokenizer, first = served.loaded.tokenizer, head("chat.completion", request.model, served.fingerprint)
-        counts = usage([job], completions)
-        admission.used = counts["total_tokens"]
-        if job.own.receipt:
-            service.receipts.add(client, first["id"], completions)
+    async with open_chat(service, request, client) as chat:
+        answers, counts = await chat.answers()
+        first = head("chat.completion", request.model, chat.served.fingerprint)
+        if chat.job.own.receipt:
+            service.receipts.add(client, first["id"], [each.completion for each in answers])
         choices = [
             {
                 "index": index,
-                **_message(request, tokenizer, completion),
-                "logprobs": _logprobs(tokenizer, completion, _ends(tokenizer, job)) if request.logprobs else None,
-                **job.receipt(completion),
+                "message": _message(each),
+                "finish_reason": each.finish,
+                "logprobs": _logprobs(chat, each.completion) if request.logprobs else None,
+                **chat.job.receipt(each.completion),
             }
-            for index, completion in enumerate(completions)
+            for index, each in enumerate(answers)
         ]
         return {**first, "choices": choices, "usage": counts}
 
@@ -71,66 +57,21 @@ def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerato
     return (reasoning.chunks if methods.requested(request) else _chunks)(service, request, client)
 
 
-@asynccontextmanager
-async def _admitted(
-    service: Service, request: ChatRequest, client: str
-) -> AsyncIterator[tuple[Served, TextJob, Admission]]:
-    """Validate a request, lease its model, and wait for admission."""
-    own = request.intact
-    own.accept_only(TEXT_FIELDS | {"now"}, "without a reasoning method")
-    n, limit = request.choices(service.settings), request.limit(service.settings)
-    if request.top_logprobs and not request.logprobs:
-        raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
-    async with service.models.lease(request.model) as served:
-        tokenizer, context = served.loaded.tokenizer, served.loaded.context
-        form = call_format(request, tokenizer)
-        conversation = _conversation(request, template_tools(request, form))
-        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
-        if limit is None:
-            limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
-        schema = request.response_format.required_schema() if request.response_format else None
-        grammar = call_grammar(request, schema, form)
-        constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
-        parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
-        source = "tools" if grammar else "response_format" if schema else None
-        job = TextJob(prompt, n, parameters, client, own, source)
-        async with admitted(served, [job], "chat", "messages") as admission:
-            yield served, job, admission
-
-
-def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
-    """Return the arguments of the chat template."""
-    messages, variables = as_turns(request.messages), request.chat_template_kwargs or {}
-    for name in _RESERVED & set(variables):
-        raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
-    if tools:
-        variables = variables | {"tools": tools}
-    now = request.intact.time()
-    return Conversation(messages, variables) if now is None else Conversation(messages, variables, now)
-
-
-def _message(request: ChatRequest, tokenizer: Tokenizer, completion: Completion) -> dict[str, Any]:
-    """Return a choice's message and its finish reason."""
-    message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
-    finish = FINISH[completion.finish]
-    if (form := call_format(request, tokenizer)) is not None:
-        reader = ToolCallStream(form, single_call(request))
-        content, calls = reader.push(completion.text)
-        rest, last = reader.flush()
-        content, calls = content + rest, calls + last
-        if calls:
-            message["content"] = content or None
-            message["tool_calls"] = [{name: value for name, value in call.items() if name != "index"} for call in calls]
-            finish = reader.finish(finish)
-    return {"message": message, "finish_reason": finish}
+def _message(answer: ChatAnswer) -> dict[str, Any]:
+    """Return a choice's message."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None}
+    if answer.calls:
+        message["content"] = answer.content or None
+        message["tool_calls"] = [
+            {name: value for name, value in call.items() if name != "index"} for call in answer.calls
+        ]
+    return message
 
 
 async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    async with _admitted(service, request, client) as (served, job, admission):
-        first, tokenizer = head("chat.completion.chunk", request.model, served.fingerprint), served.loaded.tokenizer
-        ends, completions = _ends(tokenizer, job), dict[int, Completion]()
-        form = call_format(request, tokenizer)
-        readers = [] if form is None else [ToolCallStream(form, single_call(request)) for _ in range(job.n)]
+    async with open_chat(service, request, client) as chat:
+        first = head("chat.completion.chunk", request.model, chat.served.fingerprint)
+        tokenizer, job = chat.served.loaded.tokenizer, chat.job
         if request.usage_wanted:
             first["usage"] = None
 
@@ -141,40 +82,31 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
         def template(index: int) -> ChunkTemplate:
             return ChunkTemplate(lambda text: chunk(index, {"content": text}))
 
-        templates, begun = [template(i) for i in range(job.n)], False
-        async with aclosing(stream(served, job, bool(request.logprobs))) as parts:
-            async for index, part in parts:
-                if not begun:  # only now: an error before the first token has a status of its own
-                    begun = True
+        templates = [template(i) for i in range(job.n)]
+        async with aclosing(chat.events()) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    index, text, token = event
+                    if token is None:
+                        yield templates[index].with_text(text)
+                    else:
+                        logprobs = {"content": [_entry(tokenizer, token)], "refusal": None}
+                        yield chunk(index, {"content": text}, logprobs)
+                elif isinstance(event, CallsDelta):
+                    for call in event.calls:
+                        yield chunk(event.sample, {"tool_calls": [call]})
+                elif isinstance(event, TextEnd):
+                    last = chunk(event.sample, {}, None, event.finish)
+                    last["choices"][0] |= job.receipt(event.completion)
+                    yield last
+                elif isinstance(event, ChatBegin):  # only now: an error before the first token has a status of its own
                     for i in range(job.n):
                         yield chunk(i, {"role": "assistant", "content": "", "refusal": None})
-                if isinstance(part, Completion):
-                    completions[index] = part
-                    admission.used = usage([job], list(completions.values()))["total_tokens"]
-                    finish = FINISH[part.finish]
-                    if readers:
-                        rest, calls = readers[index].flush()
-                        if rest:
-                            yield chunk(index, {"content": rest})
-                        for call in calls:
-                            yield chunk(index, {"tool_calls": [call]})
-                        finish = readers[index].finish(finish)
-                    last = chunk(index, {}, None, finish)
-                    last["choices"][0] |= job.receipt(part)
-                    yield last
-                    continue
-                text, calls = readers[index].push(part.text) if readers else (part.text, [])
-                if request.logprobs and part.token not in ends:
-                    yield chunk(index, {"content": text}, {"content": [_entry(tokenizer, part)], "refusal": None})
-                elif text:
-                    yield templates[index].with_text(text)
-                for call in calls:
-                    yield chunk(index, {"tool_calls": [call]})
-        texts = [completions[index] for index in range(job.n)]
-        if job.own.receipt:
-            service.receipts.add(client, first["id"], texts)
-        if request.usage_wanted:
-            yield {**first, "choices": [], "usage": usage([job], texts)}
+                else:
+                    if job.own.receipt:
+                        service.receipts.add(client, first["id"], event.completions)
+                    if request.usage_wanted:
+                        yield {**first, "choices": [], "usage": event.usage}
 
 
 def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
@@ -187,12 +119,8 @@ def _entry(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
     return {**_token(tokenizer, chunk.token, chunk.logprob), "top_logprobs": top}
 
 
-def _ends(tokenizer: Tokenizer, job: TextJob) -> frozenset[int]:
-    """Return the tokens that end a text, and are no part of it."""
-    return frozenset() if job.parameters.ignore_eos else tokenizer.eos_ids
-
-
-def _logprobs(tokenizer: Tokenizer, completion: Completion, ends: frozenset[int]) -> dict[str, Any]:
+def _logprobs(chat: Chat, completion: Completion) -> dict[str, Any]:
+    tokenizer, ends = chat.served.loaded.tokenizer, chat.ends
     tops = completion.top or ((),) * len(completion.tokens)
     drawn = zip(completion.tokens, completion.logprobs or (), tops, strict=True)
     return {"content": [_entry(tokenizer, Chunk("", *one)) for one in drawn if one[0] not in ends], "refusal": None}

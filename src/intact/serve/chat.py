@@ -1,0 +1,204 @@
+"""Conversations, for every API: a request is validated and admitted, and its answer comes whole or as typed events.
+
+An API translates its own form to a `ChatRequest`, opens it (`open_chat`), and formats what `Chat.answers` returns or
+`Chat.events` yields. The texts are functions of the `ChatRequest` alone, so they are the same in all APIs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from intact.engine.completion import Chunk, Completion
+from intact.serve.admission import Admission
+from intact.serve.errors import ApiError
+from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
+from intact.serve.models import Served
+from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
+from intact.serve.service import Service, in_thread
+from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, single_call, template_tools
+from intact.text import Conversation
+from intact.text.tool_calls import ToolCallFormat
+
+_RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
+
+
+class ChatAnswer(NamedTuple):
+    """A whole text, read.
+
+    Attributes
+    ----------
+    content : str
+        The text without the calls in it.
+    calls : list of dict
+        The calls of tools, in OpenAI's form, each with an `index`.
+    finish : {'stop', 'length', 'tool_calls'}
+        Why it ended.
+    """
+
+    content: str
+    calls: list[dict[str, Any]]
+    finish: str
+    completion: Completion
+
+
+class ChatBegin(NamedTuple):
+    """The first event of a stream: the first token is there. An error comes before it, or ends the stream."""
+
+
+class TextDelta(NamedTuple):
+    """More content of a text; `chunk` is its token, if log-probabilities are requested and the token is no end."""
+
+    sample: int
+    text: str
+    chunk: Chunk | None = None
+
+
+class CallsDelta(NamedTuple):
+    """Calls of tools that are complete, in OpenAI's form."""
+
+    sample: int
+    calls: list[dict[str, Any]]
+
+
+class TextEnd(NamedTuple):
+    """The end of a text; `finish` as of `ChatAnswer`."""
+
+    sample: int
+    finish: str
+    completion: Completion
+
+
+class ChatEnd(NamedTuple):
+    """The last event of a stream: all texts in the order of their numbers, and the number of tokens read and written.
+
+    `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`.
+    """
+
+    completions: list[Completion]
+    usage: dict[str, int]
+
+
+ChatEvent: TypeAlias = ChatBegin | TextDelta | CallsDelta | TextEnd | ChatEnd
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation that was admitted, to be continued once.
+
+    Attributes
+    ----------
+    form : ToolCallFormat or None
+        The format in which calls are read from the texts; None if none are.
+    """
+
+    request: ChatRequest
+    served: Served
+    job: TextJob
+    form: ToolCallFormat | None
+    admission: Admission
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a text, and are no part of it."""
+        return frozenset() if self.job.parameters.ignore_eos else self.served.loaded.tokenizer.eos_ids
+
+    async def answers(self) -> tuple[list[ChatAnswer], dict[str, int]]:
+        """Return all texts, and the number of tokens read and written (as of `ChatEnd`)."""
+        completions = await write(self.served, self.job, bool(self.request.logprobs))
+        return [self._read(completion) for completion in completions], self._usage(completions)
+
+    async def events(self) -> AsyncGenerator[ChatEvent, None]:
+        """Yield `ChatBegin`; the deltas and the end of each text; `ChatEnd`."""
+        logprobs, ends = bool(self.request.logprobs), self.ends
+        readers = [] if self.form is None else [self._reader(self.form) for _ in range(self.job.n)]
+        completions, begun = dict[int, Completion](), False
+        async with aclosing(stream(self.served, self.job, logprobs)) as parts:
+            async for index, part in parts:
+                if not begun:
+                    begun = True
+                    yield ChatBegin()
+                if isinstance(part, Completion):
+                    completions[index] = part
+                    self._usage(list(completions.values()))
+                    finish = FINISH[part.finish]
+                    if readers:
+                        text, calls = readers[index].flush()
+                        if text:
+                            yield TextDelta(index, text)
+                        if calls:
+                            yield CallsDelta(index, calls)
+                        finish = readers[index].finish(finish)
+                    yield TextEnd(index, finish, part)
+                    continue
+                text, calls = readers[index].push(part.text) if readers else (part.text, [])
+                if logprobs and part.token not in ends:
+                    yield TextDelta(index, text, part)
+                elif text:
+                    yield TextDelta(index, text)
+                if calls:
+                    yield CallsDelta(index, calls)
+        texts = [completions[index] for index in range(self.job.n)]
+        yield ChatEnd(texts, self._usage(texts))
+
+    def _reader(self, form: ToolCallFormat) -> ToolCallStream:
+        return ToolCallStream(form, single_call(self.request))
+
+    def _read(self, completion: Completion) -> ChatAnswer:
+        finish = FINISH[completion.finish]
+        if self.form is None:
+            return ChatAnswer(completion.text, [], finish, completion)
+        reader = self._reader(self.form)
+        content, calls = reader.push(completion.text)
+        rest, last = reader.flush()
+        return ChatAnswer(content + rest, calls + last, reader.finish(finish), completion)
+
+    def _usage(self, completions: list[Completion]) -> dict[str, int]:
+        """Count tokens, also for the client's account."""
+        counts = usage([self.job], completions)
+        self.admission.used = counts["total_tokens"]
+        return counts
+
+
+@asynccontextmanager
+async def open_chat(service: Service, request: ChatRequest, client: str) -> AsyncIterator[Chat]:
+    """Validate a request without a reasoning method, lease its model, and wait for admission.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
+    """
+    own = request.intact
+    own.accept_only(TEXT_FIELDS | {"now"}, "without a reasoning method")
+    n, limit = request.choices(service.settings), request.limit(service.settings)
+    if request.top_logprobs and not request.logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
+    async with service.models.lease(request.model) as served:
+        tokenizer, context = served.loaded.tokenizer, served.loaded.context
+        form = call_format(request, tokenizer)
+        conversation = _conversation(request, template_tools(request, form))
+        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
+        if limit is None:
+            limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
+        schema = request.response_format.required_schema() if request.response_format else None
+        grammar = call_grammar(request, schema, form)
+        constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
+        parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
+        source = "tools" if grammar else "response_format" if schema else None
+        job = TextJob(prompt, n, parameters, client, own, source)
+        async with admitted(served, [job], "chat", "messages") as admission:
+            yield Chat(request, served, job, form, admission)
+
+
+def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
+    """Return the arguments of the chat template."""
+    messages, variables = as_turns(request.messages), request.chat_template_kwargs or {}
+    for name in _RESERVED & set(variables):
+        raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
+    if tools:
+        variables = variables | {"tools": tools}
+    now = request.intact.time()
+    return Conversation(messages, variables) if now is None else Conversation(messages, variables, now)
