@@ -179,8 +179,7 @@ async def open_chat(service: Service, request: ChatRequest, client: str) -> Asyn
     async with service.models.lease(request.model) as served:
         tokenizer, context = served.loaded.tokenizer, served.loaded.context
         form = call_format(request, tokenizer)
-        conversation = _conversation(request, template_tools(request, form))
-        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
+        prompt = await encode_prompt(served, request, context)
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
@@ -191,6 +190,19 @@ async def open_chat(service: Service, request: ChatRequest, client: str) -> Asyn
         job = TextJob(prompt, n, parameters, client, own, source)
         async with admitted(served, [job], "chat", "messages") as admission:
             yield Chat(request, served, job, form, admission)
+
+
+async def encode_prompt(served: Served, request: ChatRequest, most: int | None = None) -> list[int]:
+    """Return the tokens of a conversation's prompt; `most` as of `Tokenizer.encode`.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field of `ChatRequest`.
+    """
+    tokenizer = served.loaded.tokenizer
+    conversation = _conversation(request, template_tools(request, call_format(request, tokenizer)))
+    return await in_thread(lambda: conversation.encode(tokenizer, most), "messages")
 
 
 def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
