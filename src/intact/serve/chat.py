@@ -6,12 +6,12 @@ An API translates its own form to a `ChatRequest`, opens it (`open_chat`), and f
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from intact.engine.completion import Chunk, Completion
+from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
@@ -19,9 +19,10 @@ from intact.serve.models import Served
 from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, single_call, template_tools
-from intact.text import Conversation
+from intact.text import Conversation, Tokenizer
 from intact.text.tool_calls import ToolCallFormat
 
+Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
 
 
@@ -86,19 +87,24 @@ ChatEvent: TypeAlias = ChatBegin | TextDelta | CallsDelta | TextEnd | ChatEnd
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation that was admitted, to be continued once.
+    """A conversation, or a text, that was admitted, to be continued once.
 
     Attributes
     ----------
     form : ToolCallFormat or None
         The format in which calls are read from the texts; None if none are.
+    single : bool
+        If true, only the first call of a text counts.
+    logprobs : bool
+        If true, log-probabilities are requested.
     """
 
-    request: ChatRequest
     served: Served
     job: TextJob
-    form: ToolCallFormat | None
     admission: Admission
+    form: ToolCallFormat | None = None
+    single: bool = False
+    logprobs: bool = False
 
     @property
     def ends(self) -> frozenset[int]:
@@ -107,12 +113,12 @@ class Chat:
 
     async def answers(self) -> tuple[list[ChatAnswer], dict[str, int]]:
         """Return all texts, and the number of tokens read and written (as of `ChatEnd`)."""
-        completions = await write(self.served, self.job, bool(self.request.logprobs))
+        completions = await write(self.served, self.job, self.logprobs)
         return [self._read(completion) for completion in completions], self._usage(completions)
 
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
         """Yield `ChatBegin`; the deltas and the end of each text; `ChatEnd`."""
-        logprobs, ends = bool(self.request.logprobs), self.ends
+        logprobs, ends = self.logprobs, self.ends
         readers = [] if self.form is None else [self._reader(self.form) for _ in range(self.job.n)]
         completions, begun = dict[int, Completion](), False
         async with aclosing(stream(self.served, self.job, logprobs)) as parts:
@@ -144,7 +150,7 @@ class Chat:
         yield ChatEnd(texts, self._usage(texts))
 
     def _reader(self, form: ToolCallFormat) -> ToolCallStream:
-        return ToolCallStream(form, single_call(self.request))
+        return ToolCallStream(form, self.single)
 
     def _read(self, completion: Completion) -> ChatAnswer:
         finish = FINISH[completion.finish]
@@ -163,8 +169,16 @@ class Chat:
 
 
 @asynccontextmanager
-async def open_chat(service: Service, request: ChatRequest, client: str) -> AsyncIterator[Chat]:
+async def open_chat(
+    service: Service, request: ChatRequest, client: str, prepare: Prepare | None = None
+) -> AsyncIterator[Chat]:
     """Validate a request without a reasoning method, lease its model, and wait for admission.
+
+    Parameters
+    ----------
+    prepare : callable, optional
+        Called once the model is loaded; returns the request that this model is to answer, such as one with variables
+        that its template knows. (A lease around this one could wait for itself.)
 
     Raises
     ------
@@ -178,6 +192,8 @@ async def open_chat(service: Service, request: ChatRequest, client: str) -> Asyn
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     async with service.models.lease(request.model) as served:
         tokenizer, context = served.loaded.tokenizer, served.loaded.context
+        if prepare is not None:
+            request = prepare(request, served)
         form = call_format(request, tokenizer)
         prompt = await encode_prompt(served, request, context)
         if limit is None:
@@ -189,7 +205,18 @@ async def open_chat(service: Service, request: ChatRequest, client: str) -> Asyn
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own, source)
         async with admitted(served, [job], "chat", "messages") as admission:
-            yield Chat(request, served, job, form, admission)
+            yield Chat(served, job, admission, form, single_call(request), bool(request.logprobs))
+
+
+def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
+    """Return a token's log-probability, and those of the likeliest tokens there, as OpenAI's and Ollama's APIs do."""
+    top = [_token(tokenizer, token, logprob) for token, logprob in chunk.top]
+    return {**_token(tokenizer, chunk.token, chunk.logprob), "top_logprobs": top}
+
+
+def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
+    spelling = tokenizer.token_bytes(token) if token < tokenizer.size else b""
+    return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
 
 
 async def encode_prompt(served: Served, request: ChatRequest, most: int | None = None) -> list[int]:

@@ -8,15 +8,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
+from intact.engine.completion import Chunk, Completion
 from intact.serve import methods
 from intact.serve.apis.openai import reasoning
-from intact.serve.chat import CallsDelta, Chat, ChatAnswer, ChatBegin, TextDelta, TextEnd, open_chat
+from intact.serve.chat import CallsDelta, Chat, ChatAnswer, ChatBegin, TextDelta, TextEnd, open_chat, token_logprobs
 from intact.serve.forms import FormRoute
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
 from intact.serve.requests import ChatRequest
 from intact.serve.service import Client, Service, TheService
-from intact.text import Tokenizer
 
 router = APIRouter(route_class=FormRoute)
 
@@ -90,7 +89,7 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
                     if token is None:
                         yield templates[index].with_text(text)
                     else:
-                        logprobs = {"content": [_entry(tokenizer, token)], "refusal": None}
+                        logprobs = {"content": [token_logprobs(tokenizer, token)], "refusal": None}
                         yield chunk(index, {"content": text}, logprobs)
                 elif isinstance(event, CallsDelta):
                     for call in event.calls:
@@ -109,18 +108,11 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
                         yield {**first, "choices": [], "usage": event.usage}
 
 
-def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
-    spelling = tokenizer.token_bytes(token) if token < tokenizer.size else b""
-    return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
-
-
-def _entry(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
-    top = [_token(tokenizer, token, logprob) for token, logprob in chunk.top]
-    return {**_token(tokenizer, chunk.token, chunk.logprob), "top_logprobs": top}
-
-
 def _logprobs(chat: Chat, completion: Completion) -> dict[str, Any]:
     tokenizer, ends = chat.served.loaded.tokenizer, chat.ends
     tops = completion.top or ((),) * len(completion.tokens)
     drawn = zip(completion.tokens, completion.logprobs or (), tops, strict=True)
-    return {"content": [_entry(tokenizer, Chunk("", *one)) for one in drawn if one[0] not in ends], "refusal": None}
+    return {
+        "content": [token_logprobs(tokenizer, Chunk("", *one)) for one in drawn if one[0] not in ends],
+        "refusal": None,
+    }
