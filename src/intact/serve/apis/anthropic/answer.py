@@ -14,6 +14,7 @@ from intact.serve.apis.anthropic.forms import MessagesRequest
 from intact.serve.apis.anthropic.translation import translated
 from intact.serve.apis.openai import reasoning
 from intact.serve.chat import CallsDelta, Chat, ChatBegin, TextDelta, TextEnd, open_chat
+from intact.serve.models import Served
 from intact.serve.replies import event, head
 from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
@@ -62,9 +63,6 @@ class MessageAnswer:
         request = self.request
         request.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /v1/messages")
         async with translated(request) as chat_request:
-            if thinking.is_enabled(request):
-                async with self.service.models.lease(methods.split(request.model)[0]) as served:
-                    thinking.check(request, served)
             write = self._method_events if methods.requested(chat_request) else self._chat_events
             async with aclosing(write(chat_request)) as happening:
                 async for each in happening:
@@ -72,7 +70,7 @@ class MessageAnswer:
 
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
         content = self._content
-        async with open_chat(self.service, chat_request, self.client) as chat:
+        async with open_chat(self.service, chat_request, self.client, self._prepare) as chat:
             first = head("chat.completion", self.request.model, chat.served.fingerprint)
             if thinking.is_enabled(self.request):
                 content.thoughts = thinking.reader(chat)
@@ -94,6 +92,10 @@ class MessageAnswer:
                         more = _stop(last, each.usage)
                     for one in more:
                         yield one
+
+    def _prepare(self, chat_request: ChatRequest, served: Served) -> ChatRequest:
+        thinking.check(self.request, served)
+        return chat_request
 
     def _end(self, chat: Chat, end: TextEnd) -> dict[str, Any]:
         """Return why a text ended, and the stop sequence of the request that ended it; the receipt, if requested."""

@@ -7,6 +7,8 @@ from typing import Any
 from intact.serve.errors import ApiError, ErrorFormat
 
 OVERLOADED = 529
+THREADS = "thread_unsupported_request"
+"""The code on which clients send a conversation whole instead of continuing one that the server keeps."""
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -27,7 +29,8 @@ def _status(error: ApiError) -> int:
 def _body(error: ApiError) -> dict[str, Any]:
     status = _status(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}}
+    details = {"details": {"error_code": error.code}} if error.code == THREADS else {}
+    return {"type": "error", "error": {"type": kind, "message": error.message, **details}}
 
 
 ERROR_FORMAT = ErrorFormat(_status, _body, "error")

@@ -180,6 +180,7 @@ class MessagesRequest(TokensRequest, BodySampling):
     max_tokens: int
     stop_sequences: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
     stream: bool | None = None
+    thread: dict[str, Any] | None = None
     # these have no effect
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Any
 
+from intact.serve.apis.anthropic.errors import THREADS
 from intact.serve.apis.anthropic.forms import (
     Block,
     ClientTool,
@@ -47,6 +48,9 @@ def as_chat(request: TokensRequest) -> ChatRequest:
     ApiError
         400, naming the field, mostly by its name there (`translated` restores those of this interface).
     """
+    if isinstance(request, MessagesRequest) and request.thread is not None:
+        message = "this server keeps no conversations: send all of it, without thread"
+        raise ApiError(400, message, "thread", THREADS)
     body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "intact": request.intact}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
