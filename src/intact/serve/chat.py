@@ -126,26 +126,27 @@ class Chat:
                 if not begun:
                     begun = True
                     yield ChatBegin()
-                if isinstance(part, Completion):
-                    completions[index] = part
-                    self._usage(list(completions.values()))
-                    finish = FINISH[part.finish]
-                    if readers:
-                        text, calls = readers[index].flush()
-                        if text:
+                match part:
+                    case Completion():
+                        completions[index] = part
+                        self._usage(list(completions.values()))
+                        finish = FINISH[part.finish]
+                        if readers:
+                            text, calls = readers[index].flush()
+                            if text:
+                                yield TextDelta(index, text)
+                            if calls:
+                                yield CallsDelta(index, calls)
+                            finish = readers[index].finish(finish)
+                        yield TextEnd(index, finish, part)
+                    case Chunk():
+                        text, calls = readers[index].push(part.text) if readers else (part.text, [])
+                        if logprobs and part.token not in ends:
+                            yield TextDelta(index, text, part)
+                        elif text:
                             yield TextDelta(index, text)
                         if calls:
                             yield CallsDelta(index, calls)
-                        finish = readers[index].finish(finish)
-                    yield TextEnd(index, finish, part)
-                    continue
-                text, calls = readers[index].push(part.text) if readers else (part.text, [])
-                if logprobs and part.token not in ends:
-                    yield TextDelta(index, text, part)
-                elif text:
-                    yield TextDelta(index, text)
-                if calls:
-                    yield CallsDelta(index, calls)
         texts = [completions[index] for index in range(self.job.n)]
         yield ChatEnd(texts, self._usage(texts))
 

@@ -129,8 +129,9 @@ async def stream(served: Served, job: TextJob, logprobs: bool) -> AsyncGenerator
         async with aclosing(samples):
             async for sample, chunk in samples:
                 first_token()
-                if isinstance(chunk, Completion):
-                    if chunk.error is not None:
-                        raise as_api_error(chunk.error)
-                    whole.wrote(chunk)
+                match chunk:
+                    case Completion(error=None):
+                        whole.wrote(chunk)
+                    case Completion(error=Exception() as error):
+                        raise as_api_error(error)
                 yield sample, chunk

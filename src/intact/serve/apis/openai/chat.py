@@ -11,7 +11,17 @@ from fastapi import APIRouter
 from intact.engine.completion import Chunk, Completion
 from intact.serve import methods
 from intact.serve.apis.openai import reasoning
-from intact.serve.chat import CallsDelta, Chat, ChatAnswer, ChatBegin, TextDelta, TextEnd, open_chat, token_logprobs
+from intact.serve.chat import (
+    CallsDelta,
+    Chat,
+    ChatAnswer,
+    ChatBegin,
+    ChatEnd,
+    TextDelta,
+    TextEnd,
+    open_chat,
+    token_logprobs,
+)
 from intact.serve.forms import FormRoute
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
 from intact.serve.requests import ChatRequest
@@ -79,33 +89,33 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
             return {**first, "choices": [choice]}
 
         def template(index: int) -> ChunkTemplate:
-            return ChunkTemplate(lambda text: chunk(index, {"content": text}))
+            (choice,) = chunk(index, {})["choices"]
+            return ChunkTemplate(lambda text: {**first, "choices": [{**choice, "delta": {"content": text}}]})
 
         templates = [template(i) for i in range(job.n)]
         async with aclosing(chat.events()) as events:
             async for event in events:
-                if isinstance(event, TextDelta):
-                    index, text, token = event
-                    if token is None:
+                match event:
+                    case TextDelta(index, text, None):
                         yield templates[index].with_text(text)
-                    else:
+                    case TextDelta(index, text, Chunk() as token):
                         logprobs = {"content": [token_logprobs(tokenizer, token)], "refusal": None}
                         yield chunk(index, {"content": text}, logprobs)
-                elif isinstance(event, CallsDelta):
-                    for call in event.calls:
-                        yield chunk(event.sample, {"tool_calls": [call]})
-                elif isinstance(event, TextEnd):
-                    last = chunk(event.sample, {}, None, event.finish)
-                    last["choices"][0] |= job.receipt(event.completion)
-                    yield last
-                elif isinstance(event, ChatBegin):  # only now: an error before the first token has a status of its own
-                    for i in range(job.n):
-                        yield chunk(i, {"role": "assistant", "content": "", "refusal": None})
-                else:
-                    if job.own.receipt:
-                        service.receipts.add(client, first["id"], event.completions)
-                    if request.usage_wanted:
-                        yield {**first, "choices": [], "usage": event.usage}
+                    case CallsDelta(index, calls):
+                        for call in calls:
+                            yield chunk(index, {"tool_calls": [call]})
+                    case TextEnd(index, finish, completion):
+                        last = chunk(index, {}, None, finish)
+                        last["choices"][0] |= job.receipt(completion)
+                        yield last
+                    case ChatBegin():  # only now: an error before the first token has a status of its own
+                        for index in range(job.n):
+                            yield chunk(index, {"role": "assistant", "content": "", "refusal": None})
+                    case ChatEnd(completions, counts):
+                        if job.own.receipt:
+                            service.receipts.add(client, first["id"], completions)
+                        if request.usage_wanted:
+                            yield {**first, "choices": [], "usage": counts}
 
 
 def _logprobs(chat: Chat, completion: Completion) -> dict[str, Any]:
