@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from intact.serve.apis.anthropic.content import Content, Event
 from intact.serve.apis.anthropic.forms import MessagesRequest
 from intact.serve.apis.anthropic.translation import translated
 from intact.serve.apis.openai import reasoning
-from intact.serve.chat import CallsDelta, Chat, ChatBegin, TextDelta, TextEnd, open_chat
+from intact.serve.chat import CallsDelta, Chat, ChatBegin, ChatEnd, TextDelta, TextEnd, open_chat
 from intact.serve.models import Served
 from intact.serve.replies import event, head
 from intact.serve.requests import ChatRequest, Extension
@@ -38,7 +38,7 @@ class MessageAnswer:
     async def whole(self) -> dict[str, Any]:
         """Return the message."""
         message: dict[str, Any] = {}
-        async with aclosing(self.events()) as happening:
+        async with self._opened() as happening:
             async for each in happening:
                 if each["type"] == "message_start":
                     message = each["message"]
@@ -48,12 +48,13 @@ class MessageAnswer:
 
     async def encoded_events(self) -> AsyncGenerator[bytes, None]:
         """Yield the events as server-sent ones."""
-        async with aclosing(self.events()) as happening:
+        async with self._opened() as happening:
             async for each in happening:
                 yield event(each, each["type"])
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield the events.
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[AsyncGenerator[Event, None]]:
+        """Translate the request, and have its events.
 
         Raises
         ------
@@ -65,8 +66,7 @@ class MessageAnswer:
         async with translated(request) as chat_request:
             write = self._method_events if methods.requested(chat_request) else self._chat_events
             async with aclosing(write(chat_request)) as happening:
-                async for each in happening:
-                    yield each
+                yield happening
 
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
         content = self._content
@@ -78,18 +78,19 @@ class MessageAnswer:
             async with aclosing(chat.events()) as events:
                 async for each in events:
                     more: list[Event] = []
-                    if isinstance(each, TextDelta):
-                        more = content.add_text(each.text)
-                    elif isinstance(each, CallsDelta):
-                        more = [one for call in each.calls for one in content.add_call(**call["function"])]
-                    elif isinstance(each, TextEnd):
-                        more, last = content.end(), self._end(chat, each)
-                    elif isinstance(each, ChatBegin):
-                        more = _start(first, len(chat.job.prompt))
-                    else:
-                        if chat.job.own.receipt:
-                            self.service.receipts.add(self.client, first["id"], each.completions)
-                        more = _stop(last, each.usage)
+                    match each:
+                        case TextDelta(text=text):
+                            more = content.add_text(text)
+                        case CallsDelta(calls=calls):
+                            more = [one for call in calls for one in content.add_call(**call["function"])]
+                        case TextEnd():
+                            more, last = content.end(), self._end(chat, each)
+                        case ChatBegin():
+                            more = _start(first, len(chat.job.prompt))
+                        case ChatEnd(completions, usage):
+                            if chat.job.own.receipt:
+                                self.service.receipts.add(self.client, first["id"], completions)
+                            more = _stop(last, usage)
                     for one in more:
                         yield one
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from intact.serve.replies import ChunkTemplate
 from intact.text.thinking import ThoughtReader
 
-Event = dict[str, Any]
+Event = Mapping[str, Any]
 """An event of a stream; its `type` is also its name."""
 
 
@@ -27,12 +29,11 @@ class Content:
         self.blocks: list[dict[str, Any]] = []
         self.thoughts: ThoughtReader | None = None
         self._open: str | None = None
+        self._parts: list[str] = []
 
     def add_text(self, text: str) -> list[Event]:
         """Add text, or thoughts."""
-        if self.thoughts is None:
-            return self._add("text", text)
-        return [event for is_thought, part in self.thoughts.push(text) for event in self._add_part(is_thought, part)]
+        return self._add("text", text) if self.thoughts is None else self._add_parts(self.thoughts.push(text))
 
     def add_call(self, name: str, arguments: str) -> list[Event]:
         """Add a call of a tool, whose arguments are a JSON object as text."""
@@ -55,28 +56,27 @@ class Content:
         return events + self._close()
 
     def _flush(self) -> list[Event]:
-        parts = [] if self.thoughts is None else self.thoughts.flush()
-        return [event for is_thought, part in parts for event in self._add_part(is_thought, part)]
+        return [] if self.thoughts is None else self._add_parts(self.thoughts.flush())
 
-    def _add_part(self, is_thought: bool, text: str) -> list[Event]:
-        return self._add("thinking" if is_thought else "text", text)
+    def _add_parts(self, parts: list[tuple[bool, str]]) -> list[Event]:
+        return [event for is_thought, text in parts for event in self._add("thinking" if is_thought else "text", text)]
 
     def _add(self, kind: str, text: str) -> list[Event]:
-        if not text:
-            return []
         events = [] if self._open == kind else self._close() + self._start(kind)
-        self.blocks[-1][kind] += text
-        delta = {"type": f"{kind}_delta", kind: text}
-        return [*events, {"type": "content_block_delta", "index": len(self.blocks) - 1, "delta": delta}]
+        self._parts += (text,)
+        return [*events, self._delta.with_text(text)]
 
     def _start(self, kind: str) -> list[Event]:
-        block = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
+        block, index = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {}), len(self.blocks)
         self.blocks.append(block)
-        self._open = kind
-        return [{"type": "content_block_start", "index": len(self.blocks) - 1, "content_block": dict(block)}]
+        self._open, self._parts = kind, []
+        first = {"type": "content_block_delta", "index": index}
+        self._delta = ChunkTemplate(lambda text: {**first, "delta": {"type": f"{kind}_delta", kind: text}})
+        return [{"type": "content_block_start", "index": index, "content_block": dict(block)}]
 
     def _close(self) -> list[Event]:
         if self._open is None:
             return []
+        self.blocks[-1][self._open] = "".join(self._parts)
         self._open = None
         return [{"type": "content_block_stop", "index": len(self.blocks) - 1}]
