@@ -22,7 +22,7 @@ from intact.serve.service import Service
 CHAT, MESSAGE = "chatcmpl-", "msg_"
 """Prefixes of the identifiers of chats and of messages."""
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
-_BESIDE = ("usage", "receipt", "intact")
+_LAST_FIELDS = ("usage", "receipt", "intact")
 """Fields of the event `message_delta` beside the changed ones of the message."""
 
 
@@ -43,7 +43,7 @@ class MessageAnswer:
                 if each["type"] == "message_start":
                     message = each["message"]
                 elif each["type"] == "message_delta":
-                    message |= each["delta"] | {name: each[name] for name in _BESIDE if name in each}
+                    message |= each["delta"] | {name: each[name] for name in _LAST_FIELDS if name in each}
         return message | {"content": self._content.blocks}
 
     async def encoded_events(self) -> AsyncGenerator[bytes, None]:

@@ -153,7 +153,7 @@ class OutputConfig(Form):
     effort: Literal["high"] | None = None
 
 
-class Metadata(Form):
+class RequestMetadata(Form):
     """Data about the request, without effect."""
 
     user_id: str | None = None
@@ -182,5 +182,5 @@ class MessagesRequest(TokensRequest, BodySampling):
     stream: bool | None = None
     thread: dict[str, Any] | None = None
     # these have no effect
-    metadata: Metadata | None = None
+    metadata: RequestMetadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
