@@ -1,5 +1,6 @@
 """Anthropic's interface over plain HTTP: the texts of OpenAI's, events in order, errors, keys, limits."""
 
+import asyncio
 import json
 import re
 import threading
@@ -10,6 +11,7 @@ import pytest
 from intact.serve.apis.anthropic.content import Content
 from intact.text.thinking import ThoughtReader
 from intact.text.thinking.think_tags import THINK_TAGS
+from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny
@@ -527,6 +529,36 @@ def test_a_client_that_leaves_ends_its_text(server):
         next(answer.iter_lines())
     server.settle(server.idle)
     assert engine.counters.decoded - before < 800
+
+
+def stream_many(server, tokens):
+    """Have many answers streamed at once; how many tokens they have."""
+
+    async def scene():
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            body = ASKED | {"max_tokens": tokens, "ignore_eos": True, "stream": True}
+            several = [client.post("/v1/messages", json=body | {"seed": seed}) for seed in range(STREAMS)]
+            return [answer.text for answer in await asyncio.gather(*several)]
+
+    return sum(int(text.rpartition('"output_tokens":')[2].partition("}")[0]) for text in asyncio.run(scene()))
+
+
+def test_a_token_of_a_stream_takes_few_calls(tiny_path):
+    calls, found = Calls(), []
+    threading.setprofile(calls)
+    try:
+        with running({"tiny": tiny_path}) as there:
+            stream_many(there, FEW)  # what happens once is over
+            for tokens in (FEW, MANY):
+                before = calls.of_loop()
+                written = stream_many(there, tokens)
+                there.settle(there.idle)
+                found.append((written, calls.of_loop() - before))
+    finally:
+        threading.setprofile(None)
+    tokens, loop = (many - few for few, many in zip(*found, strict=True))
+    assert tokens == STREAMS * (MANY - FEW)
+    assert loop / tokens < 32
 
 
 def test_each_block_ends_before_the_next_begins():

@@ -28,14 +28,21 @@ def named(tiny_path):
         there.settle(lambda: there.idle(NAME))
 
 
-def python_blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+def python_blocks(page, anthropic=False):
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if ("import anthropic" in block) == anthropic]
 
 
-@pytest.mark.parametrize("package", ["langchain_openai", "anthropic"])
-def test_a_client_that_may_be_absent(page, named, capsys, package):
-    pytest.importorskip(package, reason="needs the extra test")
-    (block,) = [block for block in python_blocks(page) if f"import {package}" in block or f"from {package}" in block]
+def test_anthropic(page, named, capsys):
+    pytest.importorskip("anthropic", reason="needs anthropic (extra test)")
+    (block,) = python_blocks(page, anthropic=True)
+    exec(block.replace("http://127.0.0.1:8000", named.url), {})
+    assert re.search(r" (end_turn|max_tokens) \d+\n", capsys.readouterr().out)
+
+
+def test_langchain(page, named, capsys):
+    pytest.importorskip("langchain_openai", reason="needs langchain-openai (extra test)")
+    (block,) = [block for block in python_blocks(page) if "langchain" in block]
     exec(block.replace("http://127.0.0.1:8000", named.url), {})
     assert len(capsys.readouterr().out) > 2
 
@@ -43,7 +50,7 @@ def test_a_client_that_may_be_absent(page, named, capsys, package):
 def test_python(page, named, capsys):
     names: dict[str, object] = {}
     for block in python_blocks(page):
-        if "langchain" not in block and "anthropic" not in block:
+        if "langchain" not in block:
             exec(block.replace("http://127.0.0.1:8000", named.url), names)
     told = capsys.readouterr().out
     assert "true 20" in told
