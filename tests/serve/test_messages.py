@@ -295,6 +295,8 @@ def test_tokens_are_counted_as_they_are_read(server):
         assert counted == {"input_tokens": ask(server, **asked | more)["usage"]["input_tokens"]}
     long = [{"role": "user", "content": "word " * 3000}]
     assert post(server, asked | {"messages": long}, "/v1/messages/count_tokens").json()["input_tokens"] > 3000
+    refused = post(server, asked | {"intact": {"receipt": True}}, "/v1/messages/count_tokens")
+    assert "intact.receipt has no effect" in refused.json()["error"]["message"]
     refused = post(server, asked | {"messages": long, "max_tokens": 1})
     assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
 
@@ -373,6 +375,7 @@ BAD = {
     "messages: list should have at least 1": {"messages": []},
     "messages[0].role: input should be 'user'": {"messages": [{"role": "king", "content": "x"}]},
     "messages[0].content is missing": {"messages": [{"role": "user"}]},
+    "messages[0].content has no blocks": {"messages": [{"role": "user", "content": []}]},
     "messages[0].content[0].type: this model reads text": {"messages": [{"role": "user", "content": [IMAGE]}]},
     "got 'image'": {
         "messages": [

@@ -110,7 +110,9 @@ def _messages(request: TokensRequest) -> list[Message]:
 
 
 def _check_blocks(turn: Turn, where: str) -> None:
-    """Raise an error for a block that turns of this role do not have."""
+    """Raise an error for a block that turns of this role do not have, and if there is no block."""
+    if turn.content == []:
+        raise ApiError(400, f"{where}.content has no blocks; give a text, or a block", f"{where}.content")
     for index, block in enumerate([] if isinstance(turn.content, str) else turn.content):
         if not isinstance(block, _ALLOWED[turn.role]):
             place = f"{where}.content[{index}]"
