@@ -11,6 +11,7 @@ anthropic = pytest.importorskip("anthropic")
 
 from serve.test_messages import DEADLINES, KEY, QUESTION, THINKING, TIME, WEATHER  # noqa: E402
 from serve.test_tools import OPENS, TEMPLATE  # noqa: E402
+from support.models import real_model  # noqa: E402
 from support.serving import running  # noqa: E402
 from support.tiny import tokenizer_metadata, write_tiny  # noqa: E402
 
@@ -196,3 +197,21 @@ def test_many_at_a_time(server, messages):
     for seed, answer in enumerate(asyncio.run(scene())):
         alone = messages.create(**ASKED | {"extra_body": {"seed": seed}})
         assert answer.content == alone.content
+
+
+@pytest.mark.slow
+def test_a_real_model_calls_a_tool():
+    with (
+        running({"qwen": real_model("qwen-coder-0.5b")}) as server,
+        anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client,
+    ):
+        asked = {"model": "qwen", "max_tokens": 60, "tools": [WEATHER], "extra_body": {"temperature": 0}}
+        question = [{"role": "user", "content": "What is the weather in Oslo for the next 3 days?"}]
+        message = client.messages.create(**asked, messages=question, tool_choice={"type": "any"})
+        call = message.content[0]
+        assert (call.name, call.input) == ("weather", {"city": "Oslo", "days": 3})
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": "3 days of snow"}
+        turns = [*question, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+        answer = client.messages.create(**asked, messages=turns, tool_choice={"type": "none"})
+        assert "snow" in answer.content[0].text
+        assert answer.stop_reason == "end_turn"
