@@ -241,8 +241,8 @@ def test_a_stop_string_cuts_wherever_tokens_end(model, endless):
     assert "".join(pieces) == free.text
     for start, length in ((3, 1), (5, 2), (8, 4), (12, 7)):
         stop = free.text[start : start + length]
-        found = one(model, "some", max_tokens=30, stop=stop, **SAMPLED)
-        assert found.finish == "stop"
+        found = one(model, "some", max_tokens=30, stop=["never seen", stop], **SAMPLED)
+        assert (found.finish, found.stop, free.stop) == ("stop", stop, None)
         assert found.text == free.text[: free.text.index(stop)]
         assert stop in model.tokenizer.decode(found.tokens, continuation=True)
         assert found.tokens == free.tokens[: len(found.tokens)]

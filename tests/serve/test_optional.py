@@ -27,6 +27,7 @@ with running({"tiny": tiny}, state=state) as server:
         ("chat", "/v1/chat/completions", chat),
         ("method", "/v1/chat/completions", chat | {"model": "tiny:best-of-n-2"}),
         ("completions", "/v1/completions", {"model": "tiny", "prompt": "Hi", "max_tokens": 2}),
+        ("messages", "/v1/messages", chat),
         ("responses", "/v1/responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 2}),
         ("tokens", "/tokenize", {"prompt": "Hi"}),
         ("ollama", "/api/chat", chat | {"max_tokens": None, "options": {"num_predict": 2}}),
@@ -43,6 +44,7 @@ print(json.dumps(found))
 
 OPTIONAL = {
     "tracing.py": [],
+    "apis/anthropic/messages.py": ["messages"],
     "apis/openai/responses.py": ["responses"],
     "apis/openai/batches.py": ["batches"],
     "apis/openai/files.py": ["files", "batches"],

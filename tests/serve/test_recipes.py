@@ -28,8 +28,16 @@ def named(tiny_path):
         there.settle(lambda: there.idle(NAME))
 
 
-def python_blocks(page):
-    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+def python_blocks(page, anthropic=False):
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if ("import anthropic" in block) == anthropic]
+
+
+def test_anthropic(page, named, capsys):
+    pytest.importorskip("anthropic", reason="needs anthropic (extra test)")
+    (block,) = python_blocks(page, anthropic=True)
+    exec(block.replace("http://127.0.0.1:8000", named.url), {})
+    assert re.search(r" (end_turn|max_tokens) \d+\n", capsys.readouterr().out)
 
 
 def test_langchain(page, named, capsys):

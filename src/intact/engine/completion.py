@@ -40,6 +40,8 @@ class Completion:
         The error that ended it early.
     receipt : Receipt or None
         The receipt, by which others can verify it (docs/receipts.md); None unless requested, or if it was cut short.
+    stop : str or None
+        The stop string that ended it.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Completion:
     top: tuple[tuple[tuple[int, int], ...], ...] | None = None
     error: Exception | None = None
     receipt: Receipt | None = None
+    stop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class Writer:
             prompt_tokens,
             tuple(self.top) if self.top else None,
             self.error,
+            stop=self._stops.matched,
         )
 
 

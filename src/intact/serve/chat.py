@@ -190,8 +190,7 @@ async def open_chat(
         if prepare is not None:
             request = prepare(request, served)
         form = call_format(request, tokenizer)
-        conversation = _conversation(request, template_tools(request, form))
-        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
+        prompt = await encode_prompt(served, request, context)
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
@@ -214,6 +213,19 @@ def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
 def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
     spelling = tokenizer.token_bytes(token) if token < tokenizer.size else b""
     return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
+
+
+async def encode_prompt(served: Served, request: ChatRequest, most: int | None = None) -> list[int]:
+    """Return the tokens of a conversation's prompt; `most` as of `Tokenizer.encode`.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field of `ChatRequest`.
+    """
+    tokenizer = served.loaded.tokenizer
+    conversation = _conversation(request, template_tools(request, call_format(request, tokenizer)))
+    return await in_thread(lambda: conversation.encode(tokenizer, most), "messages")
 
 
 def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:

@@ -111,9 +111,8 @@ class SecurityMiddleware:
             matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them, whichever it is
             if any(matches):
                 return f"key-{digest.hex()[:8]}"
-        message = (
-            "this API key is not known" if any(given) or key else "an API key is needed: Authorization: Bearer KEY"
-        )
+        needed = "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY"
+        message = "this API key is not known" if key or any(given) else needed
         raise ApiError(401, message, code="invalid_api_key")
 
     async def _body(self, headers: Headers, receive: Receive) -> Receive:

@@ -1,0 +1,1 @@
+"""Anthropic's interface, by the conversations of `intact.serve.chat`."""

@@ -1,0 +1,151 @@
+"""The answer of `/v1/messages`: the events of its stream, and the whole message that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from intact.serve import methods
+from intact.serve.apis.anthropic import thinking
+from intact.serve.apis.anthropic.content import Content, Event
+from intact.serve.apis.anthropic.forms import MessagesRequest
+from intact.serve.apis.anthropic.translation import translated
+from intact.serve.apis.openai import reasoning
+from intact.serve.chat import CallsDelta, Chat, ChatBegin, ChatEnd, TextDelta, TextEnd, open_chat
+from intact.serve.models import Served
+from intact.serve.replies import event, head
+from intact.serve.requests import ChatRequest, Extension
+from intact.serve.service import Service
+
+CHAT, MESSAGE = "chatcmpl-", "msg_"
+"""Prefixes of the identifiers of chats and of messages."""
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_LAST_FIELDS = ("usage", "receipt", "intact")
+"""Fields of the event `message_delta` beside the changed ones of the message."""
+
+
+@dataclass(frozen=True)
+class MessageAnswer:
+    """The answer to a request, to be generated once: whole, or as events."""
+
+    service: Service
+    request: MessagesRequest
+    client: str
+    _content: Content = field(default_factory=Content)
+
+    async def whole(self) -> dict[str, Any]:
+        """Return the message."""
+        message: dict[str, Any] = {}
+        async with self._opened() as happening:
+            async for each in happening:
+                if each["type"] == "message_start":
+                    message = each["message"]
+                elif each["type"] == "message_delta":
+                    message |= each["delta"] | {name: each[name] for name in _LAST_FIELDS if name in each}
+        return message | {"content": self._content.blocks}
+
+    async def encoded_events(self) -> AsyncGenerator[bytes, None]:
+        """Yield the events as server-sent ones."""
+        async with self._opened() as happening:
+            async for each in happening:
+                yield event(each, each["type"])
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[AsyncGenerator[Event, None]]:
+        """Translate the request, and have its events.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field of Anthropic's interface; others as of `open_chat`.
+        """
+        request = self.request
+        request.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /v1/messages")
+        async with translated(request) as chat_request:
+            write = self._method_events if methods.requested(chat_request) else self._chat_events
+            async with aclosing(write(chat_request)) as happening:
+                yield happening
+
+    async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
+        content = self._content
+        async with open_chat(self.service, chat_request, self.client, self._prepare) as chat:
+            first = head("chat.completion", self.request.model, chat.served.fingerprint)
+            if thinking.is_enabled(self.request):
+                content.thoughts = thinking.reader(chat)
+            last: dict[str, Any] = {}
+            async with aclosing(chat.events()) as events:
+                async for each in events:
+                    more: list[Event] = []
+                    match each:
+                        case TextDelta(text=text):
+                            more = content.add_text(text)
+                        case CallsDelta(calls=calls):
+                            more = [one for call in calls for one in content.add_call(**call["function"])]
+                        case TextEnd():
+                            more, last = content.end(), self._end(chat, each)
+                        case ChatBegin():
+                            more = _start(first, len(chat.job.prompt))
+                        case ChatEnd(completions, usage):
+                            if chat.job.own.receipt:
+                                self.service.receipts.add(self.client, first["id"], completions)
+                            more = _stop(last, usage)
+                    for one in more:
+                        yield one
+
+    def _prepare(self, chat_request: ChatRequest, served: Served) -> ChatRequest:
+        thinking.check(self.request, served)
+        return chat_request
+
+    def _end(self, chat: Chat, end: TextEnd) -> dict[str, Any]:
+        """Return why a text ended, and the stop sequence of the request that ended it; the receipt, if requested."""
+        reason, sequence = _REASONS[end.finish], None
+        if end.completion.stop in (self.request.stop_sequences or ()):
+            reason, sequence = "stop_sequence", end.completion.stop
+        elif end.completion.finish == "context":
+            reason = "model_context_window_exceeded"
+        return {"delta": {"stop_reason": reason, "stop_sequence": sequence}, **chat.job.receipt(end.completion)}
+
+    async def _method_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """Yield the events of a text that a reasoning method chose, once it is known."""
+        answer = await reasoning.answer(self.service, chat_request, self.client)
+        (choice,) = answer["choices"]
+        last: dict[str, Any] = {
+            "delta": {"stop_reason": _REASONS[choice["finish_reason"]], "stop_sequence": None},
+            "intact": answer["intact"],
+            **({"receipt": choice["receipt"]} if "receipt" in choice else {}),
+        }
+        text = [*self._content.add_text(choice["message"]["content"]), *self._content.end()]
+        for one in (*_start(answer, answer["usage"]["prompt_tokens"]), *text, *_stop(last, answer["usage"])):
+            yield one
+
+
+def _start(first: dict[str, Any], prompt_tokens: int) -> list[Event]:
+    """Return the first events, of the first fields of a chat."""
+    message = {
+        "id": first["id"].replace(CHAT, MESSAGE),
+        "type": "message",
+        "role": "assistant",
+        "model": first["model"],
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _usage({"prompt_tokens": prompt_tokens, "completion_tokens": 0}),
+        "system_fingerprint": first["system_fingerprint"],
+    }
+    return [{"type": "message_start", "message": message}, {"type": "ping"}]
+
+
+def _stop(last: dict[str, Any], usage: dict[str, int]) -> list[Event]:
+    return [{"type": "message_delta", **last, "usage": _usage(usage)}, {"type": "message_stop"}]
+
+
+def _usage(usage: dict[str, int]) -> dict[str, int]:
+    """Return the number of tokens, without what the cache saved: that depends on other requests."""
+    return {
+        "input_tokens": usage["prompt_tokens"],
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": usage["completion_tokens"],
+    }

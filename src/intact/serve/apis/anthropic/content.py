@@ -1,0 +1,82 @@
+"""The content of an answer as blocks, and as the events of a stream."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from intact.serve.replies import ChunkTemplate
+from intact.text.thinking import ThoughtReader
+
+Event = Mapping[str, Any]
+"""An event of a stream; its `type` is also its name."""
+
+
+class Content:
+    """The blocks of an answer so far; the methods return the events of what is new.
+
+    Attributes
+    ----------
+    blocks : list of dict
+        The blocks, complete once `end` was called.
+    thoughts : ThoughtReader or None
+        Tells thoughts from text; None if all is text. Set before text is added.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[dict[str, Any]] = []
+        self.thoughts: ThoughtReader | None = None
+        self._open: str | None = None
+        self._parts: list[str] = []
+
+    def add_text(self, text: str) -> list[Event]:
+        """Add text, or thoughts."""
+        return self._add("text", text) if self.thoughts is None else self._add_parts(self.thoughts.push(text))
+
+    def add_call(self, name: str, arguments: str) -> list[Event]:
+        """Add a call of a tool, whose arguments are a JSON object as text."""
+        events, index = self._flush() + self._close(), len(self.blocks)
+        block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:24]}", "name": name, "input": {}}
+        self.blocks.append({**block, "input": json.loads(arguments)})
+        delta = {"type": "input_json_delta", "partial_json": arguments}
+        return [
+            *events,
+            {"type": "content_block_start", "index": index, "content_block": block},
+            {"type": "content_block_delta", "index": index, "delta": delta},
+            {"type": "content_block_stop", "index": index},
+        ]
+
+    def end(self) -> list[Event]:
+        """End the content, which has at least one block."""
+        events = self._flush()
+        if not self.blocks:
+            events += self._start("text")
+        return events + self._close()
+
+    def _flush(self) -> list[Event]:
+        return [] if self.thoughts is None else self._add_parts(self.thoughts.flush())
+
+    def _add_parts(self, parts: list[tuple[bool, str]]) -> list[Event]:
+        return [event for is_thought, text in parts for event in self._add("thinking" if is_thought else "text", text)]
+
+    def _add(self, kind: str, text: str) -> list[Event]:
+        events = [] if self._open == kind else self._close() + self._start(kind)
+        self._parts += (text,)
+        return [*events, self._delta.with_text(text)]
+
+    def _start(self, kind: str) -> list[Event]:
+        block, index = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {}), len(self.blocks)
+        self.blocks.append(block)
+        self._open, self._parts = kind, []
+        first = {"type": "content_block_delta", "index": index}
+        self._delta = ChunkTemplate(lambda text: {**first, "delta": {"type": f"{kind}_delta", kind: text}})
+        return [{"type": "content_block_start", "index": index, "content_block": dict(block)}]
+
+    def _close(self) -> list[Event]:
+        if self._open is None:
+            return []
+        self.blocks[-1][self._open] = "".join(self._parts)
+        self._open = None
+        return [{"type": "content_block_stop", "index": len(self.blocks) - 1}]

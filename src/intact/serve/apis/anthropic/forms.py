@@ -1,0 +1,186 @@
+"""Requests of `/v1/messages`: Anthropic's fields, the sampling parameters, and our own in `intact`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from intact.serve.forms import Form, Many
+from intact.serve.requests import TURNS, BodySampling, Extension
+
+_TAGS = {"text": "text block", "thinking": "thinking block", "tool_use": "call block", "tool_result": "result block"}
+"""Alternatives by types of blocks; their names are no fields, so that errors tell them from fields."""
+
+
+class CacheControl(Form):
+    """A mark of what to cache; all prompts are cached, so it has no effect."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+
+
+class TextBlock(Form):
+    """A text; no answer of this server has citations, so none can come back."""
+
+    type: Literal["text"]
+    text: str
+    cache_control: CacheControl | None = None
+    citations: Annotated[list[Any], Field(max_length=0)] | None = None
+
+
+class ThinkingBlock(Form):
+    """Thoughts of an earlier answer; the signature has no effect."""
+
+    type: Literal["thinking"]
+    thinking: str
+    signature: str | None = None
+
+
+class Caller(Form):
+    """The author of a call: the model itself."""
+
+    type: Literal["direct"]
+
+
+class ToolUseBlock(Form):
+    """A call of a tool."""
+
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+    cache_control: CacheControl | None = None
+    caller: Caller | None = None
+
+
+def _refuse(kind: Any) -> Any:
+    raise PydanticCustomError("unsupported_block", "this model reads text, calls of tools, and their results alone")
+
+
+class OtherBlock(Form):
+    """A block of another type, such as an image, which is refused."""
+
+    model_config = ConfigDict(extra="ignore")
+    type: Annotated[Any, AfterValidator(_refuse)]
+
+
+def _text_tag(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else None
+    return "text block" if kind == "text" else "other block"
+
+
+def _tag(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else None
+    return _TAGS.get(kind, "other block") if isinstance(kind, str) else "other block"
+
+
+_Text = Annotated[TextBlock, Tag("text block")]
+_Other = Annotated[OtherBlock, Tag("other block")]
+TextBlocks = Many[Annotated[_Text | _Other, Discriminator(_text_tag)]]
+"""Blocks where only text may stand."""
+
+
+class ToolResultBlock(Form):
+    """The result of a call; chat templates do not show `is_error`, so it has no effect."""
+
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: str | TextBlocks | None = None
+    is_error: bool | None = None
+    cache_control: CacheControl | None = None
+
+
+Block = Annotated[
+    _Text
+    | Annotated[ThinkingBlock, Tag("thinking block")]
+    | Annotated[ToolUseBlock, Tag("call block")]
+    | Annotated[ToolResultBlock, Tag("result block")]
+    | _Other,
+    Discriminator(_tag),
+]
+
+
+class Turn(Form):
+    """A turn of a conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | Many[Block]
+
+
+class ClientTool(Form):
+    """A tool that the client runs; the fields without a meaning here may have the values that change nothing."""
+
+    type: Literal["custom"] | None = None
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")
+    description: str | None = None
+    input_schema: dict[str, Any]
+    strict: bool | None = None
+    cache_control: CacheControl | None = None
+    eager_input_streaming: bool | None = None
+    defer_loading: Literal[False] | None = None
+    allowed_callers: Many[Literal["direct"]] | None = None
+
+
+class ToolChoice(Form):
+    """The choice of tools: `name` with ``tool``, and `disable_parallel_tool_use` with all but ``none``."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(Form):
+    """Thinking before the answer; `budget_tokens` is a target for models that can keep one, which these cannot."""
+
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+    display: Literal["summarized"] | None = None
+
+
+class OutputFormat(Form):
+    """The schema of the text."""
+
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class OutputConfig(Form):
+    """The form of the text; of efforts only Anthropic's default is accepted, as others would have no effect."""
+
+    format: OutputFormat | None = None
+    effort: Literal["high"] | None = None
+
+
+class RequestMetadata(Form):
+    """Data about the request, without effect."""
+
+    user_id: str | None = None
+
+
+class TokensRequest(Form):
+    """`/v1/messages/count_tokens`: the fields that a prompt depends on."""
+
+    model: str
+    messages: Annotated[Many[Turn], Field(min_length=1, max_length=TURNS)]
+    system: str | TextBlocks | None = None
+    tools: Annotated[Many[ClientTool], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    intact: Extension = Extension()
+    # these have no effect
+    cache_control: CacheControl | None = None
+
+
+class MessagesRequest(TokensRequest, BodySampling):
+    """`/v1/messages`."""
+
+    max_tokens: int
+    stop_sequences: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
+    stream: bool | None = None
+    thread: dict[str, Any] | None = None
+    # these have no effect
+    metadata: RequestMetadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None

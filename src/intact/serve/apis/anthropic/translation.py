@@ -1,0 +1,171 @@
+"""From Anthropic's requests to those of `intact.serve.chat`, and the fields of its errors back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+from typing import Any
+
+from intact.serve.apis.anthropic.errors import THREADS
+from intact.serve.apis.anthropic.forms import (
+    Block,
+    ClientTool,
+    MessagesRequest,
+    TextBlock,
+    ThinkingBlock,
+    TokensRequest,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+)
+from intact.serve.errors import ApiError
+from intact.serve.forms import validate
+from intact.serve.requests import BodySampling, ChatRequest, Function, FunctionTool, Message, Tool, ToolCall
+
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_ALLOWED = {
+    "user": (TextBlock, ToolResultBlock),
+    "assistant": (TextBlock, ThinkingBlock, ToolUseBlock),
+    "system": (TextBlock,),
+}
+"""The blocks that a turn of a role may have."""
+_NAMES = {"stop": "stop_sequences", "response_format": "output_config.format", "chat_template_kwargs": "thinking"}
+"""Fields of a chat by their names here."""
+
+
+def as_chat(request: TokensRequest) -> ChatRequest:
+    """Return the same request as a chat.
+
+    Turns of one role in succession are one turn, and each result of a tool is a turn of its own. The texts of a turn
+    are joined by line feeds, as those of the parts of OpenAI's messages.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field, mostly by its name there (`translated` restores those of this interface).
+    """
+    if isinstance(request, MessagesRequest) and request.thread is not None:
+        message = "this server keeps no conversations: send all of it, without thread"
+        raise ApiError(400, message, "thread", THREADS)
+    body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "intact": request.intact}
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    if (choice := request.tool_choice) is not None:
+        if choice.type in ("any", "tool") and not request.tools:
+            raise ApiError(400, f"tool_choice is {choice.type}, but there are no tools", "tool_choice")
+        if choice.type != "tool":
+            body["tool_choice"] = _CHOICES[choice.type]
+        elif choice.name is None:
+            raise ApiError(400, "tool_choice.name is missing", "tool_choice.name", "missing_field")
+        else:
+            body["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+        if choice.disable_parallel_tool_use:
+            body["parallel_tool_calls"] = False
+    if request.thinking is not None:
+        body["chat_template_kwargs"] = {"enable_thinking": request.thinking.type != "disabled"}
+    if request.output_config is not None and (form := request.output_config.format) is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": form.schema_}}
+    if isinstance(request, MessagesRequest):
+        body |= {name: getattr(request, name) for name in BodySampling.model_fields}
+        body |= {"max_tokens": request.max_tokens, "stop": request.stop_sequences, "stream": request.stream}
+    return validate(ChatRequest, body)
+
+
+@asynccontextmanager
+async def translated(request: TokensRequest) -> AsyncIterator[ChatRequest]:
+    """Translate a request in a thread, as it may have thousands of turns; name fields of errors as Anthropic does."""
+    try:
+        yield await asyncio.to_thread(as_chat, request)
+    except ApiError as error:
+        raise _renamed(error) from error
+
+
+def _renamed(error: ApiError) -> ApiError:
+    """Return an error of the chat with the field's name of this interface."""
+    param = error.param or ""
+    name = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
+    first = re.match(r"\w*", param)
+    if first is not None and first[0] in _NAMES:
+        name = _NAMES[first[0]]
+    if name != param:
+        error.param, error.message = name, re.sub(rf"^{re.escape(param)}\b", name, error.message)
+    return error
+
+
+def _messages(request: TokensRequest) -> list[Message]:
+    messages = [] if request.system is None else [_turn("system", content=_joined(request.system))]
+    for index, turn in enumerate(request.messages):
+        _check_blocks(turn, f"messages[{index}]")
+    for role, turns in groupby(request.messages, lambda turn: turn.role):
+        blocks = [block for turn in turns for block in _blocks(turn)]
+        messages += _user_turns(blocks) if role == "user" else [_own_turn(role, blocks)]
+    if messages[-1].role == "assistant":
+        where = f"messages[{len(request.messages) - 1}]"
+        raise ApiError(400, f"{where}: an assistant's turn cannot be continued; the last turn must be a user's", where)
+    return messages
+
+
+def _check_blocks(turn: Turn, where: str) -> None:
+    """Raise an error for a block that turns of this role do not have, and if there is no block."""
+    if turn.content == []:
+        raise ApiError(400, f"{where}.content has no blocks; give a text, or a block", f"{where}.content")
+    for index, block in enumerate([] if isinstance(turn.content, str) else turn.content):
+        if not isinstance(block, _ALLOWED[turn.role]):
+            place = f"{where}.content[{index}]"
+            raise ApiError(400, f"{place}: a turn of role {turn.role} has no {block.type}", place)
+
+
+def _blocks(turn: Turn) -> Sequence[Block]:
+    return [TextBlock(type="text", text=turn.content)] if isinstance(turn.content, str) else turn.content
+
+
+def _turn(role: str, **fields: Any) -> Message:
+    """Return a turn of a chat, of values that were validated."""
+    return Message.model_construct(role=role, **fields)
+
+
+def _user_turns(blocks: Sequence[Block]) -> list[Message]:
+    turns = []
+    for is_result, group in groupby(blocks, lambda block: isinstance(block, ToolResultBlock)):
+        if is_result:
+            turns += [
+                _turn("tool", content=_joined(block.content or ""), tool_call_id=block.tool_use_id)
+                for block in group
+                if isinstance(block, ToolResultBlock)
+            ]
+        else:
+            turns.append(_turn("user", content=_joined(list(group))))
+    return turns
+
+
+def _own_turn(role: str, blocks: Sequence[Block]) -> Message:
+    """Return a turn of the assistant, or of the system."""
+    fields: dict[str, Any] = {"content": _joined(blocks)}
+    if thoughts := [block.thinking for block in blocks if isinstance(block, ThinkingBlock)]:
+        fields["reasoning_content"] = "\n".join(thoughts)
+    if calls := [block for block in blocks if isinstance(block, ToolUseBlock)]:
+        fields["tool_calls"] = [
+            ToolCall.model_construct(
+                id=call.id, function=Function.model_construct(name=call.name, arguments=json.dumps(call.input))
+            )
+            for call in calls
+        ]
+    return _turn(role, **fields)
+
+
+def _joined(content: str | Sequence[Block]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(block.text for block in content if isinstance(block, TextBlock))
+
+
+def _tool(tool: ClientTool) -> Tool:
+    """Return a tool of a chat; OpenAI's names are shorter, so it is not validated again."""
+    function = FunctionTool.model_construct(
+        name=tool.name, description=tool.description, parameters=tool.input_schema, strict=tool.strict
+    )
+    return Tool.model_construct(type="function", function=function)
