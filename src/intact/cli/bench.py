@@ -11,7 +11,8 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import JsonOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, note, out
-from intact.errors import ParameterError
+from intact.errors import NotInstalledError, ParameterError
+from intact.packages import install
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -232,7 +233,7 @@ def _check_plot(path: Path) -> None:
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:
-        raise ParameterError("--plot needs matplotlib: pip install matplotlib") from None
+        raise NotInstalledError(f"--plot needs matplotlib: {install('matplotlib')}") from None
     kinds = Canvas().canvas.get_supported_filetypes()
     if path.suffix[1:] not in kinds:
         raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
