@@ -16,6 +16,7 @@ from intact.cli.serve import PACKAGES
 from intact.errors import NotInstalledError
 from intact.packages import DISTRIBUTION, check_installed, install
 from support.absent import intact_without
+from support.pythons import WANTED
 from support.requirements import normal, resolve
 
 ROOT = Path(__file__).parent.parent
@@ -104,6 +105,21 @@ def test_the_server_looks_for_all_that_its_extra_brings() -> None:
     assert {*PACKAGES} == brought - resolve(DISTRIBUTION, DECLARED) - {"pyseccomp"} | {"llguidance"}
 
 
+def test_pythons_that_are_claimed_are_those_that_wheels_are_tried_on() -> None:
+    claimed = [one.rpartition(" ")[2] for one in PROJECT["classifiers"] if " :: Python :: " in one]
+    assert tuple(claimed) == WANTED
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text("utf-8")
+    assert sorted(re.findall(r"^ +(3\.\d+)$", workflow, re.MULTILINE)) == claimed
+    assert "run: python scripts/wheels.py" in workflow
+
+
+def test_a_wheel_of_the_stable_abi_needs_a_cmake_that_can_build_it() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text("utf-8")
+    found = re.search(r"cmake_minimum_required\(VERSION 3\.(\d+)", text)
+    assert found
+    assert int(found[1]) >= 26
+
+
 def test_what_documented_commands_need_comes_with_their_extra() -> None:
     assert "llguidance" in resolve(DISTRIBUTION, DECLARED)
     for extra in ("solve", "evaluate", "serve"):
@@ -132,6 +148,7 @@ def test_a_package_with_an_upper_bound_is_installed_within_it(monkeypatch: pytes
         ("math_verify", ["serve", "nowhere.gguf"]),
         ("python_multipart", ["serve", "nowhere.gguf"]),
         ("matplotlib", ["bench", "nowhere.gguf", "--plot", "rates.png"]),
+        ("scipy", ["report", "nowhere.jsonl"]),
         ("scipy", ["audit", "log.jsonl", "--model", "nowhere.gguf"]),
         ("sklearn", ["learn", "value", "nowhere.gguf", "--to", "head.json"]),
         ("torch", ["solve", "best_of_n", "Why?", "--set", "scorer=reward:x", "--model", "nowhere.gguf"]),

@@ -65,7 +65,7 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     if isinstance(error, TimeoutError):
         return ApiError(504, "the request took longer than it may", code="timeout")
     if isinstance(error, NotInstalledError):
-        return ApiError(501, f"this server cannot do that: {error}", param, "not_installed")
+        return ApiError(501, f"this server cannot do that: {error}", param, "unavailable")
     if not isinstance(error, IntactError):
         return ApiError(500, "the server failed; its log says how", code="internal_error")
     message = str(error)

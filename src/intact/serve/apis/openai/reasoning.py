@@ -122,7 +122,7 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
         check_method(method, parameters, untrusted=True)
         check_reader(problem.read)
     except (NotInstalledError, SandboxError) as error:
-        raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "not_installed") from error
+        raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
     return MethodRequest(method, parameters, budget, problem, _sampling(request, settings), own)
 
 
