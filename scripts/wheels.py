@@ -28,6 +28,7 @@ import tarfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.parser import Parser
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -41,6 +42,7 @@ MACHINES = ("x86_64", "aarch64")
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support.pythons import interpreters  # noqa: E402
+from support.requirements import required  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -207,21 +209,26 @@ def compiler(machine: str) -> Mapping[str, Path]:
 
 
 def check_contents(wheel: Path, stable: bool) -> None:
-    """Raise unless the wheel holds one module, of the ABI that its name states."""
+    """Raise unless the wheel holds one module, of the ABI that its name states, and requires no foreign `intact`."""
     modules = [name for name in ZipFile(wheel).namelist() if name.endswith(".so")]
     right = len(modules) == 1 and modules[0].endswith(".abi3.so") is stable
     if not right or ("-abi3-" in wheel.name) is not stable:
         raise SystemExit(f"wheels: {wheel.name} holds {modules}; the stable ABI was {'' if stable else 'not '}wanted")
+    with ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        lines = Parser().parsestr(file.read(name).decode()).get_all("Requires-Dist") or []
+    if any(one.name == "intact" for one in required(lines)):
+        raise SystemExit(f"wheels: {wheel.name} requires `intact`, which is another project: {lines}")
 
 
 def check_tag(wheel: Path) -> None:
     """Raise unless auditwheel finds that the wheel may have the tag that it has."""
     auditwheel = own_tools() / "bin" / "auditwheel"
-    said = " ".join(_output([str(auditwheel), "show", str(wheel)]).split())
-    found = re.search(r'platform tag: "manylinux_(\d+)_(\d+)_(\w+)"', said)
+    report = " ".join(_output([str(auditwheel), "show", str(wheel)]).split())
+    found = re.search(r'platform tag: "manylinux_(\d+)_(\d+)_(\w+)"', report)
     machine = wheel.stem.partition(f"manylinux_{GLIBC.replace('.', '_')}_")[2]
     if not found or _numbers(f"{found[1]}.{found[2]}") > _numbers(GLIBC) or found[3] != machine:
-        raise SystemExit(f"wheels: {wheel.name}: {said}")
+        raise SystemExit(f"wheels: {wheel.name}: {report}")
     print(f"wheels: {wheel.name} runs with glibc {found[1]}.{found[2]} or later, as auditwheel finds", flush=True)
 
 
