@@ -220,7 +220,7 @@ def install(python: Path, venv: Path, wheel: Path, versions: Mapping[str, str]) 
         subprocess.run([python, "-m", "venv", venv], check=True, capture_output=True)
         wanted = [f"{name}=={version}" for name, version in versions.items()]
         pip(venv, "install", "-q", "--only-binary=:all:", *wanted)
-        extras = "[evaluate,reasoning-gym,receipts,sandbox,score]"
+        extras = "[evaluate,reasoning-gym,receipts]"
         pip(venv, "install", "-q", "-c", str(constraints_without(venv, versions)), f"{wheel}{extras}", *wanted)
     return command
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import intact
+from intact.packages import DISTRIBUTION
 
 HEAVY = {"huggingface_hub", "jinja2", "numpy", "rich", "safetensors", "tokenizers", "typer"}
 
@@ -49,7 +50,7 @@ def test_public_names_are_where_type_checkers_look_for_them() -> None:
 
 def test_the_version_is_that_of_the_distribution() -> None:
     try:
-        installed = version("intact")
+        installed = version(DISTRIBUTION)
     except PackageNotFoundError:
         pytest.skip("intact is imported from a source tree, not installed")
     assert intact.__version__ == installed

@@ -17,12 +17,16 @@ class ParameterError(IntactError):
     """An invalid argument."""
 
 
+class NotInstalledError(ParameterError):
+    """A package that is needed and not installed; the message says how to install it."""
+
+
 class PluginError(IntactError):
     """A package that adds pieces by entry points and cannot be loaded, or whose piece is of the wrong kind or name."""
 
 
 class ConstraintError(ParameterError):
-    """A constraint that exceeds its limits while compiling, crashes its compiler, or needs one not installed."""
+    """A constraint that exceeds its limits while compiling, or crashes its compiler."""
 
 
 class CapacityError(IntactError):
@@ -71,8 +75,3 @@ class WorkerError(IntactError):
 
 class LogError(IntactError):
     """A log that cannot be audited: truncated, incomplete, of another tokenizer, or sampled in an unknown way."""
-
-
-def install(extra: str) -> str:
-    """Return how to install an extra of this package; from its checkout, since `intact` on PyPI is another project."""
-    return f"pip install '.[{extra}]' in the checkout of intact"

@@ -22,6 +22,7 @@ from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services
 from intact.score.answers import read_answer as read_answer
+from intact.score.available import check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
 from intact.tasks.task import Item, Task
 from intact.text.template import DEFAULT_NOW, read_time
@@ -179,6 +180,8 @@ def solve(
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
+    check_method(found, parameters)
+    check_reader(read_answer if isinstance(question, str) else question.read)
     with opened(model, now=now) as backends:
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
@@ -217,7 +220,9 @@ def solve_all(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense, or no receipt can be made of such a run.
+        If a parameter makes no sense, no receipt can be made of such a run, or a package is missing.
+    SandboxError
+        If programs would run without protection.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     place = None if journal is None else Path(journal)
@@ -229,8 +234,16 @@ def solve_all(
         driver = (
             _recording(backends, options) if receipt else Driver(backends, services=Services(find_scorer), **options)
         )
-        with closing(driver.solve(jobs)) as results:
+        with closing(driver.solve(_available(jobs))) as results:
             yield from results
+
+
+def _available(jobs: Iterable[MethodJob]) -> Iterator[MethodJob]:
+    """Yield jobs, and raise before the first whose answers could not be read or judged."""
+    for job in jobs:
+        check_method(job.method, job.parameters)
+        check_reader(job.problem.read)
+        yield job
 
 
 def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:
@@ -260,6 +273,7 @@ def solve_items(
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
+    check_parts(task.uses)
     chat = takes_conversations(next(iter(backends.values())))
     jobs = [MethodJob(method, task.problem(item, "chat" if chat else "base", seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:

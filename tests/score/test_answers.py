@@ -1,6 +1,7 @@
 """The answer a text gives, and when two are the same."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -228,7 +229,7 @@ def test_hostile_expressions_keep_their_own_text(latex):
 
 
 def child(seconds=SECONDS, memory=MEMORY):
-    return WorkerProcess(symbolic.PROGRAM, "math_verify", "score", seconds=seconds, memory=memory, limits=FILES)
+    return WorkerProcess(symbolic.PROGRAM, "math-verify", seconds=seconds, memory=memory, limits=FILES)
 
 
 @needs_algebra
@@ -311,9 +312,9 @@ def test_threads_may_ask_side_by_side():
     algebra.end()
 
 
-def test_what_needs_algebra_names_the_extra(monkeypatch):
-    monkeypatch.setattr("intact.process.worker.find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r"pip install '\.\[score\]'"):
+def test_what_needs_algebra_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(ParameterError, match=r"pip install math-verify$"):
         ask(child(), "canonical", "x+y")
     assert answers.simplest(r"\frac{1}{2}") == "0.5"
 

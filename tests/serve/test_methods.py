@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import json
+import sys
+import weakref
 
 import httpx
 import openai
@@ -180,8 +182,26 @@ def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, re
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     asked = ASKED | {"model": "tiny:program-aided-1", "intact": {"answer": "text", "receipt": receipt}}
     answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == 501, answer.text
     assert "no protection against untrusted code" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "own"),
+    [
+        ("math_verify", "math-verify", {"method": "self_consistency", "answer": "expression"}),
+        ("llguidance", "llguidance", {"regex": "[ab]"}),
+    ],
+)
+def test_what_the_server_lacks_is_no_fault_of_the_request(server, monkeypatch, package, command, own):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("intact.engine.sampling.constraints._COMPILERS", weakref.WeakKeyDictionary())
+    asked = ASKED | {"model": "tiny", "intact": own}
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    assert answer.status_code == 501, answer.text
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "unavailable")
+    assert error["message"].endswith(f"pip install {command}")
 
 
 def test_a_server_that_ends_waits_for_no_method(tiny_path):

@@ -21,8 +21,9 @@ import numpy as np
 from intact.audit.engines import family
 from intact.audit.recompute import Scored
 from intact.audit.scores import Kind
-from intact.errors import IntactError, LogError, install
+from intact.errors import LogError, NotInstalledError
 from intact.executors.base import Profile
+from intact.packages import install
 
 ALPHA = 0.01
 BLOCK = 16
@@ -97,7 +98,7 @@ def scipy_special() -> Any:
     try:
         from scipy import special
     except ImportError:
-        raise IntactError(f"an audit needs SciPy: {install('evaluate')}") from None
+        raise NotInstalledError(f"an audit needs SciPy: {install('scipy')}") from None
     return special
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import IntactError, install
+from intact.errors import NotInstalledError
 from intact.numerics.sampling import MASK32, philox4x32
+from intact.packages import install
 
 RANDOM_SEED = (1 << 32) - 1
 """llama.cpp's LLAMA_DEFAULT_SEED, which stands for a seed that nobody knows."""
@@ -42,8 +43,8 @@ def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float6
     try:
         import torch
     except ImportError:
-        raise IntactError(
-            f"draws on a CPU come from PyTorch's generator: {install('transformers')}, "
+        raise NotInstalledError(
+            f"draws on a CPU come from PyTorch's generator: {install('torch')}, "
             "or audit without the seed (--ignore-seed)"
         ) from None
     generator = torch.Generator().manual_seed(seed)

@@ -12,7 +12,8 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show
-from intact.errors import ParameterError
+from intact.errors import NotInstalledError, ParameterError
+from intact.packages import install
 
 if TYPE_CHECKING:
     from intact.bench.passage import Passage
@@ -214,7 +215,7 @@ def _check_plot(path: Path) -> None:
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:
-        raise ParameterError("--plot needs matplotlib: pip install matplotlib") from None
+        raise NotInstalledError(f"--plot needs matplotlib: {install('matplotlib')}") from None
     kinds = Canvas().canvas.get_supported_filetypes()
     if path.suffix[1:] not in kinds:
         raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")

@@ -53,8 +53,10 @@ def examine() -> dict[str, Any]:
 def _requirements() -> list[str]:
     from importlib import metadata
 
+    from intact.packages import DISTRIBUTION
+
     try:
-        return metadata.requires("intact") or []
+        return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:  # run from a checkout
         return []
 

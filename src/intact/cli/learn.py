@@ -102,12 +102,14 @@ def value(
     """Learn how likely a text ends in a right answer from the model's hidden state; judged on problems held out."""
     from intact.evaluate.values import learn_value, sample
     from intact.reason.backends.native import NativeBackend
+    from intact.score.available import check_parts
     from intact.score.value.learning import check_installed
     from intact.tasks import find_task
 
     check_installed()
     time = DEFAULT_NOW if now is None else read_time(now)
     found = find_task(task)
+    check_parts(found.uses)
     items = found.load(split, limit)
     if not to.parent.is_dir():
         raise ParameterError(f"there is no folder {to.parent} to write {to.name} to")

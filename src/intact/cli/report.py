@@ -11,6 +11,7 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, note
 from intact.errors import ParameterError
 from intact.files import write_whole
+from intact.packages import check_installed
 
 EXAMPLES = """\
 One run
@@ -39,6 +40,7 @@ def command(
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 
+    check_installed("a report", "matplotlib", "scipy", "statsmodels")
     if out_file.suffix not in (".html", ".md"):
         raise ParameterError(f"--out must end in .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):

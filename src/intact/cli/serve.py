@@ -11,7 +11,8 @@ import typer
 from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
-from intact.errors import ParameterError, install
+from intact.errors import ParameterError
+from intact.packages import check_installed
 from intact.serve.settings import ServerSettings, read_keys
 
 EXAMPLES = """\
@@ -25,6 +26,11 @@ For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
 
+PACKAGES = (
+    *("fastapi", "httptools", "llguidance", "math-verify", "prometheus-client", "pydantic", "python-multipart"),
+    "uvicorn",
+)
+"""What the server and the methods behind it need, as in pyproject.toml."""
 _ACCESS: dict[str, Any] = {"rich_help_panel": "Access", "show_default": False}
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
 _OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}
@@ -121,15 +127,14 @@ def command(
         request_seconds=seconds,
         log="json" if json else "text",
     )
-    try:
-        from intact.serve.app import create_app
-        from intact.serve.logs import set_up_log
-        from intact.serve.models import Loading, Models
-        from intact.serve.server import make_server, raise_file_limit
-        from intact.serve.service import Service
-        from intact.serve.tracing import exporting
-    except ModuleNotFoundError as error:
-        raise ParameterError(f"the server needs {error.name}: {install('serve')}") from error
+    check_installed("the server", *PACKAGES)
+    from intact.serve.app import create_app
+    from intact.serve.logs import set_up_log
+    from intact.serve.models import Loading, Models
+    from intact.serve.server import make_server, raise_file_limit
+    from intact.serve.service import Service
+    from intact.serve.tracing import exporting
+
     traces = exporting() if otel else None
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)

@@ -89,7 +89,8 @@ def command(
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
-    from intact.solving import as_problem, solve_all
+    from intact.score.available import check_method, check_reader
+    from intact.solving import as_problem, read_answer, solve_all
 
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
@@ -102,6 +103,7 @@ def command(
         raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
+    check_method(chosen, parameters)
     named = {MAIN: model} | models.named
     if task.task is not None:
         run_task(lambda: models.opened(named), TaskRun(task, work, caps, model, chosen, parameters, sampling), json)
@@ -109,6 +111,7 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
+    check_reader(read_answer)
     receipt = work.receipt is not None
     with models.opened(named) as backends:
         problem = as_problem(text, next(iter(backends.values())), seed=work.seed)

@@ -112,9 +112,11 @@ class TaskRun:
 def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: TaskRun, json: bool) -> None:
     """Solve a task's problems, and print or write how many are right."""
     from intact.receipts.document import write_receipts
+    from intact.score.available import check_parts
     from intact.tasks import find_task
 
     task = find_task(str(run.options.task))
+    check_parts(task.uses)
     items = task.load(run.options.split, run.options.limit)
     view = View(len(items), run.caps)
     with load() as models:

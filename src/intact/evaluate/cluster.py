@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from intact import __version__
-from intact.errors import ParameterError, WorkerError, install
+from intact.errors import NotInstalledError, WorkerError
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.models import Shipment, receive
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import Done, How, work
+from intact.packages import install
 from intact.reason.journal import Journal, key_of
 from intact.reason.registry import find
 from intact.text.template import DEFAULT_NOW, read_time
@@ -40,7 +41,7 @@ def connected(address: str) -> Iterator[Any]:
         If there is no cluster.
     """
     if find_spec("ray") is None:
-        raise ParameterError(f"many machines need Ray: {install('ray')}")
+        raise NotInstalledError(f"many machines need Ray: {install('ray')}")
     import ray
 
     where = {} if address == LOCAL else {"address": address}

@@ -13,15 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from intact.errors import ParameterError, install
+from intact.errors import NotInstalledError, ParameterError
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
 from intact.executors.base import Profile
 from intact.library import Model, load
+from intact.packages import install
 from intact.reason.backends.native import NativeBackend
 from intact.text.template import DEFAULT_NOW, read_time
 
 if find_spec("lm_eval") is None:
-    raise ParameterError(f"lm-evaluation-harness is missing: {install('lm-eval')}")
+    raise NotInstalledError(f"lm-evaluation-harness is missing: {install('lm-eval')}")
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

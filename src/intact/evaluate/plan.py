@@ -11,6 +11,7 @@ from intact.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
+from intact.score.available import check_method, check_parts
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Item, Style
@@ -128,6 +129,9 @@ def plan(
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     found = find(method)
     found.read(parameters or {})
+    for chosen in tasks:
+        check_parts(chosen.task.uses)
+    check_method(found, parameters or {})
     for name, value in (sampling or {}).items():
         if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
             raise ParameterError(f"{name} must be a finite number, got {value}")

@@ -13,12 +13,12 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from intact.errors import CapacityError, ParameterError, install
+from intact.errors import CapacityError, ParameterError
+from intact.packages import check_installed
 from intact.process.loop import LENGTH
 
 ENVIRONMENT: Final = {
@@ -57,9 +57,7 @@ class WorkerProcess:
     program : Path
         A Python file whose function `start` returns the functions to call, by name. It is loaded by the worker alone.
     package : str
-        What the program imports, for the error where that is not installed.
-    extra : str, optional
-        The extra of this package that installs it.
+        The package that the program imports, for the error where that is not installed.
     seconds : float
         Processor time of a request.
     memory : int
@@ -79,14 +77,13 @@ class WorkerProcess:
         self,
         program: Path,
         package: str,
-        extra: str | None = None,
         *,
         seconds: float,
         memory: int,
         reply: int = 1 << 24,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        self.program, self.package, self.extra = program, package, extra
+        self.program, self.package = program, package
         self.seconds, self.memory, self.reply = seconds, memory, reply
         self.limits = {"CORE": 0, "FSIZE": 0, "NPROC": 0, **(limits or {})}
         self.started = 0
@@ -174,9 +171,7 @@ class WorkerProcess:
         return self._process
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if find_spec(self.package) is None:
-            name = self.package.replace("_", "-")
-            raise ParameterError(f"this needs {name}: {install(self.extra) if self.extra else f'pip install {name}'}")
+        check_installed("this", self.package)
         loop = Path(__file__).with_name("loop.py").absolute()
         try:
             process = subprocess.Popen(

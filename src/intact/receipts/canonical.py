@@ -13,7 +13,8 @@ from bisect import bisect_left
 from typing import Any, Final, Literal, Protocol
 
 from intact import strict_json
-from intact.errors import ParameterError, ReceiptError, install
+from intact.errors import NotInstalledError, ParameterError, ReceiptError
+from intact.packages import install
 
 MOST_BYTES: Final = 8 << 20
 MOST_BYTES_UNICODE: Final = 4 << 20
@@ -115,7 +116,7 @@ def new_hash(name: HashName) -> Hash:
     try:
         from blake3 import blake3
     except ImportError:
-        raise ParameterError(f"BLAKE3 needs the package blake3: {install('receipts')}") from None
+        raise NotInstalledError(f"BLAKE3 needs the package blake3: {install('blake3')}") from None
     made: Hash = blake3()
     return made
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import ParameterError, install
+from intact.errors import NotInstalledError, ParameterError
+from intact.packages import install
 from intact.strict_json import Fields
 
 if TYPE_CHECKING:
@@ -206,4 +207,4 @@ def _need_cryptography() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        raise ParameterError(f"signatures need the package cryptography: {install('receipts')}") from None
+        raise NotInstalledError(f"signatures need the package cryptography: {install('cryptography')}") from None

@@ -17,6 +17,7 @@ from intact.errors import (
     FormatError,
     IntactError,
     NewerReceiptError,
+    NotInstalledError,
     ParameterError,
 )
 from intact.numerics.sampling import branch_key
@@ -241,7 +242,7 @@ class _Group:
             self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known)
         except CapacityError as error:
             self._decide(Verdict("unverifiable", "memory", None, str(error)))
-        except ConstraintError as error:
+        except (ConstraintError, NotInstalledError) as error:
             self._decide(Verdict("unverifiable", "constraint", None, str(error)))
         except ParameterError as error:
             self._decide(Verdict("false", "sampling", None, f"no model takes this request: {error}"))

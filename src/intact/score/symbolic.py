@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from intact import packages
 from intact.process import WorkerProcess
 from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
@@ -24,12 +25,17 @@ _FACTORIAL = re.compile(r"(\d+)\s*!")
 
 PROGRAM = Path(__file__).with_name("symbolic_worker.py")
 
-_algebra = WorkerProcess(PROGRAM, "math_verify", "score", seconds=SECONDS, memory=MEMORY, limits=FILES)
+_algebra = WorkerProcess(PROGRAM, "math-verify", seconds=SECONDS, memory=MEMORY, limits=FILES)
 
 
 @lru_cache(maxsize=8192)
 def _once(name: str, *arguments: str) -> Any:
     return ask(_algebra, name, *arguments)
+
+
+def check_installed() -> None:
+    """Raise NotInstalledError if computer algebra is missing."""
+    packages.check_installed("reading and comparing expressions", _algebra.package)
 
 
 def explodes(latex: str) -> bool:

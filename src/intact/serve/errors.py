@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 
-from intact.errors import CapacityError, IntactError
+from intact.errors import CapacityError, IntactError, NotInstalledError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar": "intact.grammar"}
@@ -86,6 +86,8 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
         return error
     if isinstance(error, TimeoutError):
         return ApiError(504, "the request took longer than it may", code="timeout")
+    if isinstance(error, NotInstalledError):
+        return ApiError(501, f"this server cannot do that: {error}", param, "unavailable")
     if not isinstance(error, IntactError):
         return ApiError(500, "the server failed; its log says how", code="internal_error")
     message = str(error)

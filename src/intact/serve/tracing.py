@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import intact
 from intact.engine.completion import Completion
-from intact.errors import ParameterError, install
+from intact.errors import NotInstalledError
+from intact.packages import install
 from intact.serve import telemetry
 from intact.serve.errors import ApiError
 
@@ -61,7 +62,9 @@ def exporting() -> Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
-        raise ParameterError(f"traces need {error.name}: {install('otel')}") from error
+        raise NotInstalledError(
+            f"traces need {error.name}: {install('opentelemetry-sdk', 'opentelemetry-exporter-otlp-proto-http')}"
+        ) from error
     own = Resource.create({"service.name": "intact", "service.version": intact.__version__})
     provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

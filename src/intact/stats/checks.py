@@ -1,15 +1,15 @@
-"""Checks of arguments, and imports of the libraries of the extra `evaluate`."""
+"""Checks of arguments, and imports of the libraries that compute statistics."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.errors import ParameterError, install
+from intact.errors import ParameterError
+from intact.packages import check_installed
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -17,16 +17,14 @@ Booleans = NDArray[np.bool_]
 
 
 def library(name: str) -> Any:
-    """Import a module of the extra `evaluate`.
+    """Import a module of SciPy, statsmodels or matplotlib.
 
     Raises
     ------
-    ParameterError
+    NotInstalledError
         If its package is not installed.
     """
-    package = name.partition(".")[0]
-    if find_spec(package) is None:
-        raise ParameterError(f"this needs {package}: {install('evaluate')}")
+    check_installed("this", name.partition(".")[0])
     return import_module(name)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intact.errors import FormatError, ParameterError, install
+from intact.errors import FormatError, ParameterError
+from intact.packages import check_installed
 from intact.score import answers
 from intact.tasks.choice import LETTERS, Choice, with_choices
 from intact.tasks.data import Row, read_rows
@@ -215,8 +215,7 @@ def _fill(template: str, row: Row) -> str:
 
 
 def _from_hub(items: Mapping[str, Any]) -> Iterable[Row]:
-    if find_spec("datasets") is None:
-        raise ParameterError(f"data sets of the hub need datasets: {install('hub')}")
+    check_installed("a data set of the hub", "datasets")
     from datasets import load_dataset
 
     try:

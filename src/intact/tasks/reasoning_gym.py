@@ -26,7 +26,6 @@ MAKING: Final = 600
 
 _gym: Final = WorkerProcess(
     Path(intact.score.__path__[0], "gym_worker.py"),
-    "reasoning_gym",
     "reasoning-gym",
     seconds=SECONDS,
     memory=MEMORY,

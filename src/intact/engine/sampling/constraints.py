@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from intact.engine.sampling import grammars
 from intact.engine.sampling.parameters import Constraint, SamplingParameters
-from intact.errors import ConstraintError, ParameterError, install
+from intact.errors import ConstraintError, NotInstalledError, ParameterError
+from intact.packages import install
 from intact.process import LimitReached, TimedOut, WorkerProcess
 from intact.text.tokenizer import Tokenizer
 
@@ -49,8 +50,8 @@ def compiler() -> str:
         raise _missing() from None
 
 
-def _missing() -> ConstraintError:
-    return ConstraintError(f"constraints need llguidance, which is not installed: {install('constraints')}")
+def _missing() -> NotInstalledError:
+    return NotInstalledError(f"constraints need llguidance, which is not installed: {install('llguidance')}")
 
 
 class Matcher:
@@ -218,7 +219,6 @@ def exceeded_limit(constraint: Constraint) -> str:
     trial = WorkerProcess(
         Path(grammars.__file__),
         "llguidance",
-        "constraints",
         seconds=grammars.SECONDS,
         memory=grammars.BYTES,
         limits=limits,

@@ -19,8 +19,9 @@ from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from intact.errors import EndpointError, IntactError, ParameterError, install
+from intact.errors import EndpointError, IntactError, NotInstalledError, ParameterError
 from intact.numerics.sampling import branch_key
+from intact.packages import install
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
 from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, body_of
@@ -405,7 +406,7 @@ def _httpx() -> Any:
     try:
         import httpx
     except ImportError as error:
-        raise ParameterError(f"endpoints need httpx: {install('openai')}") from error
+        raise NotInstalledError(f"endpoints need httpx: {install('httpx')}") from error
     return httpx
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from intact.engine.completion import Job
 from intact.engine.request import Event
-from intact.errors import IntactError, ModelError, ParameterError, install
+from intact.errors import IntactError, ModelError, NotInstalledError, ParameterError
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, log_probability, top
+from intact.packages import install
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import TokenizerBackend, digest_of
 from intact.text import Tokenizer
@@ -94,7 +95,7 @@ class TransformersBackend(TokenizerBackend):
             import torch
             import transformers
         except ImportError as error:
-            raise ParameterError(f"Transformers is not installed: {install('transformers')}") from error
+            raise NotInstalledError(f"Transformers is not installed: {install('torch', 'transformers')}") from error
         if not Path(folder).is_dir():
             raise ModelError(f"{folder} is no folder of safetensors")
         try:

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intact.errors import FormatError, ParameterError, ScorerError, install
+from intact.errors import FormatError, NotInstalledError, ParameterError, ScorerError
 from intact.files import sha256_of
+from intact.packages import install
 from intact.plugins import pieces
 
 
@@ -162,7 +163,7 @@ def open_reward(name: str) -> RewardModel:
         If the folder holds no model.
     """
     if find_spec("torch") is None or find_spec("transformers") is None:
-        raise ParameterError(f"reward models need PyTorch and Transformers: {install('rewards')}")
+        raise NotInstalledError(f"reward models need PyTorch and Transformers: {install('torch', 'transformers')}")
     known = families()
     family, equals, rest = name.partition("=")
     if equals and family not in known:

@@ -19,7 +19,7 @@ SCORERS: Final = Registry[type[Any]]("intact.scorers", "intact.score.scorers", _
 """All scorers: those that the files of this package define, and those of other packages.
 
 Each has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
-(`intact.run_receipts.versions`).
+(`intact.run_receipts.versions`), and in `packages` what must be installed for it (`intact.score.available`).
 """
 
 

@@ -25,6 +25,7 @@ class Reward:
 
     name = "reward"
     version = 1
+    packages = ("torch", "transformers")
 
     def __init__(self, model: str = "") -> None:
         if not model:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError, install
+from intact.errors import NotInstalledError, ParameterError
+from intact.packages import install
 from intact.score.value.hidden import HiddenState
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -93,7 +94,7 @@ def check_installed() -> None:
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
-        raise ParameterError(f"learning a value head needs scikit-learn: {install('value')}") from error
+        raise NotInstalledError(f"learning a value head needs scikit-learn: {install('scikit-learn')}") from error
 
 
 class _Table(NamedTuple):

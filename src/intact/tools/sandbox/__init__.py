@@ -6,6 +6,6 @@ library, behind namespaces and a filter. What both do, setting resource limits, 
 
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import Protection, protection
-from intact.tools.sandbox.run import run
+from intact.tools.sandbox.run import choose, run
 
-__all__ = ["Ending", "Outcome", "ProgramLimits", "Protection", "protection", "run"]
+__all__ = ["Ending", "Outcome", "ProgramLimits", "Protection", "choose", "protection", "run"]

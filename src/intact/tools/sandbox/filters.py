@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from intact.errors import install
+from intact.packages import install
 
 STRICT = """
     read readv write writev close lseek fstat dup brk mmap munmap mprotect mremap madvise rt_sigaction
@@ -44,7 +44,7 @@ def available() -> str | None:
     try:
         import pyseccomp  # noqa: F401
     except ImportError:
-        return f"the Python package pyseccomp is missing: {install('sandbox')}"
+        return f"the Python package pyseccomp is missing: {install('pyseccomp')}"
     except (OSError, RuntimeError) as error:
         return f"libseccomp cannot be loaded: {error}"
     return None

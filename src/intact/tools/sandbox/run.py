@@ -65,7 +65,7 @@ def run(
         on running without any.
     stop
         Set by another thread, it ends the program as if its time were over.
-    stranger
+    untrusted
         If true, it never runs without protection, whatever `using` and INTACT_SANDBOX say.
 
     Raises
@@ -73,6 +73,11 @@ def run(
     SandboxError
         If there is no protection here and the caller does not insist, or may not; or if the protection itself fails.
     """
+    return execute(code, stdin, limits or ProgramLimits(), choose(using, untrusted=untrusted), stop)
+
+
+def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
+    """Return the protection that a program would run behind; parameters and errors as of `run`."""
     chosen = protection(using)
     if chosen.kind == "none" and untrusted:
         raise SandboxError(f"there is no protection against untrusted code here ({chosen.missing})")
@@ -80,7 +85,7 @@ def run(
         raise SandboxError(
             f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
         )
-    return execute(code, stdin, limits or ProgramLimits(), chosen, stop)
+    return chosen
 
 
 @cache

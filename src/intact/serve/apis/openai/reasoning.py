@@ -13,7 +13,7 @@ from typing import Any
 
 from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError, ParameterError
+from intact.errors import IntactError, NotInstalledError, ParameterError, SandboxError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -22,6 +22,7 @@ from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.record import RecordingBackend, recording_driver
 from intact.score.answers import READERS
+from intact.score.available import check_method, check_reader
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
@@ -106,7 +107,7 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
     Raises
     ------
     ApiError
-        400, naming the field.
+        400, naming the field; 501 if the server lacks what the method needs.
     """
     _, suffix, n = methods.split(request.model)
     own = request.intact
@@ -117,6 +118,11 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
     if own.receipt and budget.seconds is not None:
         raise ApiError(400, "a budget in seconds cannot be repeated, so it has no receipt", "intact.budget")
     problem = _problem(turns, own, request.seed or 0)
+    try:
+        check_method(method, parameters, untrusted=True)
+        check_reader(problem.read)
+    except (NotInstalledError, SandboxError) as error:
+        raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
     return MethodRequest(method, parameters, budget, problem, _sampling(request, settings), own)
 
 
