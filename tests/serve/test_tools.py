@@ -17,6 +17,7 @@ from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.serve.apis.openai.tools import ToolCallStream
 from intact.serve.requests import Message, ToolCall, as_turns
+from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.hermes import Hermes
 from support.models import real_model
 from support.serving import running
@@ -79,7 +80,7 @@ TEXTS |= {
 @given(st.sampled_from(sorted(TEXTS)), st.lists(st.integers(0, 80)))
 def test_calls_are_read_however_a_text_is_cut(text, cuts):
     bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
-    reader, content, calls = ToolCallStream(Hermes()), "", []
+    reader, content, calls = ToolCallStream(CallReader(Hermes())), "", []
     for start, end in pairwise(bounds):
         piece, found = reader.push(text[start:end])
         content += piece

@@ -17,7 +17,7 @@ from intact.serve.apis.openai.tools import (
     call_format,
     call_grammar,
     call_stops,
-    single_call,
+    prompted,
     template_tools,
 )
 from intact.serve.errors import ApiError
@@ -85,7 +85,9 @@ async def _admitted(
         tokenizer, context = served.loaded.tokenizer, served.loaded.context
         form = call_format(request, tokenizer)
         conversation = _conversation(request, template_tools(request, form))
-        prompt = await in_thread(lambda: conversation.encode(tokenizer, context), "messages")
+        prompt = await in_thread(
+            lambda: prompted(conversation, request, tokenizer).encode(tokenizer, context), "messages"
+        )
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
@@ -114,7 +116,7 @@ def _message(request: ChatRequest, tokenizer: Tokenizer, completion: Completion)
     message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
     finish = FINISH[completion.finish]
     if (form := call_format(request, tokenizer)) is not None:
-        reader = ToolCallStream(form, single_call(request))
+        reader = ToolCallStream.of(request, form)
         content, calls = reader.push(completion.text)
         rest, last = reader.flush()
         content, calls = content + rest, calls + last
@@ -130,7 +132,7 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
         first, tokenizer = head("chat.completion.chunk", request.model, served.fingerprint), served.loaded.tokenizer
         ends, completions = _ends(tokenizer, job), dict[int, Completion]()
         form = call_format(request, tokenizer)
-        readers = [] if form is None else [ToolCallStream(form, single_call(request)) for _ in range(job.n)]
+        readers = [] if form is None else [ToolCallStream.of(request, form) for _ in range(job.n)]
         if request.usage_wanted:
             first["usage"] = None
 
