@@ -31,8 +31,9 @@ class CallReader:
     ) -> None:
         self._form, self._alone, self._tools = form, alone, tools
         self._marked = bool(form.closes)
-        reads_plain = tools is not None and (plain or not self._marked)
-        self._plain = PlainCalls(tools, "" if self._marked else form.opens) if reads_plain else None
+        self._plain: PlainCalls | None = None
+        if tools is not None and (plain or not self._marked):
+            self._plain = PlainCalls(tools, "" if self._marked else form.opens)
         self._held, self._offset = "", 0  # text that is not decided, and where it begins
         self._fresh = False  # nothing was content since the last call
         self.calls = 0

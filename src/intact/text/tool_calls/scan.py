@@ -61,6 +61,10 @@ class _Object:
         """Return whether the value may be a number, true or false, or null, of which this is the beginning."""
         return self.key in ("type", "id") or (self.key in _ARGUMENTS and not self.strict and "null".startswith(word))
 
+    def names_tool(self) -> bool:
+        """Return whether the value that is being read is a tool's name."""
+        return self.key in ("name", "function")
+
     def may_name(self, name: str, tools: Signatures) -> bool:
         """Return whether the member that is being read may name a tool so."""
         self.strict = tools.is_strict(name)
@@ -176,8 +180,7 @@ class CallScan:
         self.at += 1
         top = self._stack[-1]
         if self._expects == "value":
-            is_name = isinstance(top, _Object) and top.key in ("name", "function")
-            if is_name and not top.may_name(value, self._tools):
+            if isinstance(top, _Object) and top.names_tool() and not top.may_name(value, self._tools):
                 self.state = State.NONE
             self._expects = "comma"
             return True
