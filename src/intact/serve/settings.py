@@ -46,6 +46,8 @@ class ServerSettings:
         The most memory of all loaded models together, caches included.
     state : Path, optional
         The folder of files and batches; without one these endpoints are absent.
+    strict : bool
+        If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
     log : {'text', 'json'}
         The format of the log, which never holds the text of requests.
     """
@@ -71,6 +73,7 @@ class ServerSettings:
     max_choices: int = 128
     memory_bytes: int | None = None
     state: Path | None = None
+    strict: bool = False
     log: str = "text"
 
     def __post_init__(self) -> None:
