@@ -22,7 +22,7 @@ from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
 from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
-from intact.text.tool_calls.llama import Llama
+from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
 from support.models import real_model
 from support.serving import running
@@ -223,7 +223,7 @@ def accepted(grammar, text):
     return all(matcher.consume_token(token) for token in tokens) and matcher.is_accepting()
 
 
-@pytest.mark.parametrize("form", [Hermes(), Llama(), Mistral(), BareJson()], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
 def test_a_strict_function_is_constrained_as_soon_as_a_call_names_it(form):
     request = ChatRequest.model_validate(ASKED | {"tools": [STRICT, TIME]})
     grammar = call_grammar(request, None, form)
@@ -240,7 +240,7 @@ def test_a_strict_function_is_constrained_as_soon_as_a_call_names_it(form):
     assert accepted(grammar, "<tool_call>x") is not isinstance(form, Hermes)
 
 
-@pytest.mark.parametrize("form", [Hermes(), Llama(), Mistral(), BareJson()], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
 @pytest.mark.parametrize("alone", [False, True])
 def test_required_calls_are_written_as_the_format_has_them(form, alone):
     asked = {"tools": [WEATHER, TIME], "tool_choice": "required", "parallel_tool_calls": not alone}

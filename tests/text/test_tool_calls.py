@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
-from intact.text.tool_calls.llama import Llama
+from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}, "days": {}}, "required": ["city"]}
@@ -23,7 +23,7 @@ TOOLS = Signatures(
         ToolSignature.of("exact", {"type": "object", "properties": {"n": {}}, "required": ["n"]}, strict=True),
     ]
 )
-FORMS = {"hermes": Hermes, "bare": BareJson, "llama": Llama, "mistral": Mistral}
+FORMS = {"hermes": Hermes, "bare": BareJson, "llama": LlamaJson, "mistral": Mistral}
 OSLO = '{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}'
 ROME = '{\n  "name": "weather",\n  "arguments": {\n    "city": "Rome"\n  }\n}'
 TO_OSLO, TO_ROME = ("weather", {"city": "Oslo", "days": 3}), ("weather", {"city": "Rome"})
@@ -180,7 +180,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     assert read(CallReader(Hermes()), text, range(200)) == (OSLO, [TO_ADD])
 
 
-@pytest.mark.parametrize(("form", "name"), [(Hermes, "hermes"), (Llama, "llama"), (Mistral, "mistral")])
+@pytest.mark.parametrize(("form", "name"), [(Hermes, "hermes"), (LlamaJson, "llama"), (Mistral, "mistral")])
 def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes

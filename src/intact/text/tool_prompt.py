@@ -24,12 +24,12 @@ To call a tool, write its name and its arguments as a JSON object between these 
 Its result comes in the next message, between <tool_response> and </tool_response>. Call a tool only where it helps; \
 otherwise answer in plain text."""
 """The text, with a line of JSON for each tool. Calls are as in the format `hermes`, which many models have seen."""
-_SHOWN = ("name", "description", "parameters")
+_LISTED = ("name", "description", "parameters")
 
 
 def tool_prompt(tools: Sequence[Mapping[str, Any]]) -> str:
     """Return the prompt for tools in the format of OpenAI's field `tools`."""
-    lines = [{name: tool["function"][name] for name in _SHOWN if name in tool["function"]} for tool in tools]
+    lines = [{name: tool["function"][name] for name in _LISTED if name in tool["function"]} for tool in tools]
     return PROMPT.format(tools="\n".join(json.dumps(line, ensure_ascii=False) for line in lines))
 
 

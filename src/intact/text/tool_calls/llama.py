@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.text.tool_calls.bare_json import BareJson
 
 
-class Llama(BareJson):
+class LlamaJson(BareJson):
     """One JSON object a call; 3.1 may write `<|python_tag|>` before it, a control token not seen in the text."""
 
     name = "llama"

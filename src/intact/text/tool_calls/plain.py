@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from intact.text.tool_calls.base import SEPARATORS, ParsedCall, read_calls
-from intact.text.tool_calls.scan import CallScan, State
+from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
@@ -84,9 +84,9 @@ class PlainCalls:
                 self._block = offset + start, _Block(rest, begin[0], self._tools)
             block = self._block[1]
             state = block.advance(rest, ended)
-            if state is State.OPEN:
+            if state is ScanState.OPEN:
                 return Region(start, None, [])
-            if state is State.WHOLE:
+            if state is ScanState.WHOLE:
                 calls = read_calls(rest[block.first : block.last])
                 if calls and all(map(self._tools.fits, calls)):
                     return Region(start, start + block.end, calls)
@@ -129,10 +129,10 @@ class _Block:
             self._opened, self.first = line is not None, line.end() if line else 0
         self._at = self.first
 
-    def advance(self, text: str, ended: bool) -> State:
+    def advance(self, text: str, ended: bool) -> ScanState:
         """Go on with a text that has grown at its end."""
         if not self._opened:
-            return State.NONE
+            return ScanState.NONE
         while True:
             if self._scan is None:
                 state = self._between(text, ended)
@@ -140,29 +140,29 @@ class _Block:
                     return state
                 self._scan = CallScan(self._tools, self._at)
             state = self._scan.advance(text)
-            if state is State.OPEN and not ended:
-                return State.OPEN
-            if state is not State.WHOLE:
+            if state is ScanState.OPEN and not ended:
+                return ScanState.OPEN
+            if state is not ScanState.WHOLE:
                 return self._end_of_calls()
             self.last = self.end = self._at = self._scan.at
             self._scan = None
             if self._is_bare:
-                return State.WHOLE
+                return ScanState.WHOLE
 
-    def _between(self, text: str, ended: bool) -> State | None:
+    def _between(self, text: str, ended: bool) -> ScanState | None:
         """Return the state between two calls; None if another may begin."""
         at = SEPARATORS.match(text, self._at).end()  # type: ignore[union-attr]
         closing, rest = self._closing, text[at : at + len(self._closing) + 1]
         if closing and rest.startswith(closing):
             self.end = at + len(closing)
-            return State.WHOLE if self.last else State.NONE
+            return ScanState.WHOLE if self.last else ScanState.NONE
         if not rest or (closing and closing.startswith(rest)):
-            return (State.WHOLE if self.last else State.NONE) if ended else State.OPEN
+            return (ScanState.WHOLE if self.last else ScanState.NONE) if ended else ScanState.OPEN
         if rest[0] not in "{[":
             return self._end_of_calls()
         self._at = at
         return None
 
-    def _end_of_calls(self) -> State:
+    def _end_of_calls(self) -> ScanState:
         """Return the state where something else than a call follows: a fenced block has to be all calls."""
-        return State.WHOLE if self.last and self._closing != FENCE else State.NONE
+        return ScanState.WHOLE if self.last and self._closing != FENCE else ScanState.NONE

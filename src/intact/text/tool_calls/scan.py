@@ -17,7 +17,7 @@ _MEMBERS = frozenset({"name", "function", "type", "id", *_ARGUMENTS})
 """Members of a call; an object with others is none."""
 
 
-class State(Enum):
+class ScanState(Enum):
     """The state of a scan."""
 
     OPEN = "open"
@@ -91,15 +91,15 @@ class CallScan:
 
     def __init__(self, tools: Signatures, at: int = 0) -> None:
         self.at = at
-        self.state = State.OPEN
+        self.state = ScanState.OPEN
         self._tools = tools
         self._stack: list[_Object | str] = []  # calls being read, and the closing characters of other values
         self._expects = "value"
         self._string: int | None = None  # where the string began that is being read
 
-    def advance(self, text: str) -> State:
+    def advance(self, text: str) -> ScanState:
         """Go on with a text that has grown at its end."""
-        while self.state is State.OPEN and self._step(text):
+        while self.state is ScanState.OPEN and self._step(text):
             pass
         return self.state
 
@@ -129,7 +129,7 @@ class CallScan:
             self.at -= 1
             self._expects = "value"
         else:
-            self.state = State.NONE
+            self.state = ScanState.NONE
         return True
 
     def _closing(self) -> str:
@@ -145,14 +145,14 @@ class CallScan:
         outside = {None: "{[", "calls]": "{"}
         good = top.begins() if isinstance(top, _Object) else outside.get(top, '"{[')
         if first not in good:
-            self.state = State.NONE
+            self.state = ScanState.NONE
 
     def _open(self, first: str) -> None:
         """Begin an object or a list."""
         self._may_begin(first)
         top = self._stack[-1] if self._stack else None
         if len(self._stack) >= MOST_DEPTH:
-            self.state = State.NONE
+            self.state = ScanState.NONE
         elif first == "[":
             self._stack.append("calls]" if top is None else "]")
             self._expects = "value" if top is None else "first value"
@@ -167,9 +167,9 @@ class CallScan:
         """End the innermost object or list."""
         top = self._stack.pop()
         if isinstance(top, _Object) and not top.nested and not top.seen.intersection(_ARGUMENTS):
-            self.state = State.NONE
+            self.state = ScanState.NONE
         elif not self._stack:
-            self.state = State.WHOLE
+            self.state = ScanState.WHOLE
         self._expects = "comma"
 
     def _read_string(self, text: str, start: int) -> bool:
@@ -181,12 +181,12 @@ class CallScan:
         top = self._stack[-1]
         if self._expects == "value":
             if isinstance(top, _Object) and top.names_tool() and not top.may_name(value, self._tools):
-                self.state = State.NONE
+                self.state = ScanState.NONE
             self._expects = "comma"
             return True
         if isinstance(top, _Object):
             if not top.may_have(value):
-                self.state = State.NONE
+                self.state = ScanState.NONE
             top.key = value
             top.seen.add(value)
         self._expects = "colon"
@@ -199,12 +199,12 @@ class CallScan:
         word = text[self.at : end]
         is_member = isinstance(top, _Object) and top.may_be_word(word)
         if not word or not (is_member or top in ("]", "}")):
-            self.state = State.NONE
+            self.state = ScanState.NONE
             return True
         if end == len(text):
             return False
         self.at = end
         if not _SCALAR.fullmatch(word):
-            self.state = State.NONE
+            self.state = ScanState.NONE
         self._expects = "comma"
         return True
