@@ -66,11 +66,14 @@ CALLS = {
     '{"name": "exact", "arguments": {"n": 1}}': ("", [("exact", {"n": 1})]),
     '```json\n[{"id": 1, "name" : "exact" ,\n "parameters":\n{"n": 1}}]\n```': ("", [("exact", {"n": 1})]),
     '{ int x; } {"name": "time", "arguments": {}}': ("{ int x; }", [("time", {})]),
+    f"<think>{ADD}</think>\n{OSLO}": (f"<think>{ADD}</think>", [TO_OSLO]),
     "`" + OSLO + "`": ("``", [TO_OSLO]),
 }
 TEXTS = (
     "",
     "Plain { text } [1] with `code` and <tags> \n",
+    f"<think>Perhaps {OSLO} ``` or\n</think>\nNo.",
+    f"<think>{OSLO}",
     "```python\nadd = " + ADD + "\n```",
     "```json\n" + OSLO + " # three days\n```\n",
     '```json\n{"main": 1}\n```\n',
@@ -132,7 +135,24 @@ def test_what_is_a_call_and_what_is_text(form, text):
     assert read(CallReader(FORMS[form](), tools=TOOLS), text, range(len(text))) == EXPECTED[text]
 
 
-PARTS = ["{", "[", "]", "}", '"', "```", "`", "json\n", "\n", " ", "<tool_call>", "</tool_call>", "<tools>", "</tools>"]
+PARTS = [
+    "{",
+    "[",
+    "]",
+    "}",
+    '"',
+    "```",
+    "`",
+    "json\n",
+    "\n",
+    " ",
+    "<tool_call>",
+    "</tool_call>",
+    "<tools>",
+    "</tools>",
+    "<think>",
+    "</think>",
+]
 PARTS += [OSLO, ADD, '"name"', ":", ",", ";", "so", "[TOOL_CALLS]", "<|python_tag|>", '{"name": "weather", ', "\\"]
 
 

@@ -10,6 +10,7 @@ from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
+_THOUGHT = ("<think>", "</think>")
 _FENCE_LINE = re.compile(r"```[ \t]*(?:json|tool_call|tool_code|tool)?[ \t]*\r?\n", re.IGNORECASE)
 _FENCE_PART = re.compile(r"```[ \t]*[a-z_]{0,9}[ \t]*\r?", re.IGNORECASE)
 _TAGS = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
@@ -33,7 +34,7 @@ class Region(NamedTuple):
 class PlainCalls:
     """Find calls in a text, of which each call of `find` brings more; what was decided stays so.
 
-    In a fenced block that is not made of calls alone, such as code, there are none.
+    In a fenced block that is not made of calls alone, such as code, and in a thought there are none.
 
     Parameters
     ----------
@@ -45,11 +46,12 @@ class PlainCalls:
 
     def __init__(self, tools: Signatures, mark: str = "") -> None:
         self._tools, self._mark = tools, mark
-        self.literals = tuple(one for one in (FENCE, *_TAGS, mark) if one)
-        """Texts that begin a region, besides a bracket."""
-        self._begins = re.compile("|".join([*map(re.escape, self.literals), r"[{\[]"]))
+        begins = [one for one in (FENCE, *_TAGS, _THOUGHT[0], mark) if one]
+        self.literals = (*begins, _THOUGHT[1])
+        """Texts of which a part, at the end of the text so far, must not be taken for content."""
+        self._begins = re.compile("|".join([*map(re.escape, begins), r"[{\[]"]))
         self._decided = 0  # counted from the text's beginning, as is the place of the block
-        self._in_fence = False
+        self._closing = ""  # of the code or thought that is being read
         self._block: tuple[int, _Block] | None = None
 
     def find(self, text: str, offset: int, limit: int | None, ended: bool) -> Region | None:
@@ -68,16 +70,19 @@ class PlainCalls:
         """
         while True:
             at = max(0, self._decided - offset)
-            if self._in_fence:
-                found = text.find(FENCE, at, None if limit is None else limit + len(FENCE) - 1)
+            if closing := self._closing:
+                found = text.find(closing, at, None if limit is None else limit + len(closing) - 1)
                 if found < 0:
                     return None
-                self._in_fence, self._decided = False, offset + found + len(FENCE)
+                self._closing, self._decided = "", offset + found + len(closing)
                 continue
             begin = self._begins.search(text, at)
             if begin is None or (limit is not None and begin.start() >= limit):
                 return None
             start, rest = begin.start(), text[begin.start() :]
+            if begin[0] == _THOUGHT[0]:
+                self._closing, self._decided = _THOUGHT[1], offset + start + len(begin[0])
+                continue
             if not ended and self._may_become_longer(rest):
                 return Region(start, None, [])
             if self._block is None or self._block[0] != offset + start:
@@ -90,7 +95,8 @@ class PlainCalls:
                 calls = read_calls(rest[block.first : block.last])
                 if calls and all(map(self._tools.fits, calls)):
                     return Region(start, start + block.end, calls)
-            self._decided, self._in_fence = offset + start + len(begin[0]), begin[0] == FENCE
+            self._decided = offset + start + len(begin[0])
+            self._closing = FENCE if begin[0] == FENCE else ""
 
     def _may_become_longer(self, rest: str) -> bool:
         """Return whether the text so far may be a part of the mark, or of the line that opens a fenced block."""
