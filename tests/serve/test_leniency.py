@@ -64,6 +64,16 @@ def test_a_stream_has_the_header_too(server):
         assert answer.read().endswith(b"data: [DONE]\n\n")
 
 
+def test_responses_too(server):
+    body = {"model": "tiny", "input": "Hi", "max_output_tokens": 4, "temperature": 0}
+    plain, extra = (
+        httpx.post(server.url + "/v1/responses", json=body | more, timeout=60)
+        for more in ({}, {"store": True, "reasoning": {"effort": "low"}, "top_logprobs": None})
+    )
+    assert extra.json()["output"][0]["content"] == plain.json()["output"][0]["content"]
+    assert extra.headers["intact-warning"] == "store is ignored; reasoning is ignored"
+
+
 def test_no_limit(server):
     whole = post(server, CHAT | {"max_tokens": -1, "ignore_eos": False, "stop": ["a", "e", "i"]})
     absent = post(server, {**CHAT, "max_tokens": None, "stop": ["a", "e", "i"]})
