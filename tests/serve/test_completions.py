@@ -117,7 +117,7 @@ def test_streams_tell_the_same(client):
         ({"prompt": ["x"] * 200}, "prompt"),
         ({"prompt": [1] * 1024}, "prompt"),
         ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
-        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": -2}, "max_tokens"),
         ({"prompt": "x", "best_of": 3}, "best_of"),
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool  # noqa: E402
 
 from serve.test_tools import TEMPLATE  # noqa: E402
+from support.models import real_model  # noqa: E402
 from support.serving import running  # noqa: E402
 from support.tiny import write_tiny  # noqa: E402
 
@@ -104,6 +105,24 @@ def test_tools(tmp_path):
         assert after.usage_metadata["output_tokens"] > 0
         strict = chat(there, "tools", max_tokens=8).bind_tools([weather], strict=True, parallel_tool_calls=False)
         assert strict.invoke(TURNS).usage_metadata["output_tokens"] > 0
+
+
+@pytest.mark.slow
+def test_a_real_model_calls_a_bound_tool_in_a_stream():
+    @tool
+    def weather(city: str, days: int) -> str:
+        """Get the weather of a city for some days."""
+        return f"{city}: rain for {days} days"
+
+    asked = [HumanMessage("What is the weather in Oslo for the next 3 days?")]
+    with running({"qwen": real_model("qwen-coder-0.5b")}) as there:
+        for strict in (None, True):
+            bound = chat(there, "qwen", temperature=0, max_tokens=80).bind_tools([weather], strict=strict)
+            whole, *pieces = bound.invoke(asked), *bound.stream(asked)
+            assert [call["args"] for call in whole.tool_calls] == [{"city": "Oslo", "days": 3}]
+            streamed = [call for piece in pieces for call in piece.tool_call_chunks]
+            assert [call["name"] for call in streamed] == ["weather"]
+            assert "".join(piece.content for piece in pieces) == whole.content == ""
 
 
 def test_a_method_and_its_votes(server):

@@ -126,7 +126,7 @@ def test_calls_and_what_came_of_them(tmp_path):
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"temperature": -1}, "temperature"),
-        ({"store": True}, "store"),
+        ({"store": "always"}, "store"),
         ({"include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),

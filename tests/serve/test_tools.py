@@ -6,18 +6,24 @@ from itertools import pairwise
 from typing import Literal
 
 import jsonschema
+import llguidance
 import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from intact.engine.sampling import grammars
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
-from intact.serve.requests import Message, ToolCall, as_turns
-from intact.serve.tools import ToolCallStream
+from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
+from intact.serve.tools import ToolCallStream, call_grammar
+from intact.text.tool_calls import CallReader
+from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
+from intact.text.tool_calls.llama import LlamaJson
+from intact.text.tool_calls.mistral import Mistral
 from support.models import real_model
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny
@@ -79,7 +85,7 @@ TEXTS |= {
 @given(st.sampled_from(sorted(TEXTS)), st.lists(st.integers(0, 80)))
 def test_calls_are_read_however_a_text_is_cut(text, cuts):
     bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
-    reader, content, calls = ToolCallStream(Hermes()), "", []
+    reader, content, calls = ToolCallStream(CallReader(Hermes())), "", []
     for start, end in pairwise(bounds):
         piece, found = reader.push(text[start:end])
         content += piece
@@ -173,6 +179,83 @@ def test_at_most_one_call_where_calls_may_not_be_parallel(client):
         assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_calls_as_plain_json(client):
+    call = '{"name": "weather", "arguments": {"city": "Rome", "days": 2}}'
+    for text, content in ((f"Well.\n```json\n{call}\n```", "Well."), (f"[{call}, {call}] done", " done")):
+        asked = ASKED | {"tools": [WEATHER, TIME], "extra_body": {"intact": {"regex": re.escape(text)}}}
+        whole = client.chat.completions.create(**asked).choices[0]
+        assert (whole.finish_reason, whole.message.content) == ("tool_calls", content)
+        assert {json.loads(one.function.arguments)["days"] for one in whole.message.tool_calls} == {2}
+        chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+        assert "".join(choice.delta.content or "" for choice in chunks) == content
+        assert sum(len(choice.delta.tool_calls or []) for choice in chunks) == len(whole.message.tool_calls)
+        alone = client.chat.completions.create(**asked, parallel_tool_calls=False).choices[0]
+        assert len(alone.message.tool_calls) == 1
+        assert "done" not in (alone.message.content or "")
+        none = client.chat.completions.create(**(asked | {"tools": [TIME]})).choices[0]
+        assert (none.finish_reason, none.message.content, none.message.tool_calls) == ("stop", text, None)
+
+
+def test_a_template_without_tools_gets_a_prompt_that_lists_them(client):
+    shown = ASKED | {"model": "tiny", "tools": [WEATHER, TIME], "max_tokens": 300}
+    call = '<tool_call>{"name": "weather", "arguments": {"city": "Rome", "days": 2}}</tool_call>'
+    own = {"intact": {"regex": re.escape(call), "receipt": True}}
+    choice = client.chat.completions.create(**shown, extra_body=own).choices[0]
+    (called,) = choice.message.tool_calls
+    assert json.loads(called.function.arguments) == {"city": "Rome", "days": 2}
+    prompt = choice.receipt["request"]["prompt"]  # the tiny model's tokens are bytes: the receipt has the whole prompt
+    required = client.chat.completions.create(**shown, tool_choice="required", parallel_tool_calls=False).choices[0]
+    if required.finish_reason == "tool_calls":
+        assert required.message.tool_calls[0].function.name in ("weather", "time")
+    turn = {"role": "assistant", "content": None, "tool_calls": [called.model_dump()]}
+    result = {"role": "tool", "tool_call_id": called.id, "content": "sunny"}
+    more = shown | {"messages": [*ASKED["messages"], turn, result], "max_tokens": 3}
+    assert client.chat.completions.create(**more).usage.prompt_tokens > len(prompt)
+    assert client.chat.completions.create(**more, tool_choice="none").usage.prompt_tokens > 0
+
+
+def accepted(grammar, text):
+    """Whether a text is a sentence of a grammar."""
+    tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(grammars._Bytes()), n_vocab=257, eos_token=[256])
+    matcher = grammars.matcher(tokenizer, "grammar", grammar, grammars.LIMITS)
+    assert not matcher.is_error(), matcher.get_error()
+    tokens = list(text.encode())
+    return all(matcher.consume_token(token) for token in tokens) and matcher.is_accepting()
+
+
+@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
+def test_a_strict_function_is_constrained_as_soon_as_a_call_names_it(form):
+    request = ChatRequest.model_validate(ASKED | {"tools": [STRICT, TIME]})
+    grammar = call_grammar(request, None, form)
+    good = '"arguments": {"city": "Rome", "days": 2}}'
+    for around in ("", "```json\n", "Well. [", '{"type": "function", "function": '):
+        assert accepted(grammar, around + '{"name": "weather", ' + good)
+        assert accepted(
+            grammar, around + '{\n  "name" : "weather",\n  "parameters":\n  {"city": "Oslo",\n "days": 1} }; so'
+        )
+        assert not accepted(grammar, around + '{"name": "weather", "arguments": {"city": "Paris", "days": 2}}')
+        assert not accepted(grammar, around + '{"name": "weather", "arguments": "Rome"}')
+    for text in ("", "text", '{"name": "time", "arguments": {"x": 1}}', '{"name": "weather"}', '{"name": "Zoe"} [1]'):
+        assert accepted(grammar, text)
+    assert accepted(grammar, "<tool_call>x") is not isinstance(form, Hermes)
+
+
+@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
+@pytest.mark.parametrize("alone", [False, True])
+def test_required_calls_are_written_as_the_format_has_them(form, alone):
+    asked = {"tools": [WEATHER, TIME], "tool_choice": "required", "parallel_tool_calls": not alone}
+    request = ChatRequest.model_validate(ASKED | asked)
+    grammar = call_grammar(request, None, form)
+    before, after = form.frame("weather")
+    opens = form.opens if form.closes else ""
+    call = opens + before + '{"city": "Rome", "days": 2}' + after + form.closes
+    assert accepted(grammar, call)
+    assert accepted(grammar, f"{call}\n{call}") is (not alone or isinstance(form, Hermes))  # which has a stop string
+    assert not accepted(grammar, call.replace("Rome", "Paris"))
+    reader = ToolCallStream.of(request, form)
+    assert len(reader.push(f"{call}\n{call}")[1] + reader.flush()[1]) == (1 if alone else 2)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_strict_function_is_called_as_its_schema_says_by_a_model_that_may_choose(client, seed):
     opens = {"logit_bias": {str(OPENS): 100}}
@@ -242,7 +325,6 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"model": "tiny", "tools": [WEATHER]}, "tools"),
         ({"tools": [WEATHER, WEATHER]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         (
@@ -375,3 +457,23 @@ def test_a_real_model_calls_a_tool():
         )
         (call, *_) = answer.choices[0].message.tool_calls
         assert json.loads(call.function.arguments) == {"city": "Oslo", "days": 3}
+
+
+@pytest.mark.slow
+def test_a_real_model_calls_a_tool_of_its_own_accord():
+    with (
+        running({"qwen": real_model("qwen-coder-0.5b")}) as server,
+        openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client,
+    ):
+        for tools in ([WEATHER, TIME], [STRICT, TIME]):
+            answer = client.chat.completions.create(
+                model="qwen",
+                messages=[{"role": "user", "content": "What is the weather in Oslo for the next 3 days?"}],
+                temperature=0,
+                max_tokens=80,
+                tools=tools,
+            )
+            (call,) = answer.choices[0].message.tool_calls  # in a fenced block, whatever its template asks for
+            assert call.function.name == "weather"
+            assert json.loads(call.function.arguments) == {"city": "Oslo", "days": 3}
+            assert answer.choices[0].finish_reason == "tool_calls"

@@ -101,6 +101,9 @@ def command(
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.", **_LIMITS)
     ] = ServerSettings.request_seconds,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse other servers' fields, even harmless ones.", **_LIMITS)
+    ] = False,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -125,6 +128,7 @@ def command(
         waiting=waiting,
         max_tokens=max_tokens,
         request_seconds=seconds,
+        strict=strict,
         log="json" if json else "text",
     )
     check_installed("the server", *PACKAGES)

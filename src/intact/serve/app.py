@@ -26,7 +26,7 @@ from starlette.types import Scope
 import intact
 from intact.serve import apis, methods
 from intact.serve.errors import ApiError, ErrorFormat, invalid
-from intact.serve.forms import FormRoute
+from intact.serve.forms import WARNING, FormRoute
 from intact.serve.metrics import AccessMiddleware
 from intact.serve.middleware import SecurityMiddleware
 from intact.serve.replies import error_reply, reply
@@ -87,7 +87,7 @@ def create_app(service: Service) -> FastAPI:
             allow_origins=service.settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],  # clients send headers of their own
-            expose_headers=["retry-after"],
+            expose_headers=["retry-after", WARNING],
         )
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     return app

@@ -19,7 +19,7 @@ from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, wr
 from intact.serve.models import Served
 from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
 from intact.serve.service import Service, in_thread
-from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, single_call, template_tools
+from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
 from intact.text import Conversation, Tokenizer
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
@@ -200,7 +200,7 @@ async def open_chat(
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own, source)
         async with admitted(served, [job], "chat", "messages") as admission:
-            reader = None if form is None else partial(ToolCallStream, form, single_call(request))
+            reader = None if form is None else partial(ToolCallStream.of, request, form)
             yield Chat(served, job, admission, reader, bool(request.logprobs))
 
 
@@ -225,7 +225,7 @@ async def encode_prompt(served: Served, request: ChatRequest, most: int | None =
     """
     tokenizer = served.loaded.tokenizer
     conversation = _conversation(request, template_tools(request, call_format(request, tokenizer)))
-    return await in_thread(lambda: conversation.encode(tokenizer, most), "messages")
+    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), "messages")
 
 
 def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:

@@ -18,8 +18,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from intact.serve.errors import ApiError, invalid
+from intact.serve.settings import ServerSettings
 from intact.strict_json import is_too_deep
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ F = TypeVar("F", bound=BaseModel)
 
 VALUES = 1 << 18
 """The most values of a body, objects and lists included."""
+WARNING = "intact-warning"
+"""The header of an answer that names what of its request was ignored, or read as something else."""
 LONG = 1 << 16
 """Bytes from which a body is parsed in a thread."""
 _PARSER = ThreadPoolExecutor(1, "intact-bodies")
@@ -57,6 +61,11 @@ class Form(BaseModel):
     """A JSON object with known fields of strict types; null is the same as leaving a field out."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @classmethod
+    def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
+        """Return a body without fields of other servers, and what to warn of (`intact.serve.leniency`)."""
+        return value, []
 
     @model_validator(mode="before")
     @classmethod
@@ -128,9 +137,29 @@ class FormRoute(APIRoute):
         form = None if self.body_field is None else self.body_field.field_info.annotation
 
         async def answer(request: Request) -> Response:
-            return await handle(_FormRequest(form, request))
+            typed = _FormRequest(form, request)
+            response = await handle(typed)
+            return _WithWarning(response, "; ".join(typed.warnings)) if typed.warnings else response
 
         return answer
+
+
+class _WithWarning(Response):
+    """A response with a header that names what of the request was ignored, or read as something else."""
+
+    def __init__(self, response: Response, warning: str) -> None:
+        super().__init__()
+        self._response, self._header = response, (WARNING.encode(), warning.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+
+        async def send_with_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], self._header]}
+            await send(message)
+
+        await self._response(scope, receive, send_with_header)
 
 
 class _FormRequest(Request):
@@ -139,6 +168,8 @@ class _FormRequest(Request):
     def __init__(self, form: Any, request: Request) -> None:
         super().__init__(request.scope, request.receive)
         self._form_type: type[BaseModel] = form
+        self._settings: ServerSettings = request.app.state.service.settings
+        self.warnings: list[str] = []
 
     async def json(self) -> Any:
         body = await self.body()
@@ -147,4 +178,7 @@ class _FormRequest(Request):
         return await asyncio.get_running_loop().run_in_executor(_PARSER, self._parse, body)
 
     def _parse(self, body: bytes) -> BaseModel:
-        return validate(self._form_type, parse_json(body))
+        value = parse_json(body)
+        if not self._settings.strict and issubclass(self._form_type, Form):
+            value, self.warnings = self._form_type.adapted(value, self._settings.max_tokens)
+        return validate(self._form_type, value)

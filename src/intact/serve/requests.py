@@ -12,6 +12,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
+from intact.serve.leniency import LenientForm
 from intact.serve.settings import ServerSettings
 from intact.text.template import read_time
 
@@ -290,7 +291,7 @@ def check_limit(limit: int, settings: ServerSettings, field: str) -> int:
     return limit
 
 
-class TextRequest(BodySampling):
+class TextRequest(BodySampling, LenientForm):
     """The fields of all requests for text."""
 
     model: str
@@ -353,7 +354,7 @@ class TextRequest(BodySampling):
             raise as_api_error(error, list(DEFINITIONS)) from error
 
 
-class NoEffectFields(Form):
+class NoEffectFields(LenientForm):
     """Fields of OpenAI's chats and responses that are accepted and have no effect."""
 
     metadata: dict[str, Any] | None = None

@@ -49,6 +49,8 @@ class ServerSettings:
         How long a model may be unused before it is unloaded; without it models stay until others need their memory.
     state : Path, optional
         The folder of files and batches; without one these endpoints are absent.
+    strict : bool
+        If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
     log : {'text', 'json'}
         The format of the log, which never holds the text of requests.
     """
@@ -75,6 +77,7 @@ class ServerSettings:
     memory_bytes: int | None = None
     unload_seconds: float | None = None
     state: Path | None = None
+    strict: bool = False
     log: str = "text"
 
     def __post_init__(self) -> None:

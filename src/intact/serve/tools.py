@@ -1,19 +1,32 @@
 """Tools: given to the chat template, read from what a model writes, and imposed where they are required or strict.
 
-How a model writes calls depends on its chat template (`intact.text.tool_calls`).
+How a model writes calls depends on its chat template (`intact.text.tool_calls`); one that knows no tools gets a prompt
+that lists them (`intact.text.tool_prompt`).
 """
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
-from intact.serve.requests import ChatRequest, NamedTool
-from intact.text import Tokenizer
-from intact.text.tool_calls import CallReader, ParsedCall, ToolCallFormat, find_format
+from intact.serve.requests import ChatRequest, NamedTool, Tool
+from intact.text import Conversation, Tokenizer
+from intact.text.tool_calls import (
+    CallReader,
+    ParsedCall,
+    Signatures,
+    ToolCallFormat,
+    ToolSignature,
+    find_format,
+)
+from intact.text.tool_calls.bare_json import BareJson
+from intact.text.tool_calls.hermes import Hermes
+from intact.text.tool_prompt import with_tools
 
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -24,7 +37,7 @@ def template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[di
     Raises
     ------
     ApiError
-        400, if two tools have one name, the choice names none of them, or the model's template knows no tools.
+        400, if two tools have one name, the choice names none of them, or the model has no chat template.
     """
     tools, choice = request.tools or [], request.tool_choice
     names = [tool.function.name for tool in tools]
@@ -38,16 +51,29 @@ def template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[di
     if not tools or choice == "none":
         return None
     if form is None:
-        raise ApiError(400, "the chat template of this model knows no tools", "tools", "unsupported")
+        raise ApiError(400, "this model has no chat template, so no tools", "tools", "unsupported")
     return [tool.model_dump(exclude_none=True) for tool in tools]
 
 
 def call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat | None:
-    """Return the format in which calls are read from the answer; None if none are, or the model knows no tools."""
+    """Return the format in which calls are read from the answer; None if none are, or the model has no template."""
     template = tokenizer.chat_template
     if not request.tools or request.tool_choice == "none" or template is None:
         return None
-    return find_format(template.sources[-1])
+    if not template.knows_tools:
+        return Hermes()  # as `intact.text.tool_prompt` asks for them
+    return find_format(template.sources[-1]) or BareJson()
+
+
+def prompted(conversation: Conversation, request: ChatRequest, tokenizer: Tokenizer) -> Conversation:
+    """Return the conversation that is rendered; where the template knows no tools, its messages list them."""
+    template = tokenizer.chat_template
+    if not request.tools or template is None or template.knows_tools:
+        return conversation
+    variables = dict(conversation.variables)
+    tools = variables.pop("tools", None)
+    takes_system = tools is not None and template.takes_system
+    return replace(conversation, messages=with_tools(conversation.messages, tools, takes_system), variables=variables)
 
 
 def single_call(request: ChatRequest) -> bool:
@@ -57,15 +83,25 @@ def single_call(request: ChatRequest) -> bool:
 
 def call_stops(request: ChatRequest, form: ToolCallFormat | None) -> tuple[str, ...]:
     """Return the stop strings beside the request's: the first closing mark, where a second call may not follow."""
-    return (form.closes,) if form is not None and single_call(request) else ()
+    return (form.closes,) if form is not None and form.closes and single_call(request) else ()
+
+
+def signatures(request: ChatRequest) -> Signatures:
+    """Return the request's tools as a reader of calls knows them."""
+    return Signatures(map(_signature, request.tools or ()))
+
+
+def _signature(tool: Tool) -> ToolSignature:
+    function = tool.function
+    return ToolSignature.of(function.name, function.parameters, bool(function.strict))
 
 
 def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: ToolCallFormat | None) -> str | None:
     """Return a grammar of the text, in Lark's notation, where calls are required or strict, or stand beside a schema.
 
     A model that may choose writes text as it likes, or JSON of the schema where there is one; once it writes an opening
-    mark, a call follows. Arguments fit the parameters of their function where a call is required, or the function is
-    strict.
+    mark, a call follows, and once it names a strict function in plain JSON, that function's arguments follow. Arguments
+    fit the parameters of their function where a call is required, or the function is strict.
     """
     choice, tools = request.tool_choice, request.tools or []
     if form is None:
@@ -75,7 +111,19 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
     elif not required and schema is None and not any(tool.function.strict for tool in tools):
         return None
-    opens = json.dumps(form.opens)
+    if not required and schema is None:
+        return _text_with_calls(tools, form)
+    lines = _call_rules(tools, form, required)
+    if required:
+        lines.append(f"start: {_calls(form, single_call(request))}")
+    else:
+        lines += [f"start: {_calls(form, single_call(request))} | said"]
+        lines.append(f"said: %json {_json(schema or {}, {'whitespace_pattern': SPACE})}")
+    return "\n".join(lines) + "\n"
+
+
+def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> list[str]:
+    """Return the rules of a call of any of the tools, behind the opening mark."""
     lines = [f"call: {' | '.join(f'call_{i}' for i in range(len(tools)))}"]
     for i, tool in enumerate(tools):
         before, after = form.frame(tool.function.name)
@@ -84,13 +132,31 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
             f"call_{i}: {json.dumps(before)} taken_{i} {json.dumps(after + form.closes)}",
             f"taken_{i}: %json {_json(parameters or {'type': 'object'}, _SPACING)}",
         ]
-    calls = f"{opens} call ({json.dumps(chr(10) + form.opens)} call)*"
-    if required:
-        lines.append(f"start: {calls}")
-    elif schema is None:
-        lines += ["start: (opened call)* rest", f"opened[lazy]: TEXT {opens}", "rest: TEXT", "TEXT: /(?s:.*)/"]
-    else:
-        lines += [f"start: {calls} | said", f"said: %json {_json(schema, {'whitespace_pattern': SPACE})}"]
+    return lines
+
+
+def _calls(form: ToolCallFormat, alone: bool) -> str:
+    """Return one or several calls; where a stop string ends the text after the first, the grammar need not."""
+    if form.closes:
+        return f"{json.dumps(form.opens)} call ({json.dumps(chr(10) + form.opens)} call)*"
+    return "call" if alone else f"call ({json.dumps(chr(10))} call)*"
+
+
+def _text_with_calls(tools: Sequence[Tool], form: ToolCallFormat) -> str:
+    """Return a grammar of any text in which what follows the beginning of a call is constrained."""
+    lines, parts = ["rest: TEXT", "TEXT: /(?s:.*)/"], []
+    if form.closes:
+        lines += [*_call_rules(tools, form, False), f"opened[lazy]: TEXT {json.dumps(form.opens)}"]
+        parts.append("opened call")
+    for i, tool in enumerate(tools):
+        if tool.function.strict:
+            parameters = tool.function.parameters or {"type": "object"}
+            lines += [
+                f"begun_{i}[lazy]: TEXT /{_signature(tool).begins}/",
+                f"plain_{i}: %json {_json(parameters, {'whitespace_pattern': SPACE})}",
+            ]
+            parts.append(f"begun_{i} GAP? plain_{i}")
+    lines += ["GAP: /[ \\t\\r\\n]{1,40}/", f"start: ({' | '.join(parts)})* rest"]
     return "\n".join(lines) + "\n"
 
 
@@ -101,8 +167,15 @@ def _json(schema: dict[str, Any], spacing: dict[str, Any]) -> str:
 class ToolCallStream:
     """Calls out of a text that arrives in pieces, as the API writes them: numbered, each with an id of its own."""
 
-    def __init__(self, form: ToolCallFormat, alone: bool = False) -> None:
-        self._reader, self._count = CallReader(form, alone), 0
+    def __init__(self, reader: CallReader, alone: bool = False) -> None:
+        self._reader, self._alone, self._count = reader, alone, 0
+
+    @classmethod
+    def of(cls, request: ChatRequest, form: ToolCallFormat) -> ToolCallStream:
+        """Return a stream of the calls that a request allows."""
+        plain = request.response_format is None or request.response_format.type == "text"
+        alone = single_call(request)
+        return cls(CallReader(form, alone, signatures(request), plain), alone)
 
     def push(self, text: str) -> tuple[str, list[dict[str, Any]]]:
         """Take more text; return what of it is content for certain, and the calls that are complete."""
@@ -115,8 +188,8 @@ class ToolCallStream:
         return content, self._numbered(calls)
 
     def finish(self, finish: str) -> str:
-        """Return why the text ended, in OpenAI's words: for calls, unless it was cut off."""
-        return "tool_calls" if self._count and finish == "stop" else finish
+        """Return why the text ended, in OpenAI's words: for calls, unless it was cut off before their end."""
+        return "tool_calls" if self._count and (finish == "stop" or self._alone) else finish
 
     def _numbered(self, calls: list[ParsedCall]) -> list[dict[str, Any]]:
         first, self._count = self._count, self._count + len(calls)

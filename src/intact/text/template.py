@@ -95,6 +95,21 @@ class ChatTemplate:
         """True if the template may write the date or time."""
         return any("strftime_now" in text for text in self.sources)
 
+    @property
+    def knows_tools(self) -> bool:
+        """True if the template may show `tools` to the model."""
+        return "tools" in self.sources[-1]
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """True if the template writes a system message, false if it refuses it or leaves it out."""
+        mark = "system message"
+        turns = [{"role": "system", "content": mark}, {"role": "user", "content": "Hello"}]
+        try:
+            return mark in self.render(turns, now=DEFAULT_NOW)
+        except ParameterError:
+            return False
+
     def render(
         self,
         messages: Sequence[Message],

@@ -1,0 +1,166 @@
+"""Fields of other servers that requests may have: harmless ones, and other spellings of what this server does.
+
+They are rewritten before a request is validated; `intact serve --strict` refuses them instead. What was passed over, or
+read as something else, is named in the header `intact-warning` of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from intact.engine.sampling.grammars import SPACE
+from intact.serve.errors import ApiError
+from intact.serve.forms import Form
+
+IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
+    "store": (True,),
+    "verbosity": ("low", "high"),
+    "reasoning_effort": None,
+    "reasoning": None,
+    "keep_alive": None,
+    "cache_prompt": None,
+    "id_slot": None,
+    "request_id": None,
+    "guided_decoding_backend": None,
+    "best_of": (1,),
+    "n_probs": (0,),
+    "tfs_z": (1,),
+    "mirostat": (0,),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "early_stopping": (False,),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
+    "add_generation_prompt": (True,),
+}
+"""Fields that have no effect here, with the values that are passed over (None: any)."""
+RENAMED: Final = {"repeat_penalty": "repetition_penalty"}
+"""Fields by the name that they have here."""
+OFF: Final = {"max_tokens": None, "max_completion_tokens": None, "max_output_tokens": None, "top_k": 0}
+"""Fields of which -1 is no limit, and the value that says so here (None: the field is absent)."""
+_STREAM_OPTIONS = ("include_usage", "include_obfuscation")
+_ALWAYS = ("store", "verbosity")
+"""Fields that are known, with other values."""
+CONSTRAINTS: Final = ("json", "regex", "choice", "grammar")
+"""Constraints of vLLM: members of `structured_outputs`, or fields with the prefix `guided_`."""
+
+
+class LenientForm(Form):
+    """A request that may have fields of other servers."""
+
+    @classmethod
+    def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
+        """Return a body without fields of other servers, and what to warn of.
+
+        Parameters
+        ----------
+        most_tokens : int
+            The limit of a completion that is to have none.
+
+        Raises
+        ------
+        ApiError
+            400, naming a constraint that cannot be.
+        """
+        if not isinstance(value, dict):
+            return value, []
+        body, warnings = dict(value), list[str]()
+        for name, harmless in IGNORED.items():
+            is_known = name in cls.model_fields and name not in _ALWAYS
+            if body.get(name) is None or is_known:
+                continue
+            if harmless is None or any(body[name] == one and _same_kind(body[name], one) for one in harmless):
+                del body[name]
+                warnings.append(f"{name} is ignored")
+        for name, own in RENAMED.items():
+            if body.get(name) is not None and own in cls.model_fields and body.get(own) is None:
+                body[own] = body.pop(name)
+                warnings.append(f"{name} is read as {own}")
+        for name, off in OFF.items():
+            if body.get(name) == -1 and name in cls.model_fields:
+                body[name] = most_tokens if off is None and "prompt" in cls.model_fields else off
+                warnings.append(f"{name} -1 is read as no limit")
+        _drop_empty_stops(body, warnings)
+        options = body.get("stream_options")
+        if isinstance(options, dict) and (unknown := options.keys() - set(_STREAM_OPTIONS)):
+            body["stream_options"] = {name: item for name, item in options.items() if name not in unknown}
+            warnings.append("unknown members of stream_options are ignored")
+        if "intact" in cls.model_fields and ("prompt" in cls.model_fields or "response_format" in cls.model_fields):
+            _read_constraint(body, "response_format" in cls.model_fields)
+        return body, warnings
+
+
+def _same_kind(value: Any, other: Any) -> bool:
+    return isinstance(value, bool) == isinstance(other, bool)
+
+
+def _drop_empty_stops(body: dict[str, Any], warnings: list[str]) -> None:
+    stop = body.get("stop")
+    if stop == "":
+        body["stop"] = None
+    elif isinstance(stop, list) and "" in stop:
+        body["stop"] = [one for one in stop if one != ""]
+    else:
+        return
+    warnings.append("an empty stop is ignored")
+
+
+def _read_constraint(body: dict[str, Any], is_chat: bool) -> None:
+    """Write a constraint of vLLM as this server's, in place.
+
+    Raises
+    ------
+    ApiError
+        400, if there are several, or one is not of its type.
+    """
+    found = {f"guided_{kind}": (kind, body.pop(f"guided_{kind}", None)) for kind in CONSTRAINTS}
+    members = body.pop("structured_outputs", None)
+    if members is not None and not isinstance(members, dict):
+        raise ApiError(400, "structured_outputs must be an object", "structured_outputs")
+    for name, item in (members or {}).items():
+        where = f"structured_outputs.{name}"
+        if item is not None and item is not False and name not in CONSTRAINTS:
+            known = ", ".join(CONSTRAINTS)
+            raise ApiError(400, f"{where:.80} is not supported; expected one of {known}", where, "unknown_field")
+        found[where] = (name, item)
+    given = [(where, kind, item) for where, (kind, item) in found.items() if item is not None and item is not False]
+    if not given:
+        return
+    (where, kind, item), *others = given
+    own, format_ = body.get("intact") or {}, body.get("response_format")
+    is_free = not isinstance(format_, dict) or format_.get("type") == "text"
+    if others or not is_free or (isinstance(own, dict) and (own.get("regex") or own.get("grammar"))):
+        raise ApiError(400, f"{where} cannot be combined with another constraint", where, "unsupported")
+    if kind == "json" and is_chat:
+        schema = {"name": "guided", "schema": _schema(item, where)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif isinstance(own, dict):
+        body["intact"] = own | _own_constraint(kind, item, where)
+
+
+def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
+    """Return a constraint as fields of `intact`."""
+    if kind == "json":
+        schema = _schema(item, where) | {"x-guidance": {"whitespace_pattern": SPACE}}
+        return {"grammar": f"start: %json {json.dumps(schema)}\n"}
+    if kind == "choice":
+        if not (isinstance(item, list) and item and all(isinstance(one, str) and one for one in item)):
+            raise ApiError(400, f"{where} must be a list of texts", where)
+        return {"grammar": "start: " + " | ".join(json.dumps(one, ensure_ascii=False) for one in item) + "\n"}
+    if not isinstance(item, str):
+        raise ApiError(400, f"{where} must be a text", where)
+    return {kind: item}
+
+
+def _schema(item: Any, where: str) -> dict[str, Any]:
+    """Return a JSON schema that is an object, or an object spelt as a text."""
+    try:
+        schema = json.loads(item) if isinstance(item, str) else item
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise ApiError(400, f"{where} must be a JSON schema", where)
+    return schema

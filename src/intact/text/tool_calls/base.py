@@ -1,0 +1,134 @@
+"""The interface of tool-call formats, and the JSON of calls that they share."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+from intact.strict_json import is_too_deep
+
+SEPARATORS = re.compile(r"[ \t\r\n]*[,;]?[ \t\r\n]*")
+"""Text between two calls that follow each other."""
+
+
+class ParsedCall(NamedTuple):
+    """A call of a tool: the tool's name, and its arguments as a JSON object."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallFormat(ABC):
+    """The format in which a family of models writes calls: text between two marks.
+
+    A subclass with a `name` is a format; it is found by its file (`FORMATS`).
+    """
+
+    name: ClassVar[str]
+    opens: ClassVar[str]
+    """The mark before a call, or before a list of calls."""
+    closes: ClassVar[str]
+    """The mark behind it; empty if a call ends with its JSON. Then the opening mark may be missing too: the tokenizers
+    of such models have it as a control token, which is not seen in the text."""
+
+    def fits(self, template: str) -> bool:
+        """Return whether the text of a chat template shows tools to the model in this format."""
+        return "tools" in template and self.opens in template
+
+    @abstractmethod
+    def parse(self, text: str) -> list[ParsedCall]:
+        """Return the calls in a text that stood between the marks; none if it is something else."""
+
+    @abstractmethod
+    def frame(self, name: str) -> tuple[str, str]:
+        """Return the text between the opening mark and a tool's arguments, and that between these and the closing mark.
+
+        Where calls are imposed, a model writes exactly this around arguments of the tool's JSON schema.
+        """
+
+
+def read_json(text: str) -> Any:
+    """Read JSON that a model wrote; line breaks may stand in strings, as models write code so.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or nested deeper than is read anywhere (`intact.strict_json.MOST_DEPTH`).
+    """
+    try:
+        value = json.loads(text, strict=False)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if is_too_deep(value, text):
+        raise ValueError("nested too deep")
+    return value
+
+
+def read_calls(text: str) -> list[ParsedCall]:
+    """Return the calls of a text of JSON: objects, or lists of them, one after the other.
+
+    The name is in `name`, or in `function`, which may also hold the whole call; the arguments are in `arguments` or
+    `parameters`: an object, an object spelt as a string, or nothing. If anything else is there, there are no calls.
+    """
+    try:
+        values = _values(text)
+    except ValueError:
+        return []
+    found = []
+    for value in values:
+        for one in value if isinstance(value, list) else [value]:
+            if (call := _call(one)) is None:
+                return []
+            found.append(call)
+    return found
+
+
+def _values(text: str) -> list[Any]:
+    try:
+        return [read_json(text)]
+    except ValueError:
+        pass
+    decoder, values, at = json.JSONDecoder(strict=False), [], SEPARATORS.match(text).end()  # type: ignore[union-attr]
+    while at < len(text):
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+        if is_too_deep(value, text[at:end]):
+            raise ValueError("nested too deep")
+        values.append(value)
+        at = SEPARATORS.match(text, end).end()  # type: ignore[union-attr]
+    return values
+
+
+def _call(value: Any) -> ParsedCall | None:
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
+    if not isinstance(value, dict):
+        return None
+    name = value.get("name", value.get("function"))
+    arguments = _arguments(value.get("arguments", value.get("parameters")))
+    return ParsedCall(name, arguments) if isinstance(name, str) and arguments is not None else None
+
+
+def _arguments(given: Any) -> str | None:
+    """Return arguments as JSON: an object, which may be spelt as a string, or nothing; None for anything else."""
+    try:
+        value = read_json(given or "{}") if isinstance(given, str) else {} if given is None else given
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    if given and isinstance(given, str) and _is_strict(given):
+        return given
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_strict(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

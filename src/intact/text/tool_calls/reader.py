@@ -1,0 +1,126 @@
+"""Reading of calls from a text that arrives in pieces."""
+
+from __future__ import annotations
+
+from intact.text.tool_calls.base import ParsedCall, ToolCallFormat
+from intact.text.tool_calls.plain import PlainCalls, Region
+from intact.text.tool_calls.signatures import Signatures
+
+
+class CallReader:
+    """Read calls from a text that arrives in pieces; the result does not depend on how it was cut.
+
+    A text between the marks that is no call stays text. White space around calls is dropped. A whole call counts even
+    if the text ends before its closing mark.
+
+    Parameters
+    ----------
+    form : ToolCallFormat
+        The format of the calls.
+    alone : bool
+        If true, only the first call counts, and the text ends with it.
+    tools : Signatures, optional
+        The tools that there are. With them only a call of one of them counts, with names of arguments that it takes;
+        and so does a call as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.plain`).
+    plain : bool
+        If false, calls count between the format's marks alone, where it has marks.
+    """
+
+    def __init__(
+        self, form: ToolCallFormat, alone: bool = False, tools: Signatures | None = None, plain: bool = True
+    ) -> None:
+        self._form, self._alone, self._tools = form, alone, tools
+        self._marked = bool(form.closes)
+        self._plain: PlainCalls | None = None
+        if tools is not None and (plain or not self._marked):
+            self._plain = PlainCalls(tools, "" if self._marked else form.opens)
+        self._held, self._offset = "", 0  # text that is not decided, and where it begins
+        self._fresh = False  # nothing was content since the last call
+        self.calls = 0
+
+    def push(self, text: str) -> tuple[str, list[ParsedCall]]:
+        """Take more text; return what of it is content for certain, and the calls that are complete."""
+        self._held += text
+        return self._read(False)
+
+    def flush(self) -> tuple[str, list[ParsedCall]]:
+        """Return the same of what was held back, once nothing more will come; after calls not the part of a mark."""
+        content, calls = self._read(True)
+        rest = self._cut(len(self._held))
+        left = rest.strip()
+        is_part = not left or (self._marked and self._form.opens.startswith(left) and left != self._form.opens)
+        return content + ("" if self.calls and is_part else rest), calls
+
+    def _read(self, ended: bool) -> tuple[str, list[ParsedCall]]:
+        """Return content and calls as far as they are certain; the rest stays held."""
+        content, calls = "", list[ParsedCall]()
+        while not (self._alone and self.calls):
+            region = self._next_region(ended)
+            if region is None or region.end is None:
+                more = self._cut(self._certain(len(self._held) if region is None else region.start))
+                return content + more, calls
+            if not region.calls:
+                content += self._cut(region.end)
+                continue
+            content += self._before_call(region.start)
+            self._skip(region.end - region.start)
+            found = region.calls[:1] if self._alone else region.calls
+            self.calls += len(found)
+            self._fresh, calls = True, calls + found
+        self._held = ""
+        return content, calls
+
+    def _next_region(self, ended: bool) -> Region | None:
+        marked = self._next_marked(ended)
+        limit = None if marked is None else marked.start
+        plain = None if self._plain is None else self._plain.find(self._held, self._offset, limit, ended)
+        return marked if plain is None else plain
+
+    def _next_marked(self, ended: bool) -> Region | None:
+        """Return the first part of the text between the format's marks."""
+        opens, closes = self._form.opens, self._form.closes
+        start = self._held.find(opens) if self._marked else -1
+        if start < 0:
+            return None
+        end = self._held.find(closes, start)
+        if end < 0 and not ended:
+            return Region(start, None, [])
+        calls = self._form.parse(self._held[start + len(opens) : None if end < 0 else end])
+        if self._tools is not None and not all(map(self._tools.fits, calls)):
+            calls = []
+        if end < 0:
+            return Region(start, len(self._held), calls) if calls else None
+        return Region(start, end + len(closes), calls)
+
+    def _certain(self, until: int) -> int:
+        """Return how much of the held text is content: not white space, or part of what begins a call, at its end."""
+        text = self._held[:until]
+        if until == len(self._held):
+            text = text[: len(text) - max(map(self._part, self._literals()), default=0)]
+        text = text.rstrip()
+        return 0 if self._plain is not None and self._fresh and text.strip() in ("", ",", ";") else len(text)
+
+    def _literals(self) -> tuple[str, ...]:
+        plain = () if self._plain is None else self._plain.literals
+        return (self._form.opens, *plain) if self._marked else plain
+
+    def _part(self, literal: str) -> int:
+        """Return how much of a text the held one ends with."""
+        held = self._held
+        return next((n for n in range(min(len(literal) - 1, len(held)), 0, -1) if literal.startswith(held[-n:])), 0)
+
+    def _before_call(self, length: int) -> str:
+        """Cut the text before a call off; space is dropped, and what separates it from the call before."""
+        separates = self._plain is not None and self._fresh and self._held[:length].strip() in (",", ";")
+        text = self._cut(length).rstrip()
+        return "" if separates else text
+
+    def _cut(self, length: int) -> str:
+        """Take content from the beginning of the held text."""
+        text = self._held[:length]
+        self._skip(length)
+        self._fresh = self._fresh and not text
+        return text
+
+    def _skip(self, length: int) -> None:
+        self._held, self._offset = self._held[length:], self._offset + length

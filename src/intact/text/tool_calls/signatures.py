@@ -1,0 +1,77 @@
+"""The tools of a request, by which a reader decides what is a call."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from intact.text.tool_calls.base import ParsedCall
+
+
+@dataclass(frozen=True)
+class ToolSignature:
+    """A tool's name and the names of its arguments.
+
+    Attributes
+    ----------
+    required : set of str
+        Arguments that a call must have.
+    allowed : set of str or None
+        Arguments that it may have; None if it may have others than the schema lists.
+    strict : bool
+        If true, the tool's arguments fit its schema exactly: a model is constrained to it once it has written `begins`.
+    """
+
+    name: str
+    required: frozenset[str] = frozenset()
+    allowed: frozenset[str] | None = None
+    strict: bool = False
+
+    @classmethod
+    def of(cls, name: str, parameters: Mapping[str, Any] | None, strict: bool = False) -> ToolSignature:
+        """Read a signature from the JSON schema of a tool's parameters; what cannot be decided is allowed."""
+        schema = parameters or {}
+        required, properties = schema.get("required"), schema.get("properties")
+        names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
+        closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+        allowed = frozenset(properties) if closed and isinstance(properties, dict) else frozenset() if closed else None
+        return cls(name, frozenset(names), allowed, strict)
+
+    @cached_property
+    def begins(self) -> str:
+        """A regular expression of a call as plain JSON from its name to its arguments: `"name": "f", "arguments":`.
+
+        It is Python's notation and Rust's, so that a grammar may hold it.
+        """
+        space = r"[ \t\r\n]*"
+        name = re.escape(json.dumps(self.name))
+        return f'"name"{space}:{space}{name}{space},{space}"(?:arguments|parameters)"{space}:'
+
+    def takes(self, names: Iterable[str]) -> bool:
+        """Return whether a call may have exactly these arguments."""
+        given = set(names)
+        return self.required <= given and (self.allowed is None or given <= self.allowed)
+
+
+class Signatures:
+    """The tools of a request by their names."""
+
+    def __init__(self, tools: Iterable[ToolSignature]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether a tool has this name."""
+        return name in self._tools
+
+    def fits(self, call: ParsedCall) -> bool:
+        """Return whether a call is one of a tool of the request, with arguments of that tool's names."""
+        tool = self._tools.get(call.name)
+        return tool is not None and tool.takes(json.loads(call.arguments, strict=False))
+
+    def is_strict(self, name: str) -> bool:
+        """Return whether a tool of this name is strict."""
+        return name in self._tools and self._tools[name].strict

@@ -1,0 +1,233 @@
+"""Calls of tools in what models write: which texts are calls, whatever the pieces that a text arrives in."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
+from intact.text.tool_calls.bare_json import BareJson
+from intact.text.tool_calls.hermes import Hermes
+from intact.text.tool_calls.llama import LlamaJson
+from intact.text.tool_calls.mistral import Mistral
+
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}, "days": {}}, "required": ["city"]}
+CLOSED = {"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": False}
+TOOLS = Signatures(
+    [
+        ToolSignature.of("weather", WEATHER),
+        ToolSignature.of("add", CLOSED),
+        ToolSignature.of("time", None),
+        ToolSignature.of("exact", {"type": "object", "properties": {"n": {}}, "required": ["n"]}, strict=True),
+    ]
+)
+FORMS = {"hermes": Hermes, "bare": BareJson, "llama": LlamaJson, "mistral": Mistral}
+OSLO = '{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}'
+ROME = '{\n  "name": "weather",\n  "arguments": {\n    "city": "Rome"\n  }\n}'
+TO_OSLO, TO_ROME = ("weather", {"city": "Oslo", "days": 3}), ("weather", {"city": "Rome"})
+ADD = '{"name": "add", "parameters": {"a": 17, "b": 2.5e1}}'
+TO_ADD = ("add", {"a": 17, "b": 25.0})
+
+CALLS = {
+    OSLO: ("", [TO_OSLO]),
+    f"Let me see.\n\n{ROME}": ("Let me see.", [TO_ROME]),
+    f"{OSLO}\n\nIt rains.": ("\n\nIt rains.", [TO_OSLO]),
+    f"One {OSLO} two {ADD} three": ("One two three", [TO_OSLO, TO_ADD]),
+    f"```json\n{ROME}\n```": ("", [TO_ROME]),
+    f"So:\n```JSON \r\n{ROME}\r\n```\nDone.": ("So:\nDone.", [TO_ROME]),
+    f"```\n{OSLO}\n{ADD}\n```": ("", [TO_OSLO, TO_ADD]),
+    f"```json\n{OSLO}\n```\n\n```json\n{ROME}\n```": ("", [TO_OSLO, TO_ROME]),
+    f"```tool_call\n[{OSLO}, {ROME}]\n```": ("", [TO_OSLO, TO_ROME]),
+    f"[{OSLO}, {ADD}]": ("", [TO_OSLO, TO_ADD]),
+    f"{OSLO}; {ADD}": ("", [TO_OSLO, TO_ADD]),
+    f"{OSLO},\n{ADD};": (";", [TO_OSLO, TO_ADD]),
+    f"<tools>\n{OSLO}\n</tools>": ("", [TO_OSLO]),
+    f"<tools>\n{OSLO}\n{ADD} and so": (" and so", [TO_OSLO, TO_ADD]),
+    f"<tool_call>\n{OSLO}\n</tool_call>": ("", [TO_OSLO]),
+    f"<tool_call>\n{OSLO}\n{ADD}\n</tool_call>": ("", [TO_OSLO, TO_ADD]),
+    f"<tool_call>\n{OSLO}\n": ("", [TO_OSLO]),
+    f"```json\n{OSLO}\n": ("", [TO_OSLO]),
+    '{"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}': ("", [TO_ROME]),
+    '{"function": "weather", "arguments": {"city": "Rome"}}': ("", [TO_ROME]),
+    '{"arguments": {"city": "Rome"}, "name": "weather", "id": "123456789"}': ("", [TO_ROME]),
+    r'{"name": "weather", "arguments": "{\"city\": \"Rome\"}"}': ("", [TO_ROME]),
+    '{"name": "time", "arguments": null}': ("", [("time", {})]),
+    '{"name": "time", "arguments": {"any": [1, -2, true, {"x": []}, "}"]}}': (
+        "",
+        [("time", {"any": [1, -2, True, {"x": []}, "}"]})],
+    ),
+    '{"name": "time", "arguments": {"code": "a\nb"}}': ("", [("time", {"code": "a\nb"})]),
+    '{"name": "weather", "arguments": {"city": "<tool_call> ``` {"}}': (
+        "",
+        [("weather", {"city": "<tool_call> ``` {"})],
+    ),
+    '{"name": "exact", "arguments": {"n": 1}}': ("", [("exact", {"n": 1})]),
+    '```json\n[{"id": 1, "name" : "exact" ,\n "parameters":\n{"n": 1}}]\n```': ("", [("exact", {"n": 1})]),
+    '{ int x; } {"name": "time", "arguments": {}}': ("{ int x; }", [("time", {})]),
+    f"<think>{ADD}</think>\n{OSLO}": (f"<think>{ADD}</think>", [TO_OSLO]),
+    "`" + OSLO + "`": ("``", [TO_OSLO]),
+}
+TEXTS = (
+    "",
+    "Plain { text } [1] with `code` and <tags> \n",
+    f"<think>Perhaps {OSLO} ``` or\n</think>\nNo.",
+    f"<think>{OSLO}",
+    "```python\nadd = " + ADD + "\n```",
+    "```json\n" + OSLO + " # three days\n```\n",
+    '```json\n{"main": 1}\n```\n',
+    "```json\n" + OSLO + '\n{"main": 1}\n```',
+    '{"name": "rain", "arguments": {}}',
+    '{"name": "weather"}',
+    '{"name": "weather", "arguments": {"days": 3}}',
+    '{"name": "weather", "arguments": ["Rome"]}',
+    '{"name": "weather", "arguments": "Rome"}',
+    '{"name": "weather", "arguments": {"city": "Rome"}, "result": 5}',
+    '{"name": "weather", "arguments": {"city": "Rome"}, "arguments": {}}',
+    '{"name": "weather", "arguments": {"city": "Rome"}',
+    '{"name": "weather", "description": "Of a city.", "parameters": {"type": "object"}}',
+    '{"name": "add", "arguments": {"a": 1, "c": 2}}',
+    '{"name": "add", "arguments": {"a": 01}}',
+    '{"name": "add", "arguments": {"a": 1,}}',
+    '{"name": "add", "arguments": {"a": nul}}',
+    '[{"name": "time", "arguments": {}}, {"name": "rain", "arguments": {}}]',
+    '[{"name": "time", "arguments": {}},]x',
+    "[]",
+    "[[",
+    '{"arguments": {"n": 1}, "name": "exact"}',
+    '{"name": "exact", "id": "1", "arguments": {"n": 1}}',
+    r'{"name": "exact", "arguments": "{\"n\": 1}"}',
+    '{"name": "exact", "arguments": null}',
+    '{"function": "exact", "arguments": {"n": 1}}',
+    '<tool_call>\n{"name": "rain", "arguments": {}}\n</tool_call>',
+    '<tool_call>\n{"name": "weather", "arguments": {"days": 3}}\n</tool_call>',
+    "<tool_call>",
+    "<tools>\nnone\n</tools>",
+    "```",
+    "``` {",
+    "a ```json",
+    '{"name": "time", "arguments": ' + '{"a": ' * 200 + "1" + "}" * 201,
+)
+EXPECTED = CALLS | {text: (text, []) for text in TEXTS}
+# a list of which one member is no call still holds a call for those who read on
+EXPECTED['[{"name": "time", "arguments": {}}, {"name": "rain", "arguments": {}}]'] = (
+    '[, {"name": "rain", "arguments": {}}]',
+    [("time", {})],
+)
+EXPECTED['[{"name": "time", "arguments": {}},]x'] = ("[,]x", [("time", {})])
+
+
+def read(reader, text, cuts):
+    bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
+    content, calls = "", []
+    for start, end in pairwise(bounds):
+        piece, found = reader.push(text[start:end])
+        content, calls = content + piece, calls + found
+    rest, found = reader.flush()
+    return content + rest, [(call.name, json.loads(call.arguments)) for call in calls + found]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", EXPECTED)
+def test_what_is_a_call_and_what_is_text(form, text):
+    assert read(CallReader(FORMS[form](), tools=TOOLS), text, []) == EXPECTED[text]
+    assert read(CallReader(FORMS[form](), tools=TOOLS), text, range(len(text))) == EXPECTED[text]
+
+
+PARTS = [
+    "{",
+    "[",
+    "]",
+    "}",
+    '"',
+    "```",
+    "`",
+    "json\n",
+    "\n",
+    " ",
+    "<tool_call>",
+    "</tool_call>",
+    "<tools>",
+    "</tools>",
+    "<think>",
+    "</think>",
+]
+PARTS += [OSLO, ADD, '"name"', ":", ",", ";", "so", "[TOOL_CALLS]", "<|python_tag|>", '{"name": "weather", ', "\\"]
+
+
+@given(
+    st.sampled_from(sorted(FORMS)),
+    st.one_of(st.sampled_from(sorted(EXPECTED)), st.lists(st.sampled_from(PARTS), max_size=12).map("".join)),
+    st.lists(st.integers(0, 200)),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_result_does_not_depend_on_how_a_text_is_cut(form, text, cuts, alone, plain):
+    def made():
+        return CallReader(FORMS[form](), alone, TOOLS, plain)
+
+    assert read(made(), text, cuts) == read(made(), text, []) == read(made(), text, range(len(text)))
+
+
+@given(st.text(alphabet='{}[]":,`\n a<tolcj>sn', max_size=60), st.sampled_from(sorted(FORMS)))
+def test_text_without_calls_stays_as_it_is(text, form):
+    assert read(CallReader(FORMS[form](), tools=TOOLS), text, range(len(text))) == (text, [])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", [text for text, (_, calls) in CALLS.items() if len(calls) > 1])
+def test_the_text_ends_with_its_first_call_where_calls_may_not_be_parallel(form, text):
+    content, calls = CALLS[text]
+    found, first = read(CallReader(FORMS[form](), True, TOOLS), text + " and more", range(200))
+    assert first == calls[:1]
+    assert content.startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [("mistral", f"[TOOL_CALLS] [{OSLO}]"), ("llama", f"<|python_tag|>{OSLO}"), ("llama", ADD)]
+)
+def test_marks_that_are_seen_are_no_text(form, text):
+    content, calls = read(CallReader(FORMS[form](), tools=TOOLS), f"Well.\n{text}", range(200))
+    assert (content, len(calls)) == ("Well.", 1)
+    nothing = text.replace("weather", "rain").replace("add", "rain")
+    assert read(CallReader(FORMS[form](), tools=TOOLS), nothing, range(200)) == (nothing, [])
+
+
+def test_without_plain_json_calls_stand_between_marks_alone():
+    text = f"{OSLO}<tool_call>{ADD}</tool_call>"
+    assert read(CallReader(Hermes(), tools=TOOLS, plain=False), text, range(200)) == (OSLO, [TO_ADD])
+    assert read(CallReader(Hermes()), text, range(200)) == (OSLO, [TO_ADD])
+
+
+@pytest.mark.parametrize(("form", "name"), [(Hermes, "hermes"), (LlamaJson, "llama"), (Mistral, "mistral")])
+def test_what_a_format_frames_it_reads(form, name):
+    before, after = form().frame("weather")
+    text = form.opens + before + '{"city": "Rome"}' + after + form.closes
+    assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
+    assert find_format("{% if tools %}" + form.opens + "{% endif %}").name == name
+
+
+def test_templates_and_their_formats():
+    llama = '{% if tools %}{"name": function name, "parameters": dictionary of argument name and its value}{% endif %}'
+    assert find_format(llama).name == "llama"
+    assert find_format("{% if tools %}{{ tools }}{% endif %}") is None
+    assert find_format("<tool_call>") is None
+
+
+def test_signatures():
+    assert (
+        ToolSignature.of("f", {"required": 5, "properties": [], "additionalProperties": False}).allowed == frozenset()
+    )
+    open_ = {"patternProperties": {"x": {}}, "additionalProperties": False}
+    assert ToolSignature.of("f", open_).takes(["anything"])
+    assert not TOOLS.fits(ParsedCall("rain", "{}"))
+    assert TOOLS.fits(ParsedCall("weather", '{"city": "Rome", "more": 1}'))
+
+
+def test_a_long_call_is_read_in_linear_time():
+    text = '{"name": "time", "arguments": {"text": "' + "x" * 60_000
+    reader = CallReader(Hermes(), tools=TOOLS)
+    for start in range(0, len(text), 8):
+        assert reader.push(text[start : start + 8]) == ("", [])
+    assert reader.push('"}}')[1][0].name == "time"
