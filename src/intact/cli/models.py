@@ -72,9 +72,9 @@ def show(
         return
     from intact.cli.info import format_fact
 
-    shown = {key: format_fact(key, value) for key, value in facts.items()}
-    shown["sampling_defaults"] = _sampling(facts["sampling_defaults"])
-    show_rows((Text(key.replace("_", " "), "dim"), text) for key, text in shown.items())
+    cells = {key: format_fact(key, value) for key, value in facts.items()}
+    cells["sampling_defaults"] = _sampling(facts["sampling_defaults"])
+    show_rows((Text(key.replace("_", " "), "dim"), text) for key, text in cells.items())
 
 
 def rm(

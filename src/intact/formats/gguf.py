@@ -89,14 +89,14 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """A file's place among those of a split model."""
 
     number: int
     count: int
 
 
-_WHOLE: Final = Part(0, 1)
+_WHOLE: Final = SplitPart(0, 1)
 
 
 class _Reader:
@@ -282,7 +282,7 @@ def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
     return alignment
 
 
-def _check_part(reader: _Reader, metadata: dict[str, Any], part: Part) -> None:
+def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> None:
     """Refuse a file that is another part of a split model than its name says."""
     count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
     if type(count) is not int or max(count, 1) != part.count:
@@ -348,14 +348,16 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     return tensors
 
 
-def parse_gguf(buffer: mmap.mmap | bytes, path: Path, part: Part = _WHOLE, memory: int = HEADER_MEMORY) -> Contents:
+def parse_gguf(
+    buffer: mmap.mmap | bytes, path: Path, part: SplitPart = _WHOLE, memory: int = HEADER_MEMORY
+) -> Contents:
     """Parse a GGUF file that is in memory already.
 
     Parameters
     ----------
     path : Path
         The file, for messages only.
-    part : Part
+    part : SplitPart
         Its place in a split model (`intact.formats.gguf_parts` reads all parts); by default a file that is whole.
     memory : int
         Bytes that the objects made from the header may take.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from intact.errors import FormatError
-from intact.formats.gguf import TENSOR_COST, Contents, Part, parse_gguf
+from intact.formats.gguf import TENSOR_COST, Contents, SplitPart, parse_gguf
 from intact.formats.tensor import HEADER_MEMORY, map_file, quote_name
 
 _PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -37,10 +37,10 @@ def read_parts(first: Path) -> Contents:
         raise FormatError(
             f"{first}: is one of {len(paths)} parts; expected the first, {paths[0].name}, or their folder"
         )
-    contents = parse_gguf(map_file(first), first, Part(0, len(paths)))
+    contents = parse_gguf(map_file(first), first, SplitPart(0, len(paths)))
     for number, path in enumerate(paths[1:], 1):
         memory = HEADER_MEMORY - TENSOR_COST * len(contents.tensors)
-        for name, tensor in parse_gguf(map_file(path), path, Part(number, len(paths)), memory).tensors.items():
+        for name, tensor in parse_gguf(map_file(path), path, SplitPart(number, len(paths)), memory).tensors.items():
             if name in contents.tensors:
                 raise FormatError(f"{path}: tensor {quote_name(name)} is in an earlier part too; expected it once")
             contents.tensors[name] = tensor

@@ -148,8 +148,12 @@ async def one_model(name: str, service: TheService) -> Response:
 
 def _model(service: Service, name: str) -> dict[str, Any]:
     served = service.models.find(methods.split(name)[0])
-    context = None if served.model is None else served.model.context
-    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", "max_model_len": context}
+    loaded = served.model
+    known = {
+        "max_model_len": None if loaded is None else loaded.context,
+        "sampling_defaults": None if loaded is None else dict(loaded.sampling_defaults.values),
+    }
+    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **known}
 
 
 @router.get("/v1/methods")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from intact.serve import methods
 from intact.serve.apis.ollama.forms import TextForm, renamed
-from intact.serve.apis.ollama.thinking import Thinking
+from intact.serve.apis.ollama.thinking import ThinkChoice
 from intact.serve.apis.openai import reasoning
 from intact.serve.chat import CallsDelta, Chat, ChatBegin, ChatEnd, TextDelta, TextEnd, open_chat, token_logprobs
 from intact.serve.errors import ApiError
@@ -28,7 +28,7 @@ _REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 """Finish reasons in Ollama's words."""
 
 
-class Part(NamedTuple):
+class ReplyPart(NamedTuple):
     """A part of a text, or a whole one."""
 
     content: str = ""
@@ -46,7 +46,7 @@ class Final(NamedTuple):
     own: dict[str, Any]
 
 
-Parts = AsyncGenerator[Part | Final, None]
+Parts = AsyncGenerator[ReplyPart | Final, None]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Stopwatch:
 
 Begin = Callable[[Stopwatch], Awaitable[Parts]]
 """Validates a request, and returns its text in parts."""
-Render = Callable[[Part], dict[str, Any]]
+Render = Callable[[ReplyPart], dict[str, Any]]
 """Returns the fields of a line that have a part of a text."""
 
 
@@ -98,7 +98,7 @@ def load(service: Service, request: TextForm, name: str, render: Render) -> Canc
 
     async def answer() -> dict[str, Any]:
         async with service.models.lease(methods.split(name)[0]):
-            return {**_head(request.model), **render(Part()), "done": True, "done_reason": "load"}
+            return {**_head(request.model), **render(ReplyPart()), "done": True, "done_reason": "load"}
 
     return JsonReply(answer, service.seconds(request.intact.deadline))
 
@@ -124,7 +124,7 @@ def _last(final: Final, watch: Stopwatch) -> dict[str, Any]:
 
 
 async def _whole(model: str, begin: Begin, watch: Stopwatch, render: Render) -> dict[str, Any]:
-    whole, last = list[Part](), dict[str, Any]()
+    whole, last = list[ReplyPart](), dict[str, Any]()
     with _ollama_names():
         async with aclosing(await begin(watch)) as parts:
             async for part in parts:
@@ -144,8 +144,8 @@ def _ollama_names() -> Iterator[None]:
         raise renamed(error) from error
 
 
-def _joined(parts: list[Part]) -> Part:
-    return Part(
+def _joined(parts: list[ReplyPart]) -> ReplyPart:
+    return ReplyPart(
         "".join(part.content for part in parts),
         "".join(part.thinking for part in parts),
         tuple(call for part in parts for call in part.calls),
@@ -155,20 +155,20 @@ def _joined(parts: list[Part]) -> Part:
 
 async def _lines(model: str, begin: Begin, watch: Stopwatch, render: Render) -> AsyncGenerator[bytes, None]:
     head = _head(model)
-    template = ChunkTemplate(lambda text: {**head, **render(Part(text)), "done": False})
+    template = ChunkTemplate(lambda text: {**head, **render(ReplyPart(text)), "done": False})
     with _ollama_names():
         async with aclosing(await begin(watch)) as parts:
             async for part in parts:
                 match part:
-                    case Part(content, "", (), ()):
+                    case ReplyPart(content, "", (), ()):
                         yield template.json(content) + b"\n"
-                    case Part():
+                    case ReplyPart():
                         yield line({**_head(model), **_rendered(part, render), "done": False})
                     case Final():
-                        yield line({**_head(model), **render(Part()), **_last(part, watch)})
+                        yield line({**_head(model), **render(ReplyPart()), **_last(part, watch)})
 
 
-def _rendered(part: Part, render: Render) -> dict[str, Any]:
+def _rendered(part: ReplyPart, render: Render) -> dict[str, Any]:
     return render(part) | ({"logprobs": part.logprobs} if part.logprobs else {})
 
 
@@ -178,11 +178,11 @@ def chat_parts(
     """Yield the parts of the answer to a conversation."""
     if methods.requested(request):
         return _method_parts(service, request, client, think)
-    return _chat_parts(service, request, client, Thinking(think), watch)
+    return _chat_parts(service, request, client, ThinkChoice(think), watch)
 
 
 async def _chat_parts(
-    service: Service, request: ChatRequest, client: str, thinking: Thinking, watch: Stopwatch
+    service: Service, request: ChatRequest, client: str, thinking: ThinkChoice, watch: Stopwatch
 ) -> Parts:
     def prepare(request: ChatRequest, served: Served) -> ChatRequest:
         watch.loaded = time.perf_counter_ns()
@@ -202,7 +202,7 @@ async def _method_parts(service: Service, request: ChatRequest, client: str, thi
         raise ApiError(400, "think cannot be combined with a reasoning method", "think", "unsupported")
     answer = await reasoning.answer(service, request, client)
     (choice,), usage = answer["choices"], answer["usage"]
-    yield Part(choice["message"]["content"])
+    yield ReplyPart(choice["message"]["content"])
     own = {"system_fingerprint": answer["system_fingerprint"], **answer["intact"]}
     own |= {"receipt": choice["receipt"]} if "receipt" in choice else {}
     yield Final(choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"], own)
@@ -221,13 +221,13 @@ async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None =
         async for event in events:
             match event:
                 case TextDelta(_, text, token):
-                    part = Part(text) if thoughts is None else _split(thoughts.push(text))
+                    part = ReplyPart(text) if thoughts is None else _split(thoughts.push(text))
                     if token is not None:
                         yield part._replace(logprobs=(token_logprobs(tokenizer, token),))
                     elif part.content or part.thinking:
                         yield part
                 case CallsDelta(_, calls):
-                    yield Part(calls=tuple(map(_call, calls)))
+                    yield ReplyPart(calls=tuple(map(_call, calls)))
                 case TextEnd(_, finish, completion):
                     if thoughts is not None and (rest := thoughts.flush()):
                         yield _split(rest)
@@ -238,8 +238,8 @@ async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None =
                     yield Final(finish, counts["prompt_tokens"], counts["completion_tokens"], own)
 
 
-def _split(parts: list[tuple[bool, str]]) -> Part:
-    return Part(
+def _split(parts: list[tuple[bool, str]]) -> ReplyPart:
+    return ReplyPart(
         "".join(text for is_thought, text in parts if not is_thought),
         "".join(text for is_thought, text in parts if is_thought),
     )

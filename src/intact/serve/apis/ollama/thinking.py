@@ -22,7 +22,7 @@ def can_think(source: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Thinking:
+class ThinkChoice:
     """The choice of a request: true, false, a level such as "low", or None for what the model does by default.
 
     By default thoughts are a part of the content, as on `/v1/chat/completions`.
