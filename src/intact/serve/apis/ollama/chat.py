@@ -31,7 +31,7 @@ async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> 
     return texts.respond(service, body, begin, _message)
 
 
-def _message(part: texts.Part) -> dict[str, Any]:
+def _message(part: texts.ReplyPart) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": part.content}
     if part.thinking:
         message["thinking"] = part.thinking

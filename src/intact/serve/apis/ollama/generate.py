@@ -40,7 +40,7 @@ async def generate(body: GenerateForm, service: TheService, client: Client) -> C
     return texts.respond(service, body, begin, _response)
 
 
-def _response(part: texts.Part) -> dict[str, Any]:
+def _response(part: texts.ReplyPart) -> dict[str, Any]:
     return {"response": part.content} | ({"thinking": part.thinking} if part.thinking else {})
 
 
