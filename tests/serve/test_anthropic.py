@@ -162,7 +162,7 @@ def test_errors_are_those_of_the_client(server, messages):
     for more, error in [
         ({"model": "other"}, anthropic.NotFoundError),
         ({"max_tokens": 0}, anthropic.BadRequestError),
-        ({"tools": [TIME]}, anthropic.BadRequestError),
+        ({"tools": [TIME, TIME]}, anthropic.BadRequestError),
     ]:
         with pytest.raises(error) as raised:
             messages.create(**ASKED | more)
