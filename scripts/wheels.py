@@ -242,7 +242,11 @@ def check_install(wheel: Path, machine: str, python: Python) -> None:
         command, environment = [str(folder / "bin" / "intact")], dict(os.environ)
     else:
         version = f"{python.version[0]}.{python.version[1]}"
-        platforms = [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_17", "_2_27", "_2_28")]
+        _, newest = _numbers(
+            _output([python.command, "-c", "import os; print(os.confstr('CS_GNU_LIBC_VERSION')[6:])"]).strip()
+        )
+        tags = ["2014", *(f"_2_{minor}" for minor in range(17, newest + 1))]
+        platforms = [f"--platform=manylinux{tag}_{machine}" for tag in tags]
         where = [f"--target={folder}", "--implementation=cp", f"--python-version={version}", *platforms]
         # An emulated Python has no pip: that of this machine chooses as the other machine's would.
         pip = [interpreters()[version], "-m", "pip", "install", "-q", "--only-binary=:all:"]
