@@ -35,7 +35,7 @@ def page(chromium, server):
     said, asked = complaints(opened), []
     opened.on("request", lambda request: asked.append(urlsplit(request.url)))
     opened.goto(server.url)
-    opened.wait_for_selector("#method option:nth-child(30)", state="attached")
+    opened.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
     yield opened
     assert said == []
     assert {url.netloc for url in asked if url.scheme != "blob"} == {urlsplit(server.url).netloc}
@@ -345,9 +345,12 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
 
 
 def test_an_answer_that_is_stopped_keeps_what_it_said(page, server):
+    page.evaluate(
+        """() => new MutationObserver(() => {
+            if (document.querySelector("article.assistant > .text")?.textContent.length > 20) document.getElementById("stop").click();
+        }).observe(document.getElementById("talk"), { childList: true, subtree: true, characterData: true })"""
+    )
     ask(page, "What is 17 + 5?", tokens=900)
-    page.wait_for_function("() => document.querySelector('article.assistant > .text')?.textContent.length > 20")
-    page.click("#stop")
     answered(page)
     assert "stopped" in page.inner_text("article.assistant > .figures")
     assert len(source(page)) > 20
@@ -365,7 +368,7 @@ def test_an_error_is_given_in_the_server_s_words_and_the_question_is_kept(chromi
     opened = chromium.new_page()
     opened.set_default_timeout(WAIT)
     opened.goto(server.url)
-    opened.wait_for_selector("#method option:nth-child(30)", state="attached")
+    opened.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
     ask(opened, "What is 17 + 5?", tokens=1 << 29)
     opened.wait_for_selector("article.assistant > .wrong")
     assert "max_tokens" in opened.inner_text("article.assistant > .wrong")
@@ -385,7 +388,7 @@ def test_a_key_is_asked_for_once(chromium, tiny_path):
         opened.wait_for_selector("#door[open]")
         opened.fill("#key", KEY)
         opened.keyboard.press("Enter")
-        opened.wait_for_selector("#method option:nth-child(30)", state="attached")
+        opened.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
         ask(opened, "What is 17 + 5?", tokens=4)
         answered(opened)
         opened.close()
@@ -413,7 +416,7 @@ def test_axe_finds_no_issue(chromium, server, width, scheme):
     page = context.new_page()
     page.set_default_timeout(WAIT)
     page.goto(server.url)
-    page.wait_for_selector("#method option:nth-child(30)", state="attached")
+    page.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
     ask(page, "What is 17 + 5?", "best_of_n", 3)
     answered(page)
     for open_panel in ("settings-open", "receipts-open", "runs-open"):
