@@ -347,7 +347,8 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
 def test_an_answer_that_is_stopped_keeps_what_it_said(page, server):
     page.evaluate(
         """() => new MutationObserver(() => {
-            if (document.querySelector("article.assistant > .text")?.textContent.length > 20) document.getElementById("stop").click();
+            const text = document.querySelector("article.assistant > .text");
+            if (text?.textContent.length > 20) document.getElementById("stop").click();
         }).observe(document.getElementById("talk"), { childList: true, subtree: true, characterData: true })"""
     )
     ask(page, "What is 17 + 5?", tokens=900)

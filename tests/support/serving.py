@@ -58,7 +58,7 @@ def running(
     paths: Mapping[str, Path], loading: Loading | None = None, tracing: Exporter | None = None, **settings: Any
 ) -> Iterator[Running]:
     """Run a server until the block ends."""
-    fixed = ServerSettings(port=0, **settings)
+    fixed = ServerSettings(port=0, **{"seeds": "fixed"} | settings)
     service = Service(
         fixed, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), fixed), tracing
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -101,6 +101,10 @@ def command(
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.", **_LIMITS)
     ] = ServerSettings.request_seconds,
+    seeds: Annotated[
+        Literal["fresh", "fixed"],
+        typer.Option("--seeds", help="A request without a seed gets another each time, or always 0."),
+    ] = ServerSettings.seeds,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse other servers' fields, even harmless ones.", **_LIMITS)
     ] = False,
@@ -128,6 +132,7 @@ def command(
         waiting=waiting,
         max_tokens=max_tokens,
         request_seconds=seconds,
+        seeds=seeds,
         strict=strict,
         log="json" if json else "text",
     )

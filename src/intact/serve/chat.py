@@ -17,7 +17,7 @@ from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.models import Served
-from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns
+from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns, with_seed
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
 from intact.text import Conversation, Tokenizer
@@ -180,7 +180,7 @@ async def open_chat(
     ApiError
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
-    own = request.intact
+    own, request = request.intact, with_seed(request, service.settings)
     own.accept_only(TEXT_FIELDS | {"now"}, "without a reasoning method")
     n, limit = request.choices(service.settings), request.limit(service.settings)
     if request.top_logprobs and not request.logprobs:

@@ -59,7 +59,7 @@ def logged(error: Exception) -> ApiError:
     return known
 
 
-def head(kind: str, model: str, fingerprint: str) -> dict[str, Any]:
+def head(kind: str, model: str, fingerprint: str, seed: int) -> dict[str, Any]:
     """Return an answer's first fields; only identifier and time differ between an answer and its repetition."""
     return {
         "id": f"{_PREFIXES[kind]}-{uuid.uuid4().hex}",
@@ -67,6 +67,7 @@ def head(kind: str, model: str, fingerprint: str) -> dict[str, Any]:
         "created": int(time.time()),
         "model": model,
         "system_fingerprint": fingerprint,
+        "seed": seed,
     }
 
 

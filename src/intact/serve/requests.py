@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
@@ -276,6 +277,18 @@ def _token_id(name: str) -> int:
     if not (name.isascii() and name.isdecimal() and len(name) < 10):
         raise ApiError(400, f"logit_bias must map token ids to numbers, got the token {name!r:.60}", "logit_bias")
     return int(name)
+
+
+R = TypeVar("R", bound="TextRequest")
+SEED_BITS: Final = 53
+"""Bits of a seed that the server makes: every JSON implementation represents it exactly."""
+
+
+def with_seed(request: R, settings: ServerSettings) -> R:
+    """Return a request with a seed: its own, or else a new one, or 0 where the server's seeds are fixed."""
+    if request.seed is not None:
+        return request
+    return request.model_copy(update={"seed": 0 if settings.seeds == "fixed" else secrets.randbits(SEED_BITS)})
 
 
 def check_limit(limit: int, settings: ServerSettings, field: str) -> int:

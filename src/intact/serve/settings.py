@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from intact.errors import ParameterError
 from intact.files import read_text
@@ -51,6 +52,8 @@ class ServerSettings:
         The folder of files and batches; without one these endpoints are absent.
     strict : bool
         If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
+    seeds : {'fresh', 'fixed'}
+        The seed of a request that states none: another each time, which its answer and its receipt state; or 0.
     log : {'text', 'json'}
         The format of the log, which never holds the text of requests.
     """
@@ -78,6 +81,7 @@ class ServerSettings:
     unload_seconds: float | None = None
     state: Path | None = None
     strict: bool = False
+    seeds: Literal["fresh", "fixed"] = "fresh"
     log: str = "text"
 
     def __post_init__(self) -> None:

@@ -60,7 +60,7 @@ def serving(model: str) -> Iterator[tuple[str, RequestRecorder, Models]]:
     from intact.serve.settings import ServerSettings
 
     path = resolve(model)
-    settings = ServerSettings(port=0)
+    settings = ServerSettings(port=0, seeds="fixed")
     models = Models({"intact": str(path)}, Loading(), settings)
     recorder = RequestRecorder(create_app(Service(settings, models)))
     server = make_server(recorder, settings)

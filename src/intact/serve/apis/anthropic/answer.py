@@ -71,7 +71,7 @@ class MessageAnswer:
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
         content = self._content
         async with open_chat(self.service, chat_request, self.client, self._prepare) as chat:
-            first = head("chat.completion", self.request.model, chat.served.fingerprint)
+            first = head("chat.completion", self.request.model, chat.served.fingerprint, chat.job.parameters.seed)
             if thinking.is_enabled(self.request):
                 content.thoughts = thinking.reader(chat)
             last: dict[str, Any] = {}
@@ -133,6 +133,7 @@ def _start(first: dict[str, Any], prompt_tokens: int) -> list[Event]:
         "stop_sequence": None,
         "usage": _usage({"prompt_tokens": prompt_tokens, "completion_tokens": 0}),
         "system_fingerprint": first["system_fingerprint"],
+        "seed": first["seed"],
     }
     return [{"type": "message_start", "message": message}, {"type": "ping"}]
 

@@ -216,7 +216,8 @@ async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None =
     thoughts : ThoughtReader, optional
         Tells thoughts from the rest; without one all is content.
     """
-    tokenizer, finish, own = chat.served.loaded.tokenizer, "stop", {"system_fingerprint": chat.served.fingerprint}
+    tokenizer, finish = chat.served.loaded.tokenizer, "stop"
+    own: dict[str, Any] = {"system_fingerprint": chat.served.fingerprint, "seed": chat.job.parameters.seed}
     async with aclosing(chat.events()) as events:
         async for event in events:
             match event:

@@ -45,7 +45,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         return await reasoning.answer(service, request, client)
     async with open_chat(service, request, client) as chat:
         answers, counts = await chat.answers()
-        first = head("chat.completion", request.model, chat.served.fingerprint)
+        first = head("chat.completion", request.model, chat.served.fingerprint, chat.job.parameters.seed)
         if chat.job.own.receipt:
             service.receipts.add(client, first["id"], [each.completion for each in answers])
         choices = [
@@ -79,7 +79,7 @@ def _message(answer: ChatAnswer) -> dict[str, Any]:
 
 async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     async with open_chat(service, request, client) as chat:
-        first = head("chat.completion.chunk", request.model, chat.served.fingerprint)
+        first = head("chat.completion.chunk", request.model, chat.served.fingerprint, chat.job.parameters.seed)
         tokenizer, job = chat.served.loaded.tokenizer, chat.job
         if request.usage_wanted:
             first["usage"] = None

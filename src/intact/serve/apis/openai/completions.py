@@ -17,7 +17,7 @@ from intact.serve.forms import FormRoute
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
-from intact.serve.requests import TEXT_FIELDS, CompletionRequest, check_limit
+from intact.serve.requests import TEXT_FIELDS, CompletionRequest, check_limit, with_seed
 from intact.serve.service import Client, Service, TheService, in_thread
 from intact.text import Tokenizer
 
@@ -53,7 +53,7 @@ async def _admitted(
     if limit == 0 and not request.echo:
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
     limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
-    parameters = request.sampling(limit, request.logprobs or 0)
+    parameters = with_seed(request, service.settings).sampling(limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
         encode = partial(served.loaded.tokenizer.encode, most=served.loaded.context)
         jobs = []
@@ -91,7 +91,7 @@ async def answer(service: Service, request: CompletionRequest, client: str) -> d
         completions = [completion for completion, _ in texts]
         counts = usage(jobs, completions)
         admission.used = counts["total_tokens"]
-        first = head("text_completion", request.model, served.fingerprint)
+        first = head("text_completion", request.model, served.fingerprint, jobs[0].parameters.seed)
         if request.intact.receipt:
             service.receipts.add(client, first["id"], completions)
         choices = [{"index": index, **choice} for index, (_, choice) in enumerate(texts)]
@@ -119,7 +119,8 @@ def _empty(job: TextJob) -> Completion:
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     """Yield texts in chunks, one prompt after the other."""
     async with _admitted(service, request, client) as (served, jobs, admission):
-        first, done = head("text_completion", request.model, served.fingerprint), dict[int, Completion]()
+        first = head("text_completion", request.model, served.fingerprint, jobs[0].parameters.seed)
+        done = dict[int, Completion]()
         if request.usage_wanted:
             first["usage"] = None
 

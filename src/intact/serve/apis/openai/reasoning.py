@@ -29,7 +29,7 @@ from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED
 from intact.serve.models import Served
 from intact.serve.replies import head
-from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns
+from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
 from intact.serve.service import CancellableWork, Service, in_thread, receipt_document
 from intact.serve.settings import ServerSettings
 from intact.text.template import DEFAULT_NOW
@@ -235,13 +235,13 @@ async def _admitted(
 ) -> AsyncIterator[tuple[Served, MethodRequest, NativeBackend, Admission]]:
     """Validate a request, lease its model, and wait for admission."""
     turns = as_turns(request.messages)
-    wanted = method_request(request, turns, service.settings)
+    wanted = method_request(with_seed(request, service.settings), turns, service.settings)
     now = request.intact.time() or DEFAULT_NOW
     async with service.models.lease(methods.split(request.model)[0]) as served:
         backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now)
         prompt = await in_thread(lambda: _prompt_tokens(backend, wanted.problem.prompt, turns), "messages")
         reserved = prompt + min(wanted.budget.tokens or 0, wanted.texts * EXPECTED)
-        named = {"gen_ai__workflow__name": wanted.method.name, "gen_ai__request__seed": request.seed or 0}
+        named = {"gen_ai__workflow__name": wanted.method.name, "gen_ai__request__seed": wanted.problem.seed}
         with telemetry.operation("invoke_workflow", served.name, served.fingerprint, **named):
             async with served.admission.admit(client, reserved, wanted.texts, wanted.own.priority) as admission:
                 yield served, wanted, backend, admission
@@ -286,7 +286,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
     async with _admitted(service, request, client) as (served, wanted, backend, admission):
         async with service.methods.running(MethodWork(wanted, backend)) as future:
             result = _checked(await future)
-        first, usage = head("chat.completion", request.model, served.fingerprint), _usage(result)
+        first, usage = head("chat.completion", request.model, served.fingerprint, wanted.problem.seed), _usage(result)
         admission.used = usage["total_tokens"]
         if wanted.own.receipt:
             service.receipts.add(client, first["id"], [result])
@@ -297,7 +297,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
 async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the answer in chunks: with `intact.progress` events while the method runs, then the text as a whole."""
     async with _admitted(service, request, client) as (served, wanted, backend, admission):
-        first = head("chat.completion.chunk", request.model, served.fingerprint)
+        first = head("chat.completion.chunk", request.model, served.fingerprint, wanted.problem.seed)
         if wanted.own.progress:
             start = {"method": wanted.method.name, "paper": wanted.method.paper, "parameters": dict(wanted.parameters)}
             start |= {"budget": wanted.budget.as_dict(), "root": path(wanted.problem.root)}
