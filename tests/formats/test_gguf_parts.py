@@ -107,7 +107,7 @@ def test_parts_that_lack_a_tensor_are_refused(parts):
 
 
 def read_gguf_part(path):
-    from intact.formats.gguf import Part, parse_gguf
+    from intact.formats.gguf import SplitPart, parse_gguf
 
-    tensors = parse_gguf(path.read_bytes(), path, Part(0, 3)).tensors
+    tensors = parse_gguf(path.read_bytes(), path, SplitPart(0, 3)).tensors
     return {name: (tensor.kind, tensor.shape, tensor.data.tobytes()) for name, tensor in tensors.items()}

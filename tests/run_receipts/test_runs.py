@@ -454,7 +454,7 @@ def test_runs_that_no_receipt_can_hold(model, name, more, error):
 
 
 def test_a_run_that_fails_has_no_receipt(model):
-    with pytest.raises(ParameterError, match="cannot use the scorer reward"):
+    with pytest.raises(ParameterError, match="the scorer reward"):
         run(model, "best_of_n", scorer="reward")
     patient = run(model, "program_aided", seconds=61.0)
     assert (patient.why, patient.receipt) == ("failed", None)
