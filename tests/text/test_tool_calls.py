@@ -225,6 +225,17 @@ def test_signatures():
     assert TOOLS.fits(ParsedCall("weather", '{"city": "Rome", "more": 1}'))
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_arguments_are_json_that_can_be_said_again(number):
+    text = f'{{"name": "time", "arguments": {{"at": {number}}}}}'
+    spelt = json.dumps({"name": "time", "arguments": f'{{"at": {number}}}'})
+    for one in (text, spelt, f"{text}\n{text}"):
+        reader = CallReader(Hermes(), tools=TOOLS)
+        content, calls = reader.push(f"<tool_call>{one}</tool_call>")
+        rest, more = reader.flush()
+        assert (content + rest, calls + more) == (f"<tool_call>{one}</tool_call>", [])
+
+
 def test_a_long_call_is_read_in_linear_time():
     text = '{"name": "time", "arguments": {"text": "' + "x" * 60_000
     reader = CallReader(Hermes(), tools=TOOLS)
