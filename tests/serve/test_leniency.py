@@ -124,6 +124,7 @@ def test_constraints_of_vllm(server, body):
     [
         ({"guided_json": "{"}, "guided_json"),
         ({"guided_json": [1]}, "guided_json"),
+        ({"guided_json": '{"not":' * 200 + "{}" + "}" * 200}, "guided_json"),
         ({"guided_choice": []}, "guided_choice"),
         ({"guided_choice": ["a", 1]}, "guided_choice"),
         ({"guided_regex": 5}, "guided_regex"),

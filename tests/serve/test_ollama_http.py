@@ -407,6 +407,10 @@ def test_models_are_listed_and_described_without_being_loaded(tiny_path, tmp_pat
         version = httpx.get(server.url + "/api/version").json()["version"]
         assert tuple(map(int, version.split("."))) >= (0, 6, 4)
         assert httpx.head(server.url).status_code == 200
+        broken.unlink()
+        listed = {model["name"]: model for model in httpx.get(server.url + "/api/tags").json()["models"]}
+        assert listed["tiny"] == tiny
+        assert (listed["broken"]["size"], listed["broken"]["digest"]) == (0, "")
 
 
 def test_a_folder_is_described_like_a_file(tmp_path):

@@ -1,6 +1,7 @@
 """Calls of tools in what models write: which texts are calls, whatever the pieces that a text arrives in."""
 
 import json
+import time
 from itertools import pairwise
 
 import pytest
@@ -223,6 +224,36 @@ def test_signatures():
     assert ToolSignature.of("f", open_).takes(["anything"])
     assert not TOOLS.fits(ParsedCall("rain", "{}"))
     assert TOOLS.fits(ParsedCall("weather", '{"city": "Rome", "more": 1}'))
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_arguments_are_json_that_can_be_said_again(number):
+    text = f'{{"name": "time", "arguments": {{"at": {number}}}}}'
+    spelt = json.dumps({"name": "time", "arguments": f'{{"at": {number}}}'})
+    for one in (text, spelt, f"{text}\n{text}"):
+        reader = CallReader(Hermes(), tools=TOOLS)
+        content, calls = reader.push(f"<tool_call>{one}</tool_call>")
+        rest, more = reader.flush()
+        assert (content + rest, calls + more) == (f"<tool_call>{one}</tool_call>", [])
+
+
+@pytest.mark.parametrize("text", ["``` " + " " * 40_000, "``` " + " " * 40_000 + "x", "{" * 80_000, '{"' * 40_000])
+@pytest.mark.parametrize("form", [Hermes(), LlamaJson()])
+def test_hostile_text_takes_no_longer_than_other_text(form, text):
+    began = time.process_time()
+    reader = CallReader(form, tools=TOOLS)
+    content, calls = reader.push(text)
+    rest, more = reader.flush()
+    assert (content + rest, calls + more) == (text, [])
+    assert time.process_time() - began < 3
+
+
+def test_white_space_is_held_back_without_being_searched_again():
+    began, reader = time.process_time(), CallReader(Hermes(), tools=TOOLS)
+    for _ in range(4_000):
+        assert reader.push(" " * 64) == ("", [])
+    assert reader.push(OSLO)[1]
+    assert time.process_time() - began < 5
 
 
 def test_a_long_call_is_read_in_linear_time():

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
-from intact.serve.forms import Form
+from intact.serve.forms import Form, parse_json
 
 IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
     "store": (True,),
@@ -157,10 +157,7 @@ def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
 
 def _schema(item: Any, where: str) -> dict[str, Any]:
     """Return a JSON schema that is an object, or an object spelt as a text."""
-    try:
-        schema = json.loads(item) if isinstance(item, str) else item
-    except (ValueError, RecursionError):
-        schema = None
+    schema = parse_json(item.encode("utf-8", "surrogatepass"), where, where) if isinstance(item, str) else item
     if not isinstance(schema, dict):
         raise ApiError(400, f"{where} must be a JSON schema", where)
     return schema

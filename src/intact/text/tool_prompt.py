@@ -49,15 +49,21 @@ def with_tools(
         If true, the template takes a system message (`ChatTemplate.takes_system`).
     """
     turns: list[dict[str, Any]] = []
+    contents: list[list[Any]] = []  # of each turn, joined once at the end: thousands of results may follow each other
     follows_result = False
     for message in messages:
         turn = _as_text(message)
         is_result = message["role"] == "tool"
         if turns and turn["role"] == turns[-1]["role"] == "user" and (is_result or follows_result):
-            turns[-1] = turns[-1] | {"content": f"{turns[-1]['content']}\n{turn['content']}"}
+            contents[-1].append(turn["content"])
         else:
             turns.append(turn)
+            contents.append([turn["content"]])
         follows_result = is_result
+    turns = [
+        turn | {"content": "\n".join(parts)} if len(parts) > 1 else turn
+        for turn, parts in zip(turns, contents, strict=True)
+    ]
     if not tools:
         return turns
     prompt, wanted = tool_prompt(tools), "system" if takes_system else "user"

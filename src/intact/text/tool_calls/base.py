@@ -5,12 +5,27 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from math import isfinite
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from intact.strict_json import is_too_deep
 
 SEPARATORS = re.compile(r"[ \t\r\n]*[,;]?[ \t\r\n]*")
 """Text between two calls that follow each other."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    """Return a number with a fraction or an exponent."""
+    if not isfinite(number := float(text)):
+        raise ValueError(f"the number {text:.40} is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 class ParsedCall(NamedTuple):
@@ -55,10 +70,11 @@ def read_json(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, or nested deeper than is read anywhere (`intact.strict_json.MOST_DEPTH`).
+        If it is no JSON, has a number that is not finite, which no JSON could say again, or is nested deeper than is
+        read anywhere (`intact.strict_json.MOST_DEPTH`).
     """
     try:
-        value = json.loads(text, strict=False)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if is_too_deep(value, text):
@@ -90,10 +106,10 @@ def _values(text: str) -> list[Any]:
         return [read_json(text)]
     except ValueError:
         pass
-    decoder, values, at = json.JSONDecoder(strict=False), [], SEPARATORS.match(text).end()  # type: ignore[union-attr]
+    values, at = list[Any](), SEPARATORS.match(text).end()  # type: ignore[union-attr]
     while at < len(text):
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = _DECODER.raw_decode(text, at)
         except RecursionError:
             raise ValueError("nested too deep") from None
         if is_too_deep(value, text[at:end]):

@@ -11,10 +11,12 @@ from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
 _THOUGHT = ("<think>", "</think>")
-_FENCE_LINE = re.compile(r"```[ \t]*(?:json|tool_call|tool_code|tool)?[ \t]*\r?\n", re.IGNORECASE)
-_FENCE_PART = re.compile(r"```[ \t]*[a-z_]{0,9}[ \t]*\r?", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"```[ \t]*+(?:json|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
+_FENCE_PART = re.compile(r"```[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
 _TAGS = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
 """Tags that models write around calls, whatever their template shows (`<tools>`: Qwen2.5-Coder)."""
+_GLIMPSE = 256
+"""Characters by which most beginnings are seen to be none, without a copy of all that follows them."""
 
 
 class Region(NamedTuple):
@@ -50,6 +52,7 @@ class PlainCalls:
         self.literals = (*begins, _THOUGHT[1])
         """Texts of which a part, at the end of the text so far, must not be taken for content."""
         self._begins = re.compile("|".join([*map(re.escape, begins), r"[{\[]"]))
+        self._longest = max(map(len, begins))
         self._decided = 0  # counted from the text's beginning, as is the place of the block
         self._closing = ""  # of the code or thought that is being read
         self._block: tuple[int, _Block] | None = None
@@ -77,12 +80,19 @@ class PlainCalls:
                 self._closing, self._decided = "", offset + found + len(closing)
                 continue
             begin = self._begins.search(text, at)
-            if begin is None or (limit is not None and begin.start() >= limit):
+            if begin is None:  # only a part of a beginning at the end may still become one
+                self._decided = max(self._decided, offset + len(text) - self._longest + 1)
                 return None
-            start, rest = begin.start(), text[begin.start() :]
+            if limit is not None and begin.start() >= limit:
+                return None
+            start = begin.start()
             if begin[0] == _THOUGHT[0]:
                 self._closing, self._decided = _THOUGHT[1], offset + start + len(begin[0])
                 continue
+            if self._is_known_none(text, begin[0], start, offset):
+                self._decided = offset + start + 1
+                continue
+            rest = text[start:]
             if not ended and self._may_become_longer(rest):
                 return Region(start, None, [])
             if self._block is None or self._block[0] != offset + start:
@@ -97,6 +107,15 @@ class PlainCalls:
                     return Region(start, start + block.end, calls)
             self._decided = offset + start + len(begin[0])
             self._closing = FENCE if begin[0] == FENCE else ""
+
+    def _is_known_none(self, text: str, opening: str, start: int, offset: int) -> bool:
+        """Return whether the next characters show that a bracket begins no call, so that hostile text costs no more."""
+        if opening not in ("{", "[") or (self._block is not None and self._block[0] == offset + start):
+            return False
+        glimpse = text[start : start + _GLIMPSE]
+        return not self._mark.startswith(glimpse) and (
+            _Block(glimpse, opening, self._tools).advance(glimpse, False) is ScanState.NONE
+        )
 
     def _may_become_longer(self, rest: str) -> bool:
         """Return whether the text so far may be a part of the mark, or of the line that opens a fenced block."""

@@ -108,12 +108,16 @@ async def _list(service: Service, digests: Digests) -> dict[str, Any]:
 
 async def _entry(served: Served, digests: Digests) -> dict[str, Any]:
     description = await _described(served)
+    try:
+        size, digest = sum(file.stat().st_size for file in files_of(served.path)), await digests.find(served.path)
+    except OSError:  # the files are gone
+        size, digest = 0, ""
     return {
         "name": served.name,
         "model": served.name,
         "modified_at": timestamp(datetime.fromtimestamp(served.created, UTC)),
-        "size": sum(file.stat().st_size for file in files_of(served.path)),
-        "digest": await digests.find(served.path),
+        "size": size,
+        "digest": digest,
         "details": {} if description is None else description.details,
     }
 
