@@ -459,7 +459,7 @@ def small_catalogue(tiny_path, tmp_path, monkeypatch):
 def test_a_model_of_the_catalogue_is_pulled_and_served(server, send, small_catalogue):
     *progress, last = send("/api/pull", {"model": "little:latest"})
     assert last == {"status": "success"}
-    assert progress[0]["status"] == "pulling manifest"
+    assert progress[0] == {"status": "pulling manifest"}
     assert all(line["digest"].startswith("sha256:") for line in progress[1:])
     answer = send("/api/generate", {"model": "little", "prompt": "Hi", "options": {"num_predict": 3}, "stream": False})
     assert answer["eval_count"] == 3

@@ -69,6 +69,7 @@ export function readExport(text) {
   return value.conversations.map((one) => {
     const nodes = Array.isArray(one?.nodes) ? one.nodes : [];
     const ids = new Set(nodes.map((node) => node?.id));
+    if (ids.size < nodes.length) throw new Error("a conversation in the file is damaged: two messages have the same id");
     for (const node of nodes) {
       const sound = typeof node?.id === "string" && typeof node.content === "string"
         && ["user", "assistant"].includes(node.role) && (node.parent === null || ids.has(node.parent));

@@ -18,7 +18,11 @@ export class Sidebar {
   }
 
   async load() {
-    this.list = (await store.all()).map((value) => new Conversation(value));
+    try {
+      this.list = (await store.all()).map((value) => new Conversation(value));
+    } catch (error) {
+      this.say(`The conversations that this browser keeps cannot be read: ${error.message}`);
+    }
     this.draw();
   }
 
@@ -68,7 +72,12 @@ export class Sidebar {
 
   async remove(conversation) {
     if (!confirm(`Delete “${conversation.title}”? It cannot be brought back.`)) return;
-    await store.forget(conversation.id);
+    try {
+      await store.forget(conversation.id);
+    } catch (error) {
+      this.say(`The browser does not delete it: ${error.message}`);
+      return;
+    }
     this.list = this.list.filter((one) => one !== conversation);
     if (this.shown?.id === conversation.id) this.open(new Conversation());
     else this.draw();

@@ -18,6 +18,7 @@ from intact.serve.models import Served
 from intact.serve.replies import event, head
 from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
+from intact.serve.thinking import thought_reader
 
 CHAT, MESSAGE = "chatcmpl-", "msg_"
 """Prefixes of the identifiers of chats and of messages."""
@@ -73,7 +74,7 @@ class MessageAnswer:
         async with open_chat(self.service, chat_request, self.client, self._prepare) as chat:
             first = head("chat.completion", self.request.model, chat.served.fingerprint, chat.job.parameters.seed)
             if thinking.is_enabled(self.request):
-                content.thoughts = thinking.reader(chat)
+                content.thoughts = thought_reader(chat)
             last: dict[str, Any] = {}
             async with aclosing(chat.events()) as events:
                 async for each in events:

@@ -25,6 +25,7 @@ from intact.serve.apis.anthropic.forms import (
 from intact.serve.errors import ApiError
 from intact.serve.forms import validate
 from intact.serve.requests import BodySampling, ChatRequest, Function, FunctionTool, Message, Tool, ToolCall
+from intact.serve.thinking import SWITCH
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _ALLOWED = {
@@ -66,7 +67,7 @@ def as_chat(request: TokensRequest) -> ChatRequest:
         if choice.disable_parallel_tool_use:
             body["parallel_tool_calls"] = False
     if request.thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": request.thinking.type != "disabled"}
+        body["chat_template_kwargs"] = {SWITCH: request.thinking.type != "disabled"}
     if request.output_config is not None and (form := request.output_config.format) is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {"schema": form.schema_}}
     if isinstance(request, MessagesRequest):

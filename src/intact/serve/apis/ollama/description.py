@@ -15,7 +15,7 @@ from typing import Any
 from intact.download import sha256
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import find_architecture
-from intact.serve.apis.ollama.thinking import can_think
+from intact.serve.thinking import can_think
 from intact.text import Tokenizer
 from intact.text.tool_calls import find_format
 

@@ -83,8 +83,9 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
     if name not in service.models.served:
         wanted = _allowed(service, name)
         work = PullWork(wanted)
+        last = work.progress
         async with service.pulls.running(work) as future:
-            last: dict[str, Any] = {}
+            yield last  # however far the thread is by now
             while not future.done():
                 if (now := work.progress) != last:
                     yield now

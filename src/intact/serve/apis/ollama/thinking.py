@@ -1,4 +1,4 @@
-"""The field `think`: what it means to a model's chat template, and the thoughts apart from the answer."""
+"""The field `think`: what it means to a model's chat template."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from intact.serve.chat import Chat
 from intact.serve.errors import ApiError
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.text.thinking import THINK_TAGS, ThoughtReader
-
-SWITCH = "enable_thinking"
-"""The variable by which templates know whether a model should think first."""
-LEVELS = "reasoning_effort"
-"""The variable by which templates know how much."""
-
-
-def can_think(source: str) -> bool:
-    """Return whether a chat template is that of a model that can think first."""
-    return SWITCH in source or THINK_TAGS.opens in source
+from intact.serve.thinking import LEVELS, SWITCH, can_think, template_source, thought_reader, with_variable
+from intact.text.thinking import ThoughtReader
 
 
 @dataclass(frozen=True)
@@ -40,32 +31,24 @@ class ThinkChoice:
         """
         if self.think is None:
             return request
-        template = served.loaded.tokenizer.chat_template
-        source = "" if template is None else "".join(template.sources)
+        source = template_source(served)
         if isinstance(self.think, str):
             if LEVELS not in source:
                 raise _refusal(f"think value {self.think!r:.60} is not supported for this model; give true or false")
-            return _with_variable(request, LEVELS, self.think)
+            return with_variable(request, LEVELS, self.think)
         if self.think and not can_think(source):
             raise _refusal(f'"{served.name}" does not support thinking')
         if self.think and request.response_format is not None:
             raise _refusal("think cannot be combined with format: thoughts do not fit it")
         if SWITCH in source:
-            return _with_variable(request, SWITCH, self.think)
+            return with_variable(request, SWITCH, self.think)
         if can_think(source) and not self.think:
             raise _refusal(f'"{served.name}" always thinks: its template has no {SWITCH}')
         return request
 
     def reader(self, chat: Chat) -> ThoughtReader | None:
         """Return what tells thoughts from the answer, if the request wants them apart."""
-        if not self.think:
-            return None
-        end = chat.served.loaded.tokenizer.decode(chat.job.prompt[-8:], skip_special=False)
-        return ThoughtReader(THINK_TAGS, end.rstrip().endswith(THINK_TAGS.opens))
-
-
-def _with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatRequest:
-    return request.model_copy(update={"chat_template_kwargs": {**(request.chat_template_kwargs or {}), name: value}})
+        return thought_reader(chat) if self.think else None
 
 
 def _refusal(message: str) -> ApiError:

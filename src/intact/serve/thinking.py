@@ -1,0 +1,37 @@
+"""Thinking before the answer: whether a chat template knows it, its variables, and the thoughts apart from the text."""
+
+from __future__ import annotations
+
+from intact.serve.chat import Chat
+from intact.serve.models import Served
+from intact.serve.requests import ChatRequest
+from intact.text.thinking import THINK_TAGS, ThoughtReader
+
+SWITCH = "enable_thinking"
+"""The variable by which chat templates know whether a model should think first."""
+LEVELS = "reasoning_effort"
+"""The variable by which templates know how much."""
+_TAIL = 8
+"""Tokens at the end of a prompt in which an opening mark is looked for."""
+
+
+def can_think(source: str) -> bool:
+    """Return whether a chat template is that of a model that can think first."""
+    return SWITCH in source or THINK_TAGS.opens in source
+
+
+def template_source(served: Served) -> str:
+    """Return the texts of a model's chat templates; empty if it has none."""
+    template = served.loaded.tokenizer.chat_template
+    return "" if template is None else "".join(template.sources)
+
+
+def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatRequest:
+    """Return a request with a variable of the template, `SWITCH` or `LEVELS`."""
+    return request.model_copy(update={"chat_template_kwargs": {**(request.chat_template_kwargs or {}), name: value}})
+
+
+def thought_reader(chat: Chat) -> ThoughtReader:
+    """Return a reader of the thoughts at the beginning of an answer; some prompts end with their opening mark."""
+    end = chat.served.loaded.tokenizer.decode(chat.job.prompt[-_TAIL:], skip_special=False)
+    return ThoughtReader(THINK_TAGS, end.rstrip().endswith(THINK_TAGS.opens))
