@@ -82,7 +82,7 @@ def test_a_conversation_is_answered_as_by_openais_interface(server, send):
     assert whole["done_reason"] == wanted["choices"][0]["finish_reason"]
     assert whole["prompt_eval_count"] == wanted["usage"]["prompt_tokens"]
     assert whole["eval_count"] == wanted["usage"]["completion_tokens"]
-    assert whole["intact"] == {"system_fingerprint": wanted["system_fingerprint"]}
+    assert whole["intact"] == {name: wanted[name] for name in ("system_fingerprint", "seed")}
     *parts, last = send("/api/chat", body)  # a stream by default
     assert len(parts) > 5
     assert not any(line["done"] for line in parts)
