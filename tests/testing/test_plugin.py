@@ -97,6 +97,20 @@ def test_what_cannot_be_a_lock_is_refused_before_tests_run(suite: Path, options:
     assert message in done.stderr
 
 
+@pytest.mark.slow
+def test_what_is_missing_is_named_before_tests_run(suite: Path) -> None:
+    done = run(suite, "--intact-lock", "answers.json", "--intact-model", "absent.gguf")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--intact-lock: absent.gguf: no such file or folder" in done.stdout + done.stderr
+    (suite / "conftest.py").write_text("import sys; sys.modules['fastapi'] = None")
+    try:
+        done = run(suite, "--intact-lock", "answers.json")
+    finally:
+        (suite / "conftest.py").unlink()
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--intact-lock needs fastapi: pip install fastapi" in done.stdout + done.stderr
+
+
 def exchange(
     reply: str, request: str = '{"messages":[{"content":"Hi"}]}', names: dict[str, str] | None = None
 ) -> Exchange:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intact.errors import LockError
+from intact.errors import IntactError, LockError
 from intact.files import write_whole
 from intact.testing.exchange import Exchange
 from intact.testing.lock import FORMAT, VERSION, difference, read_lock
@@ -80,13 +80,20 @@ class LockedAnswers:
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Start the server before tests are imported: many make their client there."""
-        if session.config.getoption("numprocesses", None):
-            return  # the tests run in other processes, which have a server each
+        config = session.config
+        if config.getoption("collectonly") or config.getoption("numprocesses", None):
+            return  # no test runs; or they run in other processes, which have a server each
         from intact.catalogue import DEFAULT
-        from intact.testing.server import serving
 
         self._model = self._model or DEFAULT
-        self._url, self._recorder, self._models = self._open.enter_context(serving(self._model))
+        try:
+            from intact.testing.server import serving
+
+            self._url, self._recorder, self._models = self._open.enter_context(serving(self._model))
+        except ModuleNotFoundError as error:
+            pytest.exit(f"--intact-lock needs {error.name}: pip install {error.name}", pytest.ExitCode.USAGE_ERROR)
+        except IntactError as error:
+            pytest.exit(f"--intact-lock: {error}", pytest.ExitCode.USAGE_ERROR)
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("OPENAI_BASE_URL", f"{self._url}/v1")
         for name in ("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "INTACT_URL"):
