@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from support.models import real_model
 
 ROOT = Path(__file__).parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples everywhere; `few` of them for emulated and sanitised runs (--hypothesis-profile=few); `fresh` ones,
 # others each time, to look for new failures (scripts/fresh_examples.sh).
