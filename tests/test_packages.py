@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.cli.serve import PACKAGES
 from intact.errors import NotInstalledError
 from intact.packages import DISTRIBUTION, check_installed, install
+from intact.serve import PACKAGES
 from support.absent import intact_without
 from support.pythons import WANTED
 from support.requirements import normal, resolve

@@ -1,16 +1,21 @@
 """The plugin for pytest: a suite is locked, passes as long as answers are the same, and says how they differ else."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from intact.errors import LockError
 from intact.testing.exchange import Exchange
-from intact.testing.lock import difference
+from intact.testing.lock import FORMAT, VERSION, difference, read_lock
+from intact.testing.server import RequestRecorder
 from support.tiny import write_tiny
 
 SUITE = """
@@ -108,7 +113,108 @@ def test_what_is_missing_is_named_before_tests_run(suite: Path) -> None:
     finally:
         (suite / "conftest.py").unlink()
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--intact-lock needs fastapi: pip install fastapi" in done.stdout + done.stderr
+    assert "--intact-lock: the server needs fastapi: pip install" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_named_once_for_several_processes(suite: Path) -> None:
+    pytest.importorskip("xdist")
+    done = run(suite, "--intact-lock", "answers.json", "--intact-model", "absent.gguf", "-n", "2")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert done.stderr.count("absent.gguf: no such file or folder") == 1
+    assert "node down" not in done.stdout
+
+
+PLACES = """
+import openai
+import pytest
+
+
+def ask(text):
+    messages = [{"role": "user", "content": text}]
+    openai.OpenAI().chat.completions.create(model="intact", messages=messages, max_tokens=4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def of_all():
+    ask("all")
+
+
+@pytest.fixture
+def of_one(of_all):
+    ask("one")
+    yield
+    ask("end")
+
+
+def test_first(of_one):
+    ask("first")
+
+
+def test_elsewhere(of_all, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ask("elsewhere")
+
+
+def test_nothing():
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_what_a_test_is_held_to_does_not_depend_on_those_beside_it_nor_on_its_folder(
+    suite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test_places.py").write_text(PLACES)
+    model = str(suite / "tiny.gguf")
+    done = run(tmp_path, "--intact-lock", "lock.json", "--intact-lock-update", "--intact-model", model)
+    assert done.returncode == 0, done.stdout
+    locked = json.loads((tmp_path / "lock.json").read_text())["tests"]
+    assert {name: len(requests) for name, requests in locked.items()} == {
+        "test_places.py::test_first": 2,
+        "test_places.py::test_elsewhere": 1,
+    }
+    for name in ("first", "elsewhere", "nothing"):
+        done = run(tmp_path, "--intact-lock", "lock.json", "-k", name)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_end_of_a_stream_is_waited_for() -> None:
+    async def app(scope: object, receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"[DONE]", "more_body": True})
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.body"})
+
+    recorder, answered = RequestRecorder(app), threading.Event()
+
+    async def send(message: object) -> None:
+        answered.set()
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+    thread = threading.Thread(target=lambda: asyncio.run(recorder(scope, None, send)))
+    thread.start()
+    answered.wait(10)
+    assert [reply for _, _, reply in recorder.take()] == [b"[DONE]"]
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": 3}, "model is 3; expected a text"),
+        ({"tests": {"test_a": 7}}, "is damaged"),
+        ({"tests": {"test_a": [{"answer": {}}]}}, "is damaged"),
+        ({"tests": None}, "is damaged"),
+    ],
+)
+def test_damaged_locks_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path, lock = tmp_path / "lock.json", {"format": FORMAT, "version": VERSION, "tests": {}}
+    path.write_text(json.dumps(lock))
+    assert read_lock(path, may_be_new=False)["model"] is None
+    path.write_text(json.dumps(lock | change))
+    with pytest.raises(LockError, match=message):
+        read_lock(path, may_be_new=False)
 
 
 def exchange(
@@ -134,6 +240,31 @@ def test_identifiers_of_earlier_replies_are_given_the_same_names_in_every_run() 
         return exchange("{}", f'{{"messages":[{{"tool_call_id":"{name}","content":"4"}}]}}', names).digest
 
     assert follow("call-1") == follow("call-9f")
+
+
+def test_names_of_identifiers_do_not_depend_on_the_order_of_replies() -> None:
+    def follow(order: str) -> str:
+        names: dict[str, str] = {}
+        for name in order:
+            exchange(f'{{"id":"call-{name}"}}', f'{{"prompt":"{name}"}}', names)
+        return exchange("{}", '{"tool_call_id":"call-a"}', names).digest
+
+    assert follow("ab") == follow("ba")
+
+
+def test_arguments_of_tools_are_compared_as_texts_and_as_objects() -> None:
+    ollama = exchange('{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"id":"7","city":"Oslo"}}}]}}')
+    assert ollama.answer["message.tool_calls[0].function.arguments"] == '{"city": "Oslo", "id": "7"}'
+    anthropic = exchange('{"content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"city":"Oslo"}}]}')
+    assert anthropic.answer["content[0].input"] == '{"city": "Oslo"}'
+
+
+def test_separators_of_lines_in_texts_do_not_cut_events() -> None:
+    event = 'data: {"choices":[{"index":0,"delta":{"content":"a\u2028b\u0085c"}}]}\n\ndata: [DONE]\n\n'
+    assert exchange(event).answer == {"choices[0].delta.content": "a\u2028b\u0085c"}
+
+
+def test_different_requests_have_different_digests() -> None:
     assert exchange("{}", '{"seed":1}').digest != exchange("{}", '{"seed":2}').digest
 
 

@@ -13,6 +13,7 @@ from intact.cli import fetch
 from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
 from intact.errors import ParameterError
 from intact.packages import check_installed
+from intact.serve import PACKAGES
 from intact.serve.settings import ServerSettings, read_keys
 
 EXAMPLES = """\
@@ -26,11 +27,6 @@ For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
 
-PACKAGES = (
-    *("fastapi", "httptools", "llguidance", "math-verify", "prometheus-client", "pydantic", "python-multipart"),
-    "uvicorn",
-)
-"""What the server and the methods behind it need, as in pyproject.toml."""
 _ACCESS: dict[str, Any] = {"rich_help_panel": "Access", "show_default": False}
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
 _OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}

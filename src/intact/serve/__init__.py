@@ -1,1 +1,7 @@
 """An HTTP server behind OpenAI's interface (docs/server.md): exact answers, many at a time."""
+
+PACKAGES = (
+    *("fastapi", "httptools", "llguidance", "math-verify", "prometheus-client", "pydantic", "python-multipart"),
+    "uvicorn",
+)
+"""What the server and the methods behind it need, as in pyproject.toml."""

@@ -15,6 +15,8 @@ _WORDS: Final = frozenset(
 )
 """Members of replies, in every API, that hold what a model wrote, or why it ended."""
 _IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
+_ARGUMENTS: Final = frozenset(("arguments", "input"))
+"""Members that hold a tool's arguments, in some APIs as an object, whose members are the tool's own."""
 _EXCERPT = 200
 
 
@@ -39,11 +41,13 @@ class Exchange:
         last = messages[-1] if isinstance(messages, list) and messages else body
         self.excerpt = json.dumps(last, ensure_ascii=False)[-_EXCERPT:]
         self.answer: dict[str, str] = {}
+        own: dict[str, str] = {}  # names by the request, since replies may come in any order
         for event in _events(reply):
             for name in _ids(event):
-                names.setdefault(name, f"id {len(names)}")
+                own.setdefault(name, f"id {len(own)} of the reply to {self.digest[:12]}")
             for place, text in _texts(event):
                 self.answer[place] = self.answer.get(place, "") + text
+        names.update(own | names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the lock has it."""
@@ -62,7 +66,7 @@ def _events(reply: bytes) -> Iterator[Any]:
     try:
         yield json.loads(reply)
     except ValueError:
-        for line in reply.decode(errors="replace").splitlines():
+        for line in reply.decode(errors="replace").split("\n"):  # splitlines would cut texts at U+2028 and the like
             value = _parse(line.removeprefix("data:").strip().encode())
             if not isinstance(value, str):
                 yield value
@@ -82,7 +86,7 @@ def _ids(value: Any) -> Iterator[str]:
         for key, one in value.items():
             if key in _IDS and isinstance(one, str):
                 yield one
-            else:
+            elif key not in _ARGUMENTS:
                 yield from _ids(one)
     elif isinstance(value, list):
         for one in value:
@@ -92,7 +96,7 @@ def _ids(value: Any) -> Iterator[str]:
 def _texts(value: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str]]:
     """Yield what a model wrote with its place; parts of a list that state their index have that one."""
     if isinstance(value, Mapping):
-        if key == "input":  # a tool's arguments, which Anthropic's API has as an object
+        if key in _ARGUMENTS:
             yield place, json.dumps(value, sort_keys=True)
             return
         index = value.get("index")

@@ -28,11 +28,26 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
         raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update writes it") from error
     except ValueError as error:
         raise LockError(f"{path} is no JSON: {error}") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("tests"), dict):
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise LockError(f"{path} is no lock of answers of tests; expected {FORMAT!r} as its format")
     if value.get("version") != VERSION:
         raise LockError(f"{path} has version {value.get('version')!r:.20}; this intact reads version {VERSION}")
+    for name in ("model", "fingerprint"):
+        if not isinstance(value.get(name), str | None):
+            raise LockError(f"{path}: {name} is {value[name]!r:.40}; expected a text")
+        value.setdefault(name, None)
+    tests = value.get("tests")
+    if not isinstance(tests, dict) or not all(map(_is_locked, tests.values())):
+        raise LockError(f"{path} is damaged: expected path, request, asked and answer of each request of its tests")
     return value
+
+
+def _is_locked(requests: Any) -> bool:
+    """Return true if a test's requests are as `Exchange.to_dict` has them."""
+    return isinstance(requests, list) and all(
+        isinstance(one, dict) and isinstance(one.get("answer"), dict) and {"path", "request", "asked"} <= one.keys()
+        for one in requests
+    )
 
 
 def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]]) -> str:

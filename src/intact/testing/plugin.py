@@ -71,9 +71,10 @@ class LockedAnswers:
     """
 
     def __init__(self, path: Path, lock: dict[str, Any], update: bool, model: str | None) -> None:
-        self._path, self._lock, self._update = path, lock, update
+        self._path, self._lock, self._update = path.absolute(), lock, update  # tests may change the working folder
         self._model = model or lock["model"]
         self._new: dict[str, list[dict[str, Any]]] = {}
+        self._kept: list[tuple[str, bytes, bytes]] = []  # of the test that runs
         self._open, self._url = ExitStack(), ""
         self._recorder: RequestRecorder | None = None
         self._models: Models | None = None
@@ -81,19 +82,19 @@ class LockedAnswers:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Start the server before tests are imported: many make their client there."""
         config = session.config
-        if config.getoption("collectonly") or config.getoption("numprocesses", None):
-            return  # no test runs; or they run in other processes, which have a server each
+        if config.getoption("collectonly"):
+            return
         from intact.catalogue import DEFAULT
+        from intact.testing.server import check, serving
 
         self._model = self._model or DEFAULT
         try:
-            from intact.testing.server import serving
-
-            self._url, self._recorder, self._models = self._open.enter_context(serving(self._model))
-        except ModuleNotFoundError as error:
-            pytest.exit(f"--intact-lock needs {error.name}: pip install {error.name}", pytest.ExitCode.USAGE_ERROR)
+            path = check(self._model)
         except IntactError as error:
             pytest.exit(f"--intact-lock: {error}", pytest.ExitCode.USAGE_ERROR)
+        if config.getoption("numprocesses", None):
+            return  # the tests run in other processes, which have a server each
+        self._url, self._recorder, self._models = self._open.enter_context(serving(path))
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("OPENAI_BASE_URL", f"{self._url}/v1")
         for name in ("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "INTACT_URL"):
@@ -111,17 +112,36 @@ class LockedAnswers:
         """Everything that answers depend on beside requests; empty until the model is loaded."""
         return self._models.served["intact"].fingerprint if self._models else ""
 
+    def _keep(self) -> None:
+        if self._recorder is not None:
+            self._kept += self._recorder.take()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Forget what was asked at the end of another test."""
+        self._keep()
+        self._kept = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        """Forget what a fixture of several tests asks: which one sets it up depends on those that are selected."""
+        if fixturedef.scope == "function":
+            return (yield)
+        self._keep()
+        kept, self._kept = self._kept, []
+        try:
+            return (yield)
+        finally:
+            self._keep()
+            self._kept = kept
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Compare what a test was answered, unless it failed by itself."""
-        kept: list[tuple[str, bytes, bytes]] = []
-        try:
-            result = yield
-        finally:
-            if self._recorder is not None:
-                kept = self._recorder.take()
+        result = yield
+        self._keep()
         names: dict[str, str] = {}
-        found = [Exchange(*one, names).to_dict() for one in kept]
+        found = [Exchange(*one, names).to_dict() for one in self._kept]
         name = self._name(item)
         if self._update:
             self._new[name] = found
@@ -132,7 +152,7 @@ class LockedAnswers:
 
     def _name(self, item: pytest.Item) -> str:
         """Return a test's name by its place beside the lock; pytest's own depends on its root folder."""
-        file = os.path.relpath(item.path, self._path.parent.absolute())
+        file = os.path.relpath(item.path, self._path.parent)
         return f"{Path(file).as_posix()}::{item.nodeid.partition('::')[2]}"
 
     def _problem(self, test: str, found: list[dict[str, Any]]) -> str:
