@@ -47,6 +47,14 @@ def test_an_alias_wins_over_a_file_of_its_name_and_a_path_over_it(file, tmp_path
     assert resolve(here.relative_to(tmp_path)).resolve() == here
 
 
+def test_a_home_folder_that_nobody_has_is_named(monkeypatch):
+    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-here'"):
+        resolve("~nobody-here/model.gguf")
+    monkeypatch.setenv("INTACT_HOME", "~nobody-here/store")
+    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-here'"):
+        resolve("qwen3-0.6b")
+
+
 def test_a_wrong_name_suggests_aliases_too(file):
     file.write_text('smaller = "hf:o/r"\n')
     with pytest.raises(ParameterError, match="did you mean smaller"):
@@ -58,6 +66,7 @@ def test_a_wrong_name_suggests_aliases_too(file):
     [
         ("a = \n", r"is no TOML: .*line 1"),
         ('a = "hf:o/r"\nb = "x"\na = "y"\n', r"is no TOML: .*line 3"),
+        ('a = "hf:o/r"\nb = "~nobody-here/x"\n', r"line 2: ~nobody-here/x: no home folder is known for '~nobody-here'"),
         ('\n\nbad = "relative/path"\n', r'line 3: bad must be "hf:OWNER/REPO", or a path that begins with / or ~'),
         ('ok = "/x"\nbad = 5\n', r"line 2: bad must be .*, got 5"),
         ('ok = "/x"\n\n[bad]\nx = "y"\n', r"line 3: bad must be"),

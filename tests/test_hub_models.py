@@ -462,7 +462,7 @@ def test_a_damaged_listing_in_the_store_is_named(hub):
     pull(NAME)
     path = HubName.parse(NAME).folder / "listing.json"
     path.write_text("{")
-    with pytest.raises(FormatError, match=f"{path} is no JSON"):
+    with pytest.raises(FormatError, match=f"{path} is no JSON.*; delete its folder and pull the model again"):
         resolve(NAME)
 
 

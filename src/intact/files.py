@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from intact.errors import FormatError, IntactError
+from intact.errors import FormatError, IntactError, ParameterError
 
 
 def sha256_of(file: Path) -> str:
@@ -29,6 +29,20 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as why:
         raise error(f"{file} cannot be read: {getattr(why, 'strerror', None) or why}") from why
+
+
+def expand_home(text: str) -> Path:
+    """Return a path; ``~`` or ``~USER`` at its begin stands for a home folder.
+
+    Raises
+    ------
+    ParameterError
+        If nobody has that name.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ParameterError(f"{text}: no home folder is known for {text.partition('/')[0]!r:.80}") from error
 
 
 def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from intact.catalogue.entries import CATALOGUE
 from intact.catalogue.hub import PREFIX, HubName
 from intact.errors import ParameterError
+from intact.files import expand_home
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _LONGEST_FILE = 1 << 20
@@ -18,7 +19,7 @@ _LONGEST_FILE = 1 << 20
 def aliases_file() -> Path:
     """Return the path of the file, there or not: in ``$XDG_CONFIG_HOME/intact``, by default in ``~/.config/intact``."""
     base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (base if base.is_absolute() else Path("~/.config").expanduser()) / "intact" / "aliases.toml"
+    return (base if base.is_absolute() else expand_home("~/.config")) / "intact" / "aliases.toml"
 
 
 def aliases() -> dict[str, str]:
@@ -65,7 +66,10 @@ def _checked(name: str, value: object, where: str) -> str:
         except ParameterError as error:
             raise ParameterError(f"{where}: {error}") from error
         return value
-    place = Path(value).expanduser() if "\0" not in value else Path()
+    try:
+        place = expand_home(value) if "\0" not in value else Path()
+    except ParameterError as error:
+        raise ParameterError(f"{where}: {error}") from error
     if not place.is_absolute():
         raise ParameterError(f"{where}: {name} must be {expected}, got {value!r:.80}")
     return str(place)

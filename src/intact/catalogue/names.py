@@ -11,6 +11,7 @@ from intact.catalogue.entries import CATALOGUE, Entry
 from intact.catalogue.hub import PREFIX, HubName
 from intact.catalogue.place import store
 from intact.errors import ParameterError
+from intact.files import expand_home
 
 
 class MissingModelError(ParameterError):
@@ -105,7 +106,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
             if path := find_pulled(name):
                 return path
             raise MissingModelError(name)
-    path = Path(text).expanduser()
+    path = expand_home(text)
     if path.exists():
         return path
     if looks_like_path(text) or not isinstance(name_or_path, str):

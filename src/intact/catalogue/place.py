@@ -13,15 +13,17 @@ from typing import Any
 from urllib.parse import quote
 
 from intact.errors import FormatError
+from intact.files import expand_home
 from intact.strict_json import parse
 
 LISTING = "listing.json"
 _LONGEST_FILE = 16 << 20
+_ADVICE = "delete its folder and pull the model again"
 
 
 def store() -> Path:
     """Return the folder of pulled models: ``$INTACT_HOME/models``, by default under ``~/.cache/intact``."""
-    return Path(os.environ.get("INTACT_HOME") or "~/.cache/intact").expanduser() / "models"
+    return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact") / "models"
 
 
 def quoted(name: str) -> str:
@@ -42,7 +44,10 @@ def read_object(path: Path) -> dict[str, Any] | None:
             data = file.read(_LONGEST_FILE)
     except FileNotFoundError:
         return None
-    value = parse(data, str(path), error=FormatError)
+    try:
+        value = parse(data, str(path), error=FormatError)
+    except FormatError as error:
+        raise FormatError(f"{error}; {_ADVICE}") from error
     if not isinstance(value, dict):
-        raise FormatError(f"{path} is no JSON object; delete its folder and pull the model again")
+        raise FormatError(f"{path} is no JSON object; {_ADVICE}")
     return value
