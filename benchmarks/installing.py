@@ -1,4 +1,4 @@
-"""What installing costs: from an empty environment and a wheel to a first token, and the size of what is then there.
+"""Time and size of an installation: from an empty environment and a wheel to a first token.
 
     python benchmarks/installing.py dist/intact_llm-VERSION-...whl [--extra solve]... [--uv uv]
 

@@ -10,7 +10,7 @@ from typing import Final
 from intact.errors import NotInstalledError
 
 DISTRIBUTION: Final = "intact-llm"
-"""What package indexes call this package; `intact` there is another project. pyproject.toml says the same."""
+"""The name of this package in package indexes; `intact` there is another project. pyproject.toml says the same."""
 _MODULES: Final = {"scikit-learn": "sklearn"}
 """Modules of packages that are not called like them."""
 

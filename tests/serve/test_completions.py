@@ -153,6 +153,11 @@ def test_tokens_and_back(server, client, library):
     messages = [{"role": "user", "content": "Hi"}]
     answer = httpx.post(server.url + "/tokenize", json={"model": "tiny", "messages": messages}).json()
     assert answer["tokens"] == library.tokenizer.encode_chat(messages)
+    each = {"model": "tiny", "tokens": answer["tokens"], "each": True}
+    spelt = httpx.post(server.url + "/detokenize", json=each).json()
+    assert len(spelt["pieces"]) == len(answer["tokens"])
+    assert "".join(spelt["pieces"]) == spelt["prompt"]
+    assert "pieces" not in back
     wrong = httpx.post(server.url + "/detokenize", json={"model": "tiny", "tokens": [1, 10**7]})
     assert wrong.status_code == 400
     assert wrong.json()["error"]["param"] == "tokens"

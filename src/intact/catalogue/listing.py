@@ -34,7 +34,7 @@ SMALL = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""What a safetensors model has beside its weights."""
+"""The files of a safetensors model beside its weights."""
 TEMPLATE = re.compile(r"additional_chat_templates/[^/]+\.jinja")
 _NO_MODEL = ("mmproj", "imatrix")
 """GGUF files that are no language models have these in their names."""

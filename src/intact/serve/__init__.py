@@ -4,4 +4,4 @@ PACKAGES = (
     *("fastapi", "httptools", "llguidance", "math-verify", "prometheus-client", "pydantic", "python-multipart"),
     "uvicorn",
 )
-"""What the server and the methods behind it need, as in pyproject.toml."""
+"""The packages that the server and the methods behind it need, as in pyproject.toml."""

@@ -33,10 +33,8 @@ class Exchange:
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
         body = _renamed(_parse(request), names)
-        self.path, self.digest = (
-            path,
-            hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest(),
-        )
+        self.path = path
+        self.digest = hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
         messages = body.get("messages") if isinstance(body, Mapping) else None
         last = messages[-1] if isinstance(messages, list) and messages else body
         self.excerpt = json.dumps(last, ensure_ascii=False)[-_EXCERPT:]

@@ -71,12 +71,14 @@ async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str,
     """Return the text of tokens, control tokens included."""
     async with service.models.lease(request.model or service.models.first) as served:
         tokenizer, tokens = served.loaded.tokenizer, request.tokens
-        answer: dict[str, Any] = {
-            "prompt": await in_thread(lambda: tokenizer.decode(tokens, skip_special=False), "tokens")
-        }
-        if request.each:
-            answer["pieces"] = [tokenizer.token_bytes(token).decode(errors="replace") for token in tokens]
-        return answer
+
+        def spell() -> dict[str, Any]:
+            answer: dict[str, Any] = {"prompt": tokenizer.decode(tokens, skip_special=False)}
+            if request.each:
+                answer["pieces"] = [tokenizer.token_bytes(token).decode(errors="replace") for token in tokens]
+            return answer
+
+        return await in_thread(spell, "tokens")
 
 
 async def _describe(service: Service) -> dict[str, Any]:
