@@ -49,6 +49,17 @@ void check_finite(Model& model, const FloatWeight& w) {
     if (first != bad.end()) not_finite(first - bad.begin(), *first);
 }
 
+int add_packed(Model& model, Weight& packed) {
+    const Busy busy(model);
+    if (packed.codes == nullptr) throw std::invalid_argument("the weight belongs to a model already");
+    auto weight = std::make_unique<MatrixWeight>();
+    weight->packed = std::move(packed);
+    packed.codes = nullptr;
+    weight->matrix = view(weight->packed);
+    model.weights.push_back(std::move(weight));
+    return static_cast<int>(model.weights.size()) - 1;
+}
+
 int add_weight(Model& model, const std::string& kind, const Bytes& data, std::int64_t rows, std::int64_t columns,
                int bits) {
     const Busy busy(model);
@@ -176,6 +187,15 @@ nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std:
     return out;
 }
 
+nb::ndarray<nb::numpy, std::uint8_t> recorded(Model& model, std::size_t op) {
+    const Busy busy(model);
+    if (op >= model.recorded.size()) throw std::invalid_argument("nothing was recorded of this operation");
+    const std::vector<std::uint8_t>& bytes = model.recorded[op];
+    auto out = make_array<std::uint8_t>({bytes.size()});
+    std::copy_n(bytes.data(), bytes.size(), out.data());
+    return out;
+}
+
 void move(Model& model, const Vector<std::int32_t>& table, const Vector<std::int64_t>& sources,
           const Vector<std::int64_t>& targets) {
     const Busy busy(model);
@@ -260,6 +280,15 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_ro("counters", &Model::counters)
         .def_prop_rw(
+            "recording", [](const Model& self) { return self.recording; },
+            [](Model& self, bool on) {
+                const Busy busy(self);
+                self.recording = on && self.profile == Profile::kInt8;
+                self.recorded.assign(self.recording ? self.ops.size() : 0, {});
+            },
+            "Whether steps keep the inputs of their products (profile int8).")
+        .def("recorded", &recorded, "op"_a, "Return what entered product `op` in the last step, row after row.")
+        .def_prop_rw(
             "profiling", [](const Model& self) { return self.profiling; },
             [](Model& self, bool on) {
                 const Busy busy(self);
@@ -291,6 +320,7 @@ void bind_model(nb::module_& m) {
             "weight"_a)
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
         .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
+        .def("add_packed", &add_packed, "weight"_a, "Add a weight made by `pack_integers`, which then belongs to the model.")
         .def(
             "largest_exponent",
             [](const Model& self, int weight) {

@@ -1,11 +1,13 @@
 #include "bindings/bind_weight.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -77,6 +79,42 @@ Weight convert_checked(const std::string& name, const Bytes& data, std::int64_t 
                                 " is NaN or infinite: every weight should be finite");
     }
     return std::move(result.weight);
+}
+
+template <class T, int N> using Shaped = nb::ndarray<const T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+
+Weight pack_checked(const Shaped<std::uint8_t, 2>& codes, std::int64_t columns, int bits, int block, int zero,
+                    int shift, const std::optional<Shaped<std::int16_t, 1>>& table,
+                    const Shaped<std::int16_t, 2>& scale, const Shaped<std::int32_t, 1>& scale_exp,
+                    const std::optional<Shaped<std::int16_t, 2>>& minimum,
+                    const std::optional<Shaped<std::int32_t, 1>>& minimum_exp, int threads) {
+    const auto rows = static_cast<std::int64_t>(codes.shape(0)), padded = static_cast<std::int64_t>(codes.shape(1));
+    const bool known = bits == 8 || bits == 5 || bits == 4 ? block == 32
+                       : bits == 6 || bits == 3            ? block == 16
+                                                           : bits == 2 && (block == 16 || block == 32);
+    const auto fits = [&](const auto& scales, const auto& exponents) {
+        return static_cast<std::int64_t>(scales.shape(0)) == rows &&
+               static_cast<std::int64_t>(scales.shape(1)) * block == padded &&
+               static_cast<std::int64_t>(exponents.shape(0)) == rows;
+    };
+    if (!known || rows < 1 || columns < 1 || padded != (columns + 31) / 32 * 32 || !fits(scale, scale_exp) ||
+        minimum.has_value() != minimum_exp.has_value() || (minimum && !fits(*minimum, *minimum_exp)) ||
+        (table && (table->shape(0) != 16 || bits != 4)) || shift < 0 || shift > 15)
+        raise("ParameterError", "codes, scales and exponents whose shapes do not belong together");
+    const IntegerRows source{rows,
+                             columns,
+                             bits,
+                             block,
+                             zero,
+                             shift,
+                             table ? table->data() : nullptr,
+                             codes.data(),
+                             scale.data(),
+                             scale_exp.data(),
+                             minimum ? minimum->data() : nullptr,
+                             minimum_exp ? minimum_exp->data() : nullptr};
+    nb::gil_scoped_release release;
+    return pack_integers(source, on_threads(std::max(1, threads)));
 }
 
 nb::object table_of(const Weight& w) {
@@ -158,6 +196,10 @@ void bind_weights(nb::module_& m) {
         .def("unpack", &unpack, "Return codes (N, Kpad), scale, scale_exp, minimum and minimum_exp, row-major.")
         .def("row", &row, nb::arg("n"), "Return T[code] - zero (Kpad), scales and minima of row n.")
         .def("panels", &panels, "Return copies of the packed codes, scales, minima, scale_exp and minimum_exp.");
+    m.def("pack_integers", &pack_checked, nb::arg("codes"), nb::arg("columns"), nb::arg("bits"), nb::arg("block"),
+          nb::arg("zero"), nb::arg("shift"), nb::arg("table").none(), nb::arg("scale"), nb::arg("scale_exp"),
+          nb::arg("minimum").none(), nb::arg("minimum_exp").none(), nb::arg("threads") = 1,
+          "Pack codes (N, Kpad), scales (N, blocks) and exponents (N,) into a weight.");
     m.def("convert", &convert_checked, nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
           nb::arg("bits") = 8, nb::arg("threads") = 1,
           "Re-express a tensor's bytes as an integer weight; floats get codes of `bits` 8 or 4, block formats keep "

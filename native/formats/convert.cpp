@@ -436,6 +436,50 @@ Converted convert(const WeightFormat& format, const std::uint8_t* source, std::i
     return {std::move(weight), error.get()};
 }
 
+namespace {
+
+template <int Bits> void integer_panel(const Weight& w, const IntegerRows& source, std::int64_t panel) {
+    const std::int64_t padded = w.blocks() * Weight::kBlock, count = w.scale_blocks(), first = panel * Weight::kPanel;
+    const int valid = valid_rows(w, panel);
+    clear_panel(w, panel);
+    for (int i = 0; i < valid; ++i) {
+        const std::int64_t n = first + i;
+        for (std::int64_t b = 0; b < count; ++b) {
+            w.panel_scales(panel)[Weight::pair_index(b, i)] = source.scale[n * count + b];
+            if (w.has_min) w.panel_minima(panel)[Weight::pair_index(b, i)] = source.minimum[n * count + b];
+        }
+        w.scale_exp[n] = source.scale_exp[n];
+        if (w.has_min) w.minimum_exp[n] = source.minimum_exp[n];
+    }
+    for (std::int64_t b = 0; b < w.blocks(); ++b)
+        pack<Bits>(w.panel_codes(panel) + b * w.block_bytes(), valid,
+                   [&](int i) { return load<Codes>(source.codes + (first + i) * padded + 32 * b); });
+}
+
+}  // namespace
+
+Weight pack_integers(const IntegerRows& source, const ParallelFor& parallel_for) {
+    Weight w;
+    w.rows = source.rows;
+    w.columns = source.columns;
+    w.bits = source.bits;
+    w.block = source.block;
+    w.zero = source.zero;
+    w.shift = source.shift;
+    w.has_min = source.minimum != nullptr;
+    w.has_table = source.table != nullptr;
+    if (w.has_table) std::copy_n(source.table, 16, w.table);
+    w.allocate();
+    const auto panel = w.bits == 8   ? integer_panel<8>
+                       : w.bits == 6 ? integer_panel<6>
+                       : w.bits == 5 ? integer_panel<5>
+                       : w.bits == 4 ? integer_panel<4>
+                       : w.bits == 3 ? integer_panel<3>
+                                     : integer_panel<2>;
+    parallel_for(w.panels(), [&](std::int64_t p) { panel(w, source, p); });
+    return w;
+}
+
 void unpack_codes(const Weight& w, std::int64_t n, std::uint8_t* codes) {
     const auto i = static_cast<int>(n % Weight::kPanel);
     const int base = w.bits == 8 ? 512 : w.bits >= 4 ? 256 : 128;

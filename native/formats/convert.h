@@ -30,6 +30,21 @@ struct Converted {
 Converted convert(const WeightFormat& format, const std::uint8_t* source, std::int64_t rows, std::int64_t columns,
                   int bits, const ParallelFor& parallel_for);
 
+// A weight's integers, row by row; K is padded to a multiple of 32 (intact.numerics.weights.BlockWeight).
+struct IntegerRows {
+    std::int64_t rows, columns;
+    int bits, block, zero, shift;
+    const std::int16_t* table;   // 16 entries, or null
+    const std::uint8_t* codes;   // rows x padded columns
+    const std::int16_t* scale;   // rows x blocks
+    const std::int32_t* scale_exp;
+    const std::int16_t* minimum;  // or null, and so its exponents
+    const std::int32_t* minimum_exp;
+};
+
+// Packs them into panels. (bits, block) must be one for which there are kernels, and a code below 2^bits.
+Weight pack_integers(const IntegerRows& source, const ParallelFor& parallel_for);
+
 // Decodes row n: T[code] - zero for every padded column, and the row's scales and minima (blocks of `weight.block`).
 // Null outputs are skipped.
 void unpack_row(const Weight& weight, std::int64_t n, std::int32_t* centred, std::int16_t* scales,

@@ -112,7 +112,10 @@ void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
         std::memcpy(to, head.floats.data() + i * head_bytes() / 4, static_cast<std::size_t>(head_bytes()));
         return;
     }
-    const Activations& a = head.codes;
+    copy_activations(head.codes, i, to);
+}
+
+void copy_activations(const Activations& a, std::int64_t i, std::uint8_t* to) {
     to = std::copy_n(reinterpret_cast<const std::uint8_t*>(a.codes + i * a.stride), a.blocks * 32, to);
     const auto put = [&](std::int32_t value, int bytes) {  // little-endian
         for (int b = 0; b < bytes; b++) *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(value) >> 8 * b);

@@ -103,7 +103,15 @@ struct Int8Run : Run {
             mark(Stopwatch::kRows);
         else
             meet(Stopwatch::kRows);
+        if (m_.recording && thread_ == 0) record(i, a, count);
         return a;
+    }
+
+    void record(std::size_t i, const Activations& a, std::int64_t count) {
+        const std::int64_t bytes = activation_bytes(a);
+        std::vector<std::uint8_t>& to = m_.recorded.at(i);
+        to.resize(static_cast<std::size_t>(count * bytes));
+        for (std::int64_t k = 0; k < count; k++) copy_activations(a, k, to.data() + k * bytes);
     }
 
     void linear(const Op& op) {

@@ -143,6 +143,10 @@ void run_fp32(Model& model, Step& step, int thread);
 // Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if it must.
 Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns);
 
+// Bytes of row i: codes, then scales and the exponent, little-endian (numerics.activations.to_bytes).
+void copy_activations(const Activations& a, std::int64_t i, std::uint8_t* to);
+inline std::int64_t activation_bytes(const Activations& a) { return a.blocks * 34 + 4; }
+
 // Makes a buffer hold at least so many bytes; its contents are lost where it grows.
 void ensure(Buffer& buffer, std::int64_t bytes);
 

@@ -21,6 +21,7 @@ from intact.cli import (
     diff,
     doctor,
     info,
+    lab,
     keys,
     learn,
     lock,
@@ -28,6 +29,7 @@ from intact.cli import (
     models,
     perplexity,
     pull,
+    quantize,
     receipt,
     report,
     run,
@@ -148,9 +150,9 @@ def _app(
 
 _PANELS = {
     "Commands that answer": (run, chat, solve, methods, serve),
-    "Commands that measure": (evaluation, report, tasks, perplexity, bench),
+    "Commands that measure": (evaluation, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
-    "Models and this machine": (pull, info, selftest, doctor),
+    "Models and this machine": (pull, quantize, info, selftest, doctor),
 }
 for panel, modules in _PANELS.items():
     for module in modules:

@@ -26,9 +26,14 @@ from intact.executors.base import (
     integer_gain,
 )
 from intact.executors.profile import Record, StepWork
+from intact.formats import Tensor
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.numerics.activations import Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
+from intact.numerics.dequantize import dequantize
+from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.sampling import Draw
+from intact.numerics.weights import BlockWeight
 
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
 
@@ -36,6 +41,14 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 def available_tiers() -> list[str]:
     """Return the tiers that this build has and this machine can run, best first."""
     return list(_native.kernels.tiers())
+
+
+def pack(weight: BlockWeight, threads: int = 1) -> _native.Weight:
+    """Pack an integer weight into the panels that the kernels read."""
+    return _native.pack_integers(
+        weight.codes, weight.columns, weight.bits, weight.block, weight.zero, weight.shift, weight.table,
+        weight.scale, weight.scale_exp, weight.minimum, weight.minimum_exp, threads,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -121,12 +134,35 @@ class NativeExecutor:
     def _weight(self, name: str) -> int:
         if name not in self._weights:
             tensor = self.program.tensors[name]
-            rows, columns = tensor.shape
             try:
-                self._weights[name] = self._model.add_weight(tensor.kind, tensor.data, rows, columns, self.bits)
-            except ValueError as error:
-                raise ModelError(f"tensor {tensor.name} ({tensor.kind}, {rows} x {columns}): {error}") from error
+                self._weights[name] = self._add_weight(tensor)
+            except (ModelError, ValueError) as error:
+                shape = " x ".join(map(str, tensor.shape))
+                raise ModelError(f"tensor {tensor.name} ({tensor.kind}, {shape}): {error}") from error
         return self._weights[name]
+
+    def _add_weight(self, tensor: Tensor) -> int:
+        kind, data = tensor.kind, tensor.data
+        if kind == INTEGER and self.profile == "int8":
+            return int(self._model.add_packed(pack(from_bytes(data), self._model.threads)))
+        if kind == INTEGER:
+            kind, data = "F32", dequantize(kind, data, tensor.shape).reshape(-1).view(np.uint8)
+        return int(self._model.add_weight(kind, data, *tensor.shape, self.bits))
+
+    @property
+    def recording(self) -> bool:
+        """If true, steps keep the inputs of their products, for calibration. Setting it discards what was kept."""
+        return bool(self._model.recording)
+
+    @recording.setter
+    def recording(self, on: bool) -> None:
+        self._model.recording = on
+
+    def recorded(self, op: int) -> Quantized:
+        """Return what entered a product, an operation of the program by its index, in the last step."""
+        with _parameter_errors():
+            data = self._model.recorded(op)
+        return from_row_bytes(data, self.program.buffers[self.program.ops[op].source].width)
 
     def _add_program(self) -> None:
         program, model = self.program, self._model

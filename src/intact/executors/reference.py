@@ -24,6 +24,7 @@ from intact.numerics.attention import Heads, attend, quantize_keys, quantize_que
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
+from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
@@ -90,7 +91,9 @@ class ReferenceExecutor:
             tensor = self.program.tensors[name]
             shape = (tensor.shape[0], tensor.shape[1])
             try:
-                if tensor.kind in FLOAT_FORMATS:
+                if tensor.kind == INTEGER:
+                    self._weights[name] = from_bytes(tensor.data)
+                elif tensor.kind in FLOAT_FORMATS:
                     self._weights[name] = from_floats(dequantize(tensor.kind, tensor.data, shape), self.bits)
                 else:
                     self._weights[name] = from_blocks(tensor.kind, tensor.data, shape)

@@ -11,12 +11,14 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from intact.errors import FormatError
-from intact.formats.gguf import MAGIC
+from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.gguf_parts import part_paths, read_parts
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+METADATA_FILE = "metadata.gguf"
+"""Beside a safetensors file: a GGUF file without tensors, whose metadata describe the model instead of config.json."""
 _EXPECTED = "a .gguf file, a .safetensors file beside a config.json, or a folder of these"
 
 
@@ -125,6 +127,9 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     if main.suffix == ".safetensors":
         if _SHARD.search(main.name):
             raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
+        own = main.with_name(METADATA_FILE)
+        if own.is_file():
+            return Checkpoint(main, "gguf", read_gguf(own).metadata, read_safetensors(main))
         return Checkpoint(main, "safetensors", _config(main), read_safetensors(main))
     if main.suffix == ".gguf" or map_file(main)[:4] == MAGIC:
         contents = read_parts(main)

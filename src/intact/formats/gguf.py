@@ -275,6 +275,25 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
     return metadata
 
 
+def read_pairs(path: str | PathLike[str]) -> dict[str, bytes]:
+    """Return each pair of a file's metadata, by its key, as the bytes that stand there: key, type and value.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, is truncated or damaged.
+    """
+    reader = _Reader(map_file(Path(path)), Path(path), HEADER_MEMORY)
+    _, count = _read_start(reader)
+    pairs = {}
+    for index in range(count):
+        begin = reader.offset
+        key = reader.string(f"key {index} of {count}", LONGEST_NAME)
+        reader.value(f"key {quote_name(key)}")
+        pairs[key] = bytes(reader.buffer[begin : reader.offset])
+    return pairs
+
+
 def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):

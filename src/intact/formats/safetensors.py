@@ -7,16 +7,21 @@ Tests hold this reader to the library's.
 Source: the format, https://github.com/huggingface/safetensors#format.
 """
 
+import json
 import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from intact.errors import FormatError
+from intact.errors import FormatError, ModelError
+from intact.files import write_whole
 from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map_file, quote_name
+from intact.numerics.integers import INTEGER, read_header, starts_integers
 from intact.strict_json import parse
+from intact.weights import Bytes
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
@@ -70,6 +75,15 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if len(buffer) > LONGEST_JSON:
         raise FormatError(f"{path}: {what} has {len(buffer)} bytes; expected at most {LONGEST_JSON}")
     return parse_json(bytes(buffer[:]), path, what)
+
+
+class Stored(NamedTuple):
+    """A tensor that is to be written: name, dtype, shape, bytes."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    size: int
 
 
 class _Description(NamedTuple):
@@ -151,10 +165,56 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         reached = end
     if reached != size:
         raise FormatError(f"{path}: the tensors end at offset {reached}; expected {size}, the end of the file")
-    return {
-        name: Tensor(name, kind, shape, data[start + begin : start + end])
-        for name, kind, shape, begin, end in descriptions
-    }
+    tensors = (
+        Tensor(name, kind, shape, data[start + begin : start + end]) for name, kind, shape, begin, end in descriptions
+    )
+    return {tensor.name: _integer_weight(tensor, path) for tensor in tensors}
+
+
+def _integer_weight(tensor: Tensor, path: Path) -> Tensor:
+    """Return bytes that hold an integer weight as a matrix of that kind, any other tensor as it is."""
+    if tensor.kind != "U8" or len(tensor.shape) != 1 or not starts_integers(tensor.data):
+        return tensor
+    try:
+        header = read_header(tensor.data)
+    except ModelError as error:
+        raise FormatError(f"{path}: tensor {quote_name(tensor.name)}: {error}") from error
+    return Tensor(tensor.name, INTEGER, (header.rows, header.columns), tensor.data)
+
+
+def write_safetensors(
+    path: Path, tensors: Sequence[Stored], read: Callable[[str], bytes | Bytes], metadata: Mapping[str, str]
+) -> None:
+    """Write a file, tensor after tensor: all of it or, where that fails, nothing.
+
+    Parameters
+    ----------
+    tensors : in the order of the file
+    read : callable
+        Return the bytes of a tensor by its name; it is called once for each, when its turn comes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, kind, shape, size in tensors:
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the data are aligned
+
+    def parts() -> Iterator[bytes]:
+        yield struct.pack("<Q", len(text)) + text
+        for name, _, _, size in tensors:
+            data = bytes(read(name))
+            if len(data) != size:
+                raise ValueError(f"tensor {name} has {len(data)} bytes, {size} were announced")
+            yield data
+
+    write_whole(path, parts())
 
 
 def _shard_path(folder: Path, name: object, index: Path) -> Path:

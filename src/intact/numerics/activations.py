@@ -53,6 +53,18 @@ def to_bytes(a: Quantized) -> np.ndarray:
     return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in (a.codes, scale, exponent)], axis=1)
 
 
+def from_row_bytes(data: np.ndarray, columns: int) -> Quantized:
+    """Read rows as `to_bytes` writes them: uint8 of any shape, for rows of `columns` values."""
+    padded = -(-columns // BLOCK) * BLOCK
+    rows = data.reshape(-1, padded + padded // BLOCK * 2 + 4)
+    codes, scale, exponent = np.split(rows, [padded, rows.shape[1] - 4], axis=1)
+    return Quantized(
+        codes.view(np.int8),
+        np.ascontiguousarray(scale).view("<i2").astype(np.int16),
+        np.ascontiguousarray(exponent).view("<i4").reshape(-1).astype(np.int32),
+    )
+
+
 def block_sums(a: Quantized, block: int) -> tuple[np.ndarray, np.ndarray]:
     """Scaled sums of blocks of inputs for the minima: (T int16 (M, K / block), exponent int32 (M,)).
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.numerics.fp32 import Floats
+from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.weights import values
 from intact.weights import FORMATS, BlockFormat, Bytes
 
 
@@ -18,7 +20,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
     Parameters
     ----------
-    kind : a name of :data:`intact.weights.FORMATS`
+    kind : a name of :data:`intact.weights.FORMATS`, or that of integer weights, whose exact values are rounded
     data : uint8 (bytes,), the tensor as stored
     shape : NumPy order, the last axis contiguous in storage and a multiple of the format's block
 
@@ -31,6 +33,8 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     ValueError
         Unknown kind, or a shape that the data does not fill.
     """
+    if kind == INTEGER:
+        return values(from_bytes(data)).astype(np.float32).reshape(shape)
     if kind not in FORMATS:
         raise ValueError(f"unknown storage format {kind!r}; known are {', '.join(FORMATS)}")
     form = FORMATS[kind]

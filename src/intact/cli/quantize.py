@@ -1,0 +1,122 @@
+"""``intact quantize``: write a quantised model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, new_table, out, show_rows, size
+from intact.errors import ParameterError
+
+EXAMPLES = """\
+Four bits in blocks of 32, to the nearest level
+  intact quantize smollm2-135m-instruct --to int4-32 --out smol-int4
+GPTQ in three bits, calibrated on a text
+  intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
+  intact run ./smol-gptq3 "Hello"
+All specs with their bits a weight
+  intact quantize --list
+"""
+
+
+def command(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="SPEC", help="[QUANTIZER:]GRID[-BLOCK][@RULE].")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where the model goes; it must not exist.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option("--calibrate", metavar="TEXT", help="A text in UTF-8, for quantisers that need one.")
+    ] = None,
+    embeddings: Annotated[
+        str, typer.Option("--embeddings", metavar="SPEC", help="For token embeddings and head; keep leaves them.")
+    ] = "keep",
+    context: Annotated[int, typer.Option("--context", help="Tokens in a window of the text.")] = 512,
+    windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are read.")] = 32,
+    statistics: Annotated[
+        Path | None,
+        typer.Option("--statistics", metavar="FOLDER", help="Keep what was gathered of texts, for other runs."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--list", help="List quantisers and grids.")] = False,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Quantise a model's matrices, by the spec after --to."""
+    if everything:
+        list_specs(json)
+        return
+    if model is None or to is None or folder is None:
+        raise ParameterError("name a model, a spec (--to) and a folder (--out); --list shows the specs")
+    from intact.quantizing import quantize
+
+    place = fetch.locate(model)
+    with bar() as progress:
+        task, current = progress.add_task("reading", total=None), ""
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                progress.reset(task, total=total, description=stage)
+            progress.update(task, completed=done, total=total)
+
+        result = quantize(
+            place, folder, to, embeddings=embeddings, calibrate=calibrate, context=context, windows=windows,
+            statistics=statistics, threads=threads, progress=report,
+        )  # fmt: skip
+    if json:
+        emit(asdict(result) | {"path": str(result.path)})
+        return
+    facts = [
+        ("model", str(result.path)),
+        ("spec", result.spec),
+        ("matrices", f"{result.matrices}, {result.weights:,} weights"),
+        ("bits a weight", f"{result.bits_per_weight:.3f}"),
+        ("file", size(result.file_bytes)),
+        ("digest", result.digest),
+    ]
+    show_rows(facts)
+
+
+def list_specs(json: bool) -> None:
+    """Print all quantisers and all grids, with the bits a weight of each in rows of 4096."""
+    from intact.quantizers import QUANTIZERS
+    from intact.quantizers.grids import GRIDS
+    from intact.quantizers.spec import ALIASES, parse_spec
+
+    quantizers = [
+        {"name": name, "summary": one.summary, "calibrated": one.calibrated, "source": one.source}
+        for name, one in QUANTIZERS.items()
+    ]
+    specs = [
+        {
+            "spec": name,
+            "full": str(spec),
+            "bits_per_weight": spec.bits_per_weight(),
+            "stored": spec.stored_bits(),
+            "source": spec.levels.source,
+        }
+        for name in (*GRIDS, *ALIASES)
+        for spec in [parse_spec(name)]
+    ]
+    if json:
+        emit({"quantizers": quantizers, "specs": specs})
+        return
+    table = new_table("quantiser", "what it does", "calibrated", whole=("quantiser",))
+    for one in quantizers:
+        table.add_row(str(one["name"]), str(one["summary"]), "yes" if one["calibrated"] else "")
+    out().print(table)
+    table = new_table("spec", "in full", "bits", "in memory", "source", right=("bits", "in memory"), whole=("spec",))
+    for row in specs:
+        table.add_row(
+            str(row["spec"]), str(row["full"]), f"{row['bits_per_weight']:.2f}", f"{row['stored']:.2f}", str(row["source"])
+        )
+    out().print(table)

@@ -1,0 +1,73 @@
+"""GGUF files: metadata as pairs of bytes (`intact.formats.gguf.read_pairs`), and tensors one after the other.
+
+Source: the format, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from intact.files import write_whole
+from intact.formats.gguf import ALIGNMENT, MAGIC, TENSOR_KINDS
+from intact.formats.safetensors import Stored
+from intact.weights import Bytes
+
+_NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
+_UINT32, _STRING = 4, 8
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def number_pair(key: str, value: int) -> bytes:
+    """Return the pair of a key and an unsigned 32-bit integer."""
+    return _string(key) + struct.pack("<II", _UINT32, value)
+
+
+def text_pair(key: str, value: str) -> bytes:
+    """Return the pair of a key and a text."""
+    return _string(key) + struct.pack("<I", _STRING) + _string(value)
+
+
+def write_gguf(
+    path: Path,
+    pairs: Mapping[str, bytes],
+    tensors: Sequence[Stored] = (),
+    read: Callable[[str], bytes | Bytes] = lambda name: b"",
+) -> None:
+    """Write a file of version 3: all of it or, where that fails, nothing.
+
+    Parameters
+    ----------
+    pairs : bytes by key, `general.alignment` not among them
+    tensors : their kinds are names of weight formats, their shapes in NumPy order
+    read : callable
+        Return the bytes of a tensor by its name; it is called once for each, when its turn comes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    head = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(pairs)), *pairs.values()]
+    offset = 0
+    for name, kind, shape, size in tensors:
+        sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        head += [_string(name), sizes, struct.pack("<IQ", _NUMBERS[kind], offset)]
+        offset += -(-size // ALIGNMENT) * ALIGNMENT
+    head.append(bytes(-sum(map(len, head)) % ALIGNMENT))
+
+    def parts() -> Iterator[bytes]:
+        yield b"".join(head)
+        for tensor in tensors:
+            data = bytes(read(tensor.name))
+            if len(data) != tensor.size:
+                raise ValueError(f"tensor {tensor.name} has {len(data)} bytes, {tensor.size} were announced")
+            yield data + bytes(-len(data) % ALIGNMENT)
+
+    write_whole(path, parts())

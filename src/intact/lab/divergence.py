@@ -1,0 +1,59 @@
+"""How far one model's next-token distributions are from another's, in integers: the same figures on every machine.
+
+Logits are taken in Q16. Probabilities are `exp2_neg` of docs/numerics.md, section 2, in Q30, with a relative error below
+1e-7; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.exact import ln
+from intact.numerics.fixed import rshift
+from intact.numerics.functions import LOG2E, exp2_neg
+
+Int = NDArray[np.int64]
+
+
+class Divergence(NamedTuple):
+    """For each position."""
+
+    kl: NDArray[np.float64]
+    """KL(source || other), nats."""
+    same: NDArray[np.bool_]
+    """If true, both have the same likeliest token (of equals the least)."""
+    loss: NDArray[np.float64]
+    """-log of the probability that `other` gives the text's next token, nats."""
+
+
+def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray[np.int64]) -> Divergence:
+    """Compare two models' logits at the same positions.
+
+    Parameters
+    ----------
+    source, other : int32 (rows, vocabulary)
+        Logits in Q16.
+    tokens : int64 (rows,)
+        The tokens that follow.
+    """
+    kl, loss = np.zeros(len(source)), np.zeros(len(source))
+    for i in range(len(source)):
+        z, y = source[i].astype(np.int64), other[i].astype(np.int64)
+        p, p_sum = _weights(z)
+        _, q_sum = _weights(y)
+        most_z, most_y = int(z.max()), int(y.max())
+        # KL = sum p (z - y) - log sum exp z + log sum exp y, both about their largest
+        mean = int((p * ((z - most_z) - (y - most_y))).sum()) / p_sum / (1 << 16)
+        kl[i] = max(0.0, mean - ln(p_sum / (1 << 30)) + ln(q_sum / (1 << 30)))
+        loss[i] = (most_y - int(y[tokens[i]])) / (1 << 16) + ln(q_sum / (1 << 30))
+    same = source.argmax(axis=1) == other.argmax(axis=1)
+    return Divergence(kl, same, loss)
+
+
+def _weights(z: Int) -> tuple[Int, int]:
+    """Return exp(z - max z) in Q30, and its sum."""
+    weights = exp2_neg(rshift((z.max() - z) * LOG2E, 30))
+    return weights, int(weights.sum())

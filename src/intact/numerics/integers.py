@@ -1,0 +1,163 @@
+"""Integer weights as bytes: the form in which a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
+
+All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version 1, N, K, bits, block, zero,
+1 with a table, 1 with minima. Then, without gaps: the table (int16, 16 entries), codes, scales (int16, N x blocks),
+scale exponents (int32, N), minima (int16, N x blocks), minimum exponents (int32, N); table and minima only where they
+exist. Codes lie row by row as bit planes, the lowest first: bit i of byte k of plane j is bit j of code 8 k + i. K is
+padded to the next multiple of 32 with codes of the value 0.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ModelError
+from intact.numerics.weights import BlockWeight
+from intact.weights import Bytes
+
+INTEGER: Final = "INTEGER"
+"""The kind of a tensor that is stored so."""
+LAYOUTS: Final = {8: (32,), 6: (16,), 5: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
+"""Blocks for each number of bits, for which kernels exist; a table has 4 bits."""
+ENTRIES: Final = 16
+EXPONENTS: Final = (-200, 120)
+"""Bounds of the exponents: what the block formats and floats can come to lies within."""
+_MAGIC: Final = b"INTW"
+_HEADER: Final = struct.Struct("<4s8i")
+_UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
+_LARGEST_SUM: Final = 32512
+
+
+class Header(NamedTuple):
+    """What the first bytes say."""
+
+    rows: int
+    columns: int
+    bits: int
+    block: int
+    zero: int
+    has_table: bool
+    has_minimum: bool
+
+    @property
+    def padded(self) -> int:
+        """K padded to a multiple of 32."""
+        return -(-self.columns // 32) * 32
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole."""
+        scales = self.rows * (self.padded // self.block * 2 + 4) * (1 + self.has_minimum)
+        return _HEADER.size + 2 * ENTRIES * self.has_table + self.rows * self.padded // 8 * self.bits + scales
+
+
+def starts_integers(data: Bytes) -> bool:
+    """Return true if bytes begin as those of an integer weight."""
+    return data[: len(_MAGIC)].tobytes() == _MAGIC
+
+
+def shift_of(bits: int, block: int, zero: int, table: NDArray[np.int16] | None) -> int:
+    """Return r of docs/numerics.md, section 1: a block's sum of products is rounded right by it.
+
+    Raises
+    ------
+    ModelError
+        If a block's sum could exceed what the kernels hold.
+    """
+    values = np.arange(1 << bits) if table is None else table.astype(np.int64)
+    most = block * int(np.abs(values - zero).max()) * 127
+    shift = _UNTABLED_SHIFT[bits] if table is None else max(0, (most - 1).bit_length() - 15)
+    while table is not None and most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
+        shift += 1
+    if most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
+        raise ModelError(f"{bits}-bit codes about a zero of {zero}: a value lies too far from it for blocks of {block}")
+    return shift
+
+
+def read_header(data: Bytes) -> Header:
+    """Read and check the header, and that the bytes are as many as it says.
+
+    Raises
+    ------
+    ModelError
+        If they are no integer weight, of another version, or impossible.
+    """
+    if data.size < _HEADER.size or not starts_integers(data):
+        raise ModelError(f"{data.size} bytes that begin {data[:4].tobytes()!r}: an integer weight begins {_MAGIC!r}")
+    _, version, rows, columns, bits, block, zero, table, minimum = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    if version != 1:
+        raise ModelError(f"version {version} of integer weights: this program reads version 1")
+    if rows < 1 or columns < 1 or block not in LAYOUTS.get(bits, ()) or {table, minimum} - {0, 1}:
+        raise ModelError(
+            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}: expected one of "
+            + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in LAYOUTS.items() for n in blocks)
+        )
+    if (table and (bits, block) != (4, 32)) or not 0 <= zero <= 255:
+        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: tables have 4 bits, zeros a byte")
+    header = Header(rows, columns, bits, block, zero, bool(table), bool(minimum))
+    if data.size != header.nbytes:
+        raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
+    return header
+
+
+def to_bytes(weight: BlockWeight) -> Bytes:
+    """Return a weight as bytes; `from_bytes` returns it again."""
+    rows, padded = weight.codes.shape
+    has_table, has_minimum = weight.table is not None, weight.minimum is not None
+    fields = (rows, weight.columns, weight.bits, weight.block, weight.zero, has_table, has_minimum)
+    planes = weight.codes[:, None, :] >> np.arange(weight.bits, dtype=np.uint8)[:, None] & np.uint8(1)
+    parts = [np.packbits(planes, axis=-1, bitorder="little"), weight.scale, weight.scale_exp]
+    if weight.table is not None:
+        parts.insert(0, weight.table)
+    if weight.minimum is not None and weight.minimum_exp is not None:
+        parts += [weight.minimum, weight.minimum_exp]
+    data = _HEADER.pack(_MAGIC, 1, *fields) + b"".join(p.astype(p.dtype.newbyteorder("<")).tobytes() for p in parts)
+    return np.frombuffer(data, np.uint8)
+
+
+def from_bytes(data: Bytes) -> BlockWeight:
+    """Read an integer weight.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are none, or hold a value out of bounds.
+    """
+    header = read_header(data)
+    at = _HEADER.size
+
+    def take(dtype: str, *shape: int) -> NDArray[np.generic]:
+        nonlocal at
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        part, at = data[at : at + size].view(dtype).reshape(shape), at + size
+        return part
+
+    table = take("<i2", ENTRIES).astype(np.int16) if header.has_table else None
+    if table is not None and not 0 <= int(table.min()) <= int(table.max()) <= 255:
+        raise ModelError(f"a table with entries from {table.min()} to {table.max()}: expected 0 to 255")
+    planes = np.unpackbits(
+        take("u1", header.rows, header.bits, header.padded // 8).astype(np.uint8), axis=-1, bitorder="little"
+    )
+    codes = np.zeros((header.rows, header.padded), np.uint8)
+    for j in range(header.bits):
+        codes |= planes[:, j] << np.uint8(j)
+
+    def scales() -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+        scale = take("<i2", header.rows, header.padded // header.block).astype(np.int16)
+        exponent = take("<i4", header.rows).astype(np.int32)
+        least, most = EXPONENTS
+        if not least <= int(exponent.min()) <= int(exponent.max()) <= most:
+            raise ModelError(f"exponents from {exponent.min()} to {exponent.max()}: expected {least} to {most}")
+        return scale, exponent
+
+    scale, scale_exp = scales()
+    minimum, minimum_exp = scales() if header.has_minimum else (None, None)
+    shift = shift_of(header.bits, header.block, header.zero, table)
+    return BlockWeight(
+        codes, header.bits, header.block, header.zero, shift, table,
+        scale, scale_exp, minimum, minimum_exp, header.columns,
+    )  # fmt: skip

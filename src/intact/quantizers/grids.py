@@ -1,0 +1,151 @@
+"""Grids: the values that a code may stand for, as small integers in steps of a block's scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.numerics.integers import LAYOUTS
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values of codes.
+
+    Attributes
+    ----------
+    levels : tuple of int
+        Ascending, in units of a step.
+    block : int
+        Inputs that share a scale, where a spec does not say.
+    affine : bool
+        If true, a block has an offset beside its scale, which is added to all its values.
+    source : str
+        Where the levels come from.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    source: str
+    block: int = 32
+    affine: bool = False
+
+    @property
+    def bits(self) -> int:
+        """Bits that tell the levels apart."""
+        return (len(self.levels) - 1).bit_length()
+
+    @property
+    def largest(self) -> int:
+        """The largest size of a level."""
+        return max(self.levels[-1], -self.levels[0])
+
+    @cached_property
+    def even(self) -> bool:
+        """If true, the levels are consecutive integers."""
+        return self.levels[-1] - self.levels[0] == len(self.levels) - 1
+
+    def layout(self, block: int) -> Layout:
+        """Return how integer weights hold its codes where `block` inputs share a scale: the fewest bits stored.
+
+        Raises
+        ------
+        ParameterError
+            If no kernel holds the levels, or `block` is no multiple of a block for which there is one.
+        """
+        found = [option for option in self._layouts() if block % option.block == 0]
+        if not found:
+            raise ParameterError(f"{self.name}: no kernel has its codes in blocks of {block}; use a multiple of 32")
+        return min(found, key=lambda option: (option.stored, option.bits))
+
+    def _layouts(self) -> list[Layout]:
+        least, most = self.levels[0], self.levels[-1]
+        plain = [
+            Layout(bits, n, zero, None)
+            for bits, blocks in LAYOUTS.items()
+            for n in blocks
+            for zero in [1 << (bits - 1) if bits > 2 or least < -1 else 1]
+            if 0 <= least + zero and most + zero < 1 << bits
+        ]
+        if not self.even and len(self.levels) <= 16 and most - least <= 255:
+            low = max(0, -least)
+            table = tuple(level + low for level in self.levels)
+            plain.append(Layout(4, 32, low, (*table, *(low,) * (16 - len(table)))))
+        return plain
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Bits, block, zero and table of an integer weight (docs/numerics.md, section 1)."""
+
+    bits: int
+    block: int
+    zero: int
+    table: tuple[int, ...] | None
+
+    @property
+    def stored(self) -> float:
+        """Bits a weight, with a scale of 16 bits a block."""
+        return self.bits + 16 / self.block
+
+    @property
+    def zero_code(self) -> int:
+        """The code of the value 0."""
+        return self.zero if self.table is None else self.table.index(self.zero)
+
+    def codes(self, levels: NDArray[np.int64], grid: Grid) -> NDArray[np.uint8]:
+        """Return the codes of levels of the grid."""
+        if self.table is None:
+            return (levels + self.zero).astype(np.uint8)
+        return np.searchsorted(np.array(grid.levels), levels).astype(np.uint8)
+
+
+def _integers(bits: int) -> Grid:
+    return Grid(f"int{bits}", tuple(range(-(1 << bits - 1), 1 << bits - 1)), "two's complement")
+
+
+def _symmetric(bits: int) -> Grid:
+    return Grid(f"int{bits}s", tuple(range(1 - (1 << bits - 1), 1 << bits - 1)), "arXiv 2004.09602: symmetric")
+
+
+def _affine(bits: int) -> Grid:
+    levels = _integers(bits).levels
+    return Grid(f"int{bits}a", levels, "arXiv 1806.08342: affine", affine=True, block=16 if bits in (2, 3) else 32)
+
+
+def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> Grid:
+    """Return a small float format without infinities as integers in units of its least step."""
+    fractions = range(1 << mantissa_bits)
+    sizes = {*fractions} | {
+        (f + (1 << mantissa_bits)) << e - 1 for e in range(1, 1 << exponent_bits) for f in fractions
+    }
+    return Grid(name, tuple(sorted({*sizes} | {-size for size in sizes})), source)
+
+
+_NF4: Final = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
+
+_ALL: Final = (
+    *map(_integers, (2, 3, 4, 5, 6, 8)),
+    *map(_symmetric, (3, 4, 5, 6, 8)),
+    *map(_affine, (2, 3, 4, 5)),
+    Grid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
+    Grid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
+    _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
+    _float("e1m2", 1, 2, "arXiv 2310.16836"),
+    _float("e3m0", 3, 0, "arXiv 2310.16836"),
+    _float("e2m3", 2, 3, "OCP Microscaling 1.0"),
+    Grid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
+    Grid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
+    Grid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
+)
+GRIDS: Final = {grid.name: grid for grid in _ALL}
+"""All grids by name."""

@@ -1,0 +1,91 @@
+"""Rules of scales: how large a step each block of a row gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from intact.quantizers.fixed import Floats, Int, nearest, squared_error, to_int16
+from intact.quantizers.grids import Grid
+
+UNIT: Final = 256
+TRIES: Final = 16
+
+
+def candidates(end: int) -> tuple[int, ...]:
+    """Return where `search` puts a block's extreme, in 256ths of the grid's last level on its side, `end` steps away.
+
+    From 7/8 of it to 2.2 steps beyond it: the fewer levels, the more it pays to cut off the largest values.
+    """
+    least, most = 7 * UNIT // 8, UNIT + 22 * UNIT // (10 * end)
+    return tuple(least + (most - least) * i // (TRIES - 1) for i in range(TRIES))
+
+
+def _extent(x: Floats) -> Int:
+    return np.abs(x).max(axis=2).astype(np.int64)
+
+
+def largest(x: Floats, grid: Grid) -> tuple[Int, Int]:
+    """Let the largest level be the block's largest value: no value is cut off.
+
+    Parameters
+    ----------
+    x : float64 (N, blocks, inputs)
+        Integers.
+
+    Returns
+    -------
+    scale : int64 (N, blocks), of at most 15 bits and a sign
+    t : int64 (N,)
+        The steps are scale * 2^t.
+    """
+    reach = min(grid.levels[-1], -grid.levels[0])
+    return to_int16(-(-_extent(x) // reach), least=1)
+
+
+def power(x: Floats, grid: Grid) -> tuple[Int, Int]:
+    """Round the step of `largest` up to a power of two (OCP Microscaling 1.0, rounded up so that nothing is cut off).
+
+    Blocks of less than 2^-14 of the row's largest step share the least one.
+    """
+    reach = min(grid.levels[-1], -grid.levels[0])
+    step = np.maximum(1, -(-_extent(x) // reach))
+    exponent = np.frexp((step - 1).astype(np.float64))[1].astype(np.int64)  # the least e with step <= 2^e
+    most = exponent.max(axis=1)
+    t = np.maximum(most - 14, 0)
+    return np.int64(1) << np.maximum(exponent - t[:, None], 0), t
+
+
+def search(x: Floats, grid: Grid) -> tuple[Int, Int]:
+    """Take the step of the least squared error among those that put the block's extreme near the grid's end.
+
+    Where the grid reaches further on one side, the extreme may lie there: the scale is then negative for a positive
+    extreme.
+    """
+    flat = np.abs(x).argmax(axis=2)[..., None]
+    extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
+    ends = {grid.levels[-1], -grid.levels[0]}
+    tries = [(c, end) for end in sorted(ends, reverse=True) for c in candidates(end)]
+    widest = -(-np.abs(extreme) * UNIT // min(c * end for c, end in tries))  # its t serves every candidate
+    t = to_int16(widest)[1]
+    best, scale = np.full(extreme.shape, np.iinfo(np.int64).max), np.ones_like(extreme)
+    for c, end in tries:
+        divisor = np.int64(c * end) << t[:, None]
+        size = np.maximum(1, (2 * UNIT * np.abs(extreme) + divisor) // (2 * divisor))
+        side = 1 if end == grid.levels[-1] else -1
+        candidate = np.where(extreme < 0, -side, side) * size
+        step = (candidate << t[:, None]).astype(np.float64)
+        error = squared_error(x, nearest(x, step, grid), step)
+        better = error < best
+        best, scale = np.where(better, error, best), np.where(better, candidate, scale)
+    return scale, t
+
+
+RULES: Final[dict[str, Callable[[Floats, Grid], tuple[Int, Int]]]] = {
+    "search": search,
+    "largest": largest,
+    "power": power,
+}
+"""Rules by the name that a spec has after @."""

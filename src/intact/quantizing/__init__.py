@@ -1,0 +1,6 @@
+"""Quantise whole models: calibration, one matrix after the other, and the files that come of it."""
+
+from intact.quantizing.calibration import Calibration
+from intact.quantizing.pipeline import QuantizedModel, quantize
+
+__all__ = ["Calibration", "QuantizedModel", "quantize"]

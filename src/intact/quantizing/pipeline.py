@@ -1,0 +1,291 @@
+"""From a checkpoint and a spec to a quantised checkpoint: matrix by matrix, so that a broken run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from intact.catalogue import resolve
+from intact.errors import IntactError, ModelError, ParameterError
+from intact.files import read_text, write_whole
+from intact.formats import Checkpoint, Tensor, open_checkpoint
+from intact.formats.checkpoint import METADATA_FILE
+from intact.formats.gguf import read_pairs
+from intact.formats.gguf_writer import write_gguf
+from intact.formats.safetensors import Stored, write_safetensors
+from intact.models import Program, build_program
+from intact.models.program import Embed, Logits
+from intact.numerics.dequantize import dequantize
+from intact.numerics.integers import INTEGER, to_bytes
+from intact.numerics.weights import from_blocks
+from intact.quantizers import QUANTIZERS, InputStatistics, Spec, parse_spec
+from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
+from intact.receipts.identity import measure
+from intact.text import Tokenizer
+from intact.weights import BLOCK_FORMATS
+
+KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
+               "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")  # fmt: skip
+"""Files of a folder of safetensors that go with the tensors."""
+RECORD: Final = "quantization.json"
+"""What was done, beside the model that came of it."""
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A model that `quantize` wrote.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    spec, embeddings : str
+        The full specs; `embeddings` is ``keep`` where token embeddings and head were left as they were.
+    digest : str
+        SHA-256 over all quantised matrices: the same on every machine.
+    matrices, weights : int
+        Quantised matrices, and their elements.
+    bits_per_weight : float
+        Of those matrices as they lie in memory, scales included.
+    file_bytes : int
+        Of the tensors' file.
+    proxy : float or None
+        The sum of the products' mean squared errors on the calibration text, where the quantiser knows it.
+    """
+
+    path: Path
+    spec: str
+    embeddings: str
+    source: str
+    text: str | None
+    digest: str
+    matrices: int
+    weights: int
+    bits_per_weight: float
+    file_bytes: int
+    proxy: float | None
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix to quantise: its canonical name, and the product whose input it reads (None: no statistics)."""
+
+    name: str
+    op: int | None
+    spec: Spec
+
+
+def quantize(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    to: str,
+    *,
+    embeddings: str = "keep",
+    calibrate: str | os.PathLike[str] | None = None,
+    context: int = 512,
+    windows: int = 32,
+    statistics: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> QuantizedModel:
+    """Quantise a model.
+
+    Parameters
+    ----------
+    model : str or path
+        A name or path, as for `intact.load`.
+    out : path
+        A folder that does not exist yet. Until all is done the work lies beside it, in ``OUT.partial``; a call with
+        the same arguments goes on where one before stopped.
+    to : str
+        A spec, such as ``int4-32`` or ``gptq:int3-16`` (docs/quantizing.md).
+    embeddings : str
+        The spec of token embeddings and head, or ``keep``: as they are.
+    calibrate : path, optional
+        A text in UTF-8, for quantisers that need one.
+    context, windows : int
+        Tokens in a window of that text, and how many windows are read.
+    statistics : path, optional
+        A folder in which statistics of texts are kept and looked for, so that several runs share them.
+    progress : callable
+        Called with a stage (``calibrate``, ``quantize``), and how much of how many is done.
+
+    Raises
+    ------
+    ParameterError, FormatError, ModelError
+        Before any work where something is wrong that can be known before it.
+    """
+    target = Path(out)
+    if target.exists():
+        raise ParameterError(f"{target} exists already; expected a folder that does not")
+    spec, other = parse_spec(to), None if embeddings == "keep" else parse_spec(embeddings)
+    text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
+    calibrated = QUANTIZERS[spec.quantizer].calibrated
+    if calibrated and text is None:
+        raise ParameterError(f"{spec} needs a text to calibrate on")
+    if other is not None and QUANTIZERS[other.quantizer].calibrated:
+        raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
+    with open_checkpoint(Path(resolve(model))) as checkpoint:
+        program = build_program(checkpoint)
+        matrices = _plan(program, spec, other)
+        for matrix in matrices:
+            matrix.spec.layout(program.tensors[matrix.name].shape[1])
+        source = measure(program).root.hex()
+        sample = None
+        if text is not None and calibrated:
+            sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
+        about = {
+            "intact": "quantized",
+            "version": "1",
+            "source": source,
+            "spec": str(spec),
+            "embeddings": str(other or "keep"),
+            "text": "" if sample is None else sample.digest,
+        }
+        work = _open_work(target, about)
+        read: Callable[[int], InputStatistics] | None = None
+        if sample is not None:
+            folder = work / "statistics" if statistics is None else Path(statistics)
+            total = windows * len(passes(program))
+            count = iter(range(1, total + 1))
+            progress("calibrate", 0, total)
+            file = gather(program, sample, folder, source, threads, lambda: progress("calibrate", next(count), total))
+            read = read_statistics(file)
+        proxies = []
+        for done, matrix in enumerate(matrices):
+            progress("quantize", done, len(matrices))
+            proxies.append(_quantize_matrix(program.tensors[matrix.name], matrix, read, work))
+        progress("quantize", len(matrices), len(matrices))
+        return _finish(checkpoint, program, matrices, proxies, about, work, target)
+
+
+def _plan(program: Program, spec: Spec, embeddings: Spec | None) -> list[_Matrix]:
+    """Return the matrices to quantise, those that share an input one after the other."""
+    found = [_Matrix(name, op, spec) for op, names in products(program).items() for name in names]
+    if embeddings is not None:
+        ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
+        found += [_Matrix(name, None, embeddings) for name in sorted(ends)]
+    return found
+
+
+def _open_work(target: Path, about: dict[str, str]) -> Path:
+    """Return the folder of the work, new or of a run with the same arguments that did not end."""
+    work = target.with_name(target.name + ".partial")
+    record = work / RECORD
+    if work.exists():
+        try:
+            known = json.loads(read_text(record))
+        except (IntactError, ValueError):
+            known = None
+        if known != about:
+            raise ParameterError(f"{work} holds the work of another run; delete it, or choose another name than {target}")
+        return work
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work.mkdir()
+    write_whole(record, json.dumps(about, indent=1))
+    return work
+
+
+def _quantize_matrix(
+    tensor: Tensor, matrix: _Matrix, read: Callable[[int], InputStatistics] | None, work: Path
+) -> float | None:
+    """Quantise a matrix into a file of the work folder, unless it is there; return its proxy error."""
+    part, note = work / f"{matrix.name}.weight", work / f"{matrix.name}.json"
+    if part.is_file() and note.is_file():
+        return _proxy_of(note)
+    inputs = None
+    if matrix.op is not None and read is not None:
+        inputs = read(matrix.op)
+    try:
+        values = dequantize(tensor.kind, tensor.data, tensor.shape)
+        result = QUANTIZERS[matrix.spec.quantizer](values, matrix.spec, inputs)
+    except (ModelError, ParameterError) as error:
+        raise type(error)(f"tensor {tensor.name}: {error}") from error
+    write_whole(part, to_bytes(result.weight).tobytes())
+    write_whole(note, json.dumps({"proxy": result.proxy}))
+    return result.proxy
+
+
+def _proxy_of(note: Path) -> float | None:
+    value = json.loads(read_text(note))["proxy"]
+    return None if value is None else float(value)
+
+
+def _finish(
+    checkpoint: Checkpoint,
+    program: Program,
+    matrices: list[_Matrix],
+    proxies: list[float | None],
+    about: dict[str, str],
+    work: Path,
+    target: Path,
+) -> QuantizedModel:
+    """Put the parts together in a folder that then gets its name."""
+    parts = {program.tensors[matrix.name].name: work / f"{matrix.name}.weight" for matrix in matrices}
+    whole = sha256()
+    for name in sorted(parts):
+        whole.update(name.encode() + b"\0" + sha256(parts[name].read_bytes()).digest())
+    about = {**about, "digest": whole.hexdigest()}
+    stored, data = [], {}
+    for tensor in checkpoint.tensors.values():
+        if tensor.name in parts:
+            size = parts[tensor.name].stat().st_size
+            stored.append(Stored(tensor.name, "U8", (size,), size))
+        else:
+            kept = _storable(tensor)
+            data[tensor.name] = kept.data
+            stored.append(Stored(tensor.name, kept.kind, kept.shape, kept.data.nbytes))
+    final = work / "model"
+    shutil.rmtree(final, ignore_errors=True)
+    final.mkdir()
+    write_safetensors(
+        final / "model.safetensors",
+        stored,
+        lambda name: parts[name].read_bytes() if name in parts else data[name].tobytes(),
+        about,
+    )
+    if checkpoint.format == "gguf":
+        pairs = {key: pair for key, pair in read_pairs(checkpoint.path).items() if not key.startswith("split.")}
+        write_gguf(final / METADATA_FILE, {k: v for k, v in pairs.items() if k != "general.alignment"})
+    else:
+        for name in KEPT:
+            if (checkpoint.folder / name).is_file():
+                shutil.copyfile(checkpoint.folder / name, final / name)
+    sizes = [(program.tensors[m.name].shape, m.spec) for m in matrices]
+    weights = sum(rows * columns for (rows, columns), _ in sizes)
+    bits = sum(rows * columns * spec.stored_bits(columns) for (rows, columns), spec in sizes) / weights
+    known = [proxy for proxy in proxies if proxy is not None]
+    result = QuantizedModel(
+        target,
+        about["spec"],
+        about["embeddings"],
+        about["source"],
+        about["text"] or None,
+        about["digest"],
+        len(matrices),
+        weights,
+        bits,
+        (final / "model.safetensors").stat().st_size,
+        sum(known) if known else None,
+    )
+    write_whole(final / RECORD, json.dumps(about | {"bits_per_weight": bits, "proxy": result.proxy}, indent=1))
+    final.replace(target)
+    shutil.rmtree(work)
+    return result
+
+
+def _storable(tensor: Tensor) -> Tensor:
+    """Return a tensor as safetensors can hold it: matrices of block formats as integer weights, of the same integers."""
+    if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
+        data = to_bytes(from_blocks(tensor.kind, tensor.data, (tensor.shape[0], tensor.shape[1])))
+    elif tensor.kind == INTEGER:
+        data = tensor.data
+    else:
+        return tensor
+    return Tensor(tensor.name, "U8", data.shape, data)

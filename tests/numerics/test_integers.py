@@ -1,0 +1,77 @@
+"""Integer weights as bytes: what is written is read again, and what is damaged is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ModelError
+from intact.numerics.integers import LAYOUTS, from_bytes, read_header, shift_of, starts_integers, to_bytes
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats, values
+from intact.weights import BLOCK_FORMATS
+from support.weights import random_weight
+
+LAYOUT = [(bits, block) for bits, blocks in LAYOUTS.items() for block in blocks]
+
+
+def equal(a: BlockWeight, b: BlockWeight) -> bool:
+    return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b, strict=True))
+
+
+@given(
+    layout=st.sampled_from(LAYOUT), rows=st.integers(1, 40), columns=st.integers(1, 100), table=st.booleans(),
+    minimum=st.booleans(), seed=st.integers(0, 1 << 32),
+)  # fmt: skip
+def test_what_is_written_is_read_again(
+    layout: tuple[int, int], rows: int, columns: int, table: bool, minimum: bool, seed: int
+) -> None:
+    weight = random_weight(seed, layout, (rows, columns), table=table and layout == (4, 32), minimum=minimum)
+    data = to_bytes(weight)
+    assert starts_integers(data)
+    assert data.size == read_header(data).nbytes
+    assert equal(from_bytes(data), weight)
+
+
+def test_shifts_are_those_of_the_formats() -> None:
+    for form in BLOCK_FORMATS.values():
+        table = None if form.table is None else np.array(form.table, np.int16)
+        assert shift_of(form.bits, form.block, form.zero, table) == form.shift, form.name
+
+
+def test_a_block_format_and_floats_survive() -> None:
+    weight = from_floats(np.linspace(-3, 5, 7 * 70, dtype=np.float32).reshape(7, 70), 4)
+    assert equal(from_bytes(to_bytes(weight)), weight)
+    assert np.array_equal(values(from_bytes(to_bytes(weight))), values(weight))
+    blocks = from_blocks("Q4_1", np.arange(2 * 40, dtype=np.uint8) % 60, (2, 64))
+    assert equal(from_bytes(to_bytes(blocks)), blocks)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, 0, "begins b'INTW'"),
+        (4, 2, "version 2"),
+        (8, 0, "expected one of"),
+        (12, 0, "expected one of"),
+        (16, 7, "expected one of"),
+        (20, 64, "expected one of"),
+        (24, 200, "too far"),
+        (28, 2, "expected one of"),
+        (16, 5, "bytes of an integer weight"),
+    ],
+)
+def test_a_damaged_header_is_refused(place: int, value: int, message: str) -> None:
+    data = to_bytes(random_weight(1, (4, 32), (3, 64))).copy()
+    data[place : place + 4] = np.frombuffer(np.int32(value).tobytes(), np.uint8)
+    with pytest.raises(ModelError, match=message):
+        from_bytes(data)
+
+
+def test_bytes_that_are_missing_and_exponents_out_of_bounds_are_refused() -> None:
+    data = to_bytes(random_weight(1, (4, 32), (3, 64)))
+    with pytest.raises(ModelError, match="expected 156"):
+        from_bytes(data[:-1])
+    wrong = data.copy()
+    wrong[-4:] = np.frombuffer(np.int32(500).tobytes(), np.uint8)
+    with pytest.raises(ModelError, match="500: expected -200 to 120"):
+        from_bytes(wrong)
