@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,10 @@ def command(
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are scored.")] = 16,
     embeddings: Annotated[str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.")] = "keep",
+    source: Annotated[
+        Literal["file", "permuted", "rotated"],
+        typer.Option("--source", help="The float weights: the file's, or others of the same function."),
+    ] = "file",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -54,7 +58,7 @@ def command(
 
         rows = run_lab(
             place, [spec.strip() for spec in specs.split(",")], text, work, calibrate=calibrate, context=context,
-            windows=windows, embeddings=embeddings, threads=threads, progress=report,
+            windows=windows, embeddings=embeddings, source=source, threads=threads, progress=report,
         )  # fmt: skip
     if json:
         emit([asdict(row) for row in rows])

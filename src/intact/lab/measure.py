@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from intact.files import read_text, write_whole
 from intact.formats import open_checkpoint
 from intact.lab.divergence import compare
 from intact.lab.logits import scored, window_logits
+from intact.lab.sources import write_source
 from intact.models import Program, build_program
 from intact.quantizers import parse_spec
 from intact.quantizing import Calibration, quantize
@@ -72,6 +74,7 @@ def run_lab(
     windows: int = 16,
     calibration_windows: int = 32,
     embeddings: str = "keep",
+    source: Literal["file", "permuted", "rotated"] = "file",
     threads: int | None = None,
     progress: Progress = lambda stage, done, whole: None,
 ) -> list[Row]:
@@ -83,6 +86,9 @@ def run_lab(
     specs : list of str
     text, calibrate : path
         What is scored, and what quantisers are calibrated on; they should not be the same.
+    source : {'file', 'permuted', 'rotated'}
+        The float model that is quantised and compared with: the file's own weights, or others that compute the same
+        function (`intact.lab.sources`).
     work : path
         A folder for logits, statistics and rows that are done; a run that stopped goes on from there.
 
@@ -94,16 +100,18 @@ def run_lab(
     full = [str(parse_spec(spec)) for spec in specs]
     folder, sentences = Path(work), read_text(Path(text), ParameterError)
     path = Path(resolve(model))
+    folder.mkdir(parents=True, exist_ok=True)
+    if source != "file":
+        path = _changed_source(path, source, folder)
     with open_checkpoint(path) as checkpoint:
         program = build_program(checkpoint)
         sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(sentences)), context, windows)
-        source = measure(program).root.hex()
-        folder.mkdir(parents=True, exist_ok=True)
-        logits = _source_logits(program, sample, folder, source, threads, progress)
+        weights = measure(program).root.hex()
+        logits = _source_logits(program, sample, folder, weights, threads, progress)
     rows = []
     for spec in full:
-        key = f"{FORMAT} {source} {sample.digest} {embeddings} {calibration_windows} {calibrate}"
-        kept = folder / "rows" / f"{spec.replace(':', '-').replace('@', '-')}.json"
+        key = f"{FORMAT} {weights} {sample.digest} {embeddings} {calibration_windows} {calibrate}"
+        kept = folder / f"rows-{source}" / f"{spec.replace(':', '-').replace('@', '-')}.json"
         row = _kept_row(kept, key)
         if row is None:
             quantised = folder / "model"
@@ -114,9 +122,19 @@ def run_lab(
             row = _measure(quantised, spec, done, sample, logits, threads, progress)
             kept.parent.mkdir(exist_ok=True)
             write_whole(kept, json.dumps({"key": key, "row": asdict(row)}))
-            _remove(quantised)
+            shutil.rmtree(quantised)
         rows.append(row)
     return rows
+
+
+def _changed_source(path: Path, source: Literal["permuted", "rotated"], folder: Path) -> Path:
+    """Return the folder of a model of the same function with other weights, made once."""
+    place = folder / f"source-{source}"
+    if not place.exists():
+        part = folder / f"source-{source}.partial"
+        write_source(path, source, part)
+        part.replace(place)
+    return place
 
 
 def quantize_once(path: Path, out: Path, spec: str, **options: Any) -> dict[str, Any]:
@@ -124,15 +142,9 @@ def quantize_once(path: Path, out: Path, spec: str, **options: Any) -> dict[str,
     record = out / RECORD
     if record.is_file() and json.loads(read_text(record)).get("spec") == spec:
         return dict(json.loads(read_text(record)))
-    _remove(out)
+    shutil.rmtree(out, ignore_errors=True)
     quantize(path, out, spec, **options)
     return dict(json.loads(read_text(record)))
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept_row(file: Path, key: str) -> Row | None:

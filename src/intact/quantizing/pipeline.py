@@ -15,24 +15,17 @@ from intact.catalogue import resolve
 from intact.errors import IntactError, ModelError, ParameterError
 from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, Tensor, open_checkpoint
-from intact.formats.checkpoint import METADATA_FILE
-from intact.formats.gguf import read_pairs
-from intact.formats.gguf_writer import write_gguf
-from intact.formats.safetensors import Stored, write_safetensors
+from intact.formats.safetensors import Stored
 from intact.models import Program, build_program
 from intact.models.program import Embed, Logits
 from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import INTEGER, to_bytes
-from intact.numerics.weights import from_blocks
+from intact.numerics.integers import to_bytes
 from intact.quantizers import QUANTIZERS, InputStatistics, Spec, parse_spec
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
+from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
-from intact.weights import BLOCK_FORMATS
 
-KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
-               "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")  # fmt: skip
-"""Files of a folder of safetensors that go with the tensors."""
 RECORD: Final = "quantization.json"
 """What was done, beside the model that came of it."""
 
@@ -238,25 +231,16 @@ def _finish(
             size = parts[tensor.name].stat().st_size
             stored.append(Stored(tensor.name, "U8", (size,), size))
         else:
-            kept = _storable(tensor)
-            data[tensor.name] = kept.data
+            kept = data[tensor.name] = storable(tensor)
             stored.append(Stored(tensor.name, kept.kind, kept.shape, kept.data.nbytes))
     final = work / "model"
-    shutil.rmtree(final, ignore_errors=True)
-    final.mkdir()
-    write_safetensors(
-        final / "model.safetensors",
+    write_checkpoint(
+        checkpoint,
         stored,
-        lambda name: parts[name].read_bytes() if name in parts else data[name].tobytes(),
+        lambda name: parts[name].read_bytes() if name in parts else data[name].data,
+        final,
         about,
     )
-    if checkpoint.format == "gguf":
-        pairs = {key: pair for key, pair in read_pairs(checkpoint.path).items() if not key.startswith("split.")}
-        write_gguf(final / METADATA_FILE, {k: v for k, v in pairs.items() if k != "general.alignment"})
-    else:
-        for name in KEPT:
-            if (checkpoint.folder / name).is_file():
-                shutil.copyfile(checkpoint.folder / name, final / name)
     sizes = [(program.tensors[m.name].shape, m.spec) for m in matrices]
     weights = sum(rows * columns for (rows, columns), _ in sizes)
     bits = sum(rows * columns * spec.stored_bits(columns) for (rows, columns), spec in sizes) / weights
@@ -271,21 +255,10 @@ def _finish(
         len(matrices),
         weights,
         bits,
-        (final / "model.safetensors").stat().st_size,
+        (final / MODEL_FILE).stat().st_size,
         sum(known) if known else None,
     )
     write_whole(final / RECORD, json.dumps(about | {"bits_per_weight": bits, "proxy": result.proxy}, indent=1))
     final.replace(target)
     shutil.rmtree(work)
     return result
-
-
-def _storable(tensor: Tensor) -> Tensor:
-    """Return a tensor as safetensors can hold it: matrices of block formats as integer weights, of the same integers."""
-    if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
-        data = to_bytes(from_blocks(tensor.kind, tensor.data, (tensor.shape[0], tensor.shape[1])))
-    elif tensor.kind == INTEGER:
-        data = tensor.data
-    else:
-        return tensor
-    return Tensor(tensor.name, "U8", data.shape, data)
