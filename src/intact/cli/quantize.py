@@ -88,9 +88,8 @@ def command(
 
 def list_specs(json: bool) -> None:
     """Print all quantisers and all grids, with the bits a weight of each in rows of 4096."""
-    from intact.quantizers import QUANTIZERS
+    from intact.quantizers import ALIASES, QUANTIZERS, parse_spec
     from intact.quantizers.grids import GRIDS
-    from intact.quantizers.spec import ALIASES, parse_spec
 
     quantizers = [
         {"name": name, "summary": one.summary, "calibrated": one.calibrated, "source": one.source}
@@ -117,6 +116,10 @@ def list_specs(json: bool) -> None:
     table = new_table("spec", "in full", "bits", "in memory", "source", right=("bits", "in memory"), whole=("spec",))
     for row in specs:
         table.add_row(
-            str(row["spec"]), str(row["full"]), f"{row['bits_per_weight']:.2f}", f"{row['stored']:.2f}", str(row["source"])
+            str(row["spec"]),
+            str(row["full"]),
+            f"{row['bits_per_weight']:.2f}",
+            f"{row['stored']:.2f}",
+            str(row["source"]),
         )
     out().print(table)

@@ -160,9 +160,12 @@ class NativeExecutor:
 
     def recorded(self, op: int) -> Quantized:
         """Return what entered a product, an operation of the program by its index, in the last step."""
+        product = self.program.ops[op]
+        if not isinstance(product, Linear | Logits):
+            raise ParameterError(f"operation {op} is a {type(product).__name__}: products alone are recorded")
         with _parameter_errors():
             data = self._model.recorded(op)
-        return from_row_bytes(data, self.program.buffers[self.program.ops[op].source].width)
+        return from_row_bytes(data, self.program.buffers[product.source].width)
 
     def _add_program(self) -> None:
         program, model = self.program, self._model

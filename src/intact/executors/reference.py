@@ -43,6 +43,8 @@ class ReferenceExecutor:
     def __init__(self, program: Program, bits: int = 8, page_size: int = 32) -> None:
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
+        self.recording = False
+        self._recorded: dict[int, Quantized] = {}
         self._gains: dict[str, Gain] = {}
         # per layer: keys, their scales, values, their scales; the first axis is the slot, page * page_size + place
         shapes = [(0, program.kv_heads, program.head_width), (0, program.kv_heads)] * 2
@@ -86,6 +88,10 @@ class ReferenceExecutor:
         """Return the cache's indices of the slots of a sequence with these pages."""
         return (pages.astype(np.int64)[:, None] * self.page_size + np.arange(self.page_size)).reshape(-1)
 
+    def recorded(self, op: int) -> Quantized:
+        """Return what entered a product, an operation of the program by its index, in the last recorded step."""
+        return self._recorded[op]
+
     def _weight(self, name: str) -> BlockWeight:
         if name not in self._weights:
             tensor = self.program.tensors[name]
@@ -113,7 +119,7 @@ class ReferenceExecutor:
         angles = [sine_cosine(positions, turns) for turns in self.program.rotations]
         rows: dict[str, Rows] = {}
         fraction = {name: 20 if buffer.wide else 16 for name, buffer in self.program.buffers.items()}
-        for op in self.program.ops:
+        for index, op in enumerate(self.program.ops):
             match op:
                 case Embed():
                     rows[op.target] = self._embed(op, tokens)
@@ -121,6 +127,8 @@ class ReferenceExecutor:
                     self._norm(op, rows, fraction)
                 case Linear():
                     a = quantize(rows[op.source], fraction[op.source])
+                    if self.recording:
+                        self._recorded[index] = a
                     for t in op.targets:
                         wide = self.program.buffers[t.buffer].wide
                         fraction[t.buffer] = 20 if wide else 16

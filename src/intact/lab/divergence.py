@@ -1,7 +1,7 @@
 """How far one model's next-token distributions are from another's, in integers: the same figures on every machine.
 
-Logits are taken in Q16. Probabilities are `exp2_neg` of docs/numerics.md, section 2, in Q30, with a relative error below
-1e-7; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
+Logits are taken in Q16. Probabilities are `exp2_neg_fine` of `intact.numerics.functions`, in Q30,
+within 1e-7 of themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from intact.exact import ln
 from intact.numerics.fixed import rshift
-from intact.numerics.functions import LOG2E, exp2_neg
+from intact.numerics.functions import LOG2E, exp2_neg_fine
 
 Int = NDArray[np.int64]
 
@@ -55,5 +55,5 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
 
 def _weights(z: Int) -> tuple[Int, int]:
     """Return exp(z - max z) in Q30, and its sum."""
-    weights = exp2_neg(rshift((z.max() - z) * LOG2E, 30))
+    weights = exp2_neg_fine(rshift((z.max() - z) * LOG2E, 16))
     return weights, int(weights.sum())

@@ -47,9 +47,7 @@ def write_source(model: str | os.PathLike[str], kind: Source, out: Path, seed: i
     """
     with open_checkpoint(Path(resolve(model))) as checkpoint:
         program = build_program(checkpoint)
-        values = {
-            name: dequantize(tensor.kind, tensor.data, tensor.shape) for name, tensor in program.tensors.items()
-        }
+        values = {name: dequantize(tensor.kind, tensor.data, tensor.shape) for name, tensor in program.tensors.items()}
         (_permute if kind == "permuted" else _rotate)(program, values, np.random.default_rng(seed))
         names = {name: tensor.name for name, tensor in program.tensors.items()} | {
             name: name for name in values if name not in program.tensors
@@ -124,7 +122,7 @@ def _feed_forward(program: Program) -> Iterator[tuple[str, str, str]]:
 def _rotate(program: Program, values: dict[str, Floats], draw: np.random.Generator) -> None:
     matrices, gains = _writers(program)
     if gains:
-        raise ParameterError(f"{program.architecture} has norms behind its products: it cannot be rotated, only permuted")
+        raise ParameterError(f"{program.architecture} has norms behind its products: it can be permuted, not rotated")
     embed, head = _embeddings(program)
     if head == embed:
         values[_HEAD] = values[embed].copy()
@@ -167,4 +165,5 @@ def _product(matrix: Floats, rotation: NDArray[np.float64]) -> Floats:
         digits = np.floor(np.ldexp(rest, part * BITS) + 0.5)
         rest = rest - np.ldexp(digits, -part * BITS)
         turned += np.ldexp(rows @ digits, -part * BITS)
-    return np.ldexp(turned, exponent - BITS).astype(np.float32)
+    result: Floats = np.ldexp(turned, exponent - BITS).astype(np.float32)
+    return result

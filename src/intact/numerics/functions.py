@@ -22,8 +22,12 @@ def exp2_neg(t: Int) -> Int:
     Relative error below 1e-7 before the last rounding. A polynomial of degree 5 on the fraction, then a rounded shift
     by the whole part; 0 from t = 31 upwards.
     """
-    t = np.asarray(t, np.int64)
-    whole, fraction = t >> 16, (t & 0xFFFF) << 14
+    return exp2_neg_fine(np.asarray(t, np.int64) << 14)
+
+
+def exp2_neg_fine(t: Int) -> Int:
+    """Return the same for t in Q30."""
+    whole, fraction = t >> 30, t & (ONE - 1)
     acc = np.full(t.shape, EXP2_COEFFICIENTS[-1], np.int64)
     for coefficient in EXP2_COEFFICIENTS[-2::-1]:
         acc = rshift(acc * fraction, 30) + coefficient

@@ -1,4 +1,4 @@
-"""Integer weights as bytes: the form in which a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
+"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
 
 All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version 1, N, K, bits, block, zero,
 1 with a table, 1 with minima. Then, without gaps: the table (int16, 16 entries), codes, scales (int16, N x blocks),
@@ -10,7 +10,7 @@ padded to the next multiple of 32 with codes of the value 0.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,11 +106,10 @@ def read_header(data: Bytes) -> Header:
 
 def to_bytes(weight: BlockWeight) -> Bytes:
     """Return a weight as bytes; `from_bytes` returns it again."""
-    rows, padded = weight.codes.shape
     has_table, has_minimum = weight.table is not None, weight.minimum is not None
-    fields = (rows, weight.columns, weight.bits, weight.block, weight.zero, has_table, has_minimum)
+    fields = (len(weight.codes), weight.columns, weight.bits, weight.block, weight.zero, has_table, has_minimum)
     planes = weight.codes[:, None, :] >> np.arange(weight.bits, dtype=np.uint8)[:, None] & np.uint8(1)
-    parts = [np.packbits(planes, axis=-1, bitorder="little"), weight.scale, weight.scale_exp]
+    parts: list[NDArray[np.integer]] = [np.packbits(planes, axis=-1, bitorder="little"), weight.scale, weight.scale_exp]
     if weight.table is not None:
         parts.insert(0, weight.table)
     if weight.minimum is not None and weight.minimum_exp is not None:
@@ -130,7 +129,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
     header = read_header(data)
     at = _HEADER.size
 
-    def take(dtype: str, *shape: int) -> NDArray[np.generic]:
+    def take(dtype: str, *shape: int) -> NDArray[Any]:
         nonlocal at
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         part, at = data[at : at + size].view(dtype).reshape(shape), at + size

@@ -63,7 +63,8 @@ def nearest(x: Floats, step: Floats, grid: Grid) -> Floats:
 def squared_error(x: Floats, levels: Floats, step: Floats) -> Int:
     """Return the sum over a block's inputs of (x - level * step)^2: exact, as all are integers below 2^53."""
     error = x - levels * step[..., None]
-    return (error * error).astype(np.int64).sum(axis=-1)
+    squares: Int = (error * error).astype(np.int64)
+    return squares.sum(axis=-1)  # type: ignore[no-any-return]
 
 
 def to_int16(exact: Int, least: int = 0) -> tuple[Int, Int]:
@@ -74,10 +75,10 @@ def to_int16(exact: Int, least: int = 0) -> tuple[Int, Int]:
     largest = np.abs(exact).max(axis=1)
     t = np.zeros(len(exact), np.int64)
     for s in range(48):
-        t += _round_shift(largest, np.int64(s)) > SCALE_MAX
+        t += _round_shift(largest, s) > SCALE_MAX
     scale = _round_shift(exact, t[:, None])
     return np.where(np.abs(scale) < least, least, scale), t
 
 
-def _round_shift(x: Int, s: Int) -> Int:
-    return (x + (np.int64(1) << s >> 1)) >> s
+def _round_shift(x: Int, s: Int | int) -> Int:
+    return x + (np.left_shift(np.int64(1), s) >> 1) >> s

@@ -70,7 +70,7 @@ class Grid:
             for bits, blocks in LAYOUTS.items()
             for n in blocks
             for zero in [1 << (bits - 1) if bits > 2 or least < -1 else 1]
-            if 0 <= least + zero and most + zero < 1 << bits
+            if least + zero >= 0 and most + zero < 1 << bits
         ]
         if not self.even and len(self.levels) <= 16 and most - least <= 255:
             low = max(0, -least)

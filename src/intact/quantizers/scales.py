@@ -24,7 +24,8 @@ def candidates(end: int) -> tuple[int, ...]:
 
 
 def _extent(x: Floats) -> Int:
-    return np.abs(x).max(axis=2).astype(np.int64)
+    extent: Int = np.abs(x).max(axis=2).astype(np.int64)
+    return extent
 
 
 def largest(x: Floats, grid: Grid) -> tuple[Int, Int]:

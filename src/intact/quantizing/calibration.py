@@ -133,15 +133,15 @@ def _integers(a: Quantized) -> NDArray[np.int64]:
     return a.codes.astype(np.int64) * np.repeat(a.scale.astype(np.int64), 32, axis=1)
 
 
-def passes(program: Program, memory: int = MEMORY) -> list[list[int]]:
-    """Split the products so that the second moments of each group fit the memory."""
+def passes(program: Program) -> list[list[int]]:
+    """Split the products so that the second moments of each group fit `MEMORY`."""
     groups: list[list[int]] = [[]]
     used = 0
     for op in products(program):
         linear = program.ops[op]
         assert isinstance(linear, Linear)
         size = 8 * program.buffers[linear.source].width ** 2
-        if groups[-1] and used + size > memory:
+        if groups[-1] and used + size > MEMORY:
             groups.append([])
             used = 0
         groups[-1].append(op)
@@ -168,7 +168,7 @@ def gather(
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    collector, found = Collector(program, threads), {}
+    collector, found = Collector(program, threads), dict[int, InputStatistics]()
     for group in passes(program):
         found |= collector.collect(text, group, advance)
     write_statistics(path, {str(op): one for op, one in found.items()}, {"model": model, "text": text.digest})

@@ -55,7 +55,7 @@ def write_checkpoint(
 
 
 def storable(tensor: Tensor) -> Tensor:
-    """Return a tensor as safetensors can hold it: matrices of block formats as integer weights, of the same integers."""
+    """Return a tensor as safetensors can hold it: matrices of block formats as integer weights."""
     if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
         data = to_bytes(from_blocks(tensor.kind, tensor.data, (tensor.shape[0], tensor.shape[1])))
     elif tensor.kind == INTEGER:

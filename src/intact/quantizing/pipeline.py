@@ -177,7 +177,9 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
         except (IntactError, ValueError):
             known = None
         if known != about:
-            raise ParameterError(f"{work} holds the work of another run; delete it, or choose another name than {target}")
+            raise ParameterError(
+                f"{work} holds the work of another run: delete it, or choose another folder than {target}"
+            )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)
     work.mkdir()

@@ -1,0 +1,60 @@
+"""All quantisers by name, and specs read from text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from intact.errors import ParameterError
+from intact.plugins import Registry
+from intact.quantizers.base import Quantizer
+from intact.quantizers.grids import GRIDS
+from intact.quantizers.scales import RULES
+from intact.quantizers.spec import ROW, Spec
+
+QUANTIZERS: Final = Registry[Quantizer](
+    "intact.quantizers",
+    "intact.quantizers",
+    lambda value: value.name if isinstance(value, Quantizer) else None,
+)
+"""Quantisers by name."""
+ALIASES: Final = {
+    "mxint8": "int8s-32@power",
+    "mxint4": "int4s-32@power",
+    "mxfp4": "e2m1-32@power",
+    "mxfp6": "e2m3-32@power",
+    "nf4": "nf4-64@largest",
+}
+"""Names that other programs give to a grid with its blocks and scales."""
+_FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
+                          r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9]+))?")  # fmt: skip
+
+
+def parse_spec(text: str) -> Spec:
+    """Read a spec.
+
+    Raises
+    ------
+    ParameterError
+        If it names what does not exist.
+    """
+    prefix, colon, rest = text.rpartition(":")
+    match = _FORM.fullmatch(prefix + colon + ALIASES.get(rest, rest))
+    if match is None:
+        raise ParameterError(f"{text!r:.80} is no spec; expected [QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32")
+    quantizer, grid, rule = match["quantizer"] or "nearest", match["grid"], match["rule"] or "search"
+    for what, name, known in (
+        ("quantizer", quantizer, list(QUANTIZERS)),
+        ("grid", grid, list(GRIDS)),
+        ("rule", rule, list(RULES)),
+    ):
+        if name not in known:
+            raise ParameterError(f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(known)}")
+    spec = Spec(quantizer, grid, GRIDS[grid].block, rule)
+    if match["block"]:
+        spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
+    if spec.block % 16 or spec.block > 1 << 16:
+        raise ParameterError(f"{text!r:.80}: a block is row or a multiple of 16, got {match['block']}")
+    spec.layout(spec.block or 4096)
+    return spec

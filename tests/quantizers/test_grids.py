@@ -1,0 +1,95 @@
+"""Grids are those of their sources, and every spec can be held by a kernel."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ParameterError
+from intact.numerics.integers import from_bytes, to_bytes
+from intact.numerics.weights import values
+from intact.quantizers import ALIASES, QUANTIZERS, parse_spec
+from intact.quantizers.fixed import fix_rows, nearest
+from intact.quantizers.grids import GRIDS
+
+E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]  # OCP Microscaling 1.0, table 5
+E2M3 = [m / 8 for m in range(8)] + [(1 + m / 8) * 2**e for e in range(3) for m in range(8)]  # table 4, bias 1
+E3M0 = [0, *(2.0**e for e in range(-2, 5))]
+NF4 = [  # arXiv 2305.14314, appendix E
+    -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0,
+    0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("e2m1", E2M1), ("e2m3", E2M3), ("e3m0", E3M0)])
+def test_small_floats_are_those_of_the_standard(name: str, sizes: list[float]) -> None:
+    step = min(size for size in sizes if size)
+    wanted = sorted({size / step for size in sizes} | {-size / step for size in sizes})
+    assert list(GRIDS[name].levels) == wanted
+
+
+def test_nf4_is_rounded_to_127ths() -> None:
+    assert np.abs(np.array(GRIDS["nf4"].levels) / 127 - NF4).max() <= 0.5 / 127
+
+
+@pytest.mark.parametrize("name", [*GRIDS, *ALIASES])
+def test_every_grid_is_held_and_each_value_goes_to_the_nearest_level(name: str) -> None:
+    spec = parse_spec(name)
+    matrix = np.random.default_rng(3).standard_normal((5, 2 * max(spec.block, 32))).astype(np.float32)
+    weight = QUANTIZERS["nearest"](matrix, spec, None).weight
+    again = from_bytes(to_bytes(weight))
+    assert np.array_equal(values(again), values(weight))
+    blocks = matrix.reshape(5, -1, spec.block).astype(np.float64)
+    got = values(weight).reshape(blocks.shape)
+    scale = np.repeat(np.ldexp(weight.scale.astype(float), weight.scale_exp[:, None]), weight.block, axis=1)
+    scale = scale.reshape(blocks.shape)[..., :1]
+    offset = 0.0
+    if weight.minimum is not None and weight.minimum_exp is not None:
+        low = np.ldexp(weight.minimum.astype(float), weight.minimum_exp[:, None])
+        offset = np.repeat(low, weight.block, axis=1).reshape(blocks.shape)[..., :1]
+    levels = np.array(spec.levels.levels) * scale[..., None] + np.asarray(offset)[..., None]
+    best = np.abs(levels - blocks[..., None]).min(axis=-1)
+    assert np.all(np.abs(got - blocks) <= best + np.abs(blocks).max() * 2.0**-22)
+
+
+@given(
+    x=st.lists(st.integers(-(1 << 22), 1 << 22), min_size=1, max_size=20),
+    step=st.integers(-(1 << 22), 1 << 22).filter(bool),
+    name=st.sampled_from(list(GRIDS)),
+)
+def test_nearest_is_the_least_distance(x: list[int], step: int, name: str) -> None:
+    grid = GRIDS[name]
+    got = nearest(np.array([x], np.float64), np.array([step], np.float64), grid)[0]
+    for value, level in zip(x, got.tolist(), strict=True):
+        best = min(abs(value - one * step) for one in grid.levels)
+        assert abs(value - level * step) <= best + abs(step) * 2.0**-40
+
+
+def test_fixed_rows_are_within_half_a_unit() -> None:
+    matrix = (np.random.default_rng(1).standard_normal((4, 40)) * [[1e-9], [1], [3e7], [0]]).astype(np.float32)
+    rows = fix_rows(matrix)
+    assert rows.x.shape == (4, 64)
+    assert np.abs(rows.x).max() <= 1 << 22
+    unit = np.ldexp(1.0, rows.exponent - 22)[:, None]
+    assert np.all(np.abs(rows.x[:, :40] * unit - matrix) <= unit / 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int9", "no grid 'int9'"),
+        ("best:int4", "no quantizer 'best'"),
+        ("int4@wild", "no rule 'wild'"),
+        ("int4-24", "multiple of 16"),
+        ("int4-", "no spec"),
+        ("int4-16", None),
+        ("nf4-16", "no kernel"),
+        ("", "no spec"),
+    ],
+)
+def test_a_spec_that_cannot_be_is_refused(text: str, message: str | None) -> None:
+    if message is None:
+        assert parse_spec(text).block == 16
+        return
+    with pytest.raises(ParameterError, match=message):
+        parse_spec(text)

@@ -1,0 +1,147 @@
+"""Quantising a model: the same digest however it is run, resumed where it stopped, refused before any work."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import intact
+from intact.errors import ParameterError
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.numerics.integers import INTEGER
+from intact.quantizing import Calibration, quantize
+from intact.quantizing.calibration import Collector, products, read_statistics, write_statistics
+from support.tiny import write_tiny
+
+TEXT = "the cat sat on the mat and the dog ran to the man " * 60
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def options(text: Path) -> dict[str, Any]:
+    return {"calibrate": text, "context": 32, "windows": 4}
+
+
+def logits(path: Path, **how: Any) -> np.ndarray:
+    return intact.load(path, **how).logits([5, 9, 40, 77, 12])
+
+
+@pytest.mark.parametrize("spec", ["int4-32", "gptq:int3-16", "nf4-64", "int4-row", "int5a-32"])
+def test_a_quantised_model_runs_and_both_executors_agree(spec: str, model: Path, text: Path, tmp_path: Path) -> None:
+    if spec == "nf4-64":
+        with pytest.raises(ParameterError, match="blocks of 64 do not divide rows of 96"):
+            quantize(model, tmp_path / "out", spec, **options(text))
+        assert not list(tmp_path.iterdir())
+        return
+    done = quantize(model, tmp_path / "out", spec, **options(text))
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        kinds = [tensor.kind for tensor in build_program(checkpoint).tensors.values()]
+    assert kinds.count(INTEGER) >= done.matrices == 14
+    assert (tmp_path / "out" / "quantization.json").is_file()
+    assert np.array_equal(logits(tmp_path / "out"), logits(tmp_path / "out", executor="reference"))
+    assert not np.array_equal(logits(tmp_path / "out"), logits(model))
+
+
+def test_the_digest_does_not_depend_on_how_it_is_run(
+    model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = set()
+    for threads, memory in ((1, 4 << 30), (3, 1)):
+        monkeypatch.setattr("intact.quantizing.calibration.MEMORY", memory)
+        done = quantize(model, tmp_path / f"out{threads}", "gptq:int3-16", threads=threads, **options(text))
+        digests.add(done.digest)
+    assert len(digests) == 1
+
+
+def test_a_run_that_was_cut_goes_on(model: Path, text: Path, tmp_path: Path) -> None:
+    whole = quantize(model, tmp_path / "whole", "gptq:int3-16", **options(text))
+
+    def cut(stage: str, done: int, total: int) -> None:
+        if stage == "quantize" and done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, tmp_path / "out", "gptq:int3-16", progress=cut, **options(text))
+    assert not (tmp_path / "out").exists()
+    parts = sorted((tmp_path / "out.partial").glob("*.weight"))
+    assert len(parts) == 5
+    before = [part.stat().st_mtime_ns for part in parts]
+    seen = []
+    with pytest.raises(ParameterError, match="work of another run"):
+        quantize(model, tmp_path / "out", "gptq:int3-32", **options(text))
+
+    def watch(stage: str, done: int, total: int) -> None:
+        seen.append(stage)
+        if stage == "quantize" and done == total:
+            assert [part.stat().st_mtime_ns for part in parts] == before
+
+    done = quantize(model, tmp_path / "out", "gptq:int3-16", progress=watch, **options(text))
+    assert "quantize" in seen
+    assert (done.digest, done.proxy) == (whole.digest, whole.proxy)
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_what_is_kept_computes_the_same(model: Path, tmp_path: Path) -> None:
+    """Matrices that are left alone keep their integers: quantising nothing changes no bit."""
+    quantize(model, tmp_path / "once", "int8-32")
+    again = quantize(tmp_path / "once", tmp_path / "twice", "int8-32")
+    record = json.loads((tmp_path / "twice" / "quantization.json").read_text())
+    assert record["digest"] == again.digest
+    with open_checkpoint(model) as a, open_checkpoint(tmp_path / "once") as b:
+        assert a.tensors.keys() == b.tensors.keys()
+        assert {k: v for k, v in a.metadata.items() if k.startswith("tokenizer")}.keys() <= b.metadata.keys()
+
+
+def test_embeddings_have_a_spec_of_their_own(model: Path, tmp_path: Path) -> None:
+    done = quantize(model, tmp_path / "out", "int4-32", embeddings="int8-32")
+    assert done.matrices == 16
+    assert 4.5 < done.bits_per_weight < 8.5
+    with pytest.raises(ParameterError, match="needs calibration"):
+        quantize(model, tmp_path / "other", "int4-32", embeddings="gptq:int8-32")
+
+
+def test_mistakes_are_named_before_the_work(model: Path, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ParameterError, match="exists already"):
+        quantize(model, tmp_path / "there", "int4")
+    with pytest.raises(ParameterError, match="needs a text"):
+        quantize(model, tmp_path / "out", "gptq:int4")
+    with pytest.raises(ParameterError, match="the text has .* tokens; 999 windows of 32 need 31968"):
+        quantize(model, tmp_path / "out", "gptq:int4", calibrate=text, context=32, windows=999)
+    assert not (tmp_path / "out").exists()
+
+
+def test_statistics_are_exact_sums(model: Path, tmp_path: Path) -> None:
+    with open_checkpoint(model) as checkpoint:
+        program = build_program(checkpoint)
+        ops = list(products(program))
+        sample = Calibration(tuple(range(3, 131)), 32, 4)
+        one, three = (Collector(program, threads).collect(sample, ops) for threads in (1, 3))
+        rows = list(Collector(program, 1).inputs(sample, ops[:1]))
+    for op in ops:
+        assert np.array_equal(one[op].second, three[op].second)
+        assert 1 << 19 <= one[op].largest.max() <= 1 << 20
+    exact = np.zeros(one[ops[0]].second.shape)
+    for (a,) in rows:
+        x = a.codes * np.repeat(a.scale.astype(float), 32, axis=1) * np.ldexp(1.0, a.exponent)[:, None]
+        exact += x.T @ x
+    got = one[ops[0]].second * 2.0 ** (2 * one[ops[0]].exponent)
+    assert np.allclose(got, exact, rtol=1e-4, atol=1e-4 * exact.max())
+    write_statistics(tmp_path / "s.safetensors", {str(op): one[op] for op in ops}, {"model": "m", "text": "t"})
+    again = read_statistics(tmp_path / "s.safetensors")
+    for op in ops:
+        for mine, theirs in zip(again(op), one[op], strict=True):
+            assert np.array_equal(mine, theirs)
