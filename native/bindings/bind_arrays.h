@@ -3,10 +3,15 @@
 
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <functional>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
+#include "formats/convert.h"
 #include "runtime/model.h"
 
 namespace intact {
@@ -35,5 +40,18 @@ public:
 private:
     Model& model_;
 };
+
+// One load is a few hundred conversions of many panels each: threads of its own cost nothing beside them.
+inline ParallelFor on_threads(int threads) {
+    return [threads](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
+        std::atomic<std::int64_t> next{0};
+        const auto work = [&] {
+            for (std::int64_t i = next++; i < tasks; i = next++) task(i);
+        };
+        std::vector<std::jthread> others;
+        for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, tasks); ++i) others.emplace_back(work);
+        work();
+    };
+}
 
 }  // namespace intact

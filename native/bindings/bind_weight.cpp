@@ -5,13 +5,11 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
-#include <vector>
 
+#include "bindings/bind_arrays.h"
 #include "formats/convert.h"
 
 namespace nb = nanobind;
@@ -37,19 +35,6 @@ template <class T> Array<T> array(std::unique_ptr<T[]> data, std::initializer_li
 
 template <class T> std::unique_ptr<T[]> uninitialised(std::int64_t count) {
     return std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(count));
-}
-
-// One load is a few hundred conversions of many panels each: threads of its own cost nothing beside them.
-ParallelFor on_threads(int threads) {
-    return [threads](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
-        std::atomic<std::int64_t> next{0};
-        const auto work = [&] {
-            for (std::int64_t i = next++; i < tasks; i = next++) task(i);
-        };
-        std::vector<std::jthread> others;
-        for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, tasks); ++i) others.emplace_back(work);
-        work();
-    };
 }
 
 Weight convert_checked(const std::string& name, const Bytes& data, std::int64_t rows, std::int64_t columns, int bits,

@@ -4,10 +4,12 @@
 #include "bindings/bind_kernels.h"
 #include "bindings/bind_model.h"
 #include "bindings/bind_sample.h"
+#include "bindings/bind_solve.h"
 #include "bindings/bind_weight.h"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native executor of intact.";
+    intact::bind_solve(m);
     intact::bind_weights(m);
     intact::bind_fp32(m);
     intact::bind_model(m);

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from intact.errors import ParameterError
 from intact.numerics.weights import values
 from intact.quantizers import QUANTIZERS, InputStatistics, parse_spec
+from intact.quantizers.columns import define_columns, define_factor, factor, round_columns
 from intact.quantizers.gptq import damped
-from intact.quantizers.triangular import factor
+from intact.quantizers.grids import GRIDS
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +79,23 @@ def test_the_factorisation_gives_the_matrix_again() -> None:
     assert np.array_equal(np.diag(r), np.ones(80))
     assert np.all(d > 0)
     assert np.allclose(r @ np.diag(d) @ r.T, h, rtol=1e-10, atol=1e-10 * np.abs(h).max())
+
+
+@pytest.mark.parametrize("columns", [1, 17, 64, 65, 200])
+def test_native_equals_the_definition(columns: int) -> None:
+    draw = np.random.default_rng(columns)
+    x = draw.standard_normal((2 * columns + 3, columns))
+    h = np.round(x.T @ x * 1000)
+    r, d = factor(h)
+    for mine, theirs in zip((r, d), define_factor(h), strict=True):
+        assert np.array_equal(mine, theirs)
+    original = np.round(draw.standard_normal((37, columns)) * 1e5)
+    step = draw.integers(1, 60000, original.shape) * draw.choice([-1.0, 1.0], original.shape)
+    offset = draw.integers(-9, 9, original.shape) * 1000.0
+    for name in ("int4", "nf4", "ternary", "shift3"):
+        arguments = (original, step, offset, r, d, GRIDS[name])
+        for mine, theirs in zip(round_columns(*arguments), define_columns(*arguments), strict=True):
+            assert np.array_equal(mine, theirs), name
 
 
 def test_statistics_of_too_few_rows_are_refused() -> None:

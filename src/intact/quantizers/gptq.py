@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from intact.errors import ParameterError
 from intact.quantizers.assemble import assemble
 from intact.quantizers.base import Floats, InputStatistics, Quantized, Quantizer
-from intact.quantizers.fixed import FRACTION, fix_rows, nearest
+from intact.quantizers.columns import factor, round_columns
+from intact.quantizers.fixed import FRACTION, fix_rows
 from intact.quantizers.nearest import fit_steps
 from intact.quantizers.spec import Spec
-from intact.quantizers.triangular import factor
 
 DAMPING: Final = 0.01
 """Added to the diagonal, in means of it."""
@@ -62,15 +62,7 @@ class Gptq(Quantizer):
         order = np.argsort(-h.diagonal(), kind="stable") if self.by_activation else np.arange(columns)
         r, d = factor(h[np.ix_(order, order)])
         levels = np.zeros(rows.x.shape)
-        wanted = original[:, order]
-        left = np.zeros(len(matrix))
-        for k, column in enumerate(order.tolist()):
-            own = step[:, column], offset[:, column]
-            chosen = nearest((wanted[:, k] - own[1])[:, None], own[0], spec.levels)[:, 0]
-            levels[:, column] = chosen
-            value = chosen * own[0] + own[1]
-            left += d[k] * (wanted[:, k] - value) ** 2
-            wanted[:, k + 1 :] += (original[:, column] - value)[:, None] * r[k, k + 1 :]
+        levels[:, order], left = round_columns(original[:, order], step[:, order], offset[:, order], r, d, spec.levels)
         left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
         weight = assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets)
         unit = np.ldexp(1.0, 2 * inputs.exponent)

@@ -1,0 +1,106 @@
+#include "formats/solve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace intact {
+namespace {
+
+constexpr std::int64_t kPanel = 64;  // columns that are taken together
+constexpr std::int64_t kRows = 16;   // rows of a task
+
+// x -= sum of factors[p] * vectors[p], one product after the other, for x[from..to).
+void subtract_in_order(double* x, const double* factors, const double* const* vectors, std::int64_t count,
+                       std::int64_t from, std::int64_t to) {
+    constexpr std::int64_t kWidth = 16;
+    for (std::int64_t j = from; j < to; j += kWidth) {
+        const std::int64_t width = std::min(kWidth, to - j);
+        double sums[kWidth] = {};
+        std::copy_n(x + j, width, sums);
+        for (std::int64_t p = 0; p < count; p++) {
+            const double factor = factors[p];
+            const double* const vector = vectors[p] + j;
+            if (width == kWidth)
+                for (std::int64_t i = 0; i < kWidth; i++) sums[i] -= factor * vector[i];
+            else
+                for (std::int64_t i = 0; i < width; i++) sums[i] -= factor * vector[i];
+        }
+        std::copy_n(sums, width, x + j);
+    }
+}
+
+double nearest(double x, double step, const Columns& c, const std::vector<double>& middles) {
+    const double ratio = x / step;
+    if (c.even) return std::clamp(std::floor(ratio + 0.5), c.levels[0], c.levels[c.level_count - 1]);
+    return c.levels[std::upper_bound(middles.begin(), middles.end(), ratio) - middles.begin()];
+}
+
+}  // namespace
+
+std::int64_t factor_upper(double* h, double* d, std::int64_t k, const ParallelFor& parallel_for) {
+    // Column `kk` of the matrix as it was when its turn came, as a row: what rows are corrected by.
+    std::vector<double> turns(static_cast<std::size_t>(kPanel * k));
+    for (std::int64_t end = k; end > 0; end -= std::min(end, kPanel)) {
+        const std::int64_t begin = std::max<std::int64_t>(0, end - kPanel), count = end - begin;
+        const double* vectors[kPanel];  // of columns end - 1, end - 2, ..., begin
+        for (std::int64_t p = 0; p < count; p++) {
+            const std::int64_t kk = end - 1 - p;
+            double* const turn = turns.data() + p * k;
+            vectors[p] = turn;
+            d[kk] = h[kk * k + kk];
+            if (!(d[kk] > 0)) return kk;
+            for (std::int64_t i = 0; i < kk; i++) {
+                turn[i] = h[i * k + kk];
+                h[i * k + kk] = turn[i] / d[kk];
+            }
+            // The other columns of this panel, as far as they lie above the diagonal.
+            for (std::int64_t i = 0; i < kk; i++) {
+                const double factor = h[i * k + kk];
+                double* const row = h + i * k;
+                for (std::int64_t j = std::max(i, begin); j < kk; j++) row[j] -= factor * turn[j];
+            }
+        }
+        parallel_for((begin + kRows - 1) / kRows, [&](std::int64_t task) {
+            double factors[kPanel];
+            for (std::int64_t i = task * kRows; i < std::min(begin, (task + 1) * kRows); i++) {
+                for (std::int64_t p = 0; p < count; p++) factors[p] = h[i * k + end - 1 - p];
+                subtract_in_order(h + i * k, factors, vectors, count, i, begin);
+            }
+        });
+    }
+    return -1;
+}
+
+void round_columns(const Columns& c, double* chosen, double* left, const ParallelFor& parallel_for) {
+    std::vector<double> middles;
+    for (std::int64_t i = 0; i + 1 < c.level_count; i++) middles.push_back((c.levels[i + 1] + c.levels[i]) / 2);
+    parallel_for((c.rows + kRows - 1) / kRows, [&](std::int64_t task) {
+        const std::int64_t first = task * kRows, rows = std::min(kRows, c.rows - first);
+        std::vector<double> room(static_cast<std::size_t>(rows * c.columns)), lost(static_cast<std::size_t>(rows * kPanel));
+        std::copy_n(c.original + first * c.columns, rows * c.columns, room.data());
+        std::fill_n(left + first, rows, 0.0);
+        for (std::int64_t begin = 0; begin < c.columns; begin += kPanel) {
+            const std::int64_t count = std::min(kPanel, c.columns - begin), end = begin + count;
+            const double* vectors[kPanel];
+            for (std::int64_t p = 0; p < count; p++) vectors[p] = c.r + (begin + p) * c.columns;
+            for (std::int64_t n = 0; n < rows; n++) {
+                double* const wanted = room.data() + n * c.columns;
+                double* const losses = lost.data() + n * kPanel;
+                for (std::int64_t p = 0; p < count; p++) {
+                    const std::int64_t j = begin + p, at = (first + n) * c.columns + j;
+                    const double level = nearest(wanted[j] - c.offset[at], c.step[at], c, middles);
+                    const double value = level * c.step[at] + c.offset[at], error = wanted[j] - value;
+                    chosen[at] = level;
+                    left[first + n] += c.d[j] * (error * error);
+                    losses[p] = value - c.original[at];  // subtracted below: what was lost is added
+                    for (std::int64_t later = j + 1; later < end; later++) wanted[later] -= losses[p] * vectors[p][later];
+                }
+            }
+            for (std::int64_t n = 0; n < rows; n++)
+                subtract_in_order(room.data() + n * c.columns, lost.data() + n * kPanel, vectors, count, end, c.columns);
+        }
+    });
+}
+
+}  // namespace intact
