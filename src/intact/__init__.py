@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from intact import stats
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
+    from intact.quantizing import quantize
     from intact.solving import solve
 
 __version__ = "0.2.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
     "load": "intact.library",
+    "quantize": "intact.quantizing",
     "solve": "intact.solving",
     "stats": "intact",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "ParameterError",
     "__version__",
     "load",
+    "quantize",
     "solve",
     "stats",
 ]

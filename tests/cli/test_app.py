@@ -17,9 +17,9 @@ from support import speaker as speaker_module
 
 COMMANDS = [
     *("run", "chat", "solve", "methods", "serve"),
-    *("eval", "report", "tasks", "perplexity", "bench"),
+    *("eval", "report", "tasks", "perplexity", "lab", "bench"),
     *("verify", "audit", "diff"),
-    *("pull", "info", "selftest", "doctor"),
+    *("pull", "quantize", "info", "selftest", "doctor"),
     *("trace", "learn", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {

@@ -1,7 +1,7 @@
-"""How far one model's next-token distributions are from another's, in integers: the same figures on every machine.
+"""Divergence of one model's next-token distributions from another's, in integers: the same figures everywhere.
 
-Logits are taken in Q16. Probabilities are `exp2_neg_fine` of `intact.numerics.functions`, in Q30,
-within 1e-7 of themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
+Logits are taken in Q16. Probabilities are `exp2_neg_fine` of `intact.numerics.functions`, in Q30, within 1e-7 of
+themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
 """
 
 from __future__ import annotations

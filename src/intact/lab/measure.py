@@ -35,7 +35,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one spec.
+    """The figures of one spec.
 
     Attributes
     ----------

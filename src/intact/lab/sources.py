@@ -73,14 +73,14 @@ def _readers(program: Program) -> Iterator[tuple[Op, list[str]]]:
 
 def _writers(program: Program) -> tuple[list[str], list[str]]:
     """Return the matrices whose results are added to the stream, and the gains of norms whose results are."""
-    stream, behind = _stream(program), {}
+    stream, from_norm = _stream(program), {}
     for op in program.ops:
         if isinstance(op, Norm) and op.accumulate and op.target == stream:
-            behind[op.source] = op.gain
+            from_norm[op.source] = op.gain
     matrices, gains = [], [op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate]
     for op in program.ops:
         if isinstance(op, Linear):
-            matrices += [t.weight for t in op.targets if t.buffer == stream or t.buffer in behind]
+            matrices += [t.weight for t in op.targets if t.buffer == stream or t.buffer in from_norm]
     return matrices, gains
 
 

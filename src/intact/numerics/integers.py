@@ -32,8 +32,8 @@ _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
 
 
-class Header(NamedTuple):
-    """What the first bytes say."""
+class IntegerHeader(NamedTuple):
+    """The first bytes, read."""
 
     rows: int
     columns: int
@@ -78,7 +78,7 @@ def shift_of(bits: int, block: int, zero: int, table: NDArray[np.int16] | None) 
     return shift
 
 
-def read_header(data: Bytes) -> Header:
+def read_header(data: Bytes) -> IntegerHeader:
     """Read and check the header, and that the bytes are as many as it says.
 
     Raises
@@ -98,7 +98,7 @@ def read_header(data: Bytes) -> Header:
         )
     if (table and (bits, block) != (4, 32)) or not 0 <= zero <= 255:
         raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: tables have 4 bits, zeros a byte")
-    header = Header(rows, columns, bits, block, zero, bool(table), bool(minimum))
+    header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum))
     if data.size != header.nbytes:
         raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
     return header

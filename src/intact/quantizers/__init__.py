@@ -3,8 +3,8 @@
 `intact.quantizing` applies them to whole models; `docs/quantizing.md` has the table of specs.
 """
 
-from intact.quantizers.base import InputStatistics, Quantized, Quantizer
+from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.registry import ALIASES, QUANTIZERS, parse_spec
 from intact.quantizers.spec import Spec
 
-__all__ = ["ALIASES", "QUANTIZERS", "InputStatistics", "Quantized", "Quantizer", "Spec", "parse_spec"]
+__all__ = ["ALIASES", "QUANTIZERS", "InputStatistics", "QuantizedMatrix", "Quantizer", "Spec", "parse_spec"]

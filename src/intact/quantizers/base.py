@@ -1,4 +1,4 @@
-"""What a quantiser is given and returns."""
+"""Quantisers, the statistics that they are given, and the matrices that they return."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InputStatistics(NamedTuple):
     """(K,): the sum of \\|x\\|."""
 
 
-class Quantized(NamedTuple):
+class QuantizedMatrix(NamedTuple):
     """A quantised matrix."""
 
     weight: BlockWeight
@@ -53,7 +53,7 @@ class Quantizer(ABC):
     """If true, it needs `InputStatistics`."""
 
     @abstractmethod
-    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> Quantized:
+    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix.
 
         Parameters

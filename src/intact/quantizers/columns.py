@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ParameterError
 from intact.quantizers.fixed import nearest
-from intact.quantizers.grids import Grid
+from intact.quantizers.grids import NumberGrid
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def define_factor(h: Floats) -> tuple[Floats, Floats]:
 
 
 def round_columns(
-    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: Grid
+    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
 ) -> tuple[Floats, Floats]:
     """Round columns one after the other, each after it was corrected by what those before it lost.
 
@@ -75,7 +75,7 @@ def round_columns(
 
 
 def define_columns(
-    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: Grid
+    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
 ) -> tuple[Floats, Floats]:
     """Define `round_columns`."""
     wanted, levels, left = original.copy(), np.zeros(original.shape), np.zeros(len(original))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ModelError
-from intact.quantizers.grids import Grid
+from intact.quantizers.grids import NumberGrid
 
 Int = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,7 +44,7 @@ def fix_rows(matrix: NDArray[np.float32]) -> FixedRows:
     return FixedRows(x, exponent)
 
 
-def nearest(x: Floats, step: Floats, grid: Grid) -> Floats:
+def nearest(x: Floats, step: Floats, grid: NumberGrid) -> Floats:
     """Return the level nearest to x / step, of two that are equally near the greater one.
 
     Parameters

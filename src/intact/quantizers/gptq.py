@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.quantizers.assemble import assemble
-from intact.quantizers.base import Floats, InputStatistics, Quantized, Quantizer
+from intact.quantizers.base import Floats, InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.columns import factor, round_columns
 from intact.quantizers.fixed import FRACTION, fix_rows
 from intact.quantizers.nearest import fit_steps
@@ -48,7 +48,7 @@ class Gptq(Quantizer):
         self.name, self.summary = name, summary  # type: ignore[misc]
         self.by_activation = by_activation
 
-    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> Quantized:
+    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
             raise ParameterError(f"{spec}: needs calibration; name a text")
@@ -66,7 +66,7 @@ class Gptq(Quantizer):
         left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
         weight = assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets)
         unit = np.ldexp(1.0, 2 * inputs.exponent)
-        return Quantized(weight, sum(left.tolist()) * unit / inputs.rows)
+        return QuantizedMatrix(weight, sum(left.tolist()) * unit / inputs.rows)
 
 
 GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)

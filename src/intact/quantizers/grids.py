@@ -14,7 +14,7 @@ from intact.numerics.integers import LAYOUTS
 
 
 @dataclass(frozen=True)
-class Grid:
+class NumberGrid:
     """Values of codes.
 
     Attributes
@@ -98,33 +98,35 @@ class Layout:
         """The code of the value 0."""
         return self.zero if self.table is None else self.table.index(self.zero)
 
-    def codes(self, levels: NDArray[np.int64], grid: Grid) -> NDArray[np.uint8]:
+    def codes(self, levels: NDArray[np.int64], grid: NumberGrid) -> NDArray[np.uint8]:
         """Return the codes of levels of the grid."""
         if self.table is None:
             return (levels + self.zero).astype(np.uint8)
         return np.searchsorted(np.array(grid.levels), levels).astype(np.uint8)
 
 
-def _integers(bits: int) -> Grid:
-    return Grid(f"int{bits}", tuple(range(-(1 << bits - 1), 1 << bits - 1)), "two's complement")
+def _integers(bits: int) -> NumberGrid:
+    return NumberGrid(f"int{bits}", tuple(range(-(1 << bits - 1), 1 << bits - 1)), "two's complement")
 
 
-def _symmetric(bits: int) -> Grid:
-    return Grid(f"int{bits}s", tuple(range(1 - (1 << bits - 1), 1 << bits - 1)), "arXiv 2004.09602: symmetric")
+def _symmetric(bits: int) -> NumberGrid:
+    return NumberGrid(f"int{bits}s", tuple(range(1 - (1 << bits - 1), 1 << bits - 1)), "arXiv 2004.09602: symmetric")
 
 
-def _affine(bits: int) -> Grid:
+def _affine(bits: int) -> NumberGrid:
     levels = _integers(bits).levels
-    return Grid(f"int{bits}a", levels, "arXiv 1806.08342: affine", affine=True, block=16 if bits in (2, 3) else 32)
+    return NumberGrid(
+        f"int{bits}a", levels, "arXiv 1806.08342: affine", affine=True, block=16 if bits in (2, 3) else 32
+    )
 
 
-def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> Grid:
+def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> NumberGrid:
     """Return a small float format without infinities as integers in units of its least step."""
     fractions = range(1 << mantissa_bits)
     sizes = {*fractions} | {
         (f + (1 << mantissa_bits)) << e - 1 for e in range(1, 1 << exponent_bits) for f in fractions
     }
-    return Grid(name, tuple(sorted({*sizes} | {-size for size in sizes})), source)
+    return NumberGrid(name, tuple(sorted({*sizes} | {-size for size in sizes})), source)
 
 
 _NF4: Final = (
@@ -137,15 +139,15 @@ _ALL: Final = (
     *map(_integers, (2, 3, 4, 5, 6, 8)),
     *map(_symmetric, (3, 4, 5, 6, 8)),
     *map(_affine, (2, 3, 4, 5)),
-    Grid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
-    Grid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
+    NumberGrid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
+    NumberGrid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),
     _float("e2m3", 2, 3, "OCP Microscaling 1.0"),
-    Grid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
-    Grid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
-    Grid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
+    NumberGrid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
+    NumberGrid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
+    NumberGrid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
 )
 GRIDS: Final = {grid.name: grid for grid in _ALL}
 """All grids by name."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.quantizers.assemble import assemble
-from intact.quantizers.base import InputStatistics, Quantized, Quantizer
+from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.fixed import FixedRows, Floats, Int, fix_rows, nearest, to_int16
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
@@ -51,14 +51,14 @@ class Nearest(Quantizer):
     summary = "each value to the nearest level of its block"
     source = "Krishnamoorthi, arXiv 1806.08342; Wu et al., arXiv 2004.09602"
 
-    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> Quantized:
+    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns)
         blocks = rows.x.reshape(len(rows.x), -1, spec.width(columns))
         levels = nearest(blocks - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
-        return Quantized(assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets))
+        return QuantizedMatrix(assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets))
 
 
 NEAREST = Nearest()

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from intact.quantizers.fixed import Floats, Int, nearest, squared_error, to_int16
-from intact.quantizers.grids import Grid
+from intact.quantizers.grids import NumberGrid
 
 UNIT: Final = 256
 TRIES: Final = 16
@@ -28,7 +28,7 @@ def _extent(x: Floats) -> Int:
     return extent
 
 
-def largest(x: Floats, grid: Grid) -> tuple[Int, Int]:
+def largest(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
     """Let the largest level be the block's largest value: no value is cut off.
 
     Parameters
@@ -46,7 +46,7 @@ def largest(x: Floats, grid: Grid) -> tuple[Int, Int]:
     return to_int16(-(-_extent(x) // reach), least=1)
 
 
-def power(x: Floats, grid: Grid) -> tuple[Int, Int]:
+def power(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
     """Round the step of `largest` up to a power of two (OCP Microscaling 1.0, rounded up so that nothing is cut off).
 
     Blocks of less than 2^-14 of the row's largest step share the least one.
@@ -59,7 +59,7 @@ def power(x: Floats, grid: Grid) -> tuple[Int, Int]:
     return np.int64(1) << np.maximum(exponent - t[:, None], 0), t
 
 
-def search(x: Floats, grid: Grid) -> tuple[Int, Int]:
+def search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
     """Take the step of the least squared error among those that put the block's extreme near the grid's end.
 
     Where the grid reaches further on one side, the extreme may lie there: the scale is then negative for a positive
@@ -84,7 +84,7 @@ def search(x: Floats, grid: Grid) -> tuple[Int, Int]:
     return scale, t
 
 
-RULES: Final[dict[str, Callable[[Floats, Grid], tuple[Int, Int]]]] = {
+RULES: Final[dict[str, Callable[[Floats, NumberGrid], tuple[Int, Int]]]] = {
     "search": search,
     "largest": largest,
     "power": power,

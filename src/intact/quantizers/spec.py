@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.quantizers.grids import GRIDS, Grid, Layout
+from intact.quantizers.grids import GRIDS, Layout, NumberGrid
 
 ROW: Final = 0
 """The block that is a whole row."""
@@ -34,7 +34,7 @@ class Spec:
         return f"{self.quantizer}:{self.grid}-{self.block or 'row'}@{self.rule}"
 
     @property
-    def levels(self) -> Grid:
+    def levels(self) -> NumberGrid:
         """The grid itself."""
         return GRIDS[self.grid]
 
