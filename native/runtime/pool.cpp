@@ -3,21 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
-#if defined(__linux__)
-#    include <linux/futex.h>
-#    include <pthread.h>
-#    include <sched.h>
-#    include <sys/syscall.h>
-#endif
-#if defined(__unix__) || defined(__APPLE__)
-#    include <sys/resource.h>
-#    include <unistd.h>
-#endif
+#include "system.h"
 
 namespace intact {
 namespace {
@@ -41,56 +31,6 @@ inline void relax() {
 #endif
 }
 
-// Binds thread i to the i-th of the processors that this process may use.
-void pin([[maybe_unused]] std::thread& thread, [[maybe_unused]] int i) {
-#if defined(__linux__)
-    cpu_set_t all, one;
-    if (sched_getaffinity(0, sizeof(all), &all) != 0 || CPU_COUNT(&all) == 0) return;
-    int skip = i % CPU_COUNT(&all);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &all) || skip-- > 0) continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        (void)pthread_setaffinity_np(thread.native_handle(), sizeof(one), &one);
-        return;
-    }
-#endif
-}
-
-// Sleeps until woken, unless the word has changed from value; may also return without reason.
-void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value) {
-#if defined(__linux__)
-    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
-#else
-    word.wait(value, std::memory_order_acquire);
-#endif
-}
-
-void wake([[maybe_unused]] std::atomic<std::uint32_t>& word) {
-#if defined(__linux__)
-    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, std::numeric_limits<int>::max(), nullptr, nullptr, 0);
-#else
-    word.notify_all();
-#endif
-}
-
-long process() {
-#if defined(__unix__) || defined(__APPLE__)
-    return getpid();
-#else
-    return 0;
-#endif
-}
-
-// How often threads of this process had to give up their processor to others.
-std::int64_t preemptions() {
-#if defined(__unix__) || defined(__APPLE__)
-    rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0) return usage.ru_nivcsw;
-#endif
-    return 0;
-}
-
 }  // namespace
 
 // Waits until arrived(word).
@@ -108,19 +48,19 @@ template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, F ar
         if (look()) return;
     vain_.fetch_add(patience.count(), std::memory_order_relaxed);
     sleepers_.fetch_add(1);
-    for (std::uint32_t now; !arrived(now = word.load(std::memory_order_acquire));) sleep(word, now);
+    for (std::uint32_t now; !arrived(now = word.load(std::memory_order_acquire));) system::sleep(word, now);
     sleepers_.fetch_sub(1);
 }
 
 // After a change of the word, which is a whole operation: one that goes to sleep later sees the change.
 void Pool::announce(std::atomic<std::uint32_t>& word) {
-    if (sleepers_.load() > 0) wake(word);
+    if (sleepers_.load() > 0) system::wake(word);
 }
 
 Pool::Pool(int threads, bool pinned)
     : size_(threads),
       pinned_(pinned),
-      process_(process()),
+      process_(system::process()),
       seats_(static_cast<std::size_t>(std::max(threads, 1))),
       patience_(static_cast<std::int64_t>(kLeastPatience)) {
     start();
@@ -133,7 +73,7 @@ void Pool::start() {
     try {
         for (int i = 1; i < size_; i++) {
             workers_.emplace_back([this, i] { work(i); });
-            if (pinned_) pin(workers_.back(), i);
+            if (pinned_) system::bind(workers_.back(), i);
         }
     } catch (const std::exception&) {
         const std::size_t started = workers_.size() + 1;
@@ -143,7 +83,7 @@ void Pool::start() {
     }
 }
 
-void Pool::stop() { process() == process_ ? end() : leave(); }
+void Pool::stop() { system::process() == process_ ? end() : leave(); }
 
 void Pool::end() {
     stop_ = true;
@@ -165,10 +105,10 @@ void Pool::leave() {
 }
 
 void Pool::run(const std::function<void(int)>& region) {
-    if (size_ > 1 && process() != process_) {
+    if (size_ > 1 && system::process() != process_) {
         leave();
         start();
-        process_ = process();
+        process_ = system::process();
     }
     region_ = &region;
     running_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
@@ -186,7 +126,7 @@ void Pool::adapt_patience() {
     const double passed = std::chrono::duration<double, std::nano>(now - adapted_).count();
     if (size_ == 1 || passed < kAdaptEvery) return;
     adapted_ = now;
-    const std::int64_t preempted = preemptions(), times = preempted - std::exchange(preempted_, preempted);
+    const std::int64_t preempted = system::preemptions(), times = preempted - std::exchange(preempted_, preempted);
     const double vain = static_cast<double>(vain_.exchange(0)) / (size_ - 1);
     const double doublings = std::clamp(passed / kDoubled - vain / kHalved - static_cast<double>(times), -20.0, 20.0);
     const double patience = static_cast<double>(patience_.load()) * std::exp2(doublings);

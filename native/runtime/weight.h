@@ -21,9 +21,7 @@
 #include <new>
 #include <utility>
 
-#if defined(__linux__)
-#    include <sys/mman.h>
-#endif
+#include "system.h"
 
 namespace intact {
 
@@ -34,9 +32,7 @@ public:
     explicit Buffer(std::size_t size) : size_(size), alignment_(size >= kHuge ? kHuge : kLine) {
         if (size == 0) return;
         data_ = static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{alignment_}));
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (size >= kHuge) (void)::madvise(data_, size & ~(kHuge - 1), MADV_HUGEPAGE);
-#endif
+        if (size >= kHuge) system::use_huge_pages(data_, size & ~(kHuge - 1));
     }
     // Part of a chunk of huge pages where the size is below one: many small matrices then miss the TLB as seldom as a
     // large one. The chunk goes with the last buffer in it.

@@ -2,10 +2,6 @@
 
 #if defined(__x86_64__)
 #    include <cpuid.h>
-#    if defined(__linux__)
-#        include <sys/syscall.h>
-#        include <unistd.h>
-#    endif
 #endif
 
 #include <algorithm>
@@ -13,6 +9,8 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+
+#include "system.h"
 
 namespace intact {
 namespace {
@@ -32,17 +30,6 @@ std::uint32_t saved_states() {
     std::uint32_t low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return low;
-}
-
-// Linux saves the tiles' state, which is large, only for a process that asks for it.
-bool may_use_tiles() {
-#    if defined(__linux__)
-    constexpr long kRequest = 0x1023, kTileData = 18;
-    static const bool may = ::syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-    return may;
-#    else
-    return false;
-#    endif
 }
 
 // What a processor says of itself, and the register states that its system saves.
@@ -72,7 +59,7 @@ constexpr Feature kFeatures[] = {
     {"gfni", &Facts::c, bit_GFNI, 0},
     {"amd", &Facts::b, 0, 0, is_amd},
     {"amx-tile", &Facts::d, 1u << 24, kTiles},
-    {"amx-int8", &Facts::d, 1u << 25, kTiles, may_use_tiles},
+    {"amx-int8", &Facts::d, 1u << 25, kTiles, system::use_tiles},
 };
 
 bool has_one(std::string_view name) {

@@ -1,0 +1,33 @@
+// What operating systems do differently, in one place. Each function says what it does where a system has no such
+// thing.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+
+namespace intact::system {
+
+// Binds a thread to the i-th of the processors that this process may use, counted around. Linux only; elsewhere
+// nothing.
+void bind(std::thread& thread, int i);
+
+// Sleeps until woken, unless the word has changed from value; may also return without reason.
+void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value);
+// Wakes all who sleep on the word.
+void wake(std::atomic<std::uint32_t>& word);
+
+// The number of this process, which a fork changes; 0 where no process can be forked.
+long process();
+
+// How often threads of this process had to give up their processor to others; 0 where the system does not count.
+std::int64_t preemptions();
+
+// Asks for huge pages. Linux only; elsewhere nothing.
+void use_huge_pages(void* data, std::size_t size);
+
+// Asks for leave to use AMX's tiles, whose state is large; false where the system gives none. Linux only.
+bool use_tiles();
+
+}  // namespace intact::system
