@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
+
+from intact.system import physical_memory
 
 GROUPS = Path("/sys/fs/cgroup")
 
@@ -19,9 +20,8 @@ def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int 
     own : Path
         Names the group of this process, whose memory those above it limit too.
     """
-    limits = []
-    if "SC_PHYS_PAGES" in os.sysconf_names:
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    physical = physical_memory()
+    limits = [] if physical is None else [physical]
     name = Path()
     with suppress(OSError):
         name = Path(own.read_text().partition("0::/")[2].partition("\n")[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections import defaultdict
 from pathlib import Path
@@ -65,6 +64,7 @@ def installation() -> dict[str, Any]:
     from intact.executors.native import available_tiers
     from intact.memory import usable
     from intact.numerics import VERSION
+    from intact.system import processors
 
     tiers = available_tiers()
     return {
@@ -73,7 +73,7 @@ def installation() -> dict[str, Any]:
         "tier": choose_tier(tiers),
         "tiers": tiers,
         "threads": choose_threads(None),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": processors(),
         "memory": usable(),
         "machine": platform.machine(),
         "python": platform.python_version(),

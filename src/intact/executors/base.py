@@ -15,6 +15,7 @@ from intact.models.decoder import float_values
 from intact.models.program import Norm, Program, Target
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
+from intact.system import processors
 
 Profile = Literal["int8", "fp32"]
 PROFILES = ("int8", "fp32")
@@ -181,7 +182,7 @@ def choose_threads(threads: int | None) -> int:
     """Return the argument, else INTACT_THREADS, else the number of cores that this process may use."""
     value: object = os.environ.get("INTACT_THREADS") if threads is None else threads
     if value is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors()
     try:
         count = int(str(value))
     except ValueError:

@@ -1,7 +1,6 @@
 """A model on disk, whatever its container."""
 
 import ctypes
-import mmap
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.gguf_parts import part_paths, read_parts
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
+from intact.system import release_pages
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
@@ -65,8 +65,7 @@ class Checkpoint:
         """
         maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
         for found in maps.values():
-            if hasattr(mmap, "MADV_DONTNEED"):  # Linux and macOS
-                found.madvise(mmap.MADV_DONTNEED)
+            release_pages(found)
         with suppress(AttributeError, OSError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
 

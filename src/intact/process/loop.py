@@ -11,14 +11,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import marshal
-import math
 import os
 import random
-import resource
-import signal
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 LENGTH = struct.Struct(">Q")
@@ -32,23 +31,6 @@ def receive() -> Any:
     return marshal.loads(sys.stdin.buffer.read(*LENGTH.unpack(head)))
 
 
-def lower(limits: dict[str, int]) -> None:
-    """Lower limits of this process for good."""
-    for name, wanted in limits.items():
-        kind = getattr(resource, "RLIMIT_" + name)
-        hard = resource.getrlimit(kind)[1]
-        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (value, value))
-
-
-def limit_time(seconds: float) -> None:
-    """Have the kernel end this process after so many seconds of processor time from now."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    end = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1  # should the timer be lost
-    resource.setrlimit(resource.RLIMIT_CPU, (end, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
 def seed_generators() -> None:
     """Seed the generators that libraries share, so that no reply depends on the requests before it."""
     random.seed(0)
@@ -56,16 +38,15 @@ def seed_generators() -> None:
         sys.modules["numpy"].random.seed(0)
 
 
-def load(program: str) -> dict[str, Callable[..., Any]]:
-    """Import a file, and return the functions that its `start` gives."""
-    spec = importlib.util.spec_from_file_location("program", program)
+def import_file(name: str, path: str) -> ModuleType:
+    """Import a file under a name."""
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["program"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
-    functions: dict[str, Callable[..., Any]] = module.start()
-    return functions
+    return module
 
 
 def main() -> None:
@@ -84,25 +65,26 @@ def main() -> None:
     program, folders, limits = receive()
     sys.path += [folder for folder in folders if folder not in sys.path]
     try:
-        functions = load(program)
+        system = import_file("system", str(Path(__file__).parents[1] / "system.py"))
+        functions: dict[str, Callable[..., Any]] = import_file("program", program).start()
     except Exception as error:
         send("error", f"{type(error).__name__}: {error}")
         return
-    lower(limits)
+    system.lower_limits(limits)
     send("done", None)
     while (request := receive()) is not None:
         name, given, seconds, most = request
         seed_generators()
-        limit_time(seconds)
+        system.limit_processor_time(seconds)
         try:
             reply = functions[name](*given)
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            system.limit_processor_time(0)
             send("done", reply, most=most)
         except MemoryError:
             send("memory")
             return
         except Exception as error:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            system.limit_processor_time(0)
             send("error", f"{type(error).__name__}: {error}")
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import marshal
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+from intact import system
 from intact.errors import CapacityError, ParameterError
 from intact.packages import check_installed
 from intact.process.loop import LENGTH
@@ -33,6 +33,7 @@ _FLAGS: Final = ("-P", "-s", "-S", "-B", "-X", "utf8")  # not -I, which ignores 
 _STARTING: Final = 300.0
 """Seconds that a worker may take to start, on a machine with other work."""
 _PIECE: Final = 1 << 20
+_SLOW: Final = "took too long by the clock on the wall"
 
 
 class LimitReached(Exception):  # noqa: N818
@@ -134,10 +135,14 @@ class WorkerProcess:
                 process = self._running()
                 self._await_start(process)
                 deadline = time.monotonic() + _patience(seconds)
-                _send(process, request, deadline)
-                status, *rest = _receive(process, reply, deadline)
+                with system.watch(process, deadline):
+                    _send(process, request, deadline)
+                    status, *rest = _receive(process, reply, deadline)
             except _Ended:
-                raise LimitReached(self._reason(seconds)) from None
+                reason = self._reason(seconds)
+                if time.monotonic() >= deadline:
+                    raise TimedOut(_SLOW) from None
+                raise LimitReached(reason) from None
             except BaseException:
                 self._end()
                 raise
@@ -191,7 +196,7 @@ class WorkerProcess:
         self._finalizer = weakref.finalize(self, _kill, process)
         for stream in (process.stdin, process.stdout):
             assert stream is not None
-            os.set_blocking(stream.fileno(), False)
+            system.prepare_pipe(stream.fileno())
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         first = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
         with contextlib.suppress(_Ended):  # which the first request finds
@@ -203,7 +208,9 @@ class WorkerProcess:
             return
         problem = ""
         try:
-            status, *rest = _receive(process, 1 << 20, time.monotonic() + _STARTING)
+            deadline = time.monotonic() + _STARTING
+            with system.watch(process, deadline):
+                status, *rest = _receive(process, 1 << 20, deadline)
             problem = rest[0] if status == "error" else ""
         except _Ended:
             status = "ended"
@@ -221,10 +228,10 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             status = 0
         self._end()
-        if -status in (signal.SIGPROF, signal.SIGXCPU):
-            return f"took more than {seconds:g} s"
         if status < 0:
-            return f"ended its process by {signal.Signals(-status).name}"
+            name = signal.Signals(-status).name
+            limit = name in ("SIGPROF", "SIGXCPU")
+            return f"took more than {seconds:g} s" if limit else f"ended its process by {name}"
         return "ended its process"
 
     def _end(self) -> None:
@@ -254,20 +261,17 @@ def _patience(seconds: float) -> float:
     return 60 + 20 * seconds
 
 
-def _wait(file: int, event: int, deadline: float) -> None:
+def _wait(file: int, deadline: float, *, write: bool = False) -> None:
     """Wait until a file can be read or written."""
-    poll = select.poll()
-    poll.register(file, event)
-    left = deadline - time.monotonic()
-    if left <= 0 or not poll.poll(left * 1000):
-        raise TimedOut("took too long by the clock on the wall")
+    if not system.wait_for_pipe(file, write=write, deadline=deadline):
+        raise TimedOut(_SLOW)
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
     assert process.stdin is not None
     file, left = process.stdin.fileno(), memoryview(LENGTH.pack(len(data)) + data)
     while left:
-        _wait(file, select.POLLOUT, deadline)
+        _wait(file, deadline, write=True)
         try:
             left = left[os.write(file, left[:_PIECE]) :]
         except BlockingIOError:
@@ -290,7 +294,7 @@ def _receive(process: subprocess.Popen[bytes], most: int, deadline: float) -> Se
 def _read(file: int, length: int, deadline: float) -> bytes:
     data = bytearray()
     while len(data) < length:
-        _wait(file, select.POLLIN, deadline)
+        _wait(file, deadline)
         try:
             piece = os.read(file, min(_PIECE, length - len(data)))
         except BlockingIOError:

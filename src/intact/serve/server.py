@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import socket
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from intact.serve.errors import ApiError
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings
+from intact.system import allow_files
 
 _LOG = logging.getLogger("intact.serve")
 SPARE = 512
@@ -132,13 +132,8 @@ def raise_file_limit(connections: int) -> None:
 
     Log a warning where the system allows fewer: beyond them connections wait until others are closed.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + SPARE
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    allowed = allow_files(connections + SPARE)
+    if allowed is not None:
         _LOG.warning("%d files may be open here, too few for %d connections (ulimit -Hn)", allowed, connections)
 
 

@@ -6,6 +6,7 @@ import calendar  # noqa: F401  for dates, before no more files can be opened
 import json
 import pprint  # noqa: F401  which a filter imports when it is called
 import signal
+import sys
 import textwrap  # noqa: F401  likewise
 import traceback
 import unicodedata  # noqa: F401  for names of characters in strings
@@ -128,7 +129,7 @@ def render(
     if offset is not None:
         time = time.replace(tzinfo=timezone(timedelta(seconds=offset), zone or ""))
     given = {**variables, "raise_exception": refuse, "strftime_now": time.strftime}
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    stop_after(seconds)
     try:
         written, length = [], 0
         for piece in template.generate(given):
@@ -148,7 +149,13 @@ def render(
     except Exception as error:
         return {"failure": f"{type(error).__name__}: {error}", "line": line_of(error)}
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        stop_after(0)
+
+
+def stop_after(seconds: float) -> None:
+    """Stop a rendering after so much processor time, if the system has such timers; 0 takes that back."""
+    if sys.platform != "win32" and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
 
 
 def refuse(message: object) -> None:
@@ -175,7 +182,8 @@ WARM_UP: Final = """{%- macro f(x) -%}{{ x | title | urlencode | indent | tojson
 
 def start() -> dict[str, Callable[..., Any]]:
     """Return the functions that the parent may call."""
-    signal.signal(signal.SIGVTALRM, stop)
+    if hasattr(signal, "SIGVTALRM"):
+        signal.signal(signal.SIGVTALRM, stop)
     assert compile_template("", WARM_UP) is None
     reply = render("", {"messages": [{"role": "user"}]}, ("2024-03-05T00:00:00", None, None), 60, 1000)
     assert reply == {"failure": "ZeroDivisionError: division by zero", "line": 3}, reply

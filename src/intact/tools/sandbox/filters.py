@@ -8,7 +8,6 @@ processes: it takes away new processes, sockets, memory that no limit counts, an
 from __future__ import annotations
 
 import errno
-import fcntl
 import tempfile
 from collections.abc import Iterable
 from functools import cache
@@ -25,7 +24,7 @@ STRICT = """
 """
 """What an interpreter needs that has loaded its modules: memory, clocks, and files that are already open."""
 
-STRICT_FCNTL = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
+STRICT_FCNTL = ("F_GETFD", "F_SETFD", "F_GETFL", "F_DUPFD", "F_DUPFD_CLOEXEC")
 """What `strict` allows of fcntl: others name a process that the kernel shall signal, or take locks and leases."""
 
 NARROW = """
@@ -53,9 +52,11 @@ def available() -> str | None:
 @cache
 def strict() -> bytes:
     """Return the filter that allows `STRICT` and `STRICT_FCNTL` and refuses everything else."""
+    import fcntl
+
     import pyseccomp
 
-    commands = [("fcntl", pyseccomp.Arg(1, pyseccomp.EQ, command)) for command in STRICT_FCNTL]
+    commands = [("fcntl", pyseccomp.Arg(1, pyseccomp.EQ, getattr(fcntl, command))) for command in STRICT_FCNTL]
     calls = [*((name,) for name in STRICT.split()), *commands]
     return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, calls)
 

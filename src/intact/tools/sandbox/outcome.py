@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
@@ -21,6 +20,9 @@ LONGEST = 86400
 
 STEPS_A_SECOND = 1_000_000
 """Steps for each second of a limit: some ten times fewer than a processor makes."""
+
+KILLED = 9
+"""The number of SIGKILL, which not every system's module `signal` has."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Outcome:
 
         It is false if time ran out, or a SIGKILL came from outside, as when the machine has no memory left.
         """
-        return self.ended != "time" and self.status != -signal.SIGKILL
+        return self.ended != "time" and self.status != -KILLED
 
     @property
     def ok(self) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from intact.errors import ParameterError, SandboxError
+from intact.system import is_root, lacking_for_programs
 from intact.tools.sandbox import filters
 
 Kind = Literal["bubblewrap", "seccomp", "none"]
@@ -64,6 +65,11 @@ def protection(kind: Kind | None = None) -> Protection:
     if kind is not None:
         _failures.clear()  # who names one wants it tried
     kind = kind or requested()
+    lacking = lacking_for_programs()
+    if lacking is not None and kind in (None, "none"):
+        return Protection("none", False, f"this system has no {lacking}")
+    if lacking is not None:
+        raise SandboxError(f"no protection by {kind}: this system has no {lacking}")
     if kind == "none":
         return Protection("none", False, "INTACT_SANDBOX=none, or the caller, asked for it")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
@@ -101,7 +107,7 @@ def _without_bubblewrap() -> str | None:
     if not _is_new(program):
         return f"{program} is older than 0.8"
     filtered = _without_seccomp() is None
-    if os.geteuid() == 0 and not filtered:
+    if is_root() and not filtered:
         return f"root may start processes without limit unless a filter stops it: {_without_seccomp()}"
     return _failure(Protection("bubblewrap", filtered))
 

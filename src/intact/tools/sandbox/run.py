@@ -16,6 +16,7 @@ from threading import Event
 from typing import Any
 
 from intact.errors import SandboxError
+from intact.system import end_group, lacking_for_programs
 from intact.tools.sandbox import filters
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import (
@@ -78,6 +79,8 @@ def run(
 
 def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
     """Return the protection that a program would run behind; parameters and errors as of `run`."""
+    if (lacking := lacking_for_programs()) is not None:
+        raise SandboxError(f"programs cannot be run on this system: it has no {lacking}")
     chosen = protection(using)
     if chosen.kind == "none" and untrusted:
         raise SandboxError(f"there is no protection against untrusted code here ({chosen.missing})")
@@ -148,8 +151,7 @@ def execute(
         try:
             texts, cut = _watch(process, limits, began, stop)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end_group(process.pid)
             process.wait()
             for stream in (process.stdout, process.stderr):
                 assert stream is not None
@@ -206,7 +208,7 @@ def _watch(
 
 
 def _ending(status: int) -> Ending:
-    if status == -signal.SIGXCPU:
+    if status < 0 and signal.Signals(-status).name == "SIGXCPU":
         return "time"
     if status < 0:
         return "signal"

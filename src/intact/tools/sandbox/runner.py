@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import sys
 import traceback
 from types import CodeType
@@ -51,6 +50,10 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 
 
 def limit(values: dict[str, int]) -> None:
     """Lower the limits of this process for good."""
+    if sys.platform == "win32":
+        raise OSError("Windows has no resource limits")
+    import resource
+
     for name, wanted in values.items():
         kind = getattr(resource, "RLIMIT_" + name)
         hard = resource.getrlimit(kind)[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, Tree, make_tree
+from intact.system import zeroed
 
 CANDIDATES = 8
 DEEPEST = 4
@@ -65,7 +65,7 @@ class Recycling:
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
         # The system gives zeroed pages when they are first written; NumPy's zeros may take the memory at once.
-        memory = mmap.mmap(-1, vocabulary * CANDIDATES * 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = zeroed(vocabulary * CANDIDATES * 4)
         # A candidate plus 1; 0: not known.
         self.matrix = np.frombuffer(memory, np.int32).reshape(vocabulary, CANDIDATES)
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
