@@ -129,7 +129,8 @@ def build_wheel(source: Path, machine: str, python: Python) -> Path:
         environment = tools(interpreters()[version], python.version)
     except KeyError:
         raise SystemExit(f"wheels: to build for {python.command}, a Python {version} is needed here") from None
-    arguments = [f"-DCMAKE_{tool}={path}" for tool, path in compiler(machine).items()]
+    programs = compiler(f"{machine}-linux-gnu.{GLIBC}")
+    arguments = [f"-DCMAKE_{tool}={path}" for tool, path in programs.items()]
     if python.folder is not None:
         include = python.folder / "usr" / "include"
         soabi = _output([python.command, "-c", "import sysconfig; print(sysconfig.get_config_var('SOABI'))"]).strip()
@@ -142,7 +143,7 @@ def build_wheel(source: Path, machine: str, python: Python) -> Path:
         ]
     build = fresh(WORK / f"build-{machine}-{version}", source)
     settings = {
-        "CXX": str(WORK / f"zig-{machine}" / "c++"),
+        "CXX": str(programs["CXX_COMPILER"]),
         "CMAKE_ARGS": shlex.join(arguments),
         "SKBUILD_BUILD_DIR": str(build),
         "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
@@ -194,12 +195,12 @@ def own_tools() -> Path:
     return tools(sys.executable, tuple(sys.version_info[:2]))
 
 
-def compiler(machine: str) -> Mapping[str, Path]:
-    """Write scripts that call zig for a machine; return them by the name that CMake has for each."""
-    folder = WORK / f"zig-{machine}"
+def compiler(target: str) -> Mapping[str, Path]:
+    """Write scripts that call zig for a target, as zig names it; return them by the name that CMake has for each."""
+    folder = WORK / f"zig-{target}"
     folder.mkdir(parents=True, exist_ok=True)
     # mcpu: or zig would tune every file, the portable tier too, for the machine it runs on.
-    commands = {"c++": f"c++ -target {machine}-linux-gnu.{GLIBC} -mcpu=baseline", "ar": "ar", "ranlib": "ranlib"}
+    commands = {"c++": f"c++ -target {target} -mcpu=baseline", "ar": "ar", "ranlib": "ranlib"}
     # One for all Pythons, or ccache would find nothing that another has compiled.
     zig = next(own_tools().glob("lib/python3*/site-packages/ziglang")) / "zig"
     for name, command in commands.items():

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Compile and link the core for systems that are not here, and try it where something can run it.
+
+    scripts/targets.py [--build-type Release] [TARGET...]     (default: all)
+
+The core is all of `native/` but the Python module; `tests/native/core/core.cpp` is its program, which tries threads,
+memory and each tier's products. The compiler is zig's clang, as for the wheels. Warnings are errors. The program is run
+on this machine, by qemu for another processor, and by wine for Windows, where these are installed; every run must print
+the same digest. Nothing here can run what is compiled for macOS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from wheels import ROOT, compiler, own_tools
+
+BUILD = ROOT / "build" / "targets"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A system and processor.
+
+    Attributes
+    ----------
+    system, processor : str
+        Their names in CMake.
+    runners : tuple of str
+        Programs of which each could run a program of the target; an empty name: it needs none.
+    """
+
+    system: str
+    processor: str
+    runners: tuple[str, ...] = ()
+
+
+TARGETS = {
+    "x86_64-linux-musl": Target("Linux", "x86_64", ("",)),
+    "aarch64-linux-musl": Target("Linux", "aarch64", ("qemu-aarch64-static", "qemu-aarch64")),
+    "x86_64-windows-gnu": Target("Windows", "AMD64", ("wine64", "wine")),
+    "aarch64-windows-gnu": Target("Windows", "ARM64"),
+    "x86_64-macos.11.0": Target("Darwin", "x86_64"),
+    "aarch64-macos.11.0": Target("Darwin", "arm64"),
+}
+"""By zig's names; programs for musl hold the whole C library, so that qemu needs no files of the other machine."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--build-type", default="Release", choices=["Debug", "Release"])
+    options = parser.parse_args()
+    if unknown := set(options.targets) - set(TARGETS):
+        parser.error(f"there is no target {', '.join(sorted(unknown))}: it should be one of {', '.join(TARGETS)}")
+    digests = {}
+    for name in options.targets or TARGETS:
+        program = build(name, options.build_type)
+        runner = find_runner(TARGETS[name])
+        if runner is None:
+            print(f"targets: {name}: compiled and linked ({program.stat().st_size:,} bytes), not run", flush=True)
+            continue
+        printed = subprocess.run([*runner, program], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+        print(f"targets: {name}: ran, tiers {' '.join(printed[:-1])}, digest {printed[-1]}", flush=True)
+        digests[name] = printed[-1]
+    if len(set(digests.values())) > 1:
+        sys.exit(f"targets: these should have the same digest: {digests}")
+
+
+def build(name: str, build_type: str) -> Path:
+    """Build the program of a target."""
+    target, tools, folder = TARGETS[name], own_tools() / "bin", BUILD / name
+    programs = {f"CMAKE_{tool}": str(path) for tool, path in compiler(name).items()}
+    settings = {
+        **programs,
+        "CMAKE_SYSTEM_NAME": target.system,
+        "CMAKE_SYSTEM_PROCESSOR": target.processor,
+        "CMAKE_BUILD_TYPE": build_type,
+        "CMAKE_MAKE_PROGRAM": str(tools / "ninja"),
+        "CMAKE_INSTALL_NAME_TOOL": "/bin/false",  # nothing is installed
+        "CMAKE_OSX_SYSROOT": "",
+        "INTACT_BINDINGS": "OFF",
+        "INTACT_WERROR": "ON",
+    }
+    if shutil.which("ccache"):
+        settings["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
+    environment = {**os.environ, "CCACHE_COMPILERCHECK": "content"}
+    arguments = [f"-D{key}={value}" for key, value in settings.items()]
+    configure = [tools / "cmake", "-G", "Ninja", "-S", ROOT, "-B", folder, *arguments]
+    subprocess.run(configure, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run([tools / "cmake", "--build", folder, "--", "--quiet"], check=True, env=environment)
+    return folder / ("intact_core.exe" if target.system == "Windows" else "intact_core")
+
+
+def find_runner(target: Target) -> list[str] | None:
+    """Return the command that runs a program of the target here, or None."""
+    for runner in target.runners:
+        if not runner or shutil.which(runner):
+            return [runner] if runner else []
+    return None
+
+
+if __name__ == "__main__":
+    main()
