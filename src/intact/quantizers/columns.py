@@ -7,8 +7,6 @@ elementwise multiplications and subtractions, which IEEE 754 defines. ``native/f
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +14,7 @@ from intact import _native
 from intact.errors import ParameterError
 from intact.quantizers.fixed import nearest
 from intact.quantizers.grids import NumberGrid
+from intact.system import processors
 
 Floats = NDArray[np.float64]
 
@@ -34,9 +33,10 @@ def factor(h: Floats) -> tuple[Floats, Floats]:
         If it is not positive definite.
     """
     try:
-        return _native.factor_upper(h, os.cpu_count() or 1)
+        r, d = _native.factor_upper(h, processors())
     except ValueError as error:
         raise ParameterError(f"the second moments are not positive definite: {error}; use a longer text") from error
+    return r, d
 
 
 def define_factor(h: Floats) -> tuple[Floats, Floats]:
@@ -71,7 +71,8 @@ def round_columns(
     """
     levels = np.array(grid.levels, np.float64)
     parts = (np.ascontiguousarray(part) for part in (original, step, offset, r))
-    return _native.round_columns(*parts, d, levels, grid.even, os.cpu_count() or 1)
+    chosen, left = _native.round_columns(*parts, d, levels, grid.even, processors())
+    return chosen, left
 
 
 def define_columns(
