@@ -147,7 +147,7 @@ def test_errors(made):
         (lambda: made.chat("tiny", TURNS, think=True), 400, "does not support thinking"),
         (lambda: made.embed("tiny", "Hi"), 400, "does not support embeddings"),
         (lambda: made.embeddings("tiny", "Hi"), 400, "does not support embeddings"),
-        (lambda: made.generate("tiny", "Hi", suffix="you"), 400, "suffix is not supported"),
+        (lambda: made.generate("tiny", "Hi", suffix="you"), 400, "cannot fill in text before a suffix"),
         (lambda: made.delete("tiny"), 403, "cannot change the models"),
     ]:
         with pytest.raises(ollama.ResponseError) as raised:

@@ -299,7 +299,7 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
         ("chat", {"top_logprobs": 2}, 400, "top_logprobs needs logprobs"),
         ("chat", {"intact": {"progress": True}}, 400, "intact.progress has no effect"),
         ("chat", {"intact": {"method": "none"}}, 400, "there is no method"),
-        ("generate", {"prompt": "x", "suffix": "y"}, 400, "suffix is not supported"),
+        ("generate", {"prompt": "x", "suffix": "y"}, 400, "tiny cannot fill in text before a suffix"),
         ("generate", {"prompt": "x", "template": "y"}, 400, "template is not supported"),
         ("generate", {"prompt": "x", "context": [1]}, 400, "context is not supported: send the conversation"),
         ("generate", {"prompt": "x", "images": ["aGk="]}, 400, "images"),

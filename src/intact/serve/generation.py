@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from intact.engine.completion import Chunk, Completion
@@ -13,7 +14,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve import telemetry
 from intact.serve.admission import Admission
-from intact.serve.errors import as_api_error
+from intact.serve.errors import ApiError, as_api_error
 from intact.serve.models import Served
 from intact.serve.requests import Extension
 from intact.serve.service import in_thread, receipt_document
@@ -61,6 +62,28 @@ def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[st
     read = sum(len(job.prompt) for job in jobs)
     written = sum(len(completion.tokens) for completion in completions)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+async def encode_text(served: Served, prompt: str | list[int], suffix: str | None, where: str = "prompt") -> list[int]:
+    """Return the tokens of a prompt, or those that ask for what stands between a prompt and a suffix.
+
+    Parameters
+    ----------
+    where : str
+        The prompt's place in the request.
+
+    Raises
+    ------
+    ApiError
+        400, if the text is too long; or naming `suffix`, if the model cannot fill in.
+    """
+    tokenizer, most = served.loaded.tokenizer, served.loaded.context
+    if suffix is not None:
+        if tokenizer.infill is None:
+            message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for that"
+            raise ApiError(400, message, "suffix", "unsupported")
+        return await in_thread(partial(tokenizer.encode_infill, prompt, suffix, most=most), where)
+    return prompt if isinstance(prompt, list) else await in_thread(partial(tokenizer.encode, prompt, most=most), where)
 
 
 @asynccontextmanager

@@ -430,6 +430,7 @@ class CompletionRequest(TextRequest):
     """`/v1/completions`."""
 
     prompt: Prompt
+    suffix: str | None = None
     max_tokens: int | None = None
     echo: bool | None = None
     logprobs: Top | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError
 from intact.formats.metadata import Metadata, Strings
+from intact.text import infill
 from intact.text.pretokenizers import KINDS
 from intact.text.tokenizer import Parts
 from intact.text.vocabulary import (
@@ -116,6 +117,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         templates=_templates(metadata, source),
         named={name: texts[token] for name, token in ids.items() if type(token) is int and 0 <= token < size},
         source=source,
+        infill=infill.read_gguf(metadata, source),
     )
 
 

@@ -14,6 +14,7 @@ from intact.errors import FormatError
 from intact.formats.metadata import Strings
 from intact.formats.safetensors import read_json
 from intact.formats.tensor import map_file
+from intact.text import infill
 from intact.text.tokenizer import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_sentencepiece, turn_ends
 
@@ -93,6 +94,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         named=({} if bos_id is None else {"bos_token": texts[bos_id]})
         | {name: text for name in _NAMED if isinstance(text := _content_of(config.get(name)), str)},
         source=str(folder),
+        infill=infill.find_by_name(known),
     )
 
 

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from intact.errors import ModelError, ParameterError
+from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message, current
 from intact.text.vocabulary import SPECIAL, Tokens
@@ -50,6 +51,8 @@ class Parts(NamedTuple):
         The texts that templates may write by name, such as `bos_token`.
     source : str
         The file, for messages.
+    infill : InfillTokens or None
+        The tokens for filling in the middle of a text; None for a model without.
     """
 
     parsing: "tokenizers.Tokenizer"
@@ -64,6 +67,7 @@ class Parts(NamedTuple):
     templates: Mapping[str, str]
     named: Mapping[str, str]
     source: str
+    infill: InfillTokens | None
 
 
 class Tokenizer:
@@ -138,6 +142,11 @@ class Tokenizer:
         """The tokens that are put before and after a text by default."""
         return self._parts.prefix, self._parts.suffix
 
+    @property
+    def infill(self) -> InfillTokens | None:
+        """The tokens for filling in the middle of a text, if the model has them."""
+        return self._parts.infill
+
     def encode(
         self, text: str | bytes, special: bool = True, bos: bool | None = None, *, most: int | None = None
     ) -> list[int]:
@@ -187,6 +196,42 @@ class Tokenizer:
         if bos is None:
             return [*parts.prefix, *ids, *parts.suffix]
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
+
+    def encode_infill(self, prefix: str | Sequence[int], suffix: str, *, most: int | None = None) -> list[int]:
+        """Turn a prefix and a suffix into the prompt after which the model writes what stands between them.
+
+        Parameters
+        ----------
+        prefix : str or sequence of int
+            The text before the gap, or its tokens.
+        suffix : str
+            The text behind it. Control tokens written in these texts are text like any other: source code may name
+            them.
+        most : int, optional
+            As of `encode`.
+
+        Raises
+        ------
+        ParameterError
+            If the model's vocabulary has no tokens for this; and as of `encode`.
+        """
+        marks = self._parts.infill
+        if marks is None:
+            expected = ", ".join(SPELLINGS[0])
+            raise ParameterError(
+                f"the model of {self._parts.source} cannot fill in the middle of a text: its vocabulary has no tokens "
+                f"for that, such as {expected}"
+            )
+        head = self.encode(prefix, False, False, most=most) if isinstance(prefix, str) else self.check(prefix)
+        tail = self._encode_inner(suffix, most)
+        return [*self._parts.prefix, marks.prefix, *head, marks.suffix, *tail, marks.middle]
+
+    def _encode_inner(self, text: str, most: int | None) -> list[int]:
+        """Turn text into tokens without the space that some tokenizers put in front, as Code Llama's does."""
+        if not self._parts.leading_space:
+            return self.encode(text, False, False, most=most)
+        mark = "\u263a"  # joined with no other character to a piece
+        return self.encode(mark + text, False, False, most=most)[len(self.encode(mark, False, False)) :]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True, continuation: bool = False) -> str:
         """Turn tokens into text.

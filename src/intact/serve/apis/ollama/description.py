@@ -16,7 +16,7 @@ from intact.download import sha256
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import find_architecture
 from intact.serve.thinking import can_think
-from intact.text import Tokenizer
+from intact.text import Tokenizer, infill
 from intact.text.tool_calls import find_format
 
 _TEMPLATE = "tokenizer.chat_template"
@@ -50,7 +50,8 @@ class Description:
     template : str
         The chat template.
     capabilities : tuple of str
-        `completion`; `tools` and `thinking`, if the template knows them.
+        `completion`; `insert`, if the vocabulary has tokens for filling in; `tools` and `thinking`, if the template
+        knows them.
     """
 
     details: Mapping[str, Any]
@@ -83,7 +84,8 @@ def describe(path: Path) -> Description:
 @lru_cache(KEPT)
 def _describe(path: Path, _version: int) -> Description:
     with open_checkpoint(path) as checkpoint:
-        templates, family = _templates(checkpoint), find_architecture(checkpoint).gguf
+        templates, can_fill = _read_tokenizer(checkpoint)
+        family = find_architecture(checkpoint).gguf
         source = "".join(templates)
         parameters = sum(prod(tensor.shape) for tensor in checkpoint.tensors.values())
         details = {
@@ -95,18 +97,24 @@ def _describe(path: Path, _version: int) -> Description:
             "quantization_level": _weight_format(checkpoint),
         }
         info = {"general.architecture": family, "general.parameter_count": parameters, **_info(checkpoint, family)}
-    able = {"completion": True, "tools": find_format(source) is not None, "thinking": can_think(source)}
+    able = {"completion": True, "insert": can_fill}
+    able |= {"tools": find_format(source) is not None, "thinking": can_think(source)}
     capabilities = tuple(name for name, is_able in able.items() if is_able)
     return Description(details, info, templates[0] if templates else "", capabilities)
 
 
-def _templates(checkpoint: Checkpoint) -> list[str]:
-    """Return the chat templates; of a GGUF file without reading its vocabulary, which takes seconds."""
+def _read_tokenizer(checkpoint: Checkpoint) -> tuple[list[str], bool]:
+    """Return the chat templates, and whether there are tokens for filling in.
+
+    The tokenizer of a GGUF file is not built for that: it would take seconds.
+    """
     if checkpoint.format == "gguf":
         metadata = checkpoint.metadata
-        return [str(metadata[key]) for key in sorted(metadata) if key == _TEMPLATE or key.startswith(_TEMPLATE + ".")]
-    template = Tokenizer.from_checkpoint(checkpoint).chat_template
-    return [] if template is None else list(template.sources)
+        keys = [key for key in sorted(metadata) if key == _TEMPLATE or key.startswith(_TEMPLATE + ".")]
+        return [str(metadata[key]) for key in keys], infill.read_gguf(metadata, str(checkpoint.path)) is not None
+    tokenizer = Tokenizer.from_checkpoint(checkpoint)
+    template = tokenizer.chat_template
+    return [] if template is None else list(template.sources), tokenizer.infill is not None
 
 
 def _info(checkpoint: Checkpoint, family: str) -> dict[str, Any]:

@@ -192,16 +192,15 @@ class GenerateForm(TextForm):
         refuse_images(self.images, "images")
         reasons = {
             "template": "a model's own template is used; give a whole prompt with raw",
-            "suffix": "no model here fills in text before a suffix",
             "context": "send the conversation to /api/chat, where what is cached need not be read again",
         }
         for name, reason in reasons.items():
             if getattr(self, name):
                 raise ApiError(400, f"{name} is not supported: {reason}", name, "unsupported")
-        if self.raw and self.system:
-            raise ApiError(400, "system has no effect with raw: put it into the prompt", "system", "unsupported")
-        if self.raw and self.think is not None:
-            raise ApiError(400, "think has no effect with raw", "think", "unsupported")
+        if (plain := "raw" if self.raw else "suffix" if self.suffix else "") and self.system:
+            raise ApiError(400, f"system has no effect with {plain}: put it into the prompt", "system", "unsupported")
+        if plain and self.think is not None:
+            raise ApiError(400, f"think has no effect with {plain}", "think", "unsupported")
 
     def as_chat(self, service: Service) -> dict[str, Any]:
         """Return the fields of a chat with this one question; errors as of `as_fields`."""

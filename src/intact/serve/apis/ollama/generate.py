@@ -1,10 +1,9 @@
-"""`/api/generate`: answer one question, or with `raw` continue a prompt as it is."""
+"""`/api/generate`: answer one question, continue a prompt as it is (`raw`), or fill in before a `suffix`."""
 
 from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,10 +14,10 @@ from intact.serve.apis.ollama.forms import GenerateForm, JsonRoute, find_name
 from intact.serve.chat import Chat
 from intact.serve.errors import ApiError
 from intact.serve.forms import validate
-from intact.serve.generation import TextJob, admitted
+from intact.serve.generation import TextJob, admitted, encode_text
 from intact.serve.replies import CancellableResponse
 from intact.serve.requests import TEXT_FIELDS, ChatRequest, CompletionRequest, check_limit
-from intact.serve.service import Client, Service, TheService, in_thread
+from intact.serve.service import Client, Service, TheService
 
 ERRORS = forms.ERRORS
 router = APIRouter(route_class=JsonRoute)
@@ -28,11 +27,11 @@ router = APIRouter(route_class=JsonRoute)
 async def generate(body: GenerateForm, service: TheService, client: Client) -> CancellableResponse:
     """Answer a question, or continue a prompt; without one load the model."""
     body.check()
-    if not body.prompt:
+    if not (body.prompt or body.suffix):
         return texts.load(service, body, find_name(service, body.model), _response)
 
     async def begin(watch: texts.Stopwatch) -> texts.Parts:
-        if body.raw:
+        if body.raw or body.suffix:
             return _raw_parts(service, body, client, watch)
         request = validate(ChatRequest, body.as_chat(service))
         return texts.chat_parts(service, request, client, body.think, watch)
@@ -45,20 +44,21 @@ def _response(part: texts.ReplyPart) -> dict[str, Any]:
 
 
 async def _raw_parts(service: Service, body: GenerateForm, client: str, watch: texts.Stopwatch) -> texts.Parts:
-    """Continue a prompt, as `/v1/completions` does."""
+    """Continue a prompt, or fill in what comes before a suffix, as `/v1/completions` does."""
     fields = body.as_fields(service)
     logprobs, top = bool(fields.pop("logprobs")), fields.pop("top_logprobs")
     if top and not logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
     fields.pop("response_format", None)
     request, prompt = validate(CompletionRequest, fields | {"prompt": body.prompt}), body.prompt or ""
-    request.intact.accept_only(TEXT_FIELDS, "with raw")
+    mode = "raw" if body.raw else "suffix"
+    request.intact.accept_only(TEXT_FIELDS, f"with {mode}")
     if methods.requested(request):
-        raise ApiError(400, "raw cannot be combined with a reasoning method", "raw", "unsupported")
+        raise ApiError(400, f"{mode} cannot be combined with a reasoning method", mode, "unsupported")
     limit = None if request.max_tokens is None else check_limit(request.max_tokens, service.settings, "max_tokens")
     async with service.models.lease(request.model) as served:
         watch.loaded, context = time.perf_counter_ns(), served.loaded.context
-        ids = await in_thread(partial(served.loaded.tokenizer.encode, prompt, most=context), "prompt")
+        ids = await encode_text(served, prompt, body.suffix or None)
         if limit is None:
             limit = min(max(1, context - len(ids)), service.settings.max_tokens)
         parameters = request.sampling(limit, top or 0, json_schema=body.text_schema)

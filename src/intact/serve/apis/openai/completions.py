@@ -1,11 +1,10 @@
-"""`/v1/completions`: continue texts; with `echo` and `logprobs` score the prompt too."""
+"""`/v1/completions`: continue texts, or fill in what comes before a suffix; with `echo` score the prompt too."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,11 +13,11 @@ from intact.engine.completion import LOGPROB_SCALE, Completion
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
-from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
+from intact.serve.generation import FINISH, TextJob, admitted, encode_text, stream, usage, write
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
 from intact.serve.requests import TEXT_FIELDS, CompletionRequest, check_limit, with_seed
-from intact.serve.service import Client, Service, TheService, in_thread
+from intact.serve.service import Client, Service, TheService
 from intact.text import Tokenizer
 
 LENGTH = 16
@@ -52,15 +51,17 @@ async def _admitted(
         raise ApiError(400, "best_of other than n is not supported; intact.method best_of_n is", "best_of")
     if limit == 0 and not request.echo:
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
+    if request.echo and request.suffix is not None:
+        raise ApiError(400, "echo cannot be combined with suffix", "echo", "unsupported")
     limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
     parameters = with_seed(request, service.settings).sampling(limit, request.logprobs or 0)
     async with service.models.lease(request.model) as served:
-        encode = partial(served.loaded.tokenizer.encode, most=served.loaded.context)
         jobs = []
         for i, prompt in enumerate(prompts):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
-            ids = prompt if isinstance(prompt, list) else await in_thread(partial(encode, prompt), where)
-            _check_vocabulary(ids, served, where)
+            if isinstance(prompt, list):
+                _check_vocabulary(prompt, served, where)
+            ids = await encode_text(served, prompt, request.suffix, where)
             text = prompt if isinstance(prompt, str) else None
             jobs.append(TextJob(ids, n, parameters, client, request.intact, text=text))
         async with admitted(served, jobs, "text_completion", "prompt") as admission:

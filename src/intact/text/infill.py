@@ -1,0 +1,69 @@
+"""Fill in the middle: the tokens with which a model is asked for what stands between a prefix and a suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from intact.errors import FormatError
+
+
+class InfillTokens(NamedTuple):
+    """The tokens before the prefix, before the suffix, and before the middle, which the model then writes.
+
+    Bavarian et al. 2022, arXiv 2207.14255: the order prefix, suffix, middle.
+    """
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+SPELLINGS: Final = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen2.5 Coder, CodeGemma
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite Code
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek Coder
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
+    ("<PRE>", "<SUF>", "<MID>"),
+)
+"""The names of these tokens in the models we know."""
+_KEYS: Final = (
+    ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
+    ("prefix_token_id", "suffix_token_id", "middle_token_id"),  # in files of 2024 and before
+)
+"""The keys of these tokens in GGUF, after ``tokenizer.ggml.``."""
+
+
+def find_by_name(ids: Mapping[str, int]) -> InfillTokens | None:
+    """Return a vocabulary's tokens for filling in, found by their names; None if it has none."""
+    for names in SPELLINGS:
+        if all(name in ids for name in names):
+            return InfillTokens(*(ids[name] for name in names))
+    return None
+
+
+def read_gguf(metadata: Mapping[str, Any], source: str) -> InfillTokens | None:
+    """Return the tokens for filling in that a GGUF file names, or else those with known names.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The file's keys as they stand in it.
+    source : str
+        The file, for messages.
+
+    Raises
+    ------
+    FormatError
+        If an id that the file names is no token.
+    """
+    from intact.formats.metadata import Metadata  # brings NumPy, which importing this package shall not
+
+    meta = Metadata(metadata, source, prefix="tokenizer.ggml.", error=FormatError)
+    texts: Sequence[str] = meta.get("tokens", ())
+    for keys in _KEYS:
+        if all(meta.get(key) is not None for key in keys):
+            return InfillTokens(*(meta.integer(key, least=0, most=len(texts) - 1) for key in keys))
+    known = {name for names in SPELLINGS for name in names}
+    return find_by_name({text: token for token, text in enumerate(texts) if text in known})
