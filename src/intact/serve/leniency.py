@@ -7,8 +7,8 @@ read as something else, is named in the header `intact-warning` of the answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Final
 
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
@@ -42,14 +42,20 @@ RENAMED: Final = {"repeat_penalty": "repetition_penalty"}
 OFF: Final = {"max_tokens": None, "max_completion_tokens": None, "max_output_tokens": None, "top_k": 0}
 """Fields of which -1 is no limit, and the value that says so here (None: the field is absent)."""
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
-_ALWAYS = ("store", "verbosity")
-"""Fields that are known, with other values."""
 CONSTRAINTS: Final = ("json", "regex", "choice", "grammar")
 """Constraints of vLLM: members of `structured_outputs`, or fields with the prefix `guided_`."""
 
 
 class LenientForm(Form):
-    """A request that may have fields of other servers."""
+    """A request that may have fields of other servers.
+
+    Attributes
+    ----------
+    narrow : collection of str
+        Fields that it has, but not with the values that are passed over.
+    """
+
+    narrow: ClassVar[Collection[str]] = ("store", "verbosity")
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
@@ -69,7 +75,7 @@ class LenientForm(Form):
             return value, []
         body, warnings = dict(value), list[str]()
         for name, harmless in IGNORED.items():
-            is_known = name in cls.model_fields and name not in _ALWAYS
+            is_known = name in cls.model_fields and name not in cls.narrow
             if body.get(name) is None or is_known:
                 continue
             if harmless is None or any(body[name] == one and _same_kind(body[name], one) for one in harmless):

@@ -371,7 +371,6 @@ class NoEffectFields(LenientForm):
     """Fields of OpenAI's chats and responses that are accepted and have no effect."""
 
     metadata: dict[str, Any] | None = None
-    store: Literal[False] | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -392,6 +391,7 @@ class ChatRequest(TextRequest, NoEffectFields):
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     # these have no effect either
+    store: Literal[False] | None = None
     verbosity: Literal["medium"] | None = None
     prediction: dict[str, Any] | None = None
     modalities: Many[Literal["text"]] | None = None

@@ -49,7 +49,7 @@ class ServerSettings:
     unload_seconds : float, optional
         How long a model may be unused before it is unloaded; without it models stay until others need their memory.
     state : Path, optional
-        The folder of files and batches; without one these endpoints are absent.
+        The folder of files, batches and responses; without one the former are absent, and responses are in memory.
     strict : bool
         If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
     seeds : {'fresh', 'fixed'}

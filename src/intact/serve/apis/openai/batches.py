@@ -28,12 +28,13 @@ from starlette.responses import Response
 
 from intact.files import write_whole
 from intact.serve.apis.openai import chat, completions, files
-from intact.serve.apis.openai.files import Files, Paging, load, make_private
+from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, few, parse_json, validate
 from intact.serve.replies import encode, logged, reply
 from intact.serve.requests import ChatRequest, CompletionRequest
 from intact.serve.service import Client, uninterrupted
+from intact.serve.state import Paging, load, make_private
 
 NEEDS = "state"
 """The setting without which these endpoints are absent."""

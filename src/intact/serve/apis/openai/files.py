@@ -9,51 +9,25 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, UploadFile
 from fastapi import Form as FormField
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import FileResponse, Response
 
-from intact.errors import ParameterError
 from intact.files import write_whole
 from intact.serve.errors import ApiError
 from intact.serve.replies import reply
 from intact.serve.service import Client, Service
 from intact.serve.settings import ServerSettings
+from intact.serve.state import Paging, load, make_private
 
 NEEDS = "state"
 """The setting without which these endpoints are absent."""
 router = APIRouter()
-
-
-class Paging(BaseModel):
-    """Query of a list: at most `limit` items after the identifier `after`."""
-
-    model_config = ConfigDict(extra="forbid")
-    after: str | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-    def page(self, values: Sequence[dict[str, Any]]) -> Response:
-        """Return the requested part of a list.
-
-        Raises
-        ------
-        ApiError
-            400, if the list does not have `after`.
-        """
-        names, start = [value["id"] for value in values], 0
-        if self.after is not None:
-            if self.after not in names:
-                raise ApiError(400, f"after: the list does not have {self.after!r:.60}", "after", "not_found")
-            start = names.index(self.after) + 1
-        end = start + self.limit
-        names, more = names[start:end], end < len(names)
-        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
-        return reply({"object": "list", "data": values[start:end], **ends, "has_more": more})
 
 
 class FilesPaging(Paging):
@@ -157,29 +131,6 @@ class Files:
 
     def _description(self, name: str) -> Path:
         return self._folder / f"{name}.json"
-
-
-def make_private(folder: Path) -> None:
-    """Create a folder that its owner alone can read, if it is absent.
-
-    Raises
-    ------
-    ParameterError
-        If that is impossible.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be a folder of the server's state: {error}") from error
-
-
-def load(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file of JSON, or None."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def attach(app: FastAPI) -> Files:

@@ -1,4 +1,6 @@
-"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`; nothing is stored.
+"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`.
+
+A response is kept unless the request says `store: false` (`stored.py`), and may be continued by its identifier.
 
 This module may be left out.
 """
@@ -8,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from fastapi import APIRouter
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
 from starlette.responses import Response
 
 from intact.serve.apis.openai import chat
+from intact.serve.apis.openai.stored import ResponseStore, StoredResponse, TheResponses, as_items, previous_items
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many, Rounded, few, validate
 from intact.serve.replies import CancellableResponse, EventStream, JsonReply, event
@@ -32,6 +35,8 @@ _NAMES = {
 """Fields of a chat by their names here."""
 _CHAT, _RESPONSE = "chatcmpl-", "resp_"
 """Prefixes of the identifiers of chats and of responses."""
+Events: TypeAlias = AsyncGenerator[tuple[str, dict[str, Any]], None]
+Items: TypeAlias = list[dict[str, Any]]
 _SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
 
 
@@ -86,11 +91,19 @@ class TextOptions(Form):
     verbosity: Literal["medium"] | None = None
 
 
+Input = str | Annotated[Many[AnyItem], Field(min_length=1, max_length=TURNS)]
+_ITEMS: TypeAdapter[list[Any]] = TypeAdapter(Many[AnyItem], config=ConfigDict(strict=True))
+
+
 class ResponsesRequest(NoEffectFields):
     """`/v1/responses`."""
 
+    narrow: ClassVar[Collection[str]] = ()
+
     model: str
-    input: str | Annotated[Many[AnyItem], Field(min_length=1, max_length=TURNS)]
+    input: Input
+    previous_response_id: str | None = None
+    store: bool | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
     temperature: Rounded | None = None
@@ -113,12 +126,12 @@ router = APIRouter(route_class=FormRoute)
 
 
 @router.post("/v1/responses")
-async def create_response(body: ResponsesRequest, service: TheService, client: Client) -> CancellableResponse:
+async def create_response(
+    body: ResponsesRequest, service: TheService, store: TheResponses, client: Client
+) -> CancellableResponse:
     """Answer, in the format of OpenAI's newer interface."""
-    seconds = service.seconds(body.intact.deadline)
-    if body.stream:
-        return EventStream(events(service, body, client), seconds)
-    return JsonReply(lambda: answer(service, body, client), seconds)
+    seconds, events = service.seconds(body.intact.deadline), _events(service, store, body, client)
+    return EventStream(_encoded(events), seconds) if body.stream else JsonReply(lambda: _whole_of(events), seconds)
 
 
 @router.get("/v1/receipts/resp_{name}")
@@ -232,7 +245,7 @@ def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], 
         "model": first["model"],
         "output": output,
         "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "previous_response_id": None,
+        "previous_response_id": request.previous_response_id,
         "temperature": 1.0 if request.temperature is None else request.temperature,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "text": {"format": (request.text and request.text.format) or {"type": "text"}},
@@ -240,7 +253,7 @@ def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], 
         "tools": request.tools or [],
         "truncation": "disabled",
         "metadata": request.metadata or {},
-        "store": False,
+        "store": request.store is not False,
         "usage": usage and _usage(usage),
         "system_fingerprint": first["system_fingerprint"],
         **{name: first[name] for name in ("intact", "receipt") if name in first},
@@ -257,30 +270,48 @@ def _usage(usage: dict[str, int]) -> dict[str, Any]:
     }
 
 
-async def answer(service: Service, request: ResponsesRequest, client: str) -> dict[str, Any]:
+async def _whole_of(events: Events) -> dict[str, Any]:
     """Return the whole response, as its last event has it."""
     whole: dict[str, Any] = {}
-    async with aclosing(_events(service, request, client)) as happening:
-        async for _, fields in happening:
+    async with aclosing(events):
+        async for _, fields in events:
             whole = fields.get("response", whole)
     return whole
 
 
-async def events(service: Service, request: ResponsesRequest, client: str) -> AsyncGenerator[bytes, None]:
+async def _encoded(events: Events) -> AsyncGenerator[bytes, None]:
     """Yield the response as named events."""
     number = 0
-    async with aclosing(_events(service, request, client)) as happening:
-        async for kind, fields in happening:
-            value = {"type": kind, "sequence_number": number, **fields}
-            yield event(value, kind)
+    async with aclosing(events):
+        async for kind, fields in events:
+            yield event({"type": kind, "sequence_number": number, **fields}, kind)
             number += 1
 
 
-async def _events(
-    service: Service, request: ResponsesRequest, client: str
-) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """Yield the names and fields of events; the last has the whole response."""
-    chat_request = await asyncio.to_thread(as_chat, request)  # which may have thousands of turns
+def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple[ResponsesRequest, Items]:
+    """Return a request with the items of the response that it continues before its own, and all of them for keeping.
+
+    Raises
+    ------
+    ApiError
+        400, if they are too many.
+    """
+    given = request.input
+    own = as_items(given if isinstance(given, str) else [item.model_dump(exclude_none=True) for item in given])
+    items = [*before, *own]
+    if len(items) > TURNS:
+        raise ApiError(400, f"input: the conversation has {len(items):,} items, more than {TURNS:,}", "input")
+    if before:
+        request = request.model_copy(update={"input": _ITEMS.validate_python(items)})
+    return request, items
+
+
+async def _events(service: Service, store: ResponseStore, request: ResponsesRequest, client: str) -> Events:
+    """Yield the names and fields of events; the last has the whole response, which is kept by then."""
+    name = request.previous_response_id
+    before = [] if name is None else await previous_items(store, client, name)
+    request, items = await asyncio.to_thread(_continued, request, before)  # which may have thousands of turns
+    chat_request = await asyncio.to_thread(as_chat, request)
     body = chat_request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
     output = _Output()
     first: dict[str, Any] | None = None
@@ -309,6 +340,8 @@ async def _events(
         yield event
     assert first is not None
     whole = _whole(request, first, output.items, finish or "stop")
+    if request.store is not False:
+        whole["store"] = await store.add(client, StoredResponse(whole, items))
     yield "response." + whole["status"], {"response": whole}
 
 
