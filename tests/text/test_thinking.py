@@ -1,5 +1,6 @@
 """Thoughts are told from text, however the text is cut."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -47,3 +48,14 @@ def test_thoughts_come_as_soon_as_they_are_certain():
     assert reader.push("<think>Hm, ") == [(True, "Hm,")]
     assert reader.push("air?</") == [(True, " air?")]
     assert reader.push("think> So") == [(False, "So")]
+
+
+@pytest.mark.parametrize("before", ["", "<think>", "<think>Hm."])
+def test_the_time_is_linear_in_white_space_that_is_held_back(before):
+    def seconds(count):
+        reader, began = ThoughtReader(THINK_TAGS), time.process_time()
+        assert read(reader, [before, *["\n"] * count, "Air."])[bool(before) is False].endswith("Air.")
+        return time.process_time() - began
+
+    seconds(1000)
+    assert min(seconds(160_000) for _ in range(3)) < 25 * min(seconds(20_000) for _ in range(3))  # not 64 times

@@ -32,51 +32,75 @@ class ThoughtReader:
     """
 
     def __init__(self, form: ThinkingFormat, begun: bool = False) -> None:
-        self._form, self._held, self._is_empty = form, "", True
+        self._form, self._is_empty = form, True
+        self._space = list[str]()  # held back, in pieces: joined only once, however many come
+        self._held = ""  # held back behind it: perhaps the beginning of a mark, so never longer than one
         self._stage: Literal["before", "thoughts", "behind", "text"] = "thoughts" if begun else "before"
 
     def push(self, text: str) -> list[tuple[bool, str]]:
         """Take more text; return the parts of it that are certain, each with true if it is thoughts."""
-        self._held += text
         parts = list[tuple[bool, str]]()
         if self._stage == "before":
-            self._find_beginning()
-        if self._stage == "thoughts" and (thoughts := self._read_thoughts()):
-            parts.append((True, thoughts))
-        if self._stage == "behind":
-            self._held = self._held.lstrip()
-            if self._held:
-                self._stage = "text"
-        if self._stage == "text" and self._held:
-            parts.append((False, self._held))
-            self._held = ""
+            text = self._find_beginning(text)
+        if self._stage == "thoughts":
+            thoughts, text = self._read_thoughts(text)
+            if thoughts:
+                parts.append((True, thoughts))
+        if self._stage == "behind" and (text := text.lstrip()):
+            self._stage = "text"
+        if self._stage == "text" and text:
+            parts.append((False, text))
         return parts
 
     def flush(self) -> list[tuple[bool, str]]:
         """Return the same of what was held back, once nothing more will come."""
-        held, self._held = self._held, ""
+        held = self._take()
         return [(self._stage == "thoughts", held)] if held else []
 
-    def _find_beginning(self) -> None:
-        start, opens = self._held.lstrip(), self._form.opens
-        if start.startswith(opens):
-            self._stage, self._held = "thoughts", start[len(opens) :]
-        elif not opens.startswith(start):
-            self._stage = "text"
+    def _take(self) -> str:
+        """Return what was held back, which is held no longer."""
+        held = "".join(self._space) + self._held
+        self._space, self._held = [], ""
+        return held
 
-    def _read_thoughts(self) -> str:
-        """Return the certain part of the thoughts: all but white space, or part of the closing mark, at their end."""
+    def _find_beginning(self, text: str) -> str:
+        """Read the text before the opening mark; return what stands behind it, or all if there will be none."""
+        if not self._held:
+            start = text.lstrip()
+            self._space.append(text[: len(text) - len(start)])
+            text = start
+        self._held += text
+        opens = self._form.opens
+        if self._held.startswith(opens):
+            rest = self._held[len(opens) :]
+            self._take()  # white space before thoughts is dropped
+            self._stage = "thoughts"
+            return rest
+        if not opens.startswith(self._held):
+            self._stage = "text"
+            return self._take()
+        return ""
+
+    def _read_thoughts(self, text: str) -> tuple[str, str]:
+        """Return the certain part of the thoughts, and what stands behind their closing mark.
+
+        White space, or part of the mark, at the end of the thoughts is not certain.
+        """
         closes = self._form.closes
-        if self._is_empty:
-            self._held = self._held.lstrip()
-        thoughts, mark, rest = self._held.partition(closes)
+        thoughts, mark, rest = (self._held + text).partition(closes)
+        part = 0 if mark else next((n for n in range(len(closes) - 1, 0, -1) if thoughts.endswith(closes[:n])), 0)
+        body, self._held = thoughts[: len(thoughts) - part], thoughts[len(thoughts) - part :]
+        sure = body.rstrip()
+        space = body[len(sure) :]
+        if sure:
+            before = "" if self._is_empty else "".join(self._space)
+            sure = before + (sure.lstrip() if self._is_empty else sure)
+            self._space, self._is_empty = [], False
         if mark:
-            self._stage, self._held = "behind", rest
-            return thoughts.rstrip()
-        part = next((n for n in range(len(closes) - 1, 0, -1) if thoughts.endswith(closes[:n])), 0)
-        sure = thoughts[: len(thoughts) - part].rstrip()
-        self._held, self._is_empty = thoughts[len(sure) :], self._is_empty and not sure
-        return sure
+            self._stage, self._space = "behind", []
+        elif not self._is_empty:
+            self._space.append(space)
+        return sure, rest
 
 
 THINK_TAGS = ThinkingFormat("<think>", "</think>")
