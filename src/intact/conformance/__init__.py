@@ -13,6 +13,7 @@ from intact.conformance.synthetic import PAGE
 from intact.executors.base import choose_tier
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
+from intact.files import expand_home
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.text import Tokenizer
@@ -33,7 +34,7 @@ EXPECTED = {
 def default_model() -> Path | None:
     """Find the default model's file: where it was pulled to, else in the folder that INTACT_MODELS names, else None."""
     folder = os.environ.get("INTACT_MODELS")
-    other = Path(folder).expanduser() / entry(DEFAULT).file if folder else None
+    other = expand_home(folder) / entry(DEFAULT).file if folder else None
     return find(DEFAULT) or (other if other is not None and other.is_file() else None)
 
 

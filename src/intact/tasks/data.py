@@ -11,6 +11,7 @@ from typing import Any
 
 from intact import strict_json
 from intact.errors import FormatError, ParameterError
+from intact.files import expand_home
 
 Row = Mapping[str, Any]
 observers: list[Callable[[Path], None]] = []
@@ -18,8 +19,8 @@ observers: list[Callable[[Path], None]] = []
 
 
 def data_folder() -> Path:
-    """Return the folder of problems: ``$INTACT_DATA``, by default ``../shared/data``."""
-    return Path(os.environ.get("INTACT_DATA") or "../shared/data").expanduser()
+    """Return the folder of problems: ``$INTACT_DATA``, by default ``../shared/data``; errors as of `expand_home`."""
+    return expand_home(os.environ.get("INTACT_DATA") or "../shared/data")
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from intact.errors import FormatError, NotInstalledError, ParameterError, ScorerError
-from intact.files import sha256_of
+from intact.files import expand_home, sha256_of
 from intact.packages import install
 from intact.plugins import pieces
 
@@ -169,7 +169,7 @@ def open_reward(name: str) -> RewardModel:
     if equals and family not in known:
         raise ParameterError(f"there is no family {family!r} of reward models; there are {', '.join(known)}")
     name = rest if equals else name
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if not folder.is_dir():
         if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise ParameterError(f"{name!r} is no folder, and no name of the hub such as Qwen/Qwen2.5-Math-PRM-7B")

@@ -1,0 +1,23 @@
+"""Folders that variables and options name: one of a user whom nobody knows is an error that says so."""
+
+import pytest
+
+from intact import conformance
+from intact.errors import ParameterError
+from intact.score.rewards import base
+from intact.tasks.data import data_folder
+
+NOBODY = "~nobody-of-that-name/data"
+
+
+@pytest.mark.parametrize("variable", ["INTACT_DATA", "INTACT_MODELS"])
+def test_a_variable_that_names_nobody_s_home_is_refused(variable, monkeypatch):
+    monkeypatch.setenv(variable, NOBODY)
+    with pytest.raises(ParameterError, match=f"{NOBODY}: no home folder is known for '~nobody-of-that-name'"):
+        data_folder() if variable == "INTACT_DATA" else conformance.default_model()
+
+
+def test_so_is_a_reward_model(monkeypatch):
+    monkeypatch.setattr(base, "find_spec", lambda name: name)  # as if its packages were here
+    with pytest.raises(ParameterError, match="no home folder is known for '~nobody-of-that-name'"):
+        base.open_reward(NOBODY)
