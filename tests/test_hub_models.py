@@ -469,6 +469,24 @@ def test_a_damaged_listing_in_the_store_is_named(hub):
 # ---- what is in the store
 
 
+def test_one_damaged_listing_holds_no_other_model_up(hub):
+    hub.files["o/split", "a-Q8_0.gguf"], hub.files["o/third", "b-Q8_0.gguf"] = b"a", b"b"
+    names = [NAME, "hf:o/split:a-Q8_0.gguf", "hf:o/third:b-Q8_0.gguf"]
+    for name in names:
+        pull(name)
+    damaged = HubName.parse(NAME).folder / "listing.json"
+    damaged.write_text("{")
+    (record,) = HubName.parse(names[1]).folder.glob("*Q8_0*.json")
+    record.write_text("[]")
+    told = []
+    (left,) = all_pulled(told.append)
+    assert str(left.name).startswith("hf:o/third")
+    assert [str(error).split(" ")[0] for error in told] == [str(record), str(damaged)]
+    assert all("delete its folder and pull the model again" in str(error) for error in told)
+    remove(names[2])
+    assert all_pulled() == []
+
+
 def test_all_models_are_listed_by_their_shortest_names_and_removed_one_by_one(hub, home):
     hub.files["o/split", "a-Q8_0.gguf"], hub.files["o/split", "b-Q8_0.gguf"] = b"a", b"b"
     for name in (f"{NAME}:tiny-Q8_0.gguf", NAME, "hf:o/split:a-Q8_0.gguf"):

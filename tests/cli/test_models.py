@@ -29,6 +29,17 @@ def test_models_tell_what_is_here(intact_command, default_here):
     assert rows["qwen3-0.6b"]["sources"] == ["hub Qwen/Qwen3-0.6B-GGUF"]
 
 
+def test_a_damaged_listing_is_named_and_the_rest_is_listed(intact_command, home):
+    folder = home / "models" / "hub" / "someone" / "tiny" / "main"
+    folder.mkdir(parents=True)
+    (folder / "listing.json").write_text("{")
+    for options in ((), ("--json",)):
+        result = intact_command("models", *options)
+        assert result.code == 0
+        assert DEFAULT in result.out
+        assert f"left out: {folder / 'listing.json'} is no JSON" in " ".join(result.err.split())
+
+
 def test_pull_fetches_once_and_records_the_digest(intact_command, home, monkeypatch):
     content = random.Random(1).randbytes(100_000)
     with serve(HubServer({("Qwen/Qwen3-0.6B-GGUF", "Qwen3-0.6B-Q8_0.gguf"): content})) as hub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from intact.catalogue.hub import HubName
 from intact.catalogue.listing import Listing
 from intact.catalogue.place import read_object, store
 from intact.catalogue.variants import SAFETENSORS, Variant, choice_of, choose, variants
+from intact.errors import FormatError
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,29 @@ def find_pulled(name: HubName) -> Path | None:
     return found.path if found.complete else None
 
 
-def all_pulled() -> list[PulledModel]:
-    """Return the models of the hub that the store has, complete or not, in the order of their names."""
+def all_pulled(notify: Callable[[FormatError], None] | None = None) -> list[PulledModel]:
+    """Return the models of the hub that the store has, complete or not, in the order of their names.
+
+    Parameters
+    ----------
+    notify : callable, optional
+        Called with the error of each repository that is left out because its listing, or a record, is damaged.
+    """
     found = []
     for folder in sorted((store() / "hub").glob("*/*/*/")):
-        listing = Listing.kept(folder)
-        if listing is not None:
-            name = HubName(listing.repo, listing.revision)
-            if name.folder != folder:
-                continue  # moved by hand: no name leads there
-            found += [open_pulled(name, listing, one) for one in variants(listing) if (folder / one.name).is_dir()]
+        try:
+            found += _pulled_from(folder)
+        except FormatError as error:
+            if notify is not None:
+                notify(error)
     return found
+
+
+def _pulled_from(folder: Path) -> list[PulledModel]:
+    listing = Listing.kept(folder)
+    if listing is None:
+        return []
+    name = HubName(listing.repo, listing.revision)
+    if name.folder != folder:
+        return []  # moved by hand: no name leads there
+    return [open_pulled(name, listing, one) for one in variants(listing) if (folder / one.name).is_dir()]

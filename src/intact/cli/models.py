@@ -11,7 +11,7 @@ from rich.text import Text
 from intact.catalogue import CATALOGUE, DEFAULT, Entry, HubName, aliases, expand, find, resolve, store
 from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, complete_model
-from intact.cli.output import emit, new_table, one_line, out, say, show_rows, size
+from intact.cli.output import emit, new_table, note, one_line, out, say, show_rows, size
 from intact.cli.output import show as show_line
 from intact.errors import ParameterError
 
@@ -50,7 +50,8 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
         return
     from intact.catalogue.pulled import all_pulled
 
-    rows = [_row(entry) for entry in CATALOGUE.values()] + [_hub_row(one) for one in all_pulled()]
+    pulled = all_pulled(lambda error: note(f"left out: {error}"))
+    rows = [_row(entry) for entry in CATALOGUE.values()] + [_hub_row(one) for one in pulled]
     names = aliases()
     if json:
         own = [{"name": name, "model": model} for name, model in names.items()]
