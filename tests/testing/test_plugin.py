@@ -275,3 +275,13 @@ def test_the_order_of_requests_does_not_matter_and_missing_ones_do() -> None:
     assert "request 2 of 2 is not in the lock" in difference([one], [one, two])
     assert "no answers for this test" in difference(None, [one])
     assert difference(None, []) == ""
+
+
+def test_a_multipart_request_is_the_same_whatever_its_boundary():
+    def upload(boundary, content="Hi"):
+        part = f'--{boundary}\r\nContent-Disposition: form-data; name="file"\r\n\r\n{content}\r\n--{boundary}--\r\n'
+        return Exchange("/v1/files", part.encode(), b"{}", {}).digest
+
+    assert upload("a1b2") == upload("ffffffffffffffff")
+    assert upload("a1b2") != upload("a1b2", "Ho")
+    assert exchange("{}", "--no boundary").digest != exchange("{}", "--other text").digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ _IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
 _ARGUMENTS: Final = frozenset(("arguments", "input"))
 """Members that hold a tool's arguments, in some APIs as an object, whose members are the tool's own."""
 _EXCERPT = 200
+_BOUNDARY: Final = re.compile(rb"--[^\s]{1,70}\r?\n")
+"""The first line of a multipart body."""
 
 
 class Exchange:
@@ -32,7 +35,7 @@ class Exchange:
     """
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
-        body = _renamed(_parse(request), names)
+        body = _renamed(_parse(_with_fixed_boundary(request)), names)
         self.path = path
         self.digest = hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
         messages = body.get("messages") if isinstance(body, Mapping) else None
@@ -50,6 +53,14 @@ class Exchange:
     def to_dict(self) -> dict[str, Any]:
         """Return it as the lock has it."""
         return {"path": self.path, "request": self.digest, "asked": self.excerpt, "answer": self.answer}
+
+
+def _with_fixed_boundary(request: bytes) -> bytes:
+    """Return a multipart body with a boundary that is always the same; clients draw a new one for each."""
+    found = _BOUNDARY.match(request)
+    if found is None or not request.rstrip().endswith(found[0].rstrip() + b"--"):
+        return request
+    return request.replace(found[0].rstrip(), b"--boundary")
 
 
 def _parse(text: bytes) -> Any:
