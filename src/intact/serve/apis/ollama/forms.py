@@ -22,9 +22,11 @@ ERRORS = {"/api": ErrorFormat(lambda error: error.status, lambda error: {"error"
 """The form of errors below `/api`."""
 _FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
     "response_format": "format",
+    "json_schema": "format",
     "chat_template_kwargs": "think",
 }
 """Fields of requests by the names that messages of errors have to have."""
+_NAMES = re.compile(r"\b(?:" + "|".join(_FIELDS) + r")\b")
 LATEST = ":latest"
 
 
@@ -227,5 +229,7 @@ def find_name(service: Service, name: str) -> str:
 
 def renamed(error: ApiError) -> ApiError:
     """Return an error with the names that fields have in Ollama's interface."""
-    error.message = re.sub(r"\b(?:" + "|".join(_FIELDS) + r")\b", lambda found: _FIELDS[found[0]], error.message)
+    if error.param is not None:
+        error.param = _NAMES.sub(lambda found: _FIELDS[found[0]], error.param)
+    error.message = _NAMES.sub(lambda found: _FIELDS[found[0]], error.message)
     return error
