@@ -62,7 +62,7 @@ def running(
     service = Service(
         fixed, Models({n: str(p) for n, p in paths.items()}, loading or Loading(threads=1), fixed), tracing
     )
-    made = make_server(create_app(service), fixed)
+    made = make_server(create_app(service), fixed, service.cut)
     made.install_signal_handlers = lambda: None  # older uvicorn; newer ones see that this is no main thread
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

@@ -83,7 +83,8 @@ def command(
         ),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="DIR", help="Keep files and batches there.", show_default=False)
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Keep files, batches and responses there.", show_default=False),
     ] = None,
     running: Annotated[
         int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.", **_LIMITS)
@@ -145,7 +146,8 @@ def command(
     served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
-    make_server(create_app(Service(settings, served, traces)), settings).run()
+    service = Service(settings, served, traces)
+    make_server(create_app(service), settings, service.cut).run()
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:

@@ -140,6 +140,7 @@ class EngineDriver:
         self._posted: deque[tuple[Callable[[], None], bool]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._linger = LINGER
         self._requested = self._stopped = False
 
     def forked(self) -> None:
@@ -157,6 +158,17 @@ class EngineDriver:
             self._stopped, thread = True, self._thread
             self._wake.notify()
         if thread is not None:
+            thread.join(LINGER)
+
+    def rest(self) -> None:
+        """End the background thread once it has nothing to do, and from now on at once; a new task starts another.
+
+        The thread keeps the engine, and so a model's memory.
+        """
+        with self._wake:
+            self._linger, thread = 0.0, self._thread
+            self._wake.notify()
+        if thread is not None and thread is not threading.current_thread():
             thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
@@ -211,7 +223,9 @@ class EngineDriver:
             if rows:
                 continue
             with self._wake:
-                if not self._requested and not self._stopped and not self._wake.wait(LINGER) and not self._requested:
+                if self._requested or self._stopped:
+                    continue
+                if not self._wake.wait(self._linger) and not self._requested:
                     self._thread = None
                     return
 

@@ -120,7 +120,8 @@ class LoadedModel:
         }
 
     def close(self) -> None:
-        """Unmap the checkpoint."""
+        """Unmap the checkpoint, and let go of the engine's thread."""
+        self._driver.rest()
         self.checkpoint.close()
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import logging
 import pkgutil
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -123,8 +123,8 @@ async def health() -> Response:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(service: TheService) -> Response:
-    """Report whether a model has been loaded, and the server is not about to end."""
-    is_ready = not service.ending and any(served.fingerprint for served in service.models.served.values())
+    """Report whether requests can be answered: the first model is loaded, or has failed, and the server stays."""
+    is_ready = not service.ending and service.models.ready
     return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
 
@@ -152,6 +152,8 @@ def _model(service: Service, name: str) -> dict[str, Any]:
     known = {
         "max_model_len": None if loaded is None else loaded.context,
         "sampling_defaults": None if loaded is None else dict(loaded.sampling_defaults.values),
+        "status": served.status,
+        **({"error": served.failure} if served.status == "failed" else {}),
     }
     return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **known}
 
@@ -194,11 +196,9 @@ class _PageFiles(StaticFiles):
 
 async def _load_first(service: Service) -> None:
     """Load the first model before it is requested."""
-    try:
+    with suppress(ApiError):  # which is logged, and listed with the model
         async with service.models.lease(service.models.first):
             pass
-    except ApiError as error:
-        _LOG.error("%s", error.message)
 
 
 async def _error_reply(request: Request, error: Exception) -> Response:

@@ -42,10 +42,14 @@ class ApiError(HTTPException):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def kind(self) -> str:
+        """The type of error in OpenAI's words."""
+        return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the error as JSON has it."""
-        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 class ErrorFormat(NamedTuple):
@@ -68,6 +72,11 @@ class ErrorFormat(NamedTuple):
 
 OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
 """The form of errors on all paths for which no API names another (`ERRORS` in its module)."""
+
+
+def ending() -> ApiError:
+    """Return the error for work that the end of the server cuts off."""
+    return ApiError(503, "the server is about to end", code="ending")
 
 
 def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:

@@ -131,4 +131,8 @@ class AccessMiddleware:
             "status": status,
             "ms": round(1000 * seconds, 1),
         }
-        _ACCESS.info("%(client)s %(method)s %(path)s %(status)s %(ms)s ms", note)
+        text = "%(client)s %(method)s %(path)s %(status)s %(ms)s ms"
+        if (error := scope.get("state", {}).get("error")) is not None:
+            note |= {"code": error.code or error.kind} | ({"field": error.param[:80]} if error.param else {})
+            text += " %(code)s" + (" at %(field)s" if error.param else "")
+        _ACCESS.info(text, note)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat
+from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, ending
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings, address_of
 
@@ -77,6 +77,10 @@ class SecurityMiddleware:
             else:
                 receive = await self._body(headers, receive)
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # as the server ends, and only then
+            if not began:
+                extra.append(_CLOSE)
+                await error_reply(ending(), scope)(scope, receive, send_with_headers)
         except Exception as error:
             if began:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -16,12 +17,14 @@ from intact.errors import IntactError, ParameterError
 from intact.executors.base import Profile
 from intact.formats import model_files
 from intact.library import Model
+from intact.memory import give_back
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError
 from intact.serve.settings import ServerSettings
 
+_LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
 """Memory of a loaded model beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
 COMPILING = 2
@@ -54,6 +57,8 @@ class Served:
         Requests that wait until there is memory for it, or behind another that does.
     need : int
         Bytes that it takes, about.
+    failure : str
+        Why it could not be loaded when that was last tried.
     loading : Task or None
         The task that loads it; it goes on even if all clients leave.
     unloading : TimerHandle or None
@@ -70,9 +75,17 @@ class Served:
     used: float = 0.0
     coming: int = 0
     need: int = 0
+    failure: str = ""
     loading: asyncio.Task[None] | None = None
     unloading: asyncio.TimerHandle | None = None
     compiling: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMPILING))
+
+    @property
+    def status(self) -> str:
+        """One word: loaded, loading, failed, or unloaded."""
+        if self.model is not None:
+            return "loaded"
+        return "loading" if self.loading is not None else "failed" if self.failure else "unloaded"
 
     @property
     def loaded(self) -> Model:
@@ -103,6 +116,7 @@ class Models:
         self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
         self._idle = settings.unload_seconds
         self._running = settings.running
+        self._was_unloaded = False
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
             self.add(name, resolve(place))
@@ -112,6 +126,13 @@ class Models:
     def first(self) -> str:
         """The name of the default model."""
         return next(iter(self.served))
+
+    @property
+    def ready(self) -> bool:
+        """If true, requests can be answered: a model was loaded, or the first could not be, and others may."""
+        served = list(self.served.values())
+        others_may = bool(served[0].failure) and not all(one.failure for one in served)
+        return others_may or any(one.fingerprint for one in served)
 
     def add(self, name: str, path: Path) -> None:
         """Serve a model, which is loaded when it is first requested; one of this name must not be served yet."""
@@ -164,7 +185,8 @@ class Models:
     def _unload_unused(self, served: Served) -> None:
         served.unloading = None
         if not served.users and served.loading is None:  # else whoever uses it, or loads it, starts the time anew
-            self.drop(served)
+            self.drop(served, f"nobody used it for {self._idle:g} s")
+            asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def _enter(self, served: Served) -> None:
         """Become a user of a model that is loaded, or being loaded."""
@@ -186,6 +208,7 @@ class Models:
             served.coming -= 1
 
     async def _load(self, served: Served) -> None:
+        began = time.monotonic()
         try:
             with _load_errors(served):
                 model, root = await asyncio.to_thread(self._open, served.path)
@@ -195,10 +218,14 @@ class Models:
         served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{root[:16]}"
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
-        served.model = model
+        served.model, served.failure = model, ""
         self._left(served)
+        _log_loaded(served, time.monotonic() - began)
 
     def _open(self, path: Path) -> tuple[Model, str]:
+        if self._was_unloaded:
+            self._was_unloaded = False
+            give_back()  # before there is need of it
         loading = self._loading
         model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
         return model, digests_of(model).weights.hex()
@@ -214,6 +241,7 @@ class Models:
             return True
         if served.need > self._memory:
             message = f"the model {served.name} needs {served.need:,} bytes; models may take {self._memory:,}"
+            served.failure = message
             raise ApiError(503, message, "model", "model_too_large")
         there = [other for other in self.served.values() if other is not served and (other.model or other.loading)]
         taken = sum(other.need for other in there)
@@ -222,16 +250,18 @@ class Models:
                 break
             if other.model and not other.users:
                 taken -= other.need
-                self.drop(other)
+                self.drop(other, f"{served.name} needs its memory")
         return taken + served.need <= self._memory
 
-    def drop(self, served: Served) -> None:
-        """Unload a model."""
+    def drop(self, served: Served, why: str) -> None:
+        """Unload a model; the log says why."""
         model, served.model = served.model, None
         if model is not None:
             with model.exclusive() as engine:  # what was cancelled may still be in a step
                 engine.close()
             model.close()
+            self._was_unloaded = True
+            _LOG.info("%(event)s %(model)s: %(why)s", {"event": "unloaded", "model": served.name, "why": why})
 
     async def close(self) -> None:
         """Unload all models."""
@@ -242,7 +272,21 @@ class Models:
         loading = [served.loading for served in self.served.values() if served.loading is not None]
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
-            self.drop(served)
+            self.drop(served, "the server ends")
+
+
+def _log_loaded(served: Served, seconds: float) -> None:
+    model, description = served.loaded, served.loaded.executor.description
+    note = {
+        "event": "loaded",
+        "model": served.name,
+        "seconds": round(seconds, 2),
+        "bytes": description["weight_bytes"],
+        "tier": description["tier"],
+        "context": model.context,
+    }
+    text = "%(event)s %(model)s in %(seconds)s s: %(bytes)s bytes of weights, tier %(tier)s, context %(context)s"
+    _LOG.info(text, note)
 
 
 @contextmanager
@@ -250,5 +294,6 @@ def _load_errors(served: Served) -> Iterator[None]:
     try:
         yield
     except (IntactError, OSError, MemoryError) as error:
-        message = f"the model {served.name} cannot be loaded: {error}"
+        served.failure = message = f"the model {served.name} cannot be loaded: {error}"
+        _LOG.error("%s", message)
         raise ApiError(503, message, "model", "model_broken") from error

@@ -7,14 +7,14 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, as_api_error
+from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, as_api_error, ending
 
 _LOG = logging.getLogger("intact.serve")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -43,7 +43,14 @@ def error_reply(error: Exception, scope: Scope | None = None) -> Response:
         The request's, in which the middleware noted the form of its errors.
     """
     known, form = logged(error), _error_format(scope or {})
+    _note(known, scope or {})
     return reply(form.body(known), form.status(known), known.headers)
+
+
+def _note(error: ApiError, scope: Scope) -> None:
+    """Note an error for the access log; the state is one for all copies of a scope."""
+    if "state" in scope:
+        scope["state"]["error"] = error
 
 
 def _error_format(scope: Scope) -> ErrorFormat:
@@ -128,7 +135,7 @@ async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, 
 
 
 class CancellableResponse(Response):
-    """A response whose work is cancelled when the client leaves.
+    """A response whose work is cancelled when the client leaves; one that the end of the server cuts off says so.
 
     Parameters
     ----------
@@ -138,23 +145,42 @@ class CancellableResponse(Response):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._seconds = seconds
+        self._seconds, self._is_cut = seconds, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work until the end, or until the client has left."""
+        """Work until the end, until the client has left, or until the server ends."""
         work = asyncio.create_task(self._serve(scope, receive, send))
         gone = asyncio.create_task(_disconnected(receive))
+        cut = asyncio.create_task(scope["app"].state.service.cut.wait())
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, gone, cut}, return_when=asyncio.FIRST_COMPLETED)
+            if cut.done() and not gone.done() and not work.done():
+                self._is_cut = True
+                work.cancel()
+                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            work.cancel()
-            gone.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            for task in (work, gone, cut):
+                task.cancel()
+            await asyncio.gather(work, gone, cut, return_exceptions=True)
         if not work.cancelled() and (error := work.exception()) is not None:
             raise error
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise NotImplementedError
+
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        """Bound the time of the block; raise an error to report where the end of the server cuts it off."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._is_cut or task is None:
+                raise
+            self._is_cut = False  # a second time is for the report
+            task.uncancel()
+            raise ending() from None
 
 
 class JsonReply(CancellableResponse):
@@ -166,7 +192,7 @@ class JsonReply(CancellableResponse):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with self._limited():
                 answer = reply(await self._work())
         except Exception as error:
             answer = error_reply(error, scope)
@@ -198,7 +224,7 @@ class EventStream(CancellableResponse):
 
         async with aclosing(self._events) as events:
             try:
-                async with asyncio.timeout(self._seconds):
+                async with self._limited():
                     async for part in events:
                         if not began:
                             began = True
@@ -208,8 +234,9 @@ class EventStream(CancellableResponse):
                 if not began:
                     await error_reply(error, scope)(scope, receive, send)
                     return
-                form = _error_format(scope)
-                await write(self._form.encode(form.body(logged(error)), form.event))
+                known, form = logged(error), _error_format(scope)
+                _note(known, scope)
+                await write(self._form.encode(form.body(known), form.event))
             await write(b"", False)
 
 

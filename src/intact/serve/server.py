@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from http import HTTPStatus
+from types import FrameType
 from typing import Any, ClassVar
 
 import uvicorn
@@ -21,6 +22,8 @@ SPARE = 512
 """Open files beside those of connections: models, state, processes."""
 GRACE = 30
 """Seconds that running requests have when the server is asked to end."""
+LAST = 2.0
+"""Seconds that they have to report their end afterwards."""
 _UNSENT = 16 << 10
 """Bytes that the system may keep for a reader that is not ready for them."""
 
@@ -137,8 +140,55 @@ def raise_file_limit(connections: int) -> None:
         _LOG.warning("%d files may be open here, too few for %d connections (ulimit -Hn)", allowed, connections)
 
 
-def make_server(app: Any, settings: ServerSettings) -> uvicorn.Server:
-    """Return a server that is not running yet."""
+class EndingServer(uvicorn.Server):
+    """A server that, asked to end, gives running requests some time, and then has them end with an error.
+
+    A second signal ends that time; uvicorn itself would ignore it, or leave requests and models as they are.
+
+    Parameters
+    ----------
+    cut : Event
+        Set when running requests have to end at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, cut: asyncio.Event) -> None:
+        super().__init__(config)
+        self._cut, self._is_urgent = cut, False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal; a third one is uvicorn's again, which for SIGINT leaves everything as it is."""
+        if self.should_exit and not self._is_urgent:
+            self._is_urgent = True
+        else:
+            super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        cutting = asyncio.create_task(self._cut_in_time())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    async def _cut_in_time(self) -> None:
+        """Have requests end after their time; disconnect those that do not, such as uploads and readers that stall."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + GRACE
+        while loop.time() < end and not self._is_urgent:
+            await asyncio.sleep(0.05)
+        if self.server_state.tasks:
+            _LOG.warning("the server ends, and cuts off %d requests", len(self.server_state.tasks))
+        self._cut.set()
+        await asyncio.sleep(LAST)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await asyncio.sleep(0.05)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+def make_server(app: Any, settings: ServerSettings, cut: asyncio.Event | None = None) -> uvicorn.Server:
+    """Return a server that is not running yet; `cut` as of `EndingServer`."""
 
     class Limited(Connection):
         """A connection of this server."""
@@ -157,6 +207,6 @@ def make_server(app: Any, settings: ServerSettings) -> uvicorn.Server:
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=int(settings.idle_seconds),
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=int(GRACE + 3 * LAST),
     )
-    return uvicorn.Server(config)
+    return EndingServer(config, cut or asyncio.Event())

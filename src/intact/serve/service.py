@@ -19,7 +19,7 @@ from intact.engine.completion import Completion
 from intact.errors import IntactError
 from intact.reason.problem import Result
 from intact.serve import telemetry
-from intact.serve.errors import ApiError, as_api_error
+from intact.serve.errors import ApiError, as_api_error, ending
 from intact.serve.metrics import Metrics
 from intact.serve.models import Models
 from intact.serve.replies import encode
@@ -90,7 +90,7 @@ class CancellableWork(ABC, Generic[T]):
             503; only a server that ends cancels work whose client is still there to read it.
         """
         if self._cancelled.is_set():
-            raise ApiError(503, "the server is about to end", code="ending")
+            raise ending()
 
 
 class WorkerPool:
@@ -181,6 +181,8 @@ class Service:
         Threads of reasoning methods, of verifications, and of downloads of models.
     ending : bool
         If true, the server is about to end.
+    cut : Event
+        Set when running requests have to end at once.
     """
 
     settings: ServerSettings
@@ -191,6 +193,7 @@ class Service:
     pulls: WorkerPool = field(default_factory=lambda: WorkerPool(PULLS, "intact-pull"))
     receipts: ReceiptStore = field(default_factory=lambda: ReceiptStore(RECEIPTS))
     ending: bool = False
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.models)

@@ -1,0 +1,64 @@
+"""Memory of models that are unloaded: nothing keeps it, and the process gives it back."""
+
+import time
+import weakref
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve.test_command import command
+from support.models import real_model
+from support.serving import PATIENCE, running
+
+MB = 1 << 20
+SLACK = 64 * MB
+"""What a server may keep of all models that it has had: of the coder's, less than a tenth."""
+
+
+def test_nothing_keeps_an_unloaded_model(tiny_path):
+    with running({"tiny": tiny_path}, unload_seconds=0.2) as server:
+        one = server.service.models.served["tiny"]
+        server.settle(lambda: one.model is not None)
+        body = {"model": "tiny", "prompt": "x", "max_tokens": 5}
+        assert httpx.post(server.url + "/v1/completions", json=body, timeout=60).status_code == 200
+        kept = weakref.ref(one.model.executor)
+        server.settle(lambda: one.model is None)
+        began = time.monotonic()
+        server.settle(lambda: kept() is None)
+        assert time.monotonic() - began < 1.5  # not only once its thread has waited for more to do
+
+
+def resident(process):
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (size,) = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
+    return int(size) * 1024
+
+
+@pytest.mark.slow
+def test_memory_after_switching_is_that_of_a_fresh_start():
+    models = real_model("smollm2-135m"), f"coder={real_model('qwen-coder-0.5b')}"
+    limits = ("--memory", "700M", "--cache", "64M", "--idle", "3")  # either model, not both
+
+    def ask(url, name):
+        body = {"model": name, "prompt": "Once upon a time", "max_tokens": 4}
+        assert httpx.post(url + "/v1/completions", json=body, timeout=120).status_code == 200
+
+    def unload(url):
+        end = time.monotonic() + PATIENCE
+        while any(one["status"] == "loaded" for one in httpx.get(url + "/v1/models").json()["data"]):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        time.sleep(2)
+
+    with command(*models, *limits) as (url, process):
+        ask(url, "tiny")
+        fresh = resident(process)
+        unload(url)
+        empty = resident(process)
+        assert empty < fresh - 150 * MB  # of 92 MB of file and 84 MB of weights, and the cache
+        for name in ("coder", "tiny", "coder", "tiny"):
+            ask(url, name)
+        assert resident(process) < fresh + SLACK
+        unload(url)
+        assert resident(process) < empty + SLACK
