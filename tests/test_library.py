@@ -21,7 +21,7 @@ from intact.library import prompt_id
 from intact.models.program import Logits
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import branch_key, log_probability, make_sampling
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from support.tiny import write_tiny
 
 SAMPLED = {"temperature": 1.0, "seed": 3}
@@ -265,7 +265,7 @@ def test_a_chat_is_the_rendered_template(model):
 
 
 def test_a_chat_is_one_answer(model):
-    with pytest.raises(ParameterError, match="chat gives one answer, got n=3: give generate a Conversation"):
+    with pytest.raises(ParameterError, match="chat gives one answer, got n=3: give generate a ChatPrompt"):
         model.chat([{"role": "user", "content": "some"}], n=3)
 
 
@@ -397,10 +397,10 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
         ([5, "a"], "prompts mixes prompts with other things, such as 5: give a text, token ids, or a list of these"),
         (["a", 5], "prompts mixes prompts with other things, such as 5"),
         ([5, None], "the prompt: token 1 must be an integer, got None"),
-        ([{"role": "user", "content": "Hi"}], r"the prompt is a list of messages: use chat, or give them as Conversat"),
+        ([{"role": "user", "content": "Hi"}], r"is a list of messages: use chat, or give them as ChatPrompt"),
         ([[{"role": "user"}], "a"], r"prompt 0 is a list of messages: use chat"),
-        (Conversation([]), "there are no messages"),
-        (Conversation([{"role": "user"}]), r"messages\[0\] has no 'content'"),
+        (ChatPrompt([]), "there are no messages"),
+        (ChatPrompt([{"role": "user"}]), r"messages\[0\] has no 'content'"),
         ([[5, 6], [7, None]], r"prompt 1: token 1 must be an integer, got None"),
         (None, r"prompts must be a text or a list of token ids, got None"),
         (5, r"prompts must be a text or a list of token ids, got 5"),
@@ -408,7 +408,7 @@ def test_an_impossible_parameter_is_named(model, parameters, message):
         ("lone \ud800 surrogate", "not Unicode"),
         (b"\xff", "not UTF-8"),
         ("a" * 10**7, r"a text of 10000000 characters does not fit the context of 96 tokens: the longest token"),
-        (Conversation([{"role": "user", "content": "a" * 10**6}]), r"a text of 10000\d\d characters does not fit"),
+        (ChatPrompt([{"role": "user", "content": "a" * 10**6}]), r"a text of 10000\d\d characters does not fit"),
     ],
     ids=lambda value: f"{value!r:.30}",
 )

@@ -33,12 +33,12 @@ from intact.numerics.sampling import branch_key
 from intact.receipts.canonical import HashName
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
 from intact.receipts.request import PromptSource
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import current, read_time
 
 __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
-Prompt: TypeAlias = str | Sequence[int] | Conversation
+Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
 MOST_SAMPLES = 1 << 20
 """Limit on the samples of a prompt, whose keys are all made first."""
@@ -126,7 +126,7 @@ class Model(LoadedModel):
 
         Parameters
         ----------
-        prompts : str, list of int, Conversation, or a list of these
+        prompts : str, list of int, ChatPrompt, or a list of these
             Texts (special tokens written in them count as such), token ids, or messages for the chat template.
         n : int
             Samples of each prompt, 1,048,576 at most.
@@ -399,12 +399,12 @@ class Model(LoadedModel):
         return scoring
 
     def _prompts(self, prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-        if isinstance(prompts, str | bytes | Conversation):
+        if isinstance(prompts, str | bytes | ChatPrompt):
             return [prompts]
         many = list(_sequence(prompts, "prompts"))
         if not many:
             raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
-        each = [isinstance(item, str | bytes | Conversation) or _is_sequence(item) for item in many]
+        each = [isinstance(item, str | bytes | ChatPrompt) or _is_sequence(item) for item in many]
         if any(each) and not all(each):
             item = many[each.index(False)]
             raise ParameterError(
@@ -416,13 +416,13 @@ class Model(LoadedModel):
     def _tokens(self, prompt: Prompt, what: str) -> list[int]:
         if isinstance(prompt, str | bytes):
             return self.tokenizer.encode(prompt, most=self.context)
-        if isinstance(prompt, Conversation):
+        if isinstance(prompt, ChatPrompt):
             return prompt.encode(self.tokenizer, self.context)
         tokens = []
         for i, token in enumerate(_sequence(prompt, what)):
             number = whole(token)
             if isinstance(token, Mapping):
-                raise ParameterError(f"{what} is a list of messages: use chat, or give them as Conversation(messages)")
+                raise ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
             if number is None:
                 raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
             if not 0 <= number < self.program.vocabulary:
@@ -461,7 +461,7 @@ class Model(LoadedModel):
         return jobs
 
     def _source(self, prompt: Prompt) -> PromptSource | None:
-        if isinstance(prompt, Conversation):
+        if isinstance(prompt, ChatPrompt):
             return PromptSource.of_chat(prompt, self.tokenizer)
         return PromptSource.of_text(prompt) if isinstance(prompt, str | bytes) else None
 
@@ -477,14 +477,14 @@ class Model(LoadedModel):
         )
 
 
-def _conversation(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> Conversation:
-    return Conversation(messages, now=current() if now is None else read_time(now))
+def _conversation(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> ChatPrompt:
+    return ChatPrompt(messages, now=current() if now is None else read_time(now))
 
 
 def _for_one(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of one answer, without the number of answers."""
     if whole(n := parameters.pop("n", 1)) != 1:
-        raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a Conversation for several")
+        raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a ChatPrompt for several")
     return parameters
 
 

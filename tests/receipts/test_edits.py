@@ -11,7 +11,7 @@ from intact.errors import ReceiptError
 from intact.receipts.document import Receipt
 from intact.receipts.signature import new_key
 from intact.receipts.verify import verify
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from support.tiny import write_tiny
 
 EDITS = 1000
@@ -20,7 +20,7 @@ EDITS = 1000
 @pytest.mark.parametrize("signed", [False, True])
 def test_no_edit_of_a_byte_verifies(tmp_path: Path, signed: bool) -> None:
     model = intact.load(write_tiny(tmp_path / "tiny.gguf"), drafter="off")
-    asked = Conversation([{"role": "user", "content": "Why?"}])
+    asked = ChatPrompt([{"role": "user", "content": "Why?"}])
     sampling = {"max_tokens": 12, "temperature": 0.9, "top_p": 0.95, "seed": 5, "logit_bias": {7: -1.5}, "stop": "zz"}
     receipt = model.generate(asked, logprobs=True, receipt=True, **sampling)[0][0].receipt
     assert receipt is not None

@@ -19,7 +19,7 @@ from intact.receipts.identity import describe
 from intact.receipts.lock import FORMAT, LIBRARIES, Lock
 from intact.receipts.schema import schema
 from intact.receipts.verify import verify
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from support.receipts import rich_receipt
 from support.tiny import write_tiny
 
@@ -65,7 +65,7 @@ def test_the_example_is_what_the_default_model_gives(page: str) -> None:
     path = default_model()
     if path is None:
         pytest.skip("needs the default model: intact pull, or INTACT_MODELS")
-    asked = Conversation([{"role": "user", "content": "Why is the sky blue?"}])
+    asked = ChatPrompt([{"role": "user", "content": "Why is the sky blue?"}])
     model = intact.load(path)
     answer = model.generate(asked, max_tokens=4, temperature=0.8, top_p=0.95, seed=7, receipt=True)[0][0]
     assert answer.receipt == example(page)

@@ -8,7 +8,7 @@ import pytest
 
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts.request import PromptSource
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from support.tiny import TEMPLATE, tokenizer_metadata
 
 NOW = datetime(2026, 11, 20, 17, 45)
@@ -28,20 +28,20 @@ def dated():
 
 @pytest.mark.parametrize("kind", [MappingProxyType, UserDict])
 def test_mappings_of_any_kind_are_written_as_objects(plain, kind):
-    source = PromptSource.of_chat(Conversation([kind(TURNS[0])], {"tools": [kind({"a": kind({})})]}, NOW), plain)
+    source = PromptSource.of_chat(ChatPrompt([kind(TURNS[0])], {"tools": [kind({"a": kind({})})]}, NOW), plain)
     assert source == PromptSource(
         "chat", '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"a": {}}]}', None
     )
-    assert source.encode(plain) == Conversation(TURNS).encode(plain)
+    assert source.encode(plain) == ChatPrompt(TURNS).encode(plain)
 
 
 def test_what_json_cannot_hold_is_refused(plain):
     with pytest.raises(ParameterError, match="messages that JSON can hold: set is none of its types"):
-        PromptSource.of_chat(Conversation(TURNS, {"tools": {1}}, NOW), plain)
+        PromptSource.of_chat(ChatPrompt(TURNS, {"tools": {1}}, NOW), plain)
 
 
 def test_the_time_stands_beside_a_dated_chat_alone(plain, dated):
-    conversation = Conversation(TURNS, {}, NOW)
+    conversation = ChatPrompt(TURNS, {}, NOW)
     source = PromptSource.of_chat(conversation, dated)
     assert source.now == "2026-11-20T17:45:00"
     assert source.encode(dated) == conversation.encode(dated)

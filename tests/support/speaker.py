@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.text import Conversation
+from intact.text import ChatPrompt
 
 SENTENCE = "The sky is blue."
 CONTEXT = 512
@@ -53,7 +53,7 @@ class Speaker:
     def stream(self, prompt, **parameters):
         if parameters["top_p"] > 1:
             raise ParameterError(f"top_p must lie in (0, 1], got {parameters['top_p']}")
-        if isinstance(prompt, Conversation):
+        if isinstance(prompt, ChatPrompt):
             prompt = self.tokenizer.encode(self.tokenizer.chat_template.render(prompt.messages), bos=False)
         self.asked.append((prompt, parameters))
         for index, byte in enumerate(self.sentence.encode()[: parameters["max_tokens"]]):

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from intact.audit.log import LogEntry
 from intact.errors import LogError, ParameterError
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import current
 
 
@@ -89,7 +89,7 @@ class ResponseReader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                tokens = Conversation(prompt, now=self._now).encode(self._tokenizer, self._context)
+                tokens = ChatPrompt(prompt, now=self._now).encode(self._tokenizer, self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
         if not tokens:

@@ -22,7 +22,7 @@ from intact.cli.options import (
 from intact.cli.output import emit, note, quoted, show, token_text
 from intact.cli.run import as_prompt
 from intact.errors import LogError, ParameterError
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[i
         known = as_prompt(model, given.text, given.system, given.raw, given.now)
     if known is None:
         raise ParameterError("neither file tells the prompt: give it with --prompt, as intact run had it")
-    if isinstance(known, Conversation):
+    if isinstance(known, ChatPrompt):
         return known.encode(model.tokenizer)
     if isinstance(known, str):
         return model.tokenizer.encode(known)

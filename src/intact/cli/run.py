@@ -30,7 +30,7 @@ from intact.cli.options import (
 from intact.cli.output import emit, note, out, say, token_text
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import current, prepare, read_time
 
 EXAMPLES = """\
@@ -156,7 +156,7 @@ def decode(data: bytes, where: str) -> str:
 
 def as_prompt(
     model: Any, prompt: str, system: str | None, raw: bool, now: datetime | None = None
-) -> str | Conversation:
+) -> str | ChatPrompt:
     """Return what the engine is given: the text itself, or a conversation for the chat template; `now` by the clock."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
@@ -166,10 +166,10 @@ def as_prompt(
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    return Conversation(messages, now=now or current())
+    return ChatPrompt(messages, now=now or current())
 
 
-def _stream(model: Any, request: str | Conversation, logprobs: bool, options: dict[str, Any]) -> list[Any]:
+def _stream(model: Any, request: str | ChatPrompt, logprobs: bool, options: dict[str, Any]) -> list[Any]:
     chunks = []
     try:
         for chunk in model.stream(request, **options):

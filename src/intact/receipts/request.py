@@ -21,7 +21,7 @@ from intact.errors import ParameterError, ReceiptError
 from intact.numerics.sampling import DECIMALS, millionths
 from intact.receipts import canonical
 from intact.strict_json import LARGEST, Fields, is_integer
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import exact_time
 
 Branch = tuple[str | int, ...]
@@ -66,7 +66,7 @@ class PromptSource:
         return cls("text", text.decode("utf-8") if isinstance(text, bytes) else text)
 
     @classmethod
-    def of_chat(cls, conversation: Conversation, tokenizer: Tokenizer) -> PromptSource:
+    def of_chat(cls, conversation: ChatPrompt, tokenizer: Tokenizer) -> PromptSource:
         """Describe a prompt that is a conversation.
 
         Raises
@@ -125,7 +125,7 @@ class PromptSource:
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"
             raise ReceiptError(f"request.source.now must be {expected}, got {self.now!r:.60}")
-        return Conversation(messages, given, time).encode(tokenizer, most)
+        return ChatPrompt(messages, given, time).encode(tokenizer, most)
 
 
 def _uses_time(tokenizer: Tokenizer) -> bool:

@@ -20,7 +20,7 @@ from intact.serve.models import Served
 from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns, with_seed
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
 _RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
@@ -228,7 +228,7 @@ async def encode_prompt(served: Served, request: ChatRequest, most: int | None =
     return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), "messages")
 
 
-def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> Conversation:
+def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> ChatPrompt:
     """Return the arguments of the chat template."""
     messages, variables = as_turns(request.messages), request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
@@ -236,4 +236,4 @@ def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> C
     if tools:
         variables = variables | {"tools": tools}
     now = request.intact.time()
-    return Conversation(messages, variables) if now is None else Conversation(messages, variables, now)
+    return ChatPrompt(messages, variables) if now is None else ChatPrompt(messages, variables, now)

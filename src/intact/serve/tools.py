@@ -15,7 +15,7 @@ from typing import Any
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
 from intact.serve.requests import ChatRequest, NamedTool, Tool
-from intact.text import Conversation, Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from intact.text.tool_calls import (
     CallReader,
     ParsedCall,
@@ -65,7 +65,7 @@ def call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat | 
     return find_format(template.sources[-1]) or BareJson()
 
 
-def prompted(conversation: Conversation, request: ChatRequest, tokenizer: Tokenizer) -> Conversation:
+def prompted(conversation: ChatPrompt, request: ChatRequest, tokenizer: Tokenizer) -> ChatPrompt:
     """Return the conversation that is rendered; where the template knows no tools, its messages list them."""
     template = tokenizer.chat_template
     if not request.tools or template is None or template.knows_tools:

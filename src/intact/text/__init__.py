@@ -5,6 +5,6 @@ Importing this package is cheap: `tokenizers` is imported when a tokenizer is bu
 
 from intact.text.stream import Detokenizer, StopStrings
 from intact.text.template import ChatTemplate, Message
-from intact.text.tokenizer import Conversation, Tokenizer
+from intact.text.tokenizer import ChatPrompt, Tokenizer
 
-__all__ = ["ChatTemplate", "Conversation", "Detokenizer", "Message", "StopStrings", "Tokenizer"]
+__all__ = ["ChatPrompt", "ChatTemplate", "Detokenizer", "Message", "StopStrings", "Tokenizer"]

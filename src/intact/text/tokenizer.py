@@ -341,7 +341,7 @@ class Tokenizer:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ChatPrompt:
     """Messages for a model's chat template.
 
     Attributes
