@@ -1,4 +1,4 @@
-"""The memory that this process may use, and what it gives back."""
+"""The memory that this process may use, and its return to the system."""
 
 from __future__ import annotations
 
@@ -34,11 +34,16 @@ def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int 
 
 
 def give_back() -> None:
-    """Collect what nobody can reach any more, and return free memory to the system where the C library can (glibc).
+    """Collect what nobody can reach any more, and give the heap's unused memory back (`trim_heap`).
 
-    It takes as long as a full collection of garbage. Without it the memory of a large object that was part of a cycle,
-    or that lies between others, stays with the process.
+    It takes as long as a full collection of garbage. Without it the memory of a large object that was part of a cycle
+    stays with the process.
     """
     gc.collect()
-    with suppress(OSError, AttributeError, TypeError):  # there is no such function, or no library to look in
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give the heap's unused memory back to the system, where the C library can do that."""
+    with suppress(AttributeError, OSError, TypeError):  # only glibc has it; Windows has no library to look in
         ctypes.CDLL(None).malloc_trim(0)

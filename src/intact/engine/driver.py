@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from intact.engine.engine import Engine
+from intact.errors import ModelError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -42,12 +43,15 @@ class FairLock:
     ----------
     broken : bool
         If true, nobody can have it: a fork caught the engine in a step.
+    closed : str
+        The message of the error for whoever wants it after the engine was closed.
     """
 
     def __init__(self) -> None:
         self._queue: deque[_Waiter] = deque()
         self._changing = set[int]()  # threads that are acquiring or releasing the lock
         self.broken = False
+        self.closed = ""
 
     @property
     def owned(self) -> bool:
@@ -69,7 +73,9 @@ class FairLock:
         return bool(self._queue)
 
     def check(self) -> None:
-        """Raise if a fork caught the engine in a step."""
+        """Raise if the engine was closed, or a fork caught it in a step."""
+        if self.closed:
+            raise ModelError(self.closed)
         if self.broken:
             raise RuntimeError(
                 "this process was forked while the model was at work: load it here, or fork when it has nothing to do"
@@ -140,7 +146,6 @@ class EngineDriver:
         self._posted: deque[tuple[Callable[[], None], bool]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._linger = LINGER
         self._requested = self._stopped = False
 
     def forked(self) -> None:
@@ -152,23 +157,21 @@ class EngineDriver:
         self._notifications.clear()
         self.lock.broken = broken
 
+    def close(self, message: str) -> None:
+        """End all requests, and every later use of the engine, with a ModelError. A step that runs is waited for."""
+        with self.lock:
+            with self._wake:  # what was posted before runs now, and nothing can be posted any more
+                self.lock.closed = message
+            self._drain()
+            self.engine.close(ModelError(message))
+        self.stop()
+
     def stop(self) -> None:
         """End the background thread after its step: the interpreter is about to end."""
         with self._wake:
             self._stopped, thread = True, self._thread
             self._wake.notify()
         if thread is not None:
-            thread.join(LINGER)
-
-    def rest(self) -> None:
-        """End the background thread once it has nothing to do, and from now on at once; a new task starts another.
-
-        The thread keeps the engine, and so a model's memory.
-        """
-        with self._wake:
-            self._linger, thread = 0.0, self._thread
-            self._wake.notify()
-        if thread is not None and thread is not threading.current_thread():
             thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
@@ -185,8 +188,8 @@ class EngineDriver:
 
         A `lasting` task also runs in a process that is forked before it ran.
         """
-        self.lock.check()
         with self._wake:
+            self.lock.check()
             self._posted.append((task, lasting))
             self._requested = True  # also if another thread runs it
             if self._thread is None:
@@ -213,6 +216,8 @@ class EngineDriver:
         while not self._stopped:
             self._requested = False
             with self.lock:
+                if self._stopped:
+                    return
                 self._drain()
                 try:
                     rows = self.engine.step()
@@ -225,7 +230,7 @@ class EngineDriver:
             with self._wake:
                 if self._requested or self._stopped:
                     continue
-                if not self._wake.wait(self._linger) and not self._requested:
+                if not self._wake.wait(LINGER) and not self._requested:
                     self._thread = None
                     return
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeAlias, Unpack
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
 
 import numpy as np
 
@@ -15,13 +16,17 @@ from intact.engine.engine import Engine
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
+from intact.errors import ModelError
 from intact.formats import Checkpoint
+from intact.memory import trim_heap
 from intact.models import Program
 from intact.numerics import VERSION
 from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring
 """A request with its owner."""
+_PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "program", "tokenizer"}
+"""The attributes that hold the model, which a closed one no longer has."""
 
 
 class LoadedModel:
@@ -120,11 +125,47 @@ class LoadedModel:
         }
 
     def close(self) -> None:
-        """Unmap the checkpoint, and let go of the engine's thread."""
-        self._driver.rest()
-        self.checkpoint.close()
+        """Free the memory: weights, cached pages, vocabulary, the mapped file. Closing again does nothing.
+
+        Requests that run end with the error that every later use gives. The step of another thread is waited for.
+
+        Raises
+        ------
+        RuntimeError
+            If this thread holds the engine itself (`exclusive`).
+        """
+        with suppress(ModelError):  # it is closed, or another thread closes it
+            self._driver.close(self._closed)
+            executor, checkpoint = self.executor, self.checkpoint
+            for name in _PARTS:
+                del self.__dict__[name]
+            executor.close()
+            checkpoint.close()
+            trim_heap()
+
+    @property
+    def _closed(self) -> str:
+        return f"the model {self.path.name} has been closed: load it again"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    if not TYPE_CHECKING:  # type checkers shall find no other attributes than there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise, for the parts that a closed model no longer has."""
+            if name in _PARTS:
+                raise ModelError(self._closed)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
+        if "program" not in self.__dict__:
+            return f"Model({self.path.name!r}, closed)"
         return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"
 
     @contextmanager
@@ -132,6 +173,7 @@ class LoadedModel:
         """Queue jobs; at the end those that have not ended are cancelled."""
         try:
             with self._driver.lock:
+                self._driver.lock.check()  # it may have been closed while this thread waited
                 self._add(jobs)
             yield
         finally:

@@ -57,6 +57,9 @@ class Executor(Protocol):
     def description(self) -> dict[str, object]:
         """Executor, tier and threads in use."""
 
+    def close(self) -> None:
+        """Free weights, pages and threads; nothing can run any more."""
+
     def reserve_pages(self, count: int) -> None:
         """Allocate pages until there are so many."""
 

@@ -88,7 +88,7 @@ class NativeExecutor:
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         with _parameter_errors():
-            self._model = _native.Model(profile, tier, count, *shape, choose_pinned())
+            self._model: Any = _native.Model(profile, tier, count, *shape, choose_pinned())
         self.bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
@@ -228,6 +228,10 @@ class NativeExecutor:
             return -1
         added: int = self._model.add_bias(integer_bias(self.program, target), bias_values(self.program, target))
         return added
+
+    def close(self) -> None:
+        """Free weights, pages and threads; nothing can run any more."""
+        self._model = self._work = None
 
     def reserve_pages(self, count: int) -> None:
         """Have at least so many pages."""

@@ -62,6 +62,10 @@ class ReferenceExecutor:
         p = self.program
         return p.layers * p.kv_heads * self.page_size * (p.head_width + 1) * 16
 
+    def close(self) -> None:
+        """Free the weights and the pages; nothing can run any more."""
+        self._cache, self._weights, self._gains, self._head = [], {}, {}, None
+
     def reserve_pages(self, count: int) -> None:
         """Allocate pages until there are so many."""
         for arrays in self._cache:

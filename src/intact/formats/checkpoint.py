@@ -1,9 +1,7 @@
 """A model on disk, whatever its container."""
 
-import ctypes
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -14,6 +12,7 @@ from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.gguf_parts import part_paths, read_parts
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
+from intact.memory import trim_heap
 from intact.system import release_pages
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
@@ -66,8 +65,7 @@ class Checkpoint:
         maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
         for found in maps.values():
             release_pages(found)
-        with suppress(AttributeError, OSError):  # only glibc has it
-            ctypes.CDLL(None).malloc_trim(0)
+        trim_heap()
 
     def __enter__(self) -> Self:
         return self
