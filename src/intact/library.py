@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, cast, overload
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,32 @@ MOST_SAMPLES = 1 << 20
 """Limit on the samples of a prompt, whose keys are all made first."""
 
 
+class ServiceFields(TypedDict, total=False):
+    """The service of a request and what its answers carry, as arguments by name; no token depends on them.
+
+    Attributes
+    ----------
+    logprobs : bool
+        If true, completions carry the log-probabilities of their tokens.
+    priority : int
+        From -8 to 8: higher goes first among requests of the same model at the same time.
+    draft : bool
+        If true, as by default, the model's drafter may guess ahead.
+    receipt : bool, 'sha256' or 'blake3'
+        If not false, completions carry a receipt, by which others can verify them (docs/receipts.md); True: by
+        SHA-256. The first one of a model reads its weights again, to digest them.
+    """
+
+    logprobs: bool
+    priority: int
+    draft: bool
+    receipt: bool | HashName
+
+
+class RequestFields(SamplingFields, ServiceFields, total=False):
+    """The arguments by name of everything that generates: those of `SamplingParameters` and of `ServiceFields`."""
+
+
 @dataclass(kw_only=True)
 class GenerateOptions:
     """The arguments of `Model.generate` beside the prompts, checked; `listen` is called with each chunk.
@@ -72,6 +98,13 @@ class GenerateOptions:
         flag("draft", self.draft)
         flag("logprobs", self.logprobs)
         self.hash = None if self.receipt is False else wanted_hash(self.receipt)
+
+    @classmethod
+    def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
+        """Make options of the arguments by name, and of others that have fields here."""
+        given: dict[str, Any] = dict(fields)
+        service = {name: given.pop(name) for name in ServiceFields.__annotations__ if name in given}
+        return cls(parameters=SamplingParameters.by_name(given), **service, **others)
 
     def name(self, i: int, tokens: list[int], count: int) -> str:
         """Return the name of a prompt, by which its draws are keyed."""
@@ -114,13 +147,9 @@ class Model(LoadedModel):
         prompts: Prompt | Sequence[Prompt],
         n: int = 1,
         *,
-        logprobs: bool = False,
         ids: Sequence[str] | None = None,
-        priority: int = 0,
-        draft: bool = True,
-        receipt: bool | HashName = False,
         on_error: Literal["raise", "return"] = "raise",
-        **sampling: Unpack[SamplingFields],
+        **options: Unpack[RequestFields],
     ) -> list[list[Completion]]:
         """Continue prompts.
 
@@ -130,23 +159,15 @@ class Model(LoadedModel):
             Texts (special tokens written in them count as such), token ids, or messages for the chat template.
         n : int
             Samples of each prompt, 1,048,576 at most.
-        logprobs : bool
-            If true, completions carry the log-probabilities of their tokens.
         ids : list of str, optional
             A name for each prompt; the draws depend on seed, name and sample number. By default a digest of the
             prompt's tokens, so that they never depend on a place in a batch.
-        priority : int
-            From -8 to 8: higher goes first among requests of the same model at the same time.
-        draft : bool
-            If true, the model's drafter may guess ahead. Like `priority`, it changes no token.
-        receipt : bool, 'sha256' or 'blake3'
-            If not false, completions carry a receipt, by which others can verify them (docs/receipts.md); True: by
-            SHA-256. The first one of a model reads its weights again, to digest them.
         on_error : {'raise', 'return'}
             If a sample fails while running: raise its error once all others have ended, or return it as
             `Completion.error`.
-        **sampling
-            The fields of `SamplingParameters`: max_tokens, temperature, top_p, stop, seed, ...
+        **options
+            The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...) and of `ServiceFields`:
+            logprobs, receipt, priority, draft.
 
         Returns
         -------
@@ -160,30 +181,17 @@ class Model(LoadedModel):
         CapacityError
             If the KV cache's cap is too small for a sequence.
         """
-        options = GenerateOptions(
-            parameters=_parameters(sampling),
-            n=n,
-            ids=ids,
-            priority=priority,
-            draft=draft,
-            logprobs=logprobs,
-            receipt=receipt,
-            on_error=on_error,
-        )
-        jobs = self._jobs(self._prompts(prompts), options)
+        checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error)
+        jobs = self._jobs(self._prompts(prompts), checked)
         self.run(jobs)
-        return _completions(jobs, options)
+        return _completions(jobs, checked)
 
     def stream(
         self,
         prompt: Prompt,
         *,
-        logprobs: bool = False,
         id: str | None = None,  # noqa: A002
-        priority: int = 0,
-        draft: bool = True,
-        receipt: bool | HashName = False,
-        **sampling: Unpack[SamplingFields],
+        **options: Unpack[RequestFields],
     ) -> Iterator[Chunk]:
         """Continue one prompt token by token: the first sample that `generate` would give, chunk by chunk.
 
@@ -196,16 +204,8 @@ class Model(LoadedModel):
             if chunk is not None:
                 chunks.append(chunk)
 
-        options = GenerateOptions(
-            parameters=_parameters(sampling),
-            ids=None if id is None else [id],
-            priority=priority,
-            draft=draft,
-            logprobs=logprobs,
-            receipt=receipt,
-            listen=listen,
-        )
-        return self._stream(self._jobs([prompt], options), chunks, options)
+        checked = GenerateOptions.of(options, ids=None if id is None else [id], listen=listen)
+        return self._stream(self._jobs([prompt], checked), chunks, checked)
 
     def _stream(self, jobs: list[Job], chunks: deque[Chunk], options: GenerateOptions) -> Iterator[Chunk]:
         with self._submitted(jobs):
@@ -221,13 +221,9 @@ class Model(LoadedModel):
         prompts: Prompt | Sequence[Prompt],
         n: int = 1,
         *,
-        logprobs: bool = False,
         ids: Sequence[str] | None = None,
-        priority: int = 0,
-        draft: bool = True,
-        receipt: bool | HashName = False,
         on_error: Literal["raise", "return"] = "raise",
-        **sampling: Unpack[SamplingFields],
+        **options: Unpack[RequestFields],
     ) -> list[list[Completion]]:
         """`generate` for coroutines: the engine runs in a thread; cancelling the task cancels the samples."""
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
@@ -239,40 +235,23 @@ class Model(LoadedModel):
             if not remaining:
                 self._driver.notify(loop, finished.set)
 
-        options = GenerateOptions(
-            parameters=_parameters(sampling),
-            n=n,
-            ids=ids,
-            priority=priority,
-            draft=draft,
-            logprobs=logprobs,
-            receipt=receipt,
-            on_error=on_error,
-            listen=listen,
-        )
+        checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error, listen=listen)
         # in a thread: a long text and a large constraint take their time
-        jobs = await asyncio.to_thread(lambda: self._jobs(self._prompts(prompts), options))
-        remaining = len(jobs) * options.n
+        jobs = await asyncio.to_thread(lambda: self._jobs(self._prompts(prompts), checked))
+        remaining = len(jobs) * checked.n
         with self._posted(jobs):
             await finished.wait()
-        return _completions(jobs, options)
+        return _completions(jobs, checked)
 
     async def astream(
         self,
         prompt: Prompt,
         *,
-        logprobs: bool = False,
         id: str | None = None,  # noqa: A002
-        priority: int = 0,
-        draft: bool = True,
-        receipt: bool | HashName = False,
-        **sampling: Unpack[SamplingFields],
+        **options: Unpack[RequestFields],
     ) -> AsyncIterator[Chunk]:
         """`stream` for coroutines. A reader who falls 64 chunks behind pauses the sample until it catches up."""
-        samples = self.asamples(
-            prompt, logprobs=logprobs, id=id, priority=priority, draft=draft, receipt=receipt, **sampling
-        )
-        async with aclosing(samples) as chunks:
+        async with aclosing(self.asamples(prompt, id=id, **options)) as chunks:
             async for _, chunk in chunks:
                 if isinstance(chunk, Chunk):
                     yield chunk
@@ -284,12 +263,8 @@ class Model(LoadedModel):
         prompt: Prompt,
         n: int = 1,
         *,
-        logprobs: bool = False,
         id: str | None = None,  # noqa: A002
-        priority: int = 0,
-        draft: bool = True,
-        receipt: bool | HashName = False,
-        **sampling: Unpack[SamplingFields],
+        **options: Unpack[RequestFields],
     ) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
         """Continue one prompt n times, for coroutines: yield each sample's number and chunk, last its completion.
 
@@ -298,51 +273,82 @@ class Model(LoadedModel):
         by 64 chunks a sample pauses all of them until it catches up.
         """
         stream = SampleStream(self._driver)
-        options = GenerateOptions(
-            parameters=_parameters(sampling),
-            n=n,
-            ids=None if id is None else [id],
-            priority=priority,
-            draft=draft,
-            logprobs=logprobs,
-            receipt=receipt,
-            listen=stream.listen,
-        )
-        (job,) = await asyncio.to_thread(lambda: self._jobs([prompt], options))
-        stream.open(job.request, options.n)
-        live = list(range(options.n))
+        checked = GenerateOptions.of(options, n=n, ids=None if id is None else [id], listen=stream.listen)
+        (job,) = await asyncio.to_thread(lambda: self._jobs([prompt], checked))
+        stream.open(job.request, checked.n)
+        live = list(range(checked.n))
         with self._posted([job]):
             while live:
                 for sample in list(live):
                     chunk = await stream.read(sample)
                     if chunk is None:
                         live.remove(sample)
-                        yield sample, job.completion(sample, logprobs)
+                        yield sample, job.completion(sample, checked.logprobs)
                     else:
                         yield sample, chunk
 
     def chat(
-        self, messages: Sequence[Mapping[str, Any]], *, now: datetime | str | None = None, **parameters: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        now: datetime | str | None = None,
+        id: str | None = None,  # noqa: A002
+        **options: Unpack[RequestFields],
     ) -> Completion:
-        """Answer a conversation: `messages` are mappings with `role` and `content`; other parameters as in `generate`.
+        """Answer a conversation, once.
 
         Parameters
         ----------
+        messages : sequence of mappings
+            The turns, each with `role` and `content`.
         now : datetime or str, optional
             The time for a chat template that writes the date, such as "2026-11-20T17:45:00"; by default the clock's.
+        id : str, optional
+            The prompt's name, by which its draws are keyed, as in `ids` of `generate`.
+        **options
+            As in `generate`.
 
         Raises
         ------
         ParameterError
             If the model has no chat template, or the template refuses the messages; or if `n` is not 1.
         """
-        return self.generate(_conversation(messages, now), **_for_one(parameters))[0][0]
+        prompt = _chat_prompt(messages, now)
+        return self.generate(prompt, ids=None if id is None else [id], **_for_one(options))[0][0]
 
     def chat_stream(
-        self, messages: Sequence[Mapping[str, Any]], *, now: datetime | str | None = None, **parameters: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        now: datetime | str | None = None,
+        id: str | None = None,  # noqa: A002
+        **options: Unpack[RequestFields],
     ) -> Iterator[Chunk]:
         """`chat`, token by token."""
-        return self.stream(_conversation(messages, now), **_for_one(parameters))
+        return self.stream(_chat_prompt(messages, now), id=id, **_for_one(options))
+
+    async def achat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        now: datetime | str | None = None,
+        id: str | None = None,  # noqa: A002
+        **options: Unpack[RequestFields],
+    ) -> Completion:
+        """`chat` for coroutines; cancelling the task cancels the answer."""
+        prompt, ids = _chat_prompt(messages, now), None if id is None else [id]
+        return (await self.agenerate(prompt, ids=ids, **_for_one(options)))[0][0]
+
+    def achat_stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        now: datetime | str | None = None,
+        id: str | None = None,  # noqa: A002
+        **options: Unpack[RequestFields],
+    ) -> AsyncIterator[Chunk]:
+        """`chat_stream` for coroutines: ``async for chunk in model.achat_stream(messages)``."""
+        return self.astream(_chat_prompt(messages, now), id=id, **_for_one(options))
 
     @overload
     def logits(self, tokens: Prompt, raw: Literal[False] = False) -> NDArray[np.float32]: ...
@@ -477,19 +483,16 @@ class Model(LoadedModel):
         )
 
 
-def _conversation(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> ChatPrompt:
+def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | None) -> ChatPrompt:
     return ChatPrompt(messages, now=current() if now is None else read_time(now))
 
 
-def _for_one(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of one answer, without the number of answers."""
-    if whole(n := parameters.pop("n", 1)) != 1:
+def _for_one(options: RequestFields) -> RequestFields:
+    """Return the options of one answer, without the number of answers, which type checkers do not let pass."""
+    others: dict[str, Any] = dict(options)
+    if whole(n := others.pop("n", 1)) != 1:
         raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a ChatPrompt for several")
-    return parameters
-
-
-def _parameters(fields: SamplingFields) -> SamplingParameters:
-    return SamplingParameters.by_name(cast(dict[str, Any], fields))
+    return cast(RequestFields, others)
 
 
 def _completions(jobs: Sequence[Job], options: GenerateOptions) -> list[list[Completion]]:

@@ -28,8 +28,6 @@ from intact.tasks.task import Item, Task
 from intact.text.template import DEFAULT_NOW, read_time
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
-SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "regex", "grammar")
-"""The sampling parameters that may be given beside a method's own parameters."""
 JOURNAL = "journal.sqlite"
 
 
@@ -140,6 +138,14 @@ def solve(
     journal: str | os.PathLike[str] | None = None,
     receipt: bool = False,
     now: datetime | str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    min_p: float | None = None,
+    stop: str | Sequence[str] | None = None,
+    regex: str | None = None,
+    grammar: str | None = None,
     **parameters: Any,
 ) -> Result:
     """Answer a question by a method.
@@ -164,8 +170,11 @@ def solve(
     now : datetime or str, optional
         The time given to chat templates that write the date, such as "2026-11-20T17:45:00"; by default
         2024-07-26T00:00:00, so that the same question has the same answer on any day.
+    max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar : optional
+        Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
+        what is meant where it has one.
     **parameters
-        The method's own, and max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar.
+        The method's own (`intact methods` lists them). They are checked before any work is done.
 
     Returns
     -------
@@ -179,7 +188,10 @@ def solve(
     """
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
-    sampling = {name: parameters.pop(name) for name in SAMPLING if name in parameters and name not in own}
+    numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    texts = {"stop": stop, "regex": regex, "grammar": grammar}
+    sampling: dict[str, Any] = {name: value for name, value in (numbers | texts).items() if value is not None}
+    parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
     check_reader(read_answer if isinstance(question, str) else question.read)
     with opened(model, now=now) as backends:

@@ -58,7 +58,7 @@ class Speaker:
         self.asked.append((prompt, parameters))
         for index, byte in enumerate(self.sentence.encode()[: parameters["max_tokens"]]):
             time.sleep(self.delay)
-            yield SimpleNamespace(text=chr(byte), token=byte, logprob=-(index << 24))
+            yield SimpleNamespace(text=chr(byte), token=byte, logprob=-(index << 24), finish=None, receipt=None)
 
     def chat_stream(self, messages, **parameters):
         text = self.tokenizer.chat_template.render(messages)

@@ -59,7 +59,7 @@ class Completion:
 class Chunk:
     """A token of a stream, and the text that it makes certain (which may be empty, or more than its own).
 
-    The last one has the answer's receipt, if one was asked for.
+    The last one has the reason of the end, as in `Completion`, and the answer's receipt, if one was asked for.
     """
 
     text: str
@@ -67,6 +67,7 @@ class Chunk:
     logprob: int
     top: tuple[tuple[int, int], ...] = ()
     receipt: Receipt | None = None
+    finish: Finish | None = None
 
 
 class Writer:
@@ -246,7 +247,7 @@ class Job:
         chunk = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
             receipt = self.completion(event.sample, False).receipt if writer.finish else None
-            self._listen(event.sample, Chunk(chunk, event.token, event.logprob, event.top, receipt))
+            self._listen(event.sample, Chunk(chunk, event.token, event.logprob, event.top, receipt, writer.finish))
         return writer.finish or stopped
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
