@@ -8,6 +8,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # not typing's, whose import takes ten times as long as this module
 if TYPE_CHECKING:
     from intact import stats
+    from intact.conversation.conversation import Conversation
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
     from intact.library import Chunk, Completion, Model, load
     from intact.quantizing import quantize
@@ -21,6 +22,7 @@ _HOMES = {
     "CapacityError": "intact.errors",
     "Chunk": "intact.library",
     "Completion": "intact.library",
+    "Conversation": "intact.conversation.conversation",
     "FormatError": "intact.errors",
     "IntactError": "intact.errors",
     "Model": "intact.library",
@@ -36,6 +38,7 @@ __all__ = [
     "CapacityError",
     "Chunk",
     "Completion",
+    "Conversation",
     "FormatError",
     "IntactError",
     "Model",

@@ -104,34 +104,32 @@ class ChatSession:
         self._receipts: list[Receipt] = []
         self.refused = 0
         self.system = system
-        self.messages: list[Message] = []
         self.restart()
 
     def restart(self) -> None:
         """Forget all but the system message."""
-        self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
+        from intact.conversation.conversation import Conversation  # imports NumPy, which `intact --help` does without
+
+        self.conversation = Conversation(self.model, system=self.system, **self.sampling)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages so far, the system message first."""
+        return self.conversation.messages
 
     def answer(self, text: str) -> Iterator[Any]:
         """Yield the chunks of the answer. What was said stays in the conversation, even if the answer is cut short.
 
         A message that the model refuses (too long, say) is taken back.
         """
-        self.messages.append({"role": "user", "content": text})
-        chunks: list[str] = []
         try:
-            for chunk in self.model.chat_stream(self.messages, **self.sampling):
-                chunks.append(chunk.text)
-                yield chunk
-            if self._receipt_file is not None:
-                self._keep(chunk.receipt)
+            yield from self.conversation.stream(text)
         except IntactError:
-            self.messages.pop()
             self.refused += 1
             raise
-        except (KeyboardInterrupt, GeneratorExit):
-            self.messages.append({"role": "assistant", "content": "".join(chunks)})
-            raise
-        self.messages.append({"role": "assistant", "content": "".join(chunks)})
+        receipt = self.conversation.path[-1].receipt
+        if self._receipt_file is not None and receipt is not None:
+            self._keep(receipt)
 
     def _keep(self, receipt: Receipt) -> None:
         from intact.receipts.document import write_receipts
