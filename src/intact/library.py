@@ -283,7 +283,7 @@ class Model(LoadedModel):
                     chunk = await stream.read(sample)
                     if chunk is None:
                         live.remove(sample)
-                        yield sample, job.completion(sample, checked.logprobs)
+                        yield sample, _completion(job, sample, checked)
                     else:
                         yield sample, chunk
 
@@ -496,11 +496,15 @@ def _for_one(options: RequestFields) -> RequestFields:
 
 
 def _completions(jobs: Sequence[Job], options: GenerateOptions) -> list[list[Completion]]:
-    completions = [[job.completion(i, options.logprobs) for i in range(options.n)] for job in jobs]
+    completions = [[_completion(job, i, options) for i in range(options.n)] for job in jobs]
     errors = [c.error for several in completions for c in several if c.error is not None]
     if errors and options.on_error == "raise":
         raise errors[0]
     return completions
+
+
+def _completion(job: Job, sample: int, options: GenerateOptions) -> Completion:
+    return replace(job.completion(sample, options.logprobs), seed=options.parameters.seed)
 
 
 def _is_sequence(value: object) -> bool:

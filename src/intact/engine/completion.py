@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sampling.state import make_rules
+from intact.markup.answers import completion_html
+from intact.markup.render import quoted
 from intact.text import StopStrings, Tokenizer
 
 Receipt: TypeAlias = Any
@@ -42,6 +44,11 @@ class Completion:
         The receipt, by which others can verify it (docs/receipts.md); None unless requested, or if it was cut short.
     stop : str or None
         The stop string that ended it.
+    seed : int or None
+        The seed of its draws, where it was made by one. It is no part of the value: completions of the same tokens are
+        equal.
+    texts : tuple of str
+        The text that each token made certain, as `Chunk` has it, where log-probabilities were requested.
     """
 
     text: str
@@ -53,6 +60,16 @@ class Completion:
     error: Exception | None = None
     receipt: Receipt | None = None
     stop: str | None = None
+    seed: int | None = field(default=None, compare=False)
+    texts: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f", {type(self.error).__name__}"
+        return f"Completion({quoted(self.text)}, {self.finish}{error}, {len(self.tokens)} tokens)"
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook."""
+        return completion_html(self)
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,7 @@ class Writer:
             tuple(self.top) if self.top else None,
             self.error,
             stop=self._stops.matched,
+            texts=tuple(self.text[: len(self.tokens)]) if logprobs else (),
         )
 
 

@@ -171,6 +171,10 @@ class EvaluationRun:
     traces: tuple[str, ...] = ()
     receipts: tuple[AnyReceipt | str | None, ...] = ()
 
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{score.metric} {score.value:.4g}" for score in self.scores[:4])
+        return f"EvaluationRun({len(self.records)} records, {scores})"
+
     @property
     def undecided(self) -> list[ItemRecord]:
         """The records with an undecided verdict."""

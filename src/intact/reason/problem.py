@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from intact.markup.answers import result_html
+from intact.markup.render import quoted
 from intact.numerics.sampling import branch_key
 from intact.reason.budget import Cost
 
@@ -73,6 +75,10 @@ class Piece:
     special: bool = True
     hidden: Hidden | None = None
 
+    def __repr__(self) -> str:
+        author = "appended" if self.model is None else f"{self.model}, {len(self.tokens)} tokens"
+        return f"Piece({quoted(self.text)}, {author})"
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -94,6 +100,11 @@ class State:
     pieces: tuple[Piece, ...] = ()
     why: Why = ""
     error: str = ""
+
+    def __repr__(self) -> str:
+        return (
+            f"State({quoted(path(self.branch))}, {quoted(self.text)}, {self.why or 'not begun'}, {self.length} tokens)"
+        )
 
     @property
     def text(self) -> str:
@@ -220,6 +231,10 @@ class Problem:
     seed: int = 0
     branch: Branch = ()
 
+    def __repr__(self) -> str:
+        text = self.prompt if isinstance(self.prompt, str) else self.prompt[-1][1] if self.prompt else ""
+        return f"Problem({quoted(self.id)}, {quoted(text)}, seed={self.seed})"
+
     @property
     def root(self) -> Branch:
         """The root of the tree of texts."""
@@ -273,6 +288,9 @@ class Answer:
     chosen: State | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Answer({_short_answer(self)})"
+
 
 Conclusion = Literal["done", "spent", "failed"]
 
@@ -303,6 +321,14 @@ class Result:
     caveats: tuple[str, ...] = ()
     receipt: AnyReceipt | None = None
 
+    def __repr__(self) -> str:
+        error = f", {quoted(self.error)}" if self.error else ""
+        return f"Result({self.method}, {_short_answer(self.answer)}, {self.cost.tokens} tokens, {self.why}{error})"
+
+    def _repr_html_(self) -> str:
+        """Return it for a notebook."""
+        return result_html(self)
+
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
         """The result as JSON has it."""
         chosen = self.answer.chosen
@@ -320,6 +346,15 @@ class Result:
             "caveats": list(self.caveats),
         }
         return value | ({"trace": dict(self.trace)} if trace else {})
+
+
+def _short_answer(answer: Answer) -> str:
+    """Return an answer on one line, with its share of the votes."""
+    if answer.answer is None:
+        return "no answer"
+    if answer.answer not in answer.votes:
+        return quoted(answer.answer)
+    return f"{quoted(answer.answer)}, {answer.votes[answer.answer]:g} of {sum(answer.votes.values()):g} votes"
 
 
 def path(branch: Branch) -> str:

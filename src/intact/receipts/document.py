@@ -252,6 +252,10 @@ class Receipt(AnyReceipt):
         """The number of tokens of the output."""
         return len(self.output.tokens)
 
+    def __repr__(self) -> str:
+        signed = "" if self.signature is None else ", signed"
+        return f"Receipt({self.header.hash}:{self.digest.hex()[:16]}, {self.count} tokens{signed})"
+
     def link(self, index: int) -> bytes:
         """Return the link of a token of the output."""
         return self.chain[SIZE * index : SIZE * (index + 1)]

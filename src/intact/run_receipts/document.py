@@ -82,6 +82,10 @@ class RunReceipt(AnyReceipt):
     result: RunResult
     root: bytes
 
+    def __repr__(self) -> str:
+        signed = "" if self.signature is None else ", signed"
+        return f"RunReceipt({self.header.hash}:{self.root.hex()[:16]}, {len(self.entries)} entries{signed})"
+
     @classmethod
     def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: RunResult) -> RunReceipt:
         """A receipt with the root that it ought to have."""

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 from intact.evaluate.report.blocks import Picture, ReportDocument, TextTree
+from intact.markup.render import environment, without_controls
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def html(report: ReportDocument) -> str:
     """Render the template `report.html.j2`, which escapes every text; control characters become U+FFFD."""
-    return _environment().get_template("report.html.j2").render(report=report)
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(
-        loader=PackageLoader("intact.evaluate", "report"),
-        autoescape=True,
-        finalize=_without_controls,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"kind": lambda block: type(block).__name__, "svg": _svg, "walk": _walk}
-    return environment
-
-
-def _without_controls(value: object) -> object:
-    """Replace characters that no file may hold; markup, which the template made of such texts, stays."""
-    return _CONTROL.sub("\ufffd", value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    templates = environment("intact.evaluate", "report")
+    templates.filters |= {"kind": lambda block: type(block).__name__, "svg": _svg, "walk": _walk}
+    return templates.get_template("report.html.j2").render(report=report)
 
 
 def _svg(picture: Picture, prefix: str) -> Markup:
@@ -48,7 +27,7 @@ def _svg(picture: Picture, prefix: str) -> Markup:
     from markupsafe import Markup
 
     start, rest = _IDS.sub(rf"\g<1>{prefix}", picture.svg).split("<svg ", 1)
-    label = Markup('<svg role="img" aria-label="{}" ').format(_without_controls(picture.caption))
+    label = Markup('<svg role="img" aria-label="{}" ').format(without_controls(picture.caption))
     return Markup(start) + label + Markup(rest)
 
 

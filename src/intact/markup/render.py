@@ -1,0 +1,45 @@
+"""Templates to HTML, which escape every text: models write what they like."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = 60
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes on one line, its middle left out if it is long."""
+    return _SHORT.repr(text)
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template of this folder."""
+    return environment("intact", "markup").get_template(template).render(**values)
+
+
+@cache
+def environment(package: str, folder: str) -> Environment:
+    """Return the templates in a folder of a package; control characters in texts become U+FFFD."""
+    from jinja2 import Environment, PackageLoader
+
+    return Environment(
+        loader=PackageLoader(package, folder),
+        autoescape=True,
+        finalize=without_controls,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def without_controls(value: object) -> object:
+    """Replace characters that no file may hold; markup, which the template made of such texts, stays."""
+    return _CONTROL.sub("\ufffd", value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,0 +1,153 @@
+"""The tree of texts behind an answer, laid out for a drawing: who follows whom, and where each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MOST: Final = 300
+"""Texts that are drawn; the others are counted."""
+LONGEST: Final = 4000
+"""Characters of a text that are shown."""
+_ROW, _COLUMN, _WIDTH, _EDGE = 16, 44, 860, 12
+_KINDS: Final = {"end": "whole", "closed": "whole", "stop": "whole", "error": "wrong"}
+
+
+@dataclass
+class TreeNode:
+    """A text, or the call of another method or scorer, in the tree.
+
+    Attributes
+    ----------
+    line : str
+        What it is, in one line.
+    text : str
+        What was written.
+    kind : {'whole', 'cut', 'wrong', 'call', 'question'}
+        A text that came to its end, one that was cut, one that broke off with an error; a call; the root.
+    winning : bool
+        If true, the answer is taken from it or from a text that follows it.
+    above : TreeNode or None
+        What it follows.
+    depth, row : int, float
+        Its place: the number of texts before it, and the line on which it is drawn.
+    """
+
+    line: str
+    text: str = ""
+    kind: str = "call"
+    winning: bool = False
+    above: TreeNode | None = None
+    depth: int = 0
+    row: float = -1.0
+    below: list[TreeNode] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True)
+class TreeDrawing:
+    """A tree with the points at which its nodes are drawn.
+
+    Attributes
+    ----------
+    nodes : list of (TreeNode, x, y)
+        The root, and each text before those that follow it, in pixels; empty without a text.
+    more : int
+        The number of texts that are left out.
+    """
+
+    nodes: list[tuple[TreeNode, float, float]]
+    width: float
+    height: float
+    more: int
+
+    @property
+    def lines(self) -> Iterator[tuple[bool, str]]:
+        """Yield the path of each line, from what a node follows to the node, and if it leads to the answer."""
+        place = {id(node): (x, y) for node, x, y in self.nodes}
+        for node, x, y in self.nodes:
+            if node.above is not None:
+                left, top = place[id(node.above)]
+                middle = (left + x) / 2
+                yield node.winning, f"M{left:.1f} {top:.1f}C{middle:.1f} {top:.1f} {middle:.1f} {y:.1f} {x:.1f} {y:.1f}"
+
+
+def draw_tree(trace: Mapping[str, Any]) -> TreeDrawing:
+    """Lay out the trace of a result (docs/reasoning.md)."""
+    root = TreeNode("the question", kind="question")
+    nodes = list(_nodes(trace.get("nodes", ()), root, str(trace.get("chosen") or "")))
+    if not nodes:
+        return TreeDrawing([], 0, 0, 0)
+    kept = {id(node) for node in nodes[:MOST]}  # what follows a text stands behind it in the trace
+    for node in (root, *nodes):
+        node.below = [below for below in node.below if id(below) in kept]
+    root.winning = any(node.winning for node in root.below)
+    drawn, row = list(_from_top(root)), 0
+    for node in drawn:
+        node.depth = 0 if node.above is None else node.above.depth + 1
+        if not node.below:
+            node.row, row = float(row), row + 1
+    for node in reversed(drawn):
+        if node.below:
+            node.row = sum(below.row for below in node.below) / len(node.below)
+    deepest = max(node.depth for node in drawn)
+    step = min(_COLUMN, _WIDTH / deepest)
+    points = [(node, _EDGE + node.depth * step, _EDGE + node.row * _ROW) for node in drawn]
+    return TreeDrawing(points, 2 * _EDGE + deepest * step, 2 * _EDGE + (row - 1) * _ROW, len(nodes) - len(kept))
+
+
+def _from_top(root: TreeNode) -> Iterator[TreeNode]:
+    """Yield nodes, each before those below it; of any depth."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        stack += reversed(node.below)
+        yield node
+
+
+def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> Iterator[TreeNode]:
+    """Yield the texts of a trace, each after what it follows; then the calls of other methods, with their own."""
+    texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
+    scores: dict[str, list[str]] = {}
+    for node in nodes:
+        for branch, score in node.get("scores", ()):
+            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
+    winning = set(_winners(texts, chosen))
+    found: dict[str, TreeNode] = {}
+    for branch, node in texts.items():
+        made = TreeNode(
+            _line(node, scores.get(branch, [])),
+            _shorten(node.get("appended", "") + node["text"]),
+            _KINDS.get(node["why"], "cut"),
+            branch in winning,
+            found.get(node["parent"], above),
+        )
+        found[branch] = made
+        found.get(node["parent"], above).below.append(made)
+        yield made
+    for node in nodes:
+        if node["kind"] == "call" and node["nodes"]:
+            name = str(node.get("method") or node.get("scorer") or "a scorer").replace("_", " ")
+            call = TreeNode(f"{name}: {node.get('answer') or node['ended']}", above=above)
+            above.below.append(call)
+            yield call
+            yield from _nodes(node["nodes"], call, chosen)
+
+
+def _winners(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
+    for _ in texts:  # at most: in a forged trace texts may go round in a circle
+        if branch not in texts:
+            return
+        yield branch
+        branch = texts[branch]["parent"]
+
+
+def _line(node: Mapping[str, Any], scores: Sequence[str]) -> str:
+    nats = node["logprob"] / max(1, node["tokens"])
+    parts = [f"{node['branch'].rpartition('/')[2]}", node["why"], f"{node['tokens']:,} tokens", f"{nats:.3f} nats each"]
+    return " · ".join([*parts, *scores])
+
+
+def _shorten(text: str) -> str:
+    more = len(text) - LONGEST
+    return text if more <= 0 else f"{text[:LONGEST]} … ({more:,} characters more)"
