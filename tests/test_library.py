@@ -363,7 +363,7 @@ def test_a_completion_is_a_value(model):
         ({"ids": [None]}, r"ids\[0\] must be a string, got None"),
         ({"ids": [7]}, r"ids\[0\] must be a string, got 7"),
         ({"ids": ["\ud800"]}, r"ids\[0\] holds the lone surrogate U\+D800"),
-        ({"max_token": 2}, "'max_token' is no sampling parameter; they are max_tokens, temperature"),
+        ({"max_token": 2}, "'max_token' is no sampling parameter: did you mean max_tokens"),
     ],
 )
 def test_an_impossible_parameter_is_named(model, parameters, message):

@@ -258,9 +258,12 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
     [
         (["self_consistency"], "give a question, or a task"),
         (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
-        (["nothing", "What?"], "there is no method 'nothing'; there are"),
+        (["xyz", "What?"], "there is no method 'xyz'; there are"),
+        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
+        (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k?"),
         (["self_consistency", " "], "there is no question"),
-        (["self_consistency", "What?", "--set", "m=3"], "self_consistency takes n; got 'm=3'"),
+        (["self_consistency", "What?", "--set", "m=3"], "self_consistency has no parameter 'm'; it has n"),
         (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),
         (["majority_of_bests", "What?", "--set", "m=few"], "m takes a value of type int, got 'few'"),
         (

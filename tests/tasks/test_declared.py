@@ -142,7 +142,7 @@ def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
     ("change", "rows", "message"),
     [
         (("grader", "marker"), ROWS, "marker means nothing here"),
-        (('"number"', '"vibes"'), ROWS, "grader must be one of number"),
+        (('"number"', '"vibes"'), ROWS, "there is no grader"),
         (("[items]", "[item]"), ROWS, "means nothing here|is missing"),
         (('file = "sums.jsonl"', ""), ROWS, "a file or a data set"),
         (('question = "What is {a} + {b}?"', ""), ROWS, "items.question must be a text"),
@@ -169,7 +169,7 @@ def test_parameters_are_named_and_checked():
     for text, message in (
         ("gsm_ranges:level=9", "level must be from 1 to 6"),
         ("gsm_ranges:level=x", "level takes a value like 1"),
-        ("gsm_ranges:depth=1", "gsm_ranges takes level, seed, size, shots, split, style; got 'depth'"),
+        ("gsm_ranges:depth=1", "gsm_ranges takes no 'depth'; it takes level, seed, size, shots, split, style"),
         ("gsm_ranges:level", "parameters are NAME=VALUE"),
         ("gsm8k:split=dev", "has no split 'dev'"),
         ("gsm8k:shots=9", "has 4 examples"),

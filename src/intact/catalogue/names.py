@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from intact.catalogue.aliases import aliases, could_be_alias
@@ -12,6 +11,7 @@ from intact.catalogue.hub import PREFIX, HubName
 from intact.catalogue.place import store
 from intact.errors import ParameterError
 from intact.files import expand_home
+from intact.suggest import did_you_mean
 
 
 class MissingModelError(ParameterError):
@@ -39,13 +39,7 @@ def entry(name: str) -> Entry:
     if name in CATALOGUE:
         return CATALOGUE[name]
     known = [*CATALOGUE, *aliases()]
-    near = [one for one in known if one.startswith(name.lower())]
-    near = near or get_close_matches(name.lower(), known, n=2, cutoff=0.5)
-    advice = (
-        f"did you mean {' or '.join(near)}?"
-        if near
-        else "intact models lists them (a file goes by its path, such as ./model.gguf)"
-    )
+    advice = did_you_mean(name, known) or "intact models lists them (a file goes by its path, such as ./model.gguf)"
     raise ParameterError(f"{name!r} is no model of the catalogue: {advice}")
 
 

@@ -12,6 +12,7 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, show, show_rows
 from intact.errors import ParameterError
 from intact.plugins import Registry
+from intact.suggest import unknown_name
 
 EXAMPLES = """\
 All methods
@@ -54,7 +55,7 @@ def _origin(registry: Registry[Any], name: str) -> str:
 def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) -> None:
     wrong = [name for name in names or [] if name not in registry]
     if wrong:
-        raise ParameterError(f"there is no scorer {wrong[0]!r:.60}; there are {', '.join(registry)}")
+        raise ParameterError(unknown_name(f"there is no scorer {wrong[0]!r:.60}", wrong[0], registry))
     chosen = {name: registry[name] for name in names} if names else registry.working()
     rows = [
         {"name": name, "line": (inspect.getdoc(kind) or "").partition("\n")[0], "origin": registry.origin(name)}

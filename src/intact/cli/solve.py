@@ -24,6 +24,7 @@ from intact.cli.output import emit, printable, say, show, show_rows, spinner
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
 from intact.files import write_whole
+from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from intact.reason.problem import Result
@@ -148,10 +149,11 @@ def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
         pairs.append(("n", "=", str(n)))
     values: dict[str, Any] = {}
     for name, equals, text in pairs:
-        if name not in known or not equals:
-            raise ParameterError(
-                f"{method.name} takes {', '.join(known) or 'no parameters'}; got {name + equals + text!r}"
-            )
+        if not equals:
+            raise ParameterError(f"--set takes NAME=VALUE, got {name!r:.80}; intact methods {method.name} lists names")
+        if name not in known:
+            problem = f"{method.name} has no parameter {name!r:.60}"
+            raise ParameterError(unknown_name(problem, name, known, "it has"))
         values[name] = _value(name, text, known[name])
     return method.read(values)
 

@@ -22,6 +22,7 @@ from intact.reason.problem import Answer, Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.services import MethodJob, Root, Services
 from intact.reason.writing import ReadTexts
+from intact.suggest import unknown_name
 
 VERSION: Final = 1
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
@@ -174,7 +175,7 @@ class Driver:
         """
         found = self.backends.get(name) if name else next(iter(self.backends.values()))
         if found is None:
-            raise ParameterError(f"there is no model {name!r}; there are {', '.join(self.backends)}")
+            raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends))
         if name:
             self.services.note_model(execution.root, name)
         return found

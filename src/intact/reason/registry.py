@@ -20,6 +20,7 @@ from intact.plugins import Registry
 from intact.reason.limits import Named
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
+from intact.suggest import unknown_name
 
 T = TypeVar("T")
 Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
@@ -153,7 +154,7 @@ class Method:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
             if name not in known:
-                raise ParameterError(f"{self.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+                raise ParameterError(unknown_name(f"{self.name} has no parameter {name!r:.60}", name, known, "it has"))
         return {name: known[name].read(value) for name, value in parameters.items()}
 
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,9 +242,8 @@ def find(name: str) -> Method:
         return _from_file(Path(file), inner)
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
-    raise ParameterError(
-        f"there is no method {name!r:.200}; there are {', '.join(METHODS)}, and FILE.py:NAME for your own"
-    )
+    problem = f"there is no method {name!r:.200}"
+    raise ParameterError(unknown_name(problem, name, METHODS, also=", and FILE.py:NAME for your own"))
 
 
 def _from_file(path: Path, name: str) -> Method:
@@ -265,7 +265,8 @@ def _from_file(path: Path, name: str) -> Method:
     found = vars(module).get(name)
     if not isinstance(found, Method):
         there = [key for key, value in vars(module).items() if isinstance(value, Method)]
+        problem = f"{path} has no method {name!r:.60}"
         raise ParameterError(
-            f"{path} has no method {name!r}; it has {', '.join(there) or 'none: decorate it with @method'}"
+            unknown_name(problem, name, there, "it has") if there else f"{problem}: decorate one with @method"
         )
     return found

@@ -9,7 +9,7 @@ from intact.packages import check_installed
 from intact.reason.registry import Method
 from intact.score import symbolic
 from intact.score.answers import expression, read_answer
-from intact.score.scorers import SCORERS
+from intact.score.scorers import scorer_kind
 from intact.tools import sandbox
 
 
@@ -25,6 +25,8 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
     ------
     NotInstalledError
         If a package is missing.
+    ParameterError
+        If there is no such scorer.
     SandboxError
         If programs would run without protection.
     """
@@ -32,7 +34,7 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
     for parameter in method.parameters:
         name = parameters.get(parameter.name, parameter.default)
         if parameter.names == "scorer" and isinstance(name, str):
-            kind = SCORERS.working().get(name.partition(":")[0])
+            kind = scorer_kind(name)
             check_installed(f"the scorer {name}", *getattr(kind, "packages", ()))
             check_parts(getattr(kind, "uses", ()), untrusted=untrusted)
 

@@ -14,6 +14,7 @@ from intact.reason.scorer import Scorer
 from intact.score.scorers import SCORERS, find_scorer
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension, TextRequest
+from intact.suggest import unknown_name
 
 WITHHELD = ("compute_optimal",)
 """Methods that read files of the server."""
@@ -60,7 +61,7 @@ def find_served_scorer(name: str) -> Scorer:
         If there is none of this name.
     """
     if name not in served_scorers():
-        raise ParameterError(f"there is no scorer {name!r:.60}; there are {', '.join(served_scorers())}")
+        raise ParameterError(unknown_name(f"there is no scorer {name!r:.60}", name, served_scorers()))
     return find_scorer(name)
 
 
@@ -88,8 +89,8 @@ def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
     """
     name = method.replace("-", "_")
     if name not in served_methods():
-        known = ", ".join(served_methods())
-        raise ApiError(400, f"there is no method {method!r:.60}; there are {known}", "intact.method")
+        message = unknown_name(f"there is no method {method!r:.60}", name, served_methods())
+        raise ApiError(400, message, "intact.method")
     found = served_methods()[name]
     parameters: dict[str, Any] = dict(own.parameters)
     if n is not None or own.n is not None:
@@ -98,11 +99,12 @@ def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
     for key, value in parameters.items():
         where = "intact.n" if key == "n" and "n" not in own.parameters else f"intact.parameters.{key:.60}"
         if key not in known_parameters:
-            takes = ", ".join(known_parameters) or "no parameters"
-            raise ApiError(400, f"{found.name} has no parameter {key!r:.60}; it takes {takes}", where)
+            message = unknown_name(f"{found.name} has no parameter {key!r:.60}", key, known_parameters, "it takes")
+            raise ApiError(400, message, where)
         parameters[key] = _validate_parameter(where, value, known_parameters[key])
         if known_parameters[key].names == "scorer" and value not in served_scorers():
-            raise ApiError(400, f"there is no scorer {value!r:.60}; there are {', '.join(served_scorers())}", where)
+            message = unknown_name(f"there is no scorer {value!r:.60}", str(value), served_scorers())
+            raise ApiError(400, message, where)
     try:
         budget = Budget.parse(own.budget or "")
     except ParameterError as error:

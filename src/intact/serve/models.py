@@ -23,6 +23,7 @@ from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError
 from intact.serve.settings import ServerSettings
+from intact.suggest import unknown_name
 
 _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
@@ -148,8 +149,8 @@ class Models:
             404, if there is none.
         """
         if name not in self.served:
-            known = ", ".join(self.served)
-            raise ApiError(404, f"there is no model {name!r:.200}; there are {known}", "model", "model_not_found")
+            message = unknown_name(f"there is no model {name!r:.200}", name, self.served)
+            raise ApiError(404, message, "model", "model_not_found")
         return self.served[name]
 
     @asynccontextmanager

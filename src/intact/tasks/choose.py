@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
+from intact.suggest import unknown_name
 from intact.tasks.task import Item, Style, Task, all_tasks, find_task
 
 STYLES = ("chat", "base")
@@ -79,13 +80,14 @@ def choose(text: str) -> Chosen:
     common = {"split", "style", "shots"}
     for key in given:
         if key not in own and key not in common:
-            raise ParameterError(f"{name} takes {', '.join([*own, *sorted(common)])}; got {key!r}")
+            problem = f"{name} takes no {key!r:.60}"
+            raise ParameterError(unknown_name(problem, key, [*own, *sorted(common)], "it takes"))
     parameters = own | {key: _value(name, key, value, own[key]) for key, value in given.items() if key in own}
     if not name.endswith(".toml"):
         task = kind(**parameters)
     split, style = given.get("split", next(iter(task.files))), given.get("style")
     if split not in task.files:
-        raise ParameterError(f"{name} has no split {split!r}; it has {', '.join(task.files)}")
+        raise ParameterError(unknown_name(f"{name} has no split {split!r:.60}", split, task.files, "it has"))
     if style is not None and style not in STYLES:
         raise ParameterError(f"{name}: style must be chat or base, got {style!r}")
     shots = _value(name, "shots", given["shots"], 0) if "shots" in given else None

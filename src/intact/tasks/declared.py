@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from intact.errors import FormatError, ParameterError
 from intact.packages import check_installed
 from intact.score import answers
+from intact.suggest import unknown_name
 from intact.tasks.choice import LETTERS, Choice, with_choices
 from intact.tasks.data import Row, read_rows
 from intact.tasks.likelihood import LikelihoodTask
@@ -140,7 +141,8 @@ def read_task(path: Path) -> Task:
     grader = found.get("grader", {})
     kind = GRADERS.get(grader) if isinstance(grader, str) else None
     if kind is None:
-        raise FormatError(f"{path}: grader must be one of {', '.join(GRADERS)}, got {grader!r}")
+        problem = f"{path}: there is no grader {grader!r:.60}"
+        raise FormatError(unknown_name(problem, str(grader), GRADERS))
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
     _require(path, "items", items, str, [key for key in _TABLES["items"] if key in items or key in needed])
     if ("file" in items) == ("hub" in items):

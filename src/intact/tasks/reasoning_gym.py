@@ -17,6 +17,7 @@ from intact.process import LimitReached, WorkerFailure, WorkerProcess
 from intact.score import answers, numbers
 from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 from intact.score.latex import plain
+from intact.suggest import unknown_name
 from intact.tasks.generated import Generated
 from intact.tasks.task import Item
 
@@ -75,9 +76,8 @@ class ReasoningGym(Generated):
         except WorkerFailure as error:
             known = _gym.ask("data_sets")
             if self.dataset not in known:
-                raise ParameterError(
-                    f"reasoning-gym has no data set {self.dataset!r}; it has {', '.join(known)}"
-                ) from None
+                problem = f"reasoning-gym has no data set {self.dataset!r:.60}"
+                raise ParameterError(unknown_name(problem, self.dataset, known, "it has")) from None
             raise ParameterError(f"reasoning-gym's {self.dataset} makes no item {index}: {error}") from None
         return self._entries[index]
 

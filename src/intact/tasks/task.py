@@ -15,6 +15,7 @@ from intact.errors import FormatError, IntactError, ParameterError, UndecidedErr
 from intact.plugins import Registry
 from intact.reason.problem import Problem, Prompt
 from intact.score.judging import noting
+from intact.suggest import unknown_name
 from intact.tasks.data import Row, data_folder, read_rows
 
 Style = Literal["chat", "base"]
@@ -267,5 +268,5 @@ def find_task(name: str) -> Task:
         If another package provides it and cannot be loaded.
     """
     if name not in TASKS:
-        raise ParameterError(f"there is no task {name!r}; there are {', '.join(TASKS)}")
+        raise ParameterError(unknown_name(f"there is no task {name!r:.200}", name, TASKS))
     return TASKS[name]()

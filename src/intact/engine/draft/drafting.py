@@ -26,6 +26,7 @@ from intact.engine.sequence import Sequence, SequenceRun, SequenceWork
 from intact.errors import ParameterError
 from intact.executors.base import Executor
 from intact.plugins import Registry
+from intact.suggest import unknown_name
 
 Observation = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Tokens of a step, and the likeliest to follow each, for a drafter to learn from."""
@@ -123,7 +124,7 @@ def check_drafter(name: str) -> None:
         If the name is neither a drafter's nor "off".
     """
     if name != OFF and name not in DRAFTERS:
-        raise ParameterError(f"drafter must be one of {', '.join([*DRAFTERS, OFF])}, got {name!r}")
+        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, OFF]))
 
 
 def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:

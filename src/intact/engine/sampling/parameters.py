@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, Ty
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.rules import RULES
 from intact.errors import ParameterError, PluginError
+from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from intact.numerics.sampling import Sampling
@@ -338,7 +339,8 @@ class SamplingParameters:
         """
         for name in given:
             if name not in DEFINITIONS:
-                raise ParameterError(f"{name!r:.60} is no sampling parameter; they are {', '.join(DEFINITIONS)}")
+                problem = f"{name!r:.60} is no sampling parameter"
+                raise ParameterError(unknown_name(problem, name, DEFINITIONS, "they are"))
         return cls(**given)
 
 

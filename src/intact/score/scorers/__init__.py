@@ -7,6 +7,7 @@ from typing import Any, Final
 from intact.errors import ParameterError
 from intact.plugins import Registry
 from intact.reason.scorer import Scorer
+from intact.suggest import unknown_name
 
 
 def _name_of(value: Any) -> str | None:
@@ -24,17 +25,24 @@ Each has a `version`, which is raised when its numbers change, and may name shar
 
 
 def find_scorer(name: str) -> Scorer:
-    """Make the scorer of a name; ``name:argument`` gives its class one argument.
+    """Make the scorer of a name; ``name:argument`` gives its class one argument. Raise as `scorer_kind` does."""
+    _, colon, argument = name.partition(":")
+    kind = scorer_kind(name)
+    made: Scorer = kind(argument) if colon else kind()
+    return made
+
+
+def scorer_kind(name: str) -> type[Any]:
+    """Return the class of the scorer of a name.
 
     Raises
     ------
     ParameterError
-        If there is none, naming what there is.
+        If there is none, naming the nearest ones or what there is.
     PluginError
         If it is of another package that cannot be loaded.
     """
-    kind, colon, argument = name.partition(":")
+    kind = name.partition(":")[0]
     if kind not in SCORERS:
-        raise ParameterError(f"there is no scorer {kind!r}; there are {', '.join(SCORERS)}")
-    made: Scorer = SCORERS[kind](argument) if colon else SCORERS[kind]()
-    return made
+        raise ParameterError(unknown_name(f"there is no scorer {kind!r:.60}", kind, SCORERS))
+    return SCORERS[kind]

@@ -1,0 +1,61 @@
+"""Suggestions for names that are unknown: the nearest ones that there are, for error messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MOST = 3
+"""Names that are suggested at most."""
+_LIKE = 0.7
+"""How alike two names must be, from 0 to 1 (`difflib.SequenceMatcher.ratio`)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names nearest to one that is unknown, the nearest first.
+
+    Case and the signs between words do not count. A name that is the same without them is the only one; else those that
+    begin with it come, else those that are spelt alike.
+    """
+    from difflib import get_close_matches  # takes a while to import, and errors are rare
+
+    plain = {one: _plain(one) for one in known}
+    wanted = _plain(name[:200])
+    if not wanted:
+        return []
+    if same := [one for one, text in plain.items() if text == wanted]:
+        return same[:MOST]
+    if longer := [one for one, text in plain.items() if text.startswith(wanted)]:
+        return longer[:MOST]
+    close = get_close_matches(wanted, set(plain.values()), n=MOST, cutoff=_LIKE)
+    return [one for text in close for one in plain if plain[one] == text][:MOST]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean A or B?`` for an unknown name; an empty text where no known name is near."""
+    near = nearest(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def unknown_name(problem: str, name: str, known: Iterable[str], otherwise: str = "there are", *, also: str = "") -> str:
+    """Return the message of an error about an unknown name: the nearest names, or else all that there are.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, such as ``there is no method 'selfconsistency'``.
+    name : str
+        The unknown name.
+    otherwise : str
+        What introduces the list of all names.
+    also : str
+        What ends that list.
+    """
+    names = list(known)
+    if hint := did_you_mean(name, names):
+        return f"{problem}: {hint}"
+    return f"{problem}; {otherwise} {', '.join(names) or 'none'}{also}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_.:-]+", "", name.lower())

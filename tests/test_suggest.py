@@ -1,0 +1,75 @@
+"""Suggestions for unknown names: of methods, parameters, scorers, tasks, models, drafters, graders."""
+
+import pytest
+
+import intact
+from intact.catalogue import resolve
+from intact.engine.draft.drafting import check_drafter
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.errors import IntactError
+from intact.reason.registry import find
+from intact.score.scorers import find_scorer
+from intact.suggest import MOST, nearest, unknown_name
+from intact.tasks.choose import choose
+from intact.tasks.declared import read_task
+
+KNOWN = ["best_of_n", "beam_search", "self_consistency", "self_refine", "greedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("selfconsistency", ["self_consistency"]),
+        ("Self-Consistency", ["self_consistency"]),
+        ("self", ["self_consistency", "self_refine"]),
+        ("bestofn", ["best_of_n"]),
+        ("beem_search", ["beam_search"]),
+        ("gredy", ["greedy"]),
+        ("nothing", []),
+        ("", []),
+        ("_", []),
+        ("x" * 100_000, []),
+    ],
+)
+def test_the_nearest_names_come_first(name, near):
+    assert nearest(name, KNOWN) == near
+
+
+def test_few_names_are_suggested():
+    assert len(nearest("name", [f"name{index}" for index in range(100)])) == MOST
+
+
+def test_without_a_near_name_all_are_listed():
+    assert unknown_name("there is no method 'x'", "x", KNOWN) == f"there is no method 'x'; there are {', '.join(KNOWN)}"
+    assert unknown_name("it has no file 'x'", "x", [], "it has") == "it has no file 'x'; it has none"
+
+
+def write_task(folder):
+    file = folder / "mine.toml"
+    file.write_text('name = "mine"\ngrader = "numbr"\n[items]\nfile = "rows.jsonl"\nquestion = "{q}"\nanswer = "{a}"\n')
+    return file
+
+
+@pytest.mark.parametrize(
+    ("look", "message"),
+    [
+        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (lambda _: find("best_of_n").read({"scorre": "p_true"}), "has no parameter 'scorre': did you mean scorer?"),
+        (lambda _: find_scorer("ptrue"), "there is no scorer 'ptrue': did you mean p_true?"),
+        (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k?"),
+        (lambda _: choose("gsm_ranges:levl=3"), "gsm_ranges takes no 'levl': did you mean level?"),
+        (lambda _: choose("gsm8k:split=tran"), "gsm8k has no split 'tran': did you mean train?"),
+        (lambda folder: read_task(write_task(folder)), "there is no grader 'numbr': did you mean number"),
+        (lambda _: resolve("smollm2-135m-instuct"), "did you mean smollm2-135m-instruct"),
+        (lambda _: check_drafter("lokup"), "there is no drafter 'lokup': did you mean lookup?"),
+        (lambda _: intact.load("none", drafter="Lookup"), "there is no drafter 'Lookup': did you mean lookup?"),
+        (
+            lambda _: SamplingParameters.by_name({"tempreature": 1}),
+            "'tempreature' is no sampling parameter: did you mean temperature?",
+        ),
+    ],
+)
+def test_every_kind_of_name_is_suggested(look, message, tmp_path):
+    with pytest.raises(IntactError) as raised:
+        look(tmp_path)
+    assert message in str(raised.value)
