@@ -455,7 +455,9 @@ class Model(LoadedModel):
             try:
                 self.engine.check(tokens)
             except ParameterError as error:
-                raise ParameterError(f"prompt {i}: {error}") from None if several else error
+                if not several:
+                    raise
+                raise ParameterError(f"prompt {i}: {error}") from None
             texts.append(tokens)
         jobs = []
         for i, (tokens, source) in enumerate(zip(texts, sources, strict=True)):
