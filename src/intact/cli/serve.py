@@ -105,6 +105,10 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse other servers' fields, even harmless ones.", **_LIMITS)
     ] = False,
+    socket: Annotated[
+        bool,
+        typer.Option("--socket/--no-socket", help="Let intact run and chat of this user use the models.", **_ACCESS),
+    ] = True,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
@@ -137,7 +141,7 @@ def command(
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
     from intact.serve.models import Loading, Models
-    from intact.serve.server import make_server, raise_file_limit
+    from intact.serve.server import SameUserServer, make_server, raise_file_limit
     from intact.serve.service import Service
     from intact.serve.tracing import exporting
 
@@ -147,7 +151,8 @@ def command(
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)
-    make_server(create_app(service), settings, service.cut).run()
+    kind = SameUserServer if socket else EndingServer
+    make_server(create_app(service), settings, service.cut, kind).run()
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:

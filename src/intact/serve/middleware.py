@@ -37,7 +37,8 @@ class SecurityMiddleware:
       cannot allow all addresses, and answers in plain text, so this is done here.
     - Pages of other origins that are not listed: they could send requests in the name of the browser's user.
       Starlette's CORSMiddleware serves the listed ones; of others it would only hide the answers.
-    - Requests without one of the keys, where there are keys; all are compared, each in constant time.
+    - Requests without one of the keys, where there are keys; all are compared, each in constant time. The server's own
+      user needs none on the Unix socket (`intact.serve.same_user`).
     - Bodies that are too long or too slow. A body is read here as a whole: no work begins for half of one.
 
     Parameters
@@ -106,6 +107,8 @@ class SecurityMiddleware:
     def _client(self, scope: Scope, headers: Headers) -> str:
         """Return the client's name: the beginning of its key's digest, or its address."""
         path: str = scope["path"]
+        if is_same_user(scope):
+            return "same-user"
         if not self._keys or path in PUBLIC or path.startswith("/page/"):
             return scope["client"][0] if scope.get("client") else "local"
         scheme, _, key = headers.get("authorization", "").partition(" ")
@@ -167,6 +170,12 @@ class SecurityMiddleware:
             return message
 
         return receive_counted
+
+
+def is_same_user(scope: Scope) -> bool:
+    """Return true if a request came by the Unix socket, which only the server's own user may open."""
+    server = scope.get("server")
+    return server is not None and server[1] is None
 
 
 def _too_long(limit: int) -> ApiError:

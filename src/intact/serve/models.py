@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import intact
 from intact.catalogue import resolve
+from intact.catalogue.measured import remember_digests, state_of
 from intact.errors import IntactError, ParameterError
 from intact.executors.base import Profile
 from intact.formats import model_files
@@ -56,6 +58,8 @@ class Served:
         Requests that use it now; time of the last use.
     coming : int
         Requests that wait until there is memory for it, or behind another that does.
+    digests : dict
+        Its digests in receipts, once it has been loaded.
     need : int
         Bytes that it takes, about.
     failure : str
@@ -72,6 +76,7 @@ class Served:
     created: int = 0
     model: Model | None = None
     fingerprint: str = ""
+    digests: dict[str, Any] = field(default_factory=dict)
     users: int = 0
     used: float = 0.0
     coming: int = 0
@@ -212,24 +217,27 @@ class Models:
         began = time.monotonic()
         try:
             with _load_errors(served):
-                model, root = await asyncio.to_thread(self._open, served.path)
+                model, digests = await asyncio.to_thread(self._open, served.path)
         finally:
             served.loading = None
             self._released.set()  # loading may have failed, or all clients may have left
-        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{root[:16]}"
+        served.digests = digests
+        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digests['weights'][:16]}"
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
         served.model, served.failure = model, ""
         self._left(served)
         _log_loaded(served, time.monotonic() - began)
 
-    def _open(self, path: Path) -> tuple[Model, str]:
+    def _open(self, path: Path) -> tuple[Model, dict[str, Any]]:
         if self._was_unloaded:
             self._was_unloaded = False
             give_back()  # before there is need of it
-        loading = self._loading
+        loading, state = self._loading, state_of(path)
         model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
-        return model, digests_of(model).weights.hex()
+        digests = digests_of(model).to_document()
+        remember_digests(path, state, digests)
+        return model, digests
 
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""

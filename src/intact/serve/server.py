@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from intact.errors import IntactError
+from intact.serve import same_user
 from intact.serve.errors import ApiError
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings
@@ -47,8 +49,10 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._is_one_too_many = len(self.connections) > self.limits.connections
         transport.set_write_buffer_limits(0)  # pause_writing is called for the first byte that has to wait
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # the system would hide megabytes that nobody reads
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        connection = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+            # the system would hide megabytes that nobody reads
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -187,8 +191,39 @@ class EndingServer(uvicorn.Server):
             connection.transport.abort()
 
 
-def make_server(app: Any, settings: ServerSettings, cut: asyncio.Event | None = None) -> uvicorn.Server:
-    """Return a server that is not running yet; `cut` as of `EndingServer`."""
+class SameUserServer(EndingServer):
+    """A server that also listens on the Unix socket of its own user, where there can be one.
+
+    Without one it serves all the same, and logs why; commands then load models themselves.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        try:
+            listening = same_user.listen()
+        except (IntactError, OSError) as error:
+            _LOG.info("intact run cannot use this server: %s", error)
+            return
+        self.unix_socket = listening
+        loop = asyncio.get_running_loop()
+        self.servers.append(await loop.create_unix_server(self._protocol, sock=listening, backlog=self.config.backlog))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        if hasattr(self, "unix_socket"):
+            same_user.remove(self.unix_socket)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+
+
+def make_server(
+    app: Any, settings: ServerSettings, cut: asyncio.Event | None = None, kind: type[EndingServer] | None = None
+) -> EndingServer:
+    """Return a server of a kind, by default an `EndingServer`, that is not running yet; `cut` is as of that class."""
 
     class Limited(Connection):
         """A connection of this server."""
@@ -209,4 +244,4 @@ def make_server(app: Any, settings: ServerSettings, cut: asyncio.Event | None = 
         timeout_keep_alive=int(settings.idle_seconds),
         timeout_graceful_shutdown=int(GRACE + 3 * LAST),
     )
-    return EndingServer(config, cut or asyncio.Event())
+    return (kind or EndingServer)(config, cut or asyncio.Event())
