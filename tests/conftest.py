@@ -12,6 +12,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from support.models import real_model
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("INTACT_NO_LOG", "1")  # what tests ask is no conversation of whoever runs them
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

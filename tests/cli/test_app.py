@@ -20,9 +20,10 @@ COMMANDS = [
     *("eval", "report", "tasks", "perplexity", "lab", "bench"),
     *("verify", "audit", "diff"),
     *("pull", "quantize", "info", "selftest", "doctor"),
-    *("trace", "learn", "keys", "receipt", "lock", "models"),
+    *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
+    "logs": ["", "show", "replay", "path", "rm", "clear"],
     "trace": ["show"],
     "keys": ["new", "show", "sign"],
     "receipt": ["show"],
@@ -93,7 +94,7 @@ def test_the_shell_is_offered_commands_and_models(default_here):
     ("arguments", "message"),
     [
         (("run", "a", "b", "c"), "got 3 arguments: quote the prompt"),
-        (("run", DEFAULT), "PROMPT is missing"),
+        (("run", DEFAULT), "standard input is empty"),
         (("run", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
         (("run", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
         (("run", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),

@@ -2,7 +2,7 @@
 
 import json
 
-from intact.cli.chat import ChatSession
+from intact.cli.chat_session import ChatSession
 from support.speaker import SENTENCE
 
 SAMPLING = {"max_tokens": 100, "top_p": 1.0}

@@ -101,7 +101,7 @@ def test_a_server_calls_a_model_by_its_repository_unless_it_is_named():
 
 def test_a_model_without_a_prompt_is_seen(alias, intact_command):
     for model in (f"{NAME}:Q5_0", "mine"):
-        assert "PROMPT is missing" in intact_command("run", model).err
+        assert "standard input is empty" in intact_command("run", model).err
         assert "is a model: intact solve METHOD" in intact_command("solve", model).err
 
 

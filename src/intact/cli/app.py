@@ -25,6 +25,7 @@ from intact.cli import (
     lab,
     learn,
     lock,
+    logs,
     methods,
     models,
     perplexity,
@@ -41,6 +42,7 @@ from intact.cli import (
     verify,
 )
 from intact.cli import eval as evaluation
+from intact.cli.log_store import LAST
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
 
@@ -51,6 +53,8 @@ CRASHED = 70
 """Exit status after an internal error (EX_SOFTWARE of sysexits.h); 1 is a verdict of some commands."""
 
 
+_CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
+"""What may follow --continue as its value."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """An optional argument in brackets, whose metavar has its own."""
 
@@ -68,7 +72,16 @@ class _WithExamples:
 
 
 class Command(_WithExamples, TyperCommand):
-    """A command whose help ends in examples."""
+    """A command whose help ends in examples, and whose option --continue takes a value or none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        given = list(args)
+        for index, word in enumerate(args):
+            if word == "--continue" and not _CONVERSATION.fullmatch(args[index + 1] if index + 1 < len(args) else ""):
+                given.insert(index + 1 + len(given) - len(args), LAST)
+        rest: list[str] = super().parse_args(ctx, given)
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show the metavar of repeated arguments as it is written, without braces or dots around it."""
@@ -177,6 +190,19 @@ def _group(
 
 
 _answer, _measure, _prove, _machine = _PANELS
+_group(
+    "logs",
+    _answer,
+    "List the conversations of run and chat; show one, make its answers again, remove it.",
+    {
+        "show": (logs.show_conversation, logs.SHOW_EXAMPLES),
+        "replay": (logs.replay, logs.REPLAY_EXAMPLES),
+        "path": (logs.path, logs.PATH_EXAMPLES),
+        "rm": (logs.remove, logs.RM_EXAMPLES),
+        "clear": (logs.clear, logs.CLEAR_EXAMPLES),
+    },
+    alone=(logs.listing, logs.EXAMPLES),
+)
 _group("trace", _answer, "Look at the trees of texts behind answers.", {"show": (trace.show, trace.EXAMPLES)})
 _group(
     "learn",

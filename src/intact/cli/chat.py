@@ -5,14 +5,15 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from intact.catalogue import DEFAULT
-from intact.cli import fetch
+from intact.cli.chat_input import History, history_file, is_interactive, read_messages
+from intact.cli.chat_session import ChatSession
+from intact.cli.log_store import LoggedConversation, LogStore
+from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     MODEL_HELP,
     CacheOption,
@@ -25,18 +26,16 @@ from intact.cli.options import (
     SystemOption,
     ThreadsOption,
     apply_model_defaults,
-    as_bytes,
     check_output,
     complete_model,
+    was_given,
     with_sampling,
 )
 from intact.cli.output import fail, note, say
+from intact.cli.recording import NoLogOption, begin_log, sampling_from
 from intact.cli.run import decode
 from intact.errors import IntactError, ParameterError
-from intact.text.template import prepare, read_time
-
-if TYPE_CHECKING:
-    from intact.receipts.document import Receipt
+from intact.text.template import read_time
 
 EXAMPLES = """\
 With the default model
@@ -44,22 +43,33 @@ With the default model
 With another one, sampled
   intact chat qwen3-0.6b --temperature 0.7 --seed 1
   intact chat qwen3-0.6b --model-defaults --seed 1
+Go on with the last conversation, or with another one
+  intact chat --continue
+  intact chat --continue 3f9a
 From a program: a message a line in, an answer a line out
   printf 'Hello!\\nAnd in German?\\n' | intact chat --json
 
-In the chat: /new starts over, /system TEXT sets the system message, /help, /exit
+In the chat: /help lists its commands, a backslash at the end of a line goes on in the next
 Ctrl-C ends the answer, Ctrl-D leaves
 """
-
-HELP = "/new start over   /system TEXT set the system message   /exit leave   Ctrl-C ends an answer, Ctrl-D leaves"
-
-Message = dict[str, str]
 
 
 @with_sampling(max_tokens=1024)
 def command(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model)] = DEFAULT,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model, show_default=DEFAULT),
+    ] = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option(
+            "--continue",
+            metavar="[ID]",
+            help="Go on with a conversation of intact logs, by default the last.",
+            show_default=False,
+        ),
+    ] = None,
     system: SystemOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -68,6 +78,9 @@ def command(
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     receipt: ReceiptOption = None,
+    no_server: NoServerOption = False,
+    no_log: NoLogOption = False,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
     *,
     sampling: dict[str, Any],
@@ -75,128 +88,90 @@ def command(
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
     moment = {} if now is None else {"now": read_time(now)}
-    prepare()
-    loaded = fetch.load(model, profile, threads, as_bytes(cache))
+    earlier = None if conversation is None else _earlier(conversation)
+    if earlier is not None:
+        sampling = _continued_sampling(context, earlier, sampling)
+        model = model or earlier.entries[-1]["model"]["name"]
+    model = model or DEFAULT
+    opened = open_model(model, profile, threads, cache, use_server=not no_server, verbose=verbose)
+    loaded = opened.model
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
-    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt)
+    log = begin_log("chat", opened, model, off=no_log)
+    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt, log)
+    if earlier is not None:
+        if log is not None:
+            log.name = earlier.id
+        _resume(talk, earlier, system)
     if json:
         _answer_lines(talk)
+    elif is_interactive():
+        note(f"{model}. /help lists the commands; Ctrl-C ends an answer, Ctrl-D leaves")
+        _converse(talk, History(None if log is None else history_file()))
     else:
-        if sys.stdin.isatty():
-            note(f"{model}. {HELP}")
-        _converse(talk)
-    if talk.refused and not sys.stdin.isatty():
+        _converse(talk, None)
+    if talk.refused and not is_interactive():
         raise ParameterError(f"{talk.refused} of the messages could not be answered")
 
 
-class ChatSession:
-    """The messages so far, the model that continues them, and the file for receipts of its answers."""
+def _earlier(name: str) -> LoggedConversation:
+    """Return a conversation of the log that can go on."""
+    store = LogStore()
+    found = store.read(store.find(name))
+    if not found.entries:
+        raise ParameterError(f"the conversation {found.id} has no entry that can be read")
+    if "prompt" in found.entries[-1]:
+        raise ParameterError(f"the conversation {found.id} is a text without a chat template: it cannot go on")
+    return found
 
-    def __init__(
-        self, model: Any, system: str | None, sampling: dict[str, Any], receipt_file: Path | None = None
-    ) -> None:
-        self.model = model
-        self.sampling = sampling | ({"receipt": True} if receipt_file else {})
-        self._receipt_file = receipt_file
-        self._receipts: list[Receipt] = []
-        self.refused = 0
-        self.system = system
-        self.restart()
 
-    def restart(self) -> None:
-        """Forget all but the system message."""
-        from intact.conversation.conversation import Conversation  # imports NumPy, which `intact --help` does without
+def _continued_sampling(
+    context: typer.Context, earlier: LoggedConversation, sampling: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the sampling of a conversation, with the options that are given now."""
+    return sampling | {
+        name: value for name, value in sampling_from(earlier.entries[-1]).items() if not was_given(context, name)
+    }
 
-        self.conversation = Conversation(self.model, system=self.system, **self.sampling)
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages so far, the system message first."""
-        return self.conversation.messages
+def _resume(talk: ChatSession, earlier: LoggedConversation, system: str | None) -> None:
+    """Take over the messages of a conversation; a system message that is given now takes the place of its own."""
+    last = earlier.entries[-1]
+    messages = [*last["messages"], {"role": "assistant", "content": last["answers"][0]["text"]}]
+    if system is not None:
+        messages = [{"role": "system", "content": system}, *(one for one in messages if one["role"] != "system")]
+    talk.resume(messages)
+    for message in messages[-2:] if is_interactive() else []:
+        note(("> " if message["role"] == "user" else "") + message["content"])
 
-    def answer(self, text: str) -> Iterator[Any]:
-        """Yield the chunks of the answer. What was said stays in the conversation, even if the answer is cut short.
 
-        A message that the model refuses (too long, say) is taken back.
-        """
+def _converse(talk: ChatSession, history: History | None) -> None:
+    for message in read_messages(history):
         try:
-            yield from self.conversation.stream(text)
-        except IntactError:
-            self.refused += 1
-            raise
-        receipt = self.conversation.path[-1].receipt
-        if self._receipt_file is not None and receipt is not None:
-            self._keep(receipt)
-
-    def _keep(self, receipt: Receipt) -> None:
-        from intact.receipts.document import write_receipts
-
-        assert self._receipt_file is not None
-        self._receipts.append(receipt)
-        write_receipts(self._receipt_file, self._receipts)
-
-    def obey(self, line: str) -> str | None:
-        """Carry out a /command; return what to tell the user, or None to leave."""
-        name, _, rest = line.partition(" ")
-        if name in ("/exit", "/quit"):
-            return None
-        if name == "/new":
-            self.restart()
-            return "started over"
-        if name == "/system":
-            self.system = rest.strip() or None
-            self.restart()
-            return "started over with this system message" if self.system else "started over without a system message"
-        return HELP if name == "/help" else f"no command {name}. {HELP}"
-
-
-def _converse(talk: ChatSession) -> None:
-    for line in _lines():
-        if line.startswith("/"):
-            reply = talk.obey(line)
-            if reply is None:
-                return
-            note(reply)
-            continue
-        try:
-            for chunk in talk.answer(line):
-                say(chunk.text)
-            say("\n")
+            line = decode(message.encode("utf-8", "surrogateescape"), "the line")
+            question = line
+            if line.startswith("/") and "\n" not in line:
+                reply = talk.obey(line)
+                for part in reply.text.splitlines():
+                    note(part)
+                if reply.leaves:
+                    return
+                question = reply.question
+            if question:
+                _print_answer(talk.answer(question))
         except KeyboardInterrupt:
             say("\n")
             note("(cut short)")
-        except IntactError as error:
-            fail(f"{error} (/new starts over)")
+        except (IntactError, OSError) as error:
+            fail(f"{error}" if line.startswith("/") else f"{error} (/new starts over)")
 
 
-def _lines() -> Iterator[str]:
-    """Yield what the user types, until Ctrl-D. Ctrl-C drops the line."""
-    interactive = sys.stdin.isatty()
-    if interactive:
-        _enable_editing()
-    while True:
-        try:
-            line = input("\n> " if interactive else "")
-        except EOFError:
-            if interactive:
-                say("\n")
-            return
-        except KeyboardInterrupt:
-            if not interactive:
-                raise
-            say("\n")
-            note("(Ctrl-D leaves)")
-            continue
-        if line.strip():
-            yield decode(line.strip().encode("utf-8", "surrogateescape"), "the line")
-
-
-def _enable_editing() -> None:
-    with suppress(ImportError):
-        import readline  # noqa: F401  (importing it gives input() a history and cursor keys)
+def _print_answer(chunks: Iterator[Any]) -> None:
+    for chunk in chunks:
+        say(chunk.text)
+    say("\n")
 
 
 def _answer_lines(talk: ChatSession) -> None:

@@ -173,13 +173,14 @@ def apply_model_defaults(context: typer.Context, model: Any, sampling: dict[str,
         What `with_sampling` collected.
     """
     found = model.sampling_defaults
-    used = {name: value for name, value in found.values if not _was_given(context, name)}
+    used = {name: value for name, value in found.values if not was_given(context, name)}
     settings = ", ".join(f"{name} {value:g}" for name, value in used.items())
     note(f"{found.source or 'the model'} recommends {settings or 'nothing that is used'}")
     return sampling | used
 
 
-def _was_given(context: typer.Context, name: str) -> bool:
+def was_given(context: typer.Context, name: str) -> bool:
+    """Return true if an option was given, and did not take its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
 

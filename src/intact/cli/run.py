@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import threading
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from intact.catalogue import DEFAULT, is_name, looks_like_path
-from intact.cli import fetch
+from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     CacheOption,
     ClockNowOption,
@@ -22,16 +25,16 @@ from intact.cli.options import (
     SystemOption,
     ThreadsOption,
     apply_model_defaults,
-    as_bytes,
     check_output,
     complete_model,
     with_sampling,
 )
 from intact.cli.output import emit, note, out, say, token_text
+from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import ChatPrompt
-from intact.text.template import current, prepare, read_time
+from intact.text.template import current, read_time
 
 EXAMPLES = """\
 A first answer; the default model is fetched once
@@ -43,8 +46,9 @@ Five samples, the same ones on any machine
   intact run "Name a colour." -n 5 --temperature 1 --seed 7
 The text as it is, without the chat template
   intact run ./model.gguf "Once upon a time" --raw
-The prompt from standard input
-  git diff | intact run --system "Summarise this change." -
+The prompt from standard input, or a prompt and what it is about
+  echo "Why is the sky blue?" | intact run
+  git diff | intact run "Summarise this change."
 A receipt, by which anybody with the model can verify the answer
   intact run "Why is the sky blue?" --receipt sky.receipt
 A digest that is the same everywhere
@@ -56,14 +60,15 @@ A digest that is the same everywhere
 def command(
     context: typer.Context,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="[MODEL] PROMPT",
-            help=f"The prompt (-: from standard input); before it a model, by name or path (by default {DEFAULT}).",
+            metavar="[MODEL] [PROMPT]",
+            help=f"The prompt; before it a model, by name or path (by default {DEFAULT}). What is piped in follows the "
+            "prompt, or is the prompt.",
             autocompletion=complete_model,
             show_default=False,
         ),
-    ],
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Answers to one prompt.")] = 1,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
@@ -76,6 +81,9 @@ def command(
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     receipt: ReceiptOption = None,
+    no_server: NoServerOption = False,
+    no_log: NoLogOption = False,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
     *,
     sampling: dict[str, Any],
@@ -84,58 +92,101 @@ def command(
 
     An instruct model gets its chat template. The default model is fetched on first use.
     """
-    model_name, prompt = parse(words)
+    model_name, prompt = parse(words or [])
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     moment = None if now is None else read_time(now)
-    if not raw:
-        prepare()
-    model = fetch.load(model_name, profile, threads, as_bytes(cache))
+    opened = open_model(
+        model_name, profile, threads, cache, use_server=not no_server, verbose=verbose, has_template=not raw
+    )
+    model, log = opened.model, begin_log("run", opened, model_name, off=no_log)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()
     options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
-    if json or n != 1:
-        (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
-        receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
-        if json:
-            emit(_document(model_name, profile, n, sampling, completions))
+    answers: list[LoggedAnswer] = []
+    receipts: list[Any] = []
+    try:
+        if json or n != 1:
+            (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
+            answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
+            receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
+            if json:
+                emit(_document(model_name, profile, n, sampling, completions))
+            else:
+                _print_all(model, completions, logprobs)
         else:
-            _print_all(model, completions, logprobs)
-        count = sum(len(completion.tokens) for completion in completions)
-    else:
-        chunks = _stream(model, request, logprobs, options)
-        count, receipts = len(chunks), [chunks[-1].receipt] if receipt else []
+            receipts = _stream(model, request, logprobs, options, answers)
+    finally:
+        seconds = time.perf_counter() - started
+        if log is not None and answers:
+            log.add(request, sampling, answers, seconds)
     if receipt:
         from intact.receipts.document import write_receipts
 
         write_receipts(receipt, receipts)
     if stats:
-        seconds = time.perf_counter() - started
+        count = sum(len(answer.tokens) for answer in answers)
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
 
 
 def parse(words: list[str]) -> tuple[str, str]:
-    """Return (model, prompt) from the arguments: a single one is the prompt for the default model.
+    """Return (model, prompt) from the arguments and from standard input, if that is no terminal.
+
+    A single argument is the prompt for the default model, or the model for a prompt that is piped in. What is piped in
+    follows a prompt that is given, after an empty line.
 
     Raises
     ------
     ParameterError
-        More than two arguments, a model without a prompt, or a prompt that is empty or not UTF-8.
+        More than two arguments, no prompt, or a prompt that is empty or not UTF-8.
     """
     if len(words) > 2:
-        raise ParameterError(f"run takes [MODEL] PROMPT, got {len(words)} arguments: quote the prompt")
-    if len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf"))):
-        raise ParameterError(f'PROMPT is missing: intact run {words[0]} "your prompt", or intact chat {words[0]}')
-    model, prompt = words if len(words) == 2 else (DEFAULT, words[0])
-    data = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
-    where = "standard input" if prompt == "-" else "PROMPT"
-    text = decode(data, where)
-    if not text.strip():
-        raise ParameterError(f"{where} is empty: there is nothing to answer")
-    return model, text
+        raise ParameterError(f"run takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
+    named = len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf")))
+    model = words[0] if named or len(words) == 2 else DEFAULT
+    given = None if named or not words or words[-1] == "-" else words[-1]
+    if given is not None:
+        given = decode(given.encode("utf-8", "surrogateescape"), "PROMPT")
+        if not given.strip():
+            raise ParameterError("PROMPT is empty: there is nothing to answer")
+    elif sys.stdin.isatty() and words[-1:] != ["-"]:
+        example = f' {words[0]} "your prompt", or intact chat {words[0]}' if named else ' "your prompt", or intact chat'
+        raise ParameterError(f"PROMPT is missing: intact run{example}")
+    piped = _piped_text(wait=given is None)
+    if given is None and not piped.strip():
+        raise ParameterError("standard input is empty: there is nothing to answer")
+    return model, piped if given is None else f"{given}\n\n{piped}" if piped.strip() else given
+
+
+_PATIENCE = 2.0
+"""Seconds without the end of standard input, after which a remark says what is waited for."""
+
+
+def _piped_text(wait: bool) -> str:
+    """Return what standard input holds.
+
+    Parameters
+    ----------
+    wait : bool
+        If false, a prompt is given already, and only a pipe or a file is read, nothing that could wait for ever.
+    """
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+        brings = stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+    except (OSError, ValueError):  # no file: in a test, or closed
+        brings = not sys.stdin.closed and not sys.stdin.isatty()
+    if not (wait or brings):
+        return ""
+    remark = threading.Timer(_PATIENCE, lambda: note("reading standard input (</dev/null if there is none)"))
+    remark.daemon = True
+    remark.start()
+    try:
+        return decode(sys.stdin.buffer.read(), "standard input")
+    finally:
+        remark.cancel()
 
 
 def decode(data: bytes, where: str) -> str:
@@ -169,20 +220,32 @@ def as_prompt(
     return ChatPrompt(messages, now=now or current())
 
 
-def _stream(model: Any, request: str | ChatPrompt, logprobs: bool, options: dict[str, Any]) -> list[Any]:
-    chunks = []
+def _stream(
+    model: Any, request: str | ChatPrompt, logprobs: bool, options: dict[str, Any], answers: list[LoggedAnswer]
+) -> list[Any]:
+    """Print an answer as it comes, and add it to `answers`, even if it is cut short; return its receipt, if wanted."""
+    chunks: list[Any] = []
     try:
         for chunk in model.stream(request, **options):
             say(chunk.text)
             chunks.append(chunk)
-    except IntactError:
-        if chunks:
+    except (IntactError, KeyboardInterrupt, BrokenPipeError) as error:
+        answers += [_answer(chunks, options, cut=True)] * bool(chunks)
+        if chunks and isinstance(error, IntactError):
             say("\n")
         raise
     say("\n")
+    answers.append(_answer(chunks, options))
     if logprobs:
         _print_logprobs(model, [(chunk.token, chunk.logprob) for chunk in chunks])
-    return chunks
+    return [chunks[-1].receipt] if "receipt" in options else []
+
+
+def _answer(chunks: list[Any], options: dict[str, Any], cut: bool = False) -> LoggedAnswer:
+    text, tokens = "".join(chunk.text for chunk in chunks), [chunk.token for chunk in chunks]
+    return LoggedAnswer(
+        text, tokens, "cancelled" if cut else "length" if len(tokens) >= options["max_tokens"] else "stop"
+    )
 
 
 def _print_all(model: Any, completions: Any, logprobs: bool) -> None:

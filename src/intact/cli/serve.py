@@ -141,7 +141,7 @@ def command(
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
     from intact.serve.models import Loading, Models
-    from intact.serve.server import SameUserServer, make_server, raise_file_limit
+    from intact.serve.server import EndingServer, SameUserServer, make_server, raise_file_limit
     from intact.serve.service import Service
     from intact.serve.tracing import exporting
 

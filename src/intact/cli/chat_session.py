@@ -1,0 +1,276 @@
+"""A chat: its messages, its settings, its answers, and the commands that begin with a slash."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intact.cli.recording import ConversationLog, LoggedAnswer, sampling_of
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
+from intact.errors import IntactError, ParameterError
+from intact.files import expand_home, read_text
+from intact.suggest import unknown_name
+from intact.text import Conversation
+from intact.text.template import current, read_time
+
+if TYPE_CHECKING:
+    from intact.receipts.document import Receipt
+
+Message = dict[str, str]
+FORMAT = "intact-chat"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command does beside changing the chat.
+
+    Attributes
+    ----------
+    text : str
+        What to tell the user.
+    question : str
+        A message to answer now.
+    leaves : bool
+        If true, the chat ends.
+    """
+
+    text: str = ""
+    question: str = ""
+    leaves: bool = False
+
+
+class ChatSession:
+    """The messages so far, the model that continues them, the file for receipts of its answers, and the log.
+
+    Parameters
+    ----------
+    sampling : dict
+        Options of `Model.chat_stream`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        system: str | None,
+        sampling: dict[str, Any],
+        receipt_file: Path | None = None,
+        log: ConversationLog | None = None,
+    ) -> None:
+        self.model = model
+        self.sampling = sampling | ({"receipt": True} if receipt_file else {})
+        self._receipt_file = receipt_file
+        self._receipts: list[Receipt] = []
+        self._log = log
+        self.refused = 0
+        self.system = system
+        self.messages: list[Message] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all but the system message."""
+        self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
+
+    def answer(self, text: str, **options: Any) -> Iterator[Any]:
+        """Yield the chunks of the answer. What was said stays in the conversation, even if the answer is cut short.
+
+        A message that the model refuses (too long, say) is taken back.
+
+        Parameters
+        ----------
+        **options
+            Options that differ for this answer alone.
+        """
+        self.messages.append({"role": "user", "content": text})
+        options = {"now": current(), **self.sampling, **options}
+        chunks: list[Any] = []
+        asked, started, finish = list(self.messages), time.perf_counter(), "cancelled"
+        try:
+            for chunk in self.model.chat_stream(asked, **options):
+                chunks.append(chunk)
+                yield chunk
+            finish = "length" if len(chunks) >= options["max_tokens"] else "stop"
+            if self._receipt_file is not None:
+                self._keep(chunks[-1].receipt)
+        except IntactError:
+            self.messages.pop()
+            self.refused += 1
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            self._said(asked, chunks, finish, options, time.perf_counter() - started)
+            raise
+        self._said(asked, chunks, finish, options, time.perf_counter() - started)
+
+    def _said(
+        self, asked: list[Message], chunks: list[Any], finish: str, options: dict[str, Any], seconds: float
+    ) -> None:
+        """Add an answer to the conversation, and to the log."""
+        text = "".join(chunk.text for chunk in chunks)
+        self.messages.append({"role": "assistant", "content": text})
+        if self._log is not None:
+            answer = LoggedAnswer(text, [chunk.token for chunk in chunks], finish)
+            self._log.add(Conversation(asked, now=read_time(options["now"])), options, [answer], seconds)
+
+    def _keep(self, receipt: Receipt) -> None:
+        from intact.receipts.document import write_receipts
+
+        assert self._receipt_file is not None
+        self._receipts.append(receipt)
+        write_receipts(self._receipt_file, self._receipts)
+
+    def obey(self, line: str) -> Reply:
+        """Carry out a /command.
+
+        Raises
+        ------
+        IntactError, OSError
+            If it cannot be carried out.
+        """
+        name, _, rest = line.partition(" ")
+        found = COMMANDS.get(_ALIASES.get(name, name))
+        if found is None:
+            return Reply(unknown_name(f"no command {name:.40}", name, COMMANDS))
+        return found.run(self, rest.strip())
+
+    def _exchange(self) -> tuple[list[Message], str]:
+        """Return the messages before the last question, and that question.
+
+        Raises
+        ------
+        ParameterError
+            If nothing was asked yet.
+        """
+        if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
+            raise ParameterError("nothing was answered yet")
+        return self.messages[:-2], self.messages[-2]["content"]
+
+    def _new(self, _: str) -> Reply:
+        self.restart()
+        return Reply("started over")
+
+    def _system(self, text: str) -> Reply:
+        self.system = text or None
+        self.restart()
+        return Reply(f"started over {'with this' if self.system else 'without a'} system message")
+
+    def _regenerate(self, _: str) -> Reply:
+        before, question = self._exchange()
+        if not self.sampling.get("temperature"):
+            raise ParameterError("a greedy answer is always the same: /set temperature 0.8 samples")
+        self.sampling["seed"] = self.sampling.get("seed", 0) + 1
+        self.messages = before
+        return Reply(f"with seed {self.sampling['seed']}", question)
+
+    def _undo(self, _: str) -> Reply:
+        self.messages, question = self._exchange()
+        return Reply(f"taken back: {question:.60}")
+
+    def _set(self, text: str) -> Reply:
+        name, _, value = text.replace("=", " ", 1).partition(" ")
+        if name:
+            if name not in DEFINITIONS:
+                raise ParameterError(unknown_name(f"{name!r:.40} is no sampling parameter", name, DEFINITIONS))
+            changed = {**self.sampling, name: _value(name, value.strip())}
+            SamplingParameters.by_name(sampling_of(changed))
+            self.sampling = changed
+        given = json.loads(SamplingParameters.by_name(sampling_of(self.sampling)).to_json())
+        return Reply(", ".join(f"{name} {value}" for name, value in given.items()) or "all as by default")
+
+    def _show(self, _: str) -> Reply:
+        turns = [f"{message['role']}: {message['content']}" for message in self.messages]
+        return Reply("\n".join([*turns, self._set("").text]))
+
+    def _save(self, text: str) -> Reply:
+        path = expand_home(_named(text, "save"))
+        sampling = json.loads(SamplingParameters.by_name(sampling_of(self.sampling)).to_json())
+        document = {"format": FORMAT, "version": 1, "messages": self.messages, "sampling": sampling}
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+        return Reply(f"saved in {path}")
+
+    def _load(self, text: str) -> Reply:
+        path = expand_home(_named(text, "load"))
+        try:
+            document = json.loads(read_text(path, ParameterError))
+            messages = [{"role": str(one["role"]), "content": str(one["content"])} for one in document["messages"]]
+            found = SamplingParameters.from_json(json.dumps(document["sampling"])).changed
+            if document["format"] != FORMAT or document["version"] != 1:
+                raise ValueError
+        except IntactError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ParameterError(f"{path} holds no chat that /save wrote") from error
+        self.resume(messages)
+        self.sampling |= found
+        return Reply(f"{len(messages)} messages from {path}")
+
+    def resume(self, messages: list[Message]) -> None:
+        """Go on from messages of an earlier chat."""
+        self.messages = list(messages)
+        self.system = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
+
+    def _help(self, _: str) -> Reply:
+        width = max(len(name) + len(one.takes) for name, one in COMMANDS.items()) + 3
+        lines = [f"{f'{name} {one.takes}':{width}}{one.help}" for name, one in COMMANDS.items()]
+        return Reply("\n".join([*lines, MULTILINE]))
+
+    def _exit(self, _: str) -> Reply:
+        return Reply(leaves=True)
+
+
+@dataclass(frozen=True)
+class SlashCommand:
+    """A command of the chat: its method, what it takes, and its help."""
+
+    run: Callable[[ChatSession, str], Reply]
+    takes: str
+    help: str
+
+
+COMMANDS = {
+    "/new": SlashCommand(ChatSession._new, "", "start over, with the system message"),
+    "/system": SlashCommand(ChatSession._system, "TEXT", "start over with another system message, or without one"),
+    "/regenerate": SlashCommand(ChatSession._regenerate, "", "answer the last message again, with the next seed"),
+    "/undo": SlashCommand(ChatSession._undo, "", "take the last message and its answer back"),
+    "/set": SlashCommand(ChatSession._set, "NAME VALUE", "set a sampling parameter; alone: show them"),
+    "/show": SlashCommand(ChatSession._show, "", "show the conversation and the sampling parameters"),
+    "/save": SlashCommand(ChatSession._save, "FILE", "save the conversation"),
+    "/load": SlashCommand(ChatSession._load, "FILE", "go on with a saved conversation"),
+    "/help": SlashCommand(ChatSession._help, "", "this list"),
+    "/exit": SlashCommand(ChatSession._exit, "", "leave"),
+}
+_ALIASES = {"/bye": "/exit", "/quit": "/exit", "/clear": "/new", "/retry": "/regenerate", "/?": "/help"}
+MULTILINE = (
+    'A message goes on after a backslash at the end of a line, and between """ and """.\n'
+    "Ctrl-C ends an answer, Ctrl-D leaves."
+)
+
+
+def _value(name: str, text: str) -> Any:
+    """Return a sampling parameter from how it is typed."""
+    kind = DEFINITIONS[name].kind
+    try:
+        if kind == "flag":
+            return {"true": True, "false": False}[text.lower()]
+        if kind in ("integer", "decimal"):
+            return int(text) if kind == "integer" else float(text)
+    except (KeyError, ValueError):
+        raise ParameterError(f"{name} takes {_KINDS[kind]}, got {text!r:.40}") from None
+    if kind == "biases":
+        raise ParameterError(f"{name} cannot be set here: intact chat --{name.replace('_', '-')}")
+    text = text.replace("\\n", "\n")
+    return (text,) if kind == "stops" else text or None
+
+
+_KINDS = {"flag": "true or false", "integer": "a whole number", "decimal": "a number"}
+
+
+def _named(text: str, command: str) -> str:
+    if not text:
+        raise ParameterError(f"/{command} takes the name of a file")
+    return text

@@ -1,0 +1,210 @@
+"""The log of conversations: a file of JSON lines for each, in ``$XDG_STATE_HOME/intact/logs``, for its user alone.
+
+A line is one answer with all that it takes to repeat it: model digests, messages, resolved seed and sampling. Lines are
+appended in one write each; one that is damaged is passed over. The oldest conversations are removed when there are too
+many, or they take too much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from intact.errors import ParameterError
+from intact.files import expand_home
+from intact.suggest import unknown_name
+
+OFF: Final = "INTACT_NO_LOG"
+"""With this environment variable set, not empty and not 0, nothing is kept."""
+VERSION: Final = 1
+MOST: Final = 1000
+"""Conversations that are kept."""
+MOST_BYTES: Final = 256 << 20
+"""Bytes that all may take together."""
+LAST: Final = "last"
+"""The name of the newest conversation."""
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_MEMBERS: Final = {
+    "version": int,
+    "time": str,
+    "command": str,
+    "model": dict,
+    "messages": list,
+    "now": str,
+    "sampling": dict,
+    "n": int,
+    "answers": list,
+}
+
+
+def state_folder() -> Path:
+    """Return the folder of what commands remember: ``$XDG_STATE_HOME/intact``, by default ``~/.local/state/intact``."""
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else expand_home("~/.local/state")) / "intact"
+
+
+def is_off() -> bool:
+    """Return true if the environment says that nothing is to be kept."""
+    return os.environ.get(OFF, "") not in ("", "0")
+
+
+def append_private(file: Path, text: str) -> None:
+    """Append a line to a file that only its user may read, in one write; a torn line before it stays a line of its own.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(file, flags, 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as stream:
+        if torn := stream.seek(0, os.SEEK_END) > 0:
+            stream.seek(-1, os.SEEK_END)
+            torn = stream.read(1) != b"\n"
+        stream.write(b"\n" * torn + text.encode("utf-8", "surrogatepass") + b"\n")
+
+
+@dataclass(frozen=True)
+class LoggedConversation:
+    """The answers of a conversation, in their order.
+
+    Attributes
+    ----------
+    entries : tuple of dict
+        A line of the file each.
+    damaged : int
+        Lines that could not be read.
+    """
+
+    id: str
+    entries: tuple[dict[str, Any], ...]
+    damaged: int
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"id": self.id, "damaged": self.damaged, "entries": list(self.entries)}
+
+
+class LogStore:
+    """The conversations of this user.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where they lie; by default in the state folder.
+    most, most_bytes : int
+        How many are kept, and how much they may take.
+    """
+
+    def __init__(self, folder: Path | None = None, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self.folder = folder or state_folder() / "logs"
+        self._most, self._most_bytes = most, most_bytes
+
+    def begin(self) -> str:
+        """Return the name of a new conversation, and remove the oldest ones if there are too many."""
+        self._prune()
+        return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+    def add(self, name: str, entry: dict[str, Any]) -> None:
+        """Append an answer to a conversation.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        append_private(self._file(name), json.dumps({"version": VERSION, **entry}, ensure_ascii=False))
+
+    def names(self) -> list[str]:
+        """Return the names of all conversations, the newest first."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            files = [path.name.removesuffix(".jsonl") for path in self.folder.iterdir() if path.suffix == ".jsonl"]
+            return sorted(filter(_ID.fullmatch, files), reverse=True)
+        return []
+
+    def find(self, text: str) -> str:
+        """Return the name of the conversation that a text means: ``last``, or a begin or an end of one name.
+
+        Raises
+        ------
+        ParameterError
+            If there is none, or several.
+        """
+        names = self.names()
+        if not names:
+            raise ParameterError(f"no conversation is logged in {self.folder}")
+        if text == LAST:
+            return names[0]
+        found = [name for name in names if name.startswith(text) or name.endswith(text)] if text else []
+        if text in found or len(found) == 1:
+            return text if text in found else found[0]
+        if found:
+            raise ParameterError(f"{text!r:.60} is ambiguous: it could be {', '.join(found[:5])}")
+        problem = f"there is no conversation {text!r:.60}"
+        raise ParameterError(unknown_name(problem, text, names[:5], "intact logs lists them; the last are"))
+
+    def read(self, name: str) -> LoggedConversation:
+        """Return a conversation by its whole name.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        entries, damaged = [], 0
+        for line in self._lines(name):
+            entry = _read_entry(line)
+            if entry is None:
+                damaged += 1
+            else:
+                entries.append(entry)
+        return LoggedConversation(name, tuple(entries), damaged)
+
+    def remove(self, name: str) -> None:
+        """Remove a conversation; one that is gone already is no error."""
+        self._file(name).unlink(missing_ok=True)
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        with self._file(name).open("rb") as file:
+            yield from filter(bytes.strip, file)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
+
+    def _prune(self) -> None:
+        """Make room for one more conversation."""
+        kept = taken = 0
+        for name in self.names():
+            with suppress(OSError):
+                taken += self._file(name).stat().st_size
+                kept += 1
+                if kept >= self._most or taken > self._most_bytes:
+                    self.remove(name)
+
+
+def _read_entry(line: bytes) -> dict[str, Any] | None:
+    """Return an entry; None for a line that is damaged, or of a later version."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not _has(entry, _MEMBERS) or not isinstance(entry.get("prompt", ""), str):
+        return None
+    parts = [(entry["model"], {"name": str, "profile": str, "digests": dict})]
+    parts += [(turn, {"role": str, "content": str}) for turn in entry["messages"]]
+    parts += [(answer, {"text": str, "finish": str, "tokens": list}) for answer in entry["answers"]]
+    return entry if entry["version"] == VERSION and all(_has(part, members) for part, members in parts) else None
+
+
+def _has(value: Any, members: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in members.items())

@@ -1,0 +1,273 @@
+"""``intact logs``: the conversations of `run` and `chat`, and the same answers made again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.log_store import LAST, LoggedConversation, LogStore
+from intact.cli.opening import NoServerOption, OpenedModel, VerboseOption, open_model
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.output import emit, note, one_line, printable, say, show
+from intact.cli.recording import sampling_from
+from intact.errors import ParameterError
+from intact.text import Conversation
+from intact.text.template import read_time
+
+EXAMPLES = """\
+The last conversations
+  intact logs
+One of them, by the end of its name
+  intact logs show 3f9a
+Make its answers again, and compare
+  intact logs replay 3f9a
+Where they are
+  intact logs path
+"""
+SHOW_EXAMPLES = """\
+The last conversation
+  intact logs show
+Another one, for programs: seed, sampling, tokens, digests of the model
+  intact logs show 3f9a --json
+"""
+REPLAY_EXAMPLES = """\
+The last conversation's answers, made again and compared
+  intact logs replay
+By a model that lies elsewhere now
+  intact logs replay 3f9a --model ./model.gguf
+"""
+PATH_EXAMPLES = """\
+Which conversations have a word in them
+  intact logs path
+  grep -l entropy "$(intact logs path)"/*
+"""
+RM_EXAMPLES = """\
+One conversation
+  intact logs rm 3f9a
+"""
+CLEAR_EXAMPLES = """\
+All of them, without a question
+  intact logs clear --yes
+"""
+
+DIFFERS = 1
+"""Exit status of `logs replay` where an answer is another one now."""
+
+IdArgument = Annotated[
+    str, typer.Argument(metavar="[ID]", help="A conversation, by a begin or an end of its name; by default the last.")
+]
+
+
+def listing(
+    context: typer.Context,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="So many of the last ones.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """List the last conversations."""
+    if context.invoked_subcommand is not None:
+        return
+    found = list(islice(_conversations(LogStore()), count))
+    if json:
+        emit([one.to_document() for one in found])
+    elif found:
+        for one in found:
+            facts = f"  {_when(one)}  {_model(one):24.24}  {len(one.entries):3}  "
+            show((one.id, "bold"), (facts, "dim"), _first(one))
+    else:
+        note(f"no conversation is logged in {LogStore().folder}")
+
+
+def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -> None:
+    """Show a conversation: what was asked, how, and what was answered."""
+    found = _read(identifier)
+    if json:
+        emit(found.to_document())
+        return
+    show((found.id, "bold"), "  ", (f"{_when(found)}  {_model(found)}", "dim"))
+    said: list[dict[str, Any]] = []
+    for entry in found.entries:
+        turns = entry["messages"] or [{"role": "text", "content": entry.get("prompt", "")}]
+        same = _common(said, turns)
+        if same < len(said):
+            show(f"(gone back to before message {same + 1})", style="dim")
+        for turn in turns[same:]:
+            show((f"{turn['role']}: ", "bold cyan"), printable(turn["content"], sys.stdout))
+        settings = ", ".join(f"{name} {value}" for name, value in entry["sampling"].items())
+        for answer in entry["answers"]:
+            say("\n" + answer["text"] + "\n\n")
+            show(f"{len(answer['tokens'])} tokens, {answer['finish']}; {one_line(settings)}", style="dim")
+        said = [*turns, {"role": "assistant", "content": entry["answers"][0]["text"]}] if entry["answers"] else turns
+    _note_damaged(found)
+
+
+def replay(
+    identifier: IdArgument = LAST,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"{MODEL_HELP} By default as logged.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    no_server: NoServerOption = False,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the answers of a conversation again, and say if they are equal.
+
+    The exit status is 1 if one is another than it was.
+    """
+    found = _read(identifier)
+    opened: dict[tuple[str, str], OpenedModel] = {}
+    rows = []
+    for number, entry in enumerate(found.entries, 1):
+        key = model or entry["model"]["name"], entry["model"]["profile"]
+        if key not in opened:
+            opened[key] = open_model(*key, threads, use_server=not no_server, verbose=verbose)
+        _check_model(entry, opened[key], key[0])
+        rows.append({"answer": number, **_compared(entry, opened[key].model)})
+        if not json:
+            _show_comparison(rows[-1])
+    if json:
+        emit({"id": found.id, "damaged": found.damaged, "answers": rows})
+    _note_damaged(found)
+    if not all(row["equal"] for row in rows):
+        raise typer.Exit(DIFFERS)
+
+
+def path(json: JsonOption = False) -> None:
+    """Print the folder of the log; each conversation is a file of JSON lines in it."""
+    folder = str(LogStore().folder)
+    if json:
+        emit({"path": folder})
+    else:
+        show(folder)
+
+
+def remove(
+    identifiers: Annotated[list[str], typer.Argument(metavar="ID...", help="Conversations, or `last`.")],
+    json: JsonOption = False,
+) -> None:
+    """Remove conversations."""
+    store = LogStore()
+    _remove(store, [store.find(one) for one in identifiers], json)
+
+
+def clear(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove all conversations."""
+    store = LogStore()
+    names = store.names()
+    if names and not yes and not fetch.agreed_to(f"Remove all {len(names)} conversations in {store.folder}?"):
+        raise ParameterError("nothing was removed; --yes removes all conversations without a question")
+    _remove(store, names, json)
+
+
+def _remove(store: LogStore, names: Sequence[str], json: bool) -> None:
+    for name in names:
+        store.remove(name)
+    if json:
+        emit({"removed": list(names)})
+    else:
+        note(f"removed {', '.join(names)}" if 0 < len(names) < 5 else f"removed {len(names)} conversations")
+
+
+def _conversations(store: LogStore) -> Iterator[LoggedConversation]:
+    """Yield the conversations that have an entry, the newest first."""
+    for name in store.names():
+        try:
+            found = store.read(name)
+        except OSError as error:
+            note(f"{name}: {error.strerror}")
+            continue
+        if found.entries:
+            yield found
+        else:
+            _note_damaged(found)
+
+
+def _read(identifier: str) -> LoggedConversation:
+    store = LogStore()
+    found = store.read(store.find(identifier))
+    if not found.entries:
+        raise ParameterError(f"the conversation {found.id} has no entry that can be read")
+    return found
+
+
+def _note_damaged(found: LoggedConversation) -> None:
+    if found.damaged:
+        note(f"{found.id}: {found.damaged} lines that are damaged, or of a later version, were passed over")
+
+
+def _check_model(entry: dict[str, Any], opened: OpenedModel, name: str) -> None:
+    """Raise if a model is another one than that which answered."""
+    digests = opened.digests()
+    parts = {"weights": "weights", "tokenizer": "tokenizer", "template": "chat template", "ends": "end tokens"}
+    changed = [said for part, said in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
+    if changed:
+        raise ParameterError(f"{name} is another model now, by its {', '.join(changed)}; --model names one")
+
+
+def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Make the answers of an entry again; return whether they are equal, and if not, where the first differs."""
+    sampling, answers = sampling_from(entry), entry["answers"]
+    prompt = entry.get("prompt", Conversation(entry["messages"], now=read_time(entry["now"])))
+    if [answer["finish"] for answer in answers] == ["cancelled"]:
+        chunks = list(islice(model.stream(prompt, **sampling), len(answers[0]["tokens"])))
+        again = [[chunk.token for chunk in chunks]]
+    else:
+        ((completions),) = model.generate(prompt, n=len(answers), **sampling)
+        again = [list(one.tokens) for one in completions]
+    for sample, (old, new) in enumerate(zip([answer["tokens"] for answer in answers], again, strict=True)):
+        if old != new:
+            place = _common(old, new)
+            return {"equal": False, "tokens": sum(map(len, again)), "sample": sample, "token": place}
+    return {"equal": True, "tokens": sum(map(len, again))}
+
+
+def _show_comparison(row: dict[str, Any]) -> None:
+    if row["equal"]:
+        show(f"answer {row['answer']}  ", ("equal", "bold green"), f"  {row['tokens']} tokens")
+    else:
+        sample = f" of sample {row['sample']}" if row["sample"] else ""
+        show(f"answer {row['answer']}  ", ("DIFFERS", "bold red"), f"  from token {row['token']}{sample} on")
+
+
+def _common(first: Sequence[Any], second: Sequence[Any]) -> int:
+    """Return how many items two sequences have in common at their begin."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def _when(found: LoggedConversation) -> str:
+    try:
+        return f"{datetime.fromisoformat(found.entries[-1]['time']).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return "?"
+
+
+def _model(found: LoggedConversation) -> str:
+    return one_line(found.entries[-1]["model"]["name"].rpartition("/")[2])
+
+
+def _first(found: LoggedConversation) -> str:
+    """Return the begin of what was asked first."""
+    entry = found.entries[0]
+    asked = next((turn["content"] for turn in entry["messages"] if turn["role"] == "user"), entry.get("prompt", ""))
+    text = one_line(" ".join(asked[:400].split()))
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+_WIDTH = 60

@@ -1,0 +1,96 @@
+"""The model of `run` and `chat`: in the memory of a server of the same user, or loaded here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.catalogue.measured import known_digests, remember_digests, state_of
+from intact.cli import fetch
+from intact.cli.options import as_bytes
+from intact.cli.output import note
+from intact.cli.warm import WarmModel, find_warm
+from intact.text.template import prepare
+
+NoServerOption = Annotated[
+    bool, typer.Option("--no-server", help="Load the model here, even if a running intact serve has it in memory.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say on stderr if a server answered, or the model was loaded here.")
+]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that answers.
+
+    Attributes
+    ----------
+    model : intact.Model or WarmModel
+        The model, here or in a server.
+    path : Path
+        Its file or folder.
+    profile : str
+        The arithmetic.
+    """
+
+    model: Any
+    path: Path
+    profile: str
+
+    def digests(self) -> dict[str, Any]:
+        """Return its digests in receipts; the first time of a model its weights are read for them."""
+        if isinstance(self.model, WarmModel):
+            return self.model.digests
+        if (known := known_digests(self.path)) is not None:
+            return known
+        from intact.receipts.identity import digests_of
+
+        state, digests = state_of(self.path), digests_of(self.model).to_document()
+        remember_digests(self.path, state, digests)
+        return digests
+
+
+def open_model(
+    name: str,
+    profile: str,
+    threads: int | None = None,
+    cache: str | None = None,
+    *,
+    use_server: bool = True,
+    verbose: bool = False,
+    has_template: bool = True,
+) -> OpenedModel:
+    """Find a model in a server's memory, or else load it.
+
+    Parameters
+    ----------
+    threads, cache
+        As the options of these names; whoever gives one wants the model here.
+    use_server : bool
+        If false, it is loaded here.
+    verbose : bool
+        If true, say which it was.
+    has_template : bool
+        If true, a chat template is to be rendered, for which a process is started while the model is loaded.
+    """
+    path, cache_bytes = fetch.locate(name), as_bytes(cache)
+
+    def load() -> Any:
+        if has_template:
+            prepare()
+        return fetch.load(name, profile, threads, cache_bytes)
+
+    tuned = threads is not None or cache_bytes is not None or "INTACT_ISA" in os.environ
+    if not use_server or tuned or fetch.observers:
+        why = "--no-server" if not use_server else "--threads, --cache or INTACT_ISA is given"
+        warm, remark = None, f"{why}: the model is loaded here"
+    else:
+        warm, remark = find_warm(path, profile, load)
+    if verbose:
+        note(remark)
+    return OpenedModel(warm or load(), path, profile)

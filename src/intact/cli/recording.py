@@ -1,0 +1,116 @@
+"""Keep what `run` and `chat` answer in the log, with all that it takes to make the same answers again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+import intact
+from intact.cli.log_store import LogStore, is_off
+from intact.cli.opening import OpenedModel
+from intact.cli.output import note
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.errors import IntactError
+from intact.text import Conversation
+from intact.text.template import current
+
+NoLogOption = Annotated[
+    bool, typer.Option("--no-log", help="Keep nothing of this in the log (intact logs), nor of what is typed.")
+]
+
+
+class LoggedAnswer(NamedTuple):
+    """An answer, or as much of it as there was before it was cut short (`finish` is then ``cancelled``)."""
+
+    text: str
+    tokens: Sequence[int]
+    finish: str
+
+
+@dataclass
+class ConversationLog:
+    """The log of one conversation.
+
+    Attributes
+    ----------
+    command : str
+        The command that writes it.
+    name : str
+        The conversation's; empty before something was written.
+    failed : bool
+        If true, it could not be written.
+    """
+
+    command: str
+    opened: OpenedModel
+    model_name: str
+    store: LogStore = field(default_factory=LogStore)
+    name: str = ""
+    failed: bool = False
+
+    def add(
+        self, prompt: str | Conversation, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
+    ) -> None:
+        """Append the answers to a prompt; where that cannot be done, say so once and write no more.
+
+        Parameters
+        ----------
+        sampling : dict
+            Parameters of `SamplingParameters`, and others, which are left out.
+        """
+        if self.failed:
+            return
+        try:
+            self.name = self.name or self.store.begin()
+            self.store.add(self.name, self._entry(prompt, sampling, answers, seconds))
+        except (IntactError, OSError) as error:
+            note(f"this conversation is not logged: {error}")
+            self.failed = True
+
+    def _entry(
+        self, prompt: str | Conversation, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
+    ) -> dict[str, Any]:
+        parameters = SamplingParameters.by_name(sampling_of(sampling))
+        if isinstance(prompt, str):
+            asked: dict[str, Any] = {"prompt": prompt, "messages": [], "now": current().isoformat()}
+        else:
+            messages = [dict(message) for message in prompt.messages]
+            asked = {"messages": messages, "now": prompt.now.isoformat()}
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": self.command,
+            "intact": intact.__version__,
+            "model": {"name": self.model_name, "profile": self.opened.profile, "digests": self.opened.digests()},
+            **asked,
+            "sampling": {"seed": parameters.seed, **json.loads(parameters.to_json())},
+            "n": len(answers),
+            "answers": [{"text": one.text, "tokens": list(one.tokens), "finish": one.finish} for one in answers],
+            "seconds": round(seconds, 3),
+        }
+
+
+def begin_log(command: str, opened: OpenedModel, model_name: str, *, off: bool) -> ConversationLog | None:
+    """Return the log of a new conversation; None if nothing is to be kept."""
+    return None if off or is_off() else ConversationLog(command, opened, model_name)
+
+
+def sampling_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of `SamplingParameters` among the options of `Model.generate`."""
+    return {name: value for name, value in options.items() if name not in ("draft", "receipt", "logprobs", "now", "n")}
+
+
+def sampling_from(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the sampling parameters of a logged answer, as `Model.generate` takes them.
+
+    Raises
+    ------
+    ParameterError
+        If they are none.
+    """
+    parameters = SamplingParameters.from_json(json.dumps(entry["sampling"]))
+    return parameters.changed | {name: getattr(parameters, name) for name in ("max_tokens", "temperature", "seed")}

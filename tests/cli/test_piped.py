@@ -1,0 +1,89 @@
+"""``intact run`` with standard input: the question, or what a question is about."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from intact.cli import run
+from intact.cli.run import parse
+from intact.errors import ParameterError
+from support.speaker import SENTENCE
+
+
+@pytest.mark.parametrize(
+    ("words", "piped", "asked"),
+    [
+        ([], "Why?\n", "Why?\n"),
+        (["-"], "Why?\n", "Why?\n"),
+        (["Summarise."], "A text.\n", "Summarise.\n\nA text.\n"),
+        (["Summarise."], "", "Summarise."),
+        (["Summarise."], " \n", "Summarise."),
+        (["smollm2-135m-instruct"], "Why?", "Why?"),
+        (["smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
+        (["smollm2-135m-instruct", "-"], "Why?", "Why?"),
+    ],
+)
+def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, words, piped, asked):
+    result = intact_command("run", *words, "--raw", stdin=piped)
+    assert (result.code, result.out, result.err) == (0, SENTENCE + "\n", "")
+    assert [prompt for prompt, _ in speaker.asked] == [asked]
+
+
+@pytest.mark.parametrize("words", [[], ["-"], ["smollm2-135m-instruct"]])
+@pytest.mark.parametrize("piped", ["", " \n\n"])
+def test_empty_input_without_a_question_is_an_error(intact_command, speaker, words, piped):
+    result = intact_command("run", *words, stdin=piped)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: standard input is empty: there is nothing to answer\n"
+    assert speaker.loaded == []
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("words", "example"),
+    [
+        ([], 'intact run "your prompt", or intact chat'),
+        (["smollm2-135m-instruct"], 'intact run smollm2-135m-instruct "your prompt", or intact chat smollm2-135m-inst'),
+    ],
+)
+def test_at_a_terminal_a_missing_prompt_is_an_error_at_once(monkeypatch, words, example):
+    monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO(b"never read")))
+    with pytest.raises(ParameterError, match="PROMPT is missing") as raised:
+        parse(words)
+    assert example in str(raised.value)
+
+
+def test_a_device_is_not_read_where_a_prompt_is_given(monkeypatch):
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert parse(["Why?"])[1] == "Why?"
+
+
+def test_a_pipe_that_stays_open_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(run, "_PATIENCE", 0.05)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        threading.Timer(0.5, os.close, [writing]).start()
+        assert parse(["Why?"])[1] == "Why?"
+    assert "reading standard input" in capsys.readouterr().err
+
+
+def test_a_process_answers_what_is_piped_to_it(tmp_path):
+    environment = {**os.environ, "INTACT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    (tmp_path / "model.gguf").touch()
+    words = [sys.executable, "-m", "support.speaker", "run", str(tmp_path / "model.gguf")]
+    asked = subprocess.run(words, input=b"Why?\n", capture_output=True, env=environment, timeout=120, check=False)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, (SENTENCE * 20 + "\n").encode(), b"")
+    empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=120)
+    assert (empty.returncode, empty.stdout) == (2, b"")
+    assert empty.stderr == b"error: standard input is empty: there is nothing to answer\n"
