@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from intact.catalogue import DEFAULT
-from intact.cli.chat_input import History, history_file, is_interactive, read_messages
+from intact.cli.chat_input import InputHistory, history_file, is_interactive, read_messages
 from intact.cli.chat_session import ChatSession
 from intact.cli.log_store import LoggedConversation, LogStore
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
@@ -109,7 +109,7 @@ def command(
         _answer_lines(talk)
     elif is_interactive():
         note(f"{model}. /help lists the commands; Ctrl-C ends an answer, Ctrl-D leaves")
-        _converse(talk, History(None if log is None else history_file()))
+        _converse(talk, InputHistory(None if log is None else history_file()))
     else:
         _converse(talk, None)
     if talk.refused and not is_interactive():
@@ -147,7 +147,7 @@ def _resume(talk: ChatSession, earlier: LoggedConversation, system: str | None) 
         note(("> " if message["role"] == "user" else "") + message["content"])
 
 
-def _converse(talk: ChatSession, history: History | None) -> None:
+def _converse(talk: ChatSession, history: InputHistory | None) -> None:
     for message in read_messages(history):
         try:
             line = decode(message.encode("utf-8", "surrogateescape"), "the line")

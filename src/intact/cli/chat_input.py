@@ -1,4 +1,4 @@
-"""What a user types in a chat: messages of one line or several, with a history that lasts.
+"""Input of a chat: messages of one line or several, with a history that lasts.
 
 A message goes on in the next line after a backslash at its end, and from a line that begins with three quotes to one
 that ends with them. What is pasted with line feeds is one message where the terminal marks it (bracketed paste).
@@ -21,7 +21,7 @@ REMEMBERED = 1000
 """Messages of the history that are kept."""
 
 
-class History:
+class InputHistory:
     """The history of the line editor, in a file that only its user may read; a message is a line of JSON in it.
 
     Parameters
@@ -77,12 +77,12 @@ def history_file() -> Path:
     return state_folder() / "chat_history"
 
 
-def read_messages(history: History | None) -> Iterator[str]:
+def read_messages(history: InputHistory | None) -> Iterator[str]:
     """Yield the messages and commands that the user types, until Ctrl-D; Ctrl-C drops what is being typed.
 
     Parameters
     ----------
-    history : History or None
+    history : InputHistory or None
         None where standard input is no terminal: nothing is prompted then.
     """
     while True:

@@ -27,7 +27,7 @@ FORMAT = "intact-chat"
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command does beside changing the chat.
+    """The outcome of a command, beside what it changes in the chat.
 
     Attributes
     ----------
@@ -88,9 +88,9 @@ class ChatSession:
         self.messages.append({"role": "user", "content": text})
         options = {"now": current(), **self.sampling, **options}
         chunks: list[Any] = []
-        asked, started, finish = list(self.messages), time.perf_counter(), "cancelled"
+        prompt, started, finish = list(self.messages), time.perf_counter(), "cancelled"
         try:
-            for chunk in self.model.chat_stream(asked, **options):
+            for chunk in self.model.chat_stream(prompt, **options):
                 chunks.append(chunk)
                 yield chunk
             finish = "length" if len(chunks) >= options["max_tokens"] else "stop"
@@ -101,19 +101,19 @@ class ChatSession:
             self.refused += 1
             raise
         except (KeyboardInterrupt, GeneratorExit):
-            self._said(asked, chunks, finish, options, time.perf_counter() - started)
+            self._finish(prompt, chunks, finish, options, time.perf_counter() - started)
             raise
-        self._said(asked, chunks, finish, options, time.perf_counter() - started)
+        self._finish(prompt, chunks, finish, options, time.perf_counter() - started)
 
-    def _said(
-        self, asked: list[Message], chunks: list[Any], finish: str, options: dict[str, Any], seconds: float
+    def _finish(
+        self, prompt: list[Message], chunks: list[Any], finish: str, options: dict[str, Any], seconds: float
     ) -> None:
         """Add an answer to the conversation, and to the log."""
         text = "".join(chunk.text for chunk in chunks)
         self.messages.append({"role": "assistant", "content": text})
         if self._log is not None:
             answer = LoggedAnswer(text, [chunk.token for chunk in chunks], finish)
-            self._log.add(Conversation(asked, now=read_time(options["now"])), options, [answer], seconds)
+            self._log.add(Conversation(prompt, now=read_time(options["now"])), options, [answer], seconds)
 
     def _keep(self, receipt: Receipt) -> None:
         from intact.receipts.document import write_receipts

@@ -90,11 +90,11 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
         emit(found.to_document())
         return
     show((found.id, "bold"), "  ", (f"{_when(found)}  {_model(found)}", "dim"))
-    said: list[dict[str, Any]] = []
+    earlier: list[dict[str, Any]] = []
     for entry in found.entries:
         turns = entry["messages"] or [{"role": "text", "content": entry.get("prompt", "")}]
-        same = _common(said, turns)
-        if same < len(said):
+        same = _common(earlier, turns)
+        if same < len(earlier):
             show(f"(gone back to before message {same + 1})", style="dim")
         for turn in turns[same:]:
             show((f"{turn['role']}: ", "bold cyan"), printable(turn["content"], sys.stdout))
@@ -102,7 +102,7 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
         for answer in entry["answers"]:
             say("\n" + answer["text"] + "\n\n")
             show(f"{len(answer['tokens'])} tokens, {answer['finish']}; {one_line(settings)}", style="dim")
-        said = [*turns, {"role": "assistant", "content": entry["answers"][0]["text"]}] if entry["answers"] else turns
+        earlier = [*turns, {"role": "assistant", "content": entry["answers"][0]["text"]}] if entry["answers"] else turns
     _note_damaged(found)
 
 
@@ -211,13 +211,13 @@ def _note_damaged(found: LoggedConversation) -> None:
         note(f"{found.id}: {found.damaged} lines that are damaged, or of a later version, were passed over")
 
 
-def _check_model(entry: dict[str, Any], opened: OpenedModel, name: str) -> None:
+def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None:
     """Raise if a model is another one than that which answered."""
     digests = opened.digests()
     parts = {"weights": "weights", "tokenizer": "tokenizer", "template": "chat template", "ends": "end tokens"}
-    changed = [said for part, said in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
+    changed = [name for part, name in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
     if changed:
-        raise ParameterError(f"{name} is another model now, by its {', '.join(changed)}; --model names one")
+        raise ParameterError(f"{model} is another model now, by its {', '.join(changed)}; --model names one")
 
 
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
@@ -265,8 +265,8 @@ def _model(found: LoggedConversation) -> str:
 def _first(found: LoggedConversation) -> str:
     """Return the begin of what was asked first."""
     entry = found.entries[0]
-    asked = next((turn["content"] for turn in entry["messages"] if turn["role"] == "user"), entry.get("prompt", ""))
-    text = one_line(" ".join(asked[:400].split()))
+    first = next((turn["content"] for turn in entry["messages"] if turn["role"] == "user"), entry.get("prompt", ""))
+    text = one_line(" ".join(first[:400].split()))
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 

@@ -77,16 +77,16 @@ class ConversationLog:
     ) -> dict[str, Any]:
         parameters = SamplingParameters.by_name(sampling_of(sampling))
         if isinstance(prompt, str):
-            asked: dict[str, Any] = {"prompt": prompt, "messages": [], "now": current().isoformat()}
+            request: dict[str, Any] = {"prompt": prompt, "messages": [], "now": current().isoformat()}
         else:
             messages = [dict(message) for message in prompt.messages]
-            asked = {"messages": messages, "now": prompt.now.isoformat()}
+            request = {"messages": messages, "now": prompt.now.isoformat()}
         return {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": self.command,
             "intact": intact.__version__,
             "model": {"name": self.model_name, "profile": self.opened.profile, "digests": self.opened.digests()},
-            **asked,
+            **request,
             "sampling": {"seed": parameters.seed, **json.loads(parameters.to_json())},
             "n": len(answers),
             "answers": [{"text": one.text, "tokens": list(one.tokens), "finish": one.finish} for one in answers],

@@ -62,7 +62,7 @@ class WarmDefaults:
 
 
 class WarmTokenizer:
-    """What a command needs of a tokenizer: whether there is a chat template, and the bytes of the tokens that came."""
+    """The part of a tokenizer that commands use: if there is a chat template, and the bytes of the tokens that came."""
 
     def __init__(self, has_template: bool) -> None:
         self.chat_template = "in the server" if has_template else None

@@ -43,7 +43,7 @@ def listen() -> socket.socket:
         raise ParameterError("this system has no sockets that only one user may open")
     folder = runtime_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_ours(folder, stat.S_ISDIR):
+    if not _is_private(folder, stat.S_ISDIR):
         raise ParameterError(f"{folder} must be a folder of this user that is open to nobody else (chmod 700)")
     path = folder / f"serve-{os.getpid()}-{secrets.token_hex(4)}.sock"
     if len(os.fsencode(path)) > LONGEST:
@@ -78,9 +78,9 @@ def sockets() -> list[Path]:
     if not _AVAILABLE:
         return []
     folder = runtime_folder()
-    if not _is_ours(folder, stat.S_ISDIR):
+    if not _is_private(folder, stat.S_ISDIR):
         return []
-    found = [path for path in folder.glob("serve-*.sock") if _is_ours(path, stat.S_ISSOCK)]
+    found = [path for path in folder.glob("serve-*.sock") if _is_private(path, stat.S_ISSOCK)]
     return sorted(found, key=_changed, reverse=True)
 
 
@@ -92,7 +92,7 @@ def connect(path: Path, seconds: float = 1.0) -> socket.socket | None:
     seconds : float
         How long connecting, and each later wait on the connection, may take.
     """
-    if not _is_ours(path, stat.S_ISSOCK):
+    if not _is_private(path, stat.S_ISSOCK):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
@@ -114,7 +114,7 @@ def peer_user(connection: socket.socket) -> int | None:
     return int(user)
 
 
-def _is_ours(path: Path, is_kind: Callable[[int], bool]) -> bool:
+def _is_private(path: Path, is_kind: Callable[[int], bool]) -> bool:
     """Return true if a path is of a kind, this user's, and open to nobody else; links are not followed."""
     try:
         found = path.lstat()
