@@ -3,7 +3,8 @@
     python benchmarks/startup.py MODEL...
 
 Each number is the least of several runs of a fresh process, the files being in the page cache. First token: from the
-start of `intact run PROMPT` on the default model to the first byte of its answer. Resident memory is what the process
+start of `intact run PROMPT` on the default model to the first byte of its answer, once with the model loaded by the
+command, once by an `intact serve` of the same user that has it in memory. Resident memory is what the process
 has after loading, and in parentheses before it, when all that `intact.load` needs is imported. Peak memory is the
 kernel's resident high-water mark after loading and one token; pages of the file that are mapped count in it.
 """
@@ -59,13 +60,15 @@ def help_shown() -> float:
     return time.perf_counter() - started
 
 
-def first_token(model: Path | None) -> float:
+def first_token(model: Path | None, *options: str) -> float:
     """Seconds from the start of the command until the first byte of the answer."""
-    command = [sys.executable, "-m", "intact.cli", "run"]
+    command = [sys.executable, "-m", "intact.cli", "run", "--no-log", *options]
     command += ["Why is the sky blue?"] if model is None else [str(model), "Why is the sky blue?"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         byte = process.stdout.read(1)
@@ -74,6 +77,27 @@ def first_token(model: Path | None) -> float:
         if not byte:
             raise SystemExit(f"`intact run` printed nothing: {process.stderr.read().decode()[-500:]}")
     return seconds
+
+
+def warm_first_token(model: Path | None, repeats: int) -> float:
+    """The least of `first_token` by the model of a server, which is started for it."""
+    command = [sys.executable, "-m", "intact.cli", "serve", "--port", "0", *([str(model)] if model else [])]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            end = time.monotonic() + 120
+            while "answered by the server" not in answered_by(model):
+                if time.monotonic() > end or server.poll() is not None:
+                    raise SystemExit("`intact serve` did not answer `intact run`")
+            return min(first_token(model) for _ in range(repeats))
+        finally:
+            server.terminate()
+
+
+def answered_by(model: Path | None) -> str:
+    """Return what `intact run -v` says of a server."""
+    command = [sys.executable, "-m", "intact.cli", "run", "--no-log", "-v", "--max-tokens", "1"]
+    command += [str(model), "Hi"] if model else ["Hi"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stderr
 
 
 def load(path: Path, repeats: int) -> dict[str, Any]:
@@ -102,10 +126,12 @@ def main() -> None:
     args = p.parse_args()
     imports = least_import(args.repeats), least_load_import(args.repeats)
     shown = min(help_shown() for _ in range(args.repeats))
-    first = min(first_token(args.default) for _ in range(args.repeats))
+    first = min(first_token(args.default, "--no-server") for _ in range(args.repeats))
+    warm = warm_first_token(args.default, args.repeats)
     results = [load(path, args.repeats) for path in args.models]
     if args.json:
-        seconds = {"import": imports[0], "import_load": imports[1], "help": shown, "first_token": first}
+        seconds = {"import": imports[0], "import_load": imports[1], "help": shown}
+        seconds |= {"first_token": first, "warm_first_token": warm}
         print(json.dumps({"machine": machine(), "seconds": seconds, "models": results}, indent=2))
         return
     print("| what | seconds | limit |\n|---|---|---|")
@@ -113,6 +139,7 @@ def main() -> None:
     print(f"| import intact, and what `intact.load` needs | {imports[1]:.3f} | 0.3 |")
     print(f"| intact --help | {shown:.3f} | 0.4 |")
     print(f"| first token of `intact run`, default model | {first:.2f} | 1.5 |")
+    print(f"| the same by a model in a server's memory | {warm:.2f} | |")
     print(
         "\n| model | file, MB | weights, MB | load, s | limit | then first token, s | resident, MB | peak, MB | limit |"
     )
