@@ -15,7 +15,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.files import expand_home, read_text
 from intact.suggest import unknown_name
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class ChatSession:
         self.messages.append({"role": "assistant", "content": text})
         if self._log is not None:
             answer = LoggedAnswer(text, [chunk.token for chunk in chunks], finish)
-            self._log.add(Conversation(prompt, now=read_time(options["now"])), options, [answer], seconds)
+            self._log.add(ChatPrompt(prompt, now=read_time(options["now"])), options, [answer], seconds)
 
     def _keep(self, receipt: Receipt) -> None:
         from intact.receipts.document import write_receipts

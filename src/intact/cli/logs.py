@@ -17,7 +17,7 @@ from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_m
 from intact.cli.output import emit, note, one_line, printable, say, show
 from intact.cli.recording import sampling_from
 from intact.errors import ParameterError
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import read_time
 
 EXAMPLES = """\
@@ -223,7 +223,7 @@ def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
     """Make the answers of an entry again; return whether they are equal, and if not, where the first differs."""
     sampling, answers = sampling_from(entry), entry["answers"]
-    prompt = entry.get("prompt", Conversation(entry["messages"], now=read_time(entry["now"])))
+    prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"])))
     if [answer["finish"] for answer in answers] == ["cancelled"]:
         chunks = list(islice(model.stream(prompt, **sampling), len(answers[0]["tokens"])))
         again = [[chunk.token for chunk in chunks]]

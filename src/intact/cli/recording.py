@@ -16,7 +16,7 @@ from intact.cli.opening import OpenedModel
 from intact.cli.output import note
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import current
 
 NoLogOption = Annotated[
@@ -54,7 +54,7 @@ class ConversationLog:
     failed: bool = False
 
     def add(
-        self, prompt: str | Conversation, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
+        self, prompt: str | ChatPrompt, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
     ) -> None:
         """Append the answers to a prompt; where that cannot be done, say so once and write no more.
 
@@ -73,7 +73,7 @@ class ConversationLog:
             self.failed = True
 
     def _entry(
-        self, prompt: str | Conversation, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
+        self, prompt: str | ChatPrompt, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
     ) -> dict[str, Any]:
         parameters = SamplingParameters.by_name(sampling_of(sampling))
         if isinstance(prompt, str):

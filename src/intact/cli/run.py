@@ -205,9 +205,7 @@ def decode(data: bytes, where: str) -> str:
         ) from None
 
 
-def as_prompt(
-    model: Any, prompt: str, system: str | None, raw: bool, now: datetime | None = None
-) -> str | ChatPrompt:
+def as_prompt(model: Any, prompt: str, system: str | None, raw: bool, now: datetime | None = None) -> str | ChatPrompt:
     """Return what the engine is given: the text itself, or a conversation for the chat template; `now` by the clock."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):

@@ -23,7 +23,7 @@ from intact.cli.output import note
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.serve import same_user
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import current
 
 _MOST = 1 << 20
@@ -107,7 +107,7 @@ class WarmModel:
         self.sampling_defaults = WarmDefaults(defaults["source"], tuple(map(tuple, defaults["values"])))
         self._local: Any = None
 
-    def generate(self, prompt: str | Conversation, n: int = 1, **options: Any) -> list[list[Any]]:
+    def generate(self, prompt: str | ChatPrompt, n: int = 1, **options: Any) -> list[list[Any]]:
         """Continue a prompt n times; as `intact.Model.generate`, of one prompt."""
         if self._local is None:
             try:
@@ -121,7 +121,7 @@ class WarmModel:
         found_here: list[list[Any]] = self._local.generate(prompt, n, **options)
         return found_here
 
-    def stream(self, prompt: str | Conversation, **options: Any) -> Iterator[Any]:
+    def stream(self, prompt: str | ChatPrompt, **options: Any) -> Iterator[Any]:
         """Continue a prompt token by token; as `intact.Model.stream`."""
         came: list[int] = []
         if self._local is None:
@@ -144,11 +144,11 @@ class WarmModel:
         self, messages: Sequence[Mapping[str, Any]], *, now: datetime | None = None, **options: Any
     ) -> Iterator[Any]:
         """Answer a conversation token by token; as `intact.Model.chat_stream`."""
-        return self.stream(Conversation(list(messages), now=now or current()), **options)
+        return self.stream(ChatPrompt(list(messages), now=now or current()), **options)
 
     def _lines(
         self,
-        prompt: str | Conversation,
+        prompt: str | ChatPrompt,
         n: int,
         *,
         chunks: bool,
@@ -169,7 +169,7 @@ class WarmModel:
             "draft": draft,
             "chunks": chunks,
         }
-        if isinstance(prompt, Conversation):
+        if isinstance(prompt, ChatPrompt):
             request |= {"messages": list(prompt.messages), "now": prompt.now.isoformat()}
         else:
             request["prompt"] = prompt

@@ -28,7 +28,7 @@ from intact.serve.models import Served
 from intact.serve.replies import LINES, EventStream, encode, reply
 from intact.serve.requests import Extension
 from intact.serve.service import Client, Service, TheService, in_thread, receipt_document
-from intact.text import Conversation
+from intact.text import ChatPrompt
 from intact.text.template import read_time
 
 router = APIRouter(route_class=FormRoute)
@@ -140,14 +140,14 @@ async def _lines(request: SameUserRequest, service: Service, client: str) -> Asy
             admission.used = len(tokens) + sum(len(one.tokens) for one in completions)
 
 
-def _read(request: SameUserRequest) -> tuple[str | Conversation, SamplingParameters]:
+def _read(request: SameUserRequest) -> tuple[str | ChatPrompt, SamplingParameters]:
     parameters = SamplingParameters.from_json(request.sampling)
     if request.prompt is not None:
         return request.prompt, parameters
-    return Conversation(request.messages, now=read_time(request.now)), parameters
+    return ChatPrompt(request.messages, now=read_time(request.now)), parameters
 
 
-def _encode(model: Model, prompt: str | Conversation) -> list[int]:
+def _encode(model: Model, prompt: str | ChatPrompt) -> list[int]:
     if isinstance(prompt, str):
         return model.tokenizer.encode(prompt, most=model.context)
     return prompt.encode(model.tokenizer, model.context)
