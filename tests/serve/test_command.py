@@ -71,6 +71,20 @@ def test_it_starts_logs_and_ends(tiny_path):
     assert "Traceback" not in process.log
 
 
+def test_without_a_prefix_cache_the_same_text_is_computed_anew(tiny_path):
+    body = CHAT | {"messages": [{"role": "user", "content": "The same words again and again. " * 12}]}
+    texts, saved = set(), []
+    for options in ((), ("--no-prefix-cache",)):
+        with command(tiny_path, *options) as (url, _):
+            for _ in range(2):
+                answer = httpx.post(url + "/v1/chat/completions", json=body, timeout=90).json()
+                texts.add(answer["choices"][0]["message"]["content"])
+            lines = httpx.get(url + "/metrics").text.splitlines()
+            saved += [float(line.split()[-1]) for line in lines if line.startswith("intact_engine_cached_tokens_total")]
+    assert len(texts) == 1
+    assert saved[0] > 0 == saved[1]
+
+
 def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}", "--port", "0"]

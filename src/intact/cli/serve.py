@@ -112,6 +112,13 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    prefix_cache: Annotated[
+        bool,
+        typer.Option(
+            "--prefix-cache/--no-prefix-cache",
+            help="Compute what several prompts begin with once; changes the speed alone.",
+        ),
+    ] = True,
     otel: Annotated[
         bool,
         typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.", **_OBSERVE),
@@ -147,7 +154,7 @@ def command(
 
     traces = exporting() if otel else None
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
-    served = Models(places, Loading(profile, threads, as_bytes(cache)), settings)
+    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache), settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)

@@ -43,6 +43,7 @@ class Loading:
     profile: Profile = "int8"
     threads: int | None = None
     cache_bytes: int | None = None
+    prefix_cache: bool = True
 
 
 @dataclass(eq=False)
@@ -234,7 +235,13 @@ class Models:
             self._was_unloaded = False
             give_back()  # before there is need of it
         loading, state = self._loading, state_of(path)
-        model = intact.load(path, loading.profile, loading.threads, cache_bytes=loading.cache_bytes)
+        model = intact.load(
+            path,
+            loading.profile,
+            loading.threads,
+            cache_bytes=loading.cache_bytes,
+            prefix_cache=loading.prefix_cache,
+        )
         digests = digests_of(model).to_document()
         remember_digests(path, state, digests)
         return model, digests
