@@ -25,7 +25,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,8 @@ def draw_round(seed: int, side: str, number: int, agents: int) -> Round:
 def changes(locked: Mapping[str, Sequence[Mapping[str, Any]]], found: Tests) -> list[dict[str, Any]]:
     """Return the answers that are not those of the lock.
 
-    A request that the lock lacks follows from an answer that changed, and is not counted again, unless none did.
+    A request that the lock lacks, or one that was not sent, follows from an answer that changed, and is not counted
+    again, unless none did.
     """
     changed, others = [], []
     for test, exchanges in found.items():
@@ -86,6 +87,8 @@ def changes(locked: Mapping[str, Sequence[Mapping[str, Any]]], found: Tests) -> 
                 others.append({"test": test, "asked": one["asked"], "locked": None, "now": one["answer"]})
             elif one["answer"] != (before := answers[one["request"]]):
                 changed.append({"test": test, "asked": one["asked"], "locked": before, "now": one["answer"]})
+        if len(exchanges) < len(locked[test]):
+            others.append({"test": test, "asked": None, "locked": len(locked[test]), "now": len(exchanges)})
     return changed or others
 
 
@@ -139,21 +142,24 @@ class Campaign:
 
     def go_on(self) -> None:
         """Run what is missing, until the time is over."""
-        args, locked, running = self.args, self.locked(), None
+        args, locked = self.args, self.locked()
+        running: dict[str, Any] = {}  # no server yet
         until = time.monotonic() + 60 * args.minutes
         number = 1 + max((line["round"]["number"] for line in self.mine if "round" in line), default=-1)
         while (left := missing(self.mine, args.runs)) and time.monotonic() < until:
             load = draw_round(args.seed, args.side, number, args.agents)
-            if running is None or load.restart:
+            if load.restart or not running:
                 running = {"threads": load.threads, "cache": load.cache}
                 self.server.start(**running)
-            at = {"round": asdict(load) | running}
+            load = replace(load, **running)
+            at = {"round": asdict(load)}
 
             def keep(run: int, tests: Mapping[str, Any], more: Mapping[str, Any], at: Mapping[str, Any] = at) -> None:
                 self.add({"run": run, **summary(tests, locked), **more, **at})
 
             asyncio.run(run_round(self.agents, left[: load.together], load, self.server.url, keep))
-            print(f"{time.strftime('%H:%M:%S')} {load} {row(self.mine)}", file=sys.stderr, flush=True)
+            done = ", ".join(f"{value} {name}" for name, value in row(self.mine).items())
+            print(f"{time.strftime('%H:%M:%S')} {load}: {done}", file=sys.stderr, flush=True)
             number += 1
 
     def close(self) -> None:

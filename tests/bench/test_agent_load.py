@@ -58,6 +58,11 @@ def test_a_request_that_the_lock_lacks_is_no_agreement(load) -> None:
     assert change["locked"] is None
 
 
+def test_a_request_that_is_not_sent_is_no_agreement(load) -> None:
+    (change,) = load.changes({"t": [exchange("one", "a"), exchange("two", "b")]}, {"t": [exchange("one", "a")]})
+    assert (change["locked"], change["now"]) == (2, 1)
+
+
 def test_runs_that_an_error_ended_are_done_again(load) -> None:
     lines = [{"side": "avx2", "alone": {}}, line(0), line(1, error="ConnectError"), line(2)]
     assert load.missing(lines, 5) == [1, 3, 4]
