@@ -47,7 +47,7 @@ class Server:
     def _command(self, threads: int, cache: bool) -> list[str]:
         if self.side == "llama.cpp":
             options = ["-m", str(self.model), "--alias", "intact", "--jinja", "--no-webui"]
-            options += ["-np", str(SLOTS), "-c", str(SLOTS * 2048), "-t", str(threads)]
+            options += ["-np", str(SLOTS), "-c", str(SLOTS * 2048), "--cache-ram", "400", "-t", str(threads)]
             return [str(self.llama), *options, *([] if cache else ["--no-cache-prompt"])]
         options = ["serve", f"intact={self.model}", "--threads", str(threads), "--cache", "400MB", "--seconds", "7200"]
         program = [sys.executable, "-c", "from intact.cli import main; main()"]
