@@ -22,6 +22,7 @@ EXTRA = [
     {"stop": ""},
     {"stop": ["", "never written"]},
     {"repeat_penalty": 1.0},
+    {"client_metadata": {"turn_id": "01a2"}},
     {"stream_options": {"continuous_usage_stats": True}},
     {"length_penalty": 1, "use_beam_search": False, "skip_special_tokens": True},
 ]
@@ -81,6 +82,33 @@ def test_no_limit(server):
     assert "max_tokens -1" in whole.headers["intact-warning"]
     longer = post(server, TEXT | {"max_tokens": -1, "stop": ["a", "e", "i"]})
     assert len(text(longer)) >= len(text(post(server, TEXT | {"max_tokens": 2, "stop": ["a", "e", "i"]})))
+
+
+def test_a_limit_above_the_server_s_is_the_server_s(server, strict):
+    ends = {"stop": ["a", "e", "i"]}
+    for body in (CHAT | ends, TEXT | ends):
+        most, more = post(server, body | {"max_tokens": 8192}), post(server, body | {"max_tokens": 32_000})
+        assert text(more) == text(most)
+        assert more.headers["intact-warning"] == ("max_tokens 32000 is read as 8192, the most that this server allows")
+        assert post(strict, body | {"max_tokens": 32_000}).json()["error"]["param"] == "max_tokens"
+
+
+def test_tools_that_openai_would_run_are_passed_over(server, strict):
+    function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    body = {"model": "tiny", "input": "Hi", "max_output_tokens": 4, "temperature": 0, "tools": [function]}
+    hosted = [{"type": "web_search"}, {"type": "namespace", "name": "agents", "tools": [function]}]
+
+    def ask(server, tools):
+        return httpx.post(server.url + "/v1/responses", json=body | {"tools": tools}, timeout=60)
+
+    plain, more = ask(server, [function]), ask(server, [hosted[0], function, hosted[1]])
+    assert more.status_code == 200, more.text
+    assert more.json()["usage"] == plain.json()["usage"]
+    assert more.json()["tools"] == [function]
+    assert more.headers["intact-warning"] == "tools of the type namespace, web_search are ignored"
+    assert ask(server, hosted).json()["usage"]["input_tokens"] < plain.json()["usage"]["input_tokens"]
+    assert ask(server, [5]).json()["error"]["param"] == "tools[0]"
+    assert ask(strict, [hosted[0], function]).json()["error"]["param"] == "tools[0].type"
 
 
 def test_another_spelling_of_a_penalty(server):

@@ -24,6 +24,7 @@ IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
     "id_slot": None,
     "request_id": None,
     "guided_decoding_backend": None,
+    "client_metadata": None,
     "best_of": (1,),
     "n_probs": (0,),
     "tfs_z": (1,),
@@ -41,6 +42,8 @@ RENAMED: Final = {"repeat_penalty": "repetition_penalty"}
 """Fields by the name that they have here."""
 OFF: Final = {"max_tokens": None, "max_completion_tokens": None, "max_output_tokens": None, "top_k": 0}
 """Fields of which -1 is no limit, and the value that says so here (None: the field is absent)."""
+LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+"""Fields that bound the tokens of an answer. Coding agents ask for those of a large model, such as 32,000."""
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 CONSTRAINTS: Final = ("json", "regex", "choice", "grammar")
 """Constraints of vLLM: members of `structured_outputs`, or fields with the prefix `guided_`."""
@@ -89,6 +92,9 @@ class LenientForm(Form):
             if body.get(name) == -1 and name in cls.model_fields:
                 body[name] = most_tokens if off is None and "prompt" in cls.model_fields else off
                 warnings.append(f"{name} -1 is read as no limit")
+        lower_limits(body, cls.model_fields.keys() & LIMITS, most_tokens, warnings)
+        if "input" in cls.model_fields:
+            _drop_hosted_tools(body, warnings)
         _drop_empty_stops(body, warnings)
         options = body.get("stream_options")
         if isinstance(options, dict) and (unknown := options.keys() - set(_STREAM_OPTIONS)):
@@ -97,6 +103,26 @@ class LenientForm(Form):
         if "intact" in cls.model_fields and ("prompt" in cls.model_fields or "response_format" in cls.model_fields):
             _read_constraint(body, "response_format" in cls.model_fields)
         return body, warnings
+
+
+def lower_limits(body: dict[str, Any], names: Collection[str], most_tokens: int, warnings: list[str]) -> None:
+    """Write limits of tokens above the server's as the server's, in place."""
+    for name in sorted(names):
+        limit = body.get(name)
+        if isinstance(limit, int) and limit > most_tokens:
+            body[name] = most_tokens
+            warnings.append(f"{name} {limit} is read as {most_tokens}, the most that this server allows")
+
+
+def _drop_hosted_tools(body: dict[str, Any], warnings: list[str]) -> None:
+    """Drop tools of OpenAI's newer interface that are no functions, such as a search of the web, in place."""
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return
+    kinds = {tool.get("type") for tool in tools if isinstance(tool, dict)}
+    if dropped := sorted(kind for kind in kinds if isinstance(kind, str) and kind != "function"):
+        body["tools"] = [tool for tool in tools if not (isinstance(tool, dict) and tool.get("type") in dropped)]
+        warnings.append(f"tools of the type {', '.join(dropped):.200} are ignored")
 
 
 def _same_kind(value: Any, other: Any) -> bool:

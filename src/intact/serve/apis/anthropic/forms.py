@@ -8,10 +8,14 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from intact.serve.forms import Form, Many
+from intact.serve.leniency import LIMITS, lower_limits
 from intact.serve.requests import TURNS, BodySampling, Extension
 
 _TAGS = {"text": "text block", "thinking": "thinking block", "tool_use": "call block", "tool_result": "result block"}
 """Alternatives by types of blocks; their names are no fields, so that errors tell them from fields."""
+
+EFFORTS = ("low", "medium", "xhigh", "max")
+"""Efforts that are passed over; Anthropic's default is known."""
 
 
 class CacheControl(Form):
@@ -147,7 +151,7 @@ class OutputFormat(Form):
 
 
 class OutputConfig(Form):
-    """The form of the text; of efforts only Anthropic's default is accepted, as others would have no effect."""
+    """The form of the text, and Anthropic's default of the effort; other efforts are passed over, or refused."""
 
     format: OutputFormat | None = None
     effort: Literal["high"] | None = None
@@ -172,6 +176,24 @@ class TokensRequest(Form):
     intact: Extension = Extension()
     # these have no effect
     cache_control: CacheControl | None = None
+
+    @classmethod
+    def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
+        """Return a body without what agents send for larger models, and what to warn of.
+
+        Those are efforts, rules by which a server shortens the conversation, and more tokens than this one allows.
+        """
+        if not isinstance(value, dict):
+            return value, []
+        body, warnings = dict(value), list[str]()
+        if body.pop("context_management", None) is not None:
+            warnings.append("context_management is ignored")
+        output = body.get("output_config")
+        if isinstance(output, dict) and output.get("effort") in EFFORTS:
+            body["output_config"] = {name: item for name, item in output.items() if name != "effort"}
+            warnings.append("output_config.effort is ignored")
+        lower_limits(body, cls.model_fields.keys() & LIMITS, most_tokens, warnings)
+        return body, warnings
 
 
 class MessagesRequest(TokensRequest, BodySampling):

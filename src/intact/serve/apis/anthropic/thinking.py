@@ -1,4 +1,7 @@
-"""The field `thinking`: refused where the chat template has no switch for it, or where it would have no effect."""
+"""The field `thinking`: refused where the chat template has no switch for it, or where it would have no effect.
+
+Adaptive thinking leaves it to the model, so a model that does not think may be asked for it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ def check(request: TokensRequest, served: Served) -> None:
         return
     choice, output = request.tool_choice, request.output_config
     if SWITCH not in template_source(served):
+        if request.thinking is not None and request.thinking.type == "adaptive":
+            return
         message = f"thinking cannot be enabled: the chat template of {served.name} has no {SWITCH}"
         raise ApiError(400, message, "thinking", "unsupported")
     if (choice is not None and choice.type in ("any", "tool")) or (output is not None and output.format is not None):
