@@ -24,7 +24,7 @@ from intact.cli.options import (
     complete_model,
     with_method_sampling,
 )
-from intact.cli.output import emit, note
+from intact.cli.output import emit, note, spinner
 from intact.cli.solve import complete_method, given
 from intact.errors import ParameterError
 
@@ -196,7 +196,8 @@ def command(
     from intact.evaluate.work import How
 
     others = models.named
-    planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
+    with spinner("reading the tasks"):
+        planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
     if result.receipt is not None and work.ray is not None:
         raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
@@ -205,7 +206,8 @@ def command(
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
     with models.opened({_name(model): model} | others, **work.loading) as backends:
-        described = manifest(planned, backends)
+        with spinner("digesting the model and the tasks"):
+            described = manifest(planned, backends)
         check_place(place, described)
         kept = work.journal or place.with_suffix(".journal")
         with watch(planned) as (tokens, done):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 import intact
 from intact.cli.doctor import installed
-from intact.cli.output import bar, new_table, note, out, show
+from intact.cli.output import bar, new_table, note, occasional_note, out, show, time_left
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,22 +27,33 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
-    """Show progress on stderr, if that is a terminal; yield functions to call with tokens and with finished units."""
+    """Show progress on stderr, elsewhere than on a terminal a line from time to time.
+
+    Yield functions to call with the number of tokens so far and with each finished unit.
+    """
     from rich.progress import MofNCompleteColumn, TextColumn
 
     status = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
-    began, right, count = time.monotonic(), 0, 0
+    began, right, count, rate, report = time.monotonic(), 0, 0, 0.0, occasional_note()
     with bar(MofNCompleteColumn(), status) as progress:
         total = sum(1 for _ in planned.units())
         task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
 
+        def line() -> str:
+            parts = [f"{count:,} of {total:,} problems", f"{right / max(1, count):.1%} right", f"{rate:,.0f} tokens/s"]
+            return "  ".join([*parts, time_left(time.monotonic() - began, count, total)]).rstrip()
+
         def tokens(written: int) -> None:
-            progress.update(task, rate=written / max(1e-9, time.monotonic() - began))
+            nonlocal rate
+            rate = written / max(1e-9, time.monotonic() - began)
+            progress.update(task, rate=rate)
+            report(line)
 
         def done(one: Done) -> None:
             nonlocal right, count
             right, count = right + bool(one.record.correct), count + 1
             progress.update(task, advance=1, right=right / count)
+            report(line)
 
         yield tokens, done
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -131,6 +132,34 @@ def spinner(text: str) -> AbstractContextManager[Any]:
     """Show on stderr that something takes a while, if that is a terminal."""
     console = err()
     return console.status(text) if console.is_terminal else nullcontext()
+
+
+PAUSE = 30.0
+"""Seconds between two lines of progress where stderr is no terminal."""
+
+
+def occasional_note() -> Callable[[Callable[[], str]], None]:
+    """Return a function that notes a line of progress from time to time; on a terminal, which has bars, it does not."""
+    if err().is_terminal:
+        return lambda line: None
+    last = time.monotonic()
+
+    def report(line: Callable[[], str]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PAUSE:
+            last = time.monotonic()
+            note(line())
+
+    return report
+
+
+def time_left(seconds: float, done: int, total: int) -> str:
+    """Estimate how long the rest takes, at the pace so far: ``about 1:30 left``; empty before the first is done."""
+    if not done or done >= total:
+        return ""
+    minutes, rest = divmod(round(seconds / done * (total - done)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours}:{minutes:02}:{rest:02} left" if hours else f"about {minutes}:{rest:02} left"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import typer
 
 from intact.cli import UNDECIDED
 from intact.cli.options import ReceiptOption
-from intact.cli.output import emit, err, show
+from intact.cli.output import emit, err, occasional_note, show, spinner, time_left
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -50,6 +50,8 @@ class View:
             parts.append(f"{max(0, self.caps.tokens - charged):,} tokens left")
         if self.caps.seconds is not None:
             parts.append(f"{max(0.0, self.caps.seconds - seconds):,.0f} s left")
+        elif left := time_left(seconds, len(self.graded), self.problems):
+            parts.append(left)
         return "  ".join(parts)
 
 
@@ -117,7 +119,8 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
 
     task = find_task(str(run.options.task))
     check_parts(task.uses)
-    items = task.load(run.options.split, run.options.limit)
+    with spinner(f"reading {task.name}"):
+        items = task.load(run.options.split, run.options.limit)
     view = View(len(items), run.caps)
     with load() as models:
         view.began = time.monotonic()
@@ -180,10 +183,11 @@ def _check_receipts(run: TaskRun, results: list[Graded]) -> None:
 
 @contextmanager
 def _watch(view: View) -> Iterator[Callable[[], None]]:
-    """Show the status line on stderr, if that is a terminal; yield a function that updates it."""
+    """Show the status line on stderr, elsewhere than on a terminal a line from time to time; yield what updates it."""
     console = err()
     if not console.is_terminal:
-        yield lambda: None
+        report = occasional_note()
+        yield lambda: report(view.line)
         return
     with console.status(view.line()) as status:
         last = 0.0
