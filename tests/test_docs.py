@@ -53,7 +53,8 @@ def _blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "intact.load(" in "".join(_blocks(p))], ids=lambda p: p.name)
-def test_examples_of_a_page_run(page: Path, home: Path) -> None:
+def test_examples_of_a_page_run(page: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)  # where they may write
     names: dict[str, object] = {}
     for block in _blocks(page):
         exec(block, names)
