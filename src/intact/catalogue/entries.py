@@ -44,6 +44,7 @@ class Hub:
 
 
 Source = Package | Hub
+"""A place that a file comes from."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def _hub_entry(name: str, repo: str, file: str, size: int, licence: str = "Apach
 
 
 DEFAULT = "smollm2-135m-instruct"
+"""The name of the model that is taken where none is named."""
 
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
@@ -136,3 +138,4 @@ CATALOGUE: dict[str, Entry] = {
         ),
     )
 }
+"""The models that have names of their own, by name."""

@@ -19,7 +19,7 @@ For a report, or a program
   intact doctor --json
 """
 
-FOR_PROGRAMMERS = ("test", "dev", "bench")
+FOR_PROGRAMMERS = ("test", "dev", "docs", "bench")
 """Extras that nobody who only uses the program misses."""
 
 

@@ -149,3 +149,4 @@ class CallMethod:
 
 
 Request: TypeAlias = Extend | Score | Race | RunProgram | Read | CallMethod
+"""What a method may ask for by `yield`."""

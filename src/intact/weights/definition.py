@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+"""Bytes of a file, as a NumPy array of uint8."""
 Int = NDArray[np.int64]
 
 

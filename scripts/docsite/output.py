@@ -1,0 +1,90 @@
+"""Checks of the site that was written: its own links, and that a reader's browser asks nobody else for anything."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import accessible
+
+LOADS = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
+    "object": "data",
+    "use": "href",
+    "form": "action",
+}
+"""What a browser loads without being asked; of `link`, all relations but those below."""
+NAMES_ONLY = {"canonical", "author", "license", "next", "prev", "index", "search", "genindex", "up", "top"}
+_IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?:https?:)?//[^"')\s]+)""")
+
+
+class _Page(HTMLParser):
+    """The links and anchors of a page, and what it loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attributes}
+        self.anchors.update(filter(None, (values.get("id"), values.get("name"))))
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        elif tag == "link" and not set(values.get("rel", "").split()) & NAMES_ONLY:
+            self.loads.append(values.get("href", ""))
+        elif tag in LOADS and values.get(LOADS[tag]):
+            self.loads.append(values[LOADS[tag]])
+        self.loads += _IN_STYLES.findall(values.get("style", ""))
+
+
+def _read(path: Path) -> _Page:
+    page = _Page()
+    page.feed(path.read_text("utf-8"))
+    return page
+
+
+def _elsewhere(address: str) -> bool:
+    return bool(urlsplit(address).netloc)
+
+
+def problems(out: Path) -> list[str]:
+    """Return what is wrong with a site, a line each: links that lead nowhere, and what is loaded from elsewhere."""
+    found = []
+    read = {path: _read(path) for path in sorted(out.rglob("*.html"))}
+    for path, page in read.items():
+        name = path.relative_to(out)
+        found += [f"{name} loads {address}" for address in page.loads if _elsewhere(address)]
+        for link in [*page.links, *page.loads]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            there = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if there.is_dir():
+                found.append(f"{name} links to {link}: a folder, which a site of files does not show")
+            elif not there.exists():
+                found.append(f"{name} links to {link}: there is no such file")
+            elif parts.fragment and there in read and unquote(parts.fragment) not in read[there].anchors:
+                found.append(f"{name} links to {link}: there is no such anchor")
+    for path in sorted([*out.rglob("*.css"), *out.rglob("*.svg")]):
+        found += [f"{path.relative_to(out)} loads {address}" for address in _IN_STYLES.findall(path.read_text("utf-8"))]
+    return found
+
+
+def finish(out: Path) -> None:
+    """Make pages accessible, give the README's the name that servers open, and leave out what only Sphinx reads."""
+    for path in out.rglob("*.html"):
+        path.write_text(accessible.put_right(path.read_text("utf-8")), "utf-8")
+    shutil.copy(out / "README.html", out / "index.html")
+    for name in (".buildinfo", "objects.inv"):
+        (out / name).unlink(missing_ok=True)

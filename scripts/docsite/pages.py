@@ -1,0 +1,82 @@
+"""The pages of the repository and their order: docs/README.md lists them, and this reads its lists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+INDEX = "docs/README"
+PROJECT = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
+REFERENCE = (
+    ("Python", "reference/python/index"),
+    ("Command line", "reference/commands"),
+    ("HTTP", "reference/http"),
+)
+BELOW = {
+    "docs/reasoning": "docs/methods/*",
+    "benchmarks/README": "benchmarks/*/README",
+}
+"""Pages that have further ones below them, all of a folder."""
+_ENTRY = re.compile(r"^- \[([^]]+)\]\((\w+)\.md\)", re.MULTILINE)
+
+
+class Section(NamedTuple):
+    """A heading of an index, and the pages that its list names, as pairs of title and page."""
+
+    heading: str
+    pages: tuple[tuple[str, str], ...]
+
+
+def sections(index: Path, folder: str) -> list[Section]:
+    """Return the lists of an index page; its pages lie in one folder."""
+    _, *parts = re.split(r"^## ", index.read_text("utf-8"), flags=re.MULTILINE)
+    found = []
+    for part in parts:
+        entries = tuple((title, f"{folder}/{name}") for title, name in _ENTRY.findall(part))
+        if entries:
+            found.append(Section(part.partition("\n")[0], entries))
+    return found
+
+
+def listed(root: Path) -> list[str]:
+    """Return the files of a checkout, committed or not, but for those that git ignores."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    return [name for name in sorted(set(done.stdout.splitlines())) if (root / name).is_file()]
+
+
+def copy(root: Path, source: Path) -> None:
+    """Copy a checkout, so that links between its files hold; MyST follows links of the file system out of a folder."""
+    for name in listed(root):
+        place = source / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, place)
+
+
+def _tree(caption: str | None, entries: list[str]) -> str:
+    options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")
+    return "\n\n```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
+
+
+def navigation(source: Path, page: str) -> str:
+    """Return what is added to the end of a page: the lists of the pages below it, which the site shows at its side."""
+    if page == "README":
+        trees = [_tree(None, [f"All documentation <{INDEX}>"])]
+        for heading, entries in sections(source / f"{INDEX}.md", "docs"):
+            trees.append(_tree(heading, [f"{title} </{name}>" for title, name in entries]))
+        if (source / "reference").exists():
+            trees.append(_tree("Reference", [f"{title} </{name}>" for title, name in REFERENCE]))
+        more = ["docs/notes/README", "benchmarks/README", *PROJECT]
+        made = sorted(f"folders/{path.stem}" for path in (source / "folders").glob("*.md"))
+        examples = sorted(f"{path.parent.relative_to(source)}/README" for path in source.glob("examples/*/README.md"))
+        return "".join([*trees, _tree("The project", [*more, *made, *examples])])
+    if page == "docs/notes/README":
+        notes = sections(source / f"{page}.md", "docs/notes")
+        return _tree(None, [f"/{name}" for section in notes for _, name in section.pages])
+    if page in BELOW:
+        found = sorted(source.glob(f"{BELOW[page]}.md"))
+        return _tree(None, [f"/{path.relative_to(source).with_suffix('')}" for path in found])
+    return ""
