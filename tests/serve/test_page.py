@@ -156,12 +156,177 @@ def test_conversations_are_kept_found_exported_imported_and_deleted(page, tmp_pa
     document["conversations"][0]["nodes"][0]["parent"] = "nobody"
     path.write_text(json.dumps(document))
     page.set_input_files("#import", path)
-    page.wait_for_function("() => document.getElementById('side-problem').textContent.includes('damaged')")
+    page.wait_for_function(
+        "() => document.getElementById('side-problem').textContent.includes('does not stand before')"
+    )
     first, second = document["conversations"][0]["nodes"]
     document["conversations"][0]["nodes"] = [first | {"parent": None}, second, first | {"parent": second["id"]}]
     path.write_text(json.dumps(document))
     page.set_input_files("#import", path)  # a circle, in which the page would walk for ever
     page.wait_for_function("() => document.getElementById('side-problem').textContent.includes('same id')")
+
+
+def export(messages, **more):
+    """An exported conversation of these messages, with what a test changes."""
+    one = {"id": "c", "title": "", "updated": 1, "system": "", "leaf": messages[-1]["id"], "nodes": messages} | more
+    return {"format": "intact-conversations", "version": 1, "conversations": [one]}
+
+
+def talk(turns, **more):
+    """Messages of a conversation, of which the last has more members."""
+    nodes = [
+        {
+            "id": str(i),
+            "parent": str(i - 1) if i else None,
+            "role": "assistant" if i % 2 else "user",
+            "content": f"m{i}",
+        }
+        for i in range(turns)
+    ]
+    nodes[-1] |= more
+    return nodes
+
+
+def import_text(page, path, document):
+    path.write_text(json.dumps(document) if not isinstance(document, str) else document)
+    page.evaluate("document.getElementById('side-problem').textContent = ''")
+    page.set_input_files("#import", path)
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ("[1", "not JSON"),
+        ({"format": "other"}, "no export"),
+        (export(talk(2, run={"start": {"method": 5}})), "nodes[1].run.start.method must be a string"),
+        (
+            export(talk(2, run={"start": {"method": "m"}, "nodes": [{"kind": "extend"}], "outputs": []})),
+            "branch must be",
+        ),
+        (
+            export(talk(2, logprobs=[{"token": "a", "logprob": "<img src=x onerror=alert(1)>"}])),
+            "logprob must be a number",
+        ),
+        (export(talk(2, usage={"total_tokens": {}})), "completion_tokens must be a number"),
+        (export(talk(2, error={"toString": 1})), "error must be a string"),
+        (export(talk(2, receipt=[])), "receipt must be an object"),
+        (export(talk(2), updated="never"), "updated must be a number"),
+        (export(talk(2), nodes={}), "nodes must be a list"),
+        (export(talk(2), leaf="9"), "ends in a message that is not there"),
+    ],
+)
+def test_a_damaged_or_hostile_export_is_refused_and_nothing_is_lost(page, tmp_path, document, complaint):
+    import_text(page, tmp_path / "good.json", export(talk(2), title="Kept"))
+    page.wait_for_selector("#conversations .title >> text=Kept")
+    import_text(page, tmp_path / "bad.json", document)
+    page.wait_for_function("() => document.getElementById('side-problem').textContent")
+    assert complaint in page.inner_text("#side-problem")
+    assert page.locator("#conversations li").count() == 1
+
+
+def test_an_import_replaces_no_conversation(page, tmp_path):
+    for text in (export(talk(2)), export(talk(2)), export(talk(4))):
+        import_text(page, tmp_path / "one.json", text)
+    page.wait_for_selector("#conversations li:nth-child(2)")
+    page.reload()
+    page.wait_for_selector("#conversations li:nth-child(2)")
+    assert page.locator("#conversations li").count() == 2
+    damaged = {"entries": [{"kind": "text"}], "constructor": {"prototype": {"polluted": 1}}}
+    run = {"start": {"method": "m", "budget": None}, "nodes": [], "result": None, "outputs": []}
+    odd = export(talk(2, receipt=damaged, run=run, method="m"), id="__proto__", title="Odd")
+    import_text(page, tmp_path / "odd.json", odd)
+    page.wait_for_selector("#conversations li:nth-child(3)")
+    page.click("#conversations .title >> text=Odd")
+    page.click("#runs-open")  # a receipt that cannot be read has no outputs to show
+    assert page.locator("#left-run .search").count() == 1
+
+
+def test_a_page_whose_storage_is_blocked_works_and_says_that_nothing_is_kept(chromium, server):
+    opened = chromium.new_page()
+    opened.set_default_timeout(WAIT)
+    said = complaints(opened)
+    opened.add_init_script(
+        """for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
+            Object.defineProperty(window, name, { get() { throw new DOMException("no", "SecurityError"); } });
+        }"""
+    )
+    opened.goto(server.url)
+    opened.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
+    assert "keeps nothing" in opened.inner_text("#side-problem")
+    opened.click("#theme")
+    ask(opened, "What is 17 + 5?", tokens=4)
+    answered(opened)
+    assert opened.locator("#conversations li").count() == 1
+    assert said == []
+    opened.close()
+
+
+def test_a_long_conversation_is_not_drawn_again_for_an_answer(page, tmp_path):
+    import_text(page, tmp_path / "long.json", export(talk(40), title="Long"))
+    page.click("#conversations .title")
+    page.evaluate("[...document.querySelectorAll('article')].forEach((one) => { one.dataset.old = 'yes'; })")
+    ask(page, "What is 17 + 5?", tokens=1)
+    answered(page, 21)
+    assert page.locator("article").count() == 42
+    assert page.locator("article[data-old]").count() == 40
+
+
+def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
+    engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
+    step = engine.step
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())
+    ask(page, "What is 17 + 5?", tokens=900)
+    page.wait_for_selector("article.assistant[aria-busy]")
+    page.wait_for_selector("#conversations .title")
+    page.reload()
+    may_step.set()
+    page.click("#conversations .title")
+    assert page.inner_text("article.user > .text") == "What is 17 + 5?"
+    assert "stopped" in page.inner_text("article.assistant > .figures")
+    server.settle(server.idle)
+
+
+def test_escape_closes_what_is_in_front_and_only_then_stops(page, server, monkeypatch):
+    engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
+    step = engine.step
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())
+    ask(page, "What is 17 + 5?", tokens=900)
+    page.wait_for_selector("article.assistant[aria-busy]")
+    page.click("#runs-open")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#runs", state="hidden")
+    page.click("article.user .edit")
+    page.keyboard.press("Escape")
+    assert page.locator("article.user textarea").count() == 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.click("#settings-open" if page.is_hidden("#side") else "#side-close")
+    page.click("#settings-open") if page.is_hidden("#settings") else None
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#settings")
+    assert page.locator("article.assistant[aria-busy]").count() == 1
+    page.keyboard.press("Escape")
+    answered(page)
+    may_step.set()
+    server.settle(server.idle)
+
+
+HALF = "Here is **half\n\n```python\nx = '" + "a" * 400 + "'\ndef f("
+RIGHT_TO_LEFT = "\u05e9\u05dc\u05d5\u05dd `code` abc"
+
+
+def test_text_that_is_half_there_too_wide_or_from_right_to_left_is_drawn(page, tmp_path):
+    page.set_viewport_size({"width": 390, "height": 800})
+    import_text(page, tmp_path / "one.json", export(talk(2, content=f"{RIGHT_TO_LEFT}\n\n{HALF}"), title="One"))
+    page.wait_for_selector("#conversations .title", state="attached")
+    page.evaluate("document.querySelector('#conversations .title').click()")
+    drawn = page.locator("article.assistant > .text")
+    assert drawn.locator("pre").count() == 1
+    assert drawn.locator("pre").inner_text().rstrip().endswith("def f(")
+    assert overflow(page) <= 0
+    places = """(p) => { const range = document.createRange(); range.selectNodeContents(p.firstChild);
+        return [range.getBoundingClientRect().right, p.querySelector("code").getBoundingClientRect().right]; }"""
+    first, second = drawn.locator("p").first.evaluate(places)
+    assert first > second
 
 
 def test_the_page_works_where_the_browser_fails_to_read_what_it_kept(page):

@@ -1,6 +1,8 @@
 // Requests to the server: JSON, streams of events, and an API key if one is needed.
 
-let key = sessionStorage.getItem("key") ?? "";
+import { read, write } from "/page/values.js";
+
+let key = read("sessionStorage", "key") ?? "";
 
 export class Refusal extends Error {}
 
@@ -11,7 +13,7 @@ function askForKey() {
     const door = document.getElementById("door");
     door.addEventListener("close", () => {
       key = document.getElementById("key").value.trim();
-      sessionStorage.setItem("key", key);
+      write("sessionStorage", "key", key);
       asked = null;
       resolve();
     }, { once: true });

@@ -6,10 +6,11 @@ import { byId, element } from "/page/dom.js";
 import { Message } from "/page/message.js";
 import { requestOptions, settingsAreValid } from "/page/settings.js";
 
+const KEPT_EVERY = 5000;  // milliseconds
 const NEAR = 80;  // pixels from the end within which the view follows the answer
 
 export class Chat {
-  /** @param changed called with the conversation whenever it is to be kept */
+  /** @param changed called with the conversation whenever it is to be kept, and if an answer is still being written */
   constructor(changed) {
     Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [] });
     const scroller = byId("scroll");
@@ -35,8 +36,17 @@ export class Chat {
   draw() {
     const path = this.conversation.path();
     byId("hint").hidden = path.length > 0;
-    this.shown = path.map((node) => this.message(node));
-    byId("talk").replaceChildren(...this.shown.map(({ root }) => root));
+    const drawn = new Map(this.shown.map((message) => [message.node, message]));
+    this.shown = path.map((node) => {
+      const message = drawn.get(node);
+      return message?.branches === this.conversation.children(node.parent).length ? message : this.message(node);
+    });
+    const talk = byId("talk");
+    const kept = new Set(this.shown.map(({ root }) => root));
+    for (const root of [...talk.children]) if (!kept.has(root)) root.remove();
+    this.shown.forEach(({ root }, i) => {
+      if (talk.children[i] !== root) talk.insertBefore(root, talk.children[i] ?? null);
+    });
     this.showContext();
   }
 
@@ -74,7 +84,7 @@ export class Chat {
   /** Let a question be changed; sending makes a branch. */
   edit(node) {
     const message = this.shown.find((one) => one.node === node);
-    const field = element("textarea", { rows: 4, value: node.content, ariaLabel: "Changed question" });
+    const field = element("textarea", { rows: 4, value: node.content, dir: "auto", ariaLabel: "Changed question" });
     const form = element(
       "form", { className: "changing" }, field,
       element("button", { className: "main" }, "Send"), element("button", { type: "button", className: "undo" }, "Cancel"),
@@ -84,7 +94,16 @@ export class Chat {
       if (!field.value.trim() || this.running || !settingsAreValid()) return;
       this.answer(this.conversation.add(node.parent, { role: "user", content: field.value.trim() }).id);
     });
-    form.querySelector(".undo").addEventListener("click", () => form.replaceWith(message.text));
+    const undo = () => {
+      form.replaceWith(message.text);
+      message.root.querySelector(".edit").focus();
+    };
+    form.querySelector(".undo").addEventListener("click", undo);
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      undo();
+    });
     message.text.replaceWith(form);
     field.focus();
   }
@@ -105,8 +124,9 @@ export class Chat {
     message.busy = true;
     this.running = new AbortController();
     this.toggle(true);
+    this.keepPart(conversation, node);
     try {
-      await receive(message, body, this.running.signal);
+      await receive(message, body, this.running.signal, () => this.keepPart(conversation, node));
     } catch (error) {
       if (error.name === "AbortError") node.stopped = true;
       else node.error = error.message;
@@ -116,8 +136,16 @@ export class Chat {
     conversation.updated = Date.now();
     this.changed(conversation);
     if (this.conversation !== conversation) return;
+    this.shown = this.shown.filter((one) => one.node !== node);  // it is made anew, with what has become of it
     this.draw();
-    byId("question").focus();
+    if ([document.body, byId("stop"), null].includes(document.activeElement)) byId("question").focus();
+  }
+
+  /** Keep the conversation while it is answered: if the page is closed now, the answer was stopped here. */
+  keepPart(conversation, node) {
+    node.stopped = true;
+    this.changed(conversation, true);
+    delete node.stopped;
   }
 
   toggle(running) {
@@ -131,10 +159,11 @@ export class Chat {
   }
 }
 
-/** Take an answer as it arrives. */
-async function receive(message, body, signal) {
+/** Take an answer as it arrives; `keep` is called from time to time. */
+async function receive(message, body, signal, keep) {
   const { node } = message;
   const began = performance.now();
+  let kept = began;
   for await (const chunk of events("/v1/chat/completions", body, signal)) {
     node.answer = chunk.id;
     byId("numerics").textContent = chunk.system_fingerprint;
@@ -145,6 +174,10 @@ async function receive(message, body, signal) {
       if (choice.logprobs?.content) (node.logprobs ??= []).push(...choice.logprobs.content);
       if (choice.receipt) node.receipt = choice.receipt;
       if (choice.finish_reason) node.finish = choice.finish_reason;
+    }
+    if (performance.now() - kept > KEPT_EVERY) {
+      keep();
+      kept = performance.now();
     }
   }
   if (!node.method && node.usage) node.speed = node.usage.completion_tokens / ((performance.now() - began) / 1000);

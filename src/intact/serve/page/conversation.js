@@ -1,5 +1,7 @@
 // A conversation: a tree of messages, of which one path is shown. Editing or asking again adds a branch; nothing is lost.
 
+import { conversationOf } from "/page/shapes.js";
+
 const TITLE = 60;
 
 function newId() {
@@ -7,15 +9,29 @@ function newId() {
 }
 
 export class Conversation {
+  /** @param values as `values` returns them, or as shapes.js has checked them */
   constructor({ id = newId(), title = "", updated = Date.now(), system = "", nodes = [], leaf = null } = {}) {
     Object.assign(this, { id, title, updated, system, leaf });
-    this.nodes = new Map(nodes.map((node) => [node.id, node]));
+    this.nodes = new Map();
+    this.below = new Map();
+    nodes.forEach((node) => this.place(node));
+  }
+
+  place(node) {
+    this.nodes.set(node.id, node);
+    if (!this.below.has(node.parent)) this.below.set(node.parent, []);
+    this.below.get(node.parent).push(node);
   }
 
   /** Return it as plain values, to be kept or exported. */
   values() {
     const { id, title, updated, system, leaf } = this;
     return { id, title, updated, system, leaf, nodes: [...this.nodes.values()] };
+  }
+
+  /** Return the same under another name. */
+  copy() {
+    return new Conversation({ ...this.values(), id: newId() });
   }
 
   /** Return the messages from the first to a node. */
@@ -26,13 +42,13 @@ export class Conversation {
   }
 
   children(parent) {
-    return [...this.nodes.values()].filter((node) => node.parent === parent);
+    return this.below.get(parent) ?? [];
   }
 
   /** Add a message below another (null: the first), and show it. */
   add(parent, fields) {
     const node = { id: newId(), parent, ...fields };
-    this.nodes.set(node.id, node);
+    this.place(node);
     this.leaf = node.id;
     this.updated = Date.now();
     if (!this.title && node.role === "user") this.title = node.content.replace(/\s+/g, " ").slice(0, TITLE);
@@ -66,21 +82,12 @@ export function readExport(text) {
   if (value?.format !== "intact-conversations" || !Array.isArray(value.conversations)) {
     throw new Error("this is no export of conversations of this page");
   }
-  return value.conversations.map((one) => {
-    const nodes = Array.isArray(one?.nodes) ? one.nodes : [];
-    const ids = new Set(nodes.map((node) => node?.id));
-    if (ids.size < nodes.length) throw new Error("a conversation in the file is damaged: two messages have the same id");
-    for (const node of nodes) {
-      const sound = typeof node?.id === "string" && typeof node.content === "string"
-        && ["user", "assistant"].includes(node.role) && (node.parent === null || ids.has(node.parent));
-      if (!sound || nodes.indexOf(node) <= nodes.findIndex(({ id }) => id === node.parent)) {
-        throw new Error("a conversation in the file is damaged: a message has no text, no role, or no message before it");
-      }
+  return value.conversations.map((one, i) => {
+    try {
+      return new Conversation(conversationOf(one));
+    } catch (error) {
+      throw new Error(`conversation ${i + 1} in the file is damaged: ${error.message}`);
     }
-    if (typeof one?.id !== "string" || (one.leaf !== null && !ids.has(one.leaf))) {
-      throw new Error("a conversation in the file is damaged: it ends in a message that is not there");
-    }
-    return new Conversation({ ...one, title: String(one.title ?? ""), system: String(one.system ?? "") });
   });
 }
 

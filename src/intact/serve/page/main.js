@@ -9,8 +9,11 @@ import { watchForReceipts } from "/page/receipts.js";
 import { offerMethods, offerModel } from "/page/settings.js";
 import { Sidebar } from "/page/sidebar.js";
 import { outputsOf } from "/page/traces.js";
+import { read, write } from "/page/values.js";
 
 const NARROW = matchMedia("(max-width: 60rem)");
+/** Parts at the sides, which cover the conversation where the window is narrow. */
+const PARTS = ["side", "settings", "receipts"];
 
 function theme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
@@ -18,10 +21,10 @@ function theme() {
     document.documentElement.dataset.theme = name;
     byId("theme").setAttribute("aria-pressed", String(name === "dark"));
   };
-  show(localStorage.getItem("theme") ?? system);
+  show(read("localStorage", "theme") ?? system);
   byId("theme").addEventListener("click", () => {
     const name = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem("theme", name);
+    write("localStorage", "theme", name);
     show(name);
   });
 }
@@ -29,6 +32,7 @@ function theme() {
 /** Have a button open and close a part of the page. */
 function toggle(control, part, open) {
   const show = (value) => {
+    if (value && NARROW.matches) PARTS.forEach((other) => { byId(other).hidden = true; });
     byId(part).hidden = !value;
     byId(control).setAttribute("aria-expanded", String(value));
   };
@@ -66,9 +70,9 @@ async function begin() {
   toggle("settings-open", "settings", false);
   toggle("receipts-open", "receipts", false);
   let sidebar;
-  const chat = new Chat(async (conversation) => {
+  const chat = new Chat(async (conversation, running) => {
     sidebar.keep(conversation);
-    if (byId("model").selectedOptions[0]?.dataset.context) return;
+    if (running || byId("model").selectedOptions[0]?.dataset.context) return;
     await offerModels();
     chat.showContext();
   });
@@ -93,7 +97,10 @@ async function begin() {
     chat.send();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") chat.stop();
+    if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    const covering = PARTS.map(byId).find((part) => NARROW.matches && !part.hidden);
+    if (covering) covering.querySelector(".close").click();
+    else chat.stop();
   });
   watchForReceipts(() => byId("model").value);
   await sidebar.load();

@@ -16,12 +16,12 @@ export class Message {
    * @param does what its buttons do: edit, again, select, stop
    */
   constructor(node, siblings, does) {
-    Object.assign(this, { node, view: "markdown", search: null, pending: false });
+    Object.assign(this, { node, branches: siblings.length, view: "markdown", search: null, pending: false, pause: 0 });
     this.text = element("div", { className: "text" });
     this.figures = element("p", { className: "figures" });
     this.problem = element("p", { className: "wrong", role: "alert", hidden: true });
     this.actions = element("div", { className: "actions" }, ...this.makeActions(siblings, does));
-    const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ");
+    const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
     this.root = element("article", { className: node.role }, element("h2", {}, title), this.text, this.figures, this.problem, this.actions);
     if (node.run?.start) {
       this.startSearch();
@@ -71,15 +71,17 @@ export class Message {
     else if (kind === "result") this.node.run.result = value;
   }
 
-  /** Add to the text; it is drawn with the browser's next picture. */
+  /** Add to the text; it is drawn with the browser's next picture, and no more than a fourth of the time goes to drawing. */
   append(text) {
     this.node.content += text;
     if (this.pending) return;
     this.pending = true;
-    requestAnimationFrame(() => {
+    setTimeout(() => requestAnimationFrame(() => {
       this.pending = false;
+      const began = performance.now();
       this.drawText();
-    });
+      this.pause = 3 * (performance.now() - began);
+    }), this.pause);
   }
 
   drawText() {

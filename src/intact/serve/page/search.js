@@ -139,10 +139,15 @@ export class Search {
     }
   }
 
-  /** Handle an event of the server (docs/server.md, Methods). */
+  /** Handle an event of the server (docs/server.md, Methods); what changes is drawn with the browser's next picture. */
   handle(value) {
     this[`on_${value.event}`]?.(value);
-    this.show();
+    if (value.event === "result") {
+      this.show();
+    } else if (!this.pending) {
+      this.pending = true;
+      requestAnimationFrame(() => this.show());
+    }
   }
 
   on_start({ method, paper = "", budget }) {
@@ -176,8 +181,8 @@ export class Search {
     }
     const { cost } = result;
     const line = [
-      ["answer", result.answer ?? "none was found"], ["tokens", count(cost.tokens)], ["in a row", count(cost.sequential)],
-      ["scored", count(cost.scores)], ["multiply-adds", `${count(cost.operations / 1e9)} G`],
+      ["answer", result.answer ?? "none was found"], ["tokens", count(cost.tokens)], ["in a row", count(cost.sequential ?? 0)],
+      ["scored", count(cost.scores ?? 0)], ["multiply-adds", `${count((cost.operations ?? 0) / 1e9)} G`],
     ].map(([name, value]) => element("span", {}, `${name} `, element("strong", {}, String(value))));
     if (result.why === "spent") line.push(element("span", { className: "wrong" }, "the budget was spent"));
     this.outcome.replaceChildren(element("p", { className: "figures" }, ...line), ...this.votes(result.votes ?? {}));
@@ -204,7 +209,7 @@ export class Search {
 
   ran({ code, stdout, ended }) {
     const summary = element("summary", {}, `a program was run: ${ended}`);
-    this.runs.append(element("details", {}, summary, element("p", { className: "text" }, `${code}\n\n${stdout}`)));
+    this.runs.append(element("details", {}, summary, element("p", { className: "text" }, `${code}\n\n${stdout ?? ""}`)));
   }
 
   /** Show the probability of each token under the pointer: values by branch, as a receipt has them. */
@@ -225,6 +230,7 @@ export class Search {
   }
 
   show() {
+    this.pending = false;
     const all = [...this.branches.values()];
     for (const branch of all) branch.show(this.deepest);
     const [writing, dropped] = [(b) => b.status === "writing", (b) => b.dropped(this.deepest)].map((is) => all.filter(is).length);

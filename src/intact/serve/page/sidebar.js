@@ -18,6 +18,7 @@ export class Sidebar {
   }
 
   async load() {
+    if (!await store.keeps()) this.say("This browser keeps nothing for this page: conversations last until it is closed. Export those you need.");
     try {
       this.list = (await store.all()).map((value) => new Conversation(value));
     } catch (error) {
@@ -63,15 +64,23 @@ export class Sidebar {
 
   async import(file) {
     try {
-      for (const one of readExport(await file.text())) await this.keep(one);
+      const read = readExport(await file.text());
       this.say("");
+      for (const one of read) await this.add(one);
     } catch (error) {
       this.say(`${file.name}: ${error.message}`);
     }
   }
 
+  /** Add an imported conversation; one that differs from what is kept under its name is added beside that. */
+  async add(conversation) {
+    const kept = this.list.find(({ id }) => id === conversation.id);
+    const same = kept && JSON.stringify(kept.values().nodes) === JSON.stringify(conversation.values().nodes);
+    if (!same) await this.keep(kept ? conversation.copy() : conversation);
+  }
+
   async remove(conversation) {
-    if (!confirm(`Delete “${conversation.title}”? It cannot be brought back.`)) return;
+    if (!confirm(`Delete “${conversation.title || "Untitled"}”? It cannot be brought back.`)) return;
     try {
       await store.forget(conversation.id);
     } catch (error) {

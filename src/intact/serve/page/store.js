@@ -21,6 +21,9 @@ function database() {
   return opened;
 }
 
+/** Return true if the browser keeps conversations when the page is closed. */
+export const keeps = async () => Boolean(await database());
+
 async function transact(mode, work) {
   const found = await database();
   if (!found) return undefined;

@@ -1,6 +1,7 @@
 // Saved runs: traces of `intact solve --trace`, receipts of runs and of answers, read into the events of a search.
 
 import { ask } from "/page/api.js";
+import { runOf } from "/page/shapes.js";
 
 const SCALE = 2 ** 24;
 const WHY = { stop: "stop", end: "end", length: "length" };
@@ -60,7 +61,7 @@ export function readRuns(text, name) {
   return values.map((value, i) => {
     try {
       const read = Array.isArray(value.nodes) ? fromTrace : value.format === "intact-run-receipt" ? fromRun : fromAnswer;
-      const run = read(value);
+      const run = { title: read(value).title, ...runOf(read(value), "run") };
       return { ...run, title: `${name}${values.length > 1 ? `, line ${i + 1}` : ""}: ${run.title.replaceAll("_", " ")}` };
     } catch {
       throw new Error(`${name} is neither a trace of intact solve --trace nor a receipt`);
@@ -86,5 +87,11 @@ export async function explain(search, outputs, model) {
   ]).filter(([, tokens]) => tokens));
 }
 
-/** Return the outputs of a receipt as JSON, by branch. */
-export const outputsOf = (receipt) => (receipt.entries ? fromRun(receipt).outputs : []);
+/** Return the outputs of a receipt as JSON, by branch; none of a damaged one. */
+export function outputsOf(receipt) {
+  try {
+    return receipt.entries ? runOf(fromRun(receipt), "run").outputs : [];
+  } catch {
+    return [];  // the server says what is wrong with it, when it verifies it
+  }
+}
