@@ -7,6 +7,7 @@ from intact.catalogue import resolve
 from intact.engine.draft.drafting import check_drafter
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError
+from intact.reason.budget import Budget
 from intact.reason.registry import find
 from intact.score.scorers import find_scorer
 from intact.suggest import MOST, nearest, unknown_name
@@ -61,6 +62,7 @@ def write_task(folder):
         (lambda _: choose("gsm8k:split=tran"), "gsm8k has no split 'tran': did you mean train?"),
         (lambda folder: read_task(write_task(folder)), "there is no grader 'numbr': did you mean number"),
         (lambda _: resolve("smollm2-135m-instuct"), "did you mean smollm2-135m-instruct"),
+        (lambda _: Budget.parse("token=4k"), "a budget has no cap 'token': did you mean tokens?"),
         (lambda _: check_drafter("lokup"), "there is no drafter 'lokup': did you mean lookup?"),
         (lambda _: intact.load("none", drafter="Lookup"), "there is no drafter 'Lookup': did you mean lookup?"),
         (

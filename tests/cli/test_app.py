@@ -95,6 +95,7 @@ def test_the_shell_is_offered_commands_and_models(default_here):
     [
         (("run", "a", "b", "c"), "got 3 arguments: quote the prompt"),
         (("run", DEFAULT), "standard input is empty"),
+        (("run", "", "hello"), "MODEL is empty"),
         (("run", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
         (("run", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
         (("run", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),
@@ -103,6 +104,9 @@ def test_the_shell_is_offered_commands_and_models(default_here):
         (("perplexity", DEFAULT, "nowhere.txt"), "nowhere.txt"),
         (("run", "--system", "x", "--raw", "hello"), "--raw leaves out"),
         (("run", "--top-p", "7", "hello"), "top_p must lie in (0, 1], got 7"),
+        (("run", "qwen3-0.6b", "hello", "--max-tokens", "0"), "max_tokens must be an integer from 1"),
+        (("chat", "qwen3-0.6b", "--top-k", "-1"), "top_k must be an integer from 0"),
+        (("solve", "self_consistency"), "QUESTION is missing"),
     ],
 )
 def test_errors_are_one_line_on_stderr(intact_command, speaker, arguments, message):

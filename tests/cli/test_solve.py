@@ -256,7 +256,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["self_consistency"], "give a question, or a task"),
+        (["self_consistency"], "QUESTION is missing"),
         (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
         (["xyz", "What?"], "there is no method 'xyz'; there are"),
         (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency?"),

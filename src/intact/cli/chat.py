@@ -34,6 +34,7 @@ from intact.cli.options import (
 from intact.cli.output import fail, note, say
 from intact.cli.recording import NoLogOption, begin_log, sampling_from
 from intact.cli.run import decode
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.text.template import read_time
 
@@ -87,6 +88,7 @@ def command(
 ) -> None:
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
+    SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
     earlier = None if conversation is None else _earlier(conversation)
     if earlier is not None:

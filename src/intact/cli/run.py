@@ -31,6 +31,7 @@ from intact.cli.options import (
 )
 from intact.cli.output import emit, note, out, say, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
 from intact.text import ChatPrompt
@@ -96,6 +97,7 @@ def command(
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
+    SamplingParameters.by_name(sampling)
     moment = None if now is None else read_time(now)
     opened = open_model(
         model_name, profile, threads, cache, use_server=not no_server, verbose=verbose, has_template=not raw
@@ -147,6 +149,8 @@ def parse(words: list[str]) -> tuple[str, str]:
         raise ParameterError(f"run takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
     named = len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf")))
     model = words[0] if named or len(words) == 2 else DEFAULT
+    if not model.strip():
+        raise ParameterError("MODEL is empty: give a name, a path, or the prompt alone")
     given = None if named or not words or words[-1] == "-" else words[-1]
     if given is not None:
         given = decode(given.encode("utf-8", "surrogateescape"), "PROMPT")

@@ -98,7 +98,8 @@ def command(
     chosen, caps = find(method), Budget.parse(work.budget or "")
     parameters = given(chosen, settings or [], n)
     if (question is None) == (task.task is None):
-        raise ParameterError("give a question, or a task (--task gsm8k), and not both")
+        missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
+        raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel}
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
         raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
+from intact.suggest import did_you_mean
 
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -96,6 +97,8 @@ class Budget:
         caps: dict[str, float] = {}
         for part in filter(None, text.split(",")):
             found = re.fullmatch(r"\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)\s*([kmgt]?)\s*", part, re.IGNORECASE)
+            if found and found[1] not in names and (hint := did_you_mean(found[1], names)):
+                raise ParameterError(f"a budget has no cap {found[1]!r:.60}: {hint}")
             if not found or found[1] not in names:
                 raise ParameterError(f"a budget is such as tokens=200k,seconds=60, of {', '.join(names)}; got {part!r}")
             value = Fraction(found[2]) * _SUFFIX[found[3].lower()]
