@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -180,8 +181,8 @@ def _piped_text(wait: bool) -> str:
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
         brings = stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-    except (OSError, ValueError):  # no file: in a test, or closed
-        brings = not sys.stdin.closed and not sys.stdin.isatty()
+    except (AttributeError, OSError, ValueError):  # no file: absent, closed, or a text in memory
+        brings = isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.closed
     if not (wait or brings):
         return ""
     remark = threading.Timer(_PATIENCE, lambda: note("reading standard input (</dev/null if there is none)"))
