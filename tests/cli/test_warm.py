@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,13 @@ from support.tiny import write_tiny
 SETTLED = 2.1
 PATIENCE = 120.0
 COMMAND = "from intact.cli import main; main()"
+
+
+@pytest.fixture
+def folder():
+    """A folder whose path is short: a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="i") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +178,11 @@ def test_the_socket_is_for_this_user_alone(server, here):
     assert httpx.post(server.url + "/v1/same-user/texts", json={}).status_code in (400, 404)
 
 
-def test_what_is_no_socket_of_ours_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_what_is_no_socket_of_ours_is_passed_over(folder, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     assert same_user.sockets() == []
     listening = same_user.listen()
-    path = tmp_path / "intact" / Path(listening.getsockname()).name
+    path = folder / "intact" / Path(listening.getsockname()).name
     listening.listen()
     try:
         assert same_user.sockets() == [path]
@@ -185,31 +193,34 @@ def test_what_is_no_socket_of_ours_is_passed_over(tmp_path, monkeypatch):
         monkeypatch.setattr(same_user, "peer_user", lambda _: os.geteuid() + 1)
         assert same_user.connect(path) is None
         monkeypatch.undo()
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
         path.parent.chmod(0o755)
         assert same_user.sockets() == []
         with pytest.raises(ValueError, match="must be a folder of this user that is open to nobody else"):
             same_user.listen()
     finally:
         path.parent.chmod(0o700)
-        same_user.remove(listening)
+        same_user.hide(listening)
+        listening.close()
     assert not path.exists()
-    (tmp_path / "intact" / "serve-1-a.sock").write_text("no socket")
-    (tmp_path / "intact" / "serve-2-a.sock").symlink_to(path)
+    (folder / "intact" / "serve-1-a.sock").write_text("no socket")
+    (folder / "intact" / "serve-2-a.sock").symlink_to(path)
     assert same_user.sockets() == []
 
 
-def test_a_new_server_removes_dead_sockets_and_no_others(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_a_new_server_removes_dead_sockets_and_no_others(folder, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     dead, alive = same_user.listen(), same_user.listen()
     alive.listen()
     dead_path, alive_path = (Path(one.getsockname()).name for one in (dead, alive))
     dead.close()
     third = same_user.listen()
     assert {path.name for path in same_user.sockets()} == {alive_path, Path(third.getsockname()).name}
-    assert not (tmp_path / "intact" / dead_path).exists()
-    same_user.remove(alive)
-    same_user.remove(third)
+    assert not (folder / "intact" / dead_path).exists()
+    same_user.hide(alive)
+    alive.close()
+    same_user.hide(third)
+    third.close()
 
 
 def test_a_path_too_long_for_a_socket_is_said(tmp_path, monkeypatch):
@@ -220,8 +231,8 @@ def test_a_path_too_long_for_a_socket_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\nnonsense", b"\xff" * 100, None])
-def test_a_server_that_answers_nonsense_or_nothing_is_passed_over(tmp_path, monkeypatch, place, answer):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_a_server_that_answers_nonsense_or_nothing_is_passed_over(folder, monkeypatch, place, answer):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     monkeypatch.setattr(measured, "known_digests", lambda _: {})
     monkeypatch.setattr(warm, "known_digests", lambda _: {})
     listening = same_user.listen()
@@ -245,7 +256,8 @@ else:
         assert found is None
         assert "no server of this user" in why
     finally:
-        same_user.remove(listening)
+        same_user.hide(listening)
+        listening.close()
         process.kill()
         process.wait()
 

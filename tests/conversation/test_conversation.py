@@ -182,15 +182,17 @@ def test_the_page_reads_the_file_and_writes_one_that_is_read_here(model, talk, t
     talk.regenerate()
     file = tmp_path / "talk.json"
     talk.save(file)
-    script = (Path(intact.serve.__file__).parent / "page" / "conversation.js").read_text()
-    code = """async ([script, text]) => {
-        const { asExport, readExport } = await import("data:text/javascript," + encodeURIComponent(script));
+    page = Path(intact.serve.__file__).parent / "page"
+    scripts = [(page / name).read_text() for name in ("conversation.js", "shapes.js")]
+    code = """async ([[script, shapes], text]) => {
+        const address = (text) => "data:text/javascript," + encodeURIComponent(text);
+        const { asExport, readExport } = await import(address(script.replace("/page/shapes.js", address(shapes))));
         const [one] = readExport(text);
         one.add(one.leaf, { role: "user", content: "from the page", usage: { completion_tokens: 3 } });
         return [one.messages(one.leaf), JSON.stringify(asExport([one.values()]))];
     }"""
     with browser() as chromium:
-        shown, exported = chromium.new_page().evaluate(code, [script, file.read_text()])
+        shown, exported = chromium.new_page().evaluate(code, [scripts, file.read_text()])
     assert shown == [*talk.messages, user("from the page")]
     file.write_text(exported)
     found = intact.Conversation.load(file, model)

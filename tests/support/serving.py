@@ -49,7 +49,9 @@ class Running:
     def idle(self, name: str = "tiny") -> bool:
         """Whether nothing is under way, and no page is held."""
         served = self.service.models.served[name]
-        engine = served.loaded.engine
+        if served.model is None:
+            return served.loading is None
+        engine = served.model.engine
         return not engine.queue and engine.held == 0 and not served.users and not served.admission.running
 
 

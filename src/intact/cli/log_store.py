@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,7 +112,8 @@ class LogStore:
     def begin(self) -> str:
         """Return the name of a new conversation, and remove the oldest ones if there are too many."""
         self._prune()
-        return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        now = datetime.now(UTC)
+        return f"{now:%Y%m%d-%H%M%S}-{now.microsecond * 65536 // 10**6:04x}"  # in order of time within a second too
 
     def add(self, name: str, entry: dict[str, Any]) -> None:
         """Append an answer to a conversation.

@@ -65,12 +65,10 @@ def listen() -> socket.socket:
     return listening
 
 
-def remove(listening: socket.socket) -> None:
-    """Close a socket, and remove its file."""
-    path = listening.getsockname()
-    listening.close()
+def hide(listening: socket.socket) -> None:
+    """Remove the file of a socket: nobody new finds it."""
     with suppress(OSError):
-        Path(path).unlink(missing_ok=True)
+        Path(listening.getsockname()).unlink(missing_ok=True)
 
 
 def sockets() -> list[Path]:

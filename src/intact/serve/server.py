@@ -197,6 +197,8 @@ class SameUserServer(EndingServer):
     Without one it serves all the same, and logs why; commands then load models themselves.
     """
 
+    unix_socket: socket.socket | None = None
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
@@ -211,8 +213,8 @@ class SameUserServer(EndingServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
-        if hasattr(self, "unix_socket"):
-            same_user.remove(self.unix_socket)
+        if self.unix_socket is not None:
+            same_user.hide(self.unix_socket)  # which is closed with the others
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
