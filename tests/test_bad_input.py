@@ -361,7 +361,7 @@ def spoiled_folder(tmp_path, name="llama", changes=None, **config):
         ("llama", {"rope_parameters": {"full_attention": 7}}), ("llama", {"text_config": [1]}),
         ("llama", {"hidden_act": "gelu"}), ("llama", {"attention_bias": "yes"}),
         ("llama", {"tie_word_embeddings": "yes"}),
-        ("llama", {"quantization_config": {"quant_method": "gptq"}}), ("llama", {"partial_rotary_factor": 0.5}),
+        ("llama", {"partial_rotary_factor": 0.5}),
         ("llama", {"num_local_experts": 8}), ("llama", {"attn_logit_softcapping": 50.0}),
         ("qwen2", {"use_sliding_window": True}), ("qwen2", {"layer_types": ["sliding_attention"] * 2}),
         ("qwen3", {"num_experts": 4}), ("gemma3", {"layer_types": ["full_attention"]}),

@@ -102,8 +102,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "twice": (container(b'{"a": 1, "a": 2}'), "the header has the member 'a' twice"),
     "entry": (container({"w": 3}), "tensor 'w': the entry is a int; expected dtype, shape and data_offsets"),
     "dtype": (
-        container({"w": entry("F8_E4M3")}, bytes(8)),
-        "tensor 'w': the dtype is 'F8_E4M3', which is not supported",
+        container({"w": entry("F8_E5M2")}, bytes(8)),
+        "tensor 'w': the dtype is 'F8_E5M2', which is not supported",
     ),
     "block dtype": (container({"w": entry("Q4_0", [32], [0, 18])}, bytes(18)), "the dtype is 'Q4_0', which is not"),
     "no dtype": (container({"w": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)), "the dtype is None"),

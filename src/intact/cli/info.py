@@ -89,7 +89,7 @@ def describe(path: Path, digests: bool = False) -> dict[str, Any]:
         parameters = 0
         for tensor in checkpoint.tensors.values():
             kinds[tensor.kind][0] += 1
-            kinds[tensor.kind][1] += tensor.data.nbytes
+            kinds[tensor.kind][1] += tensor.stored_bytes
             parameters += math.prod(tensor.shape)
         facts = _gguf(checkpoint.metadata) if checkpoint.format == "gguf" else _config(checkpoint.metadata)
         return {

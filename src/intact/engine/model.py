@@ -118,7 +118,7 @@ class LoadedModel:
             "context": self.context,
             "vocabulary": self.program.vocabulary,
             "tensors": dict(sorted(kinds.items())),
-            "file_bytes": sum(tensor.data.nbytes for tensor in self.program.tensors.values()),
+            "file_bytes": sum(tensor.stored_bytes for tensor in self.program.tensors.values()),
             "profile": self.executor.profile,
             "numerics": VERSION,
             **self.executor.description,

@@ -111,7 +111,7 @@ class NativeExecutor:
 
     def _weight_size(self, name: str) -> int:
         if self.profile == "fp32":
-            return self.program.tensors[name].data.nbytes
+            return self.program.tensors[name].stored_bytes
         return int(self._model.packed_bytes(self._weights[name]))
 
     @property

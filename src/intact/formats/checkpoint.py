@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from intact.errors import FormatError
 from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.gguf_parts import part_paths, read_parts
+from intact.formats.quantised import CONFIG_KEY, quantisation, read_quantised
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
 from intact.memory import trim_heap
@@ -62,7 +63,8 @@ class Checkpoint:
 
         Reading metadata and building a tokenizer takes tens of megabytes for a moment, which the heap would keep.
         """
-        maps = {id(found): found for tensor in self.tensors.values() if (found := mapped_file(tensor.data)) is not None}
+        parts = (part for tensor in self.tensors.values() for part in tensor.stored)
+        maps = {id(found): found for part in parts if (found := mapped_file(part)) is not None}
         for found in maps.values():
             release_pages(found)
         trim_heap()
@@ -120,14 +122,14 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error}); expected {_EXPECTED}") from error
     if main.name.endswith(INDEX_SUFFIX):
-        return Checkpoint(main.parent, "safetensors", _config(main), read_shards(main))
+        return _folder(main.parent, main, read_shards(main))
     if main.suffix == ".safetensors":
         if _SHARD.search(main.name):
             raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
         own = main.with_name(METADATA_FILE)
         if own.is_file():
             return Checkpoint(main, "gguf", read_gguf(own).metadata, read_safetensors(main))
-        return Checkpoint(main, "safetensors", _config(main), read_safetensors(main))
+        return _folder(main, main, read_safetensors(main))
     if main.suffix == ".gguf" or map_file(main)[:4] == MAGIC:
         contents = read_parts(main)
         return Checkpoint(main, "gguf", contents.metadata, contents.tensors)
@@ -137,6 +139,16 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
 def model_files(path: Path) -> list[Path]:
     """Return the files of a model: those of its folder, all parts of a split GGUF model, or the one file."""
     return sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else part_paths(path)
+
+
+def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    """Return a checkpoint of safetensors; of quantised matrices, each as one tensor."""
+    config = _config(main)
+    settings = quantisation(main.parent, config)
+    if settings is not None:
+        tensors = read_quantised(settings, tensors, main)
+        config.pop(CONFIG_KEY, None)  # what the tensors were before
+    return Checkpoint(path, "safetensors", config, tensors)
 
 
 def _config(main: Path) -> dict[str, Any]:

@@ -25,7 +25,10 @@ class Kind(NamedTuple):
     """Bytes a block."""
 
 
-_NUMBERS: Final = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+_NUMBERS: Final = {
+    "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+    "F8_E4M3": 1, "F8_E8M0": 1,
+}  # fmt: skip
 
 KINDS: Final = {name: Kind(form.values, form.size) for name, form in FORMATS.items()} | {
     name: Kind(1, size) for name, size in _NUMBERS.items()
@@ -44,6 +47,16 @@ class Tensor:
     """NumPy order: a matrix is outputs N by inputs K."""
     data: npt.NDArray[np.uint8]
     """The bytes, one-dimensional and read-only; a view into the mapped file, of exactly the right length."""
+
+    @property
+    def stored(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """The bytes in the file that the tensor comes from; reading them makes nothing."""
+        return (self.data,)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The number of these bytes."""
+        return sum(part.nbytes for part in self.stored)
 
     def __repr__(self) -> str:
         return f"Tensor({self.name!r}, {self.kind}, {self.shape})"

@@ -247,10 +247,13 @@ class Decoder(ABC):
         return self.tensors[name]
 
     def refuse_unused(self, harmless: set[str]) -> None:
-        """Refuse a file with a tensor that is not used: it holds another model than the one that was built."""
-        unused = [
-            tensor.name for name, tensor in self.tensors.items() if name not in self.used and name not in harmless
-        ]
+        """Refuse a file with a tensor that is not used: it holds another model than the one that was built.
+
+        Biases of zeros, which old GPTQ files have for every matrix of a layer, add nothing.
+        """
+        others = {name: tensor for name, tensor in self.tensors.items() if name not in self.used.keys() | harmless}
+        zeros = {f"{matrix}.bias" for matrix in self.biases}
+        unused = [t.name for name, t in others.items() if name.split(".", 2)[-1] not in zeros or t.data.any()]
         if unused:
             more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
             what = f"a {self.gguf} model of {self.config.layers} layers"

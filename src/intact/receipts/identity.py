@@ -218,7 +218,7 @@ def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> 
 def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002
     """Read all tensors of a program and compute their digests; some gigabytes take seconds."""
     names = sorted(program.tensors, key=str.encode)
-    by_size = sorted(names, key=lambda name: program.tensors[name].data.nbytes, reverse=True)
+    by_size = sorted(names, key=lambda name: program.tensors[name].stored_bytes, reverse=True)
     with ThreadPoolExecutor(max(1, threads)) as pool:  # hash functions release the interpreter's lock
         found = dict(zip(by_size, pool.map(lambda n: tensor_leaf(hash, n, program.tensors[n]), by_size), strict=True))
     leaves = [program_leaf(hash, program), *(found[name] for name in names)]
@@ -228,7 +228,8 @@ def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> We
 def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
     """Return the digest of a tensor: of a zero byte, a line of JSON that names it, and its bytes in the checkpoint."""
     head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
-    blocks = (tensor.data[at : at + _BLOCK] for at in range(0, tensor.data.nbytes, _BLOCK))
+    data = tensor.data
+    blocks = (data[at : at + _BLOCK] for at in range(0, data.nbytes, _BLOCK))
     return digest(hash, _LEAF, head, b"\n", *blocks)
 
 

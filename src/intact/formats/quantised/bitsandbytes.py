@@ -1,0 +1,142 @@
+"""Files of bitsandbytes: NF4 and FP4 by blocks of the flattened matrix, absmax as floats or quantised again, and int8.
+
+Source: bitsandbytes' functional.py (QuantState, get_4bit_type, dequantize_blockwise): two neighbours in a byte, the
+first in its high half.
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intact.formats.quantised.form import QuantisedForm
+from intact.formats.quantised.integers import Affine, affine_matrix, table_bytes
+from intact.formats.quantised.packing import unpack_nibbles
+from intact.formats.quantised.parts import MatrixParts
+from intact.formats.tensor import Tensor
+from intact.numerics.integers import INTEGER
+from intact.quantizers.grids import GRIDS, NF4, Grid
+from intact.weights import Bytes
+
+BLOCK: Final = 32
+_TENTHS: Final = (0, 1, 80, 120, 40, 60, 20, 30)
+FP4: Final = Grid("fp4", tuple(sorted({*_TENTHS} | {-x for x in _TENTHS})), "bitsandbytes, rounded to 1/120", block=64)
+"""Of the sizes 0, 1/192, 1/6, ... 1 only 1/192 is no multiple of 1/120; it becomes 1/120."""
+
+
+class _Type(NamedTuple):
+    """The values of a type's codes, and the integers that stand for them in steps of absmax / `reach`."""
+
+    values: tuple[float, ...]
+    levels: tuple[int, ...]
+    grid: Grid
+
+    @property
+    def reach(self) -> int:
+        return self.grid.levels[-1]
+
+
+_FP4_LEVELS: Final = (*_TENTHS, *(-x for x in _TENTHS))
+_FP4_VALUES: Final = tuple(x / 12 for s in (1, -1) for x in (0.0, s * 0.0625, *(s * y for y in (8, 12, 4, 6, 2, 3))))
+_TYPES: Final = {
+    "nf4": _Type(NF4, GRIDS["nf4"].levels, GRIDS["nf4"]),
+    "fp4": _Type(_FP4_VALUES, _FP4_LEVELS, FP4),
+}
+_STATE: Final = ".weight.quant_state.bitsandbytes__"
+
+
+class BitsAndBytesFiles(QuantisedForm):
+    """4-bit codes stay; their levels become multiples of absmax / 127 (NF4) or absmax / 120 (FP4)."""
+
+    methods = ("bitsandbytes",)
+    marks = (*(_STATE + name for name in _TYPES), ".SCB")
+    ends = (".weight", ".weight.absmax", ".weight.quant_map", ".weight.nested_absmax", ".weight.nested_quant_map",
+            ".weight_format")  # fmt: skip
+
+    def matrix(self, parts: MatrixParts) -> Tensor:
+        """Return an integer weight."""
+        for name, kind in _TYPES.items():
+            if _STATE + name in parts:
+                return _four_bits(parts, kind, _STATE + name)
+        return _eight_bits(parts)
+
+
+def _eight_bits(parts: MatrixParts) -> Tensor:
+    """Return a matrix of LLM.int8(): codes times SCB / 127, a number for each output."""
+    rows, columns = parts.part(".weight", ("I8",), (None, None)).shape
+    parts.part(".SCB", ("F32",), (rows,))
+
+    def read() -> Affine:
+        codes = parts.found[".weight"].data.reshape(rows, columns) ^ np.uint8(128)
+        return Affine(codes, parts.floats(".SCB")[:, None] / 127)
+
+    return affine_matrix(parts, (rows, columns), 8, np.zeros(columns, np.int64), read)
+
+
+def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
+    state = _State(parts, end)
+    rows, columns = state.shape
+    packed = parts.part(".weight", tuple(_STORAGE))
+    if packed.data.nbytes * 2 != rows * columns:
+        parts.fail(".weight", f"has {packed.data.nbytes} bytes; expected {rows * columns // 2} for {rows} x {columns}")
+    if columns % BLOCK or state.block % BLOCK:
+        parts.fail(end, f"is of {rows} x {columns} in blocks of {state.block}; expected multiples of {BLOCK}")
+    parts.part(".weight.quant_map", ("F32",), (16,))
+    state.check_absmax()
+
+    def make() -> Bytes:
+        known = np.array(kind.values)
+        if np.abs(parts.floats(".weight.quant_map") - known).max() > 1e-6:
+            parts.fail(".weight.quant_map", f"is not that of its type; expected {known.round(4).tolist()}")
+        codes = unpack_nibbles(packed.data.reshape(rows, columns // 2), low_first=False)
+        first = np.arange(rows * (columns // BLOCK)) * BLOCK  # of each block, in the flattened matrix
+        scale = state.absmax().astype(np.float64)[first // state.block].reshape(rows, -1) / kind.reach
+        return table_bytes(codes, kind.levels, kind.grid, BLOCK, scale)
+
+    return parts.convert(INTEGER, (rows, columns), make)
+
+
+_STORAGE: Final = ("U8", "I8", "F16", "BF16", "F32")
+"""Kinds as which bitsandbytes stores the packed bytes (bnb_4bit_quant_storage)."""
+
+
+class _State:
+    """The JSON of a matrix' quantisation, and its absmax."""
+
+    def __init__(self, parts: MatrixParts, end: str) -> None:
+        self.parts, self.end = parts, end
+        try:
+            found: dict[str, Any] = json.loads(parts.part(end, ("U8",)).data.tobytes())
+            rows, columns = found["shape"]
+            self.shape = int(rows), int(columns)
+            self.block = int(found["blocksize"])
+            self.nested = int(found["nested_blocksize"]) if "nested_blocksize" in found else None
+            self.offset = np.float32(found.get("nested_offset", 0.0))
+            if min(*self.shape, self.block, self.nested or 1) < 1 or not np.isfinite(self.offset):
+                raise ValueError(f"{found}"[:80])
+        except (ValueError, TypeError, KeyError) as error:
+            parts.fail(end, f"cannot be read ({error!r:.80}); expected JSON with the shape and blocksize of a matrix")
+
+    def check_absmax(self) -> None:
+        """Raise if a block has no absmax."""
+        count = -(-prod(self.shape) // self.block)
+        if self.nested is None:
+            self.parts.part(".weight.absmax", ("F32",), (count,))
+            return
+        self.parts.part(".weight.absmax", ("U8",), (count,))
+        self.parts.part(".weight.nested_absmax", ("F32",), (-(-count // self.nested),))
+        self.parts.part(".weight.nested_quant_map", ("F32",), (256,))
+
+    def absmax(self) -> npt.NDArray[np.float32]:
+        """Return the absmax of each block, in float32 as bitsandbytes computes it: product, then sum."""
+        if self.nested is None:
+            return self.parts.floats(".weight.absmax").astype(np.float32)
+        codes = self.parts.found[".weight.absmax"].data
+        table = self.parts.floats(".weight.nested_quant_map").astype(np.float32)
+        scale = self.parts.floats(".weight.nested_absmax").astype(np.float32)
+        product: npt.NDArray[np.float32] = table[codes] * np.repeat(scale, self.nested)[: len(codes)]
+        return product + self.offset
