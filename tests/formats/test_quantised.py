@@ -16,7 +16,8 @@ from intact.formats.metadata import Metadata
 from intact.formats.quantised import FORMS, gptq, read_quantised
 from intact.formats.quantised.integers import round_scales
 from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import INTEGER
+from intact.numerics.integers import INTEGER, from_bytes
+from intact.quantizing import quantize
 from intact.receipts.identity import weights_of
 from intact.receipts.verify import verify
 from support import packing
@@ -298,6 +299,17 @@ def test_biases_of_zeros_which_old_files_have_add_nothing(tmp_path) -> None:
         intact.load(tmp_path / "c")
 
 
+@pytest.mark.native
+def test_such_a_model_can_be_quantised_again(tmp_path) -> None:
+    quantised_folder(tmp_path / "model", GPTQ, packing.gptq)
+    quantize(tmp_path / "model", tmp_path / "smaller", "int3-16")
+    logits = [intact.load(tmp_path / name).logits(TOKENS) for name in ("model", "smaller")]
+    with open_checkpoint(tmp_path / "smaller") as checkpoint:
+        weight = from_bytes(checkpoint.tensors["model.layers.0.mlp.up_proj.weight"].data)
+    assert (weight.bits, weight.block) == (3, 16)
+    assert 0.5 < np.corrcoef(*map(np.ravel, logits))[0, 1] < 1
+
+
 def test_experts_of_mxfp4_are_one_tensor() -> None:
     packed = packing.mxfp4(np.random.default_rng(2), (3, 4, 64), ".weight_blocks", ".weight_scales")
     tensor = one_matrix({"quant_method": "mxfp4"}, packed)
@@ -380,7 +392,7 @@ def test_a_configuration_that_does_not_fit_the_folder_is_refused(tmp_path, found
         (GPTQ, A_GPTQ, {"_scales": ("F16", (2, 32), b"\0\x7e" * 64)}, "'m.scales' has NaN or infinite values"),
         (FP8 | {"weight_block_size": [48, 48]}, A_FLOAT8, {"_weight": NANS}, "has NaN"),
         (MODELOPT, AN_NVFP4, {"_weight_scale_2": zeros("F32", 2)}, "expected one that is not 0"),
-        (BNB, AN_NF4, {"_weight.quant_map": zeros("F32", 16)}, "is not that of its type"),
+        (BNB, AN_NF4, {"_weight.quant_map": zeros("F32", 16)}, "is not that of nf4"),
     ],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused_when_they_are_read(settings, packed, changes, message) -> None:

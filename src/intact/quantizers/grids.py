@@ -129,19 +129,18 @@ def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> Nu
     return NumberGrid(name, tuple(sorted({*sizes} | {-size for size in sizes})), source)
 
 
-NF4: Final = (
+_NF4: Final = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
-"""The levels of NF4 as bitsandbytes has them, arXiv 2305.14314."""
 
 _ALL: Final = (
     *map(_integers, (2, 3, 4, 5, 6, 8)),
     *map(_symmetric, (3, 4, 5, 6, 8)),
     *map(_affine, (2, 3, 4, 5)),
     NumberGrid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
-    NumberGrid("nf4", tuple(round(127 * x) for x in NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
+    NumberGrid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),

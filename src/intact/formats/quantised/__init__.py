@@ -15,6 +15,7 @@ from intact.formats.quantised.form import QuantisedForm
 from intact.formats.quantised.parts import MatrixParts
 from intact.formats.safetensors import read_json
 from intact.formats.tensor import Tensor, quote_name
+from intact.numerics.integers import INTEGER
 from intact.plugins import pieces
 
 CONFIG_KEY: Final = "quantization_config"
@@ -89,6 +90,8 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
     form = kind(settings)
     places = {name: place for name in tensors if (place := form.split(name)) is not None}
     marked = {stem for stem, end in places.values() if end in form.marks}
+    if not marked and any(tensor.kind == INTEGER for tensor in tensors.values()):
+        return dict(tensors)  # `intact quantize` wrote the folder, with the config.json of one of these forms
     if not marked:
         raise FormatError(
             f"{path}: no tensor's name ends with {' or '.join(form.marks)}; expected some, by {settings.source}"

@@ -14,37 +14,35 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.formats.quantised.form import QuantisedForm
-from intact.formats.quantised.integers import Affine, affine_matrix, table_bytes
+from intact.formats.quantised.integers import Affine, affine_matrix, level_bytes
 from intact.formats.quantised.packing import unpack_nibbles
 from intact.formats.quantised.parts import MatrixParts
 from intact.formats.tensor import Tensor
 from intact.numerics.integers import INTEGER
-from intact.quantizers.grids import GRIDS, NF4, Grid
+from intact.quantizers.grids import GRIDS, Layout
 from intact.weights import Bytes
 
 BLOCK: Final = 32
-_TENTHS: Final = (0, 1, 80, 120, 40, 60, 20, 30)
-FP4: Final = Grid("fp4", tuple(sorted({*_TENTHS} | {-x for x in _TENTHS})), "bitsandbytes, rounded to 1/120", block=64)
-"""Of the sizes 0, 1/192, 1/6, ... 1 only 1/192 is no multiple of 1/120; it becomes 1/120."""
 
 
 class _Type(NamedTuple):
-    """The values of a type's codes, and the integers that stand for them in steps of absmax / `reach`."""
+    """A type of 4 bits: the integers that stand for its codes, in steps of a fraction of absmax."""
 
-    values: tuple[float, ...]
     levels: tuple[int, ...]
-    grid: Grid
+    layout: Layout
 
     @property
     def reach(self) -> int:
-        return self.grid.levels[-1]
+        """The steps to absmax."""
+        return max(self.levels)
 
 
-_FP4_LEVELS: Final = (*_TENTHS, *(-x for x in _TENTHS))
-_FP4_VALUES: Final = tuple(x / 12 for s in (1, -1) for x in (0.0, s * 0.0625, *(s * y for y in (8, 12, 4, 6, 2, 3))))
+_SIZES: Final = (0, 1, 80, 120, 40, 60, 20, 30)
+"""Of FP4's codes, times 120. Of 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4 only 1/192 has no such integer; it takes 1."""
+_FP4: Final = (*_SIZES, *(-size for size in _SIZES))
 _TYPES: Final = {
-    "nf4": _Type(NF4, GRIDS["nf4"].levels, GRIDS["nf4"]),
-    "fp4": _Type(_FP4_VALUES, _FP4_LEVELS, FP4),
+    "nf4": _Type(GRIDS["nf4"].levels, GRIDS["nf4"].layout(BLOCK)),
+    "fp4": _Type(_FP4, Layout(4, BLOCK, 120, tuple(120 + level for level in _FP4))),
 }
 _STATE: Final = ".weight.quant_state.bitsandbytes__"
 
@@ -89,13 +87,15 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
     state.check_absmax()
 
     def make() -> Bytes:
-        known = np.array(kind.values)
-        if np.abs(parts.floats(".weight.quant_map") - known).max() > 1e-6:
-            parts.fail(".weight.quant_map", f"is not that of its type; expected {known.round(4).tolist()}")
+        values = parts.floats(".weight.quant_map")
+        if np.rint(values * kind.reach).tolist() != list(kind.levels):
+            parts.fail(
+                ".weight.quant_map", f"is not that of {end.removeprefix(_STATE)}; found {values.round(4).tolist()}"
+            )
         codes = unpack_nibbles(packed.data.reshape(rows, columns // 2), low_first=False)
         first = np.arange(rows * (columns // BLOCK)) * BLOCK  # of each block, in the flattened matrix
         scale = state.absmax().astype(np.float64)[first // state.block].reshape(rows, -1) / kind.reach
-        return table_bytes(codes, kind.levels, kind.grid, BLOCK, scale)
+        return level_bytes(codes, kind.levels, kind.layout, scale)
 
     return parts.convert(INTEGER, (rows, columns), make)
 

@@ -12,7 +12,7 @@ from intact.formats.quantised.parts import Floats, Int, MatrixParts
 from intact.formats.tensor import Tensor
 from intact.numerics.integers import INTEGER, LAYOUTS, shift_of, to_bytes
 from intact.numerics.weights import BlockWeight
-from intact.quantizers.grids import Grid
+from intact.quantizers.grids import Layout
 from intact.weights import Bytes
 
 SCALE_MAX: Final = 32767
@@ -72,21 +72,23 @@ def _float_bytes(matrix: Affine, bits: int, groups: Int) -> Bytes:
     return (steps * matrix.scale.astype(np.float32)[:, groups]).astype("<f4").reshape(-1).view(np.uint8)
 
 
-def table_bytes(codes: Bytes, levels: tuple[int, ...], grid: Grid, block: int, scale: Floats) -> Bytes:
-    """Return an integer weight of codes that stand for levels of a grid.
+def level_bytes(codes: Bytes, levels: tuple[int, ...], layout: Layout, scale: Floats) -> Bytes:
+    """Return an integer weight of codes that stand for integers.
 
     Parameters
     ----------
     codes : uint8 (N, K)
-    levels : of each code, in steps
-    block : inputs that share a scale
-    scale : float64 (N, ceil(K / block))
+    levels : the integer of each code, in steps
+    layout : of an integer weight that has these integers
+    scale : float64 (N, ceil(K / its block))
     """
-    layout = grid.layout(block)
-    table = None if layout.table is None else np.array(layout.table, np.int16)
-    own = layout.codes(np.array(levels, np.int64), grid)[codes]
-    scale = np.repeat(scale, block // layout.block, axis=1)[:, : -(-codes.shape[1] // 32) * 32 // layout.block]
-    return _to_bytes(own, (layout.bits, layout.block, layout.zero), table, scale, None, layout.zero_code)
+    if layout.table is None:
+        table, own = None, [level + layout.zero for level in levels]
+    else:
+        table = np.array(layout.table, np.int16)
+        own = [layout.table.index(level + layout.zero) for level in levels]
+    new = np.array(own, np.uint8)[codes]
+    return _to_bytes(new, (layout.bits, layout.block, layout.zero), table, scale, None, layout.zero_code)
 
 
 def _to_bytes(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from intact.formats.metadata import Metadata
 from intact.formats.quantised.form import QuantisedForm
 from intact.formats.quantised.fp8 import fp8_matrix
-from intact.formats.quantised.integers import table_bytes
+from intact.formats.quantised.integers import level_bytes
 from intact.formats.quantised.packing import unpack_nibbles
 from intact.formats.quantised.parts import Floats, MatrixParts
 from intact.formats.tensor import Tensor
@@ -66,6 +66,6 @@ def nvfp4_matrix(parts: MatrixParts, codes: str, scales: Callable[[], Floats]) -
 
     def make() -> Bytes:
         numbers = unpack_nibbles(parts.found[codes].data.reshape(rows, half), low_first=True)
-        return table_bytes(numbers, DOUBLED, GRIDS["e2m1"], BLOCK, scales() / 2)
+        return level_bytes(numbers, DOUBLED, GRIDS["e2m1"].layout(BLOCK), scales() / 2)
 
     return parts.convert(INTEGER, (rows, half * 2), make)
