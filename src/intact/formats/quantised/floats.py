@@ -30,7 +30,8 @@ def _e4m3() -> npt.NDArray[np.float32]:
     exponent, fraction = code >> 3 & 15, code & 7
     size = np.where(exponent == 0, np.ldexp(fraction, -9), np.ldexp(8.0 + fraction, exponent - 10))
     size[(code & 127) == 127] = np.nan
-    return np.where(code & 128, -size, size).astype(np.float32)
+    values: npt.NDArray[np.float32] = np.where(code & 128, -size, size).astype(np.float32)
+    return values
 
 
 def _e8m0() -> npt.NDArray[np.float32]:
