@@ -361,6 +361,10 @@ def zeros(kind: str, *shape: int, size: int = 4) -> Part:
         (compressed("pack-quantized") | {"transform_config": {"a": 1}}, A_PACKED, {}, "transform_config is not"),
         (compressed("pack-quantized"), A_PACKED, {"_weight_shape": ("I64", (2,), bytes(16))}, "for a matrix of 0 x 0"),
         (compressed("pack-quantized"), A_PACKED, {"_weight_scale": zeros("F32", 32, 3)}, "3 groups for 64 inputs"),
+        (
+            compressed("float-quantized", num_bits=8, type="float"), packing.float8(DRAWN, 32, 64, ".weight_scale", ()),
+            {"_weight_zero_point": ("I8", (32, 1), b"\1" * 32)}, "zero_point' is not all 0",
+        ),
         (FP8 | {"weight_block_size": 128}, A_FLOAT8, {}, "weight_block_size must be two sizes"),
         (FP8 | {"weight_block_size": [32, 32]}, A_FLOAT8, {}, r"has shape \(2, 2\); expected \(3, 3\)"),
         (MODELOPT | {"quant_algo": "W4A8_AWQ"}, AN_NVFP4, {}, "quant_algo must be NVFP4 or FP8"),

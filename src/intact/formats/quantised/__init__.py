@@ -26,11 +26,9 @@ _OTHER_FILES: Final = {"hf_quant_config.json": ("quantization", "modelopt"), "qu
 
 def _name_of(value: object) -> str | None:
     """Return the first name of a form; None for other objects."""
-    return (
-        vars(value)["methods"][0]
-        if isinstance(value, type) and issubclass(value, QuantisedForm) and value is not QuantisedForm
-        else None
-    )
+    if not isinstance(value, type) or not issubclass(value, QuantisedForm) or value is QuantisedForm:
+        return None
+    return value.methods[0]
 
 
 FORMS: Final[dict[str, type[QuantisedForm]]] = pieces(__name__, _name_of)

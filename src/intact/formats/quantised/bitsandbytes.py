@@ -6,9 +6,8 @@ first in its high half.
 
 from __future__ import annotations
 
-import json
 from math import prod
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from intact.formats.quantised.form import QuantisedForm
 from intact.formats.quantised.integers import Affine, affine_matrix, level_bytes
 from intact.formats.quantised.packing import unpack_nibbles
 from intact.formats.quantised.parts import MatrixParts
+from intact.formats.safetensors import parse_json
 from intact.formats.tensor import Tensor
 from intact.numerics.integers import INTEGER
 from intact.quantizers.grids import GRIDS, Layout
@@ -110,7 +110,7 @@ class _State:
     def __init__(self, parts: MatrixParts, end: str) -> None:
         self.parts, self.end = parts, end
         try:
-            found: dict[str, Any] = json.loads(parts.part(end, ("U8",)).data.tobytes())
+            found = parse_json(parts.part(end, ("U8",)).data.tobytes(), parts.path, "the state")
             rows, columns = found["shape"]
             self.shape = int(rows), int(columns)
             self.block = int(found["blocksize"])

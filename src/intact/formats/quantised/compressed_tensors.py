@@ -6,8 +6,7 @@ its tensors say, so that layers of one file may differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -47,15 +46,16 @@ class CompressedTensorsFiles(QuantisedForm):
             settings.refuse("config_groups", "an object with at least one group", settings.get("config_groups"))
         for name in groups:
             group = settings.within("config_groups", "config_groups: ").within(name, f"config_groups: {name}: ")
-            self._check(group.within("weights", f"config_groups: {name}: weights: "), group.mapping("weights"))
+            self._check(group.within("weights", f"config_groups: {name}: weights: "))
 
-    def _check(self, weights: Metadata, found: Mapping[str, Any]) -> None:
-        if not found:
+    def _check(self, weights: Metadata) -> None:
+        """Check the settings of the weights of a group; they are empty where only its activations are quantised."""
+        if not weights.values:
             return
-        known = {"int": BITS, "float": BITS}[weights.choice("type", ("int", "float")) or "int"]
-        if weights.integer("num_bits") not in known:
-            weights.refuse("num_bits", " or ".join(map(str, known)), weights.get("num_bits"))
-        if found.get("strategy") == "block":
+        weights.choice("type", ("int", "float"))
+        if weights.integer("num_bits") not in BITS:
+            weights.refuse("num_bits", " or ".join(map(str, BITS)), weights.get("num_bits"))
+        if weights.get("strategy") == "block":
             self.block = read_block(weights, "block_structure")
 
     def matrix(self, parts: MatrixParts) -> Tensor:
@@ -63,9 +63,11 @@ class CompressedTensorsFiles(QuantisedForm):
         if ".weight_packed" in parts:
             if parts.part(".weight_packed", ("I32", "U8")).kind == "I32":
                 return self._packed(parts)
+            _check_floats(parts)
             return _nvfp4(parts) if ".weight_global_scale" in parts else _mxfp4(parts)
         if parts.part(".weight", ("I8", "F8_E4M3")).kind == "I8":
             return self._plain(parts)
+        _check_floats(parts)
         return fp8_matrix(parts, ".weight_scale", self._block_of(parts))
 
     def _block_of(self, parts: MatrixParts) -> tuple[int, int] | None:
@@ -91,9 +93,8 @@ class CompressedTensorsFiles(QuantisedForm):
             zeros = None
             if ".weight_zero_point" in parts:
                 packed = parts.found[".weight_zero_point"].data.reshape(-1, groups, 4).swapaxes(0, 1)
-                zeros = unpack_words(np.ascontiguousarray(packed).reshape(groups, -1), bits)[:, :rows].T.astype(
-                    np.int64
-                )
+                unpacked = unpack_words(np.ascontiguousarray(packed).reshape(groups, -1), bits)
+                zeros = unpacked[:, :rows].T.astype(np.int64)
             return Affine(codes, _scales(parts, rows), zeros)
 
         return affine_matrix(parts, (rows, columns), bits, places, read)
@@ -113,6 +114,13 @@ class CompressedTensorsFiles(QuantisedForm):
             return Affine(codes, _scales(parts, rows), zeros)
 
         return affine_matrix(parts, (rows, columns), 8, places, read)
+
+
+def _check_floats(parts: MatrixParts) -> None:
+    """Raise if a matrix of floats has zeros or an order of its inputs: no such file is known."""
+    for end in (".weight_zero_point", ".weight_g_idx"):
+        if end in parts and parts.found[end].data.any():
+            parts.fail(end, "is not all 0; expected none beside floats")
 
 
 def _groups(parts: MatrixParts, rows: int, columns: int) -> tuple[Int, int]:
