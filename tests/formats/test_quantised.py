@@ -15,6 +15,7 @@ from intact.formats import Tensor, open_checkpoint
 from intact.formats.metadata import Metadata
 from intact.formats.quantised import FORMS, gptq, read_quantised
 from intact.formats.quantised.integers import round_scales
+from intact.formats.safetensors import read_safetensors
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.quantizing import quantize
@@ -272,6 +273,22 @@ def test_receipts_name_the_integers_that_are_computed_with(tmp_path) -> None:
     other = intact.load(tmp_path / "3")
     assert weights_of(other).root != weights_of(first).root
     assert [verdict.outcome for verdict in verify(other, [answer.receipt])] != ["true"]
+
+
+def test_the_parts_of_a_matrix_may_lie_in_several_files(tmp_path) -> None:
+    folder = tmp_path / "model"
+    values = quantised_folder(folder, GPTQ, packing.gptq)
+    found = read_safetensors(folder / "model.safetensors")
+    where = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(found)}
+    for file in set(where.values()):
+        own = {name: t for name, t in found.items() if where[name] == file}
+        write_safetensors(folder / file, {name: (t.kind, t.shape, t.data.tobytes()) for name, t in own.items()})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    (folder / "model.safetensors").unlink()
+    with open_checkpoint(folder) as checkpoint:
+        for name, exact in values.items():
+            tensor = checkpoint.tensors[name]
+            assert np.array_equal(dequantize(tensor.kind, tensor.data, tensor.shape), exact.astype(np.float32))
 
 
 def test_a_file_beside_the_configuration_may_describe_the_form(tmp_path) -> None:
