@@ -1,17 +1,21 @@
 """The package as a whole: what it exports, what importing it costs, who may import what."""
 
 import ast
+import enum
 import importlib
 import json
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import intact
 from intact.packages import DISTRIBUTION
+from support.modules import load
 
 HEAVY = {"huggingface_hub", "jinja2", "numpy", "rich", "safetensors", "tokenizers", "typer"}
 
@@ -74,7 +78,48 @@ def test_numerics_imports_numpy_alone() -> None:
 def test_type_information_is_shipped() -> None:
     folder = Path(intact.__file__).parent
     assert (folder / "py.typed").exists()
-    assert (folder / "_native.pyi").exists()
+    assert {path.stem for path in (folder / "_native").glob("*.pyi")} == {"__init__", "fp32", "kernels"}
+
+
+def members(thing: Any) -> dict[str, Any]:
+    """Public names of a module or class of the extension, with those of each class and module in it."""
+    names = thing.__members__ if isinstance(thing, enum.EnumType) else vars(thing)
+    public = {name: getattr(thing, name) for name in names if not name.startswith("_")}
+    return {name: members(one) if isinstance(one, type | ModuleType) else {} for name, one in public.items()}
+
+
+def declared(file: Path) -> dict[str, Any]:
+    """Names that a stub file declares, as `members` has those of the module."""
+
+    def names(body: list[ast.stmt]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for node in body:
+            if isinstance(node, ast.Assign):
+                found |= {target.id: {} for target in node.targets if isinstance(target, ast.Name)}
+            elif isinstance(node, ast.ImportFrom) and node.module == "intact._native":
+                found |= {alias.name: declared(file.with_name(f"{alias.name}.pyi")) for alias in node.names}
+            elif isinstance(node, ast.ClassDef):
+                found[node.name] = names(node.body)
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                found[node.name] = {}
+        return found
+
+    return names(ast.parse(file.read_text()).body)
+
+
+def test_types_of_the_extension_name_all_that_it_has() -> None:
+    assert declared(Path(intact.__file__).parent / "_native/__init__.pyi") == members(
+        importlib.import_module("intact._native")
+    )
+
+
+def test_types_of_the_extension_are_those_that_its_bindings_state() -> None:
+    pytest.importorskip("nanobind")
+    stubs = load("scripts/native_stubs.py")
+    if not (stubs.FOLDER / "__init__.pyi").read_text().startswith(stubs.header()):
+        pytest.skip("another version of nanobind wrote them")
+    for path, text in stubs.made().items():
+        assert path.read_text() == text, "run scripts/native_stubs.py"
 
 
 @pytest.mark.native

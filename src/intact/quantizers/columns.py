@@ -70,9 +70,8 @@ def round_columns(
         The sum over the columns of d times the squared error of the corrected value.
     """
     levels = np.array(grid.levels, np.float64)
-    parts = (np.ascontiguousarray(part) for part in (original, step, offset, r))
-    chosen, left = _native.round_columns(*parts, d, levels, grid.even, processors())
-    return chosen, left
+    values, steps, offsets, upper = map(np.ascontiguousarray, (original, step, offset, r))
+    return _native.round_columns(values, steps, offsets, upper, d, levels, grid.even, processors())
 
 
 def define_columns(
