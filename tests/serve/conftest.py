@@ -23,3 +23,9 @@ def server(tiny_path):
 def client(server):
     with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def endless_path(tmp_path_factory):
+    """A model whose texts take minutes."""
+    return write_tiny(tmp_path_factory.mktemp("endless") / "m.gguf", "qwen3", context=1 << 17)

@@ -16,7 +16,6 @@ import pytest
 from intact.serve import server as serving
 from serve.test_command import command
 from support.serving import running
-from support.tiny import write_tiny
 
 TURNS = [{"role": "user", "content": "Why?"}]
 LONG = {"max_tokens": 90_000, "ignore_eos": True, "seed": 1}
@@ -29,12 +28,6 @@ STREAMS = {
     "/api/chat": {"messages": TURNS, "options": OPTIONS},
     "/api/generate": {"prompt": "Why?", "options": OPTIONS},
 }
-
-
-@pytest.fixture(scope="module")
-def endless_path(tmp_path_factory):
-    """A model whose texts take minutes."""
-    return write_tiny(tmp_path_factory.mktemp("endless") / "m.gguf", "qwen3", context=1 << 17)
 
 
 def stream(url, path, begun):

@@ -60,7 +60,7 @@ def test_an_idle_model_s_end_is_noted(tiny_path, records):
     assert events(records)[1]["why"] == "nobody used it for 0.1 s"
 
 
-def test_refusals_are_noted_with_code_and_field(tiny_path, tmp_path):
+def test_refusals_are_noted_with_code_and_field(endless_path, tmp_path):
     chat, tokens = "/v1/chat/completions", "max_tokens"
     asked = [
         (chat, CHAT | {"temprature": 1}, 400, "unknown_field", "temprature"),
@@ -71,10 +71,10 @@ def test_refusals_are_noted_with_code_and_field(tiny_path, tmp_path):
         (chat, CHAT | {"x" * 500: 1}, 400, "unknown_field", "x" * 80),
         ("/v1/nowhere", {}, 404, "invalid_request_error", None),
     ]
-    with command(tiny_path) as (url, process):
+    with command(endless_path, "--max-tokens", "100000") as (url, process):
         for path, body, status, *_ in asked:
             assert httpx.post(url + path, json=body, timeout=60).status_code == status
-        endless = CHAT | {"stream": True, "intact": {"deadline": 4}, tokens: 900, "ignore_eos": True, "n": 64}
+        endless = CHAT | {"stream": True, "intact": {"deadline": 4}, tokens: 20000, "ignore_eos": True, "n": 64}
         assert "took longer" in httpx.post(url + chat, json=endless, timeout=60).text
     lines = [json.loads(line) for line in process.log.splitlines()]
     noted = [line for line in lines if line["from"] == "intact.serve.access" and line["method"] == "POST"]
