@@ -52,6 +52,18 @@ def test_what_run_answers_is_kept_with_seed_sampling_and_digests(intact_command,
     assert kept["model"]["digests"]["weights"] in info
 
 
+def test_an_answer_that_ends_with_its_last_token_has_the_same_reason_streamed_or_not(intact_command, tiny):
+    def ended(most, *options):
+        assert intact_command("run", tiny, "Why?", "--regex", "[ab]{3}", "--max-tokens", most, *options).code == 0
+        (answer,) = intact_command("logs", "show", "--json").json["entries"][0]["answers"]
+        return len(answer["tokens"]), answer["finish"]
+
+    length, reason = ended(20, "--json")
+    assert reason == "stop"
+    assert ended(length) == ended(length, "--json") == (length, "stop")
+    assert ended(length - 1) == ended(length - 1, "--json") == (length - 1, "length")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -186,7 +198,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(folder, tmp_path):
     assert not target.exists()
 
 
-def test_a_name_is_found_by_its_begin_its_end_or_as_the_last(folder):
+def test_a_name_is_found_by_its_beginning_its_end_or_as_the_last(folder):
     store = LogStore(folder)
     with pytest.raises(ParameterError, match="no conversation is logged in"):
         store.find("last")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intact.cli.recording import ConversationLog, LoggedAnswer, sampling_of
+from intact.cli.recording import ConversationLog, logged_answer, sampling_of
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.files import expand_home, read_text
@@ -88,12 +88,11 @@ class ChatSession:
         self.messages.append({"role": "user", "content": text})
         options = {"now": current(), **self.sampling, **options}
         chunks: list[Any] = []
-        prompt, started, finish = list(self.messages), time.perf_counter(), "cancelled"
+        prompt, started = list(self.messages), time.perf_counter()
         try:
             for chunk in self.model.chat_stream(prompt, **options):
                 chunks.append(chunk)
                 yield chunk
-            finish = "length" if len(chunks) >= options["max_tokens"] else "stop"
             if self._receipt_file is not None:
                 self._keep(chunks[-1].receipt)
         except IntactError:
@@ -101,18 +100,15 @@ class ChatSession:
             self.refused += 1
             raise
         except (KeyboardInterrupt, GeneratorExit):
-            self._finish(prompt, chunks, finish, options, time.perf_counter() - started)
+            self._finish(prompt, chunks, options, time.perf_counter() - started)
             raise
-        self._finish(prompt, chunks, finish, options, time.perf_counter() - started)
+        self._finish(prompt, chunks, options, time.perf_counter() - started)
 
-    def _finish(
-        self, prompt: list[Message], chunks: list[Any], finish: str, options: dict[str, Any], seconds: float
-    ) -> None:
+    def _finish(self, prompt: list[Message], chunks: list[Any], options: dict[str, Any], seconds: float) -> None:
         """Add an answer to the conversation, and to the log."""
-        text = "".join(chunk.text for chunk in chunks)
-        self.messages.append({"role": "assistant", "content": text})
+        answer = logged_answer(chunks)
+        self.messages.append({"role": "assistant", "content": answer.text})
         if self._log is not None:
-            answer = LoggedAnswer(text, [chunk.token for chunk in chunks], finish)
             self._log.add(ChatPrompt(prompt, now=read_time(options["now"])), options, [answer], seconds)
 
     def _keep(self, receipt: Receipt) -> None:

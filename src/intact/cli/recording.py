@@ -14,7 +14,7 @@ import intact
 from intact.cli.log_store import LogStore, is_off
 from intact.cli.opening import OpenedModel
 from intact.cli.output import note
-from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.text import ChatPrompt
 from intact.text.template import current
@@ -30,6 +30,12 @@ class LoggedAnswer(NamedTuple):
     text: str
     tokens: Sequence[int]
     finish: str
+
+
+def logged_answer(chunks: Sequence[Any]) -> LoggedAnswer:
+    """Return the answer of a stream's chunks, the last of which has the reason of the end if the stream was whole."""
+    text, tokens = "".join(chunk.text for chunk in chunks), [chunk.token for chunk in chunks]
+    return LoggedAnswer(text, tokens, (chunks[-1].finish if chunks else None) or "cancelled")
 
 
 @dataclass
@@ -101,7 +107,7 @@ def begin_log(command: str, opened: OpenedModel, model_name: str, *, off: bool) 
 
 def sampling_of(options: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of `SamplingParameters` among the options of `Model.generate`."""
-    return {name: value for name, value in options.items() if name not in ("draft", "receipt", "logprobs", "now", "n")}
+    return {name: value for name, value in options.items() if name in DEFINITIONS}
 
 
 def sampling_from(entry: dict[str, Any]) -> dict[str, Any]:

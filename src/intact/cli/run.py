@@ -31,7 +31,7 @@ from intact.cli.options import (
     with_sampling,
 )
 from intact.cli.output import emit, note, out, say, token_text
-from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log
+from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.evaluate.perplexity import SCALE
@@ -233,22 +233,15 @@ def _stream(
             say(chunk.text)
             chunks.append(chunk)
     except (IntactError, KeyboardInterrupt, BrokenPipeError) as error:
-        answers += [_answer(chunks, options, cut=True)] * bool(chunks)
+        answers += [logged_answer(chunks)] * bool(chunks)
         if chunks and isinstance(error, IntactError):
             say("\n")
         raise
     say("\n")
-    answers.append(_answer(chunks, options))
+    answers.append(logged_answer(chunks))
     if logprobs:
         _print_logprobs(model, [(chunk.token, chunk.logprob) for chunk in chunks])
     return [chunks[-1].receipt] if "receipt" in options else []
-
-
-def _answer(chunks: list[Any], options: dict[str, Any], cut: bool = False) -> LoggedAnswer:
-    text, tokens = "".join(chunk.text for chunk in chunks), [chunk.token for chunk in chunks]
-    return LoggedAnswer(
-        text, tokens, "cancelled" if cut else "length" if len(tokens) >= options["max_tokens"] else "stop"
-    )
 
 
 def _print_all(model: Any, completions: Any, logprobs: bool) -> None:

@@ -37,6 +37,7 @@ class WarmChunk(NamedTuple):
     token: int
     logprob: int
     receipt: Any = None
+    finish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class WarmModel:
 
     def _chunk(self, line: Mapping[str, Any]) -> WarmChunk:
         self.tokenizer.learn(line["token"], b64decode(line["bytes"]))
-        return WarmChunk(line["text"], line["token"], line["logprob"], _receipt(line.get("receipt")))
+        return WarmChunk(line["text"], line["token"], line["logprob"], _receipt(line.get("receipt")), line["finish"])
 
     def _load_here(self) -> None:
         note("the server went away: loading the model here")

@@ -165,6 +165,7 @@ def _part(model: Model, chunk: Chunk) -> dict[str, Any]:
         "token": chunk.token,
         "logprob": chunk.logprob,
         "bytes": b64encode(spelling).decode(),
+        "finish": chunk.finish,
     }
     return value if chunk.receipt is None else {**value, "receipt": chunk.receipt.to_document()}
 
