@@ -34,6 +34,11 @@ def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, wo
     assert [prompt for prompt, _ in speaker.asked] == [asked]
 
 
+def test_after_two_dashes_the_name_of_an_option_is_a_prompt(intact_command, speaker):
+    assert intact_command("run", "--raw", "--", "--continue").code == 0
+    assert [prompt for prompt, _ in speaker.asked] == ["--continue"]
+
+
 @pytest.mark.parametrize("words", [[], ["-"], ["smollm2-135m-instruct"]])
 @pytest.mark.parametrize("piped", ["", " \n\n"])
 def test_empty_input_without_a_question_is_an_error(intact_command, speaker, words, piped):

@@ -77,7 +77,7 @@ class Command(_WithExamples, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
         given = list(args)
-        for index, word in enumerate(args):
+        for index, word in enumerate(args[: args.index("--")] if "--" in args else args):
             if word == "--continue" and not _CONVERSATION.fullmatch(args[index + 1] if index + 1 < len(args) else ""):
                 given.insert(index + 1 + len(given) - len(args), LAST)
         rest: list[str] = super().parse_args(ctx, given)
