@@ -149,6 +149,16 @@ def test_every_task_says_which_file_it_takes_and_from_where() -> None:
             assert row.endswith(f"| {task.source} |")
 
 
+def test_every_command_stands_in_the_guide() -> None:
+    from typer.main import get_command
+
+    from intact.cli.app import app
+
+    table = (ROOT / "docs" / "guide.md").read_text().partition("## Command line\n")[2].partition("\n### ")[0]
+    for name in get_command(app).commands:
+        assert re.search(rf"`intact {name}\b", table), f"the table of commands lacks {name}"
+
+
 def test_every_extra_stands_in_the_guide() -> None:
     from intact.cli.doctor import FOR_PROGRAMMERS
 
