@@ -32,7 +32,7 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
 
 
 def expand_home(text: str) -> Path:
-    """Return a path; ``~`` or ``~USER`` at its begin stands for a home folder.
+    """Return a path; ``~`` or ``~USER`` at its beginning stands for a home folder.
 
     Raises
     ------

@@ -133,7 +133,7 @@ class LogStore:
         return []
 
     def find(self, text: str) -> str:
-        """Return the name of the conversation that a text means: ``last``, or a begin or an end of one name.
+        """Return the name of the conversation that a text means: ``last``, or the beginning or the end of one name.
 
         Raises
         ------

@@ -60,7 +60,8 @@ DIFFERS = 1
 """Exit status of `logs replay` where an answer is another one now."""
 
 IdArgument = Annotated[
-    str, typer.Argument(metavar="[ID]", help="A conversation, by a begin or an end of its name; by default the last.")
+    str,
+    typer.Argument(metavar="[ID]", help="A conversation, by the beginning or end of its name; by default the last."),
 ]
 
 
@@ -246,7 +247,7 @@ def _show_comparison(row: dict[str, Any]) -> None:
 
 
 def _common(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """Return how many items two sequences have in common at their begin."""
+    """Return how many items two sequences have in common at their beginning."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
@@ -263,7 +264,7 @@ def _model(found: LoggedConversation) -> str:
 
 
 def _first(found: LoggedConversation) -> str:
-    """Return the begin of what was asked first."""
+    """Return the beginning of what was asked first."""
     entry = found.entries[0]
     first = next((turn["content"] for turn in entry["messages"] if turn["role"] == "user"), entry.get("prompt", ""))
     text = one_line(" ".join(first[:400].split()))

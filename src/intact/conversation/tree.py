@@ -15,7 +15,7 @@ from intact.receipts.document import Receipt
 
 Role = Literal["user", "assistant"]
 _TITLE: Final = 60
-"""Characters of a conversation's title: the begin of its first question."""
+"""Characters of a conversation's title: the beginning of its first question."""
 
 
 @dataclass(frozen=True)
