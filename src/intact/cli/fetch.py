@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
-from intact.cli.output import bar, err, note, size, spinner
+from intact.cli.output import err, note, size, spinner, stage_bar
 
 if TYPE_CHECKING:
     from intact.download import Pulled, PullPlan
@@ -27,17 +27,10 @@ def pull_with_progress(model: Entry | PullPlan) -> Pulled:
     from intact.download import PullPlan, pull, pull_planned
 
     name = escape(str(model.name))
-    with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
-        task = progress.add_task(f"fetching {name}", total=None)
-        stage = ""
+    with stage_bar(f"fetching {name}", DownloadColumn(), TransferSpeedColumn()) as show_stage:
 
-        def report(now: str, done: int, total: int | None) -> None:
-            nonlocal stage
-            if now != stage:
-                stage = now
-                progress.reset(task, total=total, completed=done, description=f"{_STAGES[now]} {name}")
-            else:
-                progress.update(task, completed=done, total=total)
+        def report(stage: str, done: int, total: int | None) -> None:
+            show_stage(f"{_STAGES[stage]} {name}", done, total)
 
         return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
 

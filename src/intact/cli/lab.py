@@ -10,7 +10,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, new_table, out, size
+from intact.cli.output import emit, new_table, out, size, stage_bar
 
 EXAMPLES = """\
 Three specs of a model on a text
@@ -46,16 +46,7 @@ def command(
     from intact.lab.measure import run_lab
 
     place = fetch.locate(model)
-    with bar() as progress:
-        task, current = progress.add_task("reading", total=None), ""
-
-        def report(stage: str, done: int, total: int) -> None:
-            nonlocal current
-            if stage != current:
-                current = stage
-                progress.reset(task, total=total, description=stage)
-            progress.update(task, completed=done, total=total)
-
+    with stage_bar("reading") as report:
         rows = run_lab(
             place, [spec.strip() for spec in specs.split(",")], text, work, calibrate=calibrate, context=context,
             windows=windows, embeddings=embeddings, source=source, threads=threads, progress=report,

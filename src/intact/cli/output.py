@@ -175,3 +175,26 @@ def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
     disable = not console.is_terminal
     with Progress(*layout, console=console, transient=True, disable=disable, auto_refresh=not still) as progress:
         yield progress
+
+
+@contextmanager
+def stage_bar(first: str, *columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar of work in stages while the block runs; yield a function of the stage, what is done, and the total.
+
+    Parameters
+    ----------
+    first : str
+        The stage before one is reported.
+    """
+    with bar(*columns) as progress:
+        task, current = progress.add_task(first, total=None), ""
+
+        def report(stage: str, done: int, total: int | None) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                progress.reset(task, total=total, completed=done, description=stage)
+            else:
+                progress.update(task, completed=done, total=total)
+
+        yield report

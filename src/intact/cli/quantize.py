@@ -10,7 +10,7 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
-from intact.cli.output import bar, emit, new_table, out, show_rows, size
+from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 from intact.errors import ParameterError
 
 EXAMPLES = """\
@@ -58,16 +58,7 @@ def command(
     from intact.quantizing import quantize
 
     place = fetch.locate(model)
-    with bar() as progress:
-        task, current = progress.add_task("reading", total=None), ""
-
-        def report(stage: str, done: int, total: int) -> None:
-            nonlocal current
-            if stage != current:
-                current = stage
-                progress.reset(task, total=total, description=stage)
-            progress.update(task, completed=done, total=total)
-
+    with stage_bar("reading") as report:
         result = quantize(
             place, folder, to, embeddings=embeddings, calibrate=calibrate, context=context, windows=windows,
             statistics=statistics, threads=threads, progress=report,
