@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as decoder
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, out, printable
 from intact.errors import FormatError, ParameterError
 from intact.files import read_text
+from intact.markup.tree import scores_of, texts_of, way_to
 
 EXAMPLES = """\
 Of a single answer
@@ -128,12 +129,8 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
 
     An only child stands under its parent without an indent: a long chain of steps must not leave the terminal.
     """
-    texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
-    scores: dict[str, list[str]] = {}
-    for node in nodes:
-        for branch, score in node.get("scores", ()):
-            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
-    winning = set(_ancestors(texts, chosen))
+    texts, scores = texts_of(nodes), scores_of(nodes)
+    winning = set(way_to(texts, chosen))
     children = Counter(node["parent"] for node in texts.values())
     grown: dict[str, Any] = {}
     for branch, node in texts.items():
@@ -153,15 +150,7 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
             top.add(Text.assemble(("python ", "bold"), node["ended"]))
 
 
-def _ancestors(texts: dict[str, dict[str, Any]], branch: str) -> Iterator[str]:
-    for _ in texts:  # at most: in a forged trace texts may go round in a circle
-        if branch not in texts:
-            return
-        yield branch
-        branch = texts[branch]["parent"]
-
-
-def _line(node: dict[str, Any], scores: list[str], winning: bool, full: bool) -> Any:
+def _line(node: Mapping[str, Any], scores: list[str], winning: bool, full: bool) -> Any:
     number = node["branch"].rpartition("/")[2]
     line = Text.assemble(
         (f"{number} ", "bold green" if winning else "bold"), (node["why"], _STYLES.get(node["why"], ""))

@@ -107,12 +107,8 @@ def _from_top(root: TreeNode) -> Iterator[TreeNode]:
 
 def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> Iterator[TreeNode]:
     """Yield the texts of a trace, each after what it follows; then the calls of other methods, with their own."""
-    texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
-    scores: dict[str, list[str]] = {}
-    for node in nodes:
-        for branch, score in node.get("scores", ()):
-            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
-    winning = set(_winners(texts, chosen))
+    texts, scores = texts_of(nodes), scores_of(nodes)
+    winning = set(way_to(texts, chosen))
     found: dict[str, TreeNode] = {}
     for branch, node in texts.items():
         made = TreeNode(
@@ -134,7 +130,22 @@ def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> 
             yield from _nodes(node["nodes"], call, chosen)
 
 
-def _winners(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
+def texts_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the texts among the nodes of a trace, by their branches."""
+    return {node["branch"]: node for node in nodes if node["kind"] == "extend"}
+
+
+def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the scores among the nodes of a trace, each as scorer and number, by the branches of their texts."""
+    scores: dict[str, list[str]] = {}
+    for node in nodes:
+        for branch, score in node.get("scores", ()):
+            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
+    return scores
+
+
+def way_to(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
+    """Yield the branches of a text and of all that it follows, the last first."""
     for _ in texts:  # at most: in a forged trace texts may go round in a circle
         if branch not in texts:
             return

@@ -9,6 +9,7 @@ from intact.errors import FormatError
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import TextTree
+from intact.markup.tree import scores_of, texts_of
 
 MOST = 20
 """Most failures of a run in a report."""
@@ -72,15 +73,11 @@ def shortened(text: str) -> str:
 
 def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
     """Return every text below the one that it continues, then calls of other methods and of programs."""
-    texts = {node["branch"]: node for node in trace["nodes"] if node["kind"] == "extend"}
+    texts, scores = texts_of(trace["nodes"]), scores_of(trace["nodes"])
     below: dict[str, list[str]] = {}
     for branch, node in texts.items():
         parent = node["parent"] if node["parent"] in texts else ""
         below.setdefault(parent, []).append(branch)
-    scores: dict[str, list[str]] = {}
-    for node in trace["nodes"]:
-        for branch, score in node.get("scores", ()):
-            scores.setdefault(branch, []).append(f"{node['scorer']} {score:.4g}")
 
     def tree(branch: str) -> TextTree:
         node = texts[branch]
