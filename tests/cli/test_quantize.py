@@ -1,0 +1,50 @@
+"""``intact quantize`` and ``intact lab``: the model that they write runs, and what they print about it agrees."""
+
+import pytest
+
+from support.tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=256)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat on the mat and the dog ran to the man " * 40)
+    return path
+
+
+def test_a_quantised_model_is_written_and_answers(intact_command, tiny, tmp_path):
+    out = tmp_path / "out"
+    made = intact_command("quantize", tiny, "--to", "int4-32", "--out", out, "--json")
+    assert (made.code, made.json["path"], made.json["bits_per_weight"]) == (0, str(out), 4.5)
+    assert intact_command("run", out, "Why?", "--max-tokens", "4").code == 0
+    again = intact_command("quantize", tiny, "--to", "int4-32", "--out", tmp_path / "again")
+    assert made.json["digest"] in again.out
+    assert intact_command("quantize", tiny, "--to", "int4-32", "--out", out).code == 2
+
+
+def test_the_list_of_specs_has_their_bits(intact_command):
+    listed = intact_command("quantize", "--list", "--json").json
+    bits = {row["spec"]: row["bits_per_weight"] for row in listed["specs"]}
+    assert (bits["int4"], bits["mxint8"]) == (4.5, 8.5)
+    assert "gptq" in {row["name"] for row in listed["quantizers"]}
+    assert "gptq_ordered" in intact_command("quantize", "--list").out
+
+
+def test_without_a_spec_the_command_says_what_is_missing(intact_command, tiny):
+    result = intact_command("quantize", tiny)
+    assert (result.code, result.out) == (2, "")
+    assert "name a model, a spec (--to) and a folder (--out)" in result.err
+
+
+def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tmp_path):
+    words = ["lab", tiny, "--specs", "int8-32,int2-32", "--text", text, "--work", tmp_path / "lab"]
+    words += ["--context", "32", "--windows", "2"]
+    fine, coarse = intact_command(*words, "--json").json
+    assert [row["spec"] for row in (fine, coarse)] == ["nearest:int8-32@search", "nearest:int2-32@search"]
+    assert fine["kl"] < coarse["kl"]
+    assert "source" in intact_command(*words).out
