@@ -121,9 +121,12 @@ def test_with_a_state_folder_they_survive_a_restart(tiny_path, tmp_path):
         assert client.responses.retrieve(first.id).to_dict() == first.to_dict()
         assert client.responses.create(**more, previous_response_id=first.id).output_text == wanted.output_text
         (file,) = (tmp_path / "responses").glob(f"*/{first.id}.json")
-        file.write_text('{"response": ')  # as after a torn disk
-        with pytest.raises(openai.NotFoundError):
-            client.responses.retrieve(first.id)
+        for damaged in ('{"response": ', '{"response": {}}', '{"response": [], "items": []}'):  # as after a torn disk
+            file.write_text(damaged)
+            with pytest.raises(openai.NotFoundError):
+                client.responses.retrieve(first.id)
+            with pytest.raises(openai.BadRequestError, match="there is no response"):
+                client.responses.create(**more, previous_response_id=first.id)
 
 
 def test_without_one_they_end_with_the_server(tiny_path):

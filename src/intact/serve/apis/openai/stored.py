@@ -45,6 +45,18 @@ class StoredResponse(NamedTuple):
     response: dict[str, Any]
     items: list[dict[str, Any]]
 
+    @classmethod
+    def of_dict(cls, value: dict[str, Any]) -> StoredResponse | None:
+        """Return the response that `_asdict` wrote; None if it is none."""
+        response, items = value.get("response"), value.get("items")
+        if (
+            not isinstance(response, dict)
+            or not isinstance(response.get("output"), list)
+            or not isinstance(items, list)
+        ):
+            return None
+        return cls(response, items)
+
     def conversation(self) -> list[dict[str, Any]]:
         """Return the items that a request has before its own which continues this one."""
         return [*self.items, *self.response["output"]]
@@ -87,12 +99,12 @@ class ResponseStore:
         return True
 
     async def find(self, client: str, name: str) -> StoredResponse | None:
-        """Return a client's response; None if it has none of this name."""
+        """Return a client's response; None if it has none of this name, or its file is damaged."""
         owner = _owner(client)
         if name not in self._sizes.get(owner, {}):
             return None
         value = await asyncio.to_thread(self._read, owner, name)
-        return None if value is None else StoredResponse(value["response"], value["items"])
+        return None if value is None else StoredResponse.of_dict(value)
 
     def delete(self, client: str, name: str) -> bool:
         """Delete a client's response; return whether there was one."""
