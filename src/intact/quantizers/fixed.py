@@ -17,6 +17,15 @@ FRACTION: Final = 22
 SCALE_MAX: Final = 32767
 
 
+class Blocks(NamedTuple):
+    """Rows as integers, cut into blocks that share a scale: what a rule of scales is given."""
+
+    x: Floats
+    """(N, blocks, inputs): integers, in floats."""
+    exponent: Int
+    """(N,): of `FixedRows`. Rules that look at one row need it not; those that look at the whole matrix do."""
+
+
 class FixedRows(NamedTuple):
     """Rows in units of 2^(exponent - 22): |x| <= 2^22."""
 
@@ -24,6 +33,10 @@ class FixedRows(NamedTuple):
     """(N, K padded to a multiple of 32): integers, in floats."""
     exponent: Int
     """(N,): the least E with |x| < 2^E; 0 for a row of zeros."""
+
+    def blocks(self, width: int) -> Blocks:
+        """Cut the rows into blocks of `width` inputs."""
+        return Blocks(self.x.reshape(len(self.x), -1, width), self.exponent)
 
 
 def fix_rows(matrix: NDArray[np.float32]) -> FixedRows:

@@ -36,10 +36,10 @@ class Steps(NamedTuple):
 def fit_steps(rows: FixedRows, spec: Spec, columns: int) -> Steps:
     """Choose the scales, and for affine grids the offsets, of all blocks."""
     grid = spec.levels
-    blocks = rows.x.reshape(len(rows.x), -1, spec.width(columns))
+    blocks = rows.blocks(spec.width(columns))
     if not grid.affine:
         return Steps(RULES[spec.rule](blocks, grid), None)
-    low, high = (blocks.min(axis=2)).astype(np.int64), blocks.max(axis=2).astype(np.int64)
+    low, high = blocks.x.min(axis=2).astype(np.int64), blocks.x.max(axis=2).astype(np.int64)
     scale, t = to_int16(-(-(high - low) // (grid.levels[-1] - grid.levels[0])), least=1)
     return Steps((scale, t), to_int16(low - grid.levels[0] * (scale << t[:, None])))
 
@@ -56,8 +56,8 @@ class Nearest(Quantizer):
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns)
-        blocks = rows.x.reshape(len(rows.x), -1, spec.width(columns))
-        levels = nearest(blocks - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
+        blocks = rows.blocks(spec.width(columns))
+        levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
         return QuantizedMatrix(assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets))
 
 

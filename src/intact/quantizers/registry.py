@@ -25,6 +25,8 @@ ALIASES: Final = {
     "mxfp4": "e2m1-32@power",
     "mxfp6": "e2m3-32@power",
     "nf4": "nf4-64@largest",
+    "nvfp4": "e2m1-16@e4m3",
+    "nvint4": "int4s-16@e4m3",
 }
 """Names that other programs give to a grid with its blocks and scales."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"

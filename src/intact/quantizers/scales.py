@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from intact.quantizers.fixed import Floats, Int, nearest, squared_error, to_int16
+from intact.quantizers.fixed import Blocks, Floats, Int, nearest, squared_error, to_int16
 from intact.quantizers.grids import NumberGrid
 
 UNIT: Final = 256
 TRIES: Final = 16
+E4M3_MAX: Final = 448 << 9
+"""The largest number of FP8 E4M3, in units of its least, 2^-9."""
 
 
 def candidates(end: int) -> tuple[int, ...]:
@@ -28,13 +30,12 @@ def _extent(x: Floats) -> Int:
     return extent
 
 
-def largest(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
-    """Let the largest level be the block's largest value: no value is cut off.
+def _reach(grid: NumberGrid) -> int:
+    return min(grid.levels[-1], -grid.levels[0])
 
-    Parameters
-    ----------
-    x : float64 (N, blocks, inputs)
-        Integers.
+
+def largest(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
+    """Let the largest level be the block's largest value: no value is cut off.
 
     Returns
     -------
@@ -42,29 +43,60 @@ def largest(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
     t : int64 (N,)
         The steps are scale * 2^t.
     """
-    reach = min(grid.levels[-1], -grid.levels[0])
-    return to_int16(-(-_extent(x) // reach), least=1)
+    return to_int16(-(-_extent(blocks.x) // _reach(grid)), least=1)
 
 
-def power(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
+def power(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
     """Round the step of `largest` up to a power of two (OCP Microscaling 1.0, rounded up so that nothing is cut off).
 
     Blocks of less than 2^-14 of the row's largest step share the least one.
     """
-    reach = min(grid.levels[-1], -grid.levels[0])
-    step = np.maximum(1, -(-_extent(x) // reach))
+    step = np.maximum(1, -(-_extent(blocks.x) // _reach(grid)))
     exponent = np.frexp((step - 1).astype(np.float64))[1].astype(np.int64)  # the least e with step <= 2^e
     most = exponent.max(axis=1)
     t = np.maximum(most - 14, 0)
     return np.int64(1) << np.maximum(exponent - t[:, None], 0), t
 
 
-def search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
+def e4m3(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
+    """Round the step to FP8 E4M3 times one number of the whole matrix (NVFP4's two levels of scales).
+
+    With s = extent / reach, a block's exact step, and g = max(s) / 448 over the matrix, the step is E4M3(s / g) * g,
+    ties to even, and at least g / 512, the least number of E4M3. It is computed in integers and rounded to 16 bits
+    under the row's exponent. Rows of less than 2^-40 of the largest are taken as if they had 2^-40 of it.
+    """
+    extent = _extent(blocks.x)
+    living = extent.max(axis=1) > 0
+    if not living.any():
+        return np.ones_like(extent), np.zeros(len(extent), np.int64)
+    top = blocks.exponent[living].max()
+    most = extent[living & (blocks.exponent == top)].max()
+    below = np.where(living, np.minimum(top - blocks.exponent, 40), 0)[:, None]
+    times = round_e4m3(extent * E4M3_MAX, most << below)
+    return to_int16(_round_half_up(times * most << below, E4M3_MAX * _reach(grid)), least=1)
+
+
+def round_e4m3(above: Int, below: Int) -> Int:
+    """Round a fraction, in units of 2^-9, to a number of E4M3 but 0: 4 significant bits, ties to even."""
+    drop = np.maximum(np.frexp((above // below).astype(np.float64))[1].astype(np.int64) - 4, 0)
+    unit = below << drop
+    whole, rest = above // unit, above % unit
+    up = (rest > unit - rest) | ((rest == unit - rest) & (whole & 1 == 1))
+    number: Int = np.maximum(whole + up << drop, 1)
+    return number
+
+
+def _round_half_up(above: Int, below: int) -> Int:
+    return (above + below // 2) // below
+
+
+def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
     """Take the step of the least squared error among those that put the block's extreme near the grid's end.
 
     Where the grid reaches further on one side, the extreme may lie there: the scale is then negative for a positive
     extreme.
     """
+    x = blocks.x
     flat = np.abs(x).argmax(axis=2)[..., None]
     extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
     ends = {grid.levels[-1], -grid.levels[0]}
@@ -84,9 +116,11 @@ def search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
     return scale, t
 
 
-RULES: Final[dict[str, Callable[[Floats, NumberGrid], tuple[Int, Int]]]] = {
+RULES: Final[dict[str, Callable[[Blocks, NumberGrid], tuple[Int, Int]]]] = {
     "search": search,
     "largest": largest,
     "power": power,
+    "e4m3": e4m3,
 }
-"""Rules by the name that a spec has after @."""
+"""Rules by the name that a spec has after @. A rule returns two arrays: scales, int64 (N, blocks), of at most 15 bits
+and a sign, and t, int64 (N,); the steps are scale * 2^t in units of the rows' integers."""
