@@ -145,3 +145,62 @@ def test_statistics_are_exact_sums(model: Path, tmp_path: Path) -> None:
     for op in ops:
         for mine, theirs in zip(again(op), one[op], strict=True):
             assert np.array_equal(mine, theirs)
+
+
+MIXTURE = "mix:5.2(int2-32|gptq:int3-16|int4-32|int8-32)"
+
+
+def test_a_mixture_keeps_its_budget_and_states_its_assignment(model: Path, text: Path, tmp_path: Path) -> None:
+    done = quantize(model, tmp_path / "out", MIXTURE, **options(text))
+    assert done.assignment is not None
+    assert len(done.assignment) == done.matrices == 14
+    assert len(set(done.assignment.values())) > 1
+    assert done.bits_per_weight <= 5.2
+    record = json.loads((tmp_path / "out" / "quantization.json").read_text())
+    assert (record["assignment"], record["digest"]) == (done.assignment, done.digest)
+    uniform = quantize(model, tmp_path / "four", "int4-32", **options(text))
+    assert uniform.assignment is None
+    assert "assignment" not in json.loads((tmp_path / "four" / "quantization.json").read_text())
+    assert np.array_equal(logits(tmp_path / "out"), logits(tmp_path / "out", executor="reference"))
+
+
+def test_a_mixture_loses_no_more_than_one_spec_of_its_size(model: Path, text: Path, tmp_path: Path) -> None:
+    mixed = quantize(model, tmp_path / "mixed", "mix:4.5(int4-32|int2-32|int3-32|int8-32)", **options(text))
+    uniform = quantize(model, tmp_path / "uniform", "mix:4.5(int4-32|int5-32)", **options(text))
+    assert set((uniform.assignment or {}).values()) == {"nearest:int4-32@search"}  # nothing else fits
+    assert uniform.digest == quantize(model, tmp_path / "plain", "int4-32").digest
+    assert mixed.bits_per_weight <= uniform.bits_per_weight == 4.5
+    assert mixed.proxy is not None
+    assert uniform.proxy is not None
+    assert mixed.proxy <= uniform.proxy
+
+
+def test_a_mixture_that_was_cut_goes_on(model: Path, text: Path, tmp_path: Path) -> None:
+    whole = quantize(model, tmp_path / "whole", MIXTURE, threads=1, **options(text))
+
+    def cut(stage: str, done: int, total: int) -> None:
+        if stage == "quantize" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, tmp_path / "out", MIXTURE, progress=cut, **options(text))
+    parts = sorted((tmp_path / "out.partial").glob("*.weight"))
+    assert len(parts) == 3 * 4
+    before = [part.stat().st_mtime_ns for part in parts]
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if stage == "quantize" and done == total:
+            assert [part.stat().st_mtime_ns for part in parts] == before
+
+    done = quantize(model, tmp_path / "out", MIXTURE, threads=3, progress=watch, **options(text))
+    assert (done.digest, done.assignment, done.proxy) == (whole.digest, whole.assignment, whole.proxy)
+
+
+def test_mistakes_of_mixtures_are_named_before_the_work(model: Path, text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="needs a text"):
+        quantize(model, tmp_path / "out", MIXTURE)
+    with pytest.raises(ParameterError, match=r"need 2\.500 bits a weight in memory, more than 2"):
+        quantize(model, tmp_path / "out", "mix:2(int2-32|int4-32)", **options(text))
+    with pytest.raises(ParameterError, match="blocks of 64 do not divide"):
+        quantize(model, tmp_path / "out", "mix:5(int4-32|nf4-64)", **options(text))
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,8 @@ Four bits in blocks of 32, to the nearest level
 GPTQ in three bits, calibrated on a text
   intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
   intact run ./smol-gptq3 "Hello"
+Each matrix in one of three specs, 4.5 bits a weight in memory over all
+  intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
 All specs with their bits a weight
   intact quantize --list
 """
@@ -29,7 +32,9 @@ def command(
         str | None,
         typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="SPEC", help="[QUANTIZER:]GRID[-BLOCK][@RULE].")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="SPEC", help="[QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS(SPEC|...).")
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the model goes; it must not exist.")
     ] = None,
@@ -74,6 +79,9 @@ def command(
         ("file", size(result.file_bytes)),
         ("digest", result.digest),
     ]
+    if result.assignment is not None:
+        counts = Counter(result.assignment.values())
+        facts[2:2] = [("of them", f"{count} {spec}") for spec, count in sorted(counts.items())]
     show_rows(facts)
 
 

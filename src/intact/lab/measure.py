@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,7 +23,7 @@ from intact.lab.divergence import compare
 from intact.lab.logits import scored, window_logits
 from intact.lab.sources import write_source
 from intact.models import Program, build_program
-from intact.quantizers import parse_spec
+from intact.quantizers import parse_target
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.pipeline import RECORD
 from intact.receipts.identity import measure
@@ -97,7 +98,7 @@ def run_lab(
     ParameterError
         If a spec or a text cannot be used.
     """
-    full = [str(parse_spec(spec)) for spec in specs]
+    full = [str(parse_target(spec)) for spec in specs]
     folder, sentences = Path(work), read_text(Path(text), ParameterError)
     path = Path(resolve(model))
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def run_lab(
     rows = []
     for spec in full:
         key = f"{FORMAT} {weights} {sample.digest} {embeddings} {calibration_windows} {calibrate}"
-        kept = folder / f"rows-{source}" / f"{spec.replace(':', '-').replace('@', '-')}.json"
+        kept = folder / f"rows-{source}" / f"{_row_name(spec)}.json"
         row = _kept_row(kept, key)
         if row is None:
             quantised = folder / "model"
@@ -125,6 +126,11 @@ def run_lab(
             shutil.rmtree(quantised)
         rows.append(row)
     return rows
+
+
+def _row_name(spec: str) -> str:
+    name = spec.replace(":", "-").replace("@", "-")
+    return name if len(name) <= 120 else f"{name[:100]}-{sha256(spec.encode()).hexdigest()[:16]}"
 
 
 def _changed_source(path: Path, source: Literal["permuted", "rotated"], folder: Path) -> Path:

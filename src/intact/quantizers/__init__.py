@@ -4,7 +4,18 @@
 """
 
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
+from intact.quantizers.mixture import SpecMixture, parse_target
 from intact.quantizers.registry import ALIASES, QUANTIZERS, parse_spec
 from intact.quantizers.spec import Spec
 
-__all__ = ["ALIASES", "QUANTIZERS", "InputStatistics", "QuantizedMatrix", "Quantizer", "Spec", "parse_spec"]
+__all__ = [
+    "ALIASES",
+    "QUANTIZERS",
+    "InputStatistics",
+    "QuantizedMatrix",
+    "Quantizer",
+    "Spec",
+    "SpecMixture",
+    "parse_spec",
+    "parse_target",
+]

@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from intact.catalogue import resolve
-from intact.errors import IntactError, ModelError, ParameterError
+from intact.errors import IntactError, ParameterError
 from intact.files import read_text, write_whole
-from intact.formats import Checkpoint, Tensor, open_checkpoint
+from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.models import Program, build_program
 from intact.models.program import Embed, Logits
-from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import to_bytes
-from intact.quantizers import QUANTIZERS, InputStatistics, Spec, parse_spec
+from intact.quantizers import QUANTIZERS, InputStatistics, Spec, SpecMixture, parse_spec, parse_target
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
+from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
+from intact.quantizing.parts import Matrix, quantize_matrix
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 
@@ -50,6 +50,8 @@ class QuantizedModel:
         Of the tensors' file.
     proxy : float or None
         The sum of the products' mean squared errors on the calibration text, where the quantiser knows it.
+    assignment : mapping or None
+        Of a mixture the full spec of each matrix, by its canonical name.
     """
 
     path: Path
@@ -63,15 +65,16 @@ class QuantizedModel:
     bits_per_weight: float
     file_bytes: int
     proxy: float | None
+    assignment: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class _Matrix:
-    """A matrix to quantise: its canonical name, and the product whose input it reads (None: no statistics)."""
+class _Chosen(NamedTuple):
+    """A quantised matrix that goes into the model: canonical name, spec, file, proxy error."""
 
     name: str
-    op: int | None
     spec: Spec
+    part: Path
+    proxy: float | None
 
 
 def quantize(
@@ -97,7 +100,8 @@ def quantize(
         A folder that does not exist yet. Until all is done the work lies beside it, in ``OUT.partial``; a call with
         the same arguments goes on where one before stopped.
     to : str
-        A spec, such as ``int4-32`` or ``gptq:int3-16`` (docs/quantizing.md).
+        A spec, such as ``int4-32`` or ``gptq:int3-16``, or a mixture, ``mix:BITS(SPEC|SPEC|...)``
+        (docs/quantizing.md).
     embeddings : str
         The spec of token embeddings and head, or ``keep``: as they are.
     calibrate : path, optional
@@ -117,9 +121,9 @@ def quantize(
     target = Path(out)
     if target.exists():
         raise ParameterError(f"{target} exists already; expected a folder that does not")
-    spec, other = parse_spec(to), None if embeddings == "keep" else parse_spec(embeddings)
+    spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
-    calibrated = QUANTIZERS[spec.quantizer].calibrated
+    calibrated = isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
     if calibrated and text is None:
         raise ParameterError(f"{spec} needs a text to calibrate on")
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
@@ -128,7 +132,11 @@ def quantize(
         program = build_program(checkpoint)
         matrices = _plan(program, spec, other)
         for matrix in matrices:
-            matrix.spec.layout(program.tensors[matrix.name].shape[1])
+            for one in matrix.specs:
+                one.layout(program.tensors[matrix.name].shape[1])
+        shapes = [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None]
+        if isinstance(spec, SpecMixture):
+            check_budget(spec, shapes)
         source = measure(program).root.hex()
         sample = None
         if text is not None and calibrated:
@@ -150,20 +158,27 @@ def quantize(
             progress("calibrate", 0, total)
             file = gather(program, sample, folder, source, threads, lambda: progress("calibrate", next(count), total))
             read = read_statistics(file)
-        proxies = []
+        chosen, errors = [], []
         for done, matrix in enumerate(matrices):
             progress("quantize", done, len(matrices))
-            proxies.append(_quantize_matrix(program.tensors[matrix.name], matrix, read, work))
+            errors.append(quantize_matrix(program.tensors[matrix.name], matrix, read, work))
         progress("quantize", len(matrices), len(matrices))
-        return _finish(checkpoint, program, matrices, proxies, about, work, target)
+        picks = [0] * len(matrices)
+        if isinstance(spec, SpecMixture):
+            picks[: len(shapes)] = assign(spec, shapes, [[float(e or 0) for e in row] for row in errors[: len(shapes)]])
+        for matrix, pick, row in zip(matrices, picks, errors, strict=True):
+            chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick]))
+        assignment = {one.name: str(one.spec) for one in chosen} if isinstance(spec, SpecMixture) else None
+        return _finish(checkpoint, program, chosen, about, assignment, work, target)
 
 
-def _plan(program: Program, spec: Spec, embeddings: Spec | None) -> list[_Matrix]:
-    """Return the matrices to quantise, those that share an input one after the other."""
-    found = [_Matrix(name, op, spec) for op, names in products(program).items() for name in names]
+def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
+    """Return the matrices to quantise, those that share an input one after the other, embeddings and head last."""
+    specs = spec.specs if isinstance(spec, SpecMixture) else (spec,)
+    found = [Matrix(name, op, specs) for op, names in products(program).items() for name in names]
     if embeddings is not None:
         ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
-        found += [_Matrix(name, None, embeddings) for name in sorted(ends)]
+        found += [Matrix(name, None, (embeddings,)) for name in sorted(ends)]
     return found
 
 
@@ -187,42 +202,17 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
     return work
 
 
-def _quantize_matrix(
-    tensor: Tensor, matrix: _Matrix, read: Callable[[int], InputStatistics] | None, work: Path
-) -> float | None:
-    """Quantise a matrix into a file of the work folder, unless it is there; return its proxy error."""
-    part, note = work / f"{matrix.name}.weight", work / f"{matrix.name}.json"
-    if part.is_file() and note.is_file():
-        return _proxy_of(note)
-    inputs = None
-    if matrix.op is not None and read is not None:
-        inputs = read(matrix.op)
-    try:
-        values = dequantize(tensor.kind, tensor.data, tensor.shape)
-        result = QUANTIZERS[matrix.spec.quantizer](values, matrix.spec, inputs)
-    except (ModelError, ParameterError) as error:
-        raise type(error)(f"tensor {tensor.name}: {error}") from error
-    write_whole(part, to_bytes(result.weight).tobytes())
-    write_whole(note, json.dumps({"proxy": result.proxy}))
-    return result.proxy
-
-
-def _proxy_of(note: Path) -> float | None:
-    value = json.loads(read_text(note))["proxy"]
-    return None if value is None else float(value)
-
-
 def _finish(
     checkpoint: Checkpoint,
     program: Program,
-    matrices: list[_Matrix],
-    proxies: list[float | None],
+    chosen: list[_Chosen],
     about: dict[str, str],
+    assignment: Mapping[str, str] | None,
     work: Path,
     target: Path,
 ) -> QuantizedModel:
     """Put the parts together in a folder that then gets its name."""
-    parts = {program.tensors[matrix.name].name: work / f"{matrix.name}.weight" for matrix in matrices}
+    parts = {program.tensors[one.name].name: one.part for one in chosen}
     whole = sha256()
     for name in sorted(parts):
         whole.update(name.encode() + b"\0" + sha256(parts[name].read_bytes()).digest())
@@ -243,10 +233,10 @@ def _finish(
         final,
         about,
     )
-    sizes = [(program.tensors[m.name].shape, m.spec) for m in matrices]
+    sizes = [(program.tensors[one.name].shape, one.spec) for one in chosen]
     weights = sum(rows * columns for (rows, columns), _ in sizes)
     bits = sum(rows * columns * spec.stored_bits(columns) for (rows, columns), spec in sizes) / weights
-    known = [proxy for proxy in proxies if proxy is not None]
+    known = [one.proxy for one in chosen if one.proxy is not None]
     result = QuantizedModel(
         target,
         about["spec"],
@@ -254,13 +244,17 @@ def _finish(
         about["source"],
         about["text"] or None,
         about["digest"],
-        len(matrices),
+        len(chosen),
         weights,
         bits,
         (final / MODEL_FILE).stat().st_size,
         sum(known) if known else None,
+        assignment,
     )
-    write_whole(final / RECORD, json.dumps(about | {"bits_per_weight": bits, "proxy": result.proxy}, indent=1))
+    record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": result.proxy}
+    if assignment is not None:
+        record["assignment"] = assignment
+    write_whole(final / RECORD, json.dumps(record, indent=1))
     final.replace(target)
     shutil.rmtree(work)
     return result

@@ -1,0 +1,54 @@
+"""Mixtures: several specs, of which each matrix gets one, within a budget of bits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from intact.errors import ParameterError
+from intact.quantizers.registry import parse_spec
+from intact.quantizers.spec import Spec
+
+_FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)\((?P<specs>[^()]*)\)")
+
+
+@dataclass(frozen=True)
+class SpecMixture:
+    """A mixture, written ``mix:BITS(SPEC|SPEC|...)``.
+
+    Attributes
+    ----------
+    bits : Decimal
+        The most bits a weight in memory, over all matrices.
+    specs : tuple of Spec
+        The candidates, at least two.
+    """
+
+    bits: Decimal
+    specs: tuple[Spec, ...]
+
+    def __str__(self) -> str:
+        return f"mix:{self.bits.normalize():f}({'|'.join(map(str, self.specs))})"
+
+
+def parse_target(text: str) -> Spec | SpecMixture:
+    """Read a spec or a mixture.
+
+    Raises
+    ------
+    ParameterError
+        If it names what does not exist, or a mixture has fewer than two different specs.
+    """
+    if not text.startswith("mix:"):
+        return parse_spec(text)
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ParameterError(
+            f"{text!r:.80} is no mixture; expected mix:BITS(SPEC|SPEC|...), such as mix:4.5(int3-16|int4-32|int8-32)"
+        )
+    specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
+    if len(specs) < 2 or len(set(specs)) < len(specs):
+        raise ParameterError(f"{text!r:.80}: a mixture has two or more specs, each once")
+    return SpecMixture(Decimal(match["bits"]), specs)

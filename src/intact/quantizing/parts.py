@@ -1,0 +1,60 @@
+"""The matrices of a model one after the other, each after each of its specs in a file of the work folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from intact.errors import ModelError, ParameterError
+from intact.files import read_text, write_whole
+from intact.formats import Tensor
+from intact.numerics.dequantize import dequantize
+from intact.numerics.integers import to_bytes
+from intact.quantizers import QUANTIZERS, InputStatistics, Spec
+from intact.quantizing.proxy import proxy
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix to quantise: its canonical name, and the product whose input it reads (None: no statistics)."""
+
+    name: str
+    op: int | None
+    specs: tuple[Spec, ...]
+    """Several are the candidates of a mixture."""
+
+    def part(self, work: Path, index: int) -> Path:
+        """Return the file of the matrix after one of the specs."""
+        return work / (f"{self.name}.weight" if len(self.specs) == 1 else f"{self.name}+{index}.weight")
+
+
+def quantize_matrix(
+    tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path
+) -> list[float | None]:
+    """Quantise a matrix into files of the work folder, those that are not there; return its proxy errors."""
+    parts = {matrix.part(work, i): spec for i, spec in enumerate(matrix.specs)}
+    missing = {part: spec for part, spec in parts.items() if not (part.is_file() and _note_of(part).is_file())}
+    if missing:
+        inputs = None if matrix.op is None or read is None else read(matrix.op)
+        try:
+            values = dequantize(tensor.kind, tensor.data, tensor.shape)
+            for part, spec in missing.items():
+                weight, error = QUANTIZERS[spec.quantizer](values, spec, inputs)
+                if len(parts) > 1 and inputs is not None:
+                    error = proxy(values, weight, inputs)
+                write_whole(part, to_bytes(weight).tobytes())
+                write_whole(_note_of(part), json.dumps({"proxy": error}))
+        except (ModelError, ParameterError) as error:
+            raise type(error)(f"tensor {tensor.name}: {error}") from error
+    return [_proxy_of(_note_of(part)) for part in parts]
+
+
+def _note_of(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _proxy_of(note: Path) -> float | None:
+    value = json.loads(read_text(note))["proxy"]
+    return None if value is None else float(value)
