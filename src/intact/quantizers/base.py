@@ -51,6 +51,8 @@ class Quantizer(ABC):
     source: ClassVar[str]
     calibrated: ClassVar[bool] = False
     """If true, it needs `InputStatistics`."""
+    grids: ClassVar[tuple[str, ...]] = ()
+    """The grids that it takes; without any, all."""
 
     @abstractmethod
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:

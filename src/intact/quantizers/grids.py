@@ -147,6 +147,7 @@ _ALL: Final = (
     _float("e2m3", 2, 3, "OCP Microscaling 1.0"),
     NumberGrid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
     NumberGrid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
+    NumberGrid("trits2", tuple(range(-4, 5)), "PTQTP: two trits, 3 t1 + t2", block=128),
     NumberGrid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
 )
 GRIDS: Final = {grid.name: grid for grid in _ALL}

@@ -53,6 +53,9 @@ def parse_spec(text: str) -> Spec:
     ):
         if name not in known:
             raise ParameterError(f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(known)}")
+    takes = QUANTIZERS[quantizer].grids
+    if takes and grid not in takes:
+        raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
     spec = Spec(quantizer, grid, GRIDS[grid].block, rule)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
