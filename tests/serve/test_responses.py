@@ -85,6 +85,20 @@ def test_what_agents_send_beside_changes_nothing(client):
     assert client.responses.create(**ASKED, include=["reasoning.encrypted_content"]).output_text == wanted
 
 
+def test_stops_and_sampling_are_those_of_a_chat(client):
+    """guidellm asks for texts of a set length with `ignore_eos`, and writes a stop that is null."""
+    more = {"ignore_eos": True, "seed": 5, "top_k": 40, "min_p": 0.01, "presence_penalty": 0.5}
+    messages = [{"role": "user", "content": "Hi"}]
+    body = {"model": "tiny", "temperature": 1.5}
+    for stop in (None, "e", ["a", "e"]):
+        beside = more | {"stop": stop}
+        chat = client.chat.completions.create(**body, messages=messages, max_tokens=24, extra_body=beside)
+        response = client.responses.create(**body, input="Hi", max_output_tokens=24, extra_body=beside)
+        assert response.output_text == chat.choices[0].message.content
+        assert response.usage.output_tokens == chat.usage.completion_tokens
+        assert stop or response.usage.output_tokens == 24
+
+
 def test_calls_and_what_came_of_them(tmp_path):
     template = (
         "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for message in messages %}{{ message.content }}"
@@ -126,6 +140,8 @@ def test_calls_and_what_came_of_them(tmp_path):
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"temperature": -1}, "temperature"),
+        ({"extra_body": {"min_tokens": 9, "max_output_tokens": 8}}, "min_tokens"),
+        ({"extra_body": {"stop": ["x"] * 17}}, "stop"),
         ({"store": "always"}, "store"),
         ({"include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),

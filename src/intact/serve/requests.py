@@ -279,6 +279,8 @@ def _token_id(name: str) -> int:
     return int(name)
 
 
+Stop = str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)]
+"""One text, or several, that end an answer."""
 R = TypeVar("R", bound="TextRequest")
 SEED_BITS: Final = 53
 """Bits of a seed that the server makes: every JSON implementation represents it exactly."""
@@ -309,7 +311,7 @@ class TextRequest(BodySampling, LenientForm):
 
     model: str
     logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
-    stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
+    stop: Stop | None = None
     n: Count | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -21,9 +21,18 @@ from starlette.responses import Response
 from intact.serve.apis.openai import chat
 from intact.serve.apis.openai.stored import ResponseStore, StoredResponse, TheResponses, as_items, previous_items
 from intact.serve.errors import ApiError
-from intact.serve.forms import Form, FormRoute, Many, Rounded, few, validate
+from intact.serve.forms import Form, FormRoute, Many, few, validate
 from intact.serve.replies import CancellableResponse, EventStream, JsonReply, event
-from intact.serve.requests import TURNS, ChatRequest, ContentPart, Extension, NoEffectFields, StreamOptions
+from intact.serve.requests import (
+    TURNS,
+    BodySampling,
+    ChatRequest,
+    ContentPart,
+    Extension,
+    NoEffectFields,
+    Stop,
+    StreamOptions,
+)
 from intact.serve.service import Client, Service, TheService
 
 _NAMES = {
@@ -37,7 +46,8 @@ _CHAT, _RESPONSE = "chatcmpl-", "resp_"
 """Prefixes of the identifiers of chats and of responses."""
 Events: TypeAlias = AsyncGenerator[tuple[str, dict[str, Any]], None]
 Items: TypeAlias = list[dict[str, Any]]
-_SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "metadata", "user", "stream")
+_SAME = (*BodySampling.model_fields, "stop", "model", "parallel_tool_calls", "metadata", "user", "stream")
+"""Fields that a chat has by the same name."""
 
 
 class InputItem(Form):
@@ -95,8 +105,8 @@ Input = str | Annotated[Many[AnyItem], Field(min_length=1, max_length=TURNS)]
 _ITEMS: TypeAdapter[list[Any]] = TypeAdapter(Many[AnyItem], config=ConfigDict(strict=True))
 
 
-class ResponsesRequest(NoEffectFields):
-    """`/v1/responses`."""
+class ResponsesRequest(BodySampling, NoEffectFields):
+    """`/v1/responses`; beside OpenAI's fields the sampling parameters and stops of a chat, as benchmarks send them."""
 
     narrow: ClassVar[Collection[str]] = ()
 
@@ -106,8 +116,7 @@ class ResponsesRequest(NoEffectFields):
     store: bool | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
-    temperature: Rounded | None = None
-    top_p: Rounded | None = None
+    stop: Stop | None = None
     stream: bool | None = None
     text: TextOptions | None = None
     tools: Annotated[Many[dict[str, Any]], Field(max_length=128)] | None = None
