@@ -1,6 +1,6 @@
 """Coding agents over each interface: one question about a file, in a repository and a home of their own.
 
-Instructions and tools are cut to what the question needs, as 10,000 tokens of a prompt take minutes on a small machine.
+Instructions and tools are cut to what the question needs: 10,000 tokens of a prompt take minutes on a small machine.
 
 npm install @anthropic-ai/claude-code @openai/codex opencode-ai @qwen-code/qwen-code, in FOLDER; where npm runs no
 scripts, also `node install.cjs` in the package of claude-code, and `node postinstall.mjs` in that of opencode-ai
