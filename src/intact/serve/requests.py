@@ -203,6 +203,8 @@ if TYPE_CHECKING:
         """The sampling parameters that this code names; all fields come from their definitions."""
 
         seed: int | None
+        temperature: float | None
+        top_p: float | None
 
     OwnSampling = Form
 else:
