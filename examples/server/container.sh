@@ -41,9 +41,9 @@ END
 serve=(serve model=/model.gguf --no-auth)
 by_podman() {
     local name=intact-$$
-    buildah build -q --isolation "${BUILDAH_ISOLATION:-chroot}" -t intact-server . || return
-    podman run -d --rm --name "$name" -p "127.0.0.1:$port:8000" -v "$model:/model.gguf:ro" intact-server \
-        "${serve[@]}" --host 0.0.0.0 || return
+    buildah build -q --format docker --isolation "${BUILDAH_ISOLATION:-chroot}" -t intact-server . || return
+    podman run -d --rm --name "$name" --network host -v "$model:/model.gguf:ro" intact-server \
+        "${serve[@]}" --host 127.0.0.1 --port "$port" || return
     local status=0
     ask || status=$?
     podman stop "$name" || true
