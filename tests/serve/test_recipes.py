@@ -79,7 +79,7 @@ def test_every_option_of_the_unit_and_the_container_is_known(root):
     known = {option for param in get_command(app).commands["serve"].params for option in param.opts}
     for file in ("intact.service", "Containerfile"):
         text = (root / "examples" / "server" / file).read_text()
-        line = next(line for line in text.splitlines() if line.startswith(("ExecStart", "ENTRYPOINT")))
+        line = next(line for line in text.splitlines() if line.startswith(("ExecStart", "CMD")))
         options = re.findall(r"--[a-z-]+", line)
         assert len(options) >= 3
         assert set(options) <= known
