@@ -320,7 +320,8 @@ void bind_model(nb::module_& m) {
             "weight"_a)
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
         .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
-        .def("add_packed", &add_packed, "weight"_a, "Add a weight made by `pack_integers`, which then belongs to the model.")
+        .def("add_packed", &add_packed, "weight"_a,
+             "Add a weight made by `pack_integers`, which then belongs to the model.")
         .def(
             "largest_exponent",
             [](const Model& self, int weight) {

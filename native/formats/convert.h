@@ -34,9 +34,9 @@ Converted convert(const WeightFormat& format, const std::uint8_t* source, std::i
 struct IntegerRows {
     std::int64_t rows, columns;
     int bits, block, zero, shift;
-    const std::int16_t* table;   // 16 entries, or null
-    const std::uint8_t* codes;   // rows x padded columns
-    const std::int16_t* scale;   // rows x blocks
+    const std::int16_t* table;  // 16 entries, or null
+    const std::uint8_t* codes;  // rows x padded columns
+    const std::int16_t* scale;  // rows x blocks
     const std::int32_t* scale_exp;
     const std::int16_t* minimum;  // or null, and so its exponents
     const std::int32_t* minimum_exp;

@@ -77,7 +77,8 @@ void round_columns(const Columns& c, double* chosen, double* left, const Paralle
     for (std::int64_t i = 0; i + 1 < c.level_count; i++) middles.push_back((c.levels[i + 1] + c.levels[i]) / 2);
     parallel_for((c.rows + kRows - 1) / kRows, [&](std::int64_t task) {
         const std::int64_t first = task * kRows, rows = std::min(kRows, c.rows - first);
-        std::vector<double> room(static_cast<std::size_t>(rows * c.columns)), lost(static_cast<std::size_t>(rows * kPanel));
+        std::vector<double> room(static_cast<std::size_t>(rows * c.columns)),
+            lost(static_cast<std::size_t>(rows * kPanel));
         std::copy_n(c.original + first * c.columns, rows * c.columns, room.data());
         std::fill_n(left + first, rows, 0.0);
         for (std::int64_t begin = 0; begin < c.columns; begin += kPanel) {
@@ -94,11 +95,13 @@ void round_columns(const Columns& c, double* chosen, double* left, const Paralle
                     chosen[at] = level;
                     left[first + n] += c.d[j] * (error * error);
                     losses[p] = value - c.original[at];  // subtracted below: what was lost is added
-                    for (std::int64_t later = j + 1; later < end; later++) wanted[later] -= losses[p] * vectors[p][later];
+                    for (std::int64_t later = j + 1; later < end; later++)
+                        wanted[later] -= losses[p] * vectors[p][later];
                 }
             }
             for (std::int64_t n = 0; n < rows; n++)
-                subtract_in_order(room.data() + n * c.columns, lost.data() + n * kPanel, vectors, count, end, c.columns);
+                subtract_in_order(room.data() + n * c.columns, lost.data() + n * kPanel, vectors, count, end,
+                                  c.columns);
         }
     });
 }

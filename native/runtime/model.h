@@ -168,7 +168,7 @@ public:
     Counters counters;
     bool recording = false;  // whether the inputs of products are kept, for calibration (profile int8)
     std::vector<std::vector<std::uint8_t>> recorded;  // of the last step: for each operation its rows' bytes
-    bool profiling = false;  // whether the stopwatch runs
+    bool profiling = false;                           // whether the stopwatch runs
     Stopwatch stopwatch;
     std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
 
