@@ -28,6 +28,7 @@ def test_divergences_are_those_of_float64() -> None:
     assert found.kl == pytest.approx((p * np.log(p / q)).sum(axis=1), abs=1e-7, rel=1e-5)
     assert found.loss == pytest.approx(-np.log(q[np.arange(20), tokens]), abs=2e-6)
     assert np.array_equal(found.same, a.argmax(axis=1) == b.argmax(axis=1))
+    assert np.array_equal(found.source_loss, compare(b, a, tokens).loss)
     assert np.all(compare(a, a, tokens).kl == 0)
 
 
@@ -66,3 +67,22 @@ def test_rows_are_kept_and_more_bits_cost_less(tmp_path: Path) -> None:
     stages.clear()
     assert lab(["int2-32", "int8-32"]) == [first[3], first[0]]
     assert not stages
+
+
+def test_a_work_folder_mixes_up_neither_texts_nor_models(tmp_path: Path) -> None:
+    """A row belongs to what decides it, not to the names of files: each is what a fresh folder gives."""
+    model, text, learnt = tmp_path / "tiny.gguf", tmp_path / "text.txt", tmp_path / "learnt.txt"
+    text.write_text(TEXT)
+
+    def lab(work: str) -> float:
+        how = {"context": 32, "windows": 2, "calibration_windows": 4, "source": "permuted"}
+        (row,) = run_lab(model, ["gptq:int2-32"], text, tmp_path / work, calibrate=learnt, **how)
+        return row.kl
+
+    found = []
+    for seed, words in ((0, TEXT), (0, TEXT[::-1]), (1, TEXT)):
+        write_tiny(model, seed=seed)
+        learnt.write_text(words)
+        found.append(lab("work"))
+        assert found[-1] == lab(f"fresh{len(found)}")
+    assert len(set(found)) == 3

@@ -13,7 +13,7 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.integers import INTEGER
 from intact.quantizing import Calibration, quantize
-from intact.quantizing.calibration import Collector, products, read_statistics, write_statistics
+from intact.quantizing.calibration import Collector, _second_moments, products, read_statistics, write_statistics
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
@@ -204,3 +204,12 @@ def test_mistakes_of_mixtures_are_named_before_the_work(model: Path, text: Path,
     with pytest.raises(ParameterError, match="blocks of 64 do not divide"):
         quantize(model, tmp_path / "out", "mix:5(int4-32|nf4-64)", **options(text))
     assert not list(tmp_path.iterdir())
+
+
+def test_second_moments_of_many_rows_are_exact() -> None:
+    """More rows than float64 adds exactly at once: the sums are those of Python's integers, in any order."""
+    rows = np.full((9001, 2), (1 << 20) - 1, np.int64)
+    rows[::2, 1] = 3 - (1 << 20)
+    exact = [[sum(int(a) * int(b) for a, b in rows[:, [i, j]].tolist()) for j in range(2)] for i in range(2)]
+    assert _second_moments(rows).tolist() == exact
+    assert _second_moments(rows[::-1]).tolist() == exact

@@ -65,9 +65,6 @@ def write_gguf(
     def parts() -> Iterator[bytes]:
         yield b"".join(head)
         for tensor in tensors:
-            data = bytes(read(tensor.name))
-            if len(data) != tensor.size:
-                raise ValueError(f"tensor {tensor.name} has {len(data)} bytes, {tensor.size} were announced")
-            yield data + bytes(-len(data) % ALIGNMENT)
+            yield tensor.checked(read(tensor.name)) + bytes(-tensor.size % ALIGNMENT)
 
     write_whole(path, parts())

@@ -8,6 +8,7 @@ Source: the format, https://github.com/huggingface/safetensors#format.
 """
 
 import json
+import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
@@ -85,6 +86,13 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
     size: int
 
+    def checked(self, data: bytes | Bytes) -> bytes:
+        """Return the bytes of the tensor; raise ValueError if they are not as many as was said."""
+        whole = bytes(data)
+        if len(whole) != self.size:
+            raise ValueError(f"tensor {self.name} has {len(whole)} bytes, {self.size} were announced")
+        return whole
+
 
 class _Description(NamedTuple):
     name: str
@@ -135,19 +143,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         If the file cannot be read, is truncated or damaged, or holds a tensor of a type that is not supported.
     """
     path = Path(path)
-    buffer = map_file(path)
-    if len(buffer) < 8:
-        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file, at least 8")
-    (length,) = struct.unpack_from("<Q", buffer)
-    start = 8 + length
-    if start > len(buffer):
-        raise FormatError(
-            f"{path}: the header at byte 8 has {length} bytes; expected at most the {len(buffer) - 8} that remain "
-            "(truncated, or no safetensors file?)"
-        )
-    if length > LONGEST_JSON:
-        raise FormatError(f"{path}: the header at byte 8 has {length} bytes; expected at most {LONGEST_JSON}")
-    header = parse_json(buffer[8:start], path, "the header")
+    buffer, start, header = _read_header(path)
     header.pop("__metadata__", None)
     if len(header) * _TENSOR_COST > HEADER_MEMORY:
         raise FormatError(f"{path}: {len(header)} tensors; expected at most {HEADER_MEMORY // _TENSOR_COST}")
@@ -169,6 +165,37 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         Tensor(name, kind, shape, data[start + begin : start + end]) for name, kind, shape, begin, end in descriptions
     )
     return {tensor.name: _integer_weight(tensor, path) for tensor in tensors}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what a file says about itself, `__metadata__` of its header; empty where it says nothing.
+
+    Raises
+    ------
+    FormatError
+        If the header cannot be read.
+    """
+    found = _read_header(path)[2].get("__metadata__", {})
+    if not isinstance(found, dict):
+        raise FormatError(f"{path}: __metadata__ is a {type(found).__name__}; expected an object")
+    return found
+
+
+def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
+    """Return the mapped file, where its data begin, and its header."""
+    buffer = map_file(path)
+    if len(buffer) < 8:
+        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file, at least 8")
+    (length,) = struct.unpack_from("<Q", buffer)
+    start = 8 + length
+    if start > len(buffer):
+        raise FormatError(
+            f"{path}: the header at byte 8 has {length} bytes; expected at most the {len(buffer) - 8} that remain "
+            "(truncated, or no safetensors file?)"
+        )
+    if length > LONGEST_JSON:
+        raise FormatError(f"{path}: the header at byte 8 has {length} bytes; expected at most {LONGEST_JSON}")
+    return buffer, start, parse_json(buffer[8:start], path, "the header")
 
 
 def _integer_weight(tensor: Tensor, path: Path) -> Tensor:
@@ -208,11 +235,8 @@ def write_safetensors(
 
     def parts() -> Iterator[bytes]:
         yield struct.pack("<Q", len(text)) + text
-        for name, _, _, size in tensors:
-            data = bytes(read(name))
-            if len(data) != size:
-                raise ValueError(f"tensor {name} has {len(data)} bytes, {size} were announced")
-            yield data
+        for tensor in tensors:
+            yield tensor.checked(read(tensor.name))
 
     write_whole(path, parts())
 

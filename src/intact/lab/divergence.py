@@ -27,6 +27,8 @@ class Divergence(NamedTuple):
     """If true, both have the same likeliest token (of equals the least)."""
     loss: NDArray[np.float64]
     """-log of the probability that `other` gives the text's next token, nats."""
+    source_loss: NDArray[np.float64]
+    """The same of `source`."""
 
 
 def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray[np.int64]) -> Divergence:
@@ -39,7 +41,7 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
     tokens : int64 (rows,)
         The tokens that follow.
     """
-    kl, loss = np.zeros(len(source)), np.zeros(len(source))
+    kl, loss, source_loss = np.zeros((3, len(source)))
     for i in range(len(source)):
         z, y = source[i].astype(np.int64), other[i].astype(np.int64)
         p, p_sum = _weights(z)
@@ -47,10 +49,12 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
         most_z, most_y = int(z.max()), int(y.max())
         # KL = sum p (z - y) - log sum exp z + log sum exp y, both about their largest
         mean = int((p * ((z - most_z) - (y - most_y))).sum()) / p_sum / (1 << 16)
-        kl[i] = max(0.0, mean - ln(p_sum / (1 << 30)) + ln(q_sum / (1 << 30)))
-        loss[i] = (most_y - int(y[tokens[i]])) / (1 << 16) + ln(q_sum / (1 << 30))
+        log_p, log_q = ln(p_sum / (1 << 30)), ln(q_sum / (1 << 30))
+        kl[i] = max(0.0, mean - log_p + log_q)
+        loss[i] = (most_y - int(y[tokens[i]])) / (1 << 16) + log_q
+        source_loss[i] = (most_z - int(z[tokens[i]])) / (1 << 16) + log_p
     same = source.argmax(axis=1) == other.argmax(axis=1)
-    return Divergence(kl, same, loss)
+    return Divergence(kl, same, loss, source_loss)
 
 
 def _weights(z: Int) -> tuple[Int, int]:

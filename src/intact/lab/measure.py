@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from intact.lab.sources import write_source
 from intact.models import Program, build_program
 from intact.quantizers import parse_target
 from intact.quantizing import Calibration, quantize
+from intact.quantizing.output import MODEL_FILE
 from intact.quantizing.pipeline import RECORD
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
@@ -109,55 +111,36 @@ def run_lab(
         sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(sentences)), context, windows)
         weights = measure(program).root.hex()
         logits = _source_logits(program, sample, folder, weights, threads, progress)
+    learnt = None if calibrate is None else sha256(read_text(Path(calibrate), ParameterError).encode()).hexdigest()
     rows = []
     for spec in full:
-        key = f"{FORMAT} {weights} {sample.digest} {embeddings} {calibration_windows} {calibrate}"
-        kept = folder / f"rows-{source}" / f"{_row_name(spec)}.json"
-        row = _kept_row(kept, key)
-        if row is None:
-            quantised = folder / "model"
-            done = quantize_once(
-                path, quantised, spec, embeddings=embeddings, calibrate=calibrate, windows=calibration_windows,
-                statistics=folder / "statistics", threads=threads, progress=progress,
-            )  # fmt: skip
-            row = _measure(quantised, spec, done, sample, logits, threads, progress)
+        key = f"{FORMAT} {weights} {sample.digest} {spec} {embeddings} {calibration_windows} {learnt}"
+        name = sha256(key.encode()).hexdigest()[:32]
+        kept, quantised = folder / "rows" / f"{name}.json", folder / f"model-{name}"
+        if not kept.is_file():
+            if not quantised.exists():
+                quantize(
+                    path, quantised, spec, embeddings=embeddings, calibrate=calibrate, windows=calibration_windows,
+                    statistics=folder / "statistics", threads=threads, progress=progress,
+                )  # fmt: skip
+            row = _measure(quantised, spec, sample, logits, threads, progress)
             kept.parent.mkdir(exist_ok=True)
-            write_whole(kept, json.dumps({"key": key, "row": asdict(row)}))
+            write_whole(kept, json.dumps(asdict(row)))
             shutil.rmtree(quantised)
-        rows.append(row)
+        rows.append(Row(**json.loads(read_text(kept))))
     return rows
-
-
-def _row_name(spec: str) -> str:
-    name = spec.replace(":", "-").replace("@", "-")
-    return name if len(name) <= 120 else f"{name[:100]}-{sha256(spec.encode()).hexdigest()[:16]}"
 
 
 def _changed_source(path: Path, source: Literal["permuted", "rotated"], folder: Path) -> Path:
     """Return the folder of a model of the same function with other weights, made once."""
-    place = folder / f"source-{source}"
+    with open_checkpoint(path) as checkpoint:
+        weights = measure(build_program(checkpoint)).root.hex()
+    place = folder / f"source-{source}-{weights[:16]}"
     if not place.exists():
-        part = folder / f"source-{source}.partial"
+        part = place.with_suffix(".partial")
         write_source(path, source, part)
         part.replace(place)
     return place
-
-
-def quantize_once(path: Path, out: Path, spec: str, **options: Any) -> dict[str, Any]:
-    """Quantise a model and return the record beside it; one that lies there with that spec is used."""
-    record = out / RECORD
-    if record.is_file() and json.loads(read_text(record)).get("spec") == spec:
-        return dict(json.loads(read_text(record)))
-    shutil.rmtree(out, ignore_errors=True)
-    quantize(path, out, spec, **options)
-    return dict(json.loads(read_text(record)))
-
-
-def _kept_row(file: Path, key: str) -> Row | None:
-    if not file.is_file():
-        return None
-    found = json.loads(read_text(file))
-    return Row(**found["row"]) if found.get("key") == key else None
 
 
 def _source_logits(
@@ -178,9 +161,10 @@ def _source_logits(
 
 
 def _measure(
-    folder: Path, spec: str, done: dict[str, Any], text: Calibration, logits: NDArray[np.int32],
+    folder: Path, spec: str, text: Calibration, logits: NDArray[np.int32],
     threads: int | None, progress: Progress,
 ) -> Row:  # fmt: skip
+    done = json.loads(read_text(folder / RECORD))
     divergences, losses, source_losses, same = [], [], [], 0
     with open_checkpoint(folder) as checkpoint:
         program = build_program(checkpoint)
@@ -191,13 +175,13 @@ def _measure(
             found = compare(before, after, following)
             divergences.append(mean(found.kl.tolist()))
             losses.append(mean(found.loss.tolist()))
-            source_losses.append(mean(compare(before, before, following).loss.tolist()))
+            source_losses.append(mean(found.source_loss.tolist()))
             same += int(found.same.sum())
     positions = len(scored(text)) * text.windows
     kl = mean(divergences)
     spread = total((d - kl) ** 2 for d in divergences)
-    error = (spread / (text.windows * max(1, text.windows - 1))) ** 0.5
+    error = math.sqrt(spread / (text.windows * max(1, text.windows - 1)))
     return Row(
-        spec, done["bits_per_weight"], (folder / "model.safetensors").stat().st_size, kl, error, same / positions,
+        spec, done["bits_per_weight"], (folder / MODEL_FILE).stat().st_size, kl, error, same / positions,
         exp(mean(losses)), exp(mean(source_losses)), positions, done["digest"],
     )  # fmt: skip

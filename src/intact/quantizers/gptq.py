@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
+from intact.exact import total
 from intact.quantizers.assemble import assemble
 from intact.quantizers.base import Floats, InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.columns import factor, round_columns
@@ -32,8 +33,8 @@ def damped(second: NDArray[np.int64], columns: int) -> tuple[Floats, NDArray[np.
     """
     h = second[:columns, :columns].astype(np.float64)
     dead = second.diagonal()[:columns] == 0
-    total = sum(second.diagonal()[:columns].tolist())
-    h[np.diag_indices(columns)] += DAMPING * (total / columns)
+    whole = sum(second.diagonal()[:columns].tolist())
+    h[np.diag_indices(columns)] += DAMPING * (whole / columns)
     h[dead, dead] = np.maximum(h[dead, dead], 1.0)
     return h, dead
 
@@ -66,7 +67,7 @@ class Gptq(Quantizer):
         left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
         weight = assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets)
         unit = np.ldexp(1.0, 2 * inputs.exponent)
-        return QuantizedMatrix(weight, sum(left.tolist()) * unit / inputs.rows)
+        return QuantizedMatrix(weight, total(left.tolist()) * unit / inputs.rows)
 
 
 GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)

@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from intact.errors import FormatError, ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.formats.safetensors import Stored, read_safetensors, write_safetensors
+from intact.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
 from intact.models.program import Linear, Program
 from intact.numerics.activations import Quantized
 from intact.numerics.fixed import shift
 from intact.quantizers.base import InputStatistics
 
 BITS: Final = 20
-"""Of an input after its shift: the square of a sum of 2^12 of them is exact in float64."""
+"""Of an input after its shift."""
+ROWS: Final = 1 << 12
+"""Inputs whose squares of 2 x 20 bits float64 adds exactly, in whatever order."""
 MEMORY: Final = 4 << 30
 """Bytes of second moments that are gathered in one pass over the text."""
 
@@ -116,8 +118,8 @@ class Collector:
         for found in self.inputs(text, ops):
             for i, (op, a) in enumerate(zip(ops, found, strict=True)):
                 x = shift(_integers(a), (exponents[i] - a.exponent.astype(np.int64))[:, None])
-                sizes, rows = np.abs(x), x.astype(np.float64)
-                new = (rows.T @ rows).astype(np.int64), sizes.max(axis=0), sizes.sum(axis=0)
+                sizes = np.abs(x)
+                new = _second_moments(x), sizes.max(axis=0), sizes.sum(axis=0)
                 if op in sums:
                     second, largest, total = sums[op]
                     second += new[0]
@@ -131,6 +133,15 @@ class Collector:
 
 def _integers(a: Quantized) -> NDArray[np.int64]:
     return a.codes.astype(np.int64) * np.repeat(a.scale.astype(np.int64), 32, axis=1)
+
+
+def _second_moments(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum of x xT over rows of at most 20 bits: exact, in parts whose sums float64 holds."""
+    total = np.zeros((x.shape[1], x.shape[1]), np.int64)
+    for start in range(0, len(x), ROWS):
+        rows = x[start : start + ROWS].astype(np.float64)
+        total += (rows.T @ rows).astype(np.int64)
+    return total
 
 
 def passes(program: Program) -> list[list[int]]:
@@ -198,7 +209,7 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
         If the file is damaged.
     """
     tensors = read_safetensors(path)
-    about = json.loads(_metadata(path).get("inputs", "{}"))
+    about = json.loads(read_metadata(path).get("inputs", "{}"))
 
     def read(op: int) -> InputStatistics:
         try:
@@ -213,10 +224,3 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
         return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total.copy())
 
     return read
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        found = json.loads(file.read(length)).get("__metadata__", {})
-    return dict(found)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
+from intact.exact import total
 from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
@@ -248,7 +249,7 @@ def _finish(
         weights,
         bits,
         (final / MODEL_FILE).stat().st_size,
-        sum(known) if known else None,
+        total(known) if known else None,
         assignment,
     )
     record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": result.proxy}
