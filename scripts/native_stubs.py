@@ -28,7 +28,7 @@ COMPLETIONS = (
     (re.compile(r"(def norm\(.*\)) -> NDArray\[numpy\.int32\]:"), r"\1 -> NDArray[Any]:"),
     (re.compile(r"^from typing import Annotated$", re.MULTILINE), "from typing import Annotated, Any"),
 )
-"""What mypy's strict mode wants beyond what bindings say: patterns, and what stands in their place."""
+"""Patterns that mypy's strict mode refuses in what bindings say, and their replacements."""
 
 
 def header() -> str:

@@ -17,10 +17,10 @@ from common import options
 
 BUG = "def add(a, b):\n    return a - b\n"
 ERRORS = ("litellm.", "Traceback", "APIError", "BadRequest")
-"""What aider prints of a request that failed; its own status is 0 even then."""
+"""Texts that aider prints when a request failed; its own status is 0 even then."""
 
 ENDS = ("Tokens:", "hit a token limit")
-"""What it prints of an answer that came, as a whole or up to `max_tokens`."""
+"""Texts that it prints after an answer, whole or cut at `max_tokens`."""
 
 
 def main() -> None:

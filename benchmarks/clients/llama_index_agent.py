@@ -57,8 +57,8 @@ async def main() -> None:
         tool = FunctionTool.from_defaults(get_weather, return_direct=True)
         agent = FunctionAgent(tools=[tool], llm=model, system_prompt="You help with the weather.")
         calls.report(name, str(await agent.run(QUESTION)))
-        told = [piece.delta async for piece in await model.astream_chat([ChatMessage(content="Why is the sky blue?")])]
-        print(f"{name}, a stream: {''.join(filter(None, told))!r}")
+        pieces = [one.delta async for one in await model.astream_chat([ChatMessage(content="Why is the sky blue?")])]
+        print(f"{name}, a stream: {''.join(filter(None, pieces))!r}")
         trip = model.as_structured_llm(Trip).complete("I go to Oslo for 3 days.").raw
         print(f"{name}, a typed answer: {trip!r}")
         if not isinstance(trip, Trip):

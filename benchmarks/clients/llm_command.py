@@ -52,10 +52,10 @@ def main() -> None:
             raise SystemExit(f"a stream differs from the whole: {streamed!r}, {whole!r}")
         print(f"prompt: {whole!r}")
         print(f"conversation: {llm('-c', 'And at night?', '-o', 'max_tokens', '20')!r}")
-        told = llm(QUESTION, "--functions", TOOL, "--tools-debug", "--chain-limit", "2", "-o", "max_tokens", "200")
-        if "rain, 7 degrees" not in told:
-            raise SystemExit(f"the tool was not called: {told!r}")
-        print(f"tool: {told!r}")
+        output = llm(QUESTION, "--functions", TOOL, "--tools-debug", "--chain-limit", "2", "-o", "max_tokens", "200")
+        if "rain, 7 degrees" not in output:
+            raise SystemExit(f"the tool was not called: {output!r}")
+        print(f"tool: {output!r}")
         trip = json.loads(llm("I go to Oslo for 3 days.", "--schema", "city, days int", "-o", "max_tokens", "100"))
         print(f"schema: {trip}")
 

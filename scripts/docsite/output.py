@@ -22,7 +22,7 @@ LOADS = {
     "use": "href",
     "form": "action",
 }
-"""What a browser loads without being asked; of `link`, all relations but those below."""
+"""Elements and attributes that a browser loads without being asked; of `link`, all relations but those below."""
 NAMES_ONLY = {"canonical", "author", "license", "next", "prev", "index", "search", "genindex", "up", "top"}
 _IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?:https?:)?//[^"')\s]+)""")
 
