@@ -124,8 +124,8 @@ def test_asking_again_and_editing_make_branches_that_are_kept(page, client):
     answered(page)
     assert source(page) == completion(client, [{"role": "user", "content": "What is 17 - 5?"}])
     page.click("article.user [aria-label='Earlier version']")
-    assert page.inner_text("article.user > .text") == "What is 17 + 5?"
-    assert page.inner_text("article.assistant .branches") == "‹\n2 of 2\n›"
+    assert page.text_content("article.user > .text") == "What is 17 + 5?"
+    assert page.text_content("article.assistant .branches") == "‹2 of 2›"
 
 
 def test_conversations_are_kept_found_exported_imported_and_deleted(page, tmp_path):
@@ -281,8 +281,8 @@ def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
     page.reload()
     may_step.set()
     page.click("#conversations .title")
-    assert page.inner_text("article.user > .text") == "What is 17 + 5?"
-    assert "stopped" in page.inner_text("article.assistant > .figures")
+    assert page.text_content("article.user > .text") == "What is 17 + 5?"
+    assert "stopped" in page.text_content("article.assistant > .figures")
     server.settle(server.idle)
 
 
@@ -321,7 +321,7 @@ def test_text_that_is_half_there_too_wide_or_from_right_to_left_is_drawn(page, t
     page.evaluate("document.querySelector('#conversations .title').click()")
     drawn = page.locator("article.assistant > .text")
     assert drawn.locator("pre").count() == 1
-    assert drawn.locator("pre").inner_text().rstrip().endswith("def f(")
+    assert drawn.locator("pre").text_content().rstrip().endswith("def f(")
     assert overflow(page) <= 0
     places = """(p) => { const range = document.createRange(); range.selectNodeContents(p.firstChild);
         return [range.getBoundingClientRect().right, p.querySelector("code").getBoundingClientRect().right]; }"""
@@ -411,7 +411,7 @@ def test_a_search_is_filtered_sorted_folded_and_explained(page):
     answered(page)
     page.select_option(".order", "score")
     scores = [
-        float(text) for text in page.locator(".tree > li > details > summary > span:nth-child(4)").all_inner_texts()
+        float(text) for text in page.locator(".tree > li > details > summary > span:nth-child(4)").all_text_contents()
     ]
     assert scores == sorted(scores, reverse=True)
     page.fill(".filter", "no text holds this")
@@ -433,7 +433,7 @@ def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
     assert page.locator("#left-run .tree > li").count() == 3
     page.set_input_files("#run-file", path)
     page.wait_for_selector("#right-run .tree > li")
-    left, right = ([page.locator(f"#{side} .tree .text").all_inner_texts()] for side in ("left-run", "right-run"))
+    left, right = ([page.locator(f"#{side} .tree .text").all_text_contents()] for side in ("left-run", "right-run"))
     assert left == right
     (tmp_path / "none.json").write_text("{}")
     page.set_input_files("#run-file", tmp_path / "none.json")
@@ -495,7 +495,7 @@ def test_a_search_is_seen_with_its_winner(page, width, scheme):
     assert page.locator(".tree > li").count() == 4
     assert page.locator(".tree meter").count() == 4
     assert page.locator(".winner").count() == 1
-    assert "chosen" in page.inner_text(".winner .state")
+    assert "chosen" in page.text_content(".winner .state")
     page.focus(".winner summary")
     page.keyboard.press("Enter")
     shown = page.locator(".winner .text")
@@ -507,12 +507,12 @@ def test_a_search_is_seen_with_its_winner(page, width, scheme):
 def test_votes_are_counted_and_a_spent_budget_is_told(page):
     ask(page, "What is 17 + 5?", "self_consistency", 3)
     answered(page)
-    votes = [float(row.split()[-1]) for row in page.locator(".votes tbody tr").all_inner_texts()]
+    votes = [float(text) for text in page.locator(".votes tbody td:last-child").all_text_contents()]
     assert sum(votes) <= 3
     page.fill("#budget", "20")
     ask(page, "What is 17 + 5?", "self_consistency", 8)
     answered(page, 2)
-    assert "the budget was spent" in page.locator(".search").nth(1).inner_text()
+    assert "the budget was spent" in page.locator(".search").nth(1).text_content()
 
 
 def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
@@ -522,7 +522,7 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
     page.wait_for_selector("article .tree > li")
     page.keyboard.press("Escape")
     answered(page)
-    assert "stopped" in page.inner_text("article.assistant > .figures")
+    assert "stopped" in page.text_content("article.assistant > .figures")
     server.settle(server.idle)
 
 
@@ -535,7 +535,7 @@ def test_an_answer_that_is_stopped_keeps_what_it_said(page, server, monkeypatch)
     page.click("#stop")
     answered(page)
     may_step.set()
-    assert "stopped" in page.inner_text("article.assistant > .figures")
+    assert "stopped" in page.text_content("article.assistant > .figures")
     assert len(source(page)) > 5
     server.settle(server.idle)
 
@@ -543,7 +543,7 @@ def test_an_answer_that_is_stopped_keeps_what_it_said(page, server, monkeypatch)
 def test_what_a_model_writes_is_no_markup(page):
     ask(page, "<img src=x onerror=alert(1)><script>alert(2)</script>")
     answered(page)
-    assert page.inner_text("article.user > .text").startswith("<img")
+    assert page.text_content("article.user > .text").startswith("<img")
     assert page.locator("article img, article script").count() == 0
 
 
@@ -555,12 +555,12 @@ def test_an_error_is_given_in_the_server_s_words_and_the_question_is_kept(chromi
     set_field(opened, "system", "word " * 3000)
     ask(opened, "What is 17 + 5?")
     opened.wait_for_selector("article.assistant > .wrong")
-    assert "context" in opened.inner_text("article.assistant > .wrong")
+    assert "context" in opened.text_content("article.assistant > .wrong")
     set_field(opened, "system", "")
     opened.click("article.assistant .again")
     answered(opened)
     opened.wait_for_selector("article.assistant .branches")
-    assert opened.inner_text("article.user > .text") == "What is 17 + 5?"
+    assert opened.text_content("article.user > .text") == "What is 17 + 5?"
     opened.close()
 
 
