@@ -433,7 +433,8 @@ def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
     assert page.locator("#left-run .tree > li").count() == 3
     page.set_input_files("#run-file", path)
     page.wait_for_selector("#right-run .tree > li")
-    left, right = ([page.locator(f"#{side} .tree .text").all_text_contents()] for side in ("left-run", "right-run"))
+    left, right = (page.locator(f"#{side} .tree .glimpse").all_text_contents() for side in ("left-run", "right-run"))
+    assert len(left) == 3
     assert left == right
     (tmp_path / "none.json").write_text("{}")
     page.set_input_files("#run-file", tmp_path / "none.json")
