@@ -56,6 +56,12 @@ def test_a_locked_result_is_made_again(intact_command, locked, tiny):
     assert "same     weights" in intact_command("lock", "check", file).out
 
 
+def test_a_locked_command_says_that_the_lock_is_why_no_server_answers(intact_command, tiny, tmp_path):
+    made = intact_command("lock", "new", tmp_path / "verbose.lock", "--", "run", tiny, "-v", *ONE)
+    assert made.code == 0, made.err
+    assert "the model is loaded here, because of intact lock" in made.err
+
+
 def test_another_seed_is_another_result(intact_command, locked):
     file, _ = locked
     edit(file, lambda lock: lock["run"]["arguments"].extend(["--seed", "1"]))

@@ -95,7 +95,7 @@ def test_the_same_bytes_with_and_without_a_server(intact_command, server, here, 
     with_server = intact_command("run", here, "Why?", "-v", *options)
     without = intact_command("run", here, "Why?", "-v", "--no-server", *options)
     assert "answered by the server at" in with_server.err
-    assert "--no-server: the model is loaded here" in without.err
+    assert "the model is loaded here, because of --no-server" in without.err
     assert (with_server.code, without.code) == (0, 0)
     assert with_server.out == without.out
     assert with_server.out.strip()

@@ -85,10 +85,15 @@ def open_model(
             prepare()
         return fetch.load(name, profile, threads, cache_bytes)
 
-    tuned = threads is not None or cache_bytes is not None or "INTACT_ISA" in os.environ
-    if not use_server or tuned or fetch.observers:
-        why = "--no-server" if not use_server else "--threads, --cache or INTACT_ISA is given"
-        warm, remark = None, f"{why}: the model is loaded here"
+    reasons = {
+        "--no-server": not use_server,
+        "--threads": threads is not None,
+        "--cache": cache_bytes is not None,
+        "INTACT_ISA": "INTACT_ISA" in os.environ,
+        "intact lock": bool(fetch.observers),
+    }
+    if given := [name for name, counts in reasons.items() if counts]:
+        warm, remark = None, f"the model is loaded here, because of {' and '.join(given)}"
     else:
         warm, remark = find_warm(path, profile, load)
     if verbose:
