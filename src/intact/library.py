@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
-from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion, Job, JobOptions, Listener
+from intact.engine.completion import Chunk, Completion, Job, JobOptions, Listener
 from intact.engine.draft.drafting import check_drafter, make_drafting
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import LoadedModel, prompt_id
@@ -29,7 +29,7 @@ from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
 from intact.formats import open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
-from intact.numerics.sampling import branch_key
+from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.receipts.canonical import HashName
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
 from intact.receipts.request import PromptSource

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from intact.catalogue import DEFAULT
 from intact.errors import ParameterError
-from intact.evaluate.perplexity import SCALE, cut, perplexity
+from intact.evaluate.perplexity import cut, perplexity
+from intact.numerics.sampling import LOGPROB_SCALE
 from support.speaker import SENTENCE, Tokenizer
 
 
@@ -21,7 +22,7 @@ class Recorder:
 
     def logprobs(self, tokens):
         self.windows.append(list(tokens))
-        return -np.arange(1, len(tokens), dtype=np.int64) * SCALE // 64
+        return -np.arange(1, len(tokens), dtype=np.int64) * LOGPROB_SCALE // 64
 
 
 @given(st.integers(4, 40), st.integers(0, 200), st.booleans())
@@ -44,7 +45,7 @@ def test_the_second_half_of_each_window_is_scored_as_llama_cpp_does():
     ]
     # positions 4, 5, 6 of each window predict tokens 5, 6, 7: n_ctx - n_ctx / 2 - 1 of them
     assert (result.windows, result.tokens) == (3, 9)
-    assert result.total == -3 * (5 + 6 + 7) * SCALE // 64
+    assert result.total == -3 * (5 + 6 + 7) * LOGPROB_SCALE // 64
     assert result.nats == 6 / 64
     assert result.perplexity == math.exp(6 / 64)
 
@@ -52,7 +53,7 @@ def test_the_second_half_of_each_window_is_scored_as_llama_cpp_does():
 def test_all_positions():
     result = perplexity(Recorder(), list(range(16)), context=8, all_positions=True)
     assert result.tokens == 14
-    assert result.total == -2 * 28 * SCALE // 64
+    assert result.total == -2 * 28 * LOGPROB_SCALE // 64
 
 
 @given(st.lists(st.integers(-(40 << 24), 0), min_size=4, max_size=30))
@@ -62,7 +63,7 @@ def test_the_error_is_that_of_the_mean(values):
             return np.array(values, np.int64)
 
     result = perplexity(Fixed(), [0] * (len(values) + 1), context=len(values) + 1, all_positions=True)
-    nats = -np.array(values) / SCALE
+    nats = -np.array(values) / LOGPROB_SCALE
     assert result.nats == pytest.approx(nats.mean())
     expected = math.exp(nats.mean()) * nats.std(ddof=1) / math.sqrt(len(nats))
     assert result.error == pytest.approx(expected, rel=1e-6, abs=1e-6)

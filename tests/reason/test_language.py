@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from intact.errors import ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Piece, Problem, State, Steps, all_methods, find, method
 from intact.reason.backends.base import Heat
 from intact.reason.budget import Budget, Cost, Ledger
-from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.writing import ReadTexts
 from support.markov import MarkovBackend
 

@@ -18,6 +18,7 @@ import pytest
 import intact
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Extend, Problem, Race, Result, Steps, find, method
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.openai import KEY, OpenAIBackend
@@ -25,7 +26,7 @@ from intact.reason.backends.openai_wire import stand_in
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
-from intact.reason.problem import LOGPROB_SCALE, State
+from intact.reason.problem import State
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 from intact.solving import backend_of, opened, solve_all

@@ -13,10 +13,11 @@ import pytest
 import intact
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ModelError, ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.transformers import TransformersBackend
-from intact.reason.problem import LOGPROB_SCALE, State
+from intact.reason.problem import State
 from support.float_model import save_tiny_llama
 
 CHAT = (("user", "How are you?"),)

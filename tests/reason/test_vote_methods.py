@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from intact.errors import ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Problem, State, find
 from intact.reason.aggregate.confidence import bottom_confidence, tail_confidence, token_confidences
 from intact.reason.aggregate.deepconf import stopping_place
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.problem import LOGPROB_SCALE
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers.certainty import LikelihoodScorer
 from support.enumeration import Oracle, Player, law, outcomes

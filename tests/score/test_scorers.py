@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from intact.errors import ParameterError, ScorerError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.problem import LOGPROB_SCALE, Top
+from intact.reason.problem import Top
 from intact.reason.services import MethodJob, Services
 from intact.score.prompts import ask_about, share
 from intact.score.scorers import SCORERS, find_scorer

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from intact.numerics.sampling import branch_key, uniform64
+from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason.backends.base import Generation, Written
-from intact.reason.problem import LOGPROB_SCALE, Piece, Prompt, Top
+from intact.reason.problem import Piece, Prompt, Top
 
 END = "$"
 WEIGHTS: Mapping[str, Mapping[str, int]] = {

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
-from intact.reason.problem import LOGPROB_SCALE, Piece, Problem, State
+from intact.reason.problem import Piece, Problem, State
 from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.versions import versions_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Generation, Written
-from intact.reason.problem import LOGPROB_SCALE, Piece, Prompt
+from intact.reason.problem import Piece, Prompt
 from support.markov import END, MarkovBackend
 
 Reply = Callable[[str, str, int], str]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from intact.audit.log import MOST_BYTES, LogEntry, entries_of, parse
-from intact.engine.completion import LOGPROB_SCALE
 from intact.errors import LogError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.receipts.document import FORMAT, Receipt
 
 

@@ -11,7 +11,8 @@ from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
-from intact.evaluate.perplexity import SCALE, TextPerplexity, perplexity
+from intact.evaluate.perplexity import TextPerplexity, perplexity
+from intact.numerics.sampling import LOGPROB_SCALE
 
 EXAMPLES = """\
 A text, in windows of 512 tokens
@@ -69,7 +70,7 @@ def command(
                 "windows": result.windows,
                 "tokens": result.tokens,
                 "logprob_total": result.total,
-                "logprob_scale": SCALE,
+                "logprob_scale": LOGPROB_SCALE,
                 "nats": result.nats,
                 "perplexity": result.perplexity,
                 "error": result.error,

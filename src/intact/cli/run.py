@@ -34,7 +34,7 @@ from intact.cli.output import emit, note, out, say, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
-from intact.evaluate.perplexity import SCALE
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
@@ -257,7 +257,7 @@ def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
 
 def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
     for token, logprob in pairs:
-        say(f"{logprob / SCALE:12.6f}  {token:7d}  {token_text(model.tokenizer, token)}\n")
+        say(f"{logprob / LOGPROB_SCALE:12.6f}  {token:7d}  {token_text(model.tokenizer, token)}\n")
 
 
 def _document(model: str, profile: str, n: int, sampling: dict[str, Any], completions: Any) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def _document(model: str, profile: str, n: int, sampling: dict[str, Any], comple
         "n": n,
         **sampling,
         "prompt_tokens": completions[0].prompt_tokens,
-        "logprob_scale": SCALE,
+        "logprob_scale": LOGPROB_SCALE,
         "completions": [
             {
                 "text": completion.text,

@@ -13,11 +13,11 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sampling.state import make_rules
 from intact.markup.answers import completion_html
 from intact.markup.render import quoted
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.text import StopStrings, Tokenizer
 
 Receipt: TypeAlias = Any
 """An `intact.receipts.document.Receipt`, which is of a higher storey."""
-LOGPROB_SCALE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Completion:
 
     def _repr_html_(self) -> str:
         """Return it for a notebook."""
-        return completion_html(self)
+        return completion_html(self, LOGPROB_SCALE)
 
 
 @dataclass(frozen=True)

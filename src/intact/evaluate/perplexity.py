@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from intact.errors import ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-SCALE = 1 << 24
-"""A log-probability is an integer: nats times this."""
 
 
 class TokenScorer(Protocol):
@@ -53,7 +51,7 @@ class TextPerplexity:
     @property
     def nats(self) -> float:
         """Mean of -log p, nats a token."""
-        return -self.total / self.tokens / SCALE
+        return -self.total / self.tokens / LOGPROB_SCALE
 
     @property
     def perplexity(self) -> float:
@@ -69,7 +67,7 @@ class TextPerplexity:
             return math.inf
         # exact until the division: n * sum(x^2) - (sum x)^2 >= 0
         spread = self.tokens * self.squares - self.total**2
-        deviation = math.sqrt(spread / (self.tokens * self.tokens * (self.tokens - 1))) / SCALE
+        deviation = math.sqrt(spread / (self.tokens * self.tokens * (self.tokens - 1))) / LOGPROB_SCALE
         return self.perplexity * deviation
 
 

@@ -12,7 +12,6 @@ from intact.markup.tree import draw_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SCALE: Final = 1 << 24
 _LEVELS: Final = ((0.05, "p1"), (0.2, "p2"), (0.5, "p3"), (0.9, "p4"))
 _VOTES: Final = 8
 _BAR: Final = 14.0
@@ -27,15 +26,15 @@ class ColouredText(NamedTuple):
     title: str
 
 
-def completion_html(completion: Any) -> str:
-    """Render an `intact.Completion`; tokens have colours where log-probabilities were asked for."""
-    pieces = list(_coloured(completion)) if completion.texts else []
+def completion_html(completion: Any, scale: int) -> str:
+    """Render an `intact.Completion`; tokens have colours if log-probabilities (nats times `scale`) were asked for."""
+    pieces = list(_coloured(completion, scale)) if completion.texts else []
     facts = [f"ended: {completion.finish}" + (f" at {completion.stop!r}" if completion.stop else "")]
     facts += [f"{len(completion.tokens):,} tokens after {completion.prompt_tokens:,}"]
     if completion.seed is not None:
         facts.append(f"seed {completion.seed}")
     if completion.logprobs:
-        facts.append(f"{sum(completion.logprobs) / _SCALE / len(completion.logprobs):.3f} nats a token")
+        facts.append(f"{sum(completion.logprobs) / scale / len(completion.logprobs):.3f} nats a token")
     if completion.receipt is not None:
         facts.append("with a receipt")
     rest = completion.text[len("".join(completion.texts)) :]
@@ -43,9 +42,9 @@ def completion_html(completion: Any) -> str:
     return render("completion.html.j2", pieces=pieces, rest=rest, facts=facts, error=error)
 
 
-def _coloured(completion: Any) -> Iterator[ColouredText]:
+def _coloured(completion: Any, scale: int) -> Iterator[ColouredText]:
     for text, logprob in zip_longest(completion.texts, completion.logprobs or (), fillvalue=0):
-        probability = math.exp(logprob / _SCALE)
+        probability = math.exp(logprob / scale)
         level = next((name for bound, name in _LEVELS if probability < bound), "")
         if text:
             yield ColouredText(str(text), level, f"{probability:.2%}")

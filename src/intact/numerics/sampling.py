@@ -17,6 +17,8 @@ Tokens = NDArray[np.int32]
 
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DECIMALS = 10**6
+LOGPROB_SCALE = 1 << 24
+"""A log-probability is an integer: nats times this."""
 NONE: Tokens = np.zeros(0, np.int32)
 
 

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from intact.errors import ParameterError
 from intact.numerics.functions import LN2
+from intact.numerics.sampling import LOGPROB_SCALE
 
 Int = NDArray[np.int64]
 
-UNIT = 1 << 24
+UNIT = LOGPROB_SCALE
 """Of log-probabilities: the engine's own."""
 ONE = 1 << 31
 """Of probabilities."""

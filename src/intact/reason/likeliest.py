@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
-from intact.reason.problem import LOGPROB_SCALE, State
+from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason.problem import State
 
 
 def check_likeliest(samples: Sequence[State]) -> None:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from intact.markup.answers import result_html
 from intact.markup.render import quoted
-from intact.numerics.sampling import branch_key
+from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.reason.budget import Cost
 
 if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
-
-LOGPROB_SCALE = 1 << 24
 
 Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
 """A text as it is, or a conversation: pairs of role and content."""

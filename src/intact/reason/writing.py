@@ -8,10 +8,11 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Written
 from intact.reason.budget import Cost, Ledger
 from intact.reason.journal import key_of, plain
-from intact.reason.problem import LOGPROB_SCALE, Branch, Piece, State, Why, path
+from intact.reason.problem import Branch, Piece, State, Why, path
 from intact.reason.requests import Extend
 from intact.text.stream import StopStrings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from intact.errors import ParameterError, ScorerError
 from intact.exact import exp
-from intact.reason.problem import LOGPROB_SCALE, Problem, State
+from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason.problem import Problem, State
 from intact.reason.prompting import make_prompt
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from intact.engine.completion import LOGPROB_SCALE, Chunk, Completion
+from intact.engine.completion import Chunk, Completion
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write

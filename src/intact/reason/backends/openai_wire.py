@@ -11,9 +11,10 @@ from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast, get_args
 from intact import strict_json
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import EndpointError, ParameterError
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Generation, Written
 from intact.reason.limits import one_of
-from intact.reason.problem import LOGPROB_SCALE, Top, Why
+from intact.reason.problem import Top, Why
 from intact.text.stream import StopStrings
 
 Continues = Literal["no", "vllm", "prefill"]

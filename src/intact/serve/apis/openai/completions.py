@@ -9,7 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from intact.engine.completion import LOGPROB_SCALE, Completion
+from intact.engine.completion import Completion
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
