@@ -32,10 +32,12 @@ class InputHistory:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._readline = None
+        if sys.platform == "win32":
+            return
         try:
             import readline  # importing it gives input() cursor keys and a history
         except ImportError:
-            self._readline = None
             return
         self._readline = readline
         readline.set_auto_history(False)  # a message of several lines is one entry

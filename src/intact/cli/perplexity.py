@@ -12,7 +12,6 @@ from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOpt
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
 from intact.evaluate.perplexity import TextPerplexity, perplexity
-from intact.numerics.sampling import LOGPROB_SCALE
 
 EXAMPLES = """\
 A text, in windows of 512 tokens
@@ -59,6 +58,8 @@ def command(
         )
     positions = "all" if all_positions else "second half"
     if json:
+        from intact.numerics.sampling import LOGPROB_SCALE
+
         emit(
             {
                 "model": model,

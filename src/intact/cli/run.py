@@ -34,7 +34,6 @@ from intact.cli.output import emit, note, out, say, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
-from intact.numerics.sampling import LOGPROB_SCALE
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
@@ -256,12 +255,16 @@ def _print_all(model: Any, completions: Any, logprobs: bool) -> None:
 
 
 def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
+    from intact.numerics.sampling import LOGPROB_SCALE
+
     for token, logprob in pairs:
         say(f"{logprob / LOGPROB_SCALE:12.6f}  {token:7d}  {token_text(model.tokenizer, token)}\n")
 
 
 def _document(model: str, profile: str, n: int, sampling: dict[str, Any], completions: Any) -> dict[str, Any]:
     """Return the answer as a value; nothing in it may differ from machine to machine."""
+    from intact.numerics.sampling import LOGPROB_SCALE
+
     return {
         "model": model,
         "profile": profile,

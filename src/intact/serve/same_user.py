@@ -11,6 +11,7 @@ import secrets
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,6 @@ from intact.errors import ParameterError
 
 LONGEST = 100
 """Bytes of a socket's path; systems allow 104 or 108."""
-_AVAILABLE = hasattr(socket, "AF_UNIX") and hasattr(os, "geteuid")
 
 
 def runtime_folder() -> Path:
@@ -39,7 +39,7 @@ def listen() -> socket.socket:
     OSError
         If the folder or the socket cannot be made.
     """
-    if not _AVAILABLE:
+    if sys.platform == "win32":
         raise ParameterError("this system has no sockets that only one user may open")
     folder = runtime_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,8 +73,6 @@ def hide(listening: socket.socket) -> None:
 
 def sockets() -> list[Path]:
     """Return the sockets of this user's servers, dead ones too, the newest first."""
-    if not _AVAILABLE:
-        return []
     folder = runtime_folder()
     if not _is_private(folder, stat.S_ISDIR):
         return []
@@ -90,7 +88,7 @@ def connect(path: Path, seconds: float = 1.0) -> socket.socket | None:
     seconds : float
         How long connecting, and each later wait on the connection, may take.
     """
-    if not _is_private(path, stat.S_ISSOCK):
+    if sys.platform == "win32" or not _is_private(path, stat.S_ISSOCK):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
@@ -114,6 +112,8 @@ def peer_user(connection: socket.socket) -> int | None:
 
 def _is_private(path: Path, is_kind: Callable[[int], bool]) -> bool:
     """Return true if a path is of a kind, this user's, and open to nobody else; links are not followed."""
+    if sys.platform == "win32":
+        return False
     try:
         found = path.lstat()
     except OSError:
