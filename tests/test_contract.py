@@ -14,7 +14,7 @@ import intact
 from intact.executors.native import available_tiers
 from intact.models import ARCHITECTURES
 from support.settings import FACTORS, WHOLE, Setting, all_pairs, observe
-from support.tiny import K_KINDS, KINDS, write_tiny
+from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
 
 TIERS = tuple(available_tiers())
 DRAWN = 18  # enough that prompts which trickle in one token a step all meet
@@ -111,7 +111,7 @@ def test_the_reference_equals_native_in_wide_formats(tmp_path, architecture):
     assert np.array_equal(intact.load(path, threads=2, chunk=4).logits(text, raw=True)[0], expected)
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS}))
+@pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS, *IQ_KINDS}))
 def test_the_reference_equals_native_on_every_tier_in_every_format(tmp_path, monkeypatch, kind):
     """A format in all matrices, embedding and head included."""
     path = write_tiny(tmp_path / "model.gguf", "qwen2", [kind], seed=3, layers=1, heads=4, head_width=64, context=64)

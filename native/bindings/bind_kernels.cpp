@@ -172,12 +172,12 @@ Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, i
                  const Vector<const std::int32_t>& scale_exp,
                  const std::optional<Vector<const std::int32_t>>& minimum_exp) {
     demand(rows >= 1 && columns >= 1 && columns <= kMostColumns, "a weight needs outputs, and 1 to 32768 inputs");
-    demand((block == 32 && (bits == 8 || bits == 5 || bits == 4 || bits == 2)) ||
+    demand((block == 32 && (bits == 8 || bits == 5 || bits == 4 || bits == 2 || (bits == 3 && table))) ||
                (block == 16 && (bits == 6 || bits == 3 || bits == 2)),
-           "blocks are of 32 inputs with codes of 8, 5, 4 or 2 bits, or of 16 with 6, 3 or 2");
+           "blocks are of 32 inputs with codes of 8, 5, 4 or 2 bits, or 3 with a table, or of 16 with 6, 3 or 2");
     demand(shift >= 0 && shift <= 15, "shift must lie in 0..15");
-    demand(!table || (table->shape(0) == 16 && bits == 4 && block == 32),
-           "a table has 16 entries, for codes of 4 bits");
+    demand(!table || (table->shape(0) == 16 && (bits == 3 || (bits == 4 && block == 32))),
+           "a table has 16 entries, for codes of 3 bits, or of 4 bits in blocks of 32");
     demand(minima.has_value() == minimum_exp.has_value(), "minima and minimum_exp come together");
     Weight w;
     w.rows = rows;

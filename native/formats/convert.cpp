@@ -48,8 +48,8 @@ bool half(const std::uint8_t* at, std::int64_t& value) {
     return exponent != 31;
 }
 
-// A block's exact scales D and minima M in units of 2^-24 (of powers of two, exponent bytes); false if any is NaN or
-// infinite.
+// A block's exact scales D, in units of 2^-(24 + fraction), and minima M of 2^-24 (of powers of two, exponent bytes);
+// false if any is NaN or infinite.
 template <class Format> bool exact_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
     std::int64_t scale = 1, minimum = 0;
     bool finite = !Format::powers_of_two || Format::scale(s, 0) != 255;
@@ -173,7 +173,7 @@ void block_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
             const int t = row_exponent(most);
             for (std::int64_t b = 0; b < count; ++b)
                 scales[Weight::pair_index(b, i)] = static_cast<std::int16_t>(rshift(d[b], t));
-            w.scale_exp[first + i] = t - 24;
+            w.scale_exp[first + i] = t - 24 - Kind::fraction;
         }
         if constexpr (Kind::has_min) {
             const int t = row_exponent(largest(m));

@@ -26,6 +26,7 @@ struct Layout {
     static constexpr int values = Values, bytes = Bytes, bits = Bits, block = Block, zero = Zero, shift = Shift;
     static constexpr int scale_at = ScaleAt, minimum_at = MinimumAt, scale_count = Values / Block;
     static constexpr bool has_min = MinimumAt >= 0, powers_of_two = ScaleAt < 0;
+    static constexpr int fraction = 0;                // scales count in units of 2^-fraction
     static constexpr const int16_t* table = nullptr;  // 16 entries
     static int scale(const uint8_t*, int) { return 1; }
     static int minimum(const uint8_t*, int) { return -1; }

@@ -56,7 +56,7 @@ template <class Format> inline void decode_block(const uint8_t* b, float* y) {
             const int at = part * kSubBlocks + s, factor = Format::scale(b, at);
             const uint8_t* c = code + Format::block * s;
             float* __restrict out = y + 32 * part + Format::block * s;
-            float scale = d * static_cast<float>(factor);
+            float scale = d * (static_cast<float>(factor) / (1 << Format::fraction));
             if constexpr (Format::powers_of_two) {
                 const auto x = static_cast<uint32_t>(factor);  // for 2^(x - 128)
                 scale = from_bits(x < 2 ? 0x00200000u << x : (x - 1) << 23);

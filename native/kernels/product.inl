@@ -313,7 +313,9 @@ void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles
 
 // Calls f<BITS, BLOCK, TABLE>() for a matrix's format.
 template <class F> INTACT_INLINE inline void by_format(const Matrix& w, F f) {
-    if (w.has_table) return f.template operator()<4, 32, true>();
+    if (w.has_table && w.bits == 4) return f.template operator()<4, 32, true>();
+    if (w.has_table && w.block == 32) return f.template operator()<3, 32, true>();
+    if (w.has_table) return f.template operator()<3, 16, true>();
     if (w.bits == 8) return f.template operator()<8, 32, false>();
     if (w.bits == 6) return f.template operator()<6, 16, false>();
     if (w.bits == 5) return f.template operator()<5, 32, false>();

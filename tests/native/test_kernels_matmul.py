@@ -24,7 +24,21 @@ pytestmark = pytest.mark.native
 
 TIERS = kernels.tiers()
 # Kinds of weights: each integer form that a source can become, under the name of one of its sources.
-KINDS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q6_K", "IQ4_NL", "MXFP4", "TQ2_0")
+KINDS = (
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q8_0",
+    "Q2_K",
+    "Q3_K",
+    "Q6_K",
+    "IQ4_NL",
+    "MXFP4",
+    "TQ2_0",
+    "IQ2_XXS",
+    "IQ2_XS",
+)
 MOST = activations.LARGEST  # 127 * 8191: a code of 127 under the largest scale
 WIDEST = 32768
 

@@ -17,6 +17,8 @@ DEFAULT_QUANTISATIONS = (
     *("Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
 )
 """The order in which a repository's default is chosen (docs/guide.md states it)."""
+_MIXED = ("MXFP4", "IQ2_M", "IQ3_M", "IQ3_XS")
+"""Quantisations that are called after no format, and made of formats that can be computed with."""
 SAFETENSORS = "safetensors"
 """The choice of the model that is not GGUF."""
 INDEX = "model.safetensors.index.json"
@@ -173,4 +175,4 @@ def _can_be_read(label: str) -> bool:
     words = label.removeprefix("UD-").split("_")
     if len(words) > 2 and words[2].isdigit():
         return False  # Q4_0_4_4 and the like, laid out for one processor
-    return any("_".join(words[:count]) in FORMATS for count in range(1, len(words) + 1)) or label.startswith("MXFP4")
+    return any("_".join(words[:count]) in FORMATS for count in range(1, len(words) + 1)) or label.startswith(_MIXED)

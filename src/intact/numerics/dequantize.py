@@ -56,7 +56,7 @@ def _values(form: BlockFormat, blocks: Bytes) -> Floats:
     else:
         d = _half(blocks, form.scale_at)
     if scale is not None:
-        d = d * scale.astype(np.float32)
+        d = d * (scale.astype(np.float32) * np.float32(2.0**-form.fraction))
     if minimum is None or form.minimum_at is None:
         table = np.arange(256) if form.table is None else np.array(form.table)
         return d[..., None] * (table[codes] - form.zero).astype(np.float32)

@@ -43,7 +43,7 @@ class BlockWeight(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Codes, scales D and re-centred minima M: exact integers, D and M in units of 2^-24.
+    """Codes, scales D and re-centred minima M: exact integers, D in units of 2^-(24 + fraction) and M of 2^-24.
 
     Where scales are powers of two, `scale` is the exponent byte x instead, for a scale of 2^(x - 128).
     """
@@ -107,6 +107,7 @@ def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
     scale, scale_exp = (_powers_of_two if form.scale_at is None else _to_int16)(exact.scale)
     minimum, minimum_exp = (None, None) if exact.minimum is None else _to_int16(exact.minimum)
     table = None if form.table is None else np.array(form.table, np.int16)
+    scale_exp -= np.int32(form.fraction)
     return BlockWeight(
         exact.codes, form.bits, form.block, form.zero, form.shift, table,
         scale, scale_exp, minimum, minimum_exp, shape[1],

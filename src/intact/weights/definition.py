@@ -44,7 +44,7 @@ class FloatFormat:
 class BlockFormat:
     """A format that stores blocks of codes with scales.
 
-    Value k of a block, in its sub-block b, is ``d * scale[b] * (T[code[k]] - zero)`` or, with minima,
+    Value k of a block, in its sub-block b, is ``d * scale[b] * 2^-fraction * (T[code[k]] - zero)`` or, with minima,
     ``d * scale[b] * code[k] - e * minimum[b]``; T is the table or the identity.
     """
 
@@ -64,6 +64,8 @@ class BlockFormat:
     """r of docs/numerics.md, section 1: a sum of products with a sub-block is rounded right by it."""
     unpack: Callable[[Bytes], BlockFields]
     """Return the fields of blocks, uint8 (..., size)."""
+    fraction: int = 0
+    """Scales count in units of 2^-fraction; formats with minima or powers of two have none."""
     scale_at: int | None = 0
     """Where in the block the float16 d lies; None if scales are powers of two, by exponent bytes."""
     minimum_at: int | None = None
