@@ -109,4 +109,5 @@ def packed_signs(words: NDArray[np.uint32]) -> Bytes:
     """
     fields = (words[..., None] >> np.arange(0, 28, 7, dtype=np.uint32) & np.uint32(127)).astype(np.uint8)
     parity = np.bitwise_xor.reduce(np.unpackbits(fields[..., None], axis=-1), axis=-1)
-    return (fields | parity << np.uint8(7)).reshape(*words.shape[:-1], -1)
+    signs: Bytes = (fields | parity << np.uint8(7)).reshape(*words.shape[:-1], -1)
+    return signs
