@@ -48,3 +48,19 @@ def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tm
     assert [row["spec"] for row in (fine, coarse)] == ["nearest:int8-32@search", "nearest:int2-32@search"]
     assert fine["kl"] < coarse["kl"]
     assert "source" in intact_command(*words).out
+
+
+def test_a_receipt_is_verified_and_a_changed_digit_is_found(intact_command, tiny, text, tmp_path):
+    file = tmp_path / "out.receipt"
+    words = ["quantize", tiny, "--to", "gptq:int3-16", "--calibrate", text, "--context", "32", "--windows", "4"]
+    assert intact_command(*words, "--out", tmp_path / "out", "--receipt", file).code == 0
+    checked = intact_command("verify", file, "--model", tiny, "--text", text)
+    assert (checked.code, "true  14 matrices" in checked.out) == (0, True)
+    assert intact_command("verify", file, "--model", tiny).code == 3
+    (shown,) = intact_command("receipt", "show", file, "--json").json["receipts"]
+    assert (shown["receipt_of"], shown["spec"]) == ("a quantised model", "gptq:int3-16@search")
+    line = file.read_text()
+    place = line.index('"digest":"') + len('"digest":"')
+    file.write_text(line[:place] + ("1" if line[place] == "0" else "0") + line[place + 1 :])
+    false = intact_command("verify", file, "--model", tiny, "--text", text, "--json")
+    assert (false.code, false.json["receipts"][0]["what"]) == (1, "output")

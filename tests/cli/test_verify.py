@@ -184,10 +184,14 @@ def test_no_receipt_writes_its_own_verdict(intact_command, path, runs):
     assert (missing.code, len(missing.err.splitlines()), "\x1b" in missing.err) == (2, 1, False)
 
 
+def no_quantization(receipt):
+    raise AssertionError(f"{receipt} is no receipt of a quantisation")
+
+
 def test_large_receipts_are_not_read_ahead(path, runs):
     (run,) = read_receipts(runs, PARSERS)
     entries = iter([ReceiptLine(runs, line, 1 << 19, run) for line in range(10)])
-    judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False).run(entries)
+    judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False, no_quantization).run(entries)
     next(judged)
     assert len(list(entries)) == 8
 
@@ -207,7 +211,9 @@ def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
 
     several = first, claiming(second, profile="fp32"), claiming(third, bits=4)
     entries = iter([ReceiptLine(answers, line, 9, one) for line, one in enumerate(several)])
-    verdicts = [verdict.outcome for _, _, verdict in _Verifier(load, (), None, None, False).run(entries)]
+    verdicts = [
+        verdict.outcome for _, _, verdict in _Verifier(load, (), None, None, False, no_quantization).run(entries)
+    ]
     assert (verdicts, len(alive)) == (["true", "false", "false"], 3)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 from intact.errors import ParameterError
 
@@ -22,6 +22,9 @@ GPTQ in three bits, calibrated on a text
   intact run ./smol-gptq3 "Hello"
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
   intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
+A receipt, by which anybody with model and text can make the same again
+  intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3 --receipt smol-gptq3.receipt
+  intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 All specs with their bits a weight
   intact quantize --list
 """
@@ -50,6 +53,10 @@ def command(
         Path | None,
         typer.Option("--statistics", metavar="FOLDER", help="Keep what was gathered of texts, for other runs."),
     ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option("--receipt", metavar="FILE", help="Write what was made from what, for intact verify."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--list", help="List quantisers and grids.")] = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -62,12 +69,17 @@ def command(
         raise ParameterError("name a model, a spec (--to) and a folder (--out); --list shows the specs")
     from intact.quantizing import quantize
 
+    check_output("--receipt", receipt)
     place = fetch.locate(model)
     with stage_bar("reading") as report:
         result = quantize(
             place, folder, to, embeddings=embeddings, calibrate=calibrate, context=context, windows=windows,
             statistics=statistics, threads=threads, progress=report,
         )  # fmt: skip
+    if receipt:
+        from intact.quantizing.receipt import make_receipt
+
+        make_receipt(result, context, windows).save(receipt)
     if json:
         emit(asdict(result) | {"path": str(result.path)})
         return

@@ -18,6 +18,7 @@ from intact.cli.verify import ReceiptLine, entries
 from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
+    from intact.quantizing.receipt import QuantizationReceipt
     from intact.receipts.document import ModelDigests, Numerics, Receipt
     from intact.receipts.request import PromptSource
     from intact.run_receipts.document import RunReceipt
@@ -80,12 +81,16 @@ def show(
 
 def describe(entry: ReceiptLine) -> dict[str, Any]:
     """Return the content of a receipt as JSON values."""
+    from intact.quantizing.receipt import QuantizationReceipt
     from intact.receipts.document import Receipt
 
     content = entry.content
     if isinstance(content, ReceiptError):
         return {"error": str(content)}
-    document = _answer(content) if isinstance(content, Receipt) else _run(content)
+    if isinstance(content, QuantizationReceipt):
+        document = _quantization(content)
+    else:
+        document = _answer(content) if isinstance(content, Receipt) else _run(content)
     signature = None if content.signature is None else content.signature.key.hex()
     marked = {"unchecked": _given(document, UNCHECKED), "partly_checked": _given(document, PARTLY)}
     return {**document, "digest": entry.digest and entry.digest.hex(), "signature_by": signature, **marked}
@@ -159,6 +164,11 @@ def _run(run: RunReceipt) -> dict[str, Any]:
             "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
         },
     }
+
+
+def _quantization(receipt: QuantizationReceipt) -> dict[str, Any]:
+    members = {name: value for name, value in receipt.unsigned().items() if name not in ("format", "version")}
+    return {"receipt_of": "a quantised model", **members}
 
 
 def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:

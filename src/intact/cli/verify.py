@@ -31,10 +31,14 @@ from intact.errors import IntactError, ParameterError, ReceiptError
 if TYPE_CHECKING:
     from intact.executors.base import Profile
     from intact.library import Model
+    from intact.quantizing.receipt import QuantizationReceipt
+    from intact.quantizing.verify import QuantizationVerdict
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
     from intact.run_receipts.document import RunReceipt
     from intact.run_receipts.verdict import RunVerdict
+
+    AnyVerdict = Verdict | RunVerdict | QuantizationVerdict
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
 """The exit status of each outcome. Of several outcomes the first one in this order decides."""
@@ -55,6 +59,8 @@ The run of a method; or its vote, and of its texts those alone that the answer i
   intact verify run.receipt --part winner
 A run of two models
   intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
+A quantised model, made again from its source and text
+  intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
 
 
@@ -71,7 +77,7 @@ class ReceiptLine(NamedTuple):
     file: Path
     line: int
     size: int
-    content: Receipt | RunReceipt | ReceiptError
+    content: Receipt | RunReceipt | QuantizationReceipt | ReceiptError
 
     @property
     def digest(self) -> bytes | None:
@@ -106,6 +112,10 @@ def command(
     part: Annotated[
         CheckedPart, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
     ] = CheckedPart.ALL,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="FILE", help="What a quantised model was calibrated on.", show_default=False),
+    ] = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
@@ -128,8 +138,15 @@ def command(
     def load(name: str, profile: Profile, bits: int) -> Model:
         return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
 
+    def remake(receipt: QuantizationReceipt) -> QuantizationVerdict:
+        from intact.quantizing.verify import QuantizationVerdict, verify_quantization
+
+        if key is not None:
+            return QuantizationVerdict("unverifiable", "signature", "receipts of quantisation are not signed")
+        return verify_quantization(receipt, fetch.locate(model), text, threads)
+
     numbered = []
-    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER)
+    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
         for number, entry, verdict in verifier.run(entries(files, chosen)):
@@ -162,15 +179,21 @@ def command(
 
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
     """Yield the lines of all files, or those of them whose numbers, over all files, are chosen."""
+    from intact import run_receipts
+    from intact.quantizing import receipt as quantization
     from intact.receipts.document import read_any, read_lines
-    from intact.run_receipts import PARSERS
+
+    parsers: dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt]] = {
+        **run_receipts.PARSERS,
+        **quantization.PARSERS,
+    }
 
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield ReceiptLine(file, number, len(line), read_any(line, PARSERS))
+            yield ReceiptLine(file, number, len(line), read_any(line, parsers))
         except ReceiptError as error:
             yield ReceiptLine(file, number, len(line), error)
 
@@ -200,6 +223,8 @@ class _Verifier:
         Loads the model of a name, in a profile, with so many bits.
     others : collection of str
         The names of models besides the first one.
+    remake : callable
+        Verifies the receipt of a quantisation.
     """
 
     def __init__(
@@ -209,12 +234,15 @@ class _Verifier:
         tokens: int | None,
         key: bytes | None,
         winner: bool,
+        remake: Callable[[QuantizationReceipt], QuantizationVerdict],
     ) -> None:
+        self._remake = remake
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
         self._loaded: dict[str, tuple[tuple[Profile, int], Model]] = {}
 
-    def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, Verdict | RunVerdict]]:
+    def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, AnyVerdict]]:
         """Yield a verdict for each entry, with its number, as soon as it is known."""
+        from intact.quantizing.receipt import QuantizationReceipt
         from intact.receipts.document import Receipt
         from intact.receipts.verify import unreadable, windows
 
@@ -233,6 +261,8 @@ class _Verifier:
                 elif isinstance(content, Receipt):
                     numerics = content.header.numerics
                     groups.setdefault((numerics.profile, numerics.bits), []).append((number, entry))
+                elif isinstance(content, QuantizationReceipt):
+                    yield number, entry, self._remake(content)
                 else:
                     runs.append((number, entry, content))
             for (profile, bits), group in groups.items():
@@ -276,7 +306,7 @@ class _Verifier:
         return verify_run(model, run, self._winner, self._tokens, others=more, signed_by=self._key)
 
 
-def _result(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> dict[str, Any]:
+def _result(entry: ReceiptLine, verdict: AnyVerdict) -> dict[str, Any]:
     """Return the object of a receipt for `--json`."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     signer = _signer(entry, verdict)
@@ -284,13 +314,19 @@ def _result(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> dict[str, Any]
         "file": str(entry.file),
         "line": entry.line,
         "digest": entry.digest and entry.digest.hex(),
-        "tokens": receipt and receipt.count,
+        "tokens": None if receipt is None or _is_quantization(entry) else receipt.count,
         "signed_by": signer and signer.hex(),
         **asdict(verdict),
     }
 
 
-def _signer(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> bytes | None:
+def _is_quantization(entry: ReceiptLine) -> bool:
+    from intact.quantizing.receipt import QuantizationReceipt
+
+    return isinstance(entry.content, QuantizationReceipt)
+
+
+def _signer(entry: ReceiptLine, verdict: AnyVerdict) -> bytes | None:
     """Return the key that has signed a receipt, if the signature holds; a false receipt may be signed as well."""
     if isinstance(entry.content, ReceiptError) or entry.content.signature is None:
         return None
@@ -298,7 +334,7 @@ def _signer(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> bytes | None:
     return None if unknown else entry.content.signature.key
 
 
-def _line(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> Text:
+def _line(entry: ReceiptLine, verdict: AnyVerdict) -> Text:
     """Return the line of a receipt for people."""
     names = {
         "true": ("true", "green"),
@@ -308,12 +344,14 @@ def _line(entry: ReceiptLine, verdict: Verdict | RunVerdict) -> Text:
     }
     if verdict.outcome in ("true", "partial") and not isinstance(entry.content, ReceiptError):
         programs, count = getattr(verdict, "programs", 0), entry.content.count
-        text = f"{verdict.checked} tokens" if verdict.checked == count else f"{verdict.checked} of {count} tokens"
+        unit = "matrices" if _is_quantization(entry) else "tokens"
+        text = f"{verdict.checked} {unit}" if verdict.checked == count else f"{verdict.checked} of {count} {unit}"
         text += f", {programs} programs" if programs else ""
     else:
         number = getattr(verdict, "entry", None)
         where = "" if number is None else f" in entry {number}"
-        where += "" if verdict.position is None else f" at {verdict.position}"
+        position = getattr(verdict, "position", None)
+        where += "" if position is None else f" at {position}"
         text = f"{verdict.what}{where}: {verdict.detail}"
     signer = _signer(entry, verdict)
     text += f", signed by {signer.hex()}" if signer else ""

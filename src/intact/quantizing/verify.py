@@ -1,0 +1,117 @@
+"""Verify receipts of quantisation: make the model again, and compare its digests."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import intact
+from intact.catalogue import resolve
+from intact.errors import IntactError, ParameterError
+from intact.files import read_text
+from intact.formats import Checkpoint, open_checkpoint
+from intact.models import build_program
+from intact.numerics import VERSION as NUMERICS
+from intact.quantizing.calibration import Calibration
+from intact.quantizing.pipeline import quantize
+from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
+from intact.receipts.identity import measure
+from intact.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class QuantizationVerdict:
+    """The result of verifying a receipt of a quantisation.
+
+    Attributes
+    ----------
+    outcome : {'true', 'false', 'unverifiable'}
+        The same model came of it; another one did; or this source, text or program cannot tell.
+    what : str or None
+        The part that differs, or is missing.
+    detail : str
+        The same in words.
+    checked : int
+        Number of matrices that were found the same.
+    """
+
+    outcome: Literal["true", "false", "unverifiable"]
+    what: Literal["numerics", "weights", "text", "quantizing", "output", "signature", "model"] | None = None
+    detail: str = ""
+    checked: int = 0
+
+
+def verify_quantization(
+    receipt: QuantizationReceipt,
+    model: str | os.PathLike[str],
+    text: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+) -> QuantizationVerdict:
+    """Quantise a model again as a receipt says, in a temporary folder, and compare.
+
+    Parameters
+    ----------
+    model : str or path
+        The source: a name or path, as for `intact.load`.
+    text : path, optional
+        The text of the calibration.
+    """
+    if receipt.numerics != NUMERICS:
+        detail = f"it was made with version {receipt.numerics!r:.40} of the numerics; this program has {NUMERICS}"
+        return QuantizationVerdict("unverifiable", "numerics", detail)
+    try:
+        with open_checkpoint(Path(resolve(model))) as checkpoint:
+            if found := _other_input(receipt, checkpoint, model, text):
+                return found
+        with TemporaryDirectory(prefix="intact-verify-") as folder:
+            cut: dict[str, Any] = (
+                {} if receipt.text is None else {"context": receipt.text.context, "windows": receipt.text.windows}
+            )
+            made = quantize(
+                model, Path(folder) / "model", receipt.spec, embeddings=receipt.embeddings,
+                calibrate=None if receipt.text is None else text, threads=threads, **cut,
+            )  # fmt: skip
+            if receipt.text is not None and made.text is None:
+                detail = f"it names a text, which {receipt.spec} does not read"
+                return QuantizationVerdict("false", "text", detail)
+            return _compare(receipt, measure_output(made))
+    except (IntactError, OSError) as error:
+        return QuantizationVerdict("unverifiable", "model", str(error))
+
+
+def _other_input(
+    receipt: QuantizationReceipt,
+    checkpoint: Checkpoint,
+    model: str | os.PathLike[str],
+    text: str | os.PathLike[str] | None,
+) -> QuantizationVerdict | None:
+    """Return the verdict if the source or the text is not the one that the receipt names."""
+    root = measure(build_program(checkpoint)).root
+    if root != receipt.source:
+        detail = f"its source has the weights {receipt.source.hex()}; {os.fspath(model)} has {root.hex()}"
+        return QuantizationVerdict("unverifiable", "weights", detail)
+    if receipt.text is None:
+        return None
+    if text is None:
+        return QuantizationVerdict("unverifiable", "text", "it was calibrated on a text: name it by --text")
+    tokens = tuple(Tokenizer.from_checkpoint(checkpoint).encode(read_text(Path(text), ParameterError)))
+    digest = Calibration(tokens, receipt.text.context, receipt.text.windows).digest
+    if digest != receipt.text.digest.hex():
+        detail = f"its text has the digest {receipt.text.digest.hex()}; {os.fspath(text)} has {digest}"
+        return QuantizationVerdict("unverifiable", "text", detail)
+    return None
+
+
+def _compare(receipt: QuantizationReceipt, made: QuantizedOutput) -> QuantizationVerdict:
+    if made == receipt.output:
+        return QuantizationVerdict("true", checked=made.matrices)
+    claimed, found = receipt.output.to_document(), made.to_document()
+    name = next(name for name in ("matrices", "digest", "weights") if claimed[name] != found[name])
+    detail = f"it says that the output's {name} is {claimed[name]}; made again it is {found[name]}"
+    if receipt.made_by != intact.__version__:
+        detail += f", by version {intact.__version__} of this package; the receipt is of {receipt.made_by!r:.40}"
+        return QuantizationVerdict("unverifiable", "quantizing", detail)
+    return QuantizationVerdict("false", "output", detail)
