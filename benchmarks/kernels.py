@@ -41,7 +41,8 @@ FORMATS = {
     "8": Format(8, 32, 128, 4), "6": Format(6, 16, 32, 2), "5": Format(5, 32, 16, 1),
     "5 min": Format(5, 32, 16, 1, True),
     "4": Format(4, 32, 8, 0), "4 min": Format(4, 32, 8, 0, True), "table": Format(4, 32, 128, 4, table=True),
-    "3": Format(3, 16, 4, 0), "2": Format(2, 32, 1, 0), "2 min": Format(2, 16, 2, 0, True),
+    "3": Format(3, 16, 4, 0), "3 table": Format(3, 32, 128, 4, table=True),
+    "3 table 16": Format(3, 16, 128, 4, table=True), "2": Format(2, 32, 1, 0), "2 min": Format(2, 16, 2, 0, True),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from intact.errors import FormatError, IntactError, ModelError
 from intact.formats import open_checkpoint
 from support.folders import VARIANTS, write_folder
 from support.gguf_writer import write_gguf
-from support.tiny import K_KINDS, KINDS, write_tiny
+from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
 
 PROFILES = ("int8", "fp32")
 
@@ -132,7 +132,7 @@ def test_a_gain_or_bias_that_is_not_finite(parts, name, value, profile):
 
 @pytest.mark.parametrize("executor", ["int8", "fp32", "reference"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS}))
+@pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS, *IQ_KINDS}))
 def test_a_weight_or_scale_that_is_not_finite(tmp_path, kind, value, executor):
     from intact.weights import BLOCK_FORMATS
 

@@ -74,17 +74,18 @@ Weight pack_checked(const Shaped<std::uint8_t, 2>& codes, std::int64_t columns, 
                     const std::optional<Shaped<std::int16_t, 2>>& minimum,
                     const std::optional<Shaped<std::int32_t, 1>>& minimum_exp, int threads) {
     const auto rows = static_cast<std::int64_t>(codes.shape(0)), padded = static_cast<std::int64_t>(codes.shape(1));
-    const bool known = bits == 8 || bits == 5 || bits == 4 ? block == 32
-                       : bits == 6 || bits == 3            ? block == 16
-                                                           : bits == 2 && (block == 16 || block == 32);
+    const bool known = table                                 ? bits == 3 || (bits == 4 && block == 32)
+                       : bits == 8 || bits == 5 || bits == 4 ? block == 32
+                       : bits == 6 || bits == 3              ? block == 16
+                                                             : bits == 2;
     const auto fits = [&](const auto& scales, const auto& exponents) {
         return static_cast<std::int64_t>(scales.shape(0)) == rows &&
                static_cast<std::int64_t>(scales.shape(1)) * block == padded &&
                static_cast<std::int64_t>(exponents.shape(0)) == rows;
     };
-    if (!known || rows < 1 || columns < 1 || padded != (columns + 31) / 32 * 32 || !fits(scale, scale_exp) ||
-        minimum.has_value() != minimum_exp.has_value() || (minimum && !fits(*minimum, *minimum_exp)) ||
-        (table && (table->shape(0) != 16 || bits != 4)) || shift < 0 || shift > 15)
+    if (!known || (block != 16 && block != 32) || rows < 1 || columns < 1 || padded != (columns + 31) / 32 * 32 ||
+        !fits(scale, scale_exp) || minimum.has_value() != minimum_exp.has_value() ||
+        (minimum && !fits(*minimum, *minimum_exp)) || (table && table->shape(0) != 16) || shift < 0 || shift > 15)
         raise("ParameterError", "codes, scales and exponents whose shapes do not belong together");
     const IntegerRows source{rows,
                              columns,

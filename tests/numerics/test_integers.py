@@ -38,6 +38,14 @@ def test_shifts_are_those_of_the_formats() -> None:
         assert shift_of(form.bits, form.block, form.zero, table) == form.shift, form.name
 
 
+@pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ2_XS", "IQ3_S"])
+def test_codes_of_codebooks_survive(kind: str) -> None:
+    data = np.random.default_rng(1).integers(0, 256, (3, BLOCK_FORMATS[kind].size), np.uint8)
+    data[:, 1] &= 0xBB  # no infinite scale
+    weight = from_blocks(kind, data.reshape(-1), (3, 256))
+    assert equal(from_bytes(to_bytes(weight)), weight)
+
+
 def test_a_block_format_and_floats_survive() -> None:
     weight = from_floats(np.linspace(-3, 5, 7 * 70, dtype=np.float32).reshape(7, 70), 4)
     assert equal(from_bytes(to_bytes(weight)), weight)

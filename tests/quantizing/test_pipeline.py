@@ -55,6 +55,12 @@ def test_a_quantised_model_runs_and_both_executors_agree(spec: str, model: Path,
     assert not np.array_equal(logits(tmp_path / "out"), logits(model))
 
 
+def test_matrices_of_codebooks_that_are_kept_stay_what_they_are(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "iq.gguf", kinds=["IQ2_XXS", "IQ2_XS", "IQ3_XXS"])
+    quantize(source, tmp_path / "out", "int4-32")
+    assert np.array_equal(logits(tmp_path / "out"), logits(tmp_path / "out", executor="reference"))
+
+
 def test_the_digest_does_not_depend_on_how_it_is_run(
     model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

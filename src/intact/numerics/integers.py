@@ -22,7 +22,9 @@ from intact.weights import Bytes
 INTEGER: Final = "INTEGER"
 """The kind of a tensor that is stored so."""
 LAYOUTS: Final = {8: (32,), 6: (16,), 5: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
-"""Blocks for each number of bits, for which kernels exist; a table has 4 bits."""
+"""Blocks for each number of bits, for which kernels exist."""
+TABLED: Final = {4: (32,), 3: (32, 16)}
+"""The same with a table."""
 ENTRIES: Final = 16
 EXPONENTS: Final = (-200, 120)
 """Bounds of the exponents: what the block formats and floats can come to lies within."""
@@ -69,7 +71,7 @@ def shift_of(bits: int, block: int, zero: int, table: NDArray[np.int16] | None) 
         If a block's sum could exceed what the kernels hold.
     """
     values = np.arange(1 << bits) if table is None else table.astype(np.int64)
-    most = block * int(np.abs(values - zero).max()) * 127
+    most = (block if table is None else 32) * int(np.abs(values - zero).max()) * 127
     shift = _UNTABLED_SHIFT[bits] if table is None else max(0, (most - 1).bit_length() - 15)
     while table is not None and most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
         shift += 1
@@ -91,13 +93,15 @@ def read_header(data: Bytes) -> IntegerHeader:
     _, version, rows, columns, bits, block, zero, table, minimum = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if version != 1:
         raise ModelError(f"version {version} of integer weights: this program reads version 1")
-    if rows < 1 or columns < 1 or block not in LAYOUTS.get(bits, ()) or {table, minimum} - {0, 1}:
+    layouts = TABLED if table else LAYOUTS
+    if rows < 1 or columns < 1 or block not in layouts.get(bits, ()) or {table, minimum} - {0, 1}:
         raise ModelError(
-            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}: expected one of "
-            + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in LAYOUTS.items() for n in blocks)
+            f"an integer weight of {rows} x {columns}, {bits} bits, blocks of {block}{' with a table' * bool(table)}: "
+            "expected one of "
+            + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in layouts.items() for n in blocks)
         )
-    if (table and (bits, block) != (4, 32)) or not 0 <= zero <= 255:
-        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: tables have 4 bits, zeros a byte")
+    if not 0 <= zero <= 255:
+        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to 255")
     header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum))
     if data.size != header.nbytes:
         raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
