@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,9 @@ from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
-from intact.evaluate.perplexity import TextPerplexity, perplexity
+
+if TYPE_CHECKING:
+    from intact.evaluate.perplexity import TextPerplexity
 
 EXAMPLES = """\
 A text, in windows of 512 tokens
@@ -47,6 +49,9 @@ def command(
     whole = len(tokens) // context if context > 0 else 0
     from rich.progress import MofNCompleteColumn, TextColumn
 
+    from intact.evaluate.perplexity import perplexity
+    from intact.numerics.sampling import LOGPROB_SCALE
+
     with bar(MofNCompleteColumn(), TextColumn("perplexity {task.fields[value]}")) as progress:
         task = progress.add_task("windows", total=whole if windows is None else min(whole, windows), value="")
 
@@ -58,8 +63,6 @@ def command(
         )
     positions = "all" if all_positions else "second half"
     if json:
-        from intact.numerics.sampling import LOGPROB_SCALE
-
         emit(
             {
                 "model": model,
