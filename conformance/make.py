@@ -20,6 +20,7 @@ from intact.conformance.synthetic import random_bytes, random_tensor
 from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
 from intact.numerics import VERSION, activations, attention, fixed, functions, gate, matmul, norm, rope, sampling
+from intact.numerics.gather import gather
 from intact.numerics.rope import rotation
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import BLOCK_FORMATS
@@ -127,6 +128,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     ),
     "attend": _attend,
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
+    "gather": lambda x, index: _list(gather(np.array(x), np.array(index, np.int32))),
     "embed": lambda kind, data, shape, tokens, scale: _list(
         _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
     ),
@@ -297,6 +299,13 @@ def _gate() -> Iterator[Case]:
         yield _case("gate", kind=kind, gate_=gates, up=ups)
 
 
+def _gather() -> Iterator[Case]:
+    rows = [[LIMIT, -LIMIT, 0, 7], [1, 2, 3, 4]]
+    yield _case("gather", x=rows, index=[0, 1, 2, 3, 0, 1, 2, 3])
+    yield _case("gather", x=rows, index=[3, -1, 3, 0, -1])
+    yield _case("gather", x=[[1 << 49, -(1 << 49)]], index=[-1, 1, 0, 1])
+
+
 def _embedding() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32), ("Q4_1", 32), ("Q6_K", 256)):
         data = _data("embed" + kind, kind, (3, columns), 0.05)
@@ -362,6 +371,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "rotary": _rotary,
     "attention": _attention,
     "gate": _gate,
+    "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,
 }

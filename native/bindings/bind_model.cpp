@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <stdexcept>
 
 #include "bindings/bind_arrays.h"
@@ -94,13 +95,23 @@ void check(const Model& model, const Op& op) {
     };
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
     if (op.kind != Op::kEmbed) buffer(op.source);
-    if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate)
+    if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
+        op.kind == Op::kGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kGate) buffer(op.second);
     if (op.kind == Op::kAttend) buffer(op.third);
     if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
+    if (op.kind == Op::kGather) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (op.source == op.target || from.wide != to.wide || std::ssize(op.index) != to.width)
+            throw std::invalid_argument("a gather goes to another buffer of its source's kind, which its index fills");
+        for (const std::int32_t column : op.index)
+            if (column < -1 || column >= from.width)
+                throw std::invalid_argument("a gather's index names no column of its source");
+    }
     for (const LinearTarget& target : op.targets) {
         buffer(target.buffer);
         demand(target.weight, model.weights.size(), "weight");
@@ -235,6 +246,7 @@ void bind_model(nb::module_& m) {
     nb::enum_<Op::Kind>(op, "Kind")
         .value("EMBED", Op::kEmbed)
         .value("NORM", Op::kNorm)
+        .value("GATHER", Op::kGather)
         .value("LINEAR", Op::kLinear)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
@@ -258,6 +270,7 @@ void bind_model(nb::module_& m) {
         .def_rw("multiplier", &Op::multiplier)
         .def_rw("float_scale", &Op::float_scale)
         .def_rw("targets", &Op::targets)
+        .def_rw("index", &Op::index)
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
             [](Op& self, const std::tuple<std::int64_t, int>& scale) {

@@ -50,7 +50,7 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kLinear, kRope, kAttend, kGate, kLogits };
+    enum Kind { kEmbed, kNorm, kGather, kLinear, kRope, kAttend, kGate, kLogits };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
     int second = -1;  // attend: the key; gate: up
@@ -68,6 +68,7 @@ struct Op {
     std::int64_t multiplier = 0;        // embed: its factor in Q24
     float float_scale = 0;              // profile fp32: attend's scale, embed's factor
     std::vector<LinearTarget> targets;  // linear
+    std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
 };
 
 // Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.

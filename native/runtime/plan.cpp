@@ -10,6 +10,7 @@ namespace {
 bool writes(const Op& op, int buffer) {
     switch (op.kind) {
         case Op::kEmbed:
+        case Op::kGather:
         case Op::kAttend:
         case Op::kGate:
             return op.target == buffer;
@@ -101,6 +102,9 @@ private:
                 break;
             case Op::kNorm:
                 share(plan, op.heads ? op.heads : kRows, {op.source, op.target});
+                break;
+            case Op::kGather:
+                share(plan, kRows, {op.source, op.target});
                 break;
             case Op::kRope:
                 if (at(angles_, op.weight) != kAll) meet(plan);

@@ -39,6 +39,8 @@ struct Fp32Run : Run {
         }
     }
 
+    void gather(const Op& op) { gather_rows<float>(op); }
+
     void linear(const Op& op) {
         meet(Stopwatch::kRows);
         for (const LinearTarget& target : op.targets) {

@@ -73,6 +73,14 @@ struct Int8Run : Run {
         at(fraction_, op.target) = op.heads ? kNarrow : 30 - g.exponent;
     }
 
+    void gather(const Op& op) {
+        if (spec(op.source).wide)
+            gather_rows<std::int64_t>(op);
+        else
+            gather_rows<std::int32_t>(op);
+        at(fraction_, op.target) = at(fraction_, op.source);
+    }
+
     // Rows on their way into products, row i of `count` being row_of(i) of the source. A single row that is there for
     // everybody each thread quantises for itself: that takes less time than waiting for another to do it.
     template <class F>

@@ -62,6 +62,14 @@ protected:
         m_.pool.barrier(thread_);
         mark(Stopwatch::kWait);
     }
+    // Copies columns of this thread's rows as a gather says.
+    template <class T> void gather_rows(const Op& op) const {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const T* from = row<T>(op.source, m);
+            T* to = row<T>(op.target, m);
+            for (const std::int32_t column : op.index) *to++ = column < 0 ? T{0} : from[column];
+        }
+    }
     template <class T> T* row(int buffer, std::int64_t m) const {
         return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
     }
@@ -115,6 +123,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kNorm:
                 run.norm(op);
+                break;
+            case Op::kGather:
+                run.gather(op);
                 break;
             case Op::kLinear:
                 run.linear(op);

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ModelError
-from intact.numerics.integers import LAYOUTS, from_bytes, read_header, shift_of, starts_integers, to_bytes
-from intact.numerics.weights import BlockWeight, from_blocks, from_floats, values
+from intact.numerics.integers import LAYOUTS, from_bytes, read_header, read_inputs, shift_of, starts_integers, to_bytes
+from intact.numerics.weights import BlockWeight, InputIndex, from_blocks, from_floats, model_values, values
 from intact.weights import BLOCK_FORMATS
 from support.weights import random_weight
 
@@ -15,7 +15,12 @@ LAYOUT = [(bits, block) for bits, blocks in LAYOUTS.items() for block in blocks]
 
 
 def equal(a: BlockWeight, b: BlockWeight) -> bool:
-    return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b, strict=True))
+    def same(x: object, y: object) -> bool:
+        return np.array_equal(x, y) if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) else x == y
+
+    one, other = a._replace(inputs=None), b._replace(inputs=None)
+    inputs = [(None, 0) if w.inputs is None else (w.inputs.index.tolist(), w.inputs.count) for w in (a, b)]
+    return all(same(x, y) for x, y in zip(one, other, strict=True)) and inputs[0] == inputs[1]
 
 
 @given(
@@ -30,6 +35,42 @@ def test_what_is_written_is_read_again(
     assert starts_integers(data)
     assert data.size == read_header(data).nbytes
     assert equal(from_bytes(data), weight)
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 100), inputs=st.integers(1, 300), seed=st.integers(0, 1 << 32))
+def test_an_index_of_inputs_is_kept(rows: int, columns: int, inputs: int, seed: int) -> None:
+    index = np.random.default_rng(seed).integers(-1, inputs, columns).astype(np.int32)
+    plain = random_weight(seed, (2, 32), (rows, columns))
+    weight = plain._replace(inputs=InputIndex(index, inputs))
+    data = to_bytes(weight)
+    header = read_header(data)
+    assert (header.inputs, header.nbytes, data.size) == (inputs, data.size, to_bytes(plain).size + 4 + 4 * columns)
+    assert equal(from_bytes(data), weight)
+    found = read_inputs(data)
+    assert found is not None
+    assert (found.index.tolist(), found.count) == (index.tolist(), inputs)
+    assert read_inputs(to_bytes(plain)) is None
+    summed = np.zeros((rows, inputs))
+    for k, i in enumerate(index):
+        if i >= 0:
+            summed[:, i] += values(plain)[:, k]
+    assert np.allclose(model_values(weight), summed)
+    assert header.bits_per_weight == pytest.approx(2.5 * columns / inputs)
+
+
+def test_a_damaged_index_is_refused() -> None:
+    weight = random_weight(1, (2, 32), (3, 40))._replace(inputs=InputIndex(np.arange(40, dtype=np.int32), 40))
+    for place, value, message in (
+        (36, 0, "an index of 0 inputs"),
+        (40, -2, "from -2 to 39"),
+        (44, 40, "expected -1 to 39"),
+    ):
+        data = to_bytes(weight).copy()
+        data[place : place + 4] = np.frombuffer(np.int32(value).tobytes(), np.uint8)
+        with pytest.raises(ModelError, match=message):
+            from_bytes(data)
+    with pytest.raises(ModelError, match=r"an index of -?\d+ inputs"):
+        read_header(to_bytes(weight)[:38])
 
 
 def test_shifts_are_those_of_the_formats() -> None:
@@ -58,7 +99,7 @@ def test_a_block_format_and_floats_survive() -> None:
     ("place", "value", "message"),
     [
         (0, 0, "begins b'INTW'"),
-        (4, 2, "version 2"),
+        (4, 3, "version 3"),
         (8, 0, "expected one of"),
         (12, 0, "expected one of"),
         (16, 7, "expected one of"),

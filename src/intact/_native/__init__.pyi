@@ -111,15 +111,17 @@ class Op:
 
         NORM = 1
 
-        LINEAR = 2
+        GATHER = 2
 
-        ROPE = 3
+        LINEAR = 3
 
-        ATTEND = 4
+        ROPE = 4
 
-        GATE = 5
+        ATTEND = 5
 
-        LOGITS = 6
+        GATE = 6
+
+        LOGITS = 7
 
     @property
     def source(self) -> int: ...
@@ -216,6 +218,12 @@ class Op:
 
     @targets.setter
     def targets(self, arg: Sequence[Target], /) -> None: ...
+
+    @property
+    def index(self) -> list[int]: ...
+
+    @index.setter
+    def index(self, arg: Sequence[int], /) -> None: ...
 
     @property
     def scale(self) -> tuple[int, int]: ...

@@ -24,7 +24,7 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "1ec4440f1f3c4da29a58d85017e06328d968771dfa9815a8f6f81e32ba4d397a",
+    "operations": "34b0000910ce42a551e40610168e7c72f36c292554880694dac32e779209ae0d",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }

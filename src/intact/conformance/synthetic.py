@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from intact.executors.base import SequenceChunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
-from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.program import Attend, Buffer, Embed, Gate, Gather, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.numerics.integers import INTEGER, to_bytes
 from intact.numerics.rope import rotation
+from intact.numerics.weights import InputIndex, from_floats
 from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 Bytes = NDArray[np.uint8]
@@ -260,6 +262,23 @@ def _gates() -> Iterator[Case]:
         yield b.case([ALL_TOKENS])
 
 
+def _gathers() -> Iterator[Case]:
+    """Pick columns in any order, some often, some never, and zeros, of rows with every fraction."""
+    for source, wide in (("normed", False), ("x", True)):
+        name = f"gather {source}"
+        b = _Builder(name)
+        b.embed(96, low=-15)
+        b.ops.append(Norm("x", b.buffer("normed", 96), b.vector("gain", 96, 1.0, 0.5), 1e-5))
+        index = random_bytes(f"{name}|index", 150).astype(np.int32) % 97 - 1
+        weight = from_floats(random_floats(f"{name}|w", (37, 150), 150**-0.5), 8)
+        data = to_bytes(weight._replace(inputs=InputIndex(index, 96)))
+        b.tensor("w", INTEGER, (37, 150), data.tobytes())
+        b.ops.append(Gather(source, b.buffer("picked", 150, wide), "w"))
+        b.ops.append(Linear("picked", (Target(b.buffer("y", 37), "w"),)))
+        b.logits("y")
+        yield b.case([ALL_TOKENS])
+
+
 def _attention() -> Iterator[Case]:
     shapes = ((3, 1, 24, 0), (4, 2, 40, 5), (6, 6, 16, 0), (9, 1, 64, 17), (1, 1, 512, 0))
     for heads, kv_heads, width, window in shapes:
@@ -324,5 +343,5 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    for family in (_norms, _ropes, _gates, _attention, _decoders):
+    for family in (_norms, _ropes, _gates, _gathers, _attention, _decoders):
         yield from family()

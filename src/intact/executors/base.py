@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from intact.errors import ModelError, ParameterError
 from intact.models.decoder import float_values
-from intact.models.program import Norm, Program, Target
+from intact.models.program import Gather, Norm, Program, Target
+from intact.numerics.integers import read_inputs
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
 from intact.system import processors
@@ -130,6 +131,14 @@ def integer_gain(program: Program, op: Norm) -> Gain:
         name, size = program.tensors[op.gain].name, f"2^{gain.exponent}"
         raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
     return gain
+
+
+def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
+    """Return a gather's index, int32 (K,), from -1 on."""
+    inputs = read_inputs(program.tensors[op.weight].data)
+    if inputs is None:
+        raise ModelError(f"tensor {program.tensors[op.weight].name}: has no index of inputs to gather by")
+    return inputs.index
 
 
 def check_embedding(name: str, largest_exponent: int) -> None:

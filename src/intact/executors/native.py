@@ -22,12 +22,13 @@ from intact.executors.base import (
     embed_multiplier,
     fixed_logits,
     gain_values,
+    gather_index,
     integer_bias,
     integer_gain,
 )
 from intact.executors.profile import Record, StepWork
 from intact.formats import Tensor
-from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.program import Attend, Embed, Gate, Gather, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.activations import Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
@@ -197,6 +198,9 @@ class NativeExecutor:
                     "weight": self._gain(op),
                     **slices,
                 }
+            case Gather():
+                index = gather_index(self.program, op).tolist()
+                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
             case Linear():
                 targets = [
                     _native.Target(ids[t.buffer], self._weight(t.weight), self._bias(t), t.accumulate)

@@ -14,16 +14,18 @@ from intact.executors.base import (
     SequenceChunk,
     check_embedding,
     embed_multiplier,
+    gather_index,
     integer_bias,
     integer_gain,
 )
-from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Program, Rope
+from intact.models.program import Attend, Embed, Gate, Gather, Linear, Logits, Norm, Program, Rope
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
+from intact.numerics.gather import gather
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, rmsnorm
@@ -129,6 +131,9 @@ class ReferenceExecutor:
                     rows[op.target] = self._embed(op, tokens)
                 case Norm():
                     self._norm(op, rows, fraction)
+                case Gather():
+                    fraction[op.target] = fraction[op.source]
+                    rows[op.target] = gather(rows[op.source], gather_index(self.program, op))
                 case Linear():
                     a = quantize(rows[op.source], fraction[op.source])
                     if self.recording:

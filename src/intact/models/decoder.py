@@ -16,6 +16,7 @@ from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, read_gguf_config, read_hf_config, text_config
+from intact.models.gathers import add_gathers, has_index, input_count
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import rotation
@@ -221,12 +222,17 @@ class Decoder(ABC):
         tied = "output.weight" not in self.tensors if c.tied is None else c.tied
         head = "token_embd.weight" if tied else "output.weight"
         self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width)))
+        for name in dict.fromkeys(("token_embd.weight", head)):
+            if has_index(self.used[name]):
+                what = "embeddings and heads multiply the model's inputs in order"
+                raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
         rotations = self.rotations()
         self.refuse_unused({"output.weight"} if tied else set())
+        ops, buffers = add_gathers(tuple(self.ops), self.buffers(), self.used)
         return Program(
             architecture=self.gguf,
-            buffers=self.buffers(),
-            ops=tuple(self.ops),
+            buffers=buffers,
+            ops=ops,
             tensors=self.used,
             rotations=rotations,
             layers=c.layers,
@@ -262,7 +268,7 @@ class Decoder(ABC):
     def matrix(self, name: str, rows: int | None, columns: int) -> str:
         """Check that a matrix is there in this shape, and return its name; rows None: any number."""
         tensor = self.tensor(name)
-        shape = tensor.shape
+        shape = tensor.shape if len(tensor.shape) != 2 else (tensor.shape[0], input_count(tensor))
         if len(shape) != 2 or shape[1] != columns or not shape[0] or (rows is not None and shape[0] != rows):
             expected = f"({rows or 'tokens'}, {columns})"
             raise ModelError(f"{self.path}: tensor {tensor.name} has shape {shape}, expected {expected}")

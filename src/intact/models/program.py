@@ -47,6 +47,18 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Gather:
+    """target[k] = source[index[k]], or 0 where index[k] is -1: the index of the named integer weight's inputs.
+
+    The target is of the source's kind, wide or narrow, and has its fraction.
+    """
+
+    source: str
+    target: str
+    weight: str
+
+
+@dataclass(frozen=True)
 class Target:
     """One matrix of a Linear and the buffer of its result: set, or added where `accumulate`."""
 
@@ -109,7 +121,7 @@ class Logits:
     weight: str
 
 
-Op: TypeAlias = Embed | Norm | Linear | Rope | Attend | Gate | Logits
+Op: TypeAlias = Embed | Norm | Gather | Linear | Rope | Attend | Gate | Logits
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """Integer weights as bytes: how a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
 
-All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version 1, N, K, bits, block, zero,
+All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
 1 with a table, 1 with minima. Then, without gaps: the table (int16, 16 entries), codes, scales (int16, N x blocks),
 scale exponents (int32, N), minima (int16, N x blocks), minimum exponents (int32, N); table and minima only where they
 exist. Codes lie row by row as bit planes, the lowest first: bit i of byte k of plane j is bit j of code 8 k + i. K is
 padded to the next multiple of 32 with codes of the value 0.
+
+The version is 1, or 2 where columns do not multiply the model's inputs in order: then the number of these inputs M
+(int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0 where
+index[k] is -1; an input may have several columns, or none.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ModelError
-from intact.numerics.weights import BlockWeight
+from intact.numerics.weights import BlockWeight, InputIndex
 from intact.weights import Bytes
 
 INTEGER: Final = "INTEGER"
@@ -32,6 +36,8 @@ _MAGIC: Final = b"INTW"
 _HEADER: Final = struct.Struct("<4s8i")
 _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
+_MOST_INPUTS: Final = 32768
+"""Columns of a matrix, for which sums are known to stay in their bounds; also of the model's inputs."""
 
 
 class IntegerHeader(NamedTuple):
@@ -44,6 +50,19 @@ class IntegerHeader(NamedTuple):
     zero: int
     has_table: bool
     has_minimum: bool
+    inputs: int | None = None
+    """The model's inputs, where there is an index of them."""
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of codes and scales in memory, for each weight of the model's matrix."""
+        stored = self.bits + 16 * (1 + self.has_minimum) / self.block
+        return stored * self.columns / (self.inputs or self.columns)
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the number of inputs and the index."""
+        return 0 if self.inputs is None else 4 * (1 + self.columns)
 
     @property
     def padded(self) -> int:
@@ -54,7 +73,8 @@ class IntegerHeader(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of the whole."""
         scales = self.rows * (self.padded // self.block * 2 + 4) * (1 + self.has_minimum)
-        return _HEADER.size + 2 * ENTRIES * self.has_table + self.rows * self.padded // 8 * self.bits + scales
+        codes = self.rows * self.padded // 8 * self.bits
+        return _HEADER.size + self.index_bytes + 2 * ENTRIES * self.has_table + codes + scales
 
 
 def starts_integers(data: Bytes) -> bool:
@@ -91,8 +111,8 @@ def read_header(data: Bytes) -> IntegerHeader:
     if data.size < _HEADER.size or not starts_integers(data):
         raise ModelError(f"{data.size} bytes that begin {data[:4].tobytes()!r}: an integer weight begins {_MAGIC!r}")
     _, version, rows, columns, bits, block, zero, table, minimum = _HEADER.unpack(data[: _HEADER.size].tobytes())
-    if version != 1:
-        raise ModelError(f"version {version} of integer weights: this program reads version 1")
+    if version not in (1, 2):
+        raise ModelError(f"version {version} of integer weights: this program reads versions 1 and 2")
     layouts = TABLED if table else LAYOUTS
     if rows < 1 or columns < 1 or block not in layouts.get(bits, ()) or {table, minimum} - {0, 1}:
         raise ModelError(
@@ -102,10 +122,33 @@ def read_header(data: Bytes) -> IntegerHeader:
         )
     if not 0 <= zero <= 255:
         raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to 255")
-    header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum))
+    inputs = None
+    if version == 2:
+        after = data[_HEADER.size : _HEADER.size + 4].tobytes()
+        inputs = int.from_bytes(after, "little", signed=True)
+        if len(after) < 4 or not 1 <= inputs <= _MOST_INPUTS:
+            raise ModelError(f"an index of {inputs} inputs: expected 1 to {_MOST_INPUTS}")
+    header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum), inputs)
     if data.size != header.nbytes:
         raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")
     return header
+
+
+def read_inputs(data: Bytes) -> InputIndex | None:
+    """Return the inputs that a stored weight's columns multiply; None if column k multiplies input k.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are no integer weight, or the index names an input that there is not.
+    """
+    header = read_header(data)
+    if header.inputs is None:
+        return None
+    index = data[_HEADER.size + 4 : _HEADER.size + header.index_bytes].view("<i4").astype(np.int32)
+    if not -1 <= int(index.min()) <= int(index.max()) < header.inputs:
+        raise ModelError(f"an index from {index.min()} to {index.max()}: expected -1 to {header.inputs - 1}")
+    return InputIndex(index, header.inputs)
 
 
 def to_bytes(weight: BlockWeight) -> Bytes:
@@ -116,9 +159,13 @@ def to_bytes(weight: BlockWeight) -> Bytes:
     parts: list[NDArray[np.integer]] = [np.packbits(planes, axis=-1, bitorder="little"), weight.scale, weight.scale_exp]
     if weight.table is not None:
         parts.insert(0, weight.table)
+    if weight.inputs is not None:
+        parts = [np.array([weight.inputs.count], np.int32), weight.inputs.index, *parts]
     if weight.minimum is not None and weight.minimum_exp is not None:
         parts += [weight.minimum, weight.minimum_exp]
-    data = _HEADER.pack(_MAGIC, 1, *fields) + b"".join(p.astype(p.dtype.newbyteorder("<")).tobytes() for p in parts)
+    data = _HEADER.pack(_MAGIC, 1 if weight.inputs is None else 2, *fields) + b"".join(
+        p.astype(p.dtype.newbyteorder("<")).tobytes() for p in parts
+    )
     return np.frombuffer(data, np.uint8)
 
 
@@ -130,8 +177,8 @@ def from_bytes(data: Bytes) -> BlockWeight:
     ModelError
         If the bytes are none, or hold a value out of bounds.
     """
-    header = read_header(data)
-    at = _HEADER.size
+    header, inputs = read_header(data), read_inputs(data)
+    at = _HEADER.size + header.index_bytes
 
     def take(dtype: str, *shape: int) -> NDArray[Any]:
         nonlocal at
@@ -162,5 +209,5 @@ def from_bytes(data: Bytes) -> BlockWeight:
     shift = shift_of(header.bits, header.block, header.zero, table)
     return BlockWeight(
         codes, header.bits, header.block, header.zero, shift, table,
-        scale, scale_exp, minimum, minimum_exp, header.columns,
+        scale, scale_exp, minimum, minimum_exp, header.columns, inputs,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -15,6 +16,16 @@ SCALE_MAX = 32767
 FLOAT_BITS = {8: 30, 4: 18}
 # Candidate scales of 4-bit floats: the block's extreme lies at -c/8 steps, then at +c/8 steps.
 CANDIDATES = (*(-c for c in range(57, 78, 2)), *range(56, 65, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class InputIndex:
+    """The inputs that the columns of a weight multiply, where column k does not simply multiply input k."""
+
+    index: NDArray[np.int32]
+    """(K,): of the model's inputs, or -1: a column that multiplies 0."""
+    count: int
+    """The model's inputs."""
 
 
 class BlockWeight(NamedTuple):
@@ -40,6 +51,8 @@ class BlockWeight(NamedTuple):
     minimum_exp: NDArray[np.int32] | None
     columns: int
     """K before padding."""
+    inputs: InputIndex | None = None
+    """Several planes side by side repeat the inputs, and columns apart have their own places; None: all in order."""
 
 
 class Decoded(NamedTuple):
@@ -151,6 +164,21 @@ def values(weight: BlockWeight) -> NDArray[np.float64]:
     if weight.minimum is not None and weight.minimum_exp is not None:
         result += np.ldexp(weight.minimum.astype(np.float64), weight.minimum_exp[:, None])[..., None]
     return result.reshape(weight.codes.shape)[:, : weight.columns]
+
+
+def model_values(weight: BlockWeight) -> NDArray[np.float64]:
+    """Return the matrix that multiplies the model's inputs, (N, inputs): columns of one input are added, in order."""
+    stored = values(weight)
+    if weight.inputs is None:
+        return stored
+    index = weight.inputs.index
+    result = np.zeros((len(stored), weight.inputs.count))
+    left = np.flatnonzero(index >= 0)
+    while left.size:
+        _, first = np.unique(index[left], return_index=True)
+        result[:, index[left[first]]] += stored[:, left[first]]
+        left = np.delete(left, first)
+    return result
 
 
 def centred(weight: BlockWeight) -> Int:

@@ -1,0 +1,60 @@
+"""Gathers before products: what a program gets where columns of weights do not multiply the model's inputs in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from intact.errors import ModelError
+from intact.formats import Tensor
+from intact.models.program import Buffer, Gather, Linear, Op
+from intact.numerics.integers import INTEGER, read_header, read_inputs
+
+
+def input_count(tensor: Tensor) -> int:
+    """Return the inputs of the model that a stored matrix multiplies: its columns, or what its index says."""
+    inputs = read_header(tensor.data).inputs if tensor.kind == INTEGER else None
+    return tensor.shape[1] if inputs is None else inputs
+
+
+def has_index(tensor: Tensor) -> bool:
+    """If true, the columns of a stored matrix do not multiply the model's inputs in order."""
+    return tensor.kind == INTEGER and read_header(tensor.data).inputs is not None
+
+
+def add_gathers(
+    ops: tuple[Op, ...], buffers: Mapping[str, Buffer], tensors: Mapping[str, Tensor]
+) -> tuple[tuple[Op, ...], dict[str, Buffer]]:
+    """Return operations and buffers with a gather before each product of weights that have an index of their inputs.
+
+    Matrices of one product that share an index share the gather, and stay one product; others get one each. Programs
+    whose weights have no index stay as they are.
+
+    Raises
+    ------
+    ModelError
+        If an index names an input that there is not.
+    """
+    result: list[Op] = []
+    widths = dict(buffers)
+    for op in ops:
+        if not isinstance(op, Linear) or not any(has_index(tensors[target.weight]) for target in op.targets):
+            result.append(op)
+            continue
+        groups: dict[bytes, Linear] = {}
+        for target in op.targets:
+            tensor = tensors[target.weight]
+            try:
+                inputs = read_inputs(tensor.data) if has_index(tensor) else None
+            except ModelError as error:
+                raise ModelError(f"tensor {tensor.name}: {error}") from error
+            key, source = b"", op.source
+            if inputs is not None:
+                key, width = inputs.index.tobytes(), len(inputs.index)
+                if key not in groups:
+                    source = f"{op.source}.{width}.{len(groups)}"
+                    widths[source] = Buffer(width, buffers[op.source].wide)
+                    result.append(Gather(op.source, source, target.weight))
+            known = groups.setdefault(key, Linear(source, ()))
+            groups[key] = Linear(known.source, (*known.targets, target))
+        result += groups.values()
+    return tuple(result), widths
