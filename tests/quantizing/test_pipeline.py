@@ -11,6 +11,7 @@ import intact
 from intact.errors import ParameterError
 from intact.formats import open_checkpoint
 from intact.models import build_program
+from intact.models.program import Gather
 from intact.numerics.integers import INTEGER
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import Collector, _second_moments, products, read_statistics, write_statistics
@@ -53,6 +54,30 @@ def test_a_quantised_model_runs_and_both_executors_agree(spec: str, model: Path,
     assert (tmp_path / "out" / "quantization.json").is_file()
     assert np.array_equal(logits(tmp_path / "out"), logits(tmp_path / "out", executor="reference"))
     assert not np.array_equal(logits(tmp_path / "out"), logits(model))
+
+
+@pytest.mark.parametrize("spec", ["ptqtp:trits-32", "fairy2i:phases1", "llm_int8:int8s-row@largest"])
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_several_planes_run_as_one_matrix(spec: str, name: str, text: Path, tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny.gguf", name)
+    done = quantize(source, tmp_path / "out", spec, **options(text))
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        ops = build_program(checkpoint).ops
+    assert any(isinstance(op, Gather) for op in ops)
+    if not spec.startswith("llm_int8"):
+        assert 5 <= done.bits_per_weight < 7  # columns that pad a plane count
+    reference = logits(tmp_path / "out", executor="reference")
+    for threads in (1, 3):
+        assert np.array_equal(logits(tmp_path / "out", threads=threads), reference)
+    floats = logits(tmp_path / "out", profile="fp32")
+    assert np.abs(floats - reference).max() < 0.2 * np.abs(reference).max()
+    with pytest.raises(ParameterError, match=r"has an index of its inputs.*use the model that it was made of"):
+        quantize(tmp_path / "out", tmp_path / "again", "int4-32")
+
+
+def test_embeddings_have_no_planes(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="ptqtp:trits-32@search makes several planes"):
+        quantize(model, tmp_path / "out", "int4-32", embeddings="ptqtp:trits-32")
 
 
 def test_matrices_of_codebooks_that_are_kept_stay_what_they_are(tmp_path: Path) -> None:

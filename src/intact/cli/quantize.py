@@ -99,8 +99,7 @@ def command(
 
 def list_specs(json: bool) -> None:
     """Print all quantisers and all grids, with the bits a weight of each in rows of 4096."""
-    from intact.quantizers import ALIASES, QUANTIZERS, parse_spec
-    from intact.quantizers.grids import GRIDS
+    from intact.quantizers import QUANTIZERS, all_specs, parse_spec
 
     quantizers = [
         {"name": name, "summary": one.summary, "calibrated": one.calibrated, "source": one.source}
@@ -114,7 +113,7 @@ def list_specs(json: bool) -> None:
             "stored": spec.stored_bits(),
             "source": spec.levels.source,
         }
-        for name in (*GRIDS, *ALIASES)
+        for name in all_specs()
         for spec in [parse_spec(name)]
     ]
     if json:

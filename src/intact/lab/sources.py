@@ -28,6 +28,7 @@ from intact.models import Program, build_program
 from intact.models.program import Embed, Gate, Linear, Logits, Norm, Op
 from intact.numerics.dequantize import dequantize
 from intact.quantizing.output import write_checkpoint
+from intact.quantizing.parts import check_source
 
 Source = Literal["permuted", "rotated"]
 SOURCES: Final = ("permuted", "rotated")
@@ -47,6 +48,7 @@ def write_source(model: str | os.PathLike[str], kind: Source, out: Path, seed: i
     """
     with open_checkpoint(Path(resolve(model))) as checkpoint:
         program = build_program(checkpoint)
+        check_source(program)
         values = {name: dequantize(tensor.kind, tensor.data, tensor.shape) for name, tensor in program.tensors.items()}
         (_permute if kind == "permuted" else _rotate)(program, values, np.random.default_rng(seed))
         names = {name: tensor.name for name, tensor in program.tensors.items()} | {

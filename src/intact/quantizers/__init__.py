@@ -5,7 +5,7 @@
 
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.mixture import SpecMixture, parse_target
-from intact.quantizers.registry import ALIASES, QUANTIZERS, parse_spec
+from intact.quantizers.registry import ALIASES, QUANTIZERS, all_specs, parse_spec
 from intact.quantizers.spec import Spec
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Quantizer",
     "Spec",
     "SpecMixture",
+    "all_specs",
     "parse_spec",
     "parse_target",
 ]

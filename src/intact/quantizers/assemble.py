@@ -2,34 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.errors import ParameterError
 from intact.numerics.integers import shift_of
-from intact.numerics.weights import BlockWeight
+from intact.numerics.weights import BlockWeight, InputIndex
 from intact.quantizers.fixed import FRACTION, Floats, Int
 from intact.quantizers.spec import Spec
 
+MOST_COLUMNS: Final = 32768
+"""Of a matrix: so many the sums of products hold (docs/numerics.md, section 11)."""
+
+
+def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
+    """Return the index of parts side by side, each padded to a multiple of 32 columns.
+
+    Parameters
+    ----------
+    parts : the inputs that the columns of each part multiply
+    count : the model's inputs
+
+    Raises
+    ------
+    ParameterError
+        If they are more columns than a product can have.
+    """
+    padded = [np.pad(part, (0, -len(part) % 32), constant_values=-1) for part in parts]
+    index = np.concatenate(padded).astype(np.int32)
+    if len(index) > MOST_COLUMNS:
+        raise ParameterError(
+            f"planes of {len(index)} columns for {count} inputs: at most {MOST_COLUMNS} are multiplied"
+        )
+    return InputIndex(index, count)
+
 
 def assemble(
-    spec: Spec, columns: int, levels: Floats, scales: tuple[Int, Int], exponent: Int, offsets: tuple[Int, Int] | None
+    spec: Spec,
+    columns: int,
+    levels: Floats,
+    scales: tuple[Int, Int],
+    exponent: Int,
+    offsets: tuple[Int, Int] | None,
+    inputs: InputIndex | None = None,
 ) -> BlockWeight:
     """Return the weight of levels, float64 (N, K padded), with scales and exponents of each row.
 
     Parameters
     ----------
     scales : int64 (N, blocks) and (N,)
-        Of the spec's blocks: steps are scale * 2^t.
+        Of blocks of one width, the spec's or that of the layout: steps are scale * 2^t.
     exponent : int64 (N,)
         Of `FixedRows`.
     offsets : int64 (N, blocks) and (N,), optional
         What is added to all values of a block, likewise.
+    inputs : InputIndex, optional
+        Of several planes, whose columns `levels` and `scales` have then; `columns` are still the model's.
     """
     grid, layout = spec.levels, spec.layout(columns)
     table = None if layout.table is None else np.array(layout.table, np.int16)
+    own = columns if inputs is None else len(inputs.index)
     codes = layout.codes(levels.astype(np.int64), grid)
-    codes[:, columns:] = layout.zero_code
-    repeat = spec.width(columns) // layout.block
+    codes[:, own:] = layout.zero_code
+    if inputs is not None:
+        codes[:, inputs.index < 0] = layout.zero_code
+    repeat = codes.shape[1] // layout.block // scales[0].shape[1]
 
     def numbers(of: tuple[Int, Int]) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
         return np.repeat(of[0], repeat, axis=1).astype(np.int16), (of[1] + exponent - FRACTION).astype(np.int32)
@@ -38,5 +78,5 @@ def assemble(
     shift = shift_of(layout.bits, layout.block, layout.zero, table)
     return BlockWeight(
         codes, layout.bits, layout.block, layout.zero, shift, table,
-        *numbers(scales), minimum, minimum_exp, columns,
+        *numbers(scales), minimum, minimum_exp, own, inputs,
     )  # fmt: skip

@@ -52,7 +52,9 @@ class Quantizer(ABC):
     calibrated: ClassVar[bool] = False
     """If true, it needs `InputStatistics`."""
     grids: ClassVar[tuple[str, ...]] = ()
-    """The grids that it takes; without any, all."""
+    """The grids that it takes; without any, all of one plane."""
+    sized_by_inputs: ClassVar[bool] = False
+    """If true, the bits of a matrix depend on its inputs, so that a mixture cannot plan with them."""
 
     @abstractmethod
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:

@@ -34,10 +34,12 @@ class NumberGrid:
     source: str
     block: int = 32
     affine: bool = False
+    planes: int = 1
+    """Matrices of such codes side by side, of which a weight is the sum; for the quantisers that name the grid."""
 
     @property
     def bits(self) -> int:
-        """Bits that tell the levels apart."""
+        """Bits that tell the levels of a plane apart."""
         return (len(self.levels) - 1).bit_length()
 
     @property
@@ -148,6 +150,9 @@ _ALL: Final = (
     NumberGrid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
     NumberGrid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
     NumberGrid("trits2", tuple(range(-4, 5)), "PTQTP: two trits, 3 t1 + t2", block=128),
+    NumberGrid("trits", (-1, 0, 1), "PTQTP: two planes with scales of their own", block=128, planes=2),
+    NumberGrid("phases1", (-1, 0, 1), "Fairy2i: 1, i, -1, -i; U and W", block=0, planes=2),
+    NumberGrid("phases2", (-1, 0, 1), "Fairy2i: the same in two stages", block=0, planes=4),
     NumberGrid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
 )
 GRIDS: Final = {grid.name: grid for grid in _ALL}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.quantizers.registry import parse_spec
+from intact.quantizers.registry import QUANTIZERS, parse_spec
 from intact.quantizers.spec import Spec
 
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)\((?P<specs>[^()]*)\)")
@@ -51,4 +51,7 @@ def parse_target(text: str) -> Spec | SpecMixture:
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
     if len(specs) < 2 or len(set(specs)) < len(specs):
         raise ParameterError(f"{text!r:.80}: a mixture has two or more specs, each once")
+    for spec in specs:
+        if QUANTIZERS[spec.quantizer].sized_by_inputs:
+            raise ParameterError(f"{text!r:.80}: how many bits {spec} needs depends on the text; take others")
     return SpecMixture(Decimal(match["bits"]), specs)

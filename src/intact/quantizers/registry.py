@@ -33,6 +33,12 @@ _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a
                           r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9]+))?")  # fmt: skip
 
 
+def all_specs() -> list[str]:
+    """Return the shortest spec of each grid, with a quantiser where the grid needs one, and the aliases."""
+    users = {grid: name for name, one in QUANTIZERS.items() for grid in one.grids}
+    return [name if grid.planes == 1 else f"{users[name]}:{name}" for name, grid in GRIDS.items()] + list(ALIASES)
+
+
 def parse_spec(text: str) -> Spec:
     """Read a spec.
 
@@ -54,6 +60,9 @@ def parse_spec(text: str) -> Spec:
         if name not in known:
             raise ParameterError(f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(known)}")
     takes = QUANTIZERS[quantizer].grids
+    if not takes and GRIDS[grid].planes > 1:
+        users = ", ".join(name for name, one in QUANTIZERS.items() if grid in one.grids)
+        raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
     if takes and grid not in takes:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
     spec = Spec(quantizer, grid, GRIDS[grid].block, rule)

@@ -58,9 +58,9 @@ class Spec:
 
     def bits_per_weight(self, columns: int = 4096) -> float:
         """Return the bits a weight that its codes and 16-bit scales need, for rows of so many columns."""
-        return self.levels.bits + 16 * (1 + self.levels.affine) / self.width(columns)
+        return self.levels.planes * (self.levels.bits + 16 * (1 + self.levels.affine) / self.width(columns))
 
     def stored_bits(self, columns: int = 4096) -> float:
         """Return the bits a weight in memory."""
         layout = self.layout(columns)
-        return layout.bits + 16 * (1 + self.levels.affine) / layout.block
+        return self.levels.planes * (layout.bits + 16 * (1 + self.levels.affine) / layout.block)

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from intact.errors import ModelError, ParameterError
 from intact.files import read_text, write_whole
 from intact.formats import Tensor
+from intact.models import Program
+from intact.models.gathers import has_index
 from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import to_bytes
+from intact.numerics.integers import read_header, to_bytes
 from intact.quantizers import QUANTIZERS, InputStatistics, Spec
 from intact.quantizing.proxy import proxy
 
@@ -28,6 +32,22 @@ class Matrix:
     def part(self, work: Path, index: int) -> Path:
         """Return the file of the matrix after one of the specs."""
         return work / (f"{self.name}.weight" if len(self.specs) == 1 else f"{self.name}+{index}.weight")
+
+
+def check_source(program: Program) -> None:
+    """Raise ParameterError if a matrix of the model already has several planes, or columns in another order."""
+    for tensor in program.tensors.values():
+        if has_index(tensor):
+            raise ParameterError(
+                f"tensor {tensor.name}: has an index of its inputs, as planes of quantised weights have; "
+                "use the model that it was made of"
+            )
+
+
+def stored_bits(part: Path) -> float:
+    """Return the bits in memory of the quantised matrix in a file, scales included."""
+    header = read_header(np.memmap(part, np.uint8, "r"))
+    return header.bits_per_weight * header.rows * (header.inputs or header.columns)
 
 
 def quantize_matrix(

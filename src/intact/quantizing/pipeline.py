@@ -23,7 +23,7 @@ from intact.quantizers import QUANTIZERS, InputStatistics, Spec, SpecMixture, pa
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
-from intact.quantizing.parts import Matrix, quantize_matrix
+from intact.quantizing.parts import Matrix, check_source, quantize_matrix, stored_bits
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 
@@ -129,8 +129,11 @@ def quantize(
         raise ParameterError(f"{spec} needs a text to calibrate on")
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
         raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
+    if other is not None and other.levels.planes > 1:
+        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
     with open_checkpoint(Path(resolve(model))) as checkpoint:
         program = build_program(checkpoint)
+        check_source(program)
         matrices = _plan(program, spec, other)
         for matrix in matrices:
             for one in matrix.specs:
@@ -234,9 +237,8 @@ def _finish(
         final,
         about,
     )
-    sizes = [(program.tensors[one.name].shape, one.spec) for one in chosen]
-    weights = sum(rows * columns for (rows, columns), _ in sizes)
-    bits = sum(rows * columns * spec.stored_bits(columns) for (rows, columns), spec in sizes) / weights
+    weights = sum(rows * columns for rows, columns in (program.tensors[one.name].shape for one in chosen))
+    bits = sum(stored_bits(one.part) for one in chosen) / weights
     known = [one.proxy for one in chosen if one.proxy is not None]
     result = QuantizedModel(
         target,

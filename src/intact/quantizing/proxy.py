@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.numerics.weights import BlockWeight, values
+from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizers import InputStatistics
 
 ERROR_BITS: Final = 12
@@ -23,7 +23,7 @@ def proxy(matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatist
     D, the error of the weights, is rounded to 12 bits below the largest of each row, H to as many bits below its
     largest element as keep the sums of D H exact; the rest is integers, and one rounding to float64 at the end.
     """
-    error = matrix.astype(np.float64) - values(weight)
+    error = matrix.astype(np.float64) - model_values(weight)
     error_exp = np.frexp(np.abs(error).max(axis=1))[1].astype(np.int64) - ERROR_BITS
     d = np.floor(np.ldexp(error, -error_exp[:, None]) + 0.5)
     columns = matrix.shape[1]
