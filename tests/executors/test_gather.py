@@ -81,6 +81,20 @@ def test_no_setting_changes_a_bit(base: Program) -> None:
         assert np.array_equal(run(NativeExecutor(program, tier=tier, threads=threads), cuts), expected)
 
 
+def test_sequences_beside_each_other_change_no_bit(base: Program) -> None:
+    program = replaced(base, scattered(base, 4))
+    alone = run(ReferenceExecutor(program, 8, 32))
+    executor = NativeExecutor(program, threads=2)
+    executor.reserve_pages(4)
+    chunks = [
+        SequenceChunk(0, np.arange(count, dtype=np.int32) + first, np.array(pages, np.int32))
+        for count, first, pages in ((21, 5, (2, 0)), (7, 40, (3,)), (21, 5, (1,)))
+    ]
+    got = np.array(executor.step(chunks, np.arange(49, dtype=np.int64)))
+    assert np.array_equal(got[:21], alone)
+    assert np.array_equal(got[28:], alone)
+
+
 def test_rows_that_nobody_asks_for_end_early(base: Program) -> None:
     """Behind the last attention only the wanted rows go on; gathers there see the right ones."""
     program = replaced(base, scattered(base, 2))
