@@ -32,6 +32,7 @@ def test_the_list_of_specs_has_their_bits(intact_command):
     bits = {row["spec"]: row["bits_per_weight"] for row in listed["specs"]}
     assert (bits["int4"], bits["mxint8"]) == (4.5, 8.5)
     assert "gptq" in {row["name"] for row in listed["quantizers"]}
+    assert "awq" in {row["name"] for row in listed["transforms"]}
     assert "gptq_ordered" in intact_command("quantize", "--list").out
 
 

@@ -20,6 +20,8 @@ Four bits in blocks of 32, to the nearest level
 GPTQ in three bits, calibrated on a text
   intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
   intact run ./smol-gptq3 "Hello"
+Input channels scaled by AWQ before
+  intact quantize ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
   intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
 A receipt, by which anybody with model and text can make the same again
@@ -36,7 +38,10 @@ def command(
         typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="SPEC", help="[QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS(SPEC|...).")
+        str | None,
+        typer.Option(
+            "--to", metavar="SPEC", help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS(SPEC|...)."
+        ),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the model goes; it must not exist.")
@@ -57,7 +62,7 @@ def command(
         Path | None,
         typer.Option("--receipt", metavar="FILE", help="Write what was made from what, for intact verify."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--list", help="List quantisers and grids.")] = False,
+    everything: Annotated[bool, typer.Option("--list", help="List transforms, quantisers and grids.")] = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -98,13 +103,16 @@ def command(
 
 
 def list_specs(json: bool) -> None:
-    """Print all quantisers and all grids, with the bits a weight of each in rows of 4096."""
-    from intact.quantizers import QUANTIZERS, all_specs, parse_spec
+    """Print all transforms, quantisers and grids, with the bits a weight of each in rows of 4096."""
+    from intact.quantizers import QUANTIZERS, TRANSFORMS, all_specs, parse_spec
 
-    quantizers = [
-        {"name": name, "summary": one.summary, "calibrated": one.calibrated, "source": one.source}
-        for name, one in QUANTIZERS.items()
-    ]
+    transforms, quantizers = (
+        [
+            {"name": name, "summary": one.summary, "calibrated": one.calibrated, "source": one.source}
+            for name, one in known.items()
+        ]
+        for known in (TRANSFORMS, QUANTIZERS)
+    )
     specs = [
         {
             "spec": name,
@@ -117,12 +125,13 @@ def list_specs(json: bool) -> None:
         for spec in [parse_spec(name)]
     ]
     if json:
-        emit({"quantizers": quantizers, "specs": specs})
+        emit({"transforms": transforms, "quantizers": quantizers, "specs": specs})
         return
-    table = new_table("quantiser", "what it does", "calibrated", whole=("quantiser",))
-    for one in quantizers:
-        table.add_row(str(one["name"]), str(one["summary"]), "yes" if one["calibrated"] else "")
-    out().print(table)
+    for kind, listed in (("transform", transforms), ("quantiser", quantizers)):
+        table = new_table(kind, "what it does", "calibrated", whole=(kind,))
+        for one in listed:
+            table.add_row(str(one["name"]), str(one["summary"]), "yes" if one["calibrated"] else "")
+        out().print(table)
     table = new_table("spec", "in full", "bits", "in memory", "source", right=("bits", "in memory"), whole=("spec",))
     for row in specs:
         table.add_row(

@@ -7,10 +7,12 @@ from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.mixture import SpecMixture, parse_target
 from intact.quantizers.registry import ALIASES, QUANTIZERS, all_specs, parse_spec
 from intact.quantizers.spec import Spec
+from intact.quantizers.transforms import TRANSFORMS
 
 __all__ = [
     "ALIASES",
     "QUANTIZERS",
+    "TRANSFORMS",
     "InputStatistics",
     "QuantizedMatrix",
     "Quantizer",

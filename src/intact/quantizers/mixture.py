@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.quantizers.registry import QUANTIZERS, parse_spec
+from intact.quantizers.registry import QUANTIZERS, parse_spec, split_transforms
 from intact.quantizers.spec import Spec
 
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)\((?P<specs>[^()]*)\)")
@@ -16,7 +16,7 @@ _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)\((?P<specs>[^()]
 
 @dataclass(frozen=True)
 class SpecMixture:
-    """A mixture, written ``mix:BITS(SPEC|SPEC|...)``.
+    """A mixture, written ``[TRANSFORM+...]mix:BITS(SPEC|SPEC|...)``.
 
     Attributes
     ----------
@@ -24,13 +24,17 @@ class SpecMixture:
         The most bits a weight in memory, over all matrices.
     specs : tuple of Spec
         The candidates, at least two.
+    transforms : tuple of str
+        What the model's weights go through before, in this order.
     """
 
     bits: Decimal
     specs: tuple[Spec, ...]
+    transforms: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"mix:{self.bits.normalize():f}({'|'.join(map(str, self.specs))})"
+        before = "".join(f"{name}+" for name in self.transforms)
+        return f"{before}mix:{self.bits.normalize():f}({'|'.join(map(str, self.specs))})"
 
 
 def parse_target(text: str) -> Spec | SpecMixture:
@@ -41,9 +45,10 @@ def parse_target(text: str) -> Spec | SpecMixture:
     ParameterError
         If it names what does not exist, or a mixture has fewer than two different specs.
     """
-    if not text.startswith("mix:"):
+    transforms, mixture = split_transforms(text)
+    if not mixture.startswith("mix:"):
         return parse_spec(text)
-    match = _FORM.fullmatch(text)
+    match = _FORM.fullmatch(mixture)
     if match is None:
         raise ParameterError(
             f"{text!r:.80} is no mixture; expected mix:BITS(SPEC|SPEC|...), such as mix:4.5(int3-16|int4-32|int8-32)"
@@ -52,6 +57,10 @@ def parse_target(text: str) -> Spec | SpecMixture:
     if len(specs) < 2 or len(set(specs)) < len(specs):
         raise ParameterError(f"{text!r:.80}: a mixture has two or more specs, each once")
     for spec in specs:
+        if spec.transforms:
+            raise ParameterError(
+                f"{text!r:.80}: transforms stand before the mixture, for all its specs: {spec.transforms[0]}+mix:..."
+            )
         if QUANTIZERS[spec.quantizer].sized_by_inputs:
             raise ParameterError(f"{text!r:.80}: how many bits {spec} needs depends on the text; take others")
-    return SpecMixture(Decimal(match["bits"]), specs)
+    return SpecMixture(Decimal(match["bits"]), specs, transforms)

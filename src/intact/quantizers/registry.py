@@ -12,6 +12,7 @@ from intact.quantizers.base import Quantizer
 from intact.quantizers.grids import GRIDS
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import ROW, Spec
+from intact.quantizers.transforms import TRANSFORMS
 
 QUANTIZERS: Final = Registry[Quantizer](
     "intact.quantizers",
@@ -31,6 +32,26 @@ ALIASES: Final = {
 """Names that other programs give to a grid with its blocks and scales."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
                           r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9]+))?")  # fmt: skip
+_TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
+
+
+def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the names of transforms before a spec or a mixture, and the rest.
+
+    Raises
+    ------
+    ParameterError
+        If one does not exist, or stands there twice.
+    """
+    found = _TRANSFORMS.match(text)
+    rest = text[found.end() :] if found else text
+    names = tuple(text.removesuffix(rest).split("+")[:-1])
+    for name in names:
+        if name not in TRANSFORMS:
+            raise ParameterError(f"{text!r:.80}: there is no transform {name!r}; known are {', '.join(TRANSFORMS)}")
+        if names.count(name) > 1:
+            raise ParameterError(f"{text!r:.80}: the transform {name} stands there twice; expected each once")
+    return names, rest
 
 
 def all_specs() -> list[str]:
@@ -47,10 +68,13 @@ def parse_spec(text: str) -> Spec:
     ParameterError
         If it names what does not exist.
     """
-    prefix, colon, rest = text.rpartition(":")
+    transforms, plain = split_transforms(text)
+    prefix, colon, rest = plain.rpartition(":")
     match = _FORM.fullmatch(prefix + colon + ALIASES.get(rest, rest))
     if match is None:
-        raise ParameterError(f"{text!r:.80} is no spec; expected [QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32")
+        raise ParameterError(
+            f"{text!r:.80} is no spec; expected [TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
+        )
     quantizer, grid, rule = match["quantizer"] or "nearest", match["grid"], match["rule"] or "search"
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
@@ -65,7 +89,7 @@ def parse_spec(text: str) -> Spec:
         raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
     if takes and grid not in takes:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
-    spec = Spec(quantizer, grid, GRIDS[grid].block, rule)
+    spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:

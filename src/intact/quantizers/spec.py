@@ -1,4 +1,4 @@
-"""Specs: which quantiser, which grid, which blocks, and which rule of scales, in one short text."""
+"""Specs: which transforms, quantiser, grid, blocks, and rule of scales, in one short text."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ ROW: Final = 0
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec, written ``[QUANTIZER:]GRID[-BLOCK][@RULE]``; BLOCK is a number or ``row``.
+    """A spec, written ``[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE]``; BLOCK is a number or ``row``.
 
     Examples
     --------
     >>> from intact.quantizers import parse_spec
     >>> parse_spec("gptq:int3-16")
-    Spec(quantizer='gptq', grid='int3', block=16, rule='search')
+    Spec(quantizer='gptq', grid='int3', block=16, rule='search', transforms=())
     >>> str(parse_spec("int4"))
     'nearest:int4-32@search'
+    >>> parse_spec("awq+int4").transforms
+    ('awq',)
     """
 
     quantizer: str
     grid: str
     block: int
     rule: str
+    transforms: tuple[str, ...] = ()
+    """What the model's weights go through before, in this order."""
 
     def __str__(self) -> str:
-        return f"{self.quantizer}:{self.grid}-{self.block or 'row'}@{self.rule}"
+        before = "".join(f"{name}+" for name in self.transforms)
+        return f"{before}{self.quantizer}:{self.grid}-{self.block or 'row'}@{self.rule}"
 
     @property
     def levels(self) -> NumberGrid:

@@ -17,7 +17,7 @@ from intact.models.gathers import has_index
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
 from intact.quantizers import QUANTIZERS, InputStatistics, Spec
-from intact.quantizing.proxy import proxy
+from intact.quantizers.proxy import proxy
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.models import Program, build_program
 from intact.models.program import Embed, Logits
-from intact.quantizers import QUANTIZERS, InputStatistics, Spec, SpecMixture, parse_spec, parse_target
+from intact.quantizers import QUANTIZERS, TRANSFORMS, InputStatistics, Spec, SpecMixture, parse_spec, parse_target
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
 from intact.quantizing.parts import Matrix, check_source, quantize_matrix, stored_bits
+from intact.quantizing.structure import find_structure
+from intact.quantizing.transforming import transform_model
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 
@@ -101,8 +103,8 @@ def quantize(
         A folder that does not exist yet. Until all is done the work lies beside it, in ``OUT.partial``; a call with
         the same arguments goes on where one before stopped.
     to : str
-        A spec, such as ``int4-32`` or ``gptq:int3-16``, or a mixture, ``mix:BITS(SPEC|SPEC|...)``
-        (docs/quantizing.md).
+        A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``, or a mixture,
+        ``mix:BITS(SPEC|SPEC|...)`` (docs/quantizing.md).
     embeddings : str
         The spec of token embeddings and head, or ``keep``: as they are.
     calibrate : path, optional
@@ -112,38 +114,23 @@ def quantize(
     statistics : path, optional
         A folder in which statistics of texts are kept and looked for, so that several runs share them.
     progress : callable
-        Called with a stage (``calibrate``, ``quantize``), and how much of how many is done.
+        Called with a stage (``calibrate``, ``transform NAME``, ``quantize``), and how much of how many is done.
 
     Raises
     ------
     ParameterError, FormatError, ModelError
         Before any work where something is wrong that can be known before it.
     """
-    target = Path(out)
+    target, path = Path(out), Path(resolve(model))
     if target.exists():
         raise ParameterError(f"{target} exists already; expected a folder that does not")
-    spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
-    calibrated = isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
-    if calibrated and text is None:
-        raise ParameterError(f"{spec} needs a text to calibrate on")
-    if other is not None and QUANTIZERS[other.quantizer].calibrated:
-        raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
-    if other is not None and other.levels.planes > 1:
-        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
-    with open_checkpoint(Path(resolve(model))) as checkpoint:
+    with open_checkpoint(path) as checkpoint:
         program = build_program(checkpoint)
-        check_source(program)
-        matrices = _plan(program, spec, other)
-        for matrix in matrices:
-            for one in matrix.specs:
-                one.layout(program.tensors[matrix.name].shape[1])
-        shapes = [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None]
-        if isinstance(spec, SpecMixture):
-            check_budget(spec, shapes)
+        spec, other = _checked(program, to, embeddings, text is not None)
         source = measure(program).root.hex()
         sample = None
-        if text is not None and calibrated:
+        if text is not None and is_calibrated(spec):
             sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
         about = {
             "intact": "quantized",
@@ -154,14 +141,25 @@ def quantize(
             "text": "" if sample is None else sample.digest,
         }
         work = _open_work(target, about)
-        read: Callable[[int], InputStatistics] | None = None
-        if sample is not None:
-            folder = work / "statistics" if statistics is None else Path(statistics)
-            total = windows * len(passes(program))
-            count = iter(range(1, total + 1))
-            progress("calibrate", 0, total)
-            file = gather(program, sample, folder, source, threads, lambda: progress("calibrate", next(count), total))
-            read = read_statistics(file)
+
+    def learn(program: Program) -> Callable[[int], InputStatistics]:
+        assert sample is not None
+        folder = work / "statistics" if statistics is None else Path(statistics)
+        total = windows * len(passes(program))
+        count = iter(range(1, total + 1))
+        progress("calibrate", 0, total)
+        root = measure(program).root.hex()
+        return read_statistics(
+            gather(program, sample, folder, root, threads, lambda: progress("calibrate", next(count), total))
+        )
+
+    if spec.transforms:
+        path = transform_model(path, spec.transforms, _candidates(spec), learn, work, progress)
+    with open_checkpoint(path) as checkpoint:
+        program = build_program(checkpoint)
+        matrices = _plan(program, spec, other)
+        shapes = [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None]
+        read = learn(program) if sample is not None and _reads_statistics(spec) else None
         chosen, errors = [], []
         for done, matrix in enumerate(matrices):
             progress("quantize", done, len(matrices))
@@ -176,10 +174,46 @@ def quantize(
         return _finish(checkpoint, program, chosen, about, assignment, work, target)
 
 
+def _candidates(spec: Spec | SpecMixture) -> tuple[Spec, ...]:
+    return spec.specs if isinstance(spec, SpecMixture) else (spec,)
+
+
+def is_calibrated(spec: Spec | SpecMixture) -> bool:
+    """Return true if a spec needs a text to calibrate on."""
+    return _reads_statistics(spec) or any(TRANSFORMS[name].calibrated for name in spec.transforms)
+
+
+def _reads_statistics(spec: Spec | SpecMixture) -> bool:
+    """Return true if quantisers, or the choice among them, need statistics of the matrices' inputs."""
+    return isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
+
+
+def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tuple[Spec | SpecMixture, Spec | None]:
+    """Return the spec and that of the embeddings; raise ParameterError if a program cannot be quantised by them."""
+    spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)
+    if is_calibrated(spec) and not calibrated:
+        raise ParameterError(f"{spec} needs a text to calibrate on")
+    if other is not None and other.transforms:
+        raise ParameterError(f"embeddings: {other}: transforms stand in the spec of the matrices, --to")
+    if other is not None and QUANTIZERS[other.quantizer].calibrated:
+        raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
+    if other is not None and other.levels.planes > 1:
+        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
+    check_source(program)
+    for name in spec.transforms:
+        TRANSFORMS[name].check(find_structure(program), _candidates(spec))
+    matrices = _plan(program, spec, other)
+    for matrix in matrices:
+        for one in matrix.specs:
+            one.layout(program.tensors[matrix.name].shape[1])
+    if isinstance(spec, SpecMixture):
+        check_budget(spec, [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None])
+    return spec, other
+
+
 def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
     """Return the matrices to quantise, those that share an input one after the other, embeddings and head last."""
-    specs = spec.specs if isinstance(spec, SpecMixture) else (spec,)
-    found = [Matrix(name, op, specs) for op, names in products(program).items() for name in names]
+    found = [Matrix(name, op, _candidates(spec)) for op, names in products(program).items() for name in names]
     if embeddings is not None:
         ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
         found += [Matrix(name, None, (embeddings,)) for name in sorted(ends)]
