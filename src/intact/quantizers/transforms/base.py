@@ -97,6 +97,7 @@ class Transform(ABC):
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
         """Raise ParameterError if the model or the specs do not permit the transform; called before any work."""
+        return
 
     @abstractmethod
     def __call__(self, model: FloatModel) -> TensorEdits:
