@@ -16,12 +16,14 @@ E4M3_MAX: Final = 448 << 9
 """The largest number of FP8 E4M3, in units of its least, 2^-9."""
 
 
-def candidates(end: int) -> tuple[int, ...]:
+def candidates(grid: NumberGrid, end: int) -> tuple[int, ...]:
     """Return where `search` puts a block's extreme, in 256ths of the grid's last level on its side, `end` steps away.
 
-    From 7/8 of it to 2.2 steps beyond it: the fewer levels, the more it pays to cut off the largest values.
+    From 7/8 of it to 2.2 mean distances of levels beyond it: the fewer levels, the more it pays to cut off the largest
+    values.
     """
-    least, most = 7 * UNIT // 8, UNIT + 22 * UNIT // (10 * end)
+    span, gaps = grid.levels[-1] - grid.levels[0], len(grid.levels) - 1
+    least, most = 7 * UNIT // 8, UNIT + 22 * UNIT * span // (10 * end * gaps)
     return tuple(least + (most - least) * i // (TRIES - 1) for i in range(TRIES))
 
 
@@ -100,7 +102,7 @@ def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
     flat = np.abs(x).argmax(axis=2)[..., None]
     extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
     ends = {grid.levels[-1], -grid.levels[0]}
-    tries = [(c, end) for end in sorted(ends, reverse=True) for c in candidates(end)]
+    tries = [(c, end) for end in sorted(ends, reverse=True) for c in candidates(grid, end)]
     widest = -(-np.abs(extreme) * UNIT // min(c * end for c, end in tries))  # its t serves every candidate
     t = to_int16(widest)[1]
     best, scale = np.full(extreme.shape, np.iinfo(np.int64).max), np.ones_like(extreme)
