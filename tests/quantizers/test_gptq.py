@@ -56,7 +56,23 @@ def test_the_proxy_is_the_error_of_the_products() -> None:
     assert result.proxy == pytest.approx(expected, rel=1e-4)  # rows are rounded to 22 bits before
 
 
-@pytest.mark.parametrize("spec", ["int3-16", "int2-16", "nf4-64", "int3a-16", "ternary-64"])
+NEW = [
+    "trits2",
+    "fp4",
+    "nupes4",
+    "nupes4a4",
+    "nupes4a8",
+    "shift2",
+    "shift3",
+    "shift4",
+    "lloyd2",
+    "lloyd3",
+    "lloyd4",
+    "e3m0",
+]
+
+
+@pytest.mark.parametrize("spec", ["int3-16", "int2-16", "nf4-64", "int3a-16", "ternary-64", *NEW])
 @pytest.mark.parametrize("name", ["gptq", "gptq_ordered"])
 def test_it_loses_less_than_rounding_over_a_matrix(name: str, spec: str) -> None:
     matrix = np.random.default_rng(7).standard_normal((48, 128)).astype(np.float32)
@@ -92,7 +108,7 @@ def test_native_equals_the_definition(columns: int) -> None:
     original = np.round(draw.standard_normal((37, columns)) * 1e5)
     step = draw.integers(1, 60000, original.shape) * draw.choice([-1.0, 1.0], original.shape)
     offset = draw.integers(-9, 9, original.shape) * 1000.0
-    for name in ("int4", "nf4", "ternary", "shift3"):
+    for name in ("int4", "nf4", "ternary", "shift3", "shift4", "lloyd3", "nupes4a3"):
         arguments = (original, step, offset, r, d, GRIDS[name])
         for mine, theirs in zip(round_columns(*arguments), define_columns(*arguments), strict=True):
             assert np.array_equal(mine, theirs), name

@@ -10,7 +10,7 @@ from intact.numerics.integers import from_bytes, to_bytes
 from intact.numerics.weights import values
 from intact.quantizers import ALIASES, QUANTIZERS, parse_spec
 from intact.quantizers.fixed import fix_rows, nearest
-from intact.quantizers.grids import GRIDS
+from intact.quantizers.grids import FP4_SIZES, GRIDS
 
 E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]  # OCP Microscaling 1.0, table 5
 E2M3 = [m / 8 for m in range(8)] + [(1 + m / 8) * 2**e for e in range(3) for m in range(8)]  # table 4, bias 1
@@ -30,6 +30,44 @@ def test_small_floats_are_those_of_the_standard(name: str, sizes: list[float]) -
 
 def test_nf4_is_rounded_to_127ths() -> None:
     assert np.abs(np.array(GRIDS["nf4"].levels) / 127 - NF4).max() <= 0.5 / 127
+
+
+def test_fp4_is_that_of_bitsandbytes() -> None:
+    """The library's table by code, in twelfths of the largest value; 1/192 alone is no multiple of 1/120."""
+    sizes = np.array([0, 0.0625, 8, 12, 4, 6, 2, 3]) / 12
+    assert np.abs(np.array(FP4_SIZES) / 120 - sizes).max() == pytest.approx(1 / 120 - 1 / 192)
+    assert GRIDS["fp4"].levels == tuple(sorted({*FP4_SIZES} | {-size for size in FP4_SIZES}))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_dense_shift_has_powers_of_two_and_no_zero(bits: int) -> None:
+    """w = +-2^p for p from 0 to 2^(bits - 1) - 1; both 128s do not fit a byte."""
+    wanted = {sign * min(2**p, 127) for p in range(2 ** (bits - 1)) for sign in (-1, 1)}
+    assert GRIDS[f"shift{bits}"].levels == tuple(sorted(wanted))
+    assert len(wanted) == 2**bits
+
+
+@pytest.mark.parametrize(("name", "exponent"), [(f"nupes4a{t}", t / 10) for t in (3, 4, 6, 7, 8, 9)])
+def test_nupes_has_the_powers_of_whole_numbers(name: str, exponent: float) -> None:
+    wanted = {int(np.floor(127 * (q / 7) ** (1 / exponent) + 0.5)) for q in range(8)}
+    assert GRIDS[name].levels == tuple(sorted(wanted | {-size for size in wanted}))
+    assert len(GRIDS[name].levels) == (13 if exponent == 0.3 else 15)
+
+
+def test_nupes_of_one_half_has_the_squares() -> None:
+    assert GRIDS["nupes4"].levels == tuple(q * abs(q) for q in range(-7, 8))
+
+
+@pytest.mark.parametrize(("name", "stored"), [("shift2", 3.5), ("shift3", 3.5), ("lloyd3-16", 4), ("shift4", 4.5)])
+def test_eight_levels_take_three_bits(name: str, stored: float) -> None:
+    assert parse_spec(name).stored_bits() == stored
+
+
+@pytest.mark.parametrize("name", ["shift3", "shift4", "lloyd3", "lloyd4"])
+def test_levels_without_zero_need_whole_blocks(name: str) -> None:
+    """Rows are padded with zeros, for which such grids have no code."""
+    with pytest.raises(ParameterError, match="without a level 0 it needs rows of a multiple of 32 values, got 40"):
+        QUANTIZERS["nearest"](np.ones((2, 40), np.float32), parse_spec(name), None)
 
 
 @pytest.mark.parametrize("name", [*(name for name, grid in GRIDS.items() if grid.planes == 1), *ALIASES])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
-from intact.numerics.integers import LAYOUTS
+from intact.numerics.integers import ENTRIES, LAYOUTS, TABLED
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class NumberGrid:
         Inputs that share a scale, where a spec does not say.
     affine : bool
         If true, a block has an offset beside its scale, which is added to all its values.
+    deviation : float
+        Steps that stand for a standard deviation, where the levels are those of a distribution; else 0.
     source : str
         Where the levels come from.
     """
@@ -34,6 +36,7 @@ class NumberGrid:
     source: str
     block: int = 32
     affine: bool = False
+    deviation: float = 0.0
     planes: int = 1
     """Matrices of such codes side by side, of which a weight is the sum; for the quantisers that name the grid."""
 
@@ -74,11 +77,17 @@ class NumberGrid:
             for zero in [1 << (bits - 1) if bits > 2 or least < -1 else 1]
             if least + zero >= 0 and most + zero < 1 << bits
         ]
-        if not self.even and len(self.levels) <= 16 and most - least <= 255:
-            low = max(0, -least)
-            table = tuple(level + low for level in self.levels)
-            plain.append(Layout(4, 32, low, (*table, *(low,) * (16 - len(table)))))
-        return plain
+        if self.even or most - least > 255:
+            return plain
+        low = max(0, -least)
+        table = tuple(level + low for level in self.levels)
+        tabled = [
+            Layout(bits, n, low, (*table, *(low,) * (ENTRIES - len(table))))
+            for bits, blocks in TABLED.items()
+            for n in blocks
+            if len(table) <= 1 << bits
+        ]
+        return plain + tabled
 
 
 @dataclass(frozen=True)
@@ -96,9 +105,16 @@ class Layout:
         return self.bits + 16 / self.block
 
     @property
+    def has_zero(self) -> bool:
+        """If true, a code stands for the value 0; only then rows can be padded."""
+        return self.table is None or self.zero in self.table[: 1 << self.bits]
+
+    @property
     def zero_code(self) -> int:
-        """The code of the value 0."""
-        return self.zero if self.table is None else self.table.index(self.zero)
+        """The code of the value 0, if there is one; else 0."""
+        if self.table is None:
+            return self.zero
+        return self.table.index(self.zero) if self.has_zero else 0
 
     def codes(self, levels: NDArray[np.int64], grid: NumberGrid) -> NDArray[np.uint8]:
         """Return the codes of levels of the grid."""
@@ -137,6 +153,45 @@ _NF4: Final = (
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
 
+FP4_SIZES: Final = (0, 1, 80, 120, 40, 60, 20, 30)
+"""Of bitsandbytes' FP4 by code, times 120. Of 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4 only 1/192 has no such integer:
+it takes 1."""
+_BYTE: Final = 127
+"""The last level of a table whose levels are real numbers: two signs and 0 fit a byte."""
+
+
+def _shift(bits: int) -> NumberGrid:
+    """Return DenseShift's powers of two without zero; of 4 bits the last is 127, as a byte cannot hold both 128s."""
+    sizes = [min(1 << p, _BYTE) for p in range(1 << bits - 1)]
+    levels = (*(-size for size in reversed(sizes)), *sizes)
+    return NumberGrid(f"shift{bits}", levels, "arXiv 2208.09708: no zero" + ", 127 for 128" * (bits == 4))
+
+
+def _nupes(tenths: int) -> NumberGrid:
+    """Return NUPES' levels for the exponent a = tenths / 10: |q|^(1/a) for q of 4 bits, the last rounded to 127.
+
+    The rounding compares integers: v <= 127 (q/7)^(10/t) + 1/2 if and only if (2v - 1)^t 7^10 <= q^10 254^t.
+    """
+    sizes = [
+        max(v for v in range(_BYTE + 1) if v == 0 or (2 * v - 1) ** tenths * 7**10 <= q**10 * (2 * _BYTE) ** tenths)
+        for q in range(1, 8)
+    ]
+    levels = tuple(sorted({0, *sizes} | {-size for size in sizes}))
+    return NumberGrid(f"nupes4a{tenths}", levels, f"arXiv 2308.05600: the exponent 0.{tenths}, rounded to 1/127")
+
+
+def _lloyd(*levels: float) -> NumberGrid:
+    """Return the positive Lloyd-Max levels of N(0, 1), and their negatives, as fractions of the last one."""
+    sizes = [round(_BYTE * level / levels[-1]) for level in levels]
+    name = f"lloyd{len(sizes).bit_length()}"
+    return NumberGrid(
+        name,
+        (*(-size for size in reversed(sizes)), *sizes),
+        "Max, 1960; snu-mllab/Q-Palette: NUQ, rounded to 1/127",
+        deviation=_BYTE / levels[-1],
+    )
+
+
 _ALL: Final = (
     *map(_integers, (2, 3, 4, 5, 6, 8)),
     *map(_symmetric, (3, 4, 5, 6, 8)),
@@ -147,8 +202,15 @@ _ALL: Final = (
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),
     _float("e2m3", 2, 3, "OCP Microscaling 1.0"),
-    NumberGrid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the power 1/2"),
-    NumberGrid("shift3", (-8, -4, -2, -1, 1, 2, 4, 8), "arXiv 2208.09708: no zero"),
+    NumberGrid(
+        "fp4", tuple(sorted({*FP4_SIZES} | {-size for size in FP4_SIZES})), "bitsandbytes, 1/120 for 1/192", block=64
+    ),
+    NumberGrid("nupes4", tuple(q * abs(q) for q in range(-7, 8)), "arXiv 2308.05600: the exponent 1/2"),
+    *map(_nupes, (3, 4, 6, 7, 8, 9)),
+    *map(_shift, (2, 3, 4)),
+    _lloyd(0.4527800, 1.5104176),
+    _lloyd(0.2450942, 0.7560053, 1.3439092, 2.1519458),
+    _lloyd(0.1283950, 0.3880483, 0.6567591, 0.9423405, 1.2562312, 1.6180464, 2.0690173, 2.7325896),
     NumberGrid("trits2", tuple(range(-4, 5)), "PTQTP: two trits, 3 t1 + t2", block=128),
     NumberGrid("trits", (-1, 0, 1), "PTQTP: two planes with scales of their own", block=128, planes=2),
     NumberGrid("phases1", (-1, 0, 1), "Fairy2i: 1, i, -1, -i; U and W", block=0, planes=2),

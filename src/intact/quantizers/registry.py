@@ -26,6 +26,7 @@ ALIASES: Final = {
     "mxfp4": "e2m1-32@power",
     "mxfp6": "e2m3-32@power",
     "nf4": "nf4-64@largest",
+    "fp4": "fp4-64@largest",
     "nvfp4": "e2m1-16@e4m3",
     "nvint4": "int4s-16@e4m3",
 }
@@ -94,5 +95,5 @@ def parse_spec(text: str) -> Spec:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:
         raise ParameterError(f"{text!r:.80}: a block is row or a multiple of 16, got {match['block']}")
-    spec.layout(spec.block or 4096)
+    spec.levels.layout(spec.block or 4096)
     return spec

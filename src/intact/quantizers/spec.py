@@ -58,8 +58,17 @@ class Spec:
         return width
 
     def layout(self, columns: int) -> Layout:
-        """Return how integer weights hold its codes, in rows of so many columns."""
-        return self.levels.layout(self.width(columns))
+        """Return how integer weights hold its codes, in rows of so many columns.
+
+        Raises
+        ------
+        ParameterError
+            If they cannot.
+        """
+        layout = self.levels.layout(self.width(columns))
+        if columns % 32 and not layout.has_zero:
+            raise ParameterError(f"{self}: without a level 0 it needs rows of a multiple of 32 values, got {columns}")
+        return layout
 
     def bits_per_weight(self, columns: int = 4096) -> float:
         """Return the bits a weight that its codes and 16-bit scales need, for rows of so many columns."""

@@ -19,7 +19,7 @@ from intact.formats.quantised.parts import MatrixParts
 from intact.formats.safetensors import parse_json
 from intact.formats.tensor import Tensor
 from intact.numerics.integers import INTEGER
-from intact.quantizers.grids import GRIDS, Layout
+from intact.quantizers.grids import FP4_SIZES, GRIDS, Layout
 from intact.weights import Bytes
 
 BLOCK: Final = 32
@@ -37,12 +37,9 @@ class _Type(NamedTuple):
         return max(self.levels)
 
 
-_SIZES: Final = (0, 1, 80, 120, 40, 60, 20, 30)
-"""Of FP4's codes, times 120. Of 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4 only 1/192 has no such integer; it takes 1."""
-_FP4: Final = (*_SIZES, *(-size for size in _SIZES))
 _TYPES: Final = {
     "nf4": _Type(GRIDS["nf4"].levels, GRIDS["nf4"].layout(BLOCK)),
-    "fp4": _Type(_FP4, Layout(4, BLOCK, 120, tuple(120 + level for level in _FP4))),
+    "fp4": _Type((*FP4_SIZES, *(-size for size in FP4_SIZES)), GRIDS["fp4"].layout(BLOCK)),
 }
 _STATE: Final = ".weight.quant_state.bitsandbytes__"
 
