@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.numerics.weights import BlockWeight
 from intact.quantizers.assemble import assemble
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
-from intact.quantizers.fixed import FixedRows, Floats, Int, fix_rows, nearest, to_int16
+from intact.quantizers.fixed import FixedRows, Floats, Int, fix_rows, nearest, squared_error, to_int16
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
 
@@ -44,6 +45,16 @@ def fit_steps(rows: FixedRows, spec: Spec, columns: int) -> Steps:
     return Steps((scale, t), to_int16(low - grid.levels[0] * (scale << t[:, None])))
 
 
+def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> tuple[BlockWeight, list[int]]:
+    """Return the weight of the levels nearest to the rows, and each row's squared error in units of its integers."""
+    blocks = rows.blocks(spec.width(columns))
+    x = blocks.x - steps.offset[..., None]
+    levels = nearest(x, steps.step, spec.levels)
+    error = squared_error(x, levels, steps.step).sum(axis=1)
+    weight = assemble(spec, columns, levels.reshape(rows.x.shape), steps.scales, rows.exponent, steps.offsets)
+    return weight, error.tolist()
+
+
 class Nearest(Quantizer):
     """Round to nearest."""
 
@@ -55,10 +66,7 @@ class Nearest(Quantizer):
         """Quantise a matrix; see `Quantizer`."""
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
-        steps = fit_steps(rows, spec, columns)
-        blocks = rows.blocks(spec.width(columns))
-        levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
-        return QuantizedMatrix(assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets))
+        return QuantizedMatrix(round_rows(rows, fit_steps(rows, spec, columns), spec, columns)[0])
 
 
 NEAREST = Nearest()
