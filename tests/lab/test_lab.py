@@ -7,9 +7,9 @@ import pytest
 
 import intact
 from intact.errors import ParameterError
-from intact.lab.divergence import compare
 from intact.lab.measure import run_lab
 from intact.lab.sources import write_source
+from intact.quantizing.divergence import compare
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60

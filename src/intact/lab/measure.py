@@ -20,12 +20,12 @@ from intact.errors import ParameterError
 from intact.exact import exp, mean, total
 from intact.files import read_text, write_whole
 from intact.formats import open_checkpoint
-from intact.lab.divergence import compare
-from intact.lab.logits import scored, window_logits
 from intact.lab.sources import write_source
 from intact.models import Program, build_program
 from intact.quantizers import parse_target
 from intact.quantizing import Calibration, quantize
+from intact.quantizing.divergence import compare
+from intact.quantizing.logits import scored, window_logits
 from intact.quantizing.output import MODEL_FILE
 from intact.quantizing.pipeline import RECORD
 from intact.receipts.identity import measure
