@@ -4,6 +4,7 @@
 """
 
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
+from intact.quantizers.costs import COSTS
 from intact.quantizers.mixture import SpecMixture, parse_target
 from intact.quantizers.registry import ALIASES, QUANTIZERS, all_specs, parse_spec
 from intact.quantizers.spec import Spec
@@ -11,6 +12,7 @@ from intact.quantizers.transforms import TRANSFORMS
 
 __all__ = [
     "ALIASES",
+    "COSTS",
     "QUANTIZERS",
     "TRANSFORMS",
     "InputStatistics",

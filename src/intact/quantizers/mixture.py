@@ -8,15 +8,17 @@ from decimal import Decimal
 from typing import Final
 
 from intact.errors import ParameterError
+from intact.quantizers.costs import COSTS
 from intact.quantizers.registry import QUANTIZERS, parse_spec, split_transforms
 from intact.quantizers.spec import Spec
 
-_FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)\((?P<specs>[^()]*)\)")
+DEFAULT_COST: Final = "output"
+_FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)(?:@(?P<cost>[a-z][a-z0-9_]*))?\((?P<specs>[^()]*)\)")
 
 
 @dataclass(frozen=True)
 class SpecMixture:
-    """A mixture, written ``[TRANSFORM+...]mix:BITS(SPEC|SPEC|...)``.
+    """A mixture, written ``[TRANSFORM+...]mix:BITS[@COST](SPEC|SPEC|...)``.
 
     Attributes
     ----------
@@ -26,15 +28,19 @@ class SpecMixture:
         The candidates, at least two.
     transforms : tuple of str
         What the model's weights go through before, in this order.
+    cost : str
+        What is kept least: a key of `COSTS`.
     """
 
     bits: Decimal
     specs: tuple[Spec, ...]
     transforms: tuple[str, ...] = ()
+    cost: str = DEFAULT_COST
 
     def __str__(self) -> str:
         before = "".join(f"{name}+" for name in self.transforms)
-        return f"{before}mix:{self.bits.normalize():f}({'|'.join(map(str, self.specs))})"
+        cost = "" if self.cost == DEFAULT_COST else f"@{self.cost}"
+        return f"{before}mix:{self.bits.normalize():f}{cost}({'|'.join(map(str, self.specs))})"
 
 
 def parse_target(text: str) -> Spec | SpecMixture:
@@ -51,8 +57,12 @@ def parse_target(text: str) -> Spec | SpecMixture:
     match = _FORM.fullmatch(mixture)
     if match is None:
         raise ParameterError(
-            f"{text!r:.80} is no mixture; expected mix:BITS(SPEC|SPEC|...), such as mix:4.5(int3-16|int4-32|int8-32)"
+            f"{text!r:.80} is no mixture; expected mix:BITS[@COST](SPEC|SPEC|...), such as "
+            "mix:4.5(int3-16|int4-32|int8-32)"
         )
+    cost = match["cost"] or DEFAULT_COST
+    if cost not in COSTS:
+        raise ParameterError(f"{text!r:.80}: there is no cost {cost!r}; known are {', '.join(COSTS)}")
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
     if len(specs) < 2 or len(set(specs)) < len(specs):
         raise ParameterError(f"{text!r:.80}: a mixture has two or more specs, each once")
@@ -63,4 +73,4 @@ def parse_target(text: str) -> Spec | SpecMixture:
             )
         if QUANTIZERS[spec.quantizer].sized_by_inputs:
             raise ParameterError(f"{text!r:.80}: how many bits {spec} needs depends on the text; take others")
-    return SpecMixture(Decimal(match["bits"]), specs, transforms)
+    return SpecMixture(Decimal(match["bits"]), specs, transforms, cost)

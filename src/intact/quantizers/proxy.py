@@ -69,3 +69,12 @@ def fix_errors(error: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
     """Round rows to 12 bits below the largest of each: integers, and the exponents of their units."""
     exponents = np.frexp(np.abs(error).max(axis=1))[1].astype(np.int64) - ERROR_BITS
     return np.floor(np.ldexp(error, -exponents[:, None]) + 0.5), exponents
+
+
+def squares(matrix: NDArray[np.float64]) -> Fraction:
+    """Return the sum of the squares of a matrix, whose rows are rounded to 12 bits below the largest of each."""
+    d, exponents = fix_errors(matrix)
+    low = int(exponents.min())
+    rows = (d * d).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53, in whatever order
+    whole: int = sum(row << 2 * (e - low) for row, e in zip(rows, exponents.tolist(), strict=True))
+    return whole * Fraction(2) ** (2 * low)

@@ -33,17 +33,17 @@ def check_budget(mixture: SpecMixture, shapes: Shapes) -> None:
         )
 
 
-def assign(mixture: SpecMixture, shapes: Shapes, proxies: Sequence[Sequence[float]]) -> tuple[int, ...]:
-    """Return for each matrix the index of its spec: the least sum of proxies within the budget.
+def assign(mixture: SpecMixture, shapes: Shapes, costs: Sequence[Sequence[float]]) -> tuple[int, ...]:
+    """Return for each matrix the index of its spec: the least sum of costs within the budget.
 
-    Costs are the proxies in units that give the largest of them 40 bits, rounded; `allocate` states the ties.
+    Costs are taken in units that give the largest of them 40 bits, rounded; `allocate` states the ties.
     """
     sizes = [[half_bits(shape, spec) for spec in mixture.specs] for shape in shapes]
     budget = int(2 * Fraction(mixture.bits) * sum(shape[0] * shape[1] for shape in shapes))
-    return allocate(whole_costs(proxies), sizes, budget)
+    return allocate(whole_costs(costs), sizes, budget)
 
 
-def whole_costs(proxies: Sequence[Sequence[float]]) -> list[list[int]]:
+def whole_costs(costs: Sequence[Sequence[float]]) -> list[list[int]]:
     """Return costs as integers, the largest of 40 bits."""
-    unit = Fraction(2) ** (int(np.frexp(max(map(max, proxies)))[1]) - COST_BITS)
-    return [[int(Fraction(cost) / unit + Fraction(1, 2)) for cost in row] for row in proxies]
+    unit = Fraction(2) ** (int(np.frexp(max(map(max, costs)))[1]) - COST_BITS)
+    return [[int(Fraction(cost) / unit + Fraction(1, 2)) for cost in row] for row in costs]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from intact.models import Program
 from intact.models.gathers import has_index
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
-from intact.quantizers import QUANTIZERS, InputStatistics, Spec
+from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec
 from intact.quantizers.proxy import proxy
 
 
@@ -50,10 +51,25 @@ def stored_bits(part: Path) -> float:
     return header.bits_per_weight * header.rows * (header.inputs or header.columns)
 
 
+class Losses(NamedTuple):
+    """What a matrix loses by a spec."""
+
+    proxy: float | None
+    """As of `QuantizedMatrix`."""
+    cost: float | None
+    """Of a mixture's candidates."""
+
+
 def quantize_matrix(
-    tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path
-) -> list[float | None]:
-    """Quantise a matrix into files of the work folder, those that are not there; return its proxy errors."""
+    tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path, cost: str | None
+) -> list[Losses]:
+    """Quantise a matrix into files of the work folder, those that are not there; return what each spec loses.
+
+    Parameters
+    ----------
+    cost : str, optional
+        Of a mixture: a key of `COSTS`.
+    """
     parts = {matrix.part(work, i): spec for i, spec in enumerate(matrix.specs)}
     missing = {part: spec for part, spec in parts.items() if not (part.is_file() and _note_of(part).is_file())}
     if missing:
@@ -62,19 +78,20 @@ def quantize_matrix(
             values = dequantize(tensor.kind, tensor.data, tensor.shape)
             for part, spec in missing.items():
                 weight, error = QUANTIZERS[spec.quantizer](values, spec, inputs)
-                if len(parts) > 1 and inputs is not None:
-                    error = proxy(values, weight, inputs)
+                own = None
+                if len(parts) > 1 and inputs is not None and cost is not None:
+                    error, own = proxy(values, weight, inputs), COSTS[cost](values, weight, inputs)
                 write_whole(part, to_bytes(weight).tobytes())
-                write_whole(_note_of(part), json.dumps({"proxy": error}))
+                write_whole(_note_of(part), json.dumps({"proxy": error, "cost": own}))
         except (ModelError, ParameterError) as error:
             raise type(error)(f"tensor {tensor.name}: {error}") from error
-    return [_proxy_of(_note_of(part)) for part in parts]
+    return [_losses_of(_note_of(part)) for part in parts]
 
 
 def _note_of(part: Path) -> Path:
     return part.with_suffix(".json")
 
 
-def _proxy_of(note: Path) -> float | None:
-    value = json.loads(read_text(note))["proxy"]
-    return None if value is None else float(value)
+def _losses_of(note: Path) -> Losses:
+    known = json.loads(read_text(note))
+    return Losses(*(None if known[name] is None else float(known[name]) for name in Losses._fields))

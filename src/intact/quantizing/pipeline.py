@@ -19,11 +19,21 @@ from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.models import Program, build_program
 from intact.models.program import Embed, Logits
-from intact.quantizers import QUANTIZERS, TRANSFORMS, InputStatistics, Spec, SpecMixture, parse_spec, parse_target
+from intact.quantizers import (
+    COSTS,
+    QUANTIZERS,
+    TRANSFORMS,
+    InputStatistics,
+    Spec,
+    SpecMixture,
+    parse_spec,
+    parse_target,
+)
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
 from intact.quantizing.parts import Matrix, check_source, quantize_matrix, stored_bits
+from intact.quantizing.slopes import measure_slopes
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import transform_model
 from intact.receipts.identity import measure
@@ -104,7 +114,7 @@ def quantize(
         the same arguments goes on where one before stopped.
     to : str
         A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``, or a mixture,
-        ``mix:BITS(SPEC|SPEC|...)`` (docs/quantizing.md).
+        ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md).
     embeddings : str
         The spec of token embeddings and head, or ``keep``: as they are.
     calibrate : path, optional
@@ -160,16 +170,29 @@ def quantize(
         matrices = _plan(program, spec, other)
         shapes = [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None]
         read = learn(program) if sample is not None and _reads_statistics(spec) else None
-        chosen, errors = [], []
+        chosen, losses = [], []
+        cost = spec.cost if isinstance(spec, SpecMixture) else None
         for done, matrix in enumerate(matrices):
             progress("quantize", done, len(matrices))
-            errors.append(quantize_matrix(program.tensors[matrix.name], matrix, read, work))
+            losses.append(quantize_matrix(program.tensors[matrix.name], matrix, read, work, cost))
         progress("quantize", len(matrices), len(matrices))
         picks = [0] * len(matrices)
         if isinstance(spec, SpecMixture):
-            picks[: len(shapes)] = assign(spec, shapes, [[float(e or 0) for e in row] for row in errors[: len(shapes)]])
-        for matrix, pick, row in zip(matrices, picks, errors, strict=True):
-            chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick]))
+            names = [matrix.name for matrix in matrices[: len(shapes)]]
+            slopes = dict.fromkeys(names, 1.0)
+            if COSTS[spec.cost].measured and sample is not None:
+                place = work / "statistics" if statistics is None else Path(statistics)
+                steps = iter(range(1, len(names) + 1))
+                slopes |= measure_slopes(
+                    program, sample, names, place, measure(program).root.hex(), threads,
+                    lambda: progress("measure divergence", next(steps), len(names)),
+                )  # fmt: skip
+            costs = [
+                [slopes[name] * (one.cost or 0.0) for one in row] for name, row in zip(names, losses, strict=False)
+            ]
+            picks[: len(shapes)] = assign(spec, shapes, costs)
+        for matrix, pick, row in zip(matrices, picks, losses, strict=True):
+            chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
         assignment = {one.name: str(one.spec) for one in chosen} if isinstance(spec, SpecMixture) else None
         return _finish(checkpoint, program, chosen, about, assignment, work, target)
 

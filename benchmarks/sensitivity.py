@@ -1,0 +1,122 @@
+"""How well costs of quantised matrices rank what they cost: the KL divergence with one matrix quantised at a time.
+
+    python benchmarks/sensitivity.py MODEL --work DIR [--specs int3-32,int2-32] [--matrices 24] [--source permuted]
+
+For a sample of a model's matrices, evenly spread, the divergence is measured in FP32 arithmetic on `--text`; the costs
+of `mix:BITS@COST(...)` know only `--calibrate`. Printed is Spearman's rank correlation of each cost with the
+divergence, for each spec and for all together, with a 95% interval by resampling matrices. A run that was cut goes on
+from `--work`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import DATA, parser, text_path
+from scipy.stats import spearmanr
+
+from intact.formats import open_checkpoint
+from intact.lab.sources import write_source
+from intact.models import Program, build_program
+from intact.numerics.dequantize import dequantize
+from intact.numerics.weights import values
+from intact.quantizers import COSTS, QUANTIZERS, parse_spec
+from intact.quantizing import Calibration
+from intact.quantizing.calibration import gather, products, read_statistics
+from intact.quantizing.slopes import Meter, measure_slopes
+from intact.receipts.identity import measure
+from intact.text import Tokenizer
+
+CALIBRATION = (256, 8)
+
+
+def sample_of(program: Program, count: int) -> list[tuple[str, int]]:
+    """Matrices, evenly spread over the model, with the product that each belongs to."""
+    found = [(name, op) for op, names in products(program).items() for name in names]
+    count = min(count, len(found))
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def rows_of(program: Program, tokenizer: Tokenizer, args: Any) -> list[dict[str, Any]]:
+    """For each matrix and spec its costs and the divergence that it causes; done ones are read from the work folder."""
+    scored = Calibration(tuple(tokenizer.encode(args.text.read_text())), args.context, args.windows)
+    tokens = tuple(tokenizer.encode(args.calibrate.read_text()))
+    learnt = Calibration(tokens, *CALIBRATION)
+    noise = Calibration(tokens, args.context, args.windows)
+    model = measure(program).root.hex()
+    sample = sample_of(program, args.matrices)
+    read = read_statistics(gather(program, learnt, args.work, model))
+    meter, journal = Meter(program, scored), args.work / f"sensitivity-{model[:16]}-{scored.digest[:16]}.jsonl"
+    done = {(row["matrix"], row["spec"]): row for row in map(json.loads, open_lines(journal))}
+    for name, op in sample:
+        slope = measure_slopes(program, noise, [name], args.work, model)[name]
+        tensor = program.tensors[name]
+        for spec in map(parse_spec, args.specs):
+            if (name, str(spec)) in done:
+                continue
+            matrix, inputs = dequantize(tensor.kind, tensor.data, tensor.shape), read(op)
+            weight = QUANTIZERS[spec.quantizer](matrix, spec, inputs).weight
+            costs = {cost: one(matrix, weight, inputs) * (slope if one.measured else 1) for cost, one in COSTS.items()}
+            row = {"matrix": name, "spec": str(spec), "kl": meter.divergence(name, values(weight))} | costs
+            done[name, str(spec)] = row
+            with journal.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    wanted = [(name, str(parse_spec(spec))) for spec in args.specs for name, _ in sample]
+    return [done[key] for key in wanted]
+
+
+def open_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def correlation(rows: list[dict[str, Any]], cost: str) -> tuple[float, float, float]:
+    """Spearman's rank correlation with the divergence, and its interval over 2,000 resamples of matrices."""
+    names = sorted({row["matrix"] for row in rows})
+    by_name = {name: [(row[cost], row["kl"]) for row in rows if row["matrix"] == name] for name in names}
+    draw, found = np.random.default_rng(0), []
+    for _ in range(2000):
+        picked = [pair for i in draw.integers(0, len(names), len(names)) for pair in by_name[names[i]]]
+        found.append(spearmanr(*zip(*picked, strict=True)).statistic)
+    whole = spearmanr([row[cost] for row in rows], [row["kl"] for row in rows]).statistic
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return float(whole), float(low), float(high)
+
+
+def main() -> None:
+    p = parser(__doc__)
+    p.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the source, statistics and results")
+    p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
+    p.add_argument("--specs", type=lambda value: value.split(","), default=["int3-32", "int2-32"])
+    p.add_argument("--matrices", type=int, default=24)
+    p.add_argument("--source", choices=["file", "permuted", "rotated"], default="permuted")
+    p.add_argument("--context", type=int, default=128, help="tokens in a window; its second half is scored")
+    p.add_argument("--windows", type=int, default=1)
+    p.add_argument("--json", action="store_true")
+    args = p.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for path in args.models:
+        source = path
+        if args.source != "file":
+            source = args.work / f"{path.stem}-{args.source}"
+            if not source.exists():
+                write_source(path, args.source, source)
+        with open_checkpoint(source) as checkpoint:
+            rows = rows_of(build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint), args)
+        if args.json:
+            print(json.dumps(rows, indent=1))
+            continue
+        print(f"{path.name}, {args.source}: {len({row['matrix'] for row in rows})} matrices")
+        specs = list(dict.fromkeys(row["spec"] for row in rows))
+        print("| cost |" + "".join(f" {spec} |" for spec in specs) + " together |")
+        print("|---" * (len(specs) + 2) + "|")
+        for cost in COSTS:
+            parts = [[row for row in rows if row["spec"] == spec] for spec in specs]
+            cells = ["{:.2f} [{:.2f}, {:.2f}]".format(*correlation(part, cost)) for part in [*parts, rows]]
+            print(f"| `{cost}` | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

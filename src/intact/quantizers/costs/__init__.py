@@ -1,0 +1,11 @@
+"""Costs of a quantised matrix, by which a mixture chooses: one file each, found by their files or by entry points."""
+
+from typing import Final
+
+from intact.plugins import Registry
+from intact.quantizers.costs.base import Cost
+
+COSTS: Final = Registry[Cost](
+    "intact.quantization_costs", __name__, lambda value: value.name if isinstance(value, Cost) else None
+)
+"""Costs by name."""
