@@ -10,6 +10,7 @@ from `--work`.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from common import DATA, parser, text_path
 from scipy.stats import spearmanr
 
 from intact.formats import open_checkpoint
-from intact.lab.sources import write_source
+from intact.lab.sources import SOURCES, write_source
 from intact.models import Program, build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
@@ -33,6 +34,23 @@ from intact.text import Tokenizer
 CALIBRATION = (256, 8)
 
 
+def add_source(p: argparse.ArgumentParser) -> None:
+    """--source and --work, for `float_source`."""
+    p.add_argument("--source", choices=["file", *SOURCES], default="permuted", help="the float weights")
+    p.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the source, statistics and results")
+
+
+def float_source(path: Path, args: argparse.Namespace) -> Path:
+    """The model whose weights are quantised: the file, or one of the same function that is made once."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    source: Path = args.work / f"{path.stem}-{args.source}"
+    if args.source == "file":
+        return path
+    if not source.exists():
+        write_source(path, args.source, source)
+    return source
+
+
 def sample_of(program: Program, count: int) -> list[tuple[str, int]]:
     """Matrices, evenly spread over the model, with the product that each belongs to."""
     found = [(name, op) for op, names in products(program).items() for name in names]
@@ -40,7 +58,7 @@ def sample_of(program: Program, count: int) -> list[tuple[str, int]]:
     return [found[i * len(found) // count] for i in range(count)]
 
 
-def rows_of(program: Program, tokenizer: Tokenizer, args: Any) -> list[dict[str, Any]]:
+def rows_of(program: Program, tokenizer: Tokenizer, args: argparse.Namespace) -> list[dict[str, Any]]:
     """For each matrix and spec its costs and the divergence that it causes; done ones are read from the work folder."""
     scored = Calibration(tuple(tokenizer.encode(args.text.read_text())), args.context, args.windows)
     tokens = tuple(tokenizer.encode(args.calibrate.read_text()))
@@ -87,23 +105,16 @@ def correlation(rows: list[dict[str, Any]], cost: str) -> tuple[float, float, fl
 
 def main() -> None:
     p = parser(__doc__)
-    p.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the source, statistics and results")
+    add_source(p)
     p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
     p.add_argument("--specs", type=lambda value: value.split(","), default=["int3-32", "int2-32"])
     p.add_argument("--matrices", type=int, default=24)
-    p.add_argument("--source", choices=["file", "permuted", "rotated"], default="permuted")
     p.add_argument("--context", type=int, default=128, help="tokens in a window; its second half is scored")
     p.add_argument("--windows", type=int, default=1)
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
     for path in args.models:
-        source = path
-        if args.source != "file":
-            source = args.work / f"{path.stem}-{args.source}"
-            if not source.exists():
-                write_source(path, args.source, source)
-        with open_checkpoint(source) as checkpoint:
+        with open_checkpoint(float_source(path, args)) as checkpoint:
             rows = rows_of(build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint), args)
         if args.json:
             print(json.dumps(rows, indent=1))
