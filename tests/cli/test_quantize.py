@@ -33,6 +33,7 @@ def test_the_list_of_specs_has_their_bits(intact_command):
     assert (bits["int4"], bits["mxint8"]) == (4.5, 8.5)
     assert "gptq" in {row["name"] for row in listed["quantizers"]}
     assert "awq" in {row["name"] for row in listed["transforms"]}
+    assert [row["name"] for row in listed["costs"]] == ["divergence", "hawq", "norm", "output"]
     assert "gptq_ordered" in intact_command("quantize", "--list").out
 
 

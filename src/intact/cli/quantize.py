@@ -40,7 +40,9 @@ def command(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="SPEC", help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS(SPEC|...)."
+            "--to",
+            metavar="SPEC",
+            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS[@COST](SPEC|...).",
         ),
     ] = None,
     folder: Annotated[
@@ -62,7 +64,7 @@ def command(
         Path | None,
         typer.Option("--receipt", metavar="FILE", help="Write what was made from what, for intact verify."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--list", help="List transforms, quantisers and grids.")] = False,
+    everything: Annotated[bool, typer.Option("--list", help="List transforms, quantisers, costs and grids.")] = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -103,8 +105,8 @@ def command(
 
 
 def list_specs(json: bool) -> None:
-    """Print all transforms, quantisers and grids, with the bits a weight of each in rows of 4096."""
-    from intact.quantizers import QUANTIZERS, TRANSFORMS, all_specs, parse_spec
+    """Print all transforms, quantisers, costs of mixtures and grids, with the bits a weight of each in rows of 4096."""
+    from intact.quantizers import COSTS, QUANTIZERS, TRANSFORMS, all_specs, parse_spec
 
     transforms, quantizers = (
         [
@@ -113,6 +115,7 @@ def list_specs(json: bool) -> None:
         ]
         for known in (TRANSFORMS, QUANTIZERS)
     )
+    costs = [{"name": name, "summary": one.summary, "source": one.source} for name, one in COSTS.items()]
     specs = [
         {
             "spec": name,
@@ -125,13 +128,17 @@ def list_specs(json: bool) -> None:
         for spec in [parse_spec(name)]
     ]
     if json:
-        emit({"transforms": transforms, "quantizers": quantizers, "specs": specs})
+        emit({"transforms": transforms, "quantizers": quantizers, "costs": costs, "specs": specs})
         return
     for kind, listed in (("transform", transforms), ("quantiser", quantizers)):
         table = new_table(kind, "what it does", "calibrated", whole=(kind,))
         for one in listed:
             table.add_row(str(one["name"]), str(one["summary"]), "yes" if one["calibrated"] else "")
         out().print(table)
+    table = new_table("cost of a mixture", "what is kept least", whole=("cost of a mixture",))
+    for cost in costs:
+        table.add_row(cost["name"], cost["summary"])
+    out().print(table)
     table = new_table("spec", "in full", "bits", "in memory", "source", right=("bits", "in memory"), whole=("spec",))
     for row in specs:
         table.add_row(
