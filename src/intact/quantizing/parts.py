@@ -52,7 +52,7 @@ def stored_bits(part: Path) -> float:
 
 
 class Losses(NamedTuple):
-    """What a matrix loses by a spec."""
+    """The losses of a matrix by a spec."""
 
     proxy: float | None
     """As of `QuantizedMatrix`."""

@@ -1,4 +1,4 @@
-"""How much a model's next-token distribution moves by noise in one matrix: what Q-Palette weighs matrices by.
+"""Slopes of a model's divergence by the power of noise in one matrix, by which Q-Palette weighs matrices.
 
 A matrix gets noise of several powers, relative to its own; of each the mean KL divergence from the source is measured
 on a few windows, in FP32 arithmetic, and a line through the origin is fitted to them. Noise has one size and random

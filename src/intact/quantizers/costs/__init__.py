@@ -3,9 +3,9 @@
 from typing import Final
 
 from intact.plugins import Registry
-from intact.quantizers.costs.base import Cost
+from intact.quantizers.costs.base import MatrixCost
 
-COSTS: Final = Registry[Cost](
-    "intact.quantization_costs", __name__, lambda value: value.name if isinstance(value, Cost) else None
+COSTS: Final = Registry[MatrixCost](
+    "intact.quantization_costs", __name__, lambda value: value.name if isinstance(value, MatrixCost) else None
 )
 """Costs by name."""

@@ -1,4 +1,4 @@
-"""What a cost is."""
+"""The interface of a cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.numerics.weights import BlockWeight
 from intact.quantizers.base import InputStatistics
 
 
-class Cost(ABC):
+class MatrixCost(ABC):
     """A number for what a quantised matrix loses; a mixture keeps the sum over all matrices least.
 
     A subclass is one cost; its instance in its module is found by its name. Like a quantiser's, its result depends on

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizers.base import InputStatistics
-from intact.quantizers.costs.base import Cost
+from intact.quantizers.costs.base import MatrixCost
 from intact.quantizers.proxy import squares
 
 
-class DivergenceCost(Cost):
+class DivergenceCost(MatrixCost):
     """The squared error of the weights over their squares; times the slope it is an estimate of the divergence."""
 
     name = "divergence"
@@ -20,7 +20,7 @@ class DivergenceCost(Cost):
     measured = True
 
     def __call__(self, matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatistics) -> float:
-        """Return the cost; see `Cost`. A matrix of zeros costs nothing."""
+        """Return the cost; see `MatrixCost`. A matrix of zeros costs nothing."""
         given = matrix.astype(np.float64)
         whole = squares(given)
         return float(squares(given - model_values(weight)) / whole) if whole else 0.0

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizers.base import InputStatistics
-from intact.quantizers.costs.base import Cost
+from intact.quantizers.costs.base import MatrixCost
 from intact.quantizers.proxy import squares
 
 
-class Hawq(Cost):
+class HawqCost(MatrixCost):
     """tr(H) / K / tokens times the squared error of the weights: H is that of the products' squared error."""
 
     name = "hawq"
@@ -24,10 +24,10 @@ class Hawq(Cost):
     source = "Yao et al., arXiv 2011.10680"
 
     def __call__(self, matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatistics) -> float:
-        """Return the cost; see `Cost`."""
+        """Return the cost; see `MatrixCost`."""
         columns = matrix.shape[1]
         trace = sum(inputs.second.diagonal()[:columns].tolist()) * Fraction(2) ** (2 * inputs.exponent)
         return float(trace / (columns * inputs.rows) * squares(matrix.astype(np.float64) - model_values(weight)))
 
 
-HAWQ = Hawq()
+HAWQ = HawqCost()

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizers.base import InputStatistics
-from intact.quantizers.costs.base import Cost
+from intact.quantizers.costs.base import MatrixCost
 from intact.quantizers.proxy import squares
 
 
-class Norm(Cost):
+class NormCost(MatrixCost):
     """The squared norm of the weights' error: no input counts."""
 
     name = "norm"
@@ -19,8 +19,8 @@ class Norm(Cost):
     source = "Wu et al., arXiv 2004.09602"
 
     def __call__(self, matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatistics) -> float:
-        """Return the cost; see `Cost`."""
+        """Return the cost; see `MatrixCost`."""
         return float(squares(matrix.astype(np.float64) - model_values(weight)))
 
 
-NORM = Norm()
+NORM = NormCost()

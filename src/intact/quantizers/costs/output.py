@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from intact.numerics.weights import BlockWeight
 from intact.quantizers.base import InputStatistics
-from intact.quantizers.costs.base import Cost
+from intact.quantizers.costs.base import MatrixCost
 from intact.quantizers.proxy import proxy
 
 
-class Output(Cost):
+class OutputCost(MatrixCost):
     """tr(D H DT) / tokens, D the error of the weights and H the second moments of the inputs."""
 
     name = "output"
@@ -19,8 +19,8 @@ class Output(Cost):
     source = "Frantar et al., arXiv 2210.17323"
 
     def __call__(self, matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatistics) -> float:
-        """Return the cost; see `Cost`."""
+        """Return the cost; see `MatrixCost`."""
         return proxy(matrix, weight, inputs)
 
 
-OUTPUT = Output()
+OUTPUT = OutputCost()
