@@ -7,7 +7,7 @@ from support.tiny import write_tiny
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=256)
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=256, heads=4, head_width=32)
 
 
 @pytest.fixture
@@ -27,10 +27,21 @@ def test_a_quantised_model_is_written_and_answers(intact_command, tiny, tmp_path
     assert intact_command("quantize", tiny, "--to", "int4-32", "--out", out).code == 2
 
 
+def test_a_gguf_file_is_written_and_answers(intact_command, tiny, tmp_path):
+    out = tmp_path / "out.gguf"
+    words = ("quantize", tiny, "--to", "q8_0", "--embeddings", "q5_1", "--out", out)
+    refused = intact_command("quantize", tiny, "--to", "int4-32", "--out", out)
+    assert (refused.code, "no type of GGUF holds" in refused.err) == (2, True)
+    assert intact_command(*words).code == 0
+    assert intact_command("run", out, "Why?", "--max-tokens", "4").code == 0
+
+
 def test_the_list_of_specs_has_their_bits(intact_command):
     listed = intact_command("quantize", "--list", "--json").json
     bits = {row["spec"]: row["bits_per_weight"] for row in listed["specs"]}
     assert (bits["int4"], bits["mxint8"]) == (4.5, 8.5)
+    assert (bits["q2_k"], bits["q6_k"]) == (2.625, 6.5625)
+    assert next(row["gguf"] for row in listed["specs"] if row["spec"] == "iq4_nl") == "IQ4_NL"
     assert "gptq" in {row["name"] for row in listed["quantizers"]}
     assert "awq" in {row["name"] for row in listed["transforms"]}
     assert [row["name"] for row in listed["costs"]] == ["divergence", "hawq", "norm", "output"]

@@ -22,6 +22,8 @@ GPTQ in three bits, calibrated on a text
   intact run ./smol-gptq3 "Hello"
 Input channels scaled by AWQ before
   intact quantize ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
+A GGUF file for llama.cpp, with scales weighted by what the inputs are on a text
+  intact quantize ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
   intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
 A receipt, by which anybody with model and text can make the same again
@@ -42,11 +44,12 @@ def command(
         typer.Option(
             "--to",
             metavar="SPEC",
-            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], or mix:BITS[@COST](SPEC|...).",
+            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], a GGUF type, or mix:BITS[@COST](SPEC|...).",
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Where the model goes; it must not exist.")
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Where the model goes, which must not exist; or a FILE.gguf."),
     ] = None,
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="A text in UTF-8, for quantisers that need one.")
@@ -64,7 +67,7 @@ def command(
         Path | None,
         typer.Option("--receipt", metavar="FILE", help="Write what was made from what, for intact verify."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--list", help="List transforms, quantisers, costs and grids.")] = False,
+    everything: Annotated[bool, typer.Option("--list", help="List all that specs are made of.")] = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -105,7 +108,7 @@ def command(
 
 
 def list_specs(json: bool) -> None:
-    """Print all transforms, quantisers, costs of mixtures and grids, with the bits a weight of each in rows of 4096."""
+    """Print transforms, quantisers, costs, grids and GGUF types, with the bits a weight of each in rows of 4096."""
     from intact.quantizers import COSTS, QUANTIZERS, TRANSFORMS, all_specs, parse_spec
 
     transforms, quantizers = (
@@ -122,7 +125,8 @@ def list_specs(json: bool) -> None:
             "full": str(spec),
             "bits_per_weight": spec.bits_per_weight(),
             "stored": spec.stored_bits(),
-            "source": spec.levels.source,
+            "gguf": None if spec.block_type is None else spec.block_type.name,
+            "source": spec.levels.source if spec.block_type is None else f"GGUF: {spec.block_type.name}",
         }
         for name in all_specs()
         for spec in [parse_spec(name)]

@@ -15,7 +15,8 @@ from intact.formats.gguf import ALIGNMENT, MAGIC, TENSOR_KINDS
 from intact.formats.safetensors import Stored
 from intact.weights import Bytes
 
-_NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
+NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
+"""Kinds of tensors that a file can hold, with their numbers."""
 _UINT32, _STRING = 4, 8
 
 
@@ -32,6 +33,16 @@ def number_pair(key: str, value: int) -> bytes:
 def text_pair(key: str, value: str) -> bytes:
     """Return the pair of a key and a text."""
     return _string(key) + struct.pack("<I", _STRING) + _string(value)
+
+
+FILE_TYPES: Final = {
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 11, "Q4_K": 14,
+    "Q5_K": 16, "Q6_K": 18, "IQ2_XXS": 19, "IQ2_XS": 20, "IQ3_XXS": 23, "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26,
+    "IQ2_S": 28, "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37, "MXFP4": 38,
+}  # fmt: skip
+"""llama.cpp's numbers for `general.file_type`: what most of a file's weights are (llama.h, llama_ftype)."""
+QUANTIZATION_VERSION: Final = 2
+"""`general.quantization_version`: of the block types (ggml.h, GGML_QNT_VERSION)."""
 
 
 def write_gguf(
@@ -58,7 +69,7 @@ def write_gguf(
     offset = 0
     for name, kind, shape, size in tensors:
         sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-        head += [_string(name), sizes, struct.pack("<IQ", _NUMBERS[kind], offset)]
+        head += [_string(name), sizes, struct.pack("<IQ", NUMBERS[kind], offset)]
         offset += -(-size // ALIGNMENT) * ALIGNMENT
     head.append(bytes(-sum(map(len, head)) % ALIGNMENT))
 

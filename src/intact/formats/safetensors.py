@@ -19,6 +19,7 @@ import numpy as np
 
 from intact.errors import FormatError, ModelError
 from intact.files import write_whole
+from intact.formats.stored_blocks import blocks_from_bytes, starts_blocks
 from intact.formats.tensor import HEADER_MEMORY, KINDS, Tensor, byte_length, map_file, quote_name
 from intact.numerics.integers import INTEGER, read_header, starts_integers
 from intact.strict_json import parse
@@ -164,7 +165,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     tensors = (
         Tensor(name, kind, shape, data[start + begin : start + end]) for name, kind, shape, begin, end in descriptions
     )
-    return {tensor.name: _integer_weight(tensor, path) for tensor in tensors}
+    return {tensor.name: _matrix(tensor, path) for tensor in tensors}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -198,13 +199,17 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
     return buffer, start, parse_json(buffer[8:start], path, "the header")
 
 
-def _integer_weight(tensor: Tensor, path: Path) -> Tensor:
-    """Return bytes that hold an integer weight as a matrix of that kind, any other tensor as it is."""
-    if tensor.kind != "U8" or len(tensor.shape) != 1 or not starts_integers(tensor.data):
+def _matrix(tensor: Tensor, path: Path) -> Tensor:
+    """Return bytes that hold an integer weight or blocks as a matrix of that kind, any other tensor as it is."""
+    if tensor.kind != "U8" or len(tensor.shape) != 1:
         return tensor
     try:
+        if starts_blocks(tensor.data):
+            return blocks_from_bytes(tensor.name, tensor.data)
+        if not starts_integers(tensor.data):
+            return tensor
         header = read_header(tensor.data)
-    except ModelError as error:
+    except (FormatError, ModelError) as error:
         raise FormatError(f"{path}: tensor {quote_name(tensor.name)}: {error}") from error
     return Tensor(tensor.name, INTEGER, (header.rows, header.columns), tensor.data)
 

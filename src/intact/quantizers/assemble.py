@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
+from intact.numerics.encode import BlockScales, encode
 from intact.numerics.integers import shift_of
-from intact.numerics.weights import BlockWeight, InputIndex
+from intact.numerics.weights import BlockWeight, InputIndex, from_blocks
+from intact.quantizers.base import QuantizedMatrix
 from intact.quantizers.fixed import FRACTION, Floats, Int
 from intact.quantizers.spec import Spec
 
@@ -66,7 +68,8 @@ def assemble(
     table = None if layout.table is None else np.array(layout.table, np.int16)
     own = columns if inputs is None else len(inputs.index)
     codes = layout.codes(levels.astype(np.int64), grid)
-    codes[:, own:] = layout.zero_code
+    if own < codes.shape[1]:
+        codes[:, own:] = layout.zero_code
     if inputs is not None:
         codes[:, inputs.index < 0] = layout.zero_code
     repeat = codes.shape[1] // layout.block // scales[0].shape[1]
@@ -80,3 +83,15 @@ def assemble(
         codes, layout.bits, layout.block, layout.zero, shift, table,
         *numbers(scales), minimum, minimum_exp, own, inputs,
     )  # fmt: skip
+
+
+def assemble_blocks(
+    spec: Spec, columns: int, levels: Floats, scales: BlockScales, proxy: float | None = None
+) -> QuantizedMatrix:
+    """Return the matrix of levels, float64 (N, K), as blocks of the spec's GGUF type."""
+    kind = spec.block_type
+    assert kind is not None
+    ascending = np.searchsorted(np.array(spec.levels.levels), levels[:, :columns].astype(np.int64))
+    codes = kind.codes(len(spec.levels.levels))[ascending]
+    data = encode(kind.name, codes, scales)
+    return QuantizedMatrix(from_blocks(kind.name, data, (len(codes), columns)), proxy, data)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.numerics.weights import BlockWeight
+from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
+from intact.weights import Bytes
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +39,8 @@ class QuantizedMatrix(NamedTuple):
     weight: BlockWeight
     proxy: float | None = None
     """tr(D H DT) / rows, the mean squared error of the products on the calibration text, where a quantiser knows it."""
+    blocks: Bytes | None = None
+    """Of a spec of a GGUF type its blocks; `weight` is what the engine makes of them."""
 
 
 class Quantizer(ABC):
@@ -55,6 +59,8 @@ class Quantizer(ABC):
     """The grids that it takes; without any, all of one plane."""
     sized_by_inputs: ClassVar[bool] = False
     """If true, the bits of a matrix depend on its inputs, so that a mixture cannot plan with them."""
+    rules: ClassVar[tuple[str, ...]] = tuple(RULES)
+    """The rules of scales that it takes."""
 
     @abstractmethod
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:

@@ -65,7 +65,11 @@ def nearest(x: Floats, step: Floats, grid: NumberGrid) -> Floats:
     x : float64 (..., inputs)
     step : float64 (...,), none 0
     """
-    ratio = x / step[..., None]
+    return nearest_level(x / step[..., None], grid)
+
+
+def nearest_level(ratio: Floats, grid: NumberGrid) -> Floats:
+    """Return the level nearest to a ratio, of two that are equally near the greater one."""
     levels = grid.levels
     if grid.even:
         return np.clip(np.floor(ratio + 0.5), levels[0], levels[-1])

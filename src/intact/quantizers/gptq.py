@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.exact import total
-from intact.quantizers.assemble import assemble
 from intact.quantizers.base import Floats, InputStatistics, QuantizedMatrix, Quantizer
+from intact.quantizers.block_types import BLOCK_TYPES
 from intact.quantizers.columns import factor, round_columns
 from intact.quantizers.fixed import FRACTION, fix_rows
-from intact.quantizers.nearest import fit_steps
+from intact.quantizers.nearest import assemble_steps, fit_steps
+from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
 
 DAMPING: Final = 0.01
@@ -43,6 +44,7 @@ class Gptq(Quantizer):
     """GPTQ with scales that are fitted before (`static-groups`), in the order of the inputs or of their moments."""
 
     calibrated = True
+    rules = (*RULES, *BLOCK_TYPES)
     source = "Frantar et al., arXiv 2210.17323; the order by activations: IST-DASLab/gptq"
 
     def __init__(self, name: str, summary: str, by_activation: bool) -> None:
@@ -55,7 +57,7 @@ class Gptq(Quantizer):
             raise ParameterError(f"{spec}: needs calibration; name a text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
-        steps = fit_steps(rows, spec, columns)
+        steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])
         step, offset = (np.repeat(a, width, axis=1)[:, :columns] for a in (steps.step, steps.offset))
         h, dead = damped(inputs.second, columns)
         original = rows.x[:, :columns].copy()
@@ -65,9 +67,8 @@ class Gptq(Quantizer):
         levels = np.zeros(rows.x.shape)
         levels[:, order], left = round_columns(original[:, order], step[:, order], offset[:, order], r, d, spec.levels)
         left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
-        weight = assemble(spec, columns, levels, steps.scales, rows.exponent, steps.offsets)
-        unit = np.ldexp(1.0, 2 * inputs.exponent)
-        return QuantizedMatrix(weight, total(left.tolist()) * unit / inputs.rows)
+        proxy = total(left.tolist()) * np.ldexp(1.0, 2 * inputs.exponent) / inputs.rows
+        return assemble_steps(spec, columns, levels, steps, rows.exponent, proxy)
 
 
 GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.numerics.integers import ENTRIES, LAYOUTS, TABLED
+from intact.weights.iq4 import VALUES as IQ4_VALUES
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ _ALL: Final = (
     *map(_affine, (2, 3, 4, 5)),
     NumberGrid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
     NumberGrid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
+    NumberGrid("iq4nl", IQ4_VALUES, "GGUF: IQ4_NL and IQ4_XS"),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),

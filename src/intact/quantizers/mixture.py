@@ -23,7 +23,7 @@ class SpecMixture:
     Attributes
     ----------
     bits : Decimal
-        The most bits a weight in memory, over all matrices.
+        The most bits a weight in memory, over all matrices; in the file where all candidates are GGUF's types.
     specs : tuple of Spec
         The candidates, at least two.
     transforms : tuple of str
@@ -36,6 +36,11 @@ class SpecMixture:
     specs: tuple[Spec, ...]
     transforms: tuple[str, ...] = ()
     cost: str = DEFAULT_COST
+
+    @property
+    def in_file(self) -> bool:
+        """If true, all candidates are GGUF's types, and the bits are those of the file."""
+        return all(spec.block_type is not None for spec in self.specs)
 
     def __str__(self) -> str:
         before = "".join(f"{name}+" for name in self.transforms)

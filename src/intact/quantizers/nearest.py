@@ -7,10 +7,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.numerics.encode import BlockScales
 from intact.numerics.weights import BlockWeight
-from intact.quantizers.assemble import assemble
+from intact.quantizers.assemble import assemble, assemble_blocks
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
-from intact.quantizers.fixed import FixedRows, Floats, Int, fix_rows, nearest, squared_error, to_int16
+from intact.quantizers.block_scales import fit_block_scales
+from intact.quantizers.block_types import BLOCK_TYPES
+from intact.quantizers.fixed import (
+    FRACTION,
+    FixedRows,
+    Floats,
+    Int,
+    fix_rows,
+    nearest,
+    squared_error,
+    to_int16,
+)
+from intact.quantizers.grids import GRIDS
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
 
@@ -20,6 +33,8 @@ class Steps(NamedTuple):
 
     scales: tuple[Int, Int]
     offsets: tuple[Int, Int] | None
+    blocks: BlockScales | None = None
+    """The same as a GGUF type holds them, if the spec names one."""
 
     @property
     def step(self) -> Floats:
@@ -34,9 +49,17 @@ class Steps(NamedTuple):
         return np.ldexp(self.offsets[0].astype(np.float64), self.offsets[1][:, None])
 
 
-def fit_steps(rows: FixedRows, spec: Spec, columns: int) -> Steps:
-    """Choose the scales, and for affine grids the offsets, of all blocks."""
+def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = None) -> Steps:
+    """Choose the scales, and for affine grids the offsets, of all blocks.
+
+    Parameters
+    ----------
+    second : int64 (K,), optional
+        The second moments of the inputs, by which GGUF's types weight errors.
+    """
     grid = spec.levels
+    if spec.block_type is not None:
+        return block_steps(fit_block_scales(spec.block_type, rows, columns, second), spec, rows.exponent)
     blocks = rows.blocks(spec.width(columns))
     if not grid.affine:
         return Steps(RULES[spec.rule](blocks, grid), None)
@@ -55,18 +78,60 @@ def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> tuple
     return weight, error.tolist()
 
 
+def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
+    """Return the steps and offsets of scales as a GGUF type holds them; they are exact."""
+    if not blocks.halves:
+        assert blocks.scale is not None
+        least = blocks.scale.max(axis=1) - 14
+        power = np.maximum(blocks.scale - least[:, None], 0)
+        return Steps((np.int64(1) << power, least - 128 + FRACTION - exponent), None, blocks)
+    form = GRIDS[spec.grid]
+    d, *e = (np.ldexp(half, 24).astype(np.int64) for half in blocks.halves)
+    repeat = 1 if blocks.scale is None else blocks.scale.shape[1] // d.shape[1]
+    scale = np.repeat(d, repeat, axis=1) * (1 if blocks.scale is None else blocks.scale)
+    t = FRACTION - 24 - exponent
+    if not e:
+        return Steps((scale, t), None, blocks)
+    added = np.repeat(e[0], repeat, axis=1) * (1 if blocks.minimum is None else -blocks.minimum)
+    return Steps((scale, t), (added - form.levels[0] * scale, t), blocks)
+
+
+def assemble_steps(
+    spec: Spec, columns: int, levels: Floats, steps: Steps, exponent: Int, proxy: float | None = None
+) -> QuantizedMatrix:
+    """Return the matrix of levels, float64 (N, K padded), with steps of `fit_steps`."""
+    if steps.blocks is not None:
+        return assemble_blocks(spec, columns, levels, steps.blocks, proxy)
+    return QuantizedMatrix(assemble(spec, columns, levels, steps.scales, exponent, steps.offsets), proxy)
+
+
 class Nearest(Quantizer):
     """Round to nearest."""
 
     name = "nearest"
     summary = "each value to the nearest level of its block"
     source = "Krishnamoorthi, arXiv 1806.08342; Wu et al., arXiv 2004.09602"
+    rules = (*RULES, *BLOCK_TYPES)
 
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
-        return QuantizedMatrix(round_rows(rows, fit_steps(rows, spec, columns), spec, columns)[0])
+        steps = fit_steps(rows, spec, columns, None if inputs is None else inputs.second.diagonal()[:columns])
+        blocks = rows.blocks(spec.width(columns))
+        levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
+        return assemble_steps(spec, columns, levels, steps, rows.exponent)
+
+
+class Imatrix(Nearest):
+    """Round to nearest, with scales whose errors are weighted by the inputs' second moments."""
+
+    name = "imatrix"
+    summary = "the same in GGUF's types, errors weighted by the inputs' mean squares when scales are chosen"
+    source = "llama.cpp, the importance matrix of llama-imatrix and llama-quantize"
+    calibrated = True
+    rules = tuple(BLOCK_TYPES)
 
 
 NEAREST = Nearest()
+IMATRIX = Imatrix()

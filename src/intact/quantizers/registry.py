@@ -9,6 +9,7 @@ from typing import Final
 from intact.errors import ParameterError
 from intact.plugins import Registry
 from intact.quantizers.base import Quantizer
+from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES
 from intact.quantizers.grids import GRIDS
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import ROW, Spec
@@ -23,16 +24,16 @@ QUANTIZERS: Final = Registry[Quantizer](
 ALIASES: Final = {
     "mxint8": "int8s-32@power",
     "mxint4": "int4s-32@power",
-    "mxfp4": "e2m1-32@power",
     "mxfp6": "e2m3-32@power",
     "nf4": "nf4-64@largest",
     "fp4": "fp4-64@largest",
     "nvfp4": "e2m1-16@e4m3",
     "nvint4": "int4s-16@e4m3",
+    **BLOCK_SPECS,
 }
-"""Names that other programs give to a grid with its blocks and scales."""
+"""Names that other programs give to a grid with its blocks and scales; those of llama.cpp in lower case."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
-                          r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9]+))?")  # fmt: skip
+                          r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9_]+))?")  # fmt: skip
 _TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
 
 
@@ -80,7 +81,7 @@ def parse_spec(text: str) -> Spec:
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
         ("grid", grid, list(GRIDS)),
-        ("rule", rule, list(RULES)),
+        ("rule", rule, [*RULES, *BLOCK_TYPES]),
     ):
         if name not in known:
             raise ParameterError(f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(known)}")
@@ -90,10 +91,16 @@ def parse_spec(text: str) -> Spec:
         raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
     if takes and grid not in takes:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
+    if rule not in QUANTIZERS[quantizer].rules:
+        raise ParameterError(
+            f"{text!r:.80}: {quantizer} takes the rules {', '.join(QUANTIZERS[quantizer].rules)}, not {rule}"
+        )
     spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:
         raise ParameterError(f"{text!r:.80}: a block is row or a multiple of 16, got {match['block']}")
+    if spec.block_type is not None and f"{grid}-{spec.block}@{rule}" != BLOCK_SPECS[rule]:
+        raise ParameterError(f"{text!r:.80}: the scales of {rule} are those of {BLOCK_SPECS[rule]}")
     spec.levels.layout(spec.block or 4096)
     return spec

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from intact.errors import ParameterError
+from intact.quantizers.block_types import BLOCK_TYPES, BlockType
 from intact.quantizers.grids import GRIDS, Layout, NumberGrid
 
 ROW: Final = 0
@@ -43,6 +44,19 @@ class Spec:
         """The grid itself."""
         return GRIDS[self.grid]
 
+    @property
+    def block_type(self) -> BlockType | None:
+        """The type of GGUF that holds its matrices; None if none does."""
+        return BLOCK_TYPES.get(self.rule)
+
+    def fitting(self, columns: int) -> Spec:
+        """Return the spec itself or, where its type's blocks do not divide a row, that of the type's fallback."""
+        kind = self.block_type
+        if kind is None or kind.fallback is None or columns % kind.form.values == 0:
+            return self
+        other = BLOCK_TYPES[kind.fallback]
+        return replace(self, grid=other.grid, block=other.form.block, rule=kind.fallback)
+
     def width(self, columns: int) -> int:
         """Return the inputs that share a scale in rows of so many columns.
 
@@ -51,6 +65,9 @@ class Spec:
         ParameterError
             If a block does not divide a row.
         """
+        kind = self.block_type
+        if kind is not None and columns % kind.form.values:
+            raise ParameterError(f"{self}: blocks of {kind.form.values} values do not divide rows of {columns}")
         padded = -(-columns // 32) * 32
         width = self.block or padded
         if padded % width:
@@ -71,10 +88,17 @@ class Spec:
         return layout
 
     def bits_per_weight(self, columns: int = 4096) -> float:
-        """Return the bits a weight that its codes and 16-bit scales need, for rows of so many columns."""
+        """Return the bits a weight that codes and 16-bit scales need, or the blocks of a GGUF type."""
+        if self.block_type is not None:
+            return 8 * self.block_type.form.size / self.block_type.form.values
         return self.levels.planes * (self.levels.bits + 16 * (1 + self.levels.affine) / self.width(columns))
 
     def stored_bits(self, columns: int = 4096) -> float:
         """Return the bits a weight in memory."""
         layout = self.layout(columns)
         return self.levels.planes * (layout.bits + 16 * (1 + self.levels.affine) / layout.block)
+
+
+def fitting(specs: tuple[Spec, ...], columns: int) -> tuple[Spec, ...]:
+    """Return the specs as rows of so many columns take them (`Spec.fitting`), each once."""
+    return tuple(dict.fromkeys(spec.fitting(columns) for spec in specs))

@@ -10,6 +10,7 @@ import numpy as np
 
 from intact.errors import ParameterError
 from intact.quantizers import Spec, SpecMixture
+from intact.quantizers.spec import fitting
 from intact.quantizing.allocate import allocate
 
 COST_BITS: Final = 40
@@ -17,20 +18,29 @@ COST_BITS: Final = 40
 Shapes = Sequence[tuple[int, ...]]
 
 
-def half_bits(shape: tuple[int, ...], spec: Spec) -> int:
-    """Return the size of a matrix in memory, in half bits: of codes and scales, as `Spec.stored_bits` counts them."""
-    return round(2 * spec.stored_bits(shape[1])) * shape[0] * shape[1]
+UNIT: Final = 16
+"""Sizes count in 16ths of a bit."""
+
+
+def size_of(shape: tuple[int, ...], spec: Spec, in_file: bool) -> int:
+    """Return the size of a matrix, in memory (`Spec.stored_bits`) or as blocks in a file, in 16ths of a bit."""
+    bits = spec.bits_per_weight(shape[1]) if in_file else spec.stored_bits(shape[1])
+    return round(UNIT * bits) * shape[0] * shape[1]
 
 
 def check_budget(mixture: SpecMixture, shapes: Shapes) -> None:
     """Raise ParameterError if the smallest candidates do not fit the budget."""
-    least = sum(min(half_bits(shape, spec) for spec in mixture.specs) for shape in shapes)
+    least = sum(min(row) for row in _sizes(mixture, shapes))
     weights = sum(shape[0] * shape[1] for shape in shapes)
-    if least > 2 * Fraction(mixture.bits) * weights:
+    if least > UNIT * Fraction(mixture.bits) * weights:
         raise ParameterError(
-            f"{mixture}: its smallest specs need {least / 2 / weights:.3f} bits a weight in memory, more than "
-            f"{mixture.bits}"
+            f"{mixture}: its smallest specs need {least / UNIT / weights:.3f} bits a weight in "
+            f"{'the file' if mixture.in_file else 'memory'}, more than {mixture.bits}"
         )
+
+
+def _sizes(mixture: SpecMixture, shapes: Shapes) -> list[list[int]]:
+    return [[size_of(shape, spec, mixture.in_file) for spec in fitting(mixture.specs, shape[1])] for shape in shapes]
 
 
 def assign(mixture: SpecMixture, shapes: Shapes, costs: Sequence[Sequence[float]]) -> tuple[int, ...]:
@@ -38,9 +48,8 @@ def assign(mixture: SpecMixture, shapes: Shapes, costs: Sequence[Sequence[float]
 
     Costs are taken in units that give the largest of them 40 bits, rounded; `allocate` states the ties.
     """
-    sizes = [[half_bits(shape, spec) for spec in mixture.specs] for shape in shapes]
-    budget = int(2 * Fraction(mixture.bits) * sum(shape[0] * shape[1] for shape in shapes))
-    return allocate(whole_costs(costs), sizes, budget)
+    budget = int(UNIT * Fraction(mixture.bits) * sum(shape[0] * shape[1] for shape in shapes))
+    return allocate(whole_costs(costs), _sizes(mixture, shapes), budget)
 
 
 def whole_costs(costs: Sequence[Sequence[float]]) -> list[list[int]]:

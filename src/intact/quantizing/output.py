@@ -1,19 +1,22 @@
-"""A checkpoint like another one, with tensors of its own: a folder of safetensors with the other's description."""
+"""A checkpoint like another one, with tensors of its own: a folder of safetensors, or a GGUF file."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Final
 
+from intact.errors import ParameterError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.checkpoint import METADATA_FILE
 from intact.formats.gguf import read_pairs
-from intact.formats.gguf_writer import write_gguf
+from intact.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, number_pair, text_pair, write_gguf
 from intact.formats.safetensors import Stored, write_safetensors
-from intact.numerics.integers import INTEGER, to_bytes
-from intact.numerics.weights import from_blocks
+from intact.formats.stored_blocks import blocks_to_bytes
+from intact.numerics.integers import INTEGER
 from intact.weights import BLOCK_FORMATS, Bytes
 
 KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
@@ -44,20 +47,68 @@ def write_checkpoint(
     folder.mkdir(parents=True)
     write_safetensors(folder / MODEL_FILE, tensors, read, about)
     if like.format == "gguf":
-        source = like.folder / METADATA_FILE if like.path.is_dir() or like.path.suffix == ".safetensors" else like.path
-        left_out = ("split.", "general.alignment")
-        pairs = {key: pair for key, pair in read_pairs(source).items() if not key.startswith(left_out)}
-        write_gguf(folder / METADATA_FILE, pairs)
+        write_gguf(folder / METADATA_FILE, _pairs(like))
         return
     for name in KEPT:
         if (like.folder / name).is_file():
             shutil.copyfile(like.folder / name, folder / name)
 
 
+def is_gguf(out: Path) -> bool:
+    """Return true if a model of this name is to be a GGUF file."""
+    return out.suffix == ".gguf"
+
+
+def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
+    """Raise ParameterError if a checkpoint cannot be a GGUF file in which these tensors stay as they are."""
+    if like.format != "gguf":
+        raise ParameterError(
+            f"{like.path}: a GGUF file needs the metadata of one, which a config.json does not have; expected a source "
+            "that is a GGUF file, or the name of a folder as output"
+        )
+    for tensor in kept:
+        if tensor.kind not in NUMBERS:
+            raise ParameterError(
+                f"tensor {tensor.name} stays as it is, {tensor.kind}, which GGUF has not; name a GGUF type for "
+                "embeddings, or a folder as output"
+            )
+
+
+def write_gguf_checkpoint(like: Checkpoint, tensors: Sequence[Tensor], path: Path, record: str) -> None:
+    """Write a model as a GGUF file, with the metadata of another one.
+
+    Parameters
+    ----------
+    like : Checkpoint
+        One that `check_gguf` lets pass.
+    record : str
+        What was done, kept under the key `intact.quantization`.
+    """
+    weights: Counter[str] = Counter()
+    for tensor in tensors:
+        if len(tensor.shape) > 1:
+            weights[tensor.kind] += prod(tensor.shape)
+    most = max(weights, key=lambda kind: (weights[kind], kind in BLOCK_FORMATS))
+    pairs = {key: pair for key, pair in _pairs(like).items() if not key.startswith(("quantize.", "intact."))}
+    pairs["general.file_type"] = number_pair("general.file_type", FILE_TYPES[most])
+    pairs["general.quantization_version"] = number_pair("general.quantization_version", QUANTIZATION_VERSION)
+    pairs["intact.quantization"] = text_pair("intact.quantization", record)
+    data = {tensor.name: tensor.data for tensor in tensors}
+    stored = [Stored(tensor.name, tensor.kind, tensor.shape, tensor.data.nbytes) for tensor in tensors]
+    write_gguf(path, pairs, stored, data.__getitem__)
+
+
+def _pairs(like: Checkpoint) -> dict[str, bytes]:
+    """Return the metadata of a checkpoint that has those of a GGUF file."""
+    source = like.folder / METADATA_FILE if like.path.is_dir() or like.path.suffix == ".safetensors" else like.path
+    left_out = ("split.", "general.alignment")
+    return {key: pair for key, pair in read_pairs(source).items() if not key.startswith(left_out)}
+
+
 def storable(tensor: Tensor) -> Tensor:
-    """Return a tensor as safetensors can hold it: matrices of block formats as integer weights."""
+    """Return a tensor as safetensors can hold it: matrices of block formats and integer weights as bytes."""
     if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
-        data = to_bytes(from_blocks(tensor.kind, tensor.data, (tensor.shape[0], tensor.shape[1])))
+        data = blocks_to_bytes(tensor.kind, tensor.shape, tensor.data)
     elif tensor.kind == INTEGER:
         data = tensor.data
     else:

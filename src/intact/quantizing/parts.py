@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +14,14 @@ import numpy as np
 from intact.errors import ModelError, ParameterError
 from intact.files import read_text, write_whole
 from intact.formats import Tensor
+from intact.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
 from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec
 from intact.quantizers.proxy import proxy
+from intact.weights import BLOCK_FORMATS
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,12 @@ def check_source(program: Program) -> None:
 
 def stored_bits(part: Path) -> float:
     """Return the bits in memory of the quantised matrix in a file, scales included."""
-    header = read_header(np.memmap(part, np.uint8, "r"))
+    data = np.memmap(part, np.uint8, "r")
+    if starts_blocks(data):
+        matrix = blocks_from_bytes(part.name, data)
+        form = BLOCK_FORMATS[matrix.kind]
+        return (form.bits + 16 * (1 + (form.minimum_at is not None)) / form.block) * prod(matrix.shape)
+    header = read_header(data)
     return header.bits_per_weight * header.rows * (header.inputs or header.columns)
 
 
@@ -77,11 +85,14 @@ def quantize_matrix(
         try:
             values = dequantize(tensor.kind, tensor.data, tensor.shape)
             for part, spec in missing.items():
-                weight, error = QUANTIZERS[spec.quantizer](values, spec, inputs)
+                weight, error, blocks = QUANTIZERS[spec.quantizer](values, spec, inputs)
                 own = None
                 if len(parts) > 1 and inputs is not None and cost is not None:
                     error, own = proxy(values, weight, inputs), COSTS[cost](values, weight, inputs)
-                write_whole(part, to_bytes(weight).tobytes())
+                whole = to_bytes(weight)
+                if blocks is not None and spec.block_type is not None:
+                    whole = blocks_to_bytes(spec.block_type.name, tensor.shape, blocks)
+                write_whole(part, whole.tobytes())
                 write_whole(_note_of(part), json.dumps({"proxy": error, "cost": own}))
         except (ModelError, ParameterError) as error:
             raise type(error)(f"tensor {tensor.name}: {error}") from error

@@ -11,12 +11,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
 from intact.exact import total
 from intact.files import read_text, write_whole
-from intact.formats import Checkpoint, open_checkpoint
+from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.formats.safetensors import Stored
+from intact.formats.stored_blocks import blocks_from_bytes
 from intact.models import Program, build_program
 from intact.models.program import Embed, Logits
 from intact.quantizers import (
@@ -29,9 +32,18 @@ from intact.quantizers import (
     parse_spec,
     parse_target,
 )
+from intact.quantizers.block_types import BLOCK_TYPES
+from intact.quantizers.spec import fitting
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.mixing import assign, check_budget
-from intact.quantizing.output import MODEL_FILE, storable, write_checkpoint
+from intact.quantizing.output import (
+    MODEL_FILE,
+    check_gguf,
+    is_gguf,
+    storable,
+    write_checkpoint,
+    write_gguf_checkpoint,
+)  # fmt: skip
 from intact.quantizing.parts import Matrix, check_source, quantize_matrix, stored_bits
 from intact.quantizing.slopes import measure_slopes
 from intact.quantizing.structure import find_structure
@@ -50,7 +62,7 @@ class QuantizedModel:
     Attributes
     ----------
     path : Path
-        The folder.
+        The folder, or the GGUF file.
     spec, embeddings : str
         The full specs; `embeddings` is ``keep`` where token embeddings and head were left as they were.
     digest : str
@@ -60,11 +72,11 @@ class QuantizedModel:
     bits_per_weight : float
         Of those matrices as they lie in memory, scales included.
     file_bytes : int
-        Of the tensors' file.
+        Of the file.
     proxy : float or None
         The sum of the products' mean squared errors on the calibration text, where the quantiser knows it.
     assignment : mapping or None
-        Of a mixture the full spec of each matrix, by its canonical name.
+        The full spec of each matrix, by its canonical name: of a mixture, and where a type's fallback was taken.
     """
 
     path: Path
@@ -110,8 +122,9 @@ def quantize(
     model : str or path
         A name or path, as for `intact.load`.
     out : path
-        A folder that does not exist yet. Until all is done the work lies beside it, in ``OUT.partial``; a call with
-        the same arguments goes on where one before stopped.
+        A folder that does not exist yet or, where the name ends in ``.gguf``, a GGUF file; the source must then have
+        the metadata of one, and specs must be GGUF's types. Until all is done the work lies beside it, in
+        ``OUT.partial``; a call with the same arguments goes on where one before stopped.
     to : str
         A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``, or a mixture,
         ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md).
@@ -133,11 +146,13 @@ def quantize(
     """
     target, path = Path(out), Path(resolve(model))
     if target.exists():
-        raise ParameterError(f"{target} exists already; expected a folder that does not")
+        raise ParameterError(f"{target} exists already; expected a name that does not")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     with open_checkpoint(path) as checkpoint:
         program = build_program(checkpoint)
         spec, other = _checked(program, to, embeddings, text is not None)
+        if is_gguf(target):
+            _check_gguf(checkpoint, program, _plan(program, spec, other), target)
         source = measure(program).root.hex()
         sample = None
         if text is not None and is_calibrated(spec):
@@ -193,7 +208,8 @@ def quantize(
             picks[: len(shapes)] = assign(spec, shapes, costs)
         for matrix, pick, row in zip(matrices, picks, losses, strict=True):
             chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
-        assignment = {one.name: str(one.spec) for one in chosen} if isinstance(spec, SpecMixture) else None
+        fixed = isinstance(spec, Spec) and all(one.spec in (spec, other) for one in chosen)
+        assignment = None if fixed else {one.name: str(one.spec) for one in chosen}
         return _finish(checkpoint, program, chosen, about, assignment, work, target)
 
 
@@ -236,11 +252,30 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
 
 def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
     """Return the matrices to quantise, those that share an input one after the other, embeddings and head last."""
-    found = [Matrix(name, op, _candidates(spec)) for op, names in products(program).items() for name in names]
+
+    def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+        return fitting(specs, program.tensors[name].shape[1])
+
+    found = [
+        Matrix(name, op, fit(name, _candidates(spec))) for op, names in products(program).items() for name in names
+    ]
     if embeddings is not None:
         ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
-        found += [Matrix(name, None, (embeddings,)) for name in sorted(ends)]
+        found += [Matrix(name, None, fit(name, (embeddings,))) for name in sorted(ends)]
     return found
+
+
+def _check_gguf(checkpoint: Checkpoint, program: Program, matrices: list[Matrix], target: Path) -> None:
+    """Raise ParameterError if not all of the model can be written as a GGUF file."""
+    for matrix in matrices:
+        for spec in matrix.specs:
+            if spec.block_type is None:
+                raise ParameterError(
+                    f"{target}: no type of GGUF holds {spec}; expected one of {', '.join(BLOCK_TYPES)}, such as "
+                    "gptq:q4_0, or a folder as output"
+                )
+    names = {program.tensors[matrix.name].name for matrix in matrices}
+    check_gguf(checkpoint, (tensor for tensor in checkpoint.tensors.values() if tensor.name not in names))
 
 
 def _open_work(target: Path, about: dict[str, str]) -> Path:
@@ -254,7 +289,7 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
             known = None
         if known != about:
             raise ParameterError(
-                f"{work} holds the work of another run: delete it, or choose another folder than {target}"
+                f"{work} holds the work of another run: delete it, or choose another name than {target}"
             )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -278,25 +313,20 @@ def _finish(
     for name in sorted(parts):
         whole.update(name.encode() + b"\0" + sha256(parts[name].read_bytes()).digest())
     about = {**about, "digest": whole.hexdigest()}
-    stored, data = [], {}
-    for tensor in checkpoint.tensors.values():
-        if tensor.name in parts:
-            size = parts[tensor.name].stat().st_size
-            stored.append(Stored(tensor.name, "U8", (size,), size))
-        else:
-            kept = data[tensor.name] = storable(tensor)
-            stored.append(Stored(tensor.name, kept.kind, kept.shape, kept.data.nbytes))
-    final = work / "model"
-    write_checkpoint(
-        checkpoint,
-        stored,
-        lambda name: parts[name].read_bytes() if name in parts else data[name].data,
-        final,
-        about,
-    )
     weights = sum(rows * columns for rows, columns in (program.tensors[one.name].shape for one in chosen))
     bits = sum(stored_bits(one.part) for one in chosen) / weights
     known = [one.proxy for one in chosen if one.proxy is not None]
+    proxy = total(known) if known else None
+    record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": proxy}
+    if assignment is not None:
+        record["assignment"] = assignment
+    final = work / f"model{target.suffix if is_gguf(target) else ''}"
+    file = final if is_gguf(target) else final / MODEL_FILE
+    if is_gguf(target):
+        write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record))
+    else:
+        _write_folder(checkpoint, parts, final, about)
+        write_whole(final / RECORD, json.dumps(record, indent=1))
     result = QuantizedModel(
         target,
         about["spec"],
@@ -307,14 +337,36 @@ def _finish(
         len(chosen),
         weights,
         bits,
-        (final / MODEL_FILE).stat().st_size,
-        total(known) if known else None,
+        file.stat().st_size,
+        proxy,
         assignment,
     )
-    record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": result.proxy}
-    if assignment is not None:
-        record["assignment"] = assignment
-    write_whole(final / RECORD, json.dumps(record, indent=1))
     final.replace(target)
     shutil.rmtree(work)
     return result
+
+
+def _written(checkpoint: Checkpoint, parts: Mapping[str, Path]) -> list[Tensor]:
+    """Return the tensors of a checkpoint, those that were quantised as their blocks."""
+    return [
+        blocks_from_bytes(name, np.fromfile(parts[name], np.uint8)) if name in parts else tensor
+        for name, tensor in checkpoint.tensors.items()
+    ]
+
+
+def _write_folder(checkpoint: Checkpoint, parts: Mapping[str, Path], folder: Path, about: Mapping[str, str]) -> None:
+    stored, data = [], {}
+    for tensor in checkpoint.tensors.values():
+        if tensor.name in parts:
+            size = parts[tensor.name].stat().st_size
+            stored.append(Stored(tensor.name, "U8", (size,), size))
+        else:
+            kept = data[tensor.name] = storable(tensor)
+            stored.append(Stored(tensor.name, kept.kind, kept.shape, kept.data.nbytes))
+    write_checkpoint(
+        checkpoint,
+        stored,
+        lambda name: parts[name].read_bytes() if name in parts else data[name].data,
+        folder,
+        about,
+    )

@@ -64,6 +64,8 @@ class BlockFormat:
     """r of docs/numerics.md, section 1: a sum of products with a sub-block is rounded right by it."""
     unpack: Callable[[Bytes], BlockFields]
     """Return the fields of blocks, uint8 (..., size)."""
+    pack: Callable[[BlockFields], Bytes] | None = None
+    """Return blocks of fields, the inverse of `unpack`, with float16 numbers of 0; None if none are written."""
     fraction: int = 0
     """Scales count in units of 2^-fraction; formats with minima or powers of two have none."""
     scale_at: int | None = 0
@@ -91,6 +93,21 @@ def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:
     shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
     fields = lanes >> shifts & np.uint8((1 << width) - 1)
     return fields.astype(np.uint8).reshape(*packed.shape[:-1], -1)
+
+
+def pack_bits(fields: Bytes, width: int, run: int) -> Bytes:
+    """Return fields of `width` bits as bytes: the inverse of `bit_fields`."""
+    lanes = fields.reshape(*fields.shape[:-1], -1, 8 // width, run)
+    shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
+    packed: Bytes = np.bitwise_or.reduce(lanes << shifts, axis=-2).astype(np.uint8)
+    return packed.reshape(*fields.shape[:-1], -1)
+
+
+def join(*parts: Bytes | Int | int) -> Bytes:
+    """Return the bytes of blocks: parts one after the other along the last axis, a number for so many zeros."""
+    shape = next(part.shape[:-1] for part in parts if not isinstance(part, int))
+    whole = [np.zeros((*shape, part), np.uint8) if isinstance(part, int) else part.astype(np.uint8) for part in parts]
+    return np.concatenate(whole, axis=-1)
 
 
 def constant(like: Bytes, value: int) -> Int:

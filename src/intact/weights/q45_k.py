@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFields, BlockFormat, Bytes, Int, bit_fields
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, Int, bit_fields, join, pack_bits
 
 
 def _scales_and_minima(packed: Bytes) -> tuple[Int, Int]:
@@ -22,11 +22,28 @@ def _q5_k(blocks: Bytes) -> BlockFields:
     return BlockFields(codes, *_scales_and_minima(blocks[..., 4:16]))
 
 
+def _pack_scales_and_minima(fields: BlockFields) -> Bytes:
+    """Return the 12 bytes that `_scales_and_minima` reads."""
+    assert fields.scale is not None
+    assert fields.minimum is not None
+    (s, s_split), (m, m_split) = ((x[..., :4], x[..., 4:]) for x in (fields.scale, fields.minimum))
+    return join(s | s_split >> 4 << 6, m | m_split >> 4 << 6, s_split & 15 | (m_split & 15) << 4)
+
+
+def _pack_q4_k(fields: BlockFields) -> Bytes:
+    return join(4, _pack_scales_and_minima(fields), pack_bits(fields.codes, 4, 32))
+
+
+def _pack_q5_k(fields: BlockFields) -> Bytes:
+    high, low = fields.codes >> np.uint8(4), fields.codes & np.uint8(15)
+    return join(4, _pack_scales_and_minima(fields), pack_bits(high, 1, 32), pack_bits(low, 4, 32))
+
+
 Q4_K = BlockFormat(
-    "Q4_K", gguf=12, values=256, size=144, bits=4, block=32, zero=8, shift=0, unpack=_q4_k, minimum_at=2,
-    spread=240.0, typical_minimum=7.5, digest_place=7,
+    "Q4_K", gguf=12, values=256, size=144, bits=4, block=32, zero=8, shift=0, unpack=_q4_k, pack=_pack_q4_k,
+    minimum_at=2, spread=240.0, typical_minimum=7.5, digest_place=7,
 )  # fmt: skip
 Q5_K = BlockFormat(
-    "Q5_K", gguf=13, values=256, size=176, bits=5, block=32, zero=16, shift=1, unpack=_q5_k, minimum_at=2,
-    spread=480.0, typical_minimum=15.5, digest_place=8,
+    "Q5_K", gguf=13, values=256, size=176, bits=5, block=32, zero=16, shift=1, unpack=_q5_k, pack=_pack_q5_k,
+    minimum_at=2, spread=480.0, typical_minimum=15.5, digest_place=8,
 )  # fmt: skip

@@ -1,0 +1,59 @@
+"""Blocks of GGUF's types from codes and scales: the inverse of `intact.numerics.weights.decode`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.weights import BLOCK_FORMATS, BlockFields, Bytes
+
+Int = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class BlockScales(NamedTuple):
+    """The scales of a matrix as its blocks hold them (`BlockFormat`)."""
+
+    halves: tuple[Floats, ...]
+    """d and, with minima, e: (N, blocks) each, numbers of float16."""
+    scale: Int | None = None
+    """(N, sub-blocks)."""
+    minimum: Int | None = None
+
+
+def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
+    """Return the bytes of a matrix, one-dimensional.
+
+    Parameters
+    ----------
+    kind : name of the format
+    codes : uint8 (N, K)
+    scales : BlockScales
+
+    Raises
+    ------
+    ParameterError
+        If blocks of this kind are not written, or do not divide a row.
+    """
+    form = BLOCK_FORMATS[kind]
+    if form.pack is None:
+        raise ParameterError(f"{kind} is not written; the types that are: {', '.join(WRITTEN)}")
+    rows, columns = codes.shape
+    if columns % form.values:
+        raise ParameterError(f"{columns} columns of {kind}: a row should be a multiple of {form.values}")
+    count = columns // form.values
+
+    def cut(numbers: Int | None) -> Int | None:
+        return None if numbers is None else numbers.reshape(rows, count, -1)
+
+    blocks = form.pack(BlockFields(codes.reshape(rows, count, -1), cut(scales.scale), cut(scales.minimum)))
+    for at, half in zip(form.halves, scales.halves, strict=True):
+        blocks[..., at : at + 2] = half.astype("<f2")[..., None].view(np.uint8)
+    return blocks.reshape(-1)
+
+
+WRITTEN = tuple(name for name, form in BLOCK_FORMATS.items() if form.pack is not None)
+"""The formats that can be written."""

@@ -1,0 +1,142 @@
+"""A model written as a GGUF file: the same weights as the folder, read by gguf-py, refused before any work."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import intact
+from intact.errors import FormatError, ParameterError
+from intact.formats import open_checkpoint
+from intact.formats.safetensors import Stored, read_safetensors, write_safetensors
+from intact.formats.stored_blocks import blocks_to_bytes
+from intact.models import build_program
+from intact.numerics.dequantize import dequantize
+from intact.quantizing import QuantizedModel, quantize
+from intact.receipts.identity import identify
+from intact.text import Tokenizer
+from support.tiny import write_tiny
+
+TEXT = "the cat sat on the mat and the dog ran to the man " * 60
+HEADS: dict[str, Any] = {"heads": 4, "head_width": 64, "layers": 1, "hidden": 256}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of 256 values, and a head and embeddings of types that are kept."""
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", kinds=["Q4_K", "F16", "IQ3_S"], **HEADS)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def options(text: Path) -> dict[str, Any]:
+    return {"calibrate": text, "context": 32, "windows": 4}
+
+
+def digests(path: Path) -> Any:
+    with open_checkpoint(path) as checkpoint:
+        return identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))[1]
+
+
+@pytest.mark.parametrize("spec", ["q4_0", "imatrix:q4_k", "gptq:q3_k", "mix:4.3(gptq:q2_k|q4_k)", "mxfp4"])
+def test_the_folder_and_the_file_are_the_same_model(spec: str, model: Path, text: Path, tmp_path: Path) -> None:
+    file, folder = tmp_path / "out.gguf", tmp_path / "out"
+    made, other = (quantize(model, out, spec, **options(text)) for out in (file, folder))
+    assert file.is_file()
+    assert (made.digest, made.assignment, made.proxy) == (other.digest, other.assignment, other.proxy)
+    assert digests(file) == digests(folder)
+    tokens = [5, 9, 40, 77, 12]
+    answers = [intact.load(path).logits(tokens) for path in (file, folder)]
+    assert np.array_equal(*answers)
+    assert np.array_equal(answers[0], intact.load(file, executor="reference").logits(tokens))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.gguf"]
+
+
+def test_gguf_py_reads_metadata_and_matrices(model: Path, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    made = quantize(model, tmp_path / "out.gguf", "q5_k", embeddings="q6_k")
+    reader, before = gguf.GGUFReader(tmp_path / "out.gguf"), gguf.GGUFReader(model)
+    own = {"general.file_type", "general.quantization_version", "intact.quantization"}
+    known = {name for name in before.fields if not name.startswith("GGUF.")}
+    assert {name for name in reader.fields if not name.startswith("GGUF.")} == known | own
+    assert reader.fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q5_K_S
+    assert reader.fields["general.quantization_version"].contents() == 2
+    assert json.loads(reader.fields["intact.quantization"].contents())["digest"] == made.digest
+    for name in known - own:
+        assert reader.fields[name].contents() == before.fields[name].contents()
+    with open_checkpoint(tmp_path / "out.gguf") as checkpoint:
+        for tensor in reader.tensors:
+            mine = checkpoint.tensors[tensor.name]
+            theirs = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            assert np.array_equal(dequantize(mine.kind, mine.data, mine.shape), theirs.reshape(mine.shape))
+        kinds = [tensor.kind for tensor in build_program(checkpoint).tensors.values() if len(tensor.shape) == 2]
+    assert (kinds.count("Q5_K"), kinds.count("Q6_K")) == (7, 2)
+
+
+def test_narrow_rows_take_the_fallback_and_it_is_stated(tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "tiny.gguf", heads=4, head_width=32)
+    made = quantize(model, tmp_path / "out.gguf", "q4_k")
+    assert set((made.assignment or {}).values()) == {"nearest:int5-32@q5_0"}
+    assert made.bits_per_weight == 5.5
+
+
+def test_a_file_that_was_cut_goes_on(model: Path, tmp_path: Path) -> None:
+    def cut(stage: str, done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, tmp_path / "out.gguf", "q4_0", progress=cut)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gguf.partial"]
+    done = quantize(model, tmp_path / "out.gguf", "q4_0")
+    whole: QuantizedModel = quantize(model, tmp_path / "whole.gguf", "q4_0")
+    assert done.digest == whole.digest
+    assert (tmp_path / "out.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+
+
+def test_what_gguf_cannot_hold_is_refused_before_the_work(model: Path, text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    with pytest.raises(ParameterError, match=r"no type of GGUF holds nearest:int4-32@search; expected one of q8_0, "):
+        quantize(model, out, "int4-32")
+    with pytest.raises(ParameterError, match="no type of GGUF holds nearest:int8-32@search"):
+        quantize(model, out, "q4_0", embeddings="int8-32")
+    with pytest.raises(ParameterError, match=r"need 2\.625 bits a weight in the file, more than 2"):
+        quantize(model, out, "mix:2(q2_k|q4_0)", **options(text))
+    quantize(model, tmp_path / "folder", "q4_0", embeddings="int8-32")
+    with pytest.raises(ParameterError, match=r"stays as it is, INTEGER, which GGUF has not; name a GGUF type for emb"):
+        quantize(tmp_path / "folder", out, "q4_0")
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    with open_checkpoint(model) as checkpoint:
+        tensors = [t for t in checkpoint.tensors.values() if t.kind in ("F32", "F16")]
+        stored = [Stored(t.name, t.kind, t.shape, t.data.nbytes) for t in tensors]
+        write_safetensors(folder / "model.safetensors", stored, {t.name: t.data for t in tensors}.__getitem__, {})
+        with pytest.raises(FormatError, match=r"config\.json: is missing"):
+            quantize(folder, out, "q4_0")
+    assert not out.exists()
+    assert not out.with_name("out.gguf.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (4, 2, "version 2 of a matrix of blocks: this program reads version 1"),
+        (8, 99, "of type 99: there is none like it"),
+        (12, 5, "36 bytes of blocks: expected 90 for Q4_0 of 5 x 32"),
+        (16, 33, "36 bytes of blocks: expected None for Q4_0 of 2 x 33"),
+    ],
+)
+def test_damaged_headers_of_blocks_are_named(at: int, value: int, message: str, tmp_path: Path) -> None:
+    data = blocks_to_bytes("Q4_0", (2, 32), np.zeros(36, np.uint8))
+    data[at] = value
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, [Stored("w", "U8", data.shape, data.nbytes)], lambda name: data, {})
+    with pytest.raises(FormatError, match=message):
+        read_safetensors(path)
