@@ -130,7 +130,8 @@ def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
 
 def test_halves_are_those_of_numpy_but_0_and_infinity() -> None:
     x = np.random.default_rng(2).standard_normal(4000) * np.exp2(np.random.default_rng(3).integers(-30, 17, 4000))
-    wanted = x.astype(np.float16).astype(np.float64)
+    with np.errstate(over="ignore"):
+        wanted = x.astype(np.float16).astype(np.float64)
     known = np.isfinite(wanted) & (wanted != 0)
     assert np.array_equal(round_half(x)[known], wanted[known])
     assert np.all(round_half(np.zeros(3)) == 2.0**-24)
