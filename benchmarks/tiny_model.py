@@ -1,0 +1,232 @@
+"""Train a tiny Llama in float32 on local text: a float source for `intact lab` whose weights never lay on a grid.
+
+    python benchmarks/tiny_model.py FOLDER [--ternary] [--steps N]
+
+needs torch and tokenizers. The folder holds `config.json`, `tokenizer.json` and `model.safetensors`, and every command
+of intact takes it. Trained is on wikitext-2's validation text, C4's excerpt and the questions of GSM8K under
+INTACT_DATA; wikitext-2's test text is left for the lab. Training is not the same to the bit on another machine, so the
+digest that is printed tells one model from another.
+
+--ternary trains by the rule of Spectra's TriLM (arXiv 2407.12327): products use g round(clip(W / g, -1, 1)) with
+g = mean |W| of the matrix, gradients go straight through to W, and what is written is the ternary matrix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import tokenizers
+import torch
+import torch.nn.functional as F
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+
+from intact.formats import open_checkpoint
+from intact.formats.safetensors import Stored, write_safetensors
+from intact.models import build_program
+from intact.receipts.identity import measure
+
+DATA = Path(os.environ.get("INTACT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")).expanduser()
+VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN, CONTEXT = 2048, 256, 5, 8, 4, 768, 256
+HEAD, THETA, EPSILON = WIDTH // HEADS, 10000.0, 1e-5
+END = "<|endoftext|>"
+EPS = 1e-5
+"""TriLM's, added to mean |W|."""
+
+
+def texts() -> list[str]:
+    """The documents that are trained on."""
+    documents = [(DATA / "wikitext2" / "valid.txt").read_text("utf-8")]
+    documents += [one["text"] for one in json.loads((DATA / "c4" / "c4_demo.json").read_text("utf-8"))]
+    with (DATA / "gsm8k" / "train.jsonl").open(encoding="utf-8") as lines:
+        documents += [f"{row['question']}\n{row['answer']}" for row in map(json.loads, lines)]
+    return documents
+
+
+def train_tokenizer(documents: list[str]) -> tokenizers.Tokenizer:
+    """A byte-level BPE tokenizer."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    return tokenizer
+
+
+class Matrix(nn.Linear):
+    """A product without a bias, ternary where the model is."""
+
+    def __init__(self, inputs: int, outputs: int, ternary: bool) -> None:
+        super().__init__(inputs, outputs, bias=False)
+        self.ternary = ternary
+        nn.init.normal_(self.weight, std=0.02)
+
+    def used(self) -> Tensor:
+        """The matrix that multiplies: W, or its ternary form."""
+        if not self.ternary:
+            return self.weight
+        scale = self.weight.abs().mean() + EPS
+        return torch.round(torch.clamp(self.weight / scale, -1, 1)) * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        used = self.used()
+        return F.linear(x, self.weight + (used - self.weight).detach() if self.ternary else used)
+
+
+class Norm(nn.Module):
+    """RMSNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
+
+
+class Layer(nn.Module):
+    """Attention with rotary positions, and SwiGLU."""
+
+    def __init__(self, ternary: bool) -> None:
+        super().__init__()
+        self.input_layernorm, self.post_attention_layernorm = Norm(), Norm()
+        narrow = KV_HEADS * HEAD
+        self.self_attn = nn.ModuleDict(
+            {
+                "q_proj": Matrix(WIDTH, WIDTH, ternary),
+                "k_proj": Matrix(WIDTH, narrow, ternary),
+                "v_proj": Matrix(WIDTH, narrow, ternary),
+                "o_proj": Matrix(WIDTH, WIDTH, ternary),
+            }
+        )
+        self.mlp = nn.ModuleDict(
+            {
+                "gate_proj": Matrix(WIDTH, HIDDEN, ternary),
+                "up_proj": Matrix(WIDTH, HIDDEN, ternary),
+                "down_proj": Matrix(HIDDEN, WIDTH, ternary),
+            }
+        )
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        def heads(y: Tensor) -> Tensor:
+            return y.view(*x.shape[:2], -1, HEAD).transpose(1, 2)
+
+        def turned(y: Tensor) -> Tensor:
+            first, second = y.chunk(2, dim=-1)
+            return y * cos + torch.cat((-second, first), dim=-1) * sin
+
+        a, m, normed = self.self_attn, self.mlp, self.input_layernorm(x)
+        q, k = turned(heads(a["q_proj"](normed))), turned(heads(a["k_proj"](normed)))
+        k, v = (y.repeat_interleave(HEADS // KV_HEADS, dim=1) for y in (k, heads(a["v_proj"](normed))))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + a["o_proj"](y.transpose(1, 2).reshape(x.shape))
+        normed = self.post_attention_layernorm(x)
+        return x + m["down_proj"](F.silu(m["gate_proj"](normed)) * m["up_proj"](normed))
+
+
+class Llama(nn.Module):
+    """The names of its parameters are those of Transformers' LlamaForCausalLM behind `model.`."""
+
+    def __init__(self, ternary: bool) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(VOCABULARY, WIDTH)
+        nn.init.normal_(self.embed_tokens.weight, std=0.02)
+        self.layers = nn.ModuleList(Layer(ternary) for _ in range(LAYERS))
+        self.norm = Norm()
+        angles = torch.outer(torch.arange(CONTEXT), THETA ** (-torch.arange(0, HEAD, 2) / HEAD)).repeat(1, 2)
+        self.cos, self.sin = angles.cos(), angles.sin()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed_tokens(tokens)
+        for layer in self.layers:
+            x = layer(x, self.cos, self.sin)
+        return F.linear(self.norm(x), self.embed_tokens.weight)
+
+
+def train(model: Llama, tokens: Tensor, steps: int, batch: int, rate: float) -> float:
+    """Train by AdamW with warm-up and a cosine; return the loss of the last 50 steps in nats."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05)
+    draw, began, losses = torch.Generator().manual_seed(1), time.monotonic(), list[float]()
+    for step in range(steps):
+        share = step / steps
+        now = rate * min(1.0, (step + 1) / 50) * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group in optimizer.param_groups:
+            group["lr"] = now
+        starts = torch.randint(0, len(tokens) - CONTEXT - 1, (batch,), generator=draw).tolist()
+        x = torch.stack([tokens[i : i + CONTEXT + 1] for i in starts])
+        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+        if step % 50 == 49:
+            pace = (time.monotonic() - began) / (step + 1)
+            print(f"step {step + 1} of {steps}  loss {sum(losses[-50:]) / 50:.3f}  {pace:.2f} s a step", flush=True)
+    return sum(losses[-50:]) / len(losses[-50:])
+
+
+def write(model: Llama, tokenizer: tokenizers.Tokenizer, folder: Path, about: dict[str, str]) -> None:
+    """Write the folder."""
+    folder.mkdir(parents=True)
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": WIDTH, "head_dim": HEAD,
+        "intermediate_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS, "vocab_size": VOCABULARY, "max_position_embeddings": CONTEXT,
+        "rope_theta": THETA, "rms_norm_eps": EPSILON, "hidden_act": "silu", "tie_word_embeddings": True,
+        "torch_dtype": "float32", "eos_token_id": tokenizer.token_to_id(END),
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    about_tokens = {"eos_token": END, "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about_tokens) + "\n", "utf-8")
+    matrices = {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, Matrix)}
+    data = {
+        f"model.{name}": (matrices[name].used() if name in matrices else value).detach().contiguous().numpy()
+        for name, value in model.named_parameters()
+    }
+    stored = [Stored(name, "F32", value.shape, value.nbytes) for name, value in data.items()]
+    write_safetensors(folder / "model.safetensors", stored, lambda name: data[name].astype("<f4").tobytes(), about)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("folder", type=Path, help="a folder that does not exist")
+    p.add_argument("--ternary", action="store_true", help="train ternary matrices")
+    p.add_argument("--steps", type=int, default=1500)
+    p.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step (default 8)")
+    p.add_argument("--rate", type=float, default=2e-3, help="the largest learning rate (default 0.002)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int)
+    args = p.parse_args()
+    if args.folder.exists():
+        p.error(f"{args.folder} exists already")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    documents = texts()
+    tokenizer = train_tokenizer(documents)
+    end = tokenizer.token_to_id(END)
+    ids = [token for one in tokenizer.encode_batch(documents) for token in [*one.ids, end]]
+    model = Llama(args.ternary)
+    weights = sum(value.numel() for value in model.parameters())
+    print(f"{weights:,} weights, {len(ids):,} tokens of text", flush=True)
+    loss = train(model, torch.tensor(ids), args.steps, args.batch, args.rate)
+    about = {"steps": str(args.steps), "ternary": str(args.ternary), "loss": f"{loss:.4f}"}
+    write(model, tokenizer, args.folder, about)
+    with open_checkpoint(args.folder) as checkpoint:
+        print(f"loss {loss:.4f}  weights {measure(build_program(checkpoint)).root.hex()}")
+
+
+if __name__ == "__main__":
+    main()
