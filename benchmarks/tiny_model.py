@@ -22,9 +22,9 @@ from pathlib import Path
 
 import tokenizers
 import torch
-import torch.nn.functional as F
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
+from torch.nn import functional
 
 from intact.formats import open_checkpoint
 from intact.formats.safetensors import Stored, write_safetensors
@@ -80,7 +80,7 @@ class Matrix(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         used = self.used()
-        return F.linear(x, self.weight + (used - self.weight).detach() if self.ternary else used)
+        return functional.linear(x, self.weight + (used - self.weight).detach() if self.ternary else used)
 
 
 class Norm(nn.Module):
@@ -128,10 +128,10 @@ class Layer(nn.Module):
         a, m, normed = self.self_attn, self.mlp, self.input_layernorm(x)
         q, k = turned(heads(a["q_proj"](normed))), turned(heads(a["k_proj"](normed)))
         k, v = (y.repeat_interleave(HEADS // KV_HEADS, dim=1) for y in (k, heads(a["v_proj"](normed))))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + a["o_proj"](y.transpose(1, 2).reshape(x.shape))
         normed = self.post_attention_layernorm(x)
-        return x + m["down_proj"](F.silu(m["gate_proj"](normed)) * m["up_proj"](normed))
+        return x + m["down_proj"](functional.silu(m["gate_proj"](normed)) * m["up_proj"](normed))
 
 
 class Llama(nn.Module):
@@ -150,7 +150,7 @@ class Llama(nn.Module):
         x = self.embed_tokens(tokens)
         for layer in self.layers:
             x = layer(x, self.cos, self.sin)
-        return F.linear(self.norm(x), self.embed_tokens.weight)
+        return functional.linear(self.norm(x), self.embed_tokens.weight)
 
 
 def train(model: Llama, tokens: Tensor, steps: int, batch: int, rate: float) -> float:
@@ -164,7 +164,7 @@ def train(model: Llama, tokens: Tensor, steps: int, batch: int, rate: float) -> 
             group["lr"] = now
         starts = torch.randint(0, len(tokens) - CONTEXT - 1, (batch,), generator=draw).tolist()
         x = torch.stack([tokens[i : i + CONTEXT + 1] for i in starts])
-        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        loss = functional.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

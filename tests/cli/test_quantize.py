@@ -55,12 +55,31 @@ def test_without_a_spec_the_command_says_what_is_missing(intact_command, tiny):
 
 
 def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tmp_path):
-    words = ["lab", tiny, "--specs", "int8-32,int2-32", "--text", text, "--work", tmp_path / "lab"]
+    specs = tmp_path / "specs.txt"
+    specs.write_text("int2-32  # the smallest\n\n# the end\n")
+    words = ["lab", tiny, "--specs", "int8-32", "--specs-file", specs, "--text", text, "--work", tmp_path / "lab"]
     words += ["--context", "32", "--windows", "2"]
-    fine, coarse = intact_command(*words, "--json").json
+    found = intact_command(*words, "--json").json
+    fine, coarse = found["rows"]
     assert [row["spec"] for row in (fine, coarse)] == ["nearest:int8-32@search", "nearest:int2-32@search"]
     assert fine["kl"] < coarse["kl"]
-    assert "source" in intact_command(*words).out
+    page, picture = tmp_path / "lab.html", tmp_path / "lab.svg"
+    shown = intact_command(*words, "--pair", "int2-32,int8-32", "--report", page, "--plot", picture).out
+    assert "source" in shown
+    assert "int8-32 before int2-32 by" in shown
+    assert picture.read_text().startswith("<svg")
+    assert "int2-32" in page.read_text()
+    wrong = intact_command(*words, "--plot", tmp_path / "lab.png")
+    assert (wrong.code, "--plot must end in .svg" in wrong.err) == (2, True)
+
+
+def test_progress_is_written_in_lines_without_a_terminal(intact_command, tiny, text, tmp_path, monkeypatch):
+    monkeypatch.setattr("intact.cli.output.PAUSE", 0)
+    made = intact_command("quantize", tiny, "--to", "int4-32", "--out", tmp_path / "out")
+    assert "quantize  1 of 14" in made.err
+    words = ["lab", tiny, "--specs", "int8-32", "--text", text, "--work", tmp_path / "lab"]
+    measured = intact_command(*words, "--context", "32", "--windows", "2")
+    assert "measure int8-32  1 of 2" in measured.err
 
 
 def test_a_receipt_is_verified_and_a_changed_digit_is_found(intact_command, tiny, text, tmp_path):

@@ -1,15 +1,24 @@
 """The lab: exact divergences, sources of the same function, rows that are kept."""
 
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import intact
 from intact.errors import ParameterError
-from intact.lab.measure import run_lab
+from intact.evaluate.report.html import html
+from intact.lab.measure import LabPlan, run_lab
+from intact.lab.report import report
+from intact.lab.result import LabResult
 from intact.lab.sources import write_source
 from intact.quantizing.divergence import compare
+from intact.tasks.choose import choose
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
@@ -48,35 +57,43 @@ def test_sources_compute_the_same_function(architecture: str, kind: str, tmp_pat
     assert one.data.nbytes != other.data.nbytes or not np.array_equal(one.data, other.data)
 
 
-def test_rows_are_kept_and_more_bits_cost_less(tmp_path: Path) -> None:
-    path, text = write_tiny(tmp_path / "tiny.gguf"), tmp_path / "text.txt"
-    text.write_text(TEXT)
-    stages: list[str] = []
-    how = {"context": 32, "windows": 3, "calibration_windows": 4, "source": "permuted"}
+def lab_of(model: Path, work: Path, specs: Sequence[str], learnt: Path | None = None, **how: Any) -> LabPlan:
+    """Plan a small lab of a text beside the model."""
+    how = {"context": 32, "windows": 3, "calibration_windows": 4, "source": "permuted"} | how
+    return LabPlan(model, specs, model.with_name("text.txt"), work, learnt, **how)
 
-    def lab(specs: list[str]) -> list[float]:
-        rows = run_lab(
-            path, specs, text, tmp_path / "work", calibrate=text, progress=lambda s, *_: stages.append(s), **how
-        )
-        assert all(row.positions == 45 for row in rows)
-        return [row.kl for row in rows]
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_text(TEXT)
+    return write_tiny(tmp_path / "tiny.gguf", context=256)
+
+
+def test_rows_are_kept_and_more_bits_cost_less(tiny: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+
+    def lab(specs: list[str]) -> LabResult:
+        return run_lab(lab_of(tiny, tmp_path / "work", specs), progress=lambda s, *_: stages.append(s))
 
     first = lab(["int8-32", "int5-32", "int4-32", "int2-32"])
-    assert first == sorted(first)
-    assert first[0] < 0.1 * first[3]
+    costs = [row.kl for row in first.rows]
+    assert costs == sorted(costs)
+    assert costs[0] < 0.1 * costs[3]
+    assert all(row.positions == 45 for row in first.rows)
+    assert [row.resident_bytes for row in first.rows] == sorted((r.resident_bytes for r in first.rows), reverse=True)
     stages.clear()
-    assert lab(["int2-32", "int8-32"]) == [first[3], first[0]]
+    assert [row.kl for row in lab(["int2-32", "int8-32"]).rows] == [costs[3], costs[0]]
     assert not stages
+    assert not list((tmp_path / "work").glob("model-*"))
 
 
 def test_a_work_folder_mixes_up_neither_texts_nor_models(tmp_path: Path) -> None:
     """A row belongs to what decides it, not to the names of files: each is what a fresh folder gives."""
-    model, text, learnt = tmp_path / "tiny.gguf", tmp_path / "text.txt", tmp_path / "learnt.txt"
-    text.write_text(TEXT)
+    model, learnt = tmp_path / "tiny.gguf", tmp_path / "learnt.txt"
+    (tmp_path / "text.txt").write_text(TEXT)
 
     def lab(work: str) -> float:
-        how = {"context": 32, "windows": 2, "calibration_windows": 4, "source": "permuted"}
-        (row,) = run_lab(model, ["gptq:int2-32"], text, tmp_path / work, calibrate=learnt, **how)
+        (row,) = run_lab(lab_of(model, tmp_path / work, ["gptq:int2-32"], learnt, windows=2)).rows
         return row.kl
 
     found = []
@@ -86,3 +103,69 @@ def test_a_work_folder_mixes_up_neither_texts_nor_models(tmp_path: Path) -> None
         found.append(lab("work"))
         assert found[-1] == lab(f"fresh{len(found)}")
     assert len(set(found)) == 3
+
+
+def test_errors_come_before_the_work(tiny: Path, tmp_path: Path) -> None:
+    for specs, how, message in (
+        ([], {}, "no spec to measure"),
+        (["int4-32"], {"windows": 1}, "windows must be at least 2"),
+        (["int4-32", "gptq:int3-16"], {}, "needs a text to calibrate on"),
+        (["int4-32", "int4-80"], {}, "do not divide rows"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            run_lab(lab_of(tiny, tmp_path / "work", specs, **how))
+    plan = lab_of(tiny, tmp_path / "work", ["int4-32", "int8-32"])
+    with pytest.raises(ParameterError, match="lets a model write"):
+        run_lab(plan, tasks=["gsm8k"])
+    assert not (tmp_path / "work").exists()
+    assert plan.pair("int4, int8") == ("nearest:int4-32@search", "nearest:int8-32@search")
+    for pair in ("int4", "int4,int4", "int4,int3"):
+        with pytest.raises(ParameterError, match="no pair A,B"):
+            plan.pair(pair)
+
+
+def test_accuracy_is_that_of_an_evaluation(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "id": str(i),
+            "question": f"the {word}?",
+            "choices": {"text": ["the cat sat on", "a dog", "dust"], "label": ["A", "B", "C"]},
+            "answerKey": "ABC"[i % 3],
+        }
+        for i, word in enumerate(["cat", "mat", "dog", "man", "mouse", "hat"])
+    ]
+    (tmp_path / "arc_easy").mkdir()
+    (tmp_path / "arc_easy" / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path))
+    plan = lab_of(tiny, tmp_path / "work", ["int8-32", "int2-32"], source="file")
+    found = run_lab(plan, tasks=["arc_easy_likelihood"], items=5)
+    assert [one.spec for one in found.accuracies] == ["source", "nearest:int8-32@search", "nearest:int2-32@search"]
+    model, right = intact.load(tiny, "fp32"), []
+    for item in choose("arc_easy_likelihood").load(5):
+        context = model.tokenizer.encode(f"Question: {item.question}\nAnswer:")
+        scores = []
+        for choice in item.data["choices"]:
+            tokens = model.tokenizer.encode(f"Question: {item.question}\nAnswer: {choice}")
+            z = model.logits(tokens)[len(context) - 1 : -1].astype(np.float64)
+            following = tokens[len(context) :]
+            scores.append((z[np.arange(len(z)), following] - np.log(np.exp(z).sum(axis=1))).sum())
+        right.append(int(np.argmax(scores)) == int(item.answer))
+    assert list(found.accuracies[0].right) == right
+    assert found.accuracies[0].against(found.accuracies[0])[0] == 0
+
+
+def test_a_report_has_the_same_bytes_and_speed_stands_apart(tiny: Path, tmp_path: Path) -> None:
+    plan = lab_of(tiny, tmp_path / "work", ["int8-32", "int4-32", "int3-16", "int2-32"])
+    first, again = (run_lab(replace(plan, work=tmp_path / work)) for work in ("one", "two"))
+    assert html(report(first)) == html(report(again))
+    assert first.to_dict() == again.to_dict()
+    page = html(report(first, [plan.pair("int4,int8")]))
+    assert page.count("<svg") == 1
+    assert "prefers-color-scheme" in page
+    assert "://" not in re.sub(r'(xmlns(:\w+)?|rdf:resource)="[^"]*"', "", page)
+    timed = run_lab(replace(plan, specs=["int8-32"]), speed=True)
+    assert set(timed.speed) == {"source", "nearest:int8-32@search"}
+    assert {len(one.values) for measured in timed.speed.values() for one in measured} == {3}
+    about = timed.to_dict()
+    assert about.pop("not_repeatable")["speed"].keys() == timed.speed.keys()
+    assert about["rows"] == [row for row in first.to_dict()["rows"] if row["spec"] == "nearest:int8-32@search"]

@@ -2,64 +2,124 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
-from intact.cli.output import emit, new_table, out, size, stage_bar
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.output import emit, new_table, note, out, show, stage_bar
+from intact.errors import ParameterError
+from intact.files import read_text, write_whole
+from intact.packages import check_installed
+
+if TYPE_CHECKING:
+    from intact.evaluate.report.blocks import Table
 
 EXAMPLES = """\
 Three specs of a model on a text
   intact lab smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
 With a quantiser that is calibrated on another text
   intact lab ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
+Specs of a file, a line each; a report with a plot
+  intact lab ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
+Accuracy of the best specs on multiple choice, and speed
+  intact lab ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
 
-All figures are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone.
+All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone.
 """
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
-    specs: Annotated[str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), by commas.")],
     text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A text in UTF-8 that is scored.")],
     work: Annotated[
         Path, typer.Option("--work", metavar="FOLDER", help="Where logits and rows are kept; a run goes on from there.")
     ],
+    specs: Annotated[
+        str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), by commas.")
+    ] = "",
+    specs_file: Annotated[
+        Path | None, typer.Option("--specs-file", metavar="FILE", help="A spec a line; # begins a remark.")
+    ] = None,
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="Another text, for quantisers that need one.")
     ] = None,
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are scored.")] = 16,
+    calibration_windows: Annotated[
+        int, typer.Option("--calibration-windows", help="Windows of 512 tokens of the other text.")
+    ] = 32,
     embeddings: Annotated[str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.")] = "keep",
     source: Annotated[
         Literal["file", "permuted", "rotated"],
         typer.Option("--source", help="The float weights: the file's, or others of the same function."),
     ] = "file",
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--tasks", metavar="NAME", help="A task of choices, for the best specs; may be given again."),
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option("--items", min=1, help="Only the first so many items of a task.", show_default=False)
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which does not repeat.")] = False,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("--pair", metavar="A,B", help="Specs to compare; by default each with the next by KL."),
+    ] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="KL over bits as a picture (.svg).")
+    ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="All of it as one page (.html).")
+    ] = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure specs of a model: bits, size, KL divergence and perplexity against the source."""
-    from intact.lab.measure import run_lab
+    """Measure specs of a model: bits, memory, KL divergence and perplexity against the source."""
+    from intact.lab.measure import LabPlan, run_lab
+    from intact.lab.report import accuracy_table, plot, report, speed_table, table
 
-    place = fetch.locate(model)
-    with stage_bar("reading") as report:
-        rows = run_lab(
-            place, [spec.strip() for spec in specs.split(",")], text, work, calibrate=calibrate, context=context,
-            windows=windows, embeddings=embeddings, source=source, threads=threads, progress=report,
-        )  # fmt: skip
+    for option, file, ending in (("--plot", plot_file, ".svg"), ("--report", report_file, ".html")):
+        check_output(option, file)
+        if file is not None:
+            check_installed(option, "matplotlib")
+            if file.suffix != ending:
+                raise ParameterError(f"{option} must end in {ending}, got {file}")
+    wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + _read_specs(specs_file)
+    plan = LabPlan(
+        fetch.locate(model), wanted, text, work, calibrate, context, windows, calibration_windows, embeddings, source
+    )
+    compared = [plan.pair(pair) for pair in pairs or []]
+    with stage_bar("reading") as progress:
+        result = run_lab(plan, tasks=tasks or [], items=items, speed=speed, threads=threads, progress=progress)
+    if plot_file is not None:
+        write_whole(plot_file, plot(result))
+    if report_file is not None:
+        from intact.evaluate.report.html import html
+
+        write_whole(report_file, html(report(result, compared)))
     if json:
-        emit([asdict(row) for row in rows])
+        emit(result.to_dict(compared))
         return
-    heads = ("bits", "file", "KL", "+-", "same top", "perplexity")
-    table = new_table("spec", *heads, right=heads, whole=("spec",))
-    for row in rows:
-        table.add_row(
-            row.spec, f"{row.bits_per_weight:.2f}", size(row.file_bytes), f"{row.kl:.4f}", f"{row.kl_error:.4f}",
-            f"{row.same_top:.1%}", f"{row.perplexity:.3f}",
-        )  # fmt: skip
-    table.add_row("source", "", "", "", "", "", f"{rows[0].source_perplexity:.3f}")
-    out().print(table)
+    _print(table(result))
+    for ordering in result.orderings(compared):
+        show(str(ordering))
+    if result.accuracies:
+        _print(accuracy_table(result))
+    if result.speed:
+        _print(speed_table(result))
+        note("tokens a second: medians of rounds and their range, of this machine on one day")
+
+
+def _read_specs(file: Path | None) -> list[str]:
+    lines = [] if file is None else read_text(file, ParameterError).splitlines()
+    return [spec for line in lines if (spec := line.partition("#")[0].strip())]
+
+
+def _print(table: Table) -> None:
+    printed = new_table(*table.head, right=table.head[2:], whole=table.head[:1])
+    for row in table.rows:
+        printed.add_row(*row)
+    out().print(printed)

@@ -181,18 +181,25 @@ def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
 def stage_bar(first: str, *columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a bar of work in stages while the block runs; yield a function of the stage, what is done, and the total.
 
+    Where stderr is no terminal, a line is written from time to time instead.
+
     Parameters
     ----------
     first : str
         The stage before one is reported.
     """
     with bar(*columns) as progress:
-        task, current = progress.add_task(first, total=None), ""
+        task, current, began, occasionally = progress.add_task(first, total=None), "", 0.0, occasional_note()
+
+        def line(stage: str, done: int, total: int | None) -> str:
+            left = time_left(time.monotonic() - began, done, total or 0)
+            return f"{stage}  {done:,}{f' of {total:,}' if total else ''}  {left}".rstrip()
 
         def report(stage: str, done: int, total: int | None) -> None:
-            nonlocal current
+            nonlocal current, began
+            occasionally(lambda: line(stage, done, total))
             if stage != current:
-                current = stage
+                current, began = stage, time.monotonic()
                 progress.reset(task, total=total, completed=done, description=stage)
             else:
                 progress.update(task, completed=done, total=total)

@@ -227,6 +227,17 @@ def _reads_statistics(spec: Spec | SpecMixture) -> bool:
     return isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
 
 
+def check_target(program: Program, to: str, embeddings: str = "keep", *, calibrated: bool) -> None:
+    """Raise ParameterError if `quantize` could not quantise a program by a spec.
+
+    Parameters
+    ----------
+    calibrated : bool
+        If true, there is a text to calibrate on.
+    """
+    _checked(program, to, embeddings, calibrated)
+
+
 def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tuple[Spec | SpecMixture, Spec | None]:
     """Return the spec and that of the embeddings; raise ParameterError if a program cannot be quantised by them."""
     spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)

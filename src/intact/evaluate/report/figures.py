@@ -125,6 +125,41 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
     return _draw(name, paint)
 
 
+def formats(
+    name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str], slope: float
+) -> str:
+    """Draw a loss on a logarithmic axis over bits a weight with its bounds; points of the front are named and joined.
+
+    Parameters
+    ----------
+    points : mapping
+        By name: bits, loss, and the bounds of the loss.
+    slope : float
+        The factor by which a grey line falls with each bit; it runs through the point that lies lowest above it.
+    """
+
+    def paint(_: Any, axes: Any) -> None:
+        for label, (bits, loss, low, high) in points.items():
+            own = label in kept
+            bounds = np.clip([[loss - max(low, loss / 100)], [high - loss]], 0, None)
+            style = {"color": "black", "markersize": 4.5} if own else {"color": "#777777", "markersize": 3}
+            face = "black" if own else "white"
+            axes.errorbar([bits], [loss], bounds, marker="o", markerfacecolor=face, elinewidth=0.7, **style)
+        front = sorted(points[label][:2] for label in kept)
+        axes.plot(*zip(*front, strict=True), color="black", linewidth=1, linestyle="--")
+        level = min(loss * slope**bits for bits, loss, *_ in points.values())
+        ends = [min(bits for bits, *_ in points.values()), max(bits for bits, *_ in points.values())]
+        axes.plot(ends, [level / slope**bits for bits in ends], color="#aaaaaa", linewidth=1)
+        for number, label in enumerate(sorted(kept, key=lambda label: points[label][0])):
+            offset = (5, 6) if number % 2 else (5, 16)
+            axes.annotate(label, points[label][:2], xytext=offset, textcoords="offset points", fontsize=7, rotation=20)
+        axes.set(yscale="log", xlabel="bits a weight in memory", ylabel="KL divergence, nats")
+        axes.grid(alpha=0.25)
+        axes.margins(x=0.12, y=0.12)
+
+    return _draw(name, paint, 1.5 * HEIGHT)
+
+
 def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
     """Draw the share of right answers over confidence; marks grow with the number of problems."""
 
