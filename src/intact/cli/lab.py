@@ -87,7 +87,7 @@ def command(
             check_installed(option, "matplotlib")
             if file.suffix != ending:
                 raise ParameterError(f"{option} must end in {ending}, got {file}")
-    wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + _read_specs(specs_file)
+    wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + read_specs(specs_file)
     plan = LabPlan(
         fetch.locate(model), wanted, text, work, calibrate, context, windows, calibration_windows, embeddings, source
     )
@@ -113,7 +113,8 @@ def command(
         note("tokens a second: medians of rounds and their range, of this machine on one day")
 
 
-def _read_specs(file: Path | None) -> list[str]:
+def read_specs(file: Path | None) -> list[str]:
+    """Return the specs of a file: a line each, # begins a remark."""
     lines = [] if file is None else read_text(file, ParameterError).splitlines()
     return [spec for line in lines if (spec := line.partition("#")[0].strip())]
 

@@ -12,7 +12,7 @@ from intact.lab.rows import Ordering, short_name, standings
 
 GAUSSIAN_FACTOR: Final = 4.0
 """The factor by which a bit lowers the least possible squared error of Gaussian weights, 4^-bits."""
-_CAPTION: Final = (
+CAPTION: Final = (
     "KL divergence from the source over bits a weight in memory, with 95% intervals. Named are the specs of the Pareto "
     "front. The grey line falls by a factor of 4 with each bit, as the least squared error of Gaussian weights does; "
     "it runs through the spec nearest to it."
@@ -92,7 +92,7 @@ def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDo
     )
     sections = [
         Section("Specs", [Paragraph(about), table(result), Paragraph("* on the front, o tied with it")]),
-        Section("Plot", [Picture(plot(result), _CAPTION)]),
+        Section("Plot", [Picture(plot(result), CAPTION)]),
     ]
     sections += _section("Orderings", _orderings(result, pairs))
     if result.accuracies:

@@ -1,0 +1,220 @@
+"""What formats cost: the tables, plots and orderings of docs/formats.md.
+
+    python benchmarks/formats.py smollm2-permuted --work DIR     measure what is missing of formats.txt, spec by spec
+    python benchmarks/formats.py --page docs/formats.md          write the page and its pictures from the records
+
+Rows are appended to records/formats.jsonl as soon as they are known, so that a run may be stopped; what belongs to
+another text or other weights is left aside. `tiny` is a model of benchmarks/tiny_model.py, named by --tiny.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+
+from intact.cli.lab import read_specs
+from intact.errors import ParameterError
+from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table
+from intact.evaluate.report.markdown import markdown
+from intact.files import write_whole
+from intact.lab.measure import Lab, LabPlan, SourceKind
+from intact.lab.report import CAPTION, plot, table
+from intact.lab.result import LabResult
+from intact.lab.rows import LabRow, order, short_name
+from intact.quantizers import parse_target
+
+HERE = Path(__file__).parent
+RECORDS, SPECS = HERE / "records" / "formats.jsonl", HERE / "formats.txt"
+TINY = "tiny"
+CONTEXT = 256
+
+
+class Setting(NamedTuple):
+    """A float source and how much text is read: windows of 256 tokens scored, windows of 512 calibrated on."""
+
+    title: str
+    model: str
+    kind: SourceKind
+    windows: int
+    calibration_windows: int
+
+
+SETTINGS = {
+    "tiny": Setting("A tiny Llama trained in float32", TINY, "file", 32, 32),
+    "smollm2-permuted": Setting("SmolLM2-135M-Instruct Q4_1, permuted", "smollm2-135m", "permuted", 8, 16),
+    "qwen-permuted": Setting("Qwen2.5-Coder-0.5B Q4_K_M, permuted", "qwen-coder-0.5b", "permuted", 4, 8),
+    "gemma-permuted": Setting("Gemma-3-270m Q4_K_M, permuted", "gemma3-270m", "permuted", 4, 8),
+}
+
+
+class Claim(NamedTuple):
+    """An ordering of a paper: `first` is said to lose less than `second`."""
+
+    text: str
+    first: str
+    second: str
+
+
+CLAIMS = (
+    Claim("GPTQ before rounding, 3 bits in blocks (arXiv 2210.17323)", "gptq:int3-16", "int3-16"),
+    Claim("GPTQ before rounding, 3 bits, a scale a row", "gptq:int3-row", "int3-row"),
+    Claim("GPTQ before rounding, 2 bits", "gptq:int2-16", "int2-16"),
+    Claim("GPTQ in act-order before storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
+    Claim("two trit planes before 3-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int3-64"),
+    Claim("two trit planes before 2-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int2-64"),
+    Claim("two trit planes before one", "ptqtp:trits2-64", "ternary-64"),
+    Claim("blocks of 32 before a scale a row, 4 bits", "int4-32", "int4-row"),
+    Claim("blocks of 32 before a scale a row, 8 bits", "int8-32", "int8-row"),
+    Claim("a fine scale before a power of two, 8 bits", "int8-32", "mxint8"),
+    Claim("MXFP4 before MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
+    Claim("NVFP4 before NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
+    Claim("INT4 before E2M1 with fine scales, blocks of 32", "int4-32", "e2m1"),
+    Claim("NF4 before INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
+    Claim("the power 1/2 before even levels, 4 bits (NUPES)", "nupes4", "int4s"),
+    Claim("a mixture before one spec of its size, 3.5 to 4 bits", "mix:4(int2-16|int3-16|int4-32|int5-32)", "int3-16"),
+    Claim("a mixture before one spec of its size, 4.5 bits", "mix:4.5(int3-16|int4-32|int5-32|int8-32)", "int4-32"),
+    Claim(
+        "a mixture of GPTQ before one spec of its size, 4.5 bits",
+        "mix:4.5(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
+        "gptq:int4-32",
+    ),
+    Claim("a mixture before one spec of its size, 5.5 bits", "mix:5.5(int4-32|int5-32|int8-32)", "int5-32"),
+)
+
+
+def measure(name: str, args: argparse.Namespace) -> None:
+    """Measure what is missing of a setting."""
+    setting = SETTINGS[name]
+    model = args.tiny if setting.model == TINY else common.model_path(setting.model)
+    text, learnt = (common.DATA / "wikitext2" / f"{part}.txt" for part in ("test", "valid"))
+    lines = common.Lines(RECORDS)
+    for spec in read_specs(args.specs_file):
+        plan = LabPlan(
+            model, [spec], text, args.work / name, learnt, CONTEXT, setting.windows, setting.calibration_windows,
+            source=setting.kind,
+        )  # fmt: skip
+        try:
+            with Lab(plan, args.threads, _progress) as lab:
+                about = {"setting": name, "weights": lab.weights, "text": lab.sample.digest}
+                known = [one for one in lines.all if about.items() <= one.items()]
+                if any(one.get("spec") == plan.full[0] for one in known):
+                    continue
+                (row,) = lab.rows()
+                lines.add(about | asdict(row) | {"source_perplexity": lab.source_perplexity()})
+        except ParameterError as error:  # a block that does not divide this model's rows
+            print(f"left out: {error}", file=sys.stderr, flush=True)
+            continue
+        print(f"{short_name(row.spec)}  {row.bits_per_weight:.3f} bits  KL {row.kl:.5f}", flush=True)
+
+
+def _progress(stage: str, done: int, whole: int) -> None:
+    if done % 100 == 0:
+        print(f"{stage}  {done} of {whole}", file=sys.stderr, flush=True)
+
+
+def results() -> Iterator[tuple[str, LabResult]]:
+    """Yield for each setting the rows that belong to the weights and the text of its last record."""
+    lines = common.Lines(RECORDS).all
+    for name, setting in SETTINGS.items():
+        found = [one for one in lines if one["setting"] == name]
+        if not found:
+            continue
+        last = found[-1]
+        rows = {one["spec"]: _row(one) for one in found if all(one[key] == last[key] for key in ("weights", "text"))}
+        yield name, LabResult(
+            setting.title, setting.kind, last["weights"], last["text"], CONTEXT, setting.windows, "keep",
+            last["source_perplexity"], list(rows.values()),
+        )  # fmt: skip
+
+
+def _row(record: dict[str, Any]) -> LabRow:
+    values = {name: record[name] for name in LabRow.__dataclass_fields__}
+    return LabRow(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def claims(result: LabResult) -> Table:
+    """The claims of which both specs are measured."""
+    rows, known = [], {row.spec: row for row in result.rows}
+    for claim in CLAIMS:
+        one, other = (known.get(str(parse_target(spec))) for spec in (claim.first, claim.second))
+        if one is None or other is None:
+            continue
+        found = order(one, other)
+        seen = "tie" if found.tie else "seen" if found.first == one.spec else "the other way"
+        sign = 1 if found.first == one.spec else -1
+        low, high = sorted((sign * found.low, sign * found.high))
+        rows.append(
+            [
+                claim.text, short_name(one.spec), short_name(other.spec), seen,
+                f"{sign * found.difference:+.4f} ({low:+.4f} to {high:+.4f})", f"{one.kl / other.kl:.2f}",
+            ]
+        )  # fmt: skip
+    return Table(("claim", "first", "second", "here", "second - first, nats", "ratio of KL"), rows)
+
+
+def page(found: Sequence[tuple[str, LabResult]]) -> ReportDocument:
+    """The page."""
+    intro = (
+        "What it costs to store a model's matrices in few bits: the KL divergence of the next token from the float "
+        "source, in FP32 arithmetic on the quantised weights, so that it is the format's cost alone. Made by "
+        "benchmarks/formats.py with the specs of benchmarks/formats.txt; the same rows come out on every machine. "
+        "quantizing.md says what a spec means."
+    )
+    again = [f"python benchmarks/formats.py {name} --work lab" for name, _ in found]
+    sections = [
+        Section("How to read it", [
+            Paragraph(intro),
+            Paragraph(
+                "Bits are those of the quantised matrices in memory, scales included; file and memory are those of the "
+                "whole model in the int8 profile, with embeddings as they are. KL is in nats, +- half its 95% interval "
+                "over windows. A star marks the Pareto front, an o what ties with it. Orderings are differences on the "
+                "same windows; a tie is one whose interval covers zero."
+            ),
+            Code([*again, "python benchmarks/formats.py --page docs/formats.md"]),
+        ])
+    ]  # fmt: skip
+    for name, result in found:
+        about = (
+            f"Float source: {result.model}, weights {result.weights[:16]}. {result.windows} windows of "
+            f"{result.context} tokens of wikitext-2's test text ({result.text[:16]}), {result.rows[0].positions} "
+            f"positions scored; {SETTINGS[name].calibration_windows} windows of 512 tokens of its validation text to "
+            "calibrate on."
+        )
+        blocks: list[Block] = [Paragraph(about), table(result), Picture(plot(result), CAPTION)]
+        if (ordered := claims(result)).rows:
+            blocks.append(ordered)
+        sections.append(Section(result.model, blocks))
+    return ReportDocument("What formats cost", sections)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
+    p.add_argument("--work", type=Path, help="where logits, statistics and models lie")
+    p.add_argument("--tiny", type=Path, help="the folder of the tiny model")
+    p.add_argument("--specs-file", type=Path, default=SPECS)
+    p.add_argument("--threads", type=int)
+    p.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of all records")
+    args = p.parse_args()
+    if unknown := set(args.settings) - set(SETTINGS):
+        p.error(f"unknown: {', '.join(unknown)}; known are {', '.join(SETTINGS)}")
+    if args.settings and args.work is None:
+        p.error("name a folder for the work: --work")
+    if TINY in args.settings and args.tiny is None:
+        p.error("name the model of benchmarks/tiny_model.py: --tiny")
+    for name in args.settings:
+        measure(name, args)
+    if args.page:
+        text, pictures = markdown(page(list(results())), args.page.stem)
+        for file, content in {args.page.name: text, **pictures}.items():
+            write_whole(args.page.with_name(file), content)
+
+
+if __name__ == "__main__":
+    main()
