@@ -45,7 +45,7 @@ FORMAT: Final = 2
 
 @dataclass(frozen=True)
 class LabPlan:
-    """What a lab measures.
+    """The specs, texts and source of a lab.
 
     Attributes
     ----------
@@ -217,12 +217,12 @@ class Lab:
             Only the first so many items.
         """
         items = chosen.load(limit)
-        asked = sha256(json.dumps([chosen.label, chosen.task.version, *(item.id for item in items)]).encode())
+        items_digest = sha256(json.dumps([chosen.label, chosen.task.version, *(item.id for item in items)]).encode())
         found = []
         for spec in ("source", *specs):
             stage = f"{chosen.label} {short_name(spec)}"
             own = f"{FORMAT} {self.weights} source" if spec == "source" else self.name(spec, "")
-            name = sha256(f"{own} {asked.hexdigest()}".encode()).hexdigest()[:32]
+            name = sha256(f"{own} {items_digest.hexdigest()}".encode()).hexdigest()[:32]
 
             def compute(spec: str = spec, stage: str = stage) -> dict[str, Any]:
                 folder = self.source if spec == "source" else self.model(spec)
