@@ -217,7 +217,8 @@ class Lab:
             Only the first so many items.
         """
         items = chosen.load(limit)
-        items_digest = sha256(json.dumps([chosen.label, chosen.task.version, *(item.id for item in items)]).encode())
+        contents = [[item.id, item.question, item.answer, item.data["choices"]] for item in items]
+        items_digest = sha256(json.dumps([chosen.label, chosen.task.version, contents]).encode())
         found = []
         for spec in ("source", *specs):
             stage = f"{chosen.label} {short_name(spec)}"

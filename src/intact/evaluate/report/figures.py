@@ -147,15 +147,17 @@ def formats(
             axes.errorbar([bits], [loss], bounds, marker="o", markerfacecolor=face, elinewidth=0.7, **style)
         front = sorted(points[label][:2] for label in kept)
         axes.plot(*zip(*front, strict=True), color="black", linewidth=1, linestyle="--")
+        aside = {"ha": "right", "textcoords": "offset points", "fontsize": 7}
         level = min(loss * slope**bits for bits, loss, *_ in points.values())
         ends = [min(bits for bits, *_ in points.values()), max(bits for bits, *_ in points.values())]
         axes.plot(ends, [level / slope**bits for bits in ends], color="#aaaaaa", linewidth=1)
-        for number, label in enumerate(sorted(kept, key=lambda label: points[label][0])):
-            offset = (5, 6) if number % 2 else (5, 16)
-            axes.annotate(label, points[label][:2], xytext=offset, textcoords="offset points", fontsize=7, rotation=20)
+        for number, label in enumerate(sorted(kept, key=lambda label: points[label])):
+            # below the front there are no points
+            name = label if len(label) <= 20 else f"{label[:19]}…"
+            axes.annotate(name, points[label][:2], xytext=(-5, -9 - 9 * (number % 2)), **aside)
         axes.set(yscale="log", xlabel="bits a weight in memory", ylabel="KL divergence, nats")
         axes.grid(alpha=0.25)
-        axes.margins(x=0.12, y=0.12)
+        axes.margins(x=0.3, y=0.1)
 
     return _draw(name, paint, 1.5 * HEIGHT)
 
