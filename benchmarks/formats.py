@@ -23,11 +23,14 @@ from intact.errors import ParameterError
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table
 from intact.evaluate.report.markdown import markdown
 from intact.files import write_whole
+from intact.formats import open_checkpoint
 from intact.lab.measure import Lab, LabPlan, SourceKind
 from intact.lab.report import CAPTION, plot, table
 from intact.lab.result import LabResult
 from intact.lab.rows import LabRow, order, short_name
+from intact.models import build_program
 from intact.quantizers import parse_target
+from intact.quantizing import check_target
 
 HERE = Path(__file__).parent
 RECORDS, SPECS = HERE / "records" / "formats.jsonl", HERE / "formats.txt"
@@ -93,24 +96,29 @@ def measure(name: str, args: argparse.Namespace) -> None:
     setting = SETTINGS[name]
     model = args.tiny if setting.model == TINY else common.model_path(setting.model)
     text, learnt = (common.DATA / "wikitext2" / f"{part}.txt" for part in ("test", "valid"))
-    lines = common.Lines(RECORDS)
-    for spec in read_specs(args.specs_file):
-        plan = LabPlan(
-            model, [spec], text, args.work / name, learnt, CONTEXT, setting.windows, setting.calibration_windows,
-            source=setting.kind,
-        )  # fmt: skip
-        try:
-            with Lab(plan, args.threads, _progress) as lab:
-                about = {"setting": name, "weights": lab.weights, "text": lab.sample.digest}
-                known = [one for one in lines.all if about.items() <= one.items()]
-                if any(one.get("spec") == plan.full[0] for one in known):
-                    continue
-                (row,) = lab.rows()
-                lines.add(about | asdict(row) | {"source_perplexity": lab.source_perplexity()})
-        except ParameterError as error:  # a block that does not divide this model's rows
-            print(f"left out: {error}", file=sys.stderr, flush=True)
-            continue
-        print(f"{short_name(row.spec)}  {row.bits_per_weight:.3f} bits  KL {row.kl:.5f}", flush=True)
+    lines, specs = common.Lines(RECORDS), []
+    with open_checkpoint(model) as checkpoint:
+        program = build_program(checkpoint)
+        for spec in read_specs(args.specs_file):
+            try:
+                check_target(program, spec, calibrated=True)
+                specs.append(spec)
+            except ParameterError as error:  # a block that does not divide this model's rows
+                print(f"left out: {error}", file=sys.stderr, flush=True)
+    plan = LabPlan(
+        model, specs, text, args.work / name, learnt, CONTEXT, setting.windows, setting.calibration_windows,
+        source=setting.kind,
+    )  # fmt: skip
+    with Lab(plan, args.threads, _progress) as lab:
+        about = {"setting": name, "weights": lab.weights, "text": lab.sample.digest}
+        known = {one["spec"] for one in lines.all if about.items() <= one.items()}
+        for spec in plan.full:
+            if spec in known:
+                continue
+            row = lab.row(spec)
+            lab.drop(spec)
+            lines.add(about | asdict(row) | {"source_perplexity": lab.source_perplexity()})
+            print(f"{short_name(spec)}  {row.bits_per_weight:.3f} bits  KL {row.kl:.5f}", flush=True)
 
 
 def _progress(stage: str, done: int, whole: int) -> None:

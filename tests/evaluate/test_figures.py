@@ -55,6 +55,18 @@ def test_a_frontier_fills_and_joins_what_is_on_it():
     assert len(set(filled)) == 3
 
 
+def test_formats_name_the_front_on_a_logarithmic_axis():
+    points = {
+        "small": (2.5, 1.0, 0.5, 1.5),
+        "between": (4.5, 0.9, 0.8, 1.0),
+        "a very long name of a spec": (8.5, 1e-3, -1e-3, 2e-3),
+    }
+    found = names(figures.formats("a name", points, ["small", "a very long name of a spec"], 4.0))
+    assert {"small", "a very long name of…", "bits a weight in memory", "KL divergence, nats"} <= set(found)
+    assert "between" not in found
+    assert figures.formats("a name", points, ["small"], 4.0) == figures.formats("a name", points, ["small"], 4.0)
+
+
 def test_honest_confidences_lie_on_a_line_between_the_corners():
     picture = figures.reliability("a name", {"a run": [(0.2, 0.1, 3), (0.9, 0.8, 30)]})
     assert {"honest", "a run", "confidence", "right", "0%", "100%"} <= set(names(picture))

@@ -195,12 +195,15 @@ class Lab:
         """
         found = []
         for spec in self.plan.full:
-            record = self.kept("rows", self.name(spec, self.sample.digest), partial(self._row, spec))
-            windows = {name: tuple(record[name]) for name in ("kl_windows", "loss_windows")}
-            found.append(LabRow(**record | windows))
+            found.append(self.row(spec))
             if not keep_models:
                 self.drop(spec)
         return found
+
+    def row(self, spec: str) -> LabRow:
+        """Measure a full spec, or return what the work folder keeps; a model that is made for it stays."""
+        record = self.kept("rows", self.name(spec, self.sample.digest), partial(self._row, spec))
+        return LabRow(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
     def source_perplexity(self) -> float:
         """Return the perplexity of the source on the scored positions."""

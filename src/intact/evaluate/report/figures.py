@@ -156,6 +156,8 @@ def formats(
             name = label if len(label) <= 20 else f"{label[:19]}…"
             axes.annotate(name, points[label][:2], xytext=(-5, -9 - 9 * (number % 2)), **aside)
         axes.set(yscale="log", xlabel="bits a weight in memory", ylabel="KL divergence, nats")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda *_: "")
         axes.grid(alpha=0.25)
         axes.margins(x=0.3, y=0.1)
 
