@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +118,9 @@ def measure(name: str, args: argparse.Namespace) -> None:
                 continue
             row = lab.row(spec)
             lab.drop(spec)
-            lines.add(about | asdict(row) | {"source_perplexity": lab.source_perplexity()})
+            lines.add(
+                about | asdict(row) | {"source_perplexity": lab.source_perplexity(), "date": date.today().isoformat()}
+            )
             print(f"{short_name(spec)}  {row.bits_per_weight:.3f} bits  KL {row.kl:.5f}", flush=True)
 
 
@@ -126,8 +129,8 @@ def _progress(stage: str, done: int, whole: int) -> None:
         print(f"{stage}  {done} of {whole}", file=sys.stderr, flush=True)
 
 
-def results() -> Iterator[tuple[str, LabResult]]:
-    """Yield for each setting the rows that belong to the weights and the text of its last record."""
+def results() -> Iterator[tuple[str, str, LabResult]]:
+    """Yield for each setting, with its last date, the rows of the weights and the text of its last record."""
     lines = common.Lines(RECORDS).all
     for name, setting in SETTINGS.items():
         found = [one for one in lines if one["setting"] == name]
@@ -135,7 +138,7 @@ def results() -> Iterator[tuple[str, LabResult]]:
             continue
         last = found[-1]
         rows = {one["spec"]: _row(one) for one in found if all(one[key] == last[key] for key in ("weights", "text"))}
-        yield name, LabResult(
+        yield name, max(one["date"] for one in found), LabResult(
             setting.title, setting.kind, last["weights"], last["text"], CONTEXT, setting.windows, "keep",
             last["source_perplexity"], list(rows.values()),
         )  # fmt: skip
@@ -166,7 +169,7 @@ def claims(result: LabResult) -> Table:
     return Table(("claim", "first", "second", "here", "second - first, nats", "ratio of KL"), rows)
 
 
-def page(found: Sequence[tuple[str, LabResult]]) -> ReportDocument:
+def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
     """The page."""
     intro = (
         "What it costs to store a model's matrices in few bits: the KL divergence of the next token from the float "
@@ -174,7 +177,7 @@ def page(found: Sequence[tuple[str, LabResult]]) -> ReportDocument:
         "benchmarks/formats.py with the specs of benchmarks/formats.txt; the same rows come out on every machine. "
         "quantizing.md says what a spec means."
     )
-    again = [f"python benchmarks/formats.py {name} --work lab" for name, _ in found]
+    again = [f"python benchmarks/formats.py {name} --work lab" for name, *_ in found]
     sections = [
         Section("How to read it", [
             Paragraph(intro),
@@ -187,12 +190,12 @@ def page(found: Sequence[tuple[str, LabResult]]) -> ReportDocument:
             Code([*again, "python benchmarks/formats.py --page docs/formats.md"]),
         ])
     ]  # fmt: skip
-    for name, result in found:
+    for name, day, result in found:
         about = (
             f"Float source: {result.model}, weights {result.weights[:16]}. {result.windows} windows of "
             f"{result.context} tokens of wikitext-2's test text ({result.text[:16]}), {result.rows[0].positions} "
             f"positions scored; {SETTINGS[name].calibration_windows} windows of 512 tokens of its validation text to "
-            "calibrate on."
+            f"calibrate on. Measured until {day}."
         )
         blocks: list[Block] = [Paragraph(about), table(result), Picture(plot(result), CAPTION)]
         if (ordered := claims(result)).rows:
