@@ -183,8 +183,9 @@ def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
             Paragraph(intro),
             Paragraph(
                 "Bits are those of the quantised matrices in memory, scales included; file and memory are those of the "
-                "whole model in the int8 profile, with embeddings as they are. KL is in nats, +- half its 95% interval "
-                "over windows. A star marks the Pareto front, an o what ties with it. Orderings are differences on the "
+                "whole model in the int8 profile in MB, with embeddings as they are. KL is in nats, +- half its 95% "
+                "interval over windows. Top is the share of positions with the source's likeliest token, PPL the "
+                "perplexity. A star marks the Pareto front, an o what ties with it. Orderings are differences on the "
                 "same windows; a tie is one whose interval covers zero."
             ),
             Code([*again, "python benchmarks/formats.py --page docs/formats.md"]),

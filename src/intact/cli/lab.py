@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -103,7 +104,8 @@ def command(
     if json:
         emit(result.to_dict(compared))
         return
-    _print(table(result))
+    found = table(result)
+    _print(found, whole=found.head[1:])
     for ordering in result.orderings(compared):
         show(str(ordering))
     if result.accuracies:
@@ -119,8 +121,9 @@ def read_specs(file: Path | None) -> list[str]:
     return [spec for line in lines if (spec := line.partition("#")[0].strip())]
 
 
-def _print(table: Table) -> None:
-    printed = new_table(*table.head, right=table.head[2:], whole=table.head[:1])
+def _print(table: Table, whole: Collection[str] = ()) -> None:
+    printed = new_table(*table.head, right=table.head[2:], whole=whole)
+    printed.columns[0].overflow = "fold"  # a mixture is a long word
     for row in table.rows:
         printed.add_row(*row)
     out().print(printed)

@@ -40,12 +40,12 @@ def table(result: LabResult) -> Table:
             short_name(row.spec), marks[standing[row.spec]], f"{row.bits_per_weight:.2f}",
             f"{row.file_bytes / 1e6:.1f}", f"{row.resident_bytes / 1e6:.1f}", f"{row.kl:.4f}",
             f"{row.divergence.high - row.kl:.4f}", f"{row.same_top:.1%}",
-            f"{row.perplexity:.3f}",
+            f"{row.perplexity:.2f}",
         ]
         for row in sorted(result.rows, key=lambda row: (row.bits_per_weight, row.kl))
     ]  # fmt: skip
-    rows.append(["source", "", "", "", "", "", "", "", f"{result.source_perplexity:.3f}"])
-    head = ("spec", "front", "bits", "file MB", "memory MB", "KL", "+-", "same top", "perplexity")
+    rows.append(["source", "", "", "", "", "", "", "", f"{result.source_perplexity:.2f}"])
+    head = ("spec", "front", "bits", "file", "memory", "KL", "+-", "top", "PPL")
     return Table(head, rows)
 
 
@@ -88,7 +88,8 @@ def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDo
         f"Source: {result.model}, {what} ({result.weights[:16]}). {result.windows} windows of {result.context} tokens "
         f"({result.text[:16]}), scored in their second halves; FP32 arithmetic on the quantised weights. Embeddings: "
         f"{result.embeddings}. Bits are those of the quantised matrices, memory is that of all weights in the int8 "
-        "profile. +- is half a 95% interval, windows being the units."
+        "profile, both sizes in MB. Top is the share of positions with the source's likeliest token. +- "
+        "is half a 95% interval, windows being the units."
     )
     sections = [
         Section("Specs", [Paragraph(about), table(result), Paragraph("* on the front, o tied with it")]),
