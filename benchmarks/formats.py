@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import common
 
@@ -72,12 +72,15 @@ CLAIMS = (
     Claim("GPTQ in act-order before storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
     Claim("two trit planes before 3-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int3-64"),
     Claim("two trit planes before 2-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int2-64"),
+    Claim("free trit planes before tied ones (PTQTP)", "ptqtp:trits-64", "ptqtp:trits2-64"),
     Claim("two trit planes before one", "ptqtp:trits2-64", "ternary-64"),
     Claim("blocks of 32 before a scale a row, 4 bits", "int4-32", "int4-row"),
     Claim("blocks of 32 before a scale a row, 8 bits", "int8-32", "int8-row"),
     Claim("a fine scale before a power of two, 8 bits", "int8-32", "mxint8"),
     Claim("MXFP4 before MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
     Claim("NVFP4 before NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
+    Claim("NVINT4 before NVFP4, rotated (INT v.s. FP)", "rotate+nvint4", "rotate+nvfp4"),
+    Claim("AWQ's scales before none, 3 bits (arXiv 2306.00978)", "awq+int3-16", "int3-16"),
     Claim("INT4 before E2M1 with fine scales, blocks of 32", "int4-32", "e2m1"),
     Claim("NF4 before INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
     Claim("the power 1/2 before even levels, 4 bits (NUPES)", "nupes4", "int4s"),
@@ -137,16 +140,15 @@ def results() -> Iterator[tuple[str, str, LabResult]]:
         if not found:
             continue
         last = found[-1]
-        rows = {one["spec"]: _row(one) for one in found if all(one[key] == last[key] for key in ("weights", "text"))}
+        rows = {
+            one["spec"]: LabRow.from_dict(one)
+            for one in found
+            if all(one[key] == last[key] for key in ("weights", "text"))
+        }
         yield name, max(one["date"] for one in found), LabResult(
             setting.title, setting.kind, last["weights"], last["text"], CONTEXT, setting.windows, "keep",
             last["source_perplexity"], list(rows.values()),
         )  # fmt: skip
-
-
-def _row(record: dict[str, Any]) -> LabRow:
-    values = {name: record[name] for name in LabRow.__dataclass_fields__}
-    return LabRow(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def claims(result: LabResult) -> Table:

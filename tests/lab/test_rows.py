@@ -54,6 +54,18 @@ def test_the_front_is_that_of_enumeration_and_neighbours_tie_with_it() -> None:
     assert list(standings(near).values()) == ["front", "neighbour", "dominated"]
 
 
-@pytest.mark.parametrize("spec", ["int4-32", "gptq:int3-16", "mxfp4", "nf4-32", "mix:4.5(gptq:int3-16|int4-32)"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "int4-32",
+        "gptq:int3-16",
+        "mxfp4",
+        "nf4-32",
+        "mix:4.5(gptq:int3-16|int4-32)",
+        "awq+int4-32",
+        "rotate+permute+nvint4",
+        "permute+mix:4(int3-16|nf4)",
+    ],
+)
 def test_short_names_mean_the_same_spec(spec: str) -> None:
     assert short_name(str(parse_target(spec))) == spec

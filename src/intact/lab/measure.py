@@ -202,8 +202,7 @@ class Lab:
 
     def row(self, spec: str) -> LabRow:
         """Measure a full spec, or return what the work folder keeps; a model that is made for it stays."""
-        record = self.kept("rows", self.name(spec, self.sample.digest), partial(self._row, spec))
-        return LabRow(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        return LabRow.from_dict(self.kept("rows", self.name(spec, self.sample.digest), partial(self._row, spec)))
 
     def source_perplexity(self) -> float:
         """Return the perplexity of the source on the scored positions."""

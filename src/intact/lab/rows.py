@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -20,12 +20,11 @@ _ALIASES: Final = {str(parse_spec(full)): name for name, full in ALIASES.items()
 
 def short_name(spec: str) -> str:
     """Return a full spec without what is the default: ``int4-32`` for ``nearest:int4-32@search``."""
-    if spec.startswith("mix:"):
-        head, _, parts = spec.rstrip(")").partition("(")
-        return f"{head}({'|'.join(map(short_name, parts.split('|')))})"
-    if spec in _ALIASES:
-        return _ALIASES[spec]
-    return spec.removeprefix("nearest:").removesuffix("@search")
+    head, opening, candidates = spec.partition("(")
+    if opening:
+        return f"{head}({'|'.join(map(short_name, candidates.rstrip(')').split('|')))})"
+    transforms, plus, rest = spec.rpartition("+")
+    return transforms + plus + (_ALIASES.get(rest) or rest.removeprefix("nearest:").removesuffix("@search"))
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,14 @@ class LabRow:
     same_top: float
     positions: int
     digest: str
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Return a row of JSON values; other members are left aside."""
+        values: dict[str, Any] = {one.name: record[one.name] for one in fields(cls)}
+        for name in ("kl_windows", "loss_windows"):
+            values[name] = tuple(values[name])
+        return cls(**values)
 
     @cached_property
     def divergence(self) -> Clustered:
