@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -207,6 +208,12 @@ def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
     return ReportDocument("What formats cost", sections)
 
 
+def wrapped(text: str) -> str:
+    """Markdown with paragraphs in lines of at most 120 characters."""
+    lines = text.splitlines()
+    return "\n".join(line if line[:1] in "|!# " else textwrap.fill(line, 120) for line in lines) + "\n"
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
@@ -226,7 +233,7 @@ def main() -> None:
         measure(name, args)
     if args.page:
         text, pictures = markdown(page(list(results())), args.page.stem)
-        for file, content in {args.page.name: text, **pictures}.items():
+        for file, content in {args.page.name: wrapped(text), **pictures}.items():
             write_whole(args.page.with_name(file), content)
 
 
