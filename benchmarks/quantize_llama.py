@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from intact.lab.divergence import compare
+from intact.lab.logits import scored, window_logits
 from numpy.typing import NDArray
 
 from intact.exact import exp, mean, total
@@ -25,8 +27,6 @@ from intact.files import read_text, write_whole
 from intact.formats import open_checkpoint
 from intact.formats.gguf_writer import number_pair, text_pair, write_gguf
 from intact.formats.safetensors import Stored
-from intact.lab.divergence import compare
-from intact.lab.logits import scored, window_logits
 from intact.lab.sources import SOURCES, write_source
 from intact.models import build_program
 from intact.quantizers import InputStatistics
